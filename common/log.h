@@ -1,0 +1,40 @@
+/* Logging: one line per event on stderr, `LEVEL time event key=value ...`. Libraries return errors; programs log them
+ * once. Thread: any. */
+#ifndef DP_LOG_H
+#define DP_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+/* Events above `level` are not written. `program` ("dp-server") is borrowed for ever. */
+void log_init(const char *program, enum log_level level);
+bool log_enabled(enum log_level level);
+/* "error" | "warn" | "info" | "debug" to a level; false if it is none of them. */
+bool log_level_parse(const char *text, enum log_level *ret_level);
+
+/* `fmt` is "event key=value key=\"a text\" ...". Cut at 1 KiB; control characters of the arguments are escaped. */
+void log_write(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)
+#define log_warn(...) log_write(LOG_WARN, __VA_ARGS__)
+#define log_info(...) log_write(LOG_INFO, __VA_ARGS__)
+#define log_debug(...) log_write(LOG_DEBUG, __VA_ARGS__)
+
+/* Called before every line and after it, so that a progress display can take its own line off the terminal and put it
+ * back. NULL for none. Set before threads start. */
+void log_set_display(void (*hide)(void), void (*show)(void));
+
+/* At most `per_second` of the events that share this limiter are written in any second; how many were left out is said
+ * with the next one that is. Zero-initialize but for per_second. */
+struct log_limit {
+    uint32_t per_second;
+    uint32_t in_window;
+    uint64_t window_ms;
+    uint64_t left_out;
+};
+/* True if the event may be written now; *ret_left_out is how many were suppressed since the last one that was. */
+bool log_limit_pass(struct log_limit *limit, uint64_t now_ms, uint64_t *ret_left_out);
+
+#endif

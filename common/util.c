@@ -1,0 +1,169 @@
+/* Small things every floor needs. Thread: any. */
+#include "util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void *mem_array(size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > (size_t)PTRDIFF_MAX - CACHE_LINE_BYTES)
+        return NULL;
+    size_t rounded = (bytes + CACHE_LINE_BYTES - 1) / CACHE_LINE_BYTES * CACHE_LINE_BYTES;
+    return aligned_alloc(CACHE_LINE_BYTES, rounded ? rounded : CACHE_LINE_BYTES);
+}
+
+void *mem_array_zero(size_t count, size_t size)
+{
+    void *p = mem_array(count, size);
+    if (p)
+        memset(p, 0, count * size);
+    return p;
+}
+
+void mem_freep(void *p)
+{
+    void **pp = p;
+    free(*pp);
+    *pp = NULL;
+}
+
+uint64_t mono_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t mono_ms(void)
+{
+    return mono_ns() / 1000000u;
+}
+
+uint64_t entropy_u64(void)
+{
+    uint64_t x = 0;
+    while (x == 0)
+        if (getrandom(&x, sizeof x, 0) != (ssize_t)sizeof x)
+            x = 0;
+    return x;
+}
+
+void blob_release(struct blob *b)
+{
+    if (b->owner && b->release)
+        b->release(b->owner);
+    *b = (struct blob){0};
+}
+
+bool str_append(char *buf, size_t size, size_t *at, const char *fmt, ...)
+{
+    if (*at >= size)
+        return false;
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(buf + *at, size - *at, fmt, args);
+    va_end(args);
+    if (n < 0)
+        return false;
+    bool whole = (size_t)n < size - *at;
+    *at = whole ? *at + (size_t)n : size - 1;
+    return whole;
+}
+
+bool str_copy(char *dst, size_t size, const char *src)
+{
+    size_t n = strlen(src);
+    bool whole = n < size;
+    n = whole ? n : size - 1;
+    memcpy(dst, src, n);
+    dst[n] = '\0';
+    return whole;
+}
+
+dp_err file_write_all(int fd, const void *data, size_t bytes, dp_error *err)
+{
+    const char *at = data;
+    while (bytes > 0) {
+        ssize_t n = write(fd, at, MIN(bytes, (size_t)1 << 30));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return dp_fail(err, DP_IO, "write failed: %s", n < 0 ? strerror(errno) : "nothing was written");
+        at += n;
+        bytes -= (size_t)n;
+    }
+    return DP_OK;
+}
+
+/* Opens the temporary file beside `path`; its name goes to tmp[PATH_MAX]. */
+static dp_err replace_open(const char *path, char *tmp, int *ret_fd, dp_error *err)
+{
+    if (snprintf(tmp, PATH_MAX, "%s.XXXXXX", path) >= PATH_MAX)
+        return dp_fail(err, DP_IO, "%s: the path is too long", path);
+    int fd = mkostemp(tmp, O_CLOEXEC);
+    if (fd < 0)
+        return dp_fail(err, DP_IO, "%s: cannot create a file in its folder: %s", path, strerror(errno));
+    *ret_fd = fd;
+    return DP_OK;
+}
+
+/* A rename is durable once its folder is. */
+static void folder_sync(const char *path)
+{
+    char copy[PATH_MAX];
+    if (!str_copy(copy, sizeof copy, path))
+        return;
+    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)fsync(fd);
+        close(fd);
+    }
+}
+
+dp_err file_replace_check(const char *path, dp_error *err)
+{
+    char tmp[PATH_MAX];
+    int fd;
+    if (!path[0] || path[strlen(path) - 1] == '/')
+        return dp_fail(err, DP_IO, "'%s' names a folder, give a file name", path);
+    dp_err e = replace_open(path, tmp, &fd, err);
+    if (e)
+        return e;
+    close(fd);
+    unlink(tmp);
+    return DP_OK;
+}
+
+dp_err file_replace(const char *path, dp_err (*write_fn)(void *arg, int fd, dp_error *err), void *arg, dp_error *err)
+{
+    char tmp[PATH_MAX];
+    int fd;
+    dp_err e = replace_open(path, tmp, &fd, err);
+    if (e)
+        return e;
+    e = write_fn(arg, fd, err);
+    if (e)
+        e = dp_fail(err, e, "%s: %.500s", path, err ? err->text : "");
+    if (!e && (fchmod(fd, 0644) || fsync(fd)))
+        e = dp_fail(err, DP_IO, "%s: %s", path, strerror(errno));
+    if (close(fd) && !e)
+        e = dp_fail(err, DP_IO, "%s: %s", path, strerror(errno));
+    if (!e && rename(tmp, path))
+        e = dp_fail(err, DP_IO, "%s: cannot rename the finished file into place: %s", path, strerror(errno));
+    if (e)
+        unlink(tmp);
+    else
+        folder_sync(path);
+    return e;
+}

@@ -1,0 +1,59 @@
+/* Small things every floor needs: aligned memory, time, sizes. Thread: any. */
+#ifndef DP_UTIL_H
+#define DP_UTIL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dp_err.h"
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+
+enum { CACHE_LINE_BYTES = 64 };
+
+/* Heap memory, aligned to a cache line and NOT zeroed; NULL when out of memory or when count * size overflows.
+ * Freed with free(). A zero count gives a valid pointer. */
+void *mem_array(size_t count, size_t size) __attribute__((malloc, alloc_size(1, 2)));
+/* The same, zeroed. */
+void *mem_array_zero(size_t count, size_t size) __attribute__((malloc, alloc_size(1, 2)));
+
+/* Frees *p and sets it to NULL; for __attribute__((cleanup(mem_freep))) on `T *x`. */
+void mem_freep(void *p);
+#define AUTOFREE __attribute__((cleanup(mem_freep)))
+
+/* Monotonic clock. */
+uint64_t mono_ns(void);
+uint64_t mono_ms(void);
+
+/* Random 64 bits from the kernel, never 0: session tokens, incarnations. Not for anything a result depends on. */
+uint64_t entropy_u64(void);
+
+/* A received or borrowed run of bytes that somebody else owns until release(owner) is called. */
+struct blob {
+    const void *data; /* aligned to at least 4 bytes when it holds floats */
+    size_t bytes;
+    void *owner; /* NULL: nothing to release */
+    void (*release)(void *owner);
+};
+
+/* Gives the bytes back to their owner and clears *b. A cleared or empty blob is fine. */
+void blob_release(struct blob *b);
+
+/* snprintf that appends at *at and never runs past `size`; returns false once the text was cut. */
+bool str_append(char *buf, size_t size, size_t *at, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* Copies src into dst[size], cutting if needed; returns false when it was cut. */
+bool str_copy(char *dst, size_t size, const char *src);
+
+/* Replaces `path` as a whole: writes through `write(arg, fd)` into a temporary file in the same folder, fsyncs it,
+ * renames it over path and fsyncs the folder. On failure nothing at `path` has changed. DP_IO with the reason. */
+DP_MUST_CHECK dp_err file_replace(const char *path, dp_err (*write)(void *arg, int fd, dp_error *err), void *arg,
+                                  dp_error *err);
+/* Whether file_replace could work, found out by making and removing its temporary file; DP_IO with the reason. */
+DP_MUST_CHECK dp_err file_replace_check(const char *path, dp_error *err);
+/* write(2) until all of it is written. */
+DP_MUST_CHECK dp_err file_write_all(int fd, const void *data, size_t bytes, dp_error *err);
+
+#endif

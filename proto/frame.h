@@ -1,0 +1,65 @@
+/* Messages <-> bytes. All validation of received bytes happens here, before any state is touched: a message that parses
+ * has every repeated field within its limit, every string printable, terminated and short, every number within its
+ * type, and the payload frames that its header promises. Ranges that depend on the job (slice, slot, step) are checked
+ * by frame_check_push_pull. Thread: any; an arena belongs to one thread. */
+#ifndef DP_FRAME_H
+#define DP_FRAME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dp.pb-c.h"
+#include "dp_err.h"
+
+enum {
+    FRAME_MAGIC = 0x72617064,
+    FRAME_MAJOR = 1,
+    FRAME_MINOR = 0,
+    FRAME_HEADER_BYTES_MAX = 1 << 20, /* largest header frame (Joined of a large model) */
+    FRAME_TEXT_MAX = 512,
+    FRAME_NAME_MAX = 160,
+    FRAME_SLOTS_MAX = 4096,
+    FRAME_SHARDS_MAX = 1024,
+    FRAME_SLICES_MAX = 1 << 16,
+    FRAME_LABELS_MAX = 1 << 16,
+    SLICE_BYTES = 2 << 20, /* largest payload frame of a slice */
+};
+
+/* Memory of parsed headers: reset before each parse, so steady state allocates nothing. */
+struct arena {
+    uint8_t *base;
+    size_t size;
+    size_t used;
+    size_t wanted;  /* high-water mark, size of the next buffer */
+    void *overflow; /* list of blocks beyond base, until the next reset */
+};
+void arena_fini(struct arena *arena);
+
+/* Parses a header frame (arena is reset first). The message is valid until the next parse with the same arena and is
+ * never freed by the caller. `payload_count` is the number of frames that follow. DP_PROTO with what is wrong. */
+DP_MUST_CHECK dp_err frame_parse(struct arena *arena, const void *data, size_t bytes, size_t payload_count,
+                                 const Dp__Header **ret_header, dp_error *err);
+
+/* Bytes that a header takes, and the header written to exactly that many. */
+size_t frame_size(const Dp__Header *header);
+void frame_write(const Dp__Header *header, void *buf);
+
+/* A job's bounds for what arrives at a shard. */
+struct frame_limits {
+    uint32_t first_slice; /* slice ids [first_slice, first_slice + slice_count) are this shard's */
+    uint32_t slice_count;
+    uint32_t slots;
+    const uint64_t *slice_elems; /* per slice of this shard */
+    uint64_t total_steps;
+};
+/* Whether a push_pull's slice, node, step, pull_step and payload size fit the job. `payload_bytes` is that of the one
+ * payload frame, or SIZE_MAX if there is none. Whether the step carries a payload (train) or not (eval) is the caller's
+ * to check. DP_RANGE or DP_PROTO. */
+DP_MUST_CHECK dp_err frame_check_push_pull(const Dp__PushPull *msg, const struct frame_limits *limits,
+                                           size_t payload_bytes, dp_error *err);
+
+/* Tree nodes. level <= 12; a node covers slots [index << level, min((index + 1) << level, slots)), not empty. */
+bool frame_node_valid(uint32_t level, uint32_t index, uint32_t slots);
+
+#endif

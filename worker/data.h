@@ -1,0 +1,54 @@
+/* A data set in memory: LIBSVM, CSV or IDX files, plain or gzip. Thread: reading is single-threaded; a read set is
+ * immutable. */
+#ifndef DP_DATA_H
+#define DP_DATA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dp_err.h"
+
+enum data_format { DATA_AUTO, DATA_LIBSVM, DATA_CSV, DATA_IDX }; /* order of the --format choices */
+
+struct data {
+    char *name;        /* file name as given */
+    uint64_t rows;     /* >= 1 */
+    uint64_t features; /* columns; for LIBSVM the largest index seen, or the number asked for */
+    float *labels;     /* [rows], as in the file; exact */
+    /* dense: values[rows * features] row-major, cache-line aligned; row_at and columns are NULL.
+     * sparse (CSR): row r holds entries row_at[r] .. row_at[r + 1] of columns (0-based, ascending) and values. */
+    float *values;
+    uint64_t *row_at;
+    uint32_t *columns;
+};
+
+struct data_source {
+    const char *path;
+    enum data_format format;
+    const char *label_column; /* CSV: a name of the header or a 0-based number, negative from the end; NULL: "label" if
+                                 the header has it, else the first */
+    const char *labels_path;  /* IDX: the label file; NULL: derived from the name (images-idx3 -> labels-idx1) */
+    uint64_t features; /* 0: as found; else a file with more is an error (CSV, IDX: a file with another number is) */
+};
+
+/* Reads a file whole. DP_IO where it cannot be read; DP_DATA as "FILE:LINE: what is wrong; what to do". */
+DP_MUST_CHECK dp_err data_read(const struct data_source *source, struct data *ret_data, dp_error *err);
+/* The same from memory (already decompressed): what the fuzz targets call. IDX: `labels` holds the label file. */
+DP_MUST_CHECK dp_err data_parse(const struct data_source *source, const void *bytes, size_t size, const void *labels,
+                                size_t labels_size, struct data *ret_data, dp_error *err);
+void data_fini(struct data *data);
+
+static inline bool data_is_sparse(const struct data *data)
+{
+    return data->row_at != NULL;
+}
+
+/* XXH64 of rows, features as found, labels and entries. */
+uint64_t data_fingerprint(const struct data *data);
+/* Distinct labels in ascending order: a heap array to *ret_labels, at most `max` of them. DP_MODEL naming the file and
+ * the number found where there are more. */
+DP_MUST_CHECK dp_err data_labels(const struct data *data, size_t max, double **ret_labels, size_t *ret_count,
+                                 dp_error *err);
+
+#endif

@@ -1,0 +1,135 @@
+/* libdp: the client of a dp parameter server.
+ *
+ * A worker connects, says what data it has, and then asks for work until the job is done:
+ *
+ *     dp_client *c = NULL;
+ *     dp_error err;
+ *     if (dp_connect(&config, &c, &err) == DP_OK && dp_join(c, &train, NULL, &err) == DP_OK) {
+ *         dp_task task;
+ *         while (dp_next(c, &task, &err) == DP_OK)
+ *             for (uint32_t i = 0; i < task.slot_count; i++) {
+ *                 float *grad = dp_gradient(c, &err);
+ *                 ... fill grad from task.theta and the rows of task.slots[i] ...
+ *                 dp_push(c, task.slots[i], grad, &metrics, &err);
+ *             }
+ *     }
+ *     dp_leave(&c, err.code, err.text);
+ *
+ * The library decides what goes to which shard, folds the gradients of neighbouring slots, resends what a lost
+ * connection lost, keeps the lease alive from a thread of its own, and takes up slots of workers that died.
+ *
+ * Thread: one thread uses a client at a time; different clients are independent. No call blocks for ever: dp_next
+ * returns DP_UNREACHABLE when the server has not been heard of for config.server_timeout_ms. */
+#ifndef DP_H
+#define DP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dp_err.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct dp_client dp_client;
+
+typedef struct {
+    const char *server;          /* "tcp://HOST:PORT" of the head */
+    const char *name;            /* shown in status; NULL: "host:pid" */
+    uint64_t connect_timeout_ms; /* how long dp_connect tries, with backoff; 0: 30 s */
+    uint64_t server_timeout_ms;  /* how long the server may be silent later on; 0: 60 s */
+    uint32_t threads;            /* threads the worker computes with (told to the server); 0: 1 */
+    const volatile int *stop;    /* becomes non-zero (by a signal handler): waits end with DP_STOPPED; may be NULL */
+    /* Told of trouble and recovery ("cannot reach tcp://..., retrying"), one line each; may be NULL. From the calling
+     * thread. */
+    void (*notice)(void *arg, const char *text);
+    void *notice_arg;
+} dp_config;
+
+/* A data set as a worker has read it; every worker of a job must have the same one. */
+typedef struct {
+    const char *name;
+    uint64_t rows;
+    uint64_t features;
+    uint64_t fingerprint; /* hash of the parsed content */
+    const double *labels; /* distinct labels in ascending order (classification), borrowed for the call */
+    size_t label_count;
+} dp_dataset;
+
+typedef struct {
+    const char *name;
+    uint32_t rank;
+    const uint64_t *shape;
+    uint64_t offset; /* in theta, elements */
+    uint64_t elems;
+} dp_tensor;
+
+/* What the server said of the job. Borrowed from the client until dp_leave. Before dp_join, features, classes, rows and
+ * tensors may be 0: they are settled by the data of the first worker. */
+typedef struct {
+    const char *model;
+    uint64_t features;
+    uint32_t classes;
+    int intercept;
+    int evaluate; /* workers must bring an evaluation set */
+    uint64_t batch;
+    uint32_t slots;
+    uint64_t seed;
+    uint64_t train_steps;
+    uint64_t train_rows;
+    uint64_t eval_rows;
+    uint64_t theta_elems;
+    const dp_tensor *tensors;
+    uint32_t tensor_count;
+    const double *labels; /* class -> label */
+    size_t label_count;
+} dp_job;
+
+/* Sums over the samples of one slot. */
+typedef struct {
+    uint64_t count;
+    double loss;
+    uint64_t correct;
+} dp_metrics;
+
+typedef enum { DP_TRAIN = 0, DP_EVAL = 1 } dp_task_kind;
+
+/* Slots to compute now. Borrowed until the next dp_next. */
+typedef struct {
+    dp_task_kind kind;
+    uint64_t step;         /* of the job, evaluation steps included */
+    const float *theta;    /* theta of exactly this step, theta_elems floats, cache-line aligned */
+    const uint32_t *slots; /* ascending */
+    uint32_t slot_count;   /* >= 1 */
+} dp_task;
+
+/* Connects and says hello, trying again with backoff until the deadline. DP_UNREACHABLE, DP_VERSION, DP_REFUSED,
+ * DP_USAGE (bad endpoint). */
+DP_API DP_MUST_CHECK dp_err dp_connect(const dp_config *config, dp_client **ret_client, dp_error *err);
+DP_API const dp_job *dp_client_job(const dp_client *client);
+/* Brings data; `eval` may be NULL. The first worker's data settles the job. DP_REFUSED, naming the difference, if
+ * another worker's data differ; DP_MODEL if model and data do not fit. */
+DP_API DP_MUST_CHECK dp_err dp_join(dp_client *client, const dp_dataset *train, const dp_dataset *eval, dp_error *err);
+/* Waits for work. DP_JOB_DONE at the end; DP_UNREACHABLE, DP_SHUTDOWN, DP_STOPPED. */
+DP_API DP_MUST_CHECK dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err);
+/* Whether the current task is still wanted; polls without waiting. Worth asking between long slots. */
+DP_API int dp_task_wanted(dp_client *client);
+/* A buffer of theta_elems floats, cache-line aligned, contents undefined. It belongs to the caller until dp_push takes
+ * it or dp_gradient_free. NULL when out of memory. */
+DP_API float *dp_gradient(dp_client *client, dp_error *err);
+DP_API void dp_gradient_free(dp_client *client, float *grad);
+/* Hands in a slot of the current task: the sum (not the mean) of the gradients of its samples. Takes grad; for DP_EVAL
+ * tasks grad is NULL. Returns at once. Slots may be handed in in any order. */
+DP_API DP_MUST_CHECK dp_err dp_push(dp_client *client, uint32_t slot, float *grad, const dp_metrics *metrics,
+                                    dp_error *err);
+/* Says goodbye (DP_OK, or the code and text of what went wrong, for the server's log) and frees the client. Accepts
+ * NULL. */
+DP_API void dp_leave(dp_client **client, dp_err reason, const char *text);
+
+DP_API const char *dp_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,73 @@
+/* Models: from theta and some rows to the sum of their gradients and metrics. They know no network. Thread: any; a
+ * model_scratch belongs to one thread.
+ *
+ * Tensors (docs: shape; d features, C classes):
+ *   linear, logistic: weight [d], bias [1];  softmax: weight [d, C], bias [C]. bias only with intercept; zeros at
+ * start. Losses: linear 1/2 (x.w + b - y)^2;  logistic log(1 + exp(-y s)), y in {-1, +1};  softmax cross-entropy with
+ * natural logarithm.
+ *
+ * The gradient of a slot is a pure function of (theta, rows in order): sparse input by plain loops in row order, dense
+ * input by one BLAS call each for scores and gradient; canonicalized (no -0). */
+#ifndef DP_MODEL_H
+#define DP_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "data.h"
+#include "dp.h"
+#include "dp_err.h"
+#include "tensor.h"
+
+struct model_spec {
+    uint64_t features; /* d */
+    uint32_t classes;  /* C for softmax, 0 elsewhere */
+    bool intercept;
+};
+
+struct model_scratch;
+
+/* One kind of model: a row of the table in model.c. */
+struct model {
+    const char *name;
+    bool classifies; /* has labels to map and an accuracy */
+    /* Adds its tensors to *tensors. */
+    dp_err (*declare)(const struct model_spec *spec, struct tensors *tensors, dp_error *err);
+    /* Scores of `count` rows: [count] (linear, logistic) or [count * C] (softmax) to scores. */
+    void (*scores)(const struct model_spec *spec, const struct data *data, const uint64_t *rows, size_t count,
+                   const float *theta, struct model_scratch *scratch, float *scores);
+    /* Turns scores into dLoss/dscore in place and adds up metrics. targets[row] is the class index (softmax), -1/+1
+     * (logistic) or y (linear). */
+    void (*residuals)(const struct model_spec *spec, const float *targets, const uint64_t *rows, size_t count,
+                      float *scores, struct model_scratch *scratch, dp_metrics *metrics);
+};
+
+/* By name, or NULL. */
+const struct model *model_find(const char *name);
+/* "linear|logistic|softmax" */
+const char *model_names(void);
+
+/* Labels of a data set as the model wants them, targets[rows] (heap). `labels` is the job's class -> label map
+ * (softmax: index; logistic: exactly two labels, -1/+1 or 0/1, the smaller is -1). DP_MODEL naming the file, line (row)
+ * and label that is not in the map. */
+DP_MUST_CHECK dp_err model_targets(const struct model *model, const struct data *data, const double *labels,
+                                   size_t label_count, float **ret_targets, dp_error *err);
+/* Whether these distinct labels suit the model: logistic needs exactly {-1,+1} or {0,1}; softmax needs >= 2. DP_MODEL
+ * with what was found. */
+DP_MUST_CHECK dp_err model_check_labels(const struct model *model, const double *labels, size_t count, const char *file,
+                                        dp_error *err);
+
+struct model_scratch *model_scratch_new(const struct model_spec *spec, size_t rows_max, bool dense);
+void model_scratch_free(struct model_scratch **scratch);
+
+/* Sum of gradients over the rows to grad[theta elements] (overwritten whole), metrics added to *metrics. */
+void model_gradient(const struct model *model, const struct model_spec *spec, const struct data *data,
+                    const float *targets, const uint64_t *rows, size_t count, const float *theta,
+                    struct model_scratch *scratch, float *grad, dp_metrics *metrics);
+/* Metrics only, in runs of at most rows_max rows of the scratch. */
+void model_evaluate(const struct model *model, const struct model_spec *spec, const struct data *data,
+                    const float *targets, const uint64_t *rows, size_t count, const float *theta,
+                    struct model_scratch *scratch, dp_metrics *metrics);
+
+#endif
