@@ -134,7 +134,7 @@ static void folder_sync(const char *path)
 dp_err file_replace_check(const char *path, dp_error *err)
 {
     char tmp[PATH_MAX];
-    int fd;
+    int fd = -1;
     if (!path[0] || path[strlen(path) - 1] == '/')
         return dp_fail(err, DP_IO, "'%s' names a folder, give a file name", path);
     dp_err e = replace_open(path, tmp, &fd, err);
@@ -148,7 +148,7 @@ dp_err file_replace_check(const char *path, dp_error *err)
 dp_err file_replace(const char *path, dp_err (*write_fn)(void *arg, int fd, dp_error *err), void *arg, dp_error *err)
 {
     char tmp[PATH_MAX];
-    int fd;
+    int fd = -1;
     dp_err e = replace_open(path, tmp, &fd, err);
     if (e)
         return e;
