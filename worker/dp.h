@@ -4,7 +4,7 @@
  *
  *     dp_client *c = NULL;
  *     dp_error err;
- *     if (dp_connect(&config, &c, &err) == DP_OK && dp_join(c, &train, NULL, &err) == DP_OK) {
+ *     if (dp_connect(&config, &c, &err) == DP_OK && dp_join(c, &train, NULL, &model, &err) == DP_OK) {
  *         dp_task task;
  *         while (dp_next(c, &task, &err) == DP_OK)
  *             for (uint32_t i = 0; i < task.slot_count; i++) {
@@ -57,13 +57,29 @@ typedef struct {
     size_t label_count;
 } dp_dataset;
 
+/* How a tensor starts. normal: N(0, init_arg^2). uniform: glorot sqrt(6/(in+out)), he sqrt(6/in) (Glorot & Bengio 2010,
+ * He et al. 2015). All are seeded by the job, so every server computes the same values. */
+typedef enum { DP_INIT_ZEROS, DP_INIT_CONSTANT, DP_INIT_NORMAL, DP_INIT_GLOROT_UNIFORM, DP_INIT_HE_UNIFORM } dp_init;
+
 typedef struct {
     const char *name;
     uint32_t rank;
-    const uint64_t *shape;
-    uint64_t offset; /* in theta, elements */
-    uint64_t elems;
+    const uint64_t *shape; /* row-major, in elements */
+    dp_init init;
+    float init_arg;
+    int regularized; /* 0 for intercepts: left out of R */
+    uint64_t offset; /* in theta, elements; ignored by dp_join */
+    uint64_t elems;  /* product of shape; ignored by dp_join */
 } dp_tensor;
+
+/* What the worker's model needs of the server, which knows tensors but no models. Borrowed for the call. */
+typedef struct {
+    const dp_tensor *tensors;
+    uint32_t tensor_count;
+    uint32_t classes;     /* 0 where the model has none */
+    const double *labels; /* class -> label */
+    size_t label_count;
+} dp_model;
 
 /* What the server said of the job. Borrowed from the client until dp_leave. Before dp_join, features, classes, rows and
  * tensors may be 0: they are settled by the data of the first worker. */
@@ -108,9 +124,10 @@ typedef struct {
  * DP_USAGE (bad endpoint). */
 DP_API DP_MUST_CHECK dp_err dp_connect(const dp_config *config, dp_client **ret_client, dp_error *err);
 DP_API const dp_job *dp_client_job(const dp_client *client);
-/* Brings data; `eval` may be NULL. The first worker's data settles the job. DP_REFUSED, naming the difference, if
- * another worker's data differ; DP_MODEL if model and data do not fit. */
-DP_API DP_MUST_CHECK dp_err dp_join(dp_client *client, const dp_dataset *train, const dp_dataset *eval, dp_error *err);
+/* Brings data and the model's tensors; `eval` may be NULL. The first worker's settle the job. DP_REFUSED, naming the
+ * difference, if another worker's differ. */
+DP_API DP_MUST_CHECK dp_err dp_join(dp_client *client, const dp_dataset *train, const dp_dataset *eval,
+                                    const dp_model *model, dp_error *err);
 /* Waits for work. DP_JOB_DONE at the end; DP_UNREACHABLE, DP_SHUTDOWN, DP_STOPPED. */
 DP_API DP_MUST_CHECK dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err);
 /* Whether the current task is still wanted; polls without waiting. Worth asking between long slots. */
