@@ -110,10 +110,10 @@ dp_err file_write_all(int fd, const void *data, size_t bytes, dp_error *err)
 static dp_err replace_open(const char *path, char *tmp, int *ret_fd, dp_error *err)
 {
     if (snprintf(tmp, PATH_MAX, "%s.XXXXXX", path) >= PATH_MAX)
-        return dp_fail(err, DP_IO, "%s: the path is too long", path);
+        return dp_fail(err, DP_IO, "the path is too long: %.80s...", path);
     int fd = mkostemp(tmp, O_CLOEXEC);
     if (fd < 0)
-        return dp_fail(err, DP_IO, "%s: cannot create a file in its folder: %s", path, strerror(errno));
+        return dp_fail(err, DP_IO, "%.400s: cannot create a file in its folder: %s", path, strerror(errno));
     *ret_fd = fd;
     return DP_OK;
 }
@@ -135,7 +135,8 @@ dp_err file_replace_check(const char *path, dp_error *err)
 {
     char tmp[PATH_MAX];
     int fd = -1;
-    if (!path[0] || path[strlen(path) - 1] == '/')
+    struct stat st;
+    if (!path[0] || path[strlen(path) - 1] == '/' || (stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
         return dp_fail(err, DP_IO, "'%s' names a folder, give a file name", path);
     dp_err e = replace_open(path, tmp, &fd, err);
     if (e)
