@@ -1,5 +1,5 @@
-/* Logging: one line per event on stderr, `LEVEL time event key=value ...`. Libraries return errors; programs log them
- * once. Thread: any. */
+/* Logging: one line per event on stderr, `LEVEL time program[pid] event key=value ...`. Libraries return errors;
+ * programs log them once. Thread: any. */
 #ifndef DP_LOG_H
 #define DP_LOG_H
 
@@ -22,12 +22,13 @@ void log_write(enum log_level level, const char *fmt, ...) __attribute__((format
 #define log_info(...) log_write(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) log_write(LOG_DEBUG, __VA_ARGS__)
 
-/* Called before every line and after it, so that a progress display can take its own line off the terminal and put it
- * back. NULL for none. Set before threads start. */
+/* Called before every line and after it, by the thread that logs and by one at a time, so that a progress display can
+ * take its own line off the terminal and put it back. They must not log. NULL for none. Set before threads start. */
 void log_set_display(void (*hide)(void), void (*show)(void));
 
-/* At most `per_second` of the events that share this limiter are written in any second; how many were left out is said
- * with the next one that is. Zero-initialize but for per_second. */
+/* At most `per_second` of the events that share this limiter are written in a window of a second (a window starts with
+ * the first event after the last one's end); how many were left out is said with the next one that is written. A
+ * limiter belongs to one thread. Zero-initialize but for per_second. */
 struct log_limit {
     uint32_t per_second;
     uint32_t in_window;

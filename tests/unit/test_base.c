@@ -1,0 +1,282 @@
+/* dp_err and util: error texts, memory, strings, blobs, and files that are replaced as a whole or not at all. */
+#include <criterion/criterion.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "dp_err.h"
+#include "util.h"
+#include "leaks.h"
+
+Test(err, codes_names_and_wire_numbers)
+{
+    cr_assert_str_eq(dp_err_name(DP_STEP_DONE), "STEP_DONE");
+    cr_assert_str_eq(dp_err_text(DP_OK), "ok");
+    cr_assert_str_eq(dp_err_text((dp_err)999), "unknown error");
+    cr_assert_str_eq(dp_err_name((dp_err)999), "UNKNOWN");
+    cr_assert_eq(dp_err_from_wire(12), DP_STEP_DONE);
+    cr_assert_eq(dp_err_from_wire(4000000000u), DP_PROTO);
+    cr_assert(dp_err_retryable(DP_BUSY) && !dp_err_retryable(DP_DATA) && !dp_err_retryable((dp_err)999));
+}
+
+Test(err, exit_statuses)
+{
+    cr_assert_eq(dp_err_exit_status(DP_OK), 0);
+    cr_assert_eq(dp_err_exit_status(DP_JOB_DONE), 0);
+    cr_assert_eq(dp_err_exit_status(DP_DATA), 1);
+    cr_assert_eq(dp_err_exit_status(DP_IO), 1);
+    cr_assert_eq(dp_err_exit_status(DP_USAGE), 2);
+    cr_assert_eq(dp_err_exit_status(DP_UNREACHABLE), 69);
+    cr_assert_eq(dp_err_exit_status(DP_STOPPED), 143);
+}
+
+Test(err, fail_formats_and_returns_the_code)
+{
+    dp_error err = {0};
+    cr_assert_eq(dp_fail(&err, DP_DATA, "%s:%d: bad", "f", 3), DP_DATA);
+    cr_assert_eq(err.code, DP_DATA);
+    cr_assert_str_eq(err.text, "f:3: bad");
+    cr_assert_eq(dp_fail(NULL, DP_IO, "x"), DP_IO);
+    cr_assert_eq(dp_fail(&err, DP_IO, "outer: %s", err.text), DP_IO);
+    cr_assert_str_eq(err.text, "outer: f:3: bad");
+    cr_assert_eq(dp_fail_in(&err, "most %s", "outer"), DP_IO);
+    cr_assert_str_eq(err.text, "most outer: outer: f:3: bad");
+}
+
+Test(err, long_texts_are_cut_and_terminated)
+{
+    dp_error err = {0};
+    char big[2000];
+    memset(big, 'x', sizeof big - 1);
+    big[sizeof big - 1] = '\0';
+    cr_assert_eq(dp_fail(&err, DP_DATA, "%s", big), DP_DATA);
+    cr_assert_eq(strlen(err.text), sizeof err.text - 1);
+    cr_assert_eq(dp_fail_in(&err, "%s", big), DP_DATA);
+    cr_assert_lt(strlen(err.text), sizeof err.text);
+}
+
+Test(util, memory_is_aligned_and_sizes_cannot_overflow)
+{
+    for (size_t n = 0; n < 70; n += 23) {
+        AUTOFREE float *p = mem_array_zero(n, sizeof *p);
+        cr_assert_not_null(p);
+        cr_assert_eq((uintptr_t)p % CACHE_LINE_BYTES, 0);
+        for (size_t i = 0; i < n; i++)
+            cr_assert_eq(p[i], 0.0f);
+    }
+    volatile size_t half = SIZE_MAX / 2;
+    cr_assert_null(mem_array(half, 3));
+    cr_assert_null(mem_array(half, 2));
+    cr_assert_null(mem_array_zero(SIZE_MAX - half, 1));
+    void *p = mem_array(1, 1);
+    mem_freep(&p);
+    cr_assert_null(p);
+    mem_freep(&p);
+    ASSERT_NO_LEAKS();
+}
+
+Test(util, clocks_go_on_and_entropy_is_never_zero)
+{
+    uint64_t a = mono_ns(), b = mono_ns();
+    cr_assert_leq(a, b);
+    cr_assert_leq(a / 1000000u, mono_ms());
+    uint64_t x = entropy_u64(), y = entropy_u64();
+    cr_assert(x != 0 && y != 0 && x != y);
+}
+
+static int released;
+
+static void count_release(void *owner)
+{
+    released += *(int *)owner;
+}
+
+Test(util, blob_is_released_once)
+{
+    int weight = 1;
+    struct blob b = {"abc", 3, &weight, count_release};
+    blob_release(&b);
+    blob_release(&b);
+    cr_assert(released == 1 && b.data == NULL && b.bytes == 0);
+}
+
+Test(util, strings_never_run_over)
+{
+    char buf[8] = "";
+    size_t at = 0;
+    cr_assert(str_append(buf, sizeof buf, &at, "%d", 123));
+    cr_assert(str_append(buf, sizeof buf, &at, "%s", "4567"));
+    cr_assert_eq(at, 7);
+    cr_assert(!str_append(buf, sizeof buf, &at, "8"));
+    cr_assert_str_eq(buf, "1234567");
+    at = 8;
+    cr_assert(!str_append(buf, sizeof buf, &at, "8"));
+    char dst[4];
+    cr_assert(str_copy(dst, sizeof dst, "abc"));
+    cr_assert_str_eq(dst, "abc");
+    cr_assert(!str_copy(dst, sizeof dst, "abcd"));
+    cr_assert_str_eq(dst, "abc");
+}
+
+/* A folder of its own for the file tests. */
+static char folder[64];
+
+static void folder_make(void)
+{
+    snprintf(folder, sizeof folder, "/tmp/dp-test-base-XXXXXX");
+    cr_assert_not_null(mkdtemp(folder));
+    cr_assert_eq(chdir(folder), 0);
+}
+
+static int folder_entries(void)
+{
+    DIR *dir = opendir(folder);
+    cr_assert_not_null(dir);
+    int n = 0;
+    for (struct dirent *e; (e = readdir(dir));)
+        n += e->d_name[0] != '.';
+    closedir(dir);
+    return n;
+}
+
+static void folder_remove(void)
+{
+    DIR *dir = opendir(folder);
+    for (struct dirent *e; dir && (e = readdir(dir));)
+        if (e->d_name[0] != '.' && unlink(e->d_name))
+            rmdir(e->d_name);
+    closedir(dir);
+    rmdir(folder);
+}
+
+static dp_err write_text(void *arg, int fd, dp_error *err)
+{
+    return file_write_all(fd, arg, strlen(arg), err);
+}
+
+static dp_err write_half_and_fail(void *arg, int fd, dp_error *err)
+{
+    dp_err e = file_write_all(fd, arg, 2, err);
+    return e ? e : dp_fail(err, DP_DATA, "gave up");
+}
+
+static dp_err write_and_lose_fd(void *arg, int fd, dp_error *err)
+{
+    (void)arg;
+    (void)err;
+    close(fd);
+    return DP_OK;
+}
+
+static void assert_content(const char *path, const char *want)
+{
+    char got[64] = "";
+    int fd = open(path, O_RDONLY);
+    cr_assert_geq(fd, 0);
+    ssize_t n = read(fd, got, sizeof got - 1);
+    close(fd);
+    cr_assert(n >= 0);
+    cr_assert_str_eq(got, want);
+}
+
+TestSuite(file, .init = folder_make, .fini = folder_remove);
+
+Test(file, replace_creates_and_overwrites)
+{
+    dp_error err = {0};
+    cr_assert_eq(file_replace("a", write_text, (char[]){"first"}, &err), DP_OK, "%s", err.text);
+    assert_content("a", "first");
+    cr_assert_eq(file_replace("./a", write_text, (char[]){"2nd"}, &err), DP_OK, "%s", err.text);
+    assert_content("a", "2nd");
+    struct stat st;
+    cr_assert_eq(stat("a", &st), 0);
+    cr_assert_eq(st.st_mode & 0777, 0644);
+    cr_assert_eq(folder_entries(), 1);
+}
+
+Test(file, a_failing_writer_changes_nothing)
+{
+    dp_error err = {0};
+    cr_assert_eq(file_replace("a", write_text, (char[]){"first"}, &err), DP_OK);
+    cr_assert_eq(file_replace("a", write_half_and_fail, (char[]){"other"}, &err), DP_DATA);
+    cr_assert_str_eq(err.text, "a: gave up");
+    cr_assert_eq(file_replace("a", write_half_and_fail, (char[]){"other"}, NULL), DP_DATA);
+    assert_content("a", "first");
+    cr_assert_eq(folder_entries(), 1);
+}
+
+Test(file, a_lost_descriptor_is_an_io_error)
+{
+    dp_error err = {0};
+    cr_assert_eq(file_replace("a", write_and_lose_fd, NULL, &err), DP_IO);
+    cr_assert_not_null(strstr(err.text, strerror(EBADF)), "%s", err.text);
+    cr_assert_eq(folder_entries(), 0);
+}
+
+Test(file, an_absent_folder_is_named)
+{
+    dp_error err = {0};
+    cr_assert_eq(file_replace("no/such/a", write_text, (char[]){"x"}, &err), DP_IO);
+    cr_assert_not_null(strstr(err.text, "no/such/a"), "%s", err.text);
+    cr_assert_not_null(strstr(err.text, strerror(ENOENT)), "%s", err.text);
+    cr_assert_eq(file_replace_check("no/such/a", &err), DP_IO);
+}
+
+Test(file, a_folder_in_its_place_is_not_replaced)
+{
+    dp_error err = {0};
+    cr_assert_eq(mkdir("d", 0755), 0);
+    cr_assert_eq(file_replace("d", write_text, (char[]){"x"}, &err), DP_IO);
+    cr_assert_not_null(strstr(err.text, "d: "), "%s", err.text);
+    cr_assert_eq(folder_entries(), 1);
+    cr_assert_eq(file_replace_check("d/", &err), DP_IO);
+    cr_assert_not_null(strstr(err.text, "folder"), "%s", err.text);
+    cr_assert_eq(file_replace_check("", &err), DP_IO);
+    cr_assert_eq(file_replace_check("d", &err), DP_IO);
+    cr_assert_eq(folder_entries(), 1);
+}
+
+Test(file, check_leaves_nothing_behind)
+{
+    dp_error err = {0};
+    cr_assert_eq(file_replace_check("a", &err), DP_OK, "%s", err.text);
+    cr_assert_eq(folder_entries(), 0);
+}
+
+Test(file, a_path_too_long_is_refused)
+{
+    dp_error err = {0};
+    char path[PATH_MAX + 8];
+    memset(path, 'a', sizeof path - 1);
+    path[sizeof path - 1] = '\0';
+    cr_assert_eq(file_replace(path, write_text, (char[]){"x"}, &err), DP_IO);
+    cr_assert_not_null(strstr(err.text, "too long"), "%s", err.text);
+    cr_assert_eq(file_replace_check(path, NULL), DP_IO);
+}
+
+/* Stands in for a full disk: a file may not grow beyond 4 bytes. */
+Test(file, a_write_that_fails_half_way_changes_nothing)
+{
+    dp_error err = {0};
+    cr_assert_eq(file_replace("a", write_text, (char[]){"old"}, &err), DP_OK);
+    struct rlimit limit = {4, RLIM_INFINITY};
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    dp_err e = file_replace("a", write_text, (char[]){"too long"}, &err);
+    limit.rlim_cur = RLIM_INFINITY;
+    setrlimit(RLIMIT_FSIZE, &limit);
+    cr_assert_eq(e, DP_IO);
+    cr_assert_not_null(strstr(err.text, strerror(EFBIG)), "%s", err.text);
+    assert_content("a", "old");
+    cr_assert_eq(folder_entries(), 1);
+}
