@@ -17,9 +17,11 @@ enum {
     FRAME_MAJOR = 1,
     FRAME_MINOR = 0,
     FRAME_HEADER_BYTES_MAX = 1 << 20, /* largest header frame (Joined of a large model) */
+    FRAME_ARENA_BYTES_MAX = 16 << 20, /* most memory that a parse takes */
     FRAME_TEXT_MAX = 512,
     FRAME_NAME_MAX = 160,
     FRAME_SLOTS_MAX = 4096,
+    FRAME_LEVEL_MAX = 12, /* of the root over that many slots */
     FRAME_SHARDS_MAX = 1024,
     FRAME_SLICES_MAX = 1 << 16,
     FRAME_LABELS_MAX = 1 << 16,
@@ -33,11 +35,18 @@ struct arena {
     size_t used;
     size_t wanted;  /* high-water mark, size of the next buffer */
     void *overflow; /* list of blocks beyond base, until the next reset */
+    bool full;      /* the last parse asked for more than FRAME_ARENA_BYTES_MAX */
 };
+/* A zeroed arena is ready for use. */
 void arena_fini(struct arena *arena);
 
 /* Parses a header frame (arena is reset first). The message is valid until the next parse with the same arena and is
- * never freed by the caller. `payload_count` is the number of frames that follow. DP_PROTO with what is wrong. */
+ * never freed by the caller. `payload_count` is the number of frames that follow. DP_PROTO with what is wrong.
+ * What passes has: exactly one body, known; strings that are never NULL, printable (text.h; senders use text_clean) and
+ * no longer than FRAME_TEXT_MAX, Hello's and Welcome's than FRAME_NAME_MAX; Hello's magic and role (its version is the
+ * head's to answer); the job in Welcome and Joined, with 1..FRAME_SLOTS_MAX slots; in Joined tensors and shards whose
+ * slices of at most SLICE_BYTES add up to the tensors; train in Join; labels finite and strictly ascending; slots of
+ * an Assign strictly ascending. A loss may be anything: a job that diverges must be able to say so. */
 DP_MUST_CHECK dp_err frame_parse(struct arena *arena, const void *data, size_t bytes, size_t payload_count,
                                  const Dp__Header **ret_header, dp_error *err);
 
@@ -59,7 +68,8 @@ struct frame_limits {
 DP_MUST_CHECK dp_err frame_check_push_pull(const Dp__PushPull *msg, const struct frame_limits *limits,
                                            size_t payload_bytes, dp_error *err);
 
-/* Tree nodes. level <= 12; a node covers slots [index << level, min((index + 1) << level, slots)), not empty. */
+/* Tree nodes. A node covers slots [index << level, min((index + 1) << level, slots)), not empty; its level is not above
+ * the root's, the smallest L with (1 << L) >= slots. */
 bool frame_node_valid(uint32_t level, uint32_t index, uint32_t slots);
 
 #endif

@@ -1,0 +1,220 @@
+/* Parsing, checking and writing of headers.
+ *
+ * Invariants: a parse takes no more than FRAME_ARENA_BYTES_MAX whatever the bytes say; what it returns has passed every
+ * check of its kind, so nobody above has to look for NULL bodies, long strings or lists out of bounds. The checks of
+ * the single kinds are in frame_check.c. Thread: any; an arena belongs to one thread. */
+#include "frame.h"
+
+#include <stdlib.h>
+
+#include "frame_check.h"
+#include "util.h"
+
+enum { ARENA_ALIGN = 16, FIELD_BODY_FIRST = 10 };
+
+/* A block beyond the base buffer; the memory follows. */
+struct arena_block {
+    _Alignas(ARENA_ALIGN) struct arena_block *next;
+};
+
+static void arena_free_overflow(struct arena *arena)
+{
+    struct arena_block *block = arena->overflow;
+    while (block) {
+        struct arena_block *next = block->next;
+        free(block);
+        block = next;
+    }
+    arena->overflow = NULL;
+}
+
+void arena_fini(struct arena *arena)
+{
+    arena_free_overflow(arena);
+    free(arena->base);
+    *arena = (struct arena){0};
+}
+
+/* Forgets what was there; the base grows to what the largest message so far took, so that it is one buffer next time.
+ */
+static void arena_reset(struct arena *arena)
+{
+    arena_free_overflow(arena);
+    if (arena->wanted > arena->size) {
+        free(arena->base);
+        arena->base = mem_array(arena->wanted, 1);
+        arena->size = arena->base ? arena->wanted : 0;
+    }
+    arena->used = 0;
+    arena->full = false;
+}
+
+static void *arena_overflow(struct arena *arena, size_t bytes)
+{
+    struct arena_block *block = mem_array(sizeof *block + bytes, 1);
+    if (!block)
+        return NULL;
+    block->next = arena->overflow;
+    arena->overflow = block;
+    return block + 1;
+}
+
+static void *arena_alloc(void *arg, size_t bytes)
+{
+    struct arena *arena = arg;
+    if (bytes > FRAME_ARENA_BYTES_MAX - arena->used) {
+        arena->full = true;
+        return NULL;
+    }
+    size_t rounded = (bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
+    size_t at = arena->used;
+    arena->used = MIN(at + rounded, (size_t)FRAME_ARENA_BYTES_MAX);
+    arena->wanted = MAX(arena->wanted, arena->used);
+    return at + rounded <= arena->size ? arena->base + at : arena_overflow(arena, rounded);
+}
+
+static void arena_release(void *arg, void *p)
+{
+    (void)arg;
+    (void)p;
+}
+
+/* A varint of at most ten bytes at *at; false where the bytes end within it. */
+static bool varint_read(const uint8_t *data, size_t bytes, size_t *at, uint64_t *ret_value)
+{
+    uint64_t value = 0;
+    for (unsigned shift = 0; shift < 70 && *at < bytes; shift += 7) {
+        uint8_t byte = data[(*at)++];
+        value |= shift < 64 ? (uint64_t)(byte & 0x7f) << shift : 0;
+        if (!(byte & 0x80)) {
+            *ret_value = value;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Steps over a field's value; false where it does not fit in the bytes. */
+static bool field_skip(unsigned wire_type, const uint8_t *data, size_t bytes, size_t *at)
+{
+    uint64_t n;
+    switch (wire_type) {
+    case 0:
+        return varint_read(data, bytes, at, &n);
+    case 1:
+        n = 8;
+        break;
+    case 2:
+        if (!varint_read(data, bytes, at, &n))
+            return false;
+        break;
+    case 5:
+        n = 4;
+        break;
+    default:
+        return false;
+    }
+    if (n > bytes - *at)
+        return false;
+    *at += (size_t)n;
+    return true;
+}
+
+/* How many top-level fields are bodies, known to this version or not; -1 where the bytes are no message. Protobuf takes
+ * the last of several and merges equal ones; here a message says one thing. */
+static int body_count(const uint8_t *data, size_t bytes)
+{
+    int count = 0;
+    for (size_t at = 0; at < bytes;) {
+        uint64_t key;
+        if (!varint_read(data, bytes, &at, &key) || !field_skip((unsigned)(key & 7), data, bytes, &at))
+            return -1;
+        if (key >> 3 >= FIELD_BODY_FIRST && ++count > 1)
+            break;
+    }
+    return count;
+}
+
+static dp_err frame_unpack(struct arena *arena, const void *data, size_t bytes, Dp__Header **ret_header, dp_error *err)
+{
+    ProtobufCAllocator allocator = {.alloc = arena_alloc, .free = arena_release, .allocator_data = arena};
+    Dp__Header *header = dp__header__unpack(&allocator, bytes, data);
+    if (header) {
+        *ret_header = header;
+        return DP_OK;
+    }
+    if (arena->full)
+        return dp_fail(err, DP_PROTO, "header of %zu bytes would take more than %d bytes of memory", bytes,
+                       FRAME_ARENA_BYTES_MAX);
+    return dp_fail(err, DP_PROTO, "header of %zu bytes is not a protobuf message of this protocol", bytes);
+}
+
+dp_err frame_parse(struct arena *arena, const void *data, size_t bytes, size_t payload_count,
+                   const Dp__Header **ret_header, dp_error *err)
+{
+    arena_reset(arena);
+    if (bytes == 0)
+        return dp_fail(err, DP_PROTO, "header is empty");
+    if (bytes > FRAME_HEADER_BYTES_MAX)
+        return dp_fail(err, DP_PROTO, "header has %zu bytes, at most %d are read", bytes, FRAME_HEADER_BYTES_MAX);
+    int bodies = body_count(data, bytes);
+    if (bodies < 0)
+        return dp_fail(err, DP_PROTO, "header of %zu bytes is not a protobuf message", bytes);
+    if (bodies != 1)
+        return dp_fail(err, DP_PROTO, "header has %s", bodies == 0 ? "no body" : "more than one body");
+    Dp__Header *header = NULL;
+    dp_err rc = frame_unpack(arena, data, bytes, &header, err);
+    if (rc == DP_OK)
+        rc = frame_check_body(header, payload_count, err);
+    if (rc == DP_OK)
+        *ret_header = header;
+    return rc;
+}
+
+size_t frame_size(const Dp__Header *header)
+{
+    return dp__header__get_packed_size(header);
+}
+
+void frame_write(const Dp__Header *header, void *buf)
+{
+    dp__header__pack(header, buf);
+}
+
+bool frame_node_valid(uint32_t level, uint32_t index, uint32_t slots)
+{
+    if (level > FRAME_LEVEL_MAX || (level > 0 && (UINT32_C(1) << (level - 1)) >= slots))
+        return false;
+    return (uint64_t)index << level < slots;
+}
+
+static dp_err check_push(const Dp__PushPull *msg, const struct frame_limits *limits, size_t payload_bytes,
+                         dp_error *err)
+{
+    if (!frame_node_valid(msg->level, msg->index, limits->slots))
+        return dp_fail(err, DP_RANGE, "push of node (%u, %u) in a tree of %u slots", msg->level, msg->index,
+                       limits->slots);
+    if (msg->step >= limits->total_steps)
+        return dp_fail(err, DP_RANGE, "push of step %llu, the job has %llu", (unsigned long long)msg->step,
+                       (unsigned long long)limits->total_steps);
+    uint64_t want = limits->slice_elems[msg->slice - limits->first_slice] * sizeof(float);
+    if (payload_bytes != SIZE_MAX && payload_bytes != want)
+        return dp_fail(err, DP_PROTO, "push of slice %u has %zu bytes of payload, the slice has %llu", msg->slice,
+                       payload_bytes, (unsigned long long)want);
+    return DP_OK;
+}
+
+dp_err frame_check_push_pull(const Dp__PushPull *msg, const struct frame_limits *limits, size_t payload_bytes,
+                             dp_error *err)
+{
+    if (msg->slice < limits->first_slice || msg->slice - limits->first_slice >= limits->slice_count)
+        return dp_fail(err, DP_RANGE, "slice %u is not of this shard, which has slices %u to %llu", msg->slice,
+                       limits->first_slice, (unsigned long long)limits->first_slice + limits->slice_count);
+    if (!msg->push && payload_bytes != SIZE_MAX)
+        return dp_fail(err, DP_PROTO, "pull of slice %u has a payload", msg->slice);
+    if (msg->pull && (msg->pull_step > limits->total_steps || msg->have > limits->total_steps + 1))
+        return dp_fail(err, DP_RANGE, "pull of step %llu (holding version %llu), the job has %llu steps",
+                       (unsigned long long)msg->pull_step, (unsigned long long)msg->have,
+                       (unsigned long long)limits->total_steps);
+    return msg->push ? check_push(msg, limits, payload_bytes, err) : DP_OK;
+}

@@ -1,0 +1,248 @@
+/* What must hold for each kind of message, whatever the job is.
+ *
+ * Invariant: every repeated field, string and number is looked at here or is harmless at any value; unknown kinds are
+ * refused. Thread: any. */
+#include "frame_check.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "tensor.h"
+#include "text.h"
+
+static dp_err check_text(const char *what, const char *text, size_t max, dp_error *err)
+{
+    size_t length = strnlen(text, max + 1);
+    if (length > max)
+        return dp_fail(err, DP_PROTO, "%s is longer than %zu bytes", what, max);
+    if (!text_printable(text, length))
+        return dp_fail(err, DP_PROTO, "%s has characters that cannot be printed", what);
+    return DP_OK;
+}
+
+/* A text that must not be empty. */
+static dp_err check_name(const char *what, const char *text, size_t max, dp_error *err)
+{
+    if (!text[0])
+        return dp_fail(err, DP_PROTO, "%s is empty", what);
+    return check_text(what, text, max, err);
+}
+
+static dp_err check_count(const char *what, size_t count, size_t max, dp_error *err)
+{
+    if (count > max)
+        return dp_fail(err, DP_PROTO, "%zu %s, at most %zu are allowed", count, what, max);
+    return DP_OK;
+}
+
+static dp_err check_payload(const char *what, size_t count, size_t min, size_t max, dp_error *err)
+{
+    if (count < min || count > max)
+        return dp_fail(err, DP_PROTO, "%s with %zu payload frames instead of %zu", what, count,
+                       count < min ? min : max);
+    return DP_OK;
+}
+
+static dp_err check_labels(size_t count, const double *labels, dp_error *err)
+{
+    dp_err rc = check_count("labels", count, FRAME_LABELS_MAX, err);
+    if (rc != DP_OK)
+        return rc;
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(labels[i]) || (i > 0 && labels[i] <= labels[i - 1]))
+            return dp_fail(err, DP_PROTO, "labels are not finite, distinct and ascending");
+    return DP_OK;
+}
+
+static dp_err check_push_pull(const Dp__PushPull *msg, size_t payload_count, dp_error *err)
+{
+    if (!msg->push && !msg->pull)
+        return dp_fail(err, DP_PROTO, "PushPull that neither pushes nor pulls");
+    if (msg->level > FRAME_LEVEL_MAX || (uint64_t)msg->index << msg->level >= FRAME_SLOTS_MAX)
+        return dp_fail(err, DP_PROTO, "PushPull of node (%u, %u), a tree has at most %d slots", msg->level, msg->index,
+                       FRAME_SLOTS_MAX);
+    if (msg->metrics && msg->metrics->correct > msg->metrics->count)
+        return dp_fail(err, DP_PROTO, "PushPull with more samples predicted right than there are");
+    return check_payload("PushPull", payload_count, 0, msg->push ? 1 : 0, err);
+}
+
+static dp_err check_params(const Dp__Params *msg, size_t payload_count, dp_error *err)
+{
+    size_t want = msg->unchanged || msg->last ? 0 : 1;
+    return check_payload("Params", payload_count, want, want, err);
+}
+
+static dp_err check_hello(const Dp__Hello *msg, dp_error *err)
+{
+    if (msg->magic != FRAME_MAGIC)
+        return dp_fail(err, DP_PROTO, "Hello with magic %#x: the peer does not speak dp's protocol", msg->magic);
+    if (msg->role != DP__HELLO__ROLE__WORKER && msg->role != DP__HELLO__ROLE__CTL)
+        return dp_fail(err, DP_PROTO, "Hello with unknown role %d", (int)msg->role);
+    dp_err rc = check_text("Hello's name", msg->name, FRAME_NAME_MAX, err);
+    return rc == DP_OK ? check_text("Hello's numerics", msg->numerics, FRAME_NAME_MAX, err) : rc;
+}
+
+static dp_err check_tensor(const Dp__Tensor *tensor, uint64_t *total, dp_error *err)
+{
+    dp_err rc = check_name("a tensor's name", tensor->name, TENSOR_NAME_MAX - 1, err);
+    if (rc != DP_OK)
+        return rc;
+    if (tensor->n_shape == 0 || tensor->n_shape > TENSOR_RANK_MAX)
+        return dp_fail(err, DP_PROTO, "tensor %s has rank %zu", tensor->name, tensor->n_shape);
+    if (tensor->init > INIT_HE_UNIFORM || !isfinite(tensor->init_arg))
+        return dp_fail(err, DP_PROTO, "tensor %s has an unknown initializer", tensor->name);
+    uint64_t elems = 1;
+    for (size_t i = 0; i < tensor->n_shape; i++)
+        if (tensor->shape[i] == 0 || __builtin_mul_overflow(elems, tensor->shape[i], &elems))
+            return dp_fail(err, DP_PROTO, "tensor %s has an impossible shape", tensor->name);
+    if (__builtin_add_overflow(*total, elems, total))
+        return dp_fail(err, DP_PROTO, "tensors of more than 2^64 elements");
+    return DP_OK;
+}
+
+/* A shard's range begins where the one before ends (*at), and its slices make up its range. */
+static dp_err check_shard(const Dp__Shard *shard, uint64_t *at, size_t *slices, dp_error *err)
+{
+    dp_err rc = check_name("a shard's endpoint", shard->endpoint, FRAME_TEXT_MAX, err);
+    if (rc != DP_OK)
+        return rc;
+    if (shard->first != *at)
+        return dp_fail(err, DP_PROTO, "shard %s does not begin where the one before ends", shard->endpoint);
+    *slices += shard->n_slices;
+    rc = check_count("slices", *slices, FRAME_SLICES_MAX, err);
+    for (size_t i = 0; rc == DP_OK && i < shard->n_slices; i++) {
+        uint64_t elems = shard->slices[i];
+        if (elems == 0 || elems > SLICE_BYTES / sizeof(float))
+            return dp_fail(err, DP_PROTO, "shard %s has a slice of %llu elements", shard->endpoint,
+                           (unsigned long long)elems);
+        *at += elems;
+    }
+    return rc;
+}
+
+/* The tensors' elements are what the shards' slices add up to. */
+static dp_err check_layout(const Dp__Job *job, dp_error *err)
+{
+    uint64_t total = 0, at = 0;
+    size_t slices = 0;
+    dp_err rc = check_count("tensors", job->n_tensors, TENSOR_COUNT_MAX, err);
+    for (size_t i = 0; rc == DP_OK && i < job->n_tensors; i++)
+        rc = check_tensor(job->tensors[i], &total, err);
+    if (rc == DP_OK)
+        rc = check_count("shards", job->n_shards, FRAME_SHARDS_MAX, err);
+    for (size_t i = 0; rc == DP_OK && i < job->n_shards; i++)
+        rc = check_shard(job->shards[i], &at, &slices, err);
+    if (rc == DP_OK && job->n_shards > 0 && at != total)
+        return dp_fail(err, DP_PROTO, "slices of %llu elements for tensors of %llu", (unsigned long long)at,
+                       (unsigned long long)total);
+    return rc;
+}
+
+static dp_err check_job(const Dp__Job *job, dp_error *err)
+{
+    if (!job)
+        return dp_fail(err, DP_PROTO, "a job is missing");
+    dp_err rc = check_name("the job's model", job->model, FRAME_TEXT_MAX, err);
+    if (rc == DP_OK && (job->slots == 0 || job->slots > FRAME_SLOTS_MAX))
+        return dp_fail(err, DP_PROTO, "a job of %u slots, 1 to %d are allowed", job->slots, FRAME_SLOTS_MAX);
+    if (rc == DP_OK)
+        rc = check_count("classes", job->classes, FRAME_LABELS_MAX, err);
+    if (rc == DP_OK)
+        rc = check_labels(job->n_labels, job->labels, err);
+    return rc == DP_OK ? check_layout(job, err) : rc;
+}
+
+static dp_err check_welcome(const Dp__Welcome *msg, dp_error *err)
+{
+    if (msg->heartbeat_ms == 0 || msg->lease_ms < msg->heartbeat_ms)
+        return dp_fail(err, DP_PROTO, "Welcome with a heartbeat of %u ms and a lease of %u ms", msg->heartbeat_ms,
+                       msg->lease_ms);
+    dp_err rc = check_text("Welcome's version", msg->version, FRAME_NAME_MAX, err);
+    return rc == DP_OK ? check_job(msg->job, err) : rc;
+}
+
+static dp_err check_dataset(const Dp__Dataset *set, dp_error *err)
+{
+    dp_err rc = check_text("a data set's name", set->name, FRAME_TEXT_MAX, err);
+    return rc == DP_OK ? check_labels(set->n_labels, set->labels, err) : rc;
+}
+
+static dp_err check_join(const Dp__Join *msg, dp_error *err)
+{
+    if (!msg->train)
+        return dp_fail(err, DP_PROTO, "Join without training data");
+    dp_err rc = check_dataset(msg->train, err);
+    return rc == DP_OK && msg->eval ? check_dataset(msg->eval, err) : rc;
+}
+
+static dp_err check_joined(const Dp__Joined *msg, dp_error *err)
+{
+    dp_err rc = check_job(msg->job, err);
+    if (rc == DP_OK && (msg->job->n_tensors == 0 || msg->job->n_shards == 0))
+        return dp_fail(err, DP_PROTO, "Joined without tensors or without shards");
+    return rc;
+}
+
+static dp_err check_slots(size_t count, const uint32_t *slots, dp_error *err)
+{
+    dp_err rc = check_count("slots", count, FRAME_SLOTS_MAX, err);
+    for (size_t i = 0; rc == DP_OK && i < count; i++)
+        if (slots[i] >= FRAME_SLOTS_MAX || (i > 0 && slots[i] <= slots[i - 1]))
+            return dp_fail(err, DP_PROTO, "Assign with slots that are not distinct, ascending and below %d",
+                           FRAME_SLOTS_MAX);
+    return rc;
+}
+
+static dp_err check_assign(const Dp__Assign *msg, dp_error *err)
+{
+    dp_err rc = check_slots(msg->n_slots, msg->slots, err);
+    return rc == DP_OK ? check_slots(msg->n_extra_slots, msg->extra_slots, err) : rc;
+}
+
+/* Kinds that carry a payload have their own rule for it. */
+static dp_err check_data_plane(const Dp__Header *header, size_t payload_count, dp_error *err)
+{
+    if (header->body_case == DP__HEADER__BODY_PUSH_PULL)
+        return check_push_pull(header->push_pull, payload_count, err);
+    return check_params(header->params, payload_count, err);
+}
+
+static dp_err check_control(const Dp__Header *header, dp_error *err)
+{
+    switch (header->body_case) {
+    case DP__HEADER__BODY_ERROR:
+        if (header->error->code == DP_OK)
+            return dp_fail(err, DP_PROTO, "Error without a code");
+        return check_text("Error's text", header->error->text, FRAME_TEXT_MAX, err);
+    case DP__HEADER__BODY_HELLO:
+        return check_hello(header->hello, err);
+    case DP__HEADER__BODY_WELCOME:
+        return check_welcome(header->welcome, err);
+    case DP__HEADER__BODY_JOIN:
+        return check_join(header->join, err);
+    case DP__HEADER__BODY_JOINED:
+        return check_joined(header->joined, err);
+    case DP__HEADER__BODY_ASSIGN:
+        return check_assign(header->assign, err);
+    case DP__HEADER__BODY_BYE:
+        return check_text("Bye's text", header->bye->text, FRAME_TEXT_MAX, err);
+    case DP__HEADER__BODY_NOTICE:
+        return check_text("Notice's text", header->notice->text, FRAME_TEXT_MAX, err);
+    case DP__HEADER__BODY_HEARTBEAT:
+    case DP__HEADER__BODY_HEARTBEAT_ACK:
+    case DP__HEADER__BODY_STATUS_REQUEST:
+    case DP__HEADER__BODY_STATUS:
+        return DP_OK; /* numbers only: any value is harmless */
+    default:
+        return dp_fail(err, DP_PROTO, "a kind of message that this version does not know");
+    }
+}
+
+dp_err frame_check_body(const Dp__Header *header, size_t payload_count, dp_error *err)
+{
+    if (header->body_case == DP__HEADER__BODY_PUSH_PULL || header->body_case == DP__HEADER__BODY_PARAMS)
+        return check_data_plane(header, payload_count, err);
+    size_t want = header->body_case == DP__HEADER__BODY_STATUS ? 1 : 0;
+    dp_err rc = check_control(header, err);
+    return rc == DP_OK ? check_payload("control message", payload_count, want, want, err) : rc;
+}
