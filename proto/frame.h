@@ -27,6 +27,8 @@ enum {
     FRAME_LABELS_MAX = 1 << 16,
     SLICE_BYTES = 2 << 20, /* largest payload frame of a slice */
 };
+/* Elements of theta that a job can have. */
+#define FRAME_ELEMS_MAX ((uint64_t)FRAME_SLICES_MAX * (SLICE_BYTES / sizeof(float)))
 
 /* Memory of parsed headers: reset before each parse, so steady state allocates nothing. */
 struct arena {
@@ -44,9 +46,10 @@ void arena_fini(struct arena *arena);
  * never freed by the caller. `payload_count` is the number of frames that follow. DP_PROTO with what is wrong.
  * What passes has: exactly one body, known; strings that are never NULL, printable (text.h; senders use text_clean) and
  * no longer than FRAME_TEXT_MAX, Hello's and Welcome's than FRAME_NAME_MAX; Hello's magic and role (its version is the
- * head's to answer); the job in Welcome and Joined, with 1..FRAME_SLOTS_MAX slots; in Joined tensors and shards whose
- * slices of at most SLICE_BYTES add up to the tensors; train in Join; labels finite and strictly ascending; slots of
- * an Assign strictly ascending. A loss may be anything: a job that diverges must be able to say so. */
+ * head's to answer); the job in Welcome and Joined, with 1..FRAME_SLOTS_MAX slots; train and tensors in Join; tensors
+ * of sane shapes and at most FRAME_ELEMS_MAX elements; in Joined tensors and shards whose slices of at most SLICE_BYTES
+ * add up to the tensors; labels finite, those of a Dataset strictly ascending; slots of an Assign strictly ascending.
+ * A loss may be anything: a job that diverges must be able to say so. */
 DP_MUST_CHECK dp_err frame_parse(struct arena *arena, const void *data, size_t bytes, size_t payload_count,
                                  const Dp__Header **ret_header, dp_error *err);
 

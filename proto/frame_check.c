@@ -43,15 +43,14 @@ static dp_err check_payload(const char *what, size_t count, size_t min, size_t m
     return DP_OK;
 }
 
+/* class -> label. */
 static dp_err check_labels(size_t count, const double *labels, dp_error *err)
 {
     dp_err rc = check_count("labels", count, FRAME_LABELS_MAX, err);
-    if (rc != DP_OK)
-        return rc;
-    for (size_t i = 0; i < count; i++)
-        if (!isfinite(labels[i]) || (i > 0 && labels[i] <= labels[i - 1]))
-            return dp_fail(err, DP_PROTO, "labels are not finite, distinct and ascending");
-    return DP_OK;
+    for (size_t i = 0; rc == DP_OK && i < count; i++)
+        if (!isfinite(labels[i]))
+            return dp_fail(err, DP_PROTO, "a label is not a finite number");
+    return rc;
 }
 
 static dp_err check_push_pull(const Dp__PushPull *msg, size_t payload_count, dp_error *err)
@@ -95,8 +94,9 @@ static dp_err check_tensor(const Dp__Tensor *tensor, uint64_t *total, dp_error *
     for (size_t i = 0; i < tensor->n_shape; i++)
         if (tensor->shape[i] == 0 || __builtin_mul_overflow(elems, tensor->shape[i], &elems))
             return dp_fail(err, DP_PROTO, "tensor %s has an impossible shape", tensor->name);
-    if (__builtin_add_overflow(*total, elems, total))
-        return dp_fail(err, DP_PROTO, "tensors of more than 2^64 elements");
+    if (elems > FRAME_ELEMS_MAX - *total)
+        return dp_fail(err, DP_PROTO, "tensors of more than %llu elements", (unsigned long long)FRAME_ELEMS_MAX);
+    *total += elems;
     return DP_OK;
 }
 
@@ -120,14 +120,23 @@ static dp_err check_shard(const Dp__Shard *shard, uint64_t *at, size_t *slices, 
     return rc;
 }
 
+static dp_err check_tensors(size_t count, Dp__Tensor *const *tensors, uint64_t *ret_total, dp_error *err)
+{
+    uint64_t total = 0;
+    dp_err rc = check_count("tensors", count, TENSOR_COUNT_MAX, err);
+    for (size_t i = 0; rc == DP_OK && i < count; i++)
+        rc = check_tensor(tensors[i], &total, err);
+    if (rc == DP_OK)
+        *ret_total = total;
+    return rc;
+}
+
 /* The tensors' elements are what the shards' slices add up to. */
 static dp_err check_layout(const Dp__Job *job, dp_error *err)
 {
     uint64_t total = 0, at = 0;
     size_t slices = 0;
-    dp_err rc = check_count("tensors", job->n_tensors, TENSOR_COUNT_MAX, err);
-    for (size_t i = 0; rc == DP_OK && i < job->n_tensors; i++)
-        rc = check_tensor(job->tensors[i], &total, err);
+    dp_err rc = check_tensors(job->n_tensors, job->tensors, &total, err);
     if (rc == DP_OK)
         rc = check_count("shards", job->n_shards, FRAME_SHARDS_MAX, err);
     for (size_t i = 0; rc == DP_OK && i < job->n_shards; i++)
@@ -164,15 +173,29 @@ static dp_err check_welcome(const Dp__Welcome *msg, dp_error *err)
 static dp_err check_dataset(const Dp__Dataset *set, dp_error *err)
 {
     dp_err rc = check_text("a data set's name", set->name, FRAME_TEXT_MAX, err);
-    return rc == DP_OK ? check_labels(set->n_labels, set->labels, err) : rc;
+    if (rc == DP_OK)
+        rc = check_labels(set->n_labels, set->labels, err);
+    for (size_t i = 1; rc == DP_OK && i < set->n_labels; i++)
+        if (set->labels[i] <= set->labels[i - 1])
+            return dp_fail(err, DP_PROTO, "labels of a data set are not distinct and ascending");
+    return rc;
 }
 
 static dp_err check_join(const Dp__Join *msg, dp_error *err)
 {
     if (!msg->train)
         return dp_fail(err, DP_PROTO, "Join without training data");
+    if (msg->n_tensors == 0)
+        return dp_fail(err, DP_PROTO, "Join without tensors");
+    uint64_t total;
     dp_err rc = check_dataset(msg->train, err);
-    return rc == DP_OK && msg->eval ? check_dataset(msg->eval, err) : rc;
+    if (rc == DP_OK && msg->eval)
+        rc = check_dataset(msg->eval, err);
+    if (rc == DP_OK)
+        rc = check_tensors(msg->n_tensors, msg->tensors, &total, err);
+    if (rc == DP_OK)
+        rc = check_count("classes", msg->classes, FRAME_LABELS_MAX, err);
+    return rc == DP_OK ? check_labels(msg->n_labels, msg->labels, err) : rc;
 }
 
 static dp_err check_joined(const Dp__Joined *msg, dp_error *err)
