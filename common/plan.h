@@ -19,10 +19,10 @@ enum plan_kind { PLAN_TRAIN, PLAN_EVAL };
 
 struct plan {
     uint64_t seed;
-    uint64_t train_rows;  /* >= 1 */
-    uint64_t eval_rows;   /* 0: no evaluation steps */
+    uint64_t train_rows;  /* 1..2^56 */
+    uint64_t eval_rows;   /* 0: no evaluation steps; at most 2^56 */
     uint64_t batch;       /* rows of a minibatch, 1..train_rows; an epoch's last one may be smaller */
-    uint64_t train_steps; /* training steps of the job, >= 1 */
+    uint64_t train_steps; /* training steps of the job, 1..2^56 */
     uint32_t slots;       /* K, >= 1 */
 };
 
