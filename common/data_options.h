@@ -1,0 +1,50 @@
+/* The options that say which data a worker reads and how many threads it computes with. dp-worker has them for itself;
+ * dp-server has the same rows and passes them on to its --local-workers. Thread: any. */
+#ifndef DP_DATA_OPTIONS_H
+#define DP_DATA_OPTIONS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "options.h"
+
+enum { DATA_THREADS_MAX = 1024 };
+
+struct data_options {
+    const char *data;         /* --data, NULL when not given */
+    const char *eval;         /* --eval, NULL when not given */
+    int format;               /* enum data_format of worker/data.h; the choices below are in its order */
+    const char *label_column; /* NULL: "label" if the header has it, else the first */
+    const char *labels;       /* IDX label file of --data, NULL: by its name */
+    const char *eval_labels;  /* the same for --eval */
+    uint64_t threads;         /* 1..DATA_THREADS_MAX */
+};
+
+#define DATA_OPTION_ROW(struct_type, field, name, type, arg, min, max, dflt, choices, help)        \
+    {                                                                                              \
+        "data", name, type, offsetof(struct_type, field), arg, min, max, dflt, NULL, choices, help \
+    }
+
+/* Rows of an option table, all of topic "data", for a struct that holds a struct data_options as member m:
+ *
+ *     struct server_options { ...; struct data_options data; };
+ *     static const struct option OPTIONS[] = { ..., DATA_OPTION_ROWS(struct server_options, data), ... };
+ */
+#define DATA_OPTION_ROWS(S, m)                                                                                 \
+    DATA_OPTION_ROW(S, m.data, "data", OPT_STRING, "FILE", 0, 0, NULL, NULL,                                   \
+                    "training data: LIBSVM, CSV or IDX, plain or gzip"),                                       \
+        DATA_OPTION_ROW(S, m.eval, "eval", OPT_STRING, "FILE", 0, 0, NULL, NULL,                               \
+                        "evaluation data, computed in shares by all workers at each epoch's end"),             \
+        DATA_OPTION_ROW(S, m.format, "format", OPT_CHOICE, "FORMAT", 0, 0, "auto", "auto|libsvm|csv|idx",      \
+                        "format of the data files; auto looks at name and content"),                           \
+        DATA_OPTION_ROW(                                                                                       \
+            S, m.label_column, "label-column", OPT_STRING, "COLUMN", 0, 0, NULL, NULL,                         \
+            "CSV: label by header name or number from 0 (negative: from the end); else 'label' or the first"), \
+        DATA_OPTION_ROW(S, m.labels, "labels", OPT_STRING, "FILE", 0, 0, NULL, NULL,                           \
+                        "IDX: label file of --data; else by its name, labels-idx1 for images-idx3"),           \
+        DATA_OPTION_ROW(S, m.eval_labels, "eval-labels", OPT_STRING, "FILE", 0, 0, NULL, NULL,                 \
+                        "IDX: label file of --eval"),                                                          \
+        DATA_OPTION_ROW(S, m.threads, "threads", OPT_U64, "N", 1, DATA_THREADS_MAX, "1", NULL,                 \
+                        "slots that a worker computes side by side")
+
+#endif
