@@ -14,8 +14,9 @@
 
 enum { TENSOR_NAME_MAX = 64, TENSOR_RANK_MAX = 4, TENSOR_COUNT_MAX = 64 };
 
-/* Initializers. normal: N(0, arg^2). uniform: glorot sqrt(6/(in+out)), he sqrt(6/in), as Glorot & Bengio 2010, He et
- * al. 2015. */
+/* Initializers. constant: arg. normal: N(0, arg^2). Uniform in [-L, L): glorot L = sqrt(6/(in+out)), he L = sqrt(6/in),
+ * as Glorot & Bengio 2010, He et al. 2015, where `out` is the last dimension (1 for a vector) and `in` the product of
+ * the others. */
 enum tensor_init { INIT_ZEROS, INIT_CONSTANT, INIT_NORMAL, INIT_GLOROT_UNIFORM, INIT_HE_UNIFORM };
 
 struct tensor {
@@ -33,11 +34,13 @@ struct tensors {
     struct tensor list[TENSOR_COUNT_MAX];
 };
 
-/* Appends a tensor; computes elems. DP_RANGE for a bad name, rank, overflow, a zero dimension or too many tensors. */
+/* Appends a tensor; computes elems. A name is 1..63 printable ASCII characters without blanks, quotes and backslashes,
+ * and not "__metadata__". DP_RANGE, naming the tensor, for a bad or repeated name, rank (1..4), initializer, a zero
+ * dimension, too many tensors, or more than 2^40 elements in all. What it is given may come from a peer. */
 DP_MUST_CHECK dp_err tensors_add(struct tensors *tensors, const char *name, uint32_t rank, const uint64_t *shape,
                                  enum tensor_init init, float init_arg, bool regularized, dp_error *err);
 uint64_t tensors_total(const struct tensors *tensors);
-/* Offset of tensor i in theta, in elements. */
+/* Offset of tensor i <= count in theta, in elements. */
 uint64_t tensors_offset(const struct tensors *tensors, uint32_t i);
 /* Initial values of elements [first, first + count) of theta. A pure function of (tensors, seed): every element is the
  * same whatever range it is computed in. */
@@ -58,11 +61,12 @@ struct segment {
 
 /* 16 .. 4096, a power of two: about total/64, so that small models can be spread over shards too. */
 uint64_t layout_block(const struct tensors *tensors);
-/* Contiguous ranges of theta for `shards` shards, cut at block bounds and balanced in elements; a range may be empty
- * where there are more shards than blocks. ranges[shards]. */
+/* Contiguous ranges of theta for `shards` >= 1 shards, each bound the block bound next to shard*total/shards, so that a
+ * range differs from total/shards by less than a block; it may be empty where shards are many. ranges[shards]. */
 void layout_shards(const struct tensors *tensors, uint32_t shards, struct range *ranges);
-/* Cuts a range into slices of at most about `slice_elems` elements (at block bounds). Returns how many slices there
- * are; writes the first `max` of them to slices. An empty range has none. */
+/* Cuts a range of layout_shards at block bounds into near-equal slices (shares of it, but for a block) of at most
+ * `slice_elems` elements, or two blocks where that is more. Returns how many there are; writes the first `max` of them
+ * to slices. An empty range has none. */
 size_t layout_slices(const struct tensors *tensors, struct range range, uint64_t slice_elems, struct range *slices,
                      size_t max);
 /* The segments of a range in order; returns how many there are, writes at most `max`. */

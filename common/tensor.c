@@ -1,0 +1,213 @@
+/* Tensors, their initial values, and the layout of theta.
+ *
+ * Invariant: tensors end to end; a legal cut of theta is a tensor's start plus a multiple of the block, or its end.
+ * Thread: any. */
+#include "tensor.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "rng.h"
+#include "util.h"
+
+static const uint64_t ELEMS_MAX = (uint64_t)1 << 40;
+
+static bool name_ok(const char *name)
+{
+    size_t length = strnlen(name, TENSOR_NAME_MAX);
+    if (length == 0 || length == TENSOR_NAME_MAX || strcmp(name, "__metadata__") == 0)
+        return false;
+    for (const char *c = name; *c; c++)
+        if (*c <= ' ' || *c > '~' || *c == '"' || *c == '\\')
+            return false;
+    return true;
+}
+
+static bool name_taken(const struct tensors *tensors, const char *name)
+{
+    for (uint32_t i = 0; i < tensors->count; i++)
+        if (strcmp(tensors->list[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Product of the shape; 0 when a dimension is 0 or the product exceeds `max`. */
+static uint64_t shape_elems(uint32_t rank, const uint64_t *shape, uint64_t max)
+{
+    uint64_t elems = 1;
+    for (uint32_t d = 0; d < rank; d++) {
+        if (shape[d] == 0 || shape[d] > max / elems)
+            return 0;
+        elems *= shape[d];
+    }
+    return elems;
+}
+
+dp_err tensors_add(struct tensors *tensors, const char *name, uint32_t rank, const uint64_t *shape,
+                   enum tensor_init init, float init_arg, bool regularized, dp_error *err)
+{
+    if (!name_ok(name))
+        return dp_fail(err, DP_RANGE,
+                       "tensor %u: a name must be 1..%d printable characters without blanks, quotes and backslashes",
+                       (unsigned)tensors->count, TENSOR_NAME_MAX - 1);
+    if (name_taken(tensors, name))
+        return dp_fail(err, DP_RANGE, "tensor %s: there are two of this name", name);
+    if (tensors->count == TENSOR_COUNT_MAX)
+        return dp_fail(err, DP_RANGE, "tensor %s: a model may have at most %d tensors", name, TENSOR_COUNT_MAX);
+    if (rank < 1 || rank > TENSOR_RANK_MAX)
+        return dp_fail(err, DP_RANGE, "tensor %s: rank %u is not 1..%d", name, (unsigned)rank, TENSOR_RANK_MAX);
+    uint64_t elems = shape_elems(rank, shape, ELEMS_MAX - tensors_total(tensors));
+    if (elems == 0)
+        return dp_fail(err, DP_RANGE, "tensor %s: a dimension is 0, or the model has more than 2^40 elements", name);
+    if ((unsigned)init > INIT_HE_UNIFORM || !isfinite(init_arg))
+        return dp_fail(err, DP_RANGE, "tensor %s: unknown initializer %u or its argument is not finite", name,
+                       (unsigned)init);
+    struct tensor *tensor = &tensors->list[tensors->count];
+    *tensor =
+        (struct tensor){.rank = rank, .elems = elems, .init = init, .init_arg = init_arg, .regularized = regularized};
+    str_copy(tensor->name, sizeof tensor->name, name);
+    memcpy(tensor->shape, shape, rank * sizeof *shape);
+    tensors->count++;
+    return DP_OK;
+}
+
+uint64_t tensors_offset(const struct tensors *tensors, uint32_t i)
+{
+    assert(i <= tensors->count);
+    uint64_t offset = 0;
+    for (uint32_t t = 0; t < i; t++)
+        offset += tensors->list[t].elems;
+    return offset;
+}
+
+uint64_t tensors_total(const struct tensors *tensors)
+{
+    return tensors_offset(tensors, tensors->count);
+}
+
+/* Half the width of the uniform initializers. */
+static float init_limit(const struct tensor *tensor)
+{
+    double out = tensor->rank > 1 ? (double)tensor->shape[tensor->rank - 1] : 1;
+    double in = (double)tensor->elems / out;
+    return (float)sqrt(6 / (tensor->init == INIT_HE_UNIFORM ? in : in + out));
+}
+
+/* Elements [first, first + count) of tensor `index`: element i comes from element i of its own sequence. */
+static void tensor_init_run(const struct tensor *tensor, uint32_t index, uint64_t seed, uint64_t first, uint64_t count,
+                            float *out)
+{
+    switch (tensor->init) {
+    case INIT_ZEROS:
+        memset(out, 0, count * sizeof *out);
+        return;
+    case INIT_CONSTANT:
+        for (uint64_t i = 0; i < count; i++)
+            out[i] = tensor->init_arg;
+        return;
+    case INIT_NORMAL:
+        for (uint64_t i = 0; i < count; i++)
+            out[i] = tensor->init_arg * rng_normal(seed, RNG_STREAM_INIT, index, first + i);
+        return;
+    case INIT_GLOROT_UNIFORM:
+    case INIT_HE_UNIFORM: {
+        float limit = init_limit(tensor);
+        for (uint64_t i = 0; i < count; i++)
+            out[i] = limit * (2 * rng_uniform(seed, RNG_STREAM_INIT, index, first + i) - 1);
+        return;
+    }
+    }
+}
+
+void tensors_init_range(const struct tensors *tensors, uint64_t seed, uint64_t first, uint64_t count, float *out)
+{
+    struct segment segments[TENSOR_COUNT_MAX];
+    size_t n = layout_segments(tensors, (struct range){first, count}, segments, ARRAY_LEN(segments));
+    for (size_t i = 0; i < n; i++) {
+        const struct segment *s = &segments[i];
+        uint64_t start = first + s->offset - tensors_offset(tensors, s->tensor);
+        tensor_init_run(&tensors->list[s->tensor], s->tensor, seed, start, s->count, out + s->offset);
+    }
+}
+
+uint64_t layout_block(const struct tensors *tensors)
+{
+    uint64_t wanted = tensors_total(tensors) / 64, block = 16;
+    while (block < 4096 && block * 2 <= wanted)
+        block *= 2;
+    return block;
+}
+
+/* The legal cuts around element `at` <= total: the last at or before it, and the first after it (total, if none). */
+static struct range cuts_around(const struct tensors *tensors, uint64_t block, uint64_t at)
+{
+    uint64_t start = 0;
+    for (uint32_t t = 0; t < tensors->count; t++) {
+        uint64_t elems = tensors->list[t].elems;
+        if (at < start + elems) {
+            uint64_t low = (at - start) / block * block;
+            return (struct range){start + low, MIN(block, elems - low)};
+        }
+        start += elems;
+    }
+    return (struct range){start, 0};
+}
+
+static uint64_t cut_nearest(const struct tensors *tensors, uint64_t block, uint64_t at)
+{
+    struct range around = cuts_around(tensors, block, at);
+    uint64_t after = at - around.first;
+    return after > around.count - after ? around.first + around.count : around.first;
+}
+
+void layout_shards(const struct tensors *tensors, uint32_t shards, struct range *ranges)
+{
+    assert(shards >= 1);
+    uint64_t total = tensors_total(tensors), block = layout_block(tensors), first = 0;
+    for (uint32_t s = 1; s <= shards; s++) {
+        uint64_t ideal = total / shards * s + total % shards * s / shards;
+        uint64_t end = cut_nearest(tensors, block, ideal);
+        ranges[s - 1] = (struct range){first, end - first};
+        first = end;
+    }
+}
+
+/* Every slice ends at the cut nearest to its equal share, so it has less than a block more than the share: shares of
+ * `most - block` leave room for that. Shares that round to nothing are left out. */
+size_t layout_slices(const struct tensors *tensors, struct range range, uint64_t slice_elems, struct range *slices,
+                     size_t max)
+{
+    uint64_t block = layout_block(tensors), most = MAX(slice_elems, 2 * block), room = most - block;
+    uint64_t parts = range.count <= most ? 1 : range.count / room + (range.count % room != 0);
+    uint64_t at = range.first, range_end = range.first + range.count;
+    size_t n = 0;
+    for (uint64_t i = 1; i <= parts; i++) {
+        uint64_t share = range.count / parts * i + range.count % parts * i / parts;
+        uint64_t end = i == parts ? range_end : cut_nearest(tensors, block, range.first + share);
+        if (end <= at)
+            continue;
+        if (n < max)
+            slices[n] = (struct range){at, end - at};
+        n++;
+        at = end;
+    }
+    return n;
+}
+
+size_t layout_segments(const struct tensors *tensors, struct range range, struct segment *segments, size_t max)
+{
+    uint64_t start = 0, range_end = range.first + range.count;
+    size_t n = 0;
+    for (uint32_t t = 0; t < tensors->count; t++) {
+        uint64_t end = start + tensors->list[t].elems;
+        uint64_t low = MAX(start, range.first), high = MIN(end, range_end);
+        if (low < high) {
+            if (n < max)
+                segments[n] = (struct segment){.tensor = t, .offset = low - range.first, .count = high - low};
+            n++;
+        }
+        start = end;
+    }
+    return n;
+}
