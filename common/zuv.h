@@ -1,6 +1,7 @@
 /* ZeroMQ sockets on a libuv loop. ZMQ_FD is edge-triggered and both sends and receives consume edges, so the poll
  * handle only wakes the loop; `prepare` looks at ZMQ_EVENTS and starts an idle handle when there is something to read;
- * `check` drains at most ZUV_DRAIN messages. Thread: the loop's. */
+ * `check` drains at most ZUV_DRAIN messages. Messages may be sent from any callback of the loop but those of uv_prepare
+ * handles, which run when it is too late to look at ZMQ_EVENTS again. Thread: the loop's. */
 #ifndef DP_ZUV_H
 #define DP_ZUV_H
 
@@ -27,19 +28,25 @@ struct zuv {
     void *arg;
     void (*closed)(void *arg);
     int open_handles;
+    bool closing;
     uint64_t overlong; /* messages dropped for having more than ZUV_FRAMES_MAX frames */
 };
 
-/* Starts receiving. On failure the socket is still the caller's. */
+/* Starts receiving. On failure the socket is still the caller's, and *zuv may only be reused after the loop has run
+ * once more or was closed. */
 DP_MUST_CHECK dp_err zuv_init(struct zuv *zuv, uv_loop_t *loop, void *socket, zuv_recv recv, void *arg, dp_error *err);
-/* Sends a multipart message without blocking and consumes the frames (they are closed or moved in every case).
- * DP_UNREACHABLE where a ROUTER has no such peer, DP_BUSY where its queue is full. */
+/* Sends a multipart message whole or not at all, without blocking, and consumes the frames (they are closed or moved in
+ * every case). DP_UNREACHABLE where a ROUTER (with ZMQ_ROUTER_MANDATORY) has no such peer, DP_BUSY where the queue is
+ * full, DP_SHUTDOWN after zuv_close. */
 DP_MUST_CHECK dp_err zuv_send(struct zuv *zuv, zmq_msg_t *frames, size_t count);
-/* Stops, closes the handles and the socket, then calls closed(arg) from the loop. */
+/* Stops, closes the handles and the socket, then calls closed(arg) from the loop; closed may be NULL. May be called
+ * from recv. What was sent goes out as the socket's ZMQ_LINGER has it. */
 void zuv_close(struct zuv *zuv, void (*closed)(void *arg));
 
-/* Binds to an endpoint; port 0 or * takes a free one. The endpoint with the port chosen goes to endpoint[size].
- * DP_SYSTEM naming the endpoint, the reason, and what to do (port taken, address not of this machine, bad syntax). */
+/* Binds to tcp://ADDRESS:PORT (an IP address, an interface, a name of this machine, or *; port 0 or * takes a free one)
+ * or ipc://PATH. The endpoint with the port chosen goes to endpoint[size].
+ * DP_USAGE where the syntax is wrong, DP_SYSTEM otherwise, naming the endpoint, the reason, and what to do (port taken,
+ * address not of this machine). */
 DP_MUST_CHECK dp_err zuv_bind(void *socket, const char *listen, char *endpoint, size_t size, dp_error *err);
 
 #endif
