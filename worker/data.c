@@ -1,0 +1,215 @@
+/* Reading a data set: which reader it is for, and what all formats share. Thread: any. */
+#include "data.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "data_parse.h"
+#include "util.h"
+
+static const char *format_name(enum data_format format)
+{
+    static const char *const NAMES[] = {"auto", "libsvm", "csv", "idx"};
+    return NAMES[format];
+}
+
+/* Whether the line has a token INDEX: behind its first one, or begins with one. */
+static bool line_has_index(const char *at, const char *eol)
+{
+    for (const char *p = at; p < eol; p++) {
+        const char *token = p;
+        while (p < eol && is_digit(*p))
+            p++;
+        if (p > token && p < eol && *p == ':')
+            return true;
+        while (p < eol && *p != ' ' && *p != '\t')
+            p++;
+    }
+    return false;
+}
+
+/* The format of a text: that of the first line that tells. */
+static enum data_format text_detect(const char *path, const void *bytes, size_t size)
+{
+    struct text text;
+    text_init(&text, path, bytes, size);
+    while (text.at < text.end) {
+        size_t left = (size_t)(text.end - text.at);
+        const char *newline = memchr(text.at, '\n', left);
+        const char *eol = newline ? newline : text.end;
+        const char *comment = memchr(text.at, '#', (size_t)(eol - text.at));
+        size_t n = (size_t)((comment ? comment : eol) - text.at);
+        if (line_has_index(text.at, text.at + n))
+            return DATA_LIBSVM;
+        if (memchr(text.at, ',', n) || memchr(text.at, ';', n))
+            return DATA_CSV;
+        if (memchr(text.at, ':', n))
+            return DATA_LIBSVM;
+        text.at = newline ? newline + 1 : text.end;
+    }
+    return DATA_CSV;
+}
+
+static enum data_format format_of(const struct data_source *source, const void *bytes, size_t size)
+{
+    if (source->format != DATA_AUTO)
+        return source->format;
+    return idx_detect(bytes, size) ? DATA_IDX : text_detect(source->path, bytes, size);
+}
+
+/* Options that mean nothing to the format are mistakes of the user. */
+static dp_err source_check(const struct data_source *source, enum data_format format, dp_error *err)
+{
+    if (source->label_column && format != DATA_CSV)
+        return dp_fail(err, DP_USAGE, "%s: --label-column is for CSV files, and this is read as %s", source->path,
+                       format_name(format));
+    if (source->labels_path && format != DATA_IDX)
+        return dp_fail(err, DP_USAGE, "%s: --labels is for IDX files, and this is read as %s", source->path,
+                       format_name(format));
+    return DP_OK;
+}
+
+/* Parses as `format`; the text of an error says when the format was a guess. */
+static dp_err parse_as(enum data_format format, const struct data_source *source, const void *bytes, size_t size,
+                       const void *labels, size_t labels_size, struct data *data, dp_error *err)
+{
+    dp_err e;
+    if (format == DATA_IDX)
+        return idx_parse(source, bytes, size, labels, labels_size, data, err);
+    if (format == DATA_LIBSVM)
+        e = libsvm_parse(source, bytes, size, data, err);
+    else
+        e = csv_parse(source, bytes, size, data, err);
+    if (e == DP_DATA && err && source->format == DATA_AUTO)
+        return dp_fail(err, e, "%s (read as %s by its content; --format overrides)", err->text, format_name(format));
+    return e;
+}
+
+dp_err data_parse(const struct data_source *source, const void *bytes, size_t size, const void *labels,
+                  size_t labels_size, struct data *ret_data, dp_error *err)
+{
+    if (size == 0)
+        return dp_fail(err, DP_DATA, "%s: is empty; a LIBSVM, CSV or IDX file is needed", source->path);
+    enum data_format format = format_of(source, bytes, size);
+    dp_err e = source_check(source, format, err);
+    if (e)
+        return e;
+    struct data data = {.name = strdup(source->path)};
+    if (!data.name)
+        return dp_fail(err, DP_NOMEM, "%s: out of memory", source->path);
+    e = parse_as(format, source, bytes, size, labels, labels_size, &data, err);
+    if (e)
+        data_fini(&data);
+    else
+        *ret_data = data;
+    return e;
+}
+
+/* An IDX file with the label file that is named or belongs to it. */
+static dp_err idx_read(const struct data_source *source, const char *bytes, size_t size, struct data *ret_data,
+                       dp_error *err)
+{
+    AUTOFREE char *derived = NULL;
+    AUTOFREE char *labels = NULL;
+    struct data_source with_labels = *source;
+    dp_err e = DP_OK;
+    size_t labels_size = 0;
+    if (!source->labels_path) {
+        e = idx_labels_path(source->path, &derived, err);
+        with_labels.labels_path = derived;
+    }
+    if (!e)
+        e = data_load(with_labels.labels_path, &labels, &labels_size, err);
+    if (e == DP_IO && derived)
+        e = dp_fail(err, e, "%s (the label file of %s; give its name with --labels)", err ? err->text : "",
+                    source->path);
+    return e ? e : data_parse(&with_labels, bytes, size, labels, labels_size, ret_data, err);
+}
+
+dp_err data_read(const struct data_source *source, struct data *ret_data, dp_error *err)
+{
+    AUTOFREE char *bytes = NULL;
+    size_t size = 0;
+    dp_err e = data_load(source->path, &bytes, &size, err);
+    if (e)
+        return e;
+    if (size && format_of(source, bytes, size) == DATA_IDX)
+        return idx_read(source, bytes, size, ret_data, err);
+    return data_parse(source, bytes, size, NULL, 0, ret_data, err);
+}
+
+void data_fini(struct data *data)
+{
+    free(data->name);
+    free(data->labels);
+    free(data->values);
+    free(data->row_at);
+    free(data->columns);
+    *data = (struct data){0};
+}
+
+/* Columns that have an entry, so that the hash does not depend on how many were asked for. */
+static uint64_t features_found(const struct data *data)
+{
+    if (!data_is_sparse(data))
+        return data->features;
+    uint64_t found = 0;
+    for (uint64_t r = 0; r < data->rows; r++)
+        if (data->row_at[r + 1] > data->row_at[r])
+            found = MAX(found, (uint64_t)data->columns[data->row_at[r + 1] - 1] + 1);
+    return found;
+}
+
+uint64_t data_fingerprint(const struct data *data)
+{
+    uint64_t entries = data_is_sparse(data) ? data->row_at[data->rows] : data->rows * data->features;
+    uint64_t head[4] = {data->rows, features_found(data), data_is_sparse(data), entries};
+    XXH64_hash_t hash = XXH64(head, sizeof head, 0);
+    hash = XXH64(data->labels, data->rows * sizeof *data->labels, hash);
+    hash = XXH64(data->values, entries * sizeof *data->values, hash);
+    if (data_is_sparse(data)) {
+        hash = XXH64(data->row_at, (data->rows + 1) * sizeof *data->row_at, hash);
+        hash = XXH64(data->columns, entries * sizeof *data->columns, hash);
+    }
+    return hash;
+}
+
+/* Place of `label` in the ascending list, or where it belongs. */
+static size_t label_place(const double *labels, size_t count, double label)
+{
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (labels[middle] < label)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+dp_err data_labels(const struct data *data, size_t max, double **ret_labels, size_t *ret_count, dp_error *err)
+{
+    size_t room = MIN(max, data->rows), count = 0;
+    double *labels = mem_array(room, sizeof *labels);
+    if (!labels)
+        return dp_fail(err, DP_NOMEM, "%s: out of memory for %zu labels", data->name, room);
+    for (uint64_t r = 0; r < data->rows; r++) {
+        double label = (double)data->labels[r] + 0.0;
+        size_t at = label_place(labels, count, label);
+        if (at < count && labels[at] == label)
+            continue;
+        if (count == room) {
+            free(labels);
+            return dp_fail(err, DP_MODEL, "%s: has more than %zu different labels; are they classes?", data->name, max);
+        }
+        memmove(labels + at + 1, labels + at, (count - at) * sizeof *labels);
+        labels[at] = label;
+        count++;
+    }
+    *ret_labels = labels;
+    *ret_count = count;
+    return DP_OK;
+}

@@ -1,0 +1,185 @@
+/* LIBSVM (svmlight) text: `label index:value index:value ...` a line, indices from 1 and ascending, '#' begins a
+ * comment, blank lines are skipped. Invariant: every array is as long as the text can need, counted beforehand, so
+ * that nothing grows while reading. Thread: any. */
+#include "data_parse.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "util.h"
+
+struct libsvm {
+    struct text text; /* `end` is the end of the file; at is within the line */
+    const char *eol;  /* end of the line's content: before a comment and the newline */
+    struct data *data;
+    uint64_t features; /* asked for, or 0 */
+    uint64_t entries;
+    uint64_t widest; /* the largest index so far */
+    dp_error *err;
+};
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+static void blanks_skip(struct libsvm *file)
+{
+    while (file->text.at < file->eol && is_blank(*file->text.at))
+        file->text.at++;
+}
+
+/* Length of the token that begins here. */
+static size_t token_length(const struct libsvm *file)
+{
+    const char *p = file->text.at;
+    while (p < file->eol && !is_blank(*p))
+        p++;
+    return (size_t)(p - file->text.at);
+}
+
+static bool token_ends(const struct libsvm *file, const char *after)
+{
+    return after && (after == file->eol || is_blank(*after));
+}
+
+static dp_err label_fail(struct libsvm *file)
+{
+    char quote[QUOTE_MAX];
+    const char *token = file->text.at;
+    size_t n = token_length(file);
+    token_quote(quote, token, n);
+    if (memchr(token, ':', n))
+        return text_fail(&file->text, file->err, "the line begins with %s, so its label is missing; write LABEL %s",
+                         quote, quote);
+    if (memchr(token, ',', n))
+        return text_fail(&file->text, file->err, "label %s: several labels on one line are not supported; keep one",
+                         quote);
+    return text_fail(&file->text, file->err, "label %s %s", quote, number_fault(token, n));
+}
+
+/* The token at `text.at` is not INDEX:VALUE with an index in range. */
+static dp_err index_fail(struct libsvm *file, uint64_t index)
+{
+    char quote[QUOTE_MAX];
+    const char *token = file->text.at;
+    size_t n = token_length(file);
+    token_quote(quote, token, n);
+    if (n >= 4 && memcmp(token, "qid:", 4) == 0)
+        return text_fail(&file->text, file->err, "%s: query ids are for ranking, which no model does; remove them",
+                         quote);
+    if (index > UINT32_MAX)
+        return text_fail(&file->text, file->err, "%s: the index is larger than %u", quote, UINT32_MAX);
+    return text_fail(&file->text, file->err, "%s is not INDEX:VALUE with an index of 1 or more", quote);
+}
+
+/* The index of the entry, checked; `*at` is left behind its colon. */
+static dp_err index_read(struct libsvm *file, uint32_t last, const char **at, uint32_t *ret_index)
+{
+    uint64_t index = 0;
+    const char *p = *at;
+    for (; p < file->eol && is_digit(*p) && index <= UINT32_MAX; p++)
+        index = index * 10 + (uint64_t)(*p - '0');
+    if (p == *at || p == file->eol || *p != ':' || index > UINT32_MAX)
+        return index_fail(file, index);
+    if (index == 0)
+        return text_fail(&file->text, file->err,
+                         "index 0: LIBSVM indices begin with 1; add 1 to every index of the file");
+    if (index <= last)
+        return text_fail(&file->text, file->err, "index %" PRIu64 " after %" PRIu32 ": %s", index, last,
+                         index == last ? "an index may stand once in a line; remove one of them"
+                                       : "indices must be ascending; sort the line");
+    if (file->features && index > file->features)
+        return text_fail(&file->text, file->err,
+                         "index %" PRIu64 ", but there are %" PRIu64 " features; set --features to %" PRIu64
+                         " or more, or take data of the same kind",
+                         index, file->features, index);
+    *at = p + 1;
+    *ret_index = (uint32_t)index;
+    return DP_OK;
+}
+
+/* One INDEX:VALUE at `text.at`; `last` is the index before it. */
+static dp_err entry_read(struct libsvm *file, uint32_t *last)
+{
+    const char *p = file->text.at;
+    uint32_t index = 0;
+    dp_err e = index_read(file, *last, &p, &index);
+    if (e)
+        return e;
+    float value;
+    const char *after = number_scan(p, file->eol, &value);
+    if (!token_ends(file, after)) {
+        char quote[QUOTE_MAX];
+        size_t n = token_length(file) - (size_t)(p - file->text.at);
+        return text_fail(&file->text, file->err, "the value %s of index %" PRIu32 " %s", token_quote(quote, p, n),
+                         index, number_fault(p, n));
+    }
+    file->data->columns[file->entries] = index - 1;
+    file->data->values[file->entries++] = value;
+    file->text.at = after;
+    *last = index;
+    return DP_OK;
+}
+
+static dp_err line_read(struct libsvm *file)
+{
+    struct data *data = file->data;
+    blanks_skip(file);
+    if (file->text.at == file->eol)
+        return DP_OK;
+    const char *after = number_scan(file->text.at, file->eol, &data->labels[data->rows]);
+    if (!token_ends(file, after))
+        return label_fail(file);
+    file->text.at = after;
+    uint32_t last = 0;
+    for (blanks_skip(file); file->text.at < file->eol; blanks_skip(file)) {
+        dp_err e = entry_read(file, &last);
+        if (e)
+            return e;
+    }
+    file->widest = MAX(file->widest, last);
+    data->row_at[++data->rows] = file->entries;
+    return DP_OK;
+}
+
+static dp_err lines_read(struct libsvm *file)
+{
+    while (file->text.at < file->text.end) {
+        const char *newline = memchr(file->text.at, '\n', (size_t)(file->text.end - file->text.at));
+        const char *line_end = newline ? newline : file->text.end;
+        const char *comment = memchr(file->text.at, '#', (size_t)(line_end - file->text.at));
+        file->eol = comment ? comment : line_end;
+        dp_err e = line_read(file);
+        if (e)
+            return e;
+        file->text.at = newline ? newline + 1 : file->text.end;
+        file->text.line++;
+    }
+    return DP_OK;
+}
+
+dp_err libsvm_parse(const struct data_source *source, const void *bytes, size_t size, struct data *data, dp_error *err)
+{
+    struct libsvm file = {.data = data, .features = source->features, .err = err};
+    text_init(&file.text, source->path, bytes, size);
+    uint64_t rows_max = text_count(&file.text, '\n') + 1;
+    uint64_t entries_max = text_count(&file.text, ':');
+    data->labels = mem_array(rows_max, sizeof *data->labels);
+    data->row_at = mem_array(rows_max + 1, sizeof *data->row_at);
+    data->columns = mem_array(entries_max, sizeof *data->columns);
+    data->values = mem_array(entries_max, sizeof *data->values);
+    if (!data->labels || !data->row_at || !data->columns || !data->values)
+        return dp_fail(err, DP_NOMEM, "%s: not enough memory for its %" PRIu64 " entries", file.text.name, entries_max);
+    data->row_at[0] = 0;
+    dp_err e = lines_read(&file);
+    if (e)
+        return e;
+    if (data->rows == 0)
+        return dp_fail(err, DP_DATA, "%s: has no rows, only blank lines or comments", file.text.name);
+    data->features = source->features ? source->features : file.widest;
+    if (data->features == 0)
+        return dp_fail(err, DP_DATA, "%s: no row has a feature; write LABEL INDEX:VALUE ... or set --features",
+                       file.text.name);
+    return DP_OK;
+}
