@@ -13,10 +13,10 @@
 enum option_type {
     OPT_STRING, /* const char *; NULL when there is no default and none was given */
     OPT_U64,    /* uint64_t, min..max */
-    OPT_F64,    /* double, min..max; NaN is refused */
-    OPT_FLAG,   /* bool; --name alone means true; --name=on|off, in env and YAML on|off|true|false */
+    OPT_F64,    /* double, min..max; decimal or scientific notation; NaN and infinity are refused */
+    OPT_FLAG,   /* bool; --name alone means true; --name=on|off; true|false, yes|no and 1|0 are understood as well */
     OPT_SWITCH, /* bool; --name on|off */
-    OPT_CHOICE, /* int, index into the `choices` list "a|b|c" */
+    OPT_CHOICE, /* int, index into the `choices` list "a|b|c"; -1 when there is no default and none was given */
     OPT_LIST,   /* struct option_list; repeatable; a sequence in YAML; in the environment one value */
 };
 
@@ -31,7 +31,7 @@ struct option {
     enum option_type type;
     size_t field;        /* offsetof in the program's options struct */
     const char *arg;     /* placeholder in --help: "FILE", "N", NULL for flags */
-    double min, max;     /* numbers; both inclusive */
+    double min, max;     /* numbers; both inclusive; min = max = 0: all that the type allows; DBL_MIN: more than 0 */
     const char *dflt;    /* as a user would write it; NULL: none */
     const char *unit;    /* "ms", "rows", "steps" or NULL */
     const char *choices; /* "a|b|c" for OPT_CHOICE */
@@ -46,6 +46,7 @@ struct option_table {
     const char *footer;  /* examples at the end of --help; may be NULL */
     const struct option *list;
     size_t count;
+    size_t operands_max; /* arguments that are not options; more of them are an error */
 };
 
 /* Where an option's value came from. */
@@ -55,7 +56,7 @@ struct options {
     const struct option_table *table;
     void *fields;                /* the program's struct, filled */
     enum option_source *sources; /* per option */
-    char **operands;             /* arguments that are not options, NULL-terminated; borrowed from argv */
+    char **operands;             /* arguments that are not options, NULL-terminated; the texts are argv's */
     size_t operand_count;
     void *arena; /* strings and lists of the fields */
 };
@@ -65,18 +66,22 @@ enum option_outcome { OPT_RUN, OPT_HELP, OPT_VERSION };
 
 /* Fills `fields`. argv[0] is skipped. `--config FILE` is known if the table has a "config" string option. Every program
  * understands --help [TOPIC] and --version. Errors are DP_USAGE and name the option, the variable, or file and line,
- * the value, what is allowed, and for a misspelt name the nearest one. An environment variable DP_* that no table knows
- * is ignored; an unknown YAML key is an error. On OPT_HELP the help text has been printed to stdout; on OPT_VERSION the
- * version. */
+ * the value, what is allowed, and for a misspelt name the nearest one. A scalar given twice on the command line: the
+ * last one counts; a list given by a source replaces that of a lower one. An environment variable DP_* that no table
+ * knows, or that is empty, is ignored; an unknown YAML key is an error. On OPT_HELP the help text has been printed to
+ * stdout; on OPT_VERSION the version. On failure nothing is left to free. */
 DP_MUST_CHECK dp_err options_parse(struct options *opts, const struct option_table *table, void *fields, int argc,
                                    char **argv, enum option_outcome *ret_outcome, dp_error *err);
+/* The same from defaults and the YAML text of a file called `name` alone. What the fuzz target calls. */
+DP_MUST_CHECK dp_err options_parse_text(struct options *opts, const struct option_table *table, void *fields,
+                                        const char *name, const void *text, size_t bytes, dp_error *err);
 void options_fini(struct options *opts);
 /* Where the value of option `name` came from; the name must be in the table. */
 enum option_source options_source(const struct options *opts, const char *name);
 
-/* Overview (topic NULL) or one topic; false if there is no such topic. */
+/* Overview (topic NULL), one topic, one option by its name, or the "reference"; false if there is no such topic. */
 bool options_help(const struct option_table *table, const char *topic, FILE *out);
-/* The reference as a Markdown table, for the folder's README between markers. */
+/* The reference as Markdown tables, for the folder's README between markers. */
 void options_reference(const struct option_table *table, FILE *out);
 
 #endif

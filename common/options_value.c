@@ -1,0 +1,285 @@
+/* Texts to values, ranges, and the nearest word to a misspelt one. Invariant: a field changes only when its text was
+ * right as a whole. Thread: any. */
+#include "options_impl.h"
+
+#include <errno.h>
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util.h"
+
+/* A user's text as an error shows it: one line, not too long. */
+enum { SHOWN_BYTES = 80 };
+
+static const char *shown(const char *text, char buf[SHOWN_BYTES])
+{
+    if (!str_copy(buf, SHOWN_BYTES, text))
+        memset(buf + SHOWN_BYTES - 4, '.', 3);
+    for (char *at = buf; *at; at++)
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+            *at = '?';
+    return buf;
+}
+
+static bool has_range(const struct option *option)
+{
+    return option->min != 0 || option->max != 0;
+}
+
+/* "less than 1" for the largest number below it, else "%g". */
+static void max_text(double max, char *buf, size_t size)
+{
+    double above = nextafter(max, INFINITY);
+    if (max != floor(max) && above == floor(above))
+        snprintf(buf, size, "less than %g", above);
+    else
+        snprintf(buf, size, max < 1e15 && max == floor(max) ? "%.0f" : "%g", max);
+}
+
+void option_range_text(const struct option *option, char *buf, size_t size)
+{
+    double type_max = option->type == OPT_U64 ? 0x1p64 : DBL_MAX;
+    char max[48];
+    max_text(option->max, max, sizeof max);
+    const char *least = option->min == DBL_MIN ? "more than" : "at least";
+    double min = option->min == DBL_MIN ? 0 : option->min;
+    if (!has_range(option))
+        buf[0] = '\0';
+    else if (option->max >= type_max)
+        snprintf(buf, size, "%s %.15g", least, min);
+    else if (option->min == DBL_MIN)
+        snprintf(buf, size, "more than 0, at most %s", max);
+    else
+        snprintf(buf, size, "%.15g to %s", min, max);
+}
+
+static dp_err fail_range(const struct option *option, const char *text, const char *where, dp_error *err)
+{
+    char range[128], buf[SHOWN_BYTES];
+    option_range_text(option, range, sizeof range);
+    return dp_fail(err, DP_USAGE, "%s: %s is out of range%s%s", where, shown(text, buf),
+                   range[0] ? ": it must be " : "", range);
+}
+
+/* True if x is outside min..max, exactly: doubles hold limits up to 2^53, and 2^64 stands for no limit. */
+static bool u64_outside(const struct option *option, uint64_t x)
+{
+    return has_range(option) &&
+           ((option->min > 0 && x < (uint64_t)option->min) || (option->max < 0x1p64 && x > (uint64_t)option->max));
+}
+
+static dp_err set_u64(const struct option *option, uint64_t *field, const char *text, const char *where, dp_error *err)
+{
+    char buf[SHOWN_BYTES];
+    size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || text[digits] != '\0')
+        return dp_fail(err, DP_USAGE, "%s: '%s' is not a whole number of 0 or more", where, shown(text, buf));
+    errno = 0;
+    uint64_t x = strtoull(text, NULL, 10);
+    if (errno || u64_outside(option, x))
+        return fail_range(option, text, where, err);
+    *field = x;
+    return DP_OK;
+}
+
+static dp_err set_f64(const struct option *option, double *field, const char *text, const char *where, dp_error *err)
+{
+    /* strtod knows hexadecimal, "nan", "inf" and leading spaces too; none is meant by a user. */
+    char buf[SHOWN_BYTES];
+    char *end = NULL;
+    double x = strtod(text, &end);
+    if (!text[0] || text[strspn(text, "0123456789+-.eE")] != '\0' || end == text || *end != '\0')
+        return dp_fail(err, DP_USAGE, "%s: '%s' is not a number", where, shown(text, buf));
+    if (!isfinite(x) || (has_range(option) && (x < option->min || x > option->max)))
+        return fail_range(option, text, where, err);
+    *field = x;
+    return DP_OK;
+}
+
+static dp_err set_bool(bool *field, const char *text, const char *where, dp_error *err)
+{
+    static const char *const WORDS[] = {"off", "on", "false", "true", "no", "yes", "0", "1"};
+    for (size_t i = 0; i < ARRAY_LEN(WORDS); i++) {
+        if (strcmp(text, WORDS[i]) == 0) {
+            *field = i % 2;
+            return DP_OK;
+        }
+    }
+    char buf[SHOWN_BYTES];
+    return dp_fail(err, DP_USAGE, "%s: '%s' is neither on nor off", where, shown(text, buf));
+}
+
+/* Length of the word at `at` in "a|b|c". */
+static size_t choice_bytes(const char *at)
+{
+    return strcspn(at, "|");
+}
+
+static dp_err set_choice(const struct option *option, int *field, const char *text, const char *where, dp_error *err)
+{
+    int index = 0;
+    for (const char *at = option->choices;; index++) {
+        size_t n = choice_bytes(at);
+        if (strlen(text) == n && memcmp(at, text, n) == 0) {
+            *field = index;
+            return DP_OK;
+        }
+        if (at[n] == '\0')
+            break;
+        at += n + 1;
+    }
+    char buf[SHOWN_BYTES], hint[128];
+    struct nearest nearest = {.want = text};
+    nearest_offer_choices(&nearest, option->choices);
+    nearest_hint(&nearest, "", hint, sizeof hint);
+    return dp_fail(err, DP_USAGE, "%s: '%s' is none of %s%s", where, shown(text, buf), option->choices, hint);
+}
+
+static dp_err set_string(struct options *opts, const char **field, const char *text, dp_error *err)
+{
+    const char *copy = options_copy(opts, text, strlen(text));
+    if (!copy)
+        return dp_fail(err, DP_NOMEM, "out of memory while reading options");
+    *field = copy;
+    return DP_OK;
+}
+
+/* The array doubles whenever the count is a power of two. */
+static dp_err list_append(struct options *opts, struct option_list *list, const char *text, dp_error *err)
+{
+    if ((list->count & (list->count - 1)) == 0) {
+        const char **grown = options_memory(opts, MAX(list->count * 2, (size_t)1) * sizeof *grown);
+        if (!grown)
+            return dp_fail(err, DP_NOMEM, "out of memory while reading options");
+        if (list->count)
+            memcpy(grown, list->values, list->count * sizeof *grown);
+        list->values = grown;
+    }
+    dp_err e = set_string(opts, &list->values[list->count], text, err);
+    list->count += !e;
+    return e;
+}
+
+static dp_err set_list(struct options *opts, struct option_list *list, bool append, const char *text, dp_error *err)
+{
+    if (!append)
+        *list = (struct option_list){0};
+    return list_append(opts, list, text, err);
+}
+
+dp_err option_set(struct options *opts, size_t i, const char *text, enum option_source source, const char *where,
+                  dp_error *err)
+{
+    const struct option *option = &opts->table->list[i];
+    void *field = (char *)opts->fields + option->field;
+    dp_err e = DP_USAGE;
+    switch (option->type) {
+    case OPT_STRING:
+        e = set_string(opts, field, text, err);
+        break;
+    case OPT_U64:
+        e = set_u64(option, field, text, where, err);
+        break;
+    case OPT_F64:
+        e = set_f64(option, field, text, where, err);
+        break;
+    case OPT_FLAG:
+    case OPT_SWITCH:
+        e = set_bool(field, text, where, err);
+        break;
+    case OPT_CHOICE:
+        e = set_choice(option, field, text, where, err);
+        break;
+    case OPT_LIST:
+        e = set_list(opts, field, opts->sources[i] == source, text, err);
+        break;
+    }
+    if (!e)
+        opts->sources[i] = source;
+    return e;
+}
+
+void option_clear(struct options *opts, size_t i)
+{
+    const struct option *option = &opts->table->list[i];
+    void *field = (char *)opts->fields + option->field;
+    switch (option->type) {
+    case OPT_STRING:
+        *(const char **)field = NULL;
+        break;
+    case OPT_U64:
+        *(uint64_t *)field = 0;
+        break;
+    case OPT_F64:
+        *(double *)field = 0;
+        break;
+    case OPT_FLAG:
+    case OPT_SWITCH:
+        *(bool *)field = false;
+        break;
+    case OPT_CHOICE:
+        *(int *)field = -1;
+        break;
+    case OPT_LIST:
+        *(struct option_list *)field = (struct option_list){0};
+        break;
+    }
+}
+
+/* Edits (insert, delete, replace, swap neighbours) from a to b: optimal string alignment. Both shorter than
+ * OPTION_NAME_MAX. */
+static size_t edit_distance(const char *a, size_t na, const char *b, size_t nb)
+{
+    size_t rows[3][OPTION_NAME_MAX + 1];
+    for (size_t j = 0; j <= nb; j++)
+        rows[0][j] = j;
+    for (size_t i = 1; i <= na; i++) {
+        size_t *row = rows[i % 3];
+        const size_t *up = rows[(i + 2) % 3], *upup = rows[(i + 1) % 3];
+        row[0] = i;
+        for (size_t j = 1; j <= nb; j++) {
+            size_t best = MIN(up[j], row[j - 1]) + 1;
+            best = MIN(best, up[j - 1] + (a[i - 1] != b[j - 1]));
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                best = MIN(best, upup[j - 2] + 1);
+            row[j] = best;
+        }
+    }
+    return rows[na % 3][nb];
+}
+
+void nearest_offer(struct nearest *nearest, const char *word, size_t bytes)
+{
+    size_t want_bytes = strlen(nearest->want);
+    if (bytes >= OPTION_NAME_MAX || want_bytes >= OPTION_NAME_MAX || want_bytes < 2)
+        return;
+    /* A beginning of the word is as near as one wrong letter. */
+    bool prefix = want_bytes >= 3 && want_bytes < bytes && memcmp(word, nearest->want, want_bytes) == 0;
+    size_t distance = prefix ? 1 : edit_distance(nearest->want, want_bytes, word, bytes);
+    if (distance > MAX(want_bytes / 3, (size_t)1) || (nearest->distance && distance + 1 >= nearest->distance))
+        return;
+    nearest->distance = distance + 1;
+    memcpy(nearest->word, word, bytes);
+    nearest->word[bytes] = '\0';
+}
+
+void nearest_hint(const struct nearest *nearest, const char *dashes, char *buf, size_t size)
+{
+    if (nearest->distance)
+        snprintf(buf, size, "; did you mean '%s%s'?", dashes, nearest->word);
+    else
+        buf[0] = '\0';
+}
+
+void nearest_offer_choices(struct nearest *nearest, const char *choices)
+{
+    for (const char *at = choices;;) {
+        size_t n = choice_bytes(at);
+        nearest_offer(nearest, at, n);
+        if (at[n] == '\0')
+            return;
+        at += n + 1;
+    }
+}
