@@ -1,0 +1,53 @@
+/* Any bytes as a header: parsed or refused; what was parsed can be written, read again as the same bytes, and checked
+ * against a job. */
+#include <string.h>
+
+#include "frame.h"
+#include "fuzz.h"
+#include "util.h"
+
+static struct arena arena, arena_again;
+
+static void check_ranges(const Dp__PushPull *msg, size_t payload_bytes)
+{
+    static const uint64_t elems[] = {100, 7, SLICE_BYTES / sizeof(float)};
+    static const struct frame_limits limits = {
+        .first_slice = 1000, .slice_count = 3, .slots = 5, .slice_elems = elems, .total_steps = 1 << 20};
+    dp_error err;
+    if (frame_check_push_pull(msg, &limits, payload_bytes, &err) != DP_OK)
+        return;
+    FUZZ_ASSERT(msg->slice >= 1000 && msg->slice < 1003);
+    FUZZ_ASSERT(!msg->push || frame_node_valid(msg->level, msg->index, 5));
+}
+
+static void parse(const uint8_t *data, size_t bytes, size_t payload_count)
+{
+    const Dp__Header *header = NULL, *again = NULL;
+    dp_error err = {0};
+    if (frame_parse(&arena, data, bytes, payload_count, &header, &err) != DP_OK) {
+        FUZZ_ASSERT(header == NULL && err.text[0]);
+        return;
+    }
+    size_t n = frame_size(header);
+    uint8_t *first = mem_array(n, 1), *second = mem_array(n, 1);
+    FUZZ_ASSERT(first && second);
+    frame_write(header, first);
+    FUZZ_ASSERT(n > FRAME_HEADER_BYTES_MAX ||
+                frame_parse(&arena_again, first, n, payload_count, &again, &err) == DP_OK);
+    if (again) {
+        FUZZ_ASSERT(frame_size(again) == n);
+        frame_write(again, second);
+        FUZZ_ASSERT(memcmp(first, second, n) == 0);
+    }
+    if (header->body_case == DP__HEADER__BODY_PUSH_PULL)
+        check_ranges(header->push_pull, payload_count ? 400 : SIZE_MAX);
+    free(first);
+    free(second);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+    for (size_t payload_count = 0; payload_count < 3; payload_count++)
+        parse(data, bytes, payload_count);
+    return 0;
+}

@@ -1,0 +1,429 @@
+/* Headers: golden bytes, size, what parsing refuses, job-dependent ranges, memory. */
+#include "frame.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "leaks.h"
+#include "text.h"
+#include "util.h"
+#include "wire_samples.h"
+
+enum { BYTES_MAX = 4096 };
+
+/* -- golden files -- */
+
+static size_t golden_read(const char *name, uint8_t *buf)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s.bin", GOLDEN_DIR, name);
+    FILE *file = fopen(path, "rb");
+    cr_assert(file, "no %s; run with GOLDEN_UPDATE=1 to write it", path);
+    size_t n = fread(buf, 1, BYTES_MAX, file);
+    fclose(file);
+    return n;
+}
+
+static void golden_write(const char *name, const uint8_t *buf, size_t bytes)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s.bin", GOLDEN_DIR, name);
+    FILE *file = fopen(path, "wb");
+    cr_assert(file && fwrite(buf, 1, bytes, file) == bytes && fclose(file) == 0);
+}
+
+static size_t pack(const Dp__Header *header, uint8_t *buf)
+{
+    size_t n = frame_size(header);
+    cr_assert_leq(n, BYTES_MAX);
+    frame_write(header, buf);
+    return n;
+}
+
+Test(frame, golden_bytes)
+{
+    struct sample samples[SAMPLE_COUNT];
+    samples_fill(samples);
+    struct arena arena = {0};
+    for (size_t i = 0; i < SAMPLE_COUNT; i++) {
+        uint8_t packed[BYTES_MAX], golden[BYTES_MAX], again[BYTES_MAX];
+        size_t n = pack(&samples[i].header, packed);
+        if (getenv("GOLDEN_UPDATE"))
+            golden_write(samples[i].name, packed, n);
+        cr_assert_eq(golden_read(samples[i].name, golden), n, "%s has another size", samples[i].name);
+        cr_assert_arr_eq(packed, golden, n, "%s has other bytes", samples[i].name);
+        const Dp__Header *header = NULL;
+        dp_error err = {0};
+        cr_assert_eq(frame_parse(&arena, golden, n, samples[i].payload_count, &header, &err), DP_OK, "%s: %s",
+                     samples[i].name, err.text);
+        cr_assert_eq(header->body_case, samples[i].header.body_case);
+        cr_assert_eq(pack(header, again), n);
+        cr_assert_arr_eq(again, golden, n, "%s reads as other values", samples[i].name);
+    }
+    arena_fini(&arena);
+    ASSERT_NO_LEAKS();
+}
+
+Test(frame, golden_values)
+{
+    uint8_t golden[BYTES_MAX];
+    struct arena arena = {0};
+    const Dp__Header *header = NULL;
+    dp_error err = {0};
+    size_t n = golden_read("push_pull", golden);
+    cr_assert_eq(frame_parse(&arena, golden, n, 1, &header, &err), DP_OK, "%s", err.text);
+    cr_assert_eq(header->session, 0x0123456789abcdef);
+    cr_assert_eq(header->push_pull->step, 1999999);
+    cr_assert_eq(header->push_pull->metrics->loss, 10529.5625846);
+    n = golden_read("joined", golden);
+    cr_assert_eq(frame_parse(&arena, golden, n, 0, &header, &err), DP_OK, "%s", err.text);
+    cr_assert_str_eq(header->joined->job->shards[1]->endpoint, "tcp://10.0.0.7:40002");
+    cr_assert_eq(header->joined->job->tensors[0]->shape[1], 3);
+    arena_fini(&arena);
+}
+
+/* A step's messages are sent once per slice: what they carry besides floats stays within a cache line. */
+Test(frame, dense_step_header_is_small)
+{
+    struct sample samples[SAMPLE_COUNT];
+    samples_fill(samples);
+    cr_assert_leq(frame_size(&samples[0].header), 64);
+    cr_assert_leq(frame_size(&samples[1].header), 64);
+}
+
+/* -- refusals: a sample with one thing changed -- */
+
+static struct sample samples[SAMPLE_COUNT];
+
+enum { PUSH_PULL, PARAMS, ERROR, HELLO, WELCOME, JOIN, JOINED, ASSIGN, HEARTBEAT, ACK, BYE, NOTICE, ASK, STATUS };
+
+static dp_err parse_sample(size_t kind, size_t payload_count, dp_error *err)
+{
+    uint8_t bytes[BYTES_MAX];
+    size_t n = pack(&samples[kind].header, bytes);
+    struct arena arena = {0};
+    const Dp__Header *header = NULL;
+    dp_err rc = frame_parse(&arena, bytes, n, payload_count, &header, err);
+    cr_assert((rc == DP_OK) == (header != NULL), "the output is untouched on failure");
+    arena_fini(&arena);
+    return rc;
+}
+
+#define REFUSED(kind, change, says)                                                                              \
+    do {                                                                                                         \
+        dp_error err_ = {0};                                                                                     \
+        samples_fill(samples);                                                                                   \
+        change;                                                                                                  \
+        cr_assert_eq(parse_sample(kind, samples[kind].payload_count, &err_), DP_PROTO, "%s was taken", #change); \
+        cr_assert(strstr(err_.text, says), "'%s' does not say '%s'", err_.text, says);                           \
+    } while (0)
+
+#define TAKEN(kind, change)                                                                                        \
+    do {                                                                                                           \
+        dp_error err_ = {0};                                                                                       \
+        samples_fill(samples);                                                                                     \
+        change;                                                                                                    \
+        cr_assert_eq(parse_sample(kind, samples[kind].payload_count, &err_), DP_OK, "%s: %s", #change, err_.text); \
+    } while (0)
+
+#define BODY(kind, member) (samples[kind].header.member)
+
+Test(frame, payload_counts)
+{
+    static const struct {
+        size_t kind, min, max;
+    } table[] = {{PUSH_PULL, 0, 1}, {PARAMS, 1, 1}, {ERROR, 0, 0},  {HELLO, 0, 0},     {WELCOME, 0, 0},
+                 {JOIN, 0, 0},      {JOINED, 0, 0}, {ASSIGN, 0, 0}, {HEARTBEAT, 0, 0}, {ACK, 0, 0},
+                 {BYE, 0, 0},       {NOTICE, 0, 0}, {ASK, 0, 0},    {STATUS, 1, 1}};
+    samples_fill(samples);
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        for (size_t count = 0; count < 4; count++) {
+            dp_error err = {0};
+            bool fits = count >= table[i].min && count <= table[i].max;
+            cr_assert_eq(parse_sample(table[i].kind, count, &err), fits ? DP_OK : DP_PROTO, "%s with %zu payloads",
+                         samples[table[i].kind].name, count);
+        }
+}
+
+Test(frame, push_pull_refusals)
+{
+    REFUSED(PUSH_PULL, BODY(PUSH_PULL, push_pull)->push = BODY(PUSH_PULL, push_pull)->pull = false, "neither");
+    REFUSED(PUSH_PULL, BODY(PUSH_PULL, push_pull)->push = false, "payload");
+    REFUSED(PUSH_PULL, BODY(PUSH_PULL, push_pull)->level = 13, "node");
+    REFUSED(PUSH_PULL, BODY(PUSH_PULL, push_pull)->level = UINT32_MAX, "node");
+    REFUSED(PUSH_PULL, BODY(PUSH_PULL, push_pull)->index = 1024, "node");
+    REFUSED(PUSH_PULL, BODY(PUSH_PULL, push_pull)->index = UINT32_MAX, "node");
+    REFUSED(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics->correct = 32562, "more samples");
+    TAKEN(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics = NULL);
+    TAKEN(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics->loss = (double)NAN);
+    TAKEN(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics->loss = (double)INFINITY);
+    REFUSED(PARAMS, BODY(PARAMS, params)->unchanged = true, "payload");
+    REFUSED(PARAMS, BODY(PARAMS, params)->last = true, "payload");
+}
+
+Test(frame, hello_and_text_refusals)
+{
+    static char over[FRAME_TEXT_MAX + 2];
+    memset(over, 'a', FRAME_TEXT_MAX + 1);
+    REFUSED(HELLO, BODY(HELLO, hello)->magic = 0x72617065, "magic");
+    REFUSED(HELLO, BODY(HELLO, hello)->role = (Dp__Hello__Role)2, "role");
+    REFUSED(HELLO, BODY(HELLO, hello)->name = over, "longer");
+    REFUSED(HELLO, BODY(HELLO, hello)->numerics = (char[]){"a\nb"}, "printed");
+    TAKEN(HELLO, BODY(HELLO, hello)->protocol_major = 77);
+    REFUSED(ERROR, BODY(ERROR, error)->code = 0, "without a code");
+    REFUSED(ERROR, BODY(ERROR, error)->text = over, "longer");
+    TAKEN(ERROR, BODY(ERROR, error)->text = over + 1);
+    REFUSED(ERROR, BODY(ERROR, error)->text = (char[]){"\x1b[2J"}, "printed");
+    REFUSED(BYE, BODY(BYE, bye)->text = (char[]){"\xff"}, "printed");
+    REFUSED(NOTICE, BODY(NOTICE, notice)->text = (char[]){"\xc2\x9b"}, "printed");
+    REFUSED(WELCOME, BODY(WELCOME, welcome)->heartbeat_ms = 0, "heartbeat");
+    REFUSED(WELCOME, BODY(WELCOME, welcome)->lease_ms = 499, "lease");
+    REFUSED(WELCOME, BODY(WELCOME, welcome)->version = (char[]){"\r"}, "printed");
+    REFUSED(WELCOME, BODY(WELCOME, welcome)->job = NULL, "missing");
+}
+
+Test(frame, join_refusals)
+{
+    static double falling[] = {1, 0, 2}, endless[] = {0, (double)INFINITY, 2}, none[] = {(double)NAN, 1, 2};
+    REFUSED(JOIN, BODY(JOIN, join)->train = NULL, "training data");
+    TAKEN(JOIN, BODY(JOIN, join)->eval = NULL);
+    REFUSED(JOIN, BODY(JOIN, join)->n_tensors = 0, "tensors");
+    REFUSED(JOIN, BODY(JOIN, join)->train->labels = falling, "ascending");
+    REFUSED(JOIN, BODY(JOIN, join)->train->labels = endless, "finite");
+    REFUSED(JOIN, BODY(JOIN, join)->labels = none, "finite");
+    TAKEN(JOIN, BODY(JOIN, join)->labels = falling);
+    REFUSED(JOIN, BODY(JOIN, join)->classes = FRAME_LABELS_MAX + 1, "classes");
+    REFUSED(JOIN, BODY(JOIN, join)->eval->name = (char[]){"a\tb"}, "printed");
+}
+
+Test(frame, tensor_refusals)
+{
+    static uint64_t empty[] = {0}, endless[] = {UINT64_MAX, 3}, big[] = {1 << 20, 1 << 16};
+    REFUSED(JOIN, BODY(JOIN, join)->tensors[0]->name = (char[]){""}, "empty");
+    REFUSED(JOIN, BODY(JOIN, join)->tensors[0]->n_shape = 0, "rank");
+    REFUSED(JOIN, BODY(JOIN, join)->tensors[1]->shape = empty, "shape");
+    REFUSED(JOIN, BODY(JOIN, join)->tensors[0]->shape = endless, "shape");
+    REFUSED(JOIN, BODY(JOIN, join)->tensors[0]->shape = big, "elements");
+    REFUSED(JOIN, BODY(JOIN, join)->tensors[0]->init = 99, "initializer");
+    REFUSED(JOIN, BODY(JOIN, join)->tensors[0]->init_arg = NAN, "initializer");
+}
+
+Test(frame, joined_refusals)
+{
+    static uint64_t wide[] = {SLICE_BYTES / 4 + 1, 32}, empty[] = {0, 96};
+    REFUSED(JOINED, BODY(JOINED, joined)->job = NULL, "missing");
+    REFUSED(JOINED, BODY(JOINED, joined)->job->model = (char[]){""}, "empty");
+    REFUSED(JOINED, BODY(JOINED, joined)->job->slots = 0, "slots");
+    REFUSED(JOINED, BODY(JOINED, joined)->job->slots = FRAME_SLOTS_MAX + 1, "slots");
+    REFUSED(JOINED, BODY(JOINED, joined)->job->n_tensors = 0, "slices");
+    REFUSED(JOINED, BODY(JOINED, joined)->job->n_shards = 0, "without shards");
+    REFUSED(JOINED, BODY(JOINED, joined)->job->n_shards = 1, "slices");
+    REFUSED(JOINED, BODY(JOINED, joined)->job->shards[1]->first = 97, "begin");
+    REFUSED(JOINED, BODY(JOINED, joined)->job->shards[0]->slices = wide, "slice");
+    REFUSED(JOINED, BODY(JOINED, joined)->job->shards[0]->slices = empty, "slice");
+    REFUSED(JOINED, BODY(JOINED, joined)->job->shards[0]->endpoint = (char[]){""}, "empty");
+    static uint32_t twice[] = {1, 1, 2, 3}, high[] = {0, 1, 2, FRAME_SLOTS_MAX};
+    REFUSED(ASSIGN, BODY(ASSIGN, assign)->slots = twice, "ascending");
+    REFUSED(ASSIGN, BODY(ASSIGN, assign)->extra_slots = high + 3, "below");
+}
+
+/* -- bytes that are no message, or more than one -- */
+
+static dp_err parse_bytes(const void *bytes, size_t n, dp_error *err)
+{
+    struct arena arena = {0};
+    const Dp__Header *header = NULL;
+    dp_err rc = frame_parse(&arena, bytes, n, 0, &header, err);
+    arena_fini(&arena);
+    return rc;
+}
+
+Test(frame, one_body)
+{
+    uint8_t bytes[BYTES_MAX], two[2 * BYTES_MAX];
+    dp_error err = {0};
+    samples_fill(samples);
+    size_t n = pack(&samples[HEARTBEAT].header, bytes);
+    memcpy(two, bytes, n);
+    memcpy(two + n, bytes, n);
+    cr_assert_eq(parse_bytes(two, n, &err), DP_OK, "%s", err.text);
+    cr_assert_eq(parse_bytes(two, 2 * n, &err), DP_PROTO);
+    cr_assert(strstr(err.text, "more than one body"), "%s", err.text);
+    cr_assert_eq(parse_bytes("", 0, &err), DP_PROTO);
+    cr_assert_eq(parse_bytes("\x18\x05", 2, &err), DP_PROTO);
+    cr_assert(strstr(err.text, "no body"), "%s", err.text);
+    cr_assert_eq(parse_bytes("\xfa\x07\x00", 3, &err), DP_PROTO, "a body of a later version");
+    cr_assert(strstr(err.text, "does not know"), "%s", err.text);
+    cr_assert_eq(parse_bytes("\x18\x05\x20\x07\xea\x01\x00", 7, &err), DP_OK, "a field of a later version: %s",
+                 err.text);
+}
+
+Test(frame, truncations)
+{
+    samples_fill(samples);
+    struct arena arena = {0};
+    for (size_t i = 0; i < SAMPLE_COUNT; i++) {
+        uint8_t bytes[BYTES_MAX];
+        size_t n = pack(&samples[i].header, bytes);
+        for (size_t cut = 0; cut < n; cut++) {
+            AUTOFREE uint8_t *exact = mem_array(MAX(cut, (size_t)1), 1); /* so that sanitizers see an overrun */
+            memcpy(exact, bytes, cut);
+            const Dp__Header *header = NULL;
+            dp_error err = {0};
+            cr_assert_eq(frame_parse(&arena, exact, cut, samples[i].payload_count, &header, &err), DP_PROTO);
+        }
+    }
+    arena_fini(&arena);
+    ASSERT_NO_LEAKS();
+}
+
+/* Two bytes on the wire that ask for a hundred in memory, a million times. */
+Test(frame, memory_is_bounded)
+{
+    size_t n = FRAME_HEADER_BYTES_MAX;
+    AUTOFREE uint8_t *bytes = mem_array(n + 1, 1);
+    size_t inner = n - 4;
+    memcpy(bytes, "\xb2\x01", 2); /* join, length as a three-byte varint */
+    inner -= 1;
+    bytes[2] = (uint8_t)(0x80 | (inner & 0x7f));
+    bytes[3] = (uint8_t)(0x80 | (inner >> 7 & 0x7f));
+    bytes[4] = (uint8_t)(inner >> 14);
+    for (size_t at = 5; at + 1 < n; at += 2)
+        memcpy(bytes + at, "\x1a\x00", 2); /* an empty tensor */
+    struct arena arena = {0};
+    const Dp__Header *header;
+    dp_error err = {0};
+    cr_assert_eq(frame_parse(&arena, bytes, n - 1, 0, &header, &err), DP_PROTO);
+    cr_assert(strstr(err.text, "memory") || strstr(err.text, "not a protobuf"), "%s", err.text);
+    cr_assert_leq(arena.wanted, FRAME_ARENA_BYTES_MAX);
+    cr_assert_eq(frame_parse(&arena, bytes, n + 1, 0, &header, &err), DP_PROTO);
+    cr_assert(strstr(err.text, "at most"), "%s", err.text);
+    arena_fini(&arena);
+    ASSERT_NO_LEAKS();
+}
+
+Test(frame, arena_is_one_buffer_in_steady_state)
+{
+    uint8_t bytes[BYTES_MAX];
+    samples_fill(samples);
+    size_t n = pack(&samples[JOINED].header, bytes);
+    struct arena arena = {0};
+    const Dp__Header *header;
+    dp_error err = {0};
+    cr_assert_eq(frame_parse(&arena, bytes, n, 0, &header, &err), DP_OK);
+    cr_assert(arena.overflow);
+    cr_assert_eq(frame_parse(&arena, bytes, n, 0, &header, &err), DP_OK);
+    const uint8_t *base = arena.base;
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(frame_parse(&arena, bytes, n, 0, &header, &err), DP_OK);
+        cr_assert_null(arena.overflow);
+        cr_assert_eq(arena.base, base);
+    }
+    arena_fini(&arena);
+    ASSERT_NO_LEAKS();
+}
+
+/* -- ranges of a job -- */
+
+Test(frame, nodes)
+{
+    static const uint32_t slots[] = {1, 2, 3, 5, 8, 4096};
+    static const uint32_t root[] = {0, 1, 2, 3, 3, 12};
+    for (size_t i = 0; i < ARRAY_LEN(slots); i++) {
+        cr_assert(frame_node_valid(root[i], 0, slots[i]));
+        cr_assert_not(frame_node_valid(root[i] + 1, 0, slots[i]));
+        cr_assert_not(frame_node_valid(root[i], 1, slots[i]));
+        cr_assert(frame_node_valid(0, slots[i] - 1, slots[i]));
+        cr_assert_not(frame_node_valid(0, slots[i], slots[i]));
+        cr_assert_not(frame_node_valid(0, UINT32_MAX, slots[i]));
+    }
+    cr_assert(frame_node_valid(1, 2, 5));
+    cr_assert_not(frame_node_valid(1, 3, 5));
+    cr_assert_not(frame_node_valid(32, 0, 8));
+    cr_assert_not(frame_node_valid(0, 0, 0));
+}
+
+static dp_err check(Dp__PushPull msg, size_t payload_bytes)
+{
+    static const uint64_t elems[] = {100, 7};
+    static const struct frame_limits limits = {
+        .first_slice = 10, .slice_count = 2, .slots = 8, .slice_elems = elems, .total_steps = 50};
+    dp_error err = {0};
+    dp_err rc = frame_check_push_pull(&msg, &limits, payload_bytes, &err);
+    cr_assert((rc == DP_OK) == (err.text[0] == '\0'));
+    return rc;
+}
+
+Test(frame, ranges_of_a_job)
+{
+    Dp__PushPull push = DP__PUSH_PULL__INIT, pull = DP__PUSH_PULL__INIT;
+    push.slice = 11;
+    push.push = true;
+    push.step = 49;
+    pull.slice = 10;
+    pull.pull = true;
+    pull.pull_step = 50;
+    pull.have = 51;
+    cr_assert_eq(check(push, 28), DP_OK);
+    cr_assert_eq(check(push, SIZE_MAX), DP_OK);
+    cr_assert_eq(check(pull, SIZE_MAX), DP_OK);
+    cr_assert_eq(check(push, 24), DP_PROTO);
+    cr_assert_eq(check(push, 0), DP_PROTO);
+    cr_assert_eq(check(pull, 400), DP_PROTO);
+#define WITH(msg, change)        \
+    (__extension__({             \
+        Dp__PushPull m_ = (msg); \
+        m_.change;               \
+        m_;                      \
+    }))
+    cr_assert_eq(check(WITH(push, slice = 9), 28), DP_RANGE);
+    cr_assert_eq(check(WITH(push, slice = 12), 28), DP_RANGE);
+    cr_assert_eq(check(WITH(push, slice = UINT32_MAX), 28), DP_RANGE);
+    cr_assert_eq(check(WITH(push, step = 50), 28), DP_RANGE);
+    cr_assert_eq(check(WITH(push, step = UINT64_MAX), 28), DP_RANGE);
+    cr_assert_eq(check(WITH(push, index = 8), 28), DP_RANGE);
+    cr_assert_eq(check(WITH(push, level = 4), 28), DP_RANGE);
+    cr_assert_eq(check(WITH(pull, pull_step = 51), SIZE_MAX), DP_RANGE);
+    cr_assert_eq(check(WITH(pull, have = 52), SIZE_MAX), DP_RANGE);
+}
+
+/* -- texts -- */
+
+Test(text, printable)
+{
+    static const char *const good[] = {"", "plain", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xc2\xa0"};
+    static const char *const bad[] = {"\n",
+                                      "\x7f",
+                                      "\xc2",
+                                      "\xc0\x80",
+                                      "\xe0\x80\x80",
+                                      "\x80",
+                                      "\xed\xa0\x80",
+                                      "\xe2\x82",
+                                      "\xf4\x90\x80\x80",
+                                      "\xf5\x80\x80\x80",
+                                      "\xc2\x85",
+                                      "a\x1b[31m",
+                                      "\xf0\x80\x80\x80"};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        cr_assert(text_printable(good[i], strlen(good[i])), "%zu", i);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        cr_assert_not(text_printable(bad[i], strlen(bad[i])), "%zu", i);
+    cr_assert_not(text_printable("a\0b", 3));
+}
+
+Test(text, clean)
+{
+    char out[8];
+    text_clean(out, sizeof out, "a\nb\xff");
+    cr_assert_str_eq(out, "a?b?");
+    text_clean(out, sizeof out, "123456\xc3\xa9");
+    cr_assert_str_eq(out, "123456", "a character is not cut in two");
+    text_clean(out, sizeof out, "12345\xc3\xa9");
+    cr_assert_str_eq(out, "12345\xc3\xa9");
+    text_clean(out, 1, "abc");
+    cr_assert_str_eq(out, "");
+}

@@ -1,0 +1,215 @@
+/* One message of each kind. Thread: any, one at a time. */
+#include "wire_samples.h"
+
+static Dp__Metrics metrics;
+static Dp__PushPull push_pull;
+static Dp__Params params;
+static Dp__Error error;
+static Dp__Hello hello;
+static Dp__Welcome welcome;
+static Dp__Dataset train, eval;
+static Dp__Join join;
+static Dp__Joined joined;
+static Dp__Tensor tensors[2], *tensor_list[] = {&tensors[0], &tensors[1]};
+static Dp__Shard shards[2], *shard_list[] = {&shards[0], &shards[1]};
+static Dp__Job job, early_job;
+static Dp__Assign assign;
+static Dp__Heartbeat heartbeat;
+static Dp__HeartbeatAck ack;
+static Dp__Bye bye;
+static Dp__Notice notice;
+static Dp__StatusRequest status_request;
+static Dp__Status status;
+
+static double labels[] = {0, 1, 2};
+static uint64_t weight_shape[] = {64, 3}, bias_shape[] = {3};
+static uint64_t slices_a[] = {64, 32}, slices_b[] = {99};
+static uint32_t slots[] = {0, 1, 5, 4095}, extra_slots[] = {7};
+
+static void fill_data_plane(void)
+{
+    dp__metrics__init(&metrics);
+    metrics.count = 32561;
+    metrics.loss = 10529.5625846;
+    metrics.correct = 27673;
+    dp__push_pull__init(&push_pull);
+    push_pull.slice = 1023;
+    push_pull.push = true;
+    push_pull.step = 1999999;
+    push_pull.level = 2;
+    push_pull.index = 1;
+    push_pull.metrics = &metrics;
+    push_pull.pull = true;
+    push_pull.pull_step = 2000000;
+    push_pull.have = 2000000;
+    dp__params__init(&params);
+    params.slice = 1023;
+    params.step = 2000000;
+    params.version = 1998000;
+    dp__error__init(&error);
+    error.code = DP_STEP_DONE;
+    error.text = "the step is complete";
+    error.step = 12;
+    error.slice = 3;
+}
+
+static void fill_handshake(void)
+{
+    dp__hello__init(&hello);
+    hello.magic = FRAME_MAGIC;
+    hello.protocol_major = 1;
+    hello.protocol_minor = 2;
+    hello.features = 5;
+    hello.role = DP__HELLO__ROLE__CTL;
+    hello.worker = 0x1122334455667788;
+    hello.name = "n\xc3\xb8rd:4711";
+    hello.numerics = "0.1.0 avx2 OpenBLAS 0.3.21 Haswell";
+    hello.threads = 4;
+    hello.pid = 4711;
+    dp__job__init(&early_job);
+    early_job.model = "softmax";
+    early_job.slots = 8;
+    dp__welcome__init(&welcome);
+    welcome.protocol_major = 1;
+    welcome.protocol_minor = 2;
+    welcome.features = 1;
+    welcome.version = "0.1.0";
+    welcome.heartbeat_ms = 500;
+    welcome.lease_ms = 5000;
+    welcome.frame_bytes_max = SLICE_BYTES;
+    welcome.job = &early_job;
+}
+
+static void fill_tensors(void)
+{
+    dp__tensor__init(&tensors[0]);
+    tensors[0].name = "weight";
+    tensors[0].n_shape = 2;
+    tensors[0].shape = weight_shape;
+    tensors[0].init = 2;
+    tensors[0].init_arg = 0.5f;
+    tensors[0].regularized = true;
+    dp__tensor__init(&tensors[1]);
+    tensors[1].name = "bias";
+    tensors[1].n_shape = 1;
+    tensors[1].shape = bias_shape;
+    dp__shard__init(&shards[0]);
+    shards[0].endpoint = "tcp://*:40001";
+    shards[0].n_slices = 2;
+    shards[0].slices = slices_a;
+    dp__shard__init(&shards[1]);
+    shards[1].endpoint = "tcp://10.0.0.7:40002";
+    shards[1].first = 96;
+    shards[1].n_slices = 1;
+    shards[1].slices = slices_b;
+}
+
+static void fill_join(void)
+{
+    dp__dataset__init(&train);
+    train.rows = 1438;
+    train.features = 64;
+    train.fingerprint = 0xfedcba9876543210;
+    train.n_labels = 3;
+    train.labels = labels;
+    train.name = "digits.csv.gz";
+    dp__dataset__init(&eval);
+    eval.rows = 359;
+    eval.features = 64;
+    eval.fingerprint = 1;
+    dp__join__init(&join);
+    join.train = &train;
+    join.eval = &eval;
+    join.n_tensors = 2;
+    join.tensors = tensor_list;
+    join.classes = 3;
+    join.n_labels = 3;
+    join.labels = labels;
+}
+
+static void fill_joined(void)
+{
+    dp__job__init(&job);
+    job.model = "softmax";
+    job.features = 64;
+    job.classes = 3;
+    job.intercept = true;
+    job.batch = 128;
+    job.slots = 8;
+    job.seed = 42;
+    job.train_steps = 1000;
+    job.train_rows = 1438;
+    job.eval_rows = 359;
+    job.n_tensors = 2;
+    job.tensors = tensor_list;
+    job.n_shards = 2;
+    job.shards = shard_list;
+    job.n_labels = 3;
+    job.labels = labels;
+    job.evaluate = true;
+    dp__joined__init(&joined);
+    joined.job = &job;
+}
+
+static void fill_control(void)
+{
+    dp__assign__init(&assign);
+    assign.from_step = 300;
+    assign.n_slots = 4;
+    assign.slots = slots;
+    assign.extra_step = 299;
+    assign.n_extra_slots = 1;
+    assign.extra_slots = extra_slots;
+    dp__heartbeat__init(&heartbeat);
+    heartbeat.step = 299;
+    heartbeat.slots_done = 2;
+    heartbeat.samples = 123456789;
+    dp__heartbeat_ack__init(&ack);
+    ack.global_low = 298;
+    dp__bye__init(&bye);
+    bye.code = DP_STOPPED;
+    bye.text = "stopped by SIGTERM";
+    dp__notice__init(&notice);
+    notice.code = DP_JOB_DONE;
+    notice.text = "the job is done";
+    dp__status_request__init(&status_request);
+    dp__status__init(&status);
+}
+
+static struct sample sample(const char *name, size_t payload_count, Dp__Header__BodyCase body, void *message)
+{
+    struct sample s = {.name = name, .payload_count = payload_count};
+    dp__header__init(&s.header);
+    s.header.session = 0x0123456789abcdef;
+    s.header.incarnation = 0x8877665544332211;
+    s.header.body_case = body;
+    s.header.push_pull = message; /* all bodies are pointers in one union */
+    return s;
+}
+
+void samples_fill(struct sample *samples)
+{
+    fill_data_plane();
+    fill_handshake();
+    fill_tensors();
+    fill_join();
+    fill_joined();
+    fill_control();
+    size_t i = 0;
+    samples[i++] = sample("push_pull", 1, DP__HEADER__BODY_PUSH_PULL, &push_pull);
+    samples[i++] = sample("params", 1, DP__HEADER__BODY_PARAMS, &params);
+    samples[i++] = sample("error", 0, DP__HEADER__BODY_ERROR, &error);
+    samples[i++] = sample("hello", 0, DP__HEADER__BODY_HELLO, &hello);
+    samples[i++] = sample("welcome", 0, DP__HEADER__BODY_WELCOME, &welcome);
+    samples[i++] = sample("join", 0, DP__HEADER__BODY_JOIN, &join);
+    samples[i++] = sample("joined", 0, DP__HEADER__BODY_JOINED, &joined);
+    samples[i++] = sample("assign", 0, DP__HEADER__BODY_ASSIGN, &assign);
+    samples[i++] = sample("heartbeat", 0, DP__HEADER__BODY_HEARTBEAT, &heartbeat);
+    samples[i++] = sample("heartbeat_ack", 0, DP__HEADER__BODY_HEARTBEAT_ACK, &ack);
+    samples[i++] = sample("bye", 0, DP__HEADER__BODY_BYE, &bye);
+    samples[i++] = sample("notice", 0, DP__HEADER__BODY_NOTICE, &notice);
+    samples[i++] = sample("status_request", 0, DP__HEADER__BODY_STATUS_REQUEST, &status_request);
+    samples[i++] = sample("status", 1, DP__HEADER__BODY_STATUS, &status);
+    for (i = 2; i < SAMPLE_COUNT; i++) /* the data plane does without request ids */
+        samples[i].header.request = 1000 + i;
+}
