@@ -162,8 +162,8 @@ static void ignore_recv(void *arg, zmq_msg_t *frames, size_t count)
 static void stop_recv(void *arg, zmq_msg_t *frames, size_t count)
 {
     struct pair *p = arg;
-    p->received++;
-    zmq_msg_init(&p->queue[0][0]);
+    if (p->received++ == 0) /* the loop may deliver more before it stops */
+        zmq_msg_init(&p->queue[0][0]);
     zmq_msg_move(&p->queue[0][0], &frames[0]);
     (void)count;
     uv_stop(&p->loop);
