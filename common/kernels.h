@@ -3,7 +3,8 @@
  * - Arrays have n elements, are aligned to 4 bytes, and may be of any length, 0 included. `out` may be the same array
  * as an input; partial overlap is not allowed unless stated.
  * - Element-wise kernels equal kernels_ref.c bit for bit in every version: no FMA (-ffp-contract=off), IEEE denormals,
- * the order of operations written at the declaration. NaN and infinity pass through as IEEE arithmetic has them.
+ * the order of operations written at the declaration. NaN and infinity pass through as IEEE arithmetic has them; which
+ * of the NaNs a NaN result is, is unspecified.
  * - Reductions (double results) have the same bits in every version too: the sum over 8 interleaved lanes
  *   (element i goes to lane i mod 8), lanes added as ((0+4)+(2+6)) + ((1+5)+(3+7)).
  * - Transcendentals are ours, since libm's change bits with the CPU.
@@ -35,11 +36,11 @@ struct kernels {
     /* y = y + a*x, the product rounded before the sum */
     void (*axpy)(size_t n, float a, const float *x, float *y);
 
-    /* out = e^x; relative error <= 2 ulp; x < -103.97 gives 0, x > 88.73 gives +inf. */
+    /* out = e^x; error <= 0.52 ulp; x < -103.98 gives 0, x > 88.73 gives +inf. */
     void (*exp)(size_t n, const float *x, float *out);
-    /* out = ln(1 + x) for x > -1; relative error <= 2 ulp; -1 gives -inf, below NaN. */
+    /* out = ln(1 + x) for x > -1; error <= 0.52 ulp; -1 gives -inf, below NaN. */
     void (*log1p)(size_t n, const float *x, float *out);
-    /* out = tanh(x); relative error <= 3 ulp; odd, saturates at +-1. */
+    /* out = tanh(x); error <= 0.52 ulp; odd, saturates at +-1. */
     void (*tanh)(size_t n, const float *x, float *out);
 
     double (*sum)(size_t n, const float *x);                 /* sum of x */
@@ -58,13 +59,14 @@ extern const struct kernels kernels_ref;
 /* The table in force; kernels_ref until kernels_select was called. */
 const struct kernels *kernels_get(void);
 /* "auto" takes the best this CPU has, "ref" the reference, "avx2" and "avx512" ask for one. DP_USAGE if it is unknown
- * or the CPU lacks it. */
+ * or the CPU lacks it. Thread: main, before others start. */
 DP_MUST_CHECK dp_err kernels_select(const char *name, dp_error *err);
 
 /* Sets OpenBLAS to one thread (two threads give other bits). Call once at start-up, before any BLAS call. */
 void blas_init(void);
 /* What decides the bits of a slot gradient on this machine: build, kernel table, OpenBLAS version and core. BSP refuses
- * workers whose fingerprints differ. One line, shorter than 160 bytes. */
+ * workers whose fingerprints differ. One line, shorter than 160 bytes, valid until the next kernels_select. Call it
+ * first before other threads start. */
 const char *numerics_fingerprint(void);
 
 #endif

@@ -1,0 +1,7 @@
+/* The kernels for CPUs with AVX2, on vectors of 8 floats. Thread: any. */
+#include "kernels.h"
+
+#define SIMD_BYTES 32
+#define SIMD_NAME "avx2"
+#define SIMD_TABLE kernels_avx2
+#include "kernels_simd.h"

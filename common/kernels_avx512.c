@@ -1,0 +1,7 @@
+/* The kernels for CPUs with AVX-512 (F, DQ, VL), on vectors of 16 floats. Thread: any. */
+#include "kernels.h"
+
+#define SIMD_BYTES 64
+#define SIMD_NAME "avx512"
+#define SIMD_TABLE kernels_avx512
+#include "kernels_simd.h"
