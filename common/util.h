@@ -36,7 +36,7 @@ uint64_t entropy_u64(void);
 
 /* A received or borrowed run of bytes that somebody else owns until release(owner) is called. */
 struct blob {
-    const void *data; /* aligned to at least 4 bytes when it holds floats */
+    void *data; /* aligned to at least 4 bytes when it holds floats */
     size_t bytes;
     void *owner; /* NULL: nothing to release */
     void (*release)(void *owner);

@@ -1,0 +1,575 @@
+/* A shard's thread; see port.h.
+ *
+ * Invariants:
+ *   1. A session opened by the head before it answers a worker is known here before that worker's first message is looked at: unknown tokens make
+ *      the thread drain its commands and look again.
+ *   2. What a reply refers to (version, lease) is given back exactly once, by libzmq's free callback, from whatever thread.
+ *   3. The event queue cannot fill up with completed steps: a slice holds at most SLICE_VERSIONS versions, and lets go of them
+ *      only as the head announces that it has seen them.
+ * Thread: shard, unless stated. */
+#include "port.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+
+enum { COMMANDS_ROOM = 2 * PORT_SESSIONS_MAX, EVENTS_ROOM = 4 * SLICE_VERSIONS, RECEIVE_QUEUE = 64, MIB = 1 << 20 };
+
+/* What a reply in flight holds. */
+struct reply_lease {
+    struct reply_lease *next;
+    struct port *port;
+    struct version *version;
+    struct port_session *session;
+    uint64_t bytes;
+};
+
+/* A received payload that is kept where it is. */
+struct kept_frame {
+    struct kept_frame *next;
+    struct port *port;
+    zmq_msg_t msg;
+};
+
+static struct log_limit malformed_limit = {.per_second = 5};
+
+/* ---- payloads in ---- */
+
+static void frame_give_back(void *owner)
+{
+    struct kept_frame *frame = owner;
+    zmq_msg_close(&frame->msg);
+    frame->next = frame->port->frames;
+    frame->port->frames = frame;
+}
+
+static struct kept_frame *frame_take(struct port *port)
+{
+    struct kept_frame *frame = port->frames;
+    if (frame)
+        port->frames = frame->next;
+    else
+        frame = mem_array(1, sizeof *frame);
+    if (frame) {
+        frame->port = port;
+        zmq_msg_init(&frame->msg);
+    }
+    return frame;
+}
+
+/* Takes the payload of a message. libzmq leaves small frames wherever they were in its buffer: those are copied to an aligned
+ * place; large ones stay. */
+static dp_err payload_take(struct port *port, zmq_msg_t *msg, struct blob *ret_blob)
+{
+    struct kept_frame *frame = frame_take(port);
+    if (!frame)
+        return DP_NOMEM;
+    size_t bytes = zmq_msg_size(msg);
+    if ((uintptr_t)zmq_msg_data(msg) % sizeof(float) == 0) {
+        zmq_msg_move(&frame->msg, msg);
+    } else {
+        if (zmq_msg_init_size(&frame->msg, bytes)) {
+            zmq_msg_init(&frame->msg);
+            frame_give_back(frame);
+            return DP_NOMEM;
+        }
+        memcpy(zmq_msg_data(&frame->msg), zmq_msg_data(msg), bytes);
+    }
+    *ret_blob = (struct blob){zmq_msg_data(&frame->msg), bytes, frame, frame_give_back};
+    return DP_OK;
+}
+
+/* ---- replies out ---- */
+
+/* libzmq is done with a reply. Thread: libzmq's. */
+static void lease_return(void *data, void *hint)
+{
+    (void)data;
+    struct reply_lease *lease = hint;
+    struct port *port = lease->port;
+    version_release(lease->version);
+    atomic_fetch_sub_explicit(&lease->session->unsent_bytes, lease->bytes, memory_order_relaxed);
+    lease->next = atomic_load_explicit(&port->returned, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&port->returned, &lease->next, lease, memory_order_release,
+                                                  memory_order_relaxed))
+        ;
+}
+
+static struct reply_lease *lease_take(struct port *port)
+{
+    if (!port->leases)
+        port->leases = atomic_exchange_explicit(&port->returned, NULL, memory_order_acquire);
+    struct reply_lease *lease = port->leases;
+    if (lease)
+        port->leases = lease->next;
+    else
+        lease = mem_array(1, sizeof *lease);
+    return lease;
+}
+
+/* A frame that refers to the version's floats. */
+static dp_err payload_frame(struct port *port, struct port_session *session, struct version *version, size_t bytes,
+                            zmq_msg_t *msg)
+{
+    struct reply_lease *lease = lease_take(port);
+    if (!lease)
+        return DP_NOMEM;
+    *lease = (struct reply_lease){NULL, port, version, session, bytes};
+    version_retain(version);
+    atomic_fetch_add_explicit(&session->unsent_bytes, bytes, memory_order_relaxed);
+    if (zmq_msg_init_data(msg, version->theta, bytes, lease_return, lease)) {
+        lease_return(NULL, lease);
+        return DP_NOMEM;
+    }
+    return DP_OK;
+}
+
+static dp_err header_frame(const Dp__Header *header, zmq_msg_t *msg)
+{
+    if (zmq_msg_init_size(msg, frame_size(header)))
+        return DP_NOMEM;
+    frame_write(header, zmq_msg_data(msg));
+    return DP_OK;
+}
+
+static dp_err id_frame(const void *id, size_t bytes, zmq_msg_t *msg)
+{
+    if (zmq_msg_init_size(msg, bytes))
+        return DP_NOMEM;
+    memcpy(zmq_msg_data(msg), id, bytes);
+    return DP_OK;
+}
+
+/* Sends a header, and `payload` behind it unless NULL. A peer that is gone, or out of memory here, loses the reply: it asks again. */
+static void send_frames(struct port *port, const void *id, size_t id_bytes, const Dp__Header *header, zmq_msg_t *payload)
+{
+    zmq_msg_t frames[3];
+    if (id_frame(id, id_bytes, &frames[0]))
+        goto no_id;
+    if (header_frame(header, &frames[1]))
+        goto no_header;
+    if (payload) {
+        zmq_msg_init(&frames[2]);
+        zmq_msg_move(&frames[2], payload);
+    }
+    dp_err e = zuv_send(&port->zuv, frames, payload ? 3 : 2);
+    if (e)
+        log_debug("reply-lost shard=%u reason=%s", port->id, dp_err_name(e));
+    return;
+no_header:
+    zmq_msg_close(&frames[0]);
+no_id:
+    if (payload)
+        zmq_msg_close(payload);
+}
+
+static void send_error(struct port *port, const void *id, size_t id_bytes, const Dp__Header *about, dp_err code,
+                       uint64_t step, uint32_t slice, const char *text)
+{
+    Dp__Error error = DP__ERROR__INIT;
+    error.code = (uint32_t)code;
+    error.text = (char *)text;
+    error.step = step;
+    error.slice = slice;
+    Dp__Header header = DP__HEADER__INIT;
+    header.session = about->session;
+    header.incarnation = port->incarnation;
+    header.request = about->request;
+    header.body_case = DP__HEADER__BODY_ERROR;
+    header.error = &error;
+    send_frames(port, id, id_bytes, &header, NULL);
+}
+
+/* A peer that does not read its replies is not served beyond a budget; it asks again when it is back. */
+static bool over_budget(struct port *port, struct port_session *session)
+{
+    if (atomic_load_explicit(&session->unsent_bytes, memory_order_relaxed) <= port->reply_budget_bytes)
+        return false;
+    static struct log_limit limit = {.per_second = 1};
+    uint64_t left_out;
+    if (log_limit_pass(&limit, mono_ms(), &left_out))
+        log_warn("peer-does-not-read shard=%u session=%u budget_bytes=%" PRIu64 " more=%" PRIu64, port->id,
+                 session_number(session->token), port->reply_budget_bytes, left_out);
+    return true;
+}
+
+static void reply_params(void *arg, const struct params *params)
+{
+    struct port *port = arg;
+    struct port_session *session = &port->sessions[params->session];
+    Dp__Params body = DP__PARAMS__INIT;
+    body.slice = params->slice;
+    body.step = params->step;
+    body.version = params->number;
+    body.last = params->last;
+    body.unchanged = !params->version && !params->last;
+    Dp__Header header = DP__HEADER__INIT;
+    header.session = session->token;
+    header.incarnation = port->incarnation;
+    header.request = params->request;
+    header.body_case = DP__HEADER__BODY_PARAMS;
+    header.params = &body;
+    if (!params->version) {
+        send_frames(port, session->id, session->id_bytes, &header, NULL);
+        return;
+    }
+    size_t bytes = (size_t)port->slice_elems[params->slice - port->shard.first_slice] * sizeof(float);
+    zmq_msg_t payload;
+    if (over_budget(port, session) || payload_frame(port, session, params->version, bytes, &payload))
+        return;
+    uint64_t out = atomic_load_explicit(&port->counters.bytes_out, memory_order_relaxed);
+    atomic_store_explicit(&port->counters.bytes_out, out + bytes, memory_order_relaxed);
+    send_frames(port, session->id, session->id_bytes, &header, &payload);
+}
+
+static void reply_refuse(void *arg, uint32_t number, uint64_t request, uint32_t slice, dp_err code, uint64_t open_step,
+                         const char *text)
+{
+    struct port *port = arg;
+    struct port_session *session = &port->sessions[number];
+    Dp__Header about = DP__HEADER__INIT;
+    about.session = session->token;
+    about.request = request;
+    send_error(port, session->id, session->id_bytes, &about, code, open_step, slice, text);
+}
+
+/* ---- to the head ---- */
+
+static void send_event(struct port *port, const struct event *event)
+{
+    bool sent = queue_put(&port->events, event);
+    assert(sent);
+    (void)sent;
+    uv_async_send(port->wake_head);
+}
+
+static void tell_completed(void *arg, uint64_t step, const struct metrics *metrics)
+{
+    send_event(arg, &(struct event){.kind = EVENT_COMPLETED, .step = step, .metrics = *metrics});
+}
+
+static void tell_failed(void *arg, const dp_error *err)
+{
+    dp_error *copy = mem_array(1, sizeof *copy);
+    if (copy)
+        *copy = *err;
+    send_event(arg, &(struct event){.kind = EVENT_FAILED, .failed = copy});
+}
+
+/* ---- commands of the head ---- */
+
+static dp_err start(struct port *port, const struct command *command, dp_error *err)
+{
+    uint64_t bytes = 0;
+    port->slice_elems = mem_array(command->slice_count, sizeof *port->slice_elems);
+    if (!port->slice_elems)
+        return dp_fail(err, DP_NOMEM, "out of memory for %u slices", command->slice_count);
+    for (uint32_t i = 0; i < command->slice_count; i++) {
+        port->slice_elems[i] = command->slices[i].count;
+        bytes += command->slices[i].count * sizeof(float);
+    }
+    port->reply_budget_bytes = 2 * bytes + 64 * MIB;
+    port->incarnation = command->incarnation;
+    dp_err e = shard_start(&port->shard, command->job, command->first_slice, command->slices, command->slice_count, err);
+    if (e)
+        return e;
+    port->limits = (struct frame_limits){command->first_slice, command->slice_count, command->job->plan.slots,
+                                         port->slice_elems, plan_total(&command->job->plan)};
+    return DP_OK;
+}
+
+static void pin(struct port *port, uint64_t step)
+{
+    struct event event = {.kind = EVENT_PINNED, .step = step};
+    uint32_t count = port->shard.slice_count;
+    event.pinned = mem_array_zero(count, sizeof *event.pinned);
+    for (uint32_t i = 0; event.pinned && i < count; i++) {
+        event.pinned[i] = slice_theta(&port->shard.slices[i], step);
+        if (event.pinned[i])
+            version_retain(event.pinned[i]);
+    }
+    send_event(port, &event);
+}
+
+static void report_owed(struct port *port)
+{
+    struct event event = {.kind = EVENT_OWED};
+    event.owed = mem_array(STEPS_SLOTS_MAX, sizeof *event.owed);
+    if (event.owed && port->shard.job)
+        event.owed_count = shard_owed(&port->shard, &event.step, event.owed);
+    send_event(port, &event);
+}
+
+static void stop(struct port *port)
+{
+    zuv_close(&port->zuv, NULL);
+    uv_close((uv_handle_t *)&port->wake, NULL);
+}
+
+static void obey(struct port *port, const struct command *command)
+{
+    dp_error err;
+    struct port_session *session = &port->sessions[session_number(command->session)];
+    switch (command->kind) {
+    case COMMAND_START:
+        if (start(port, command, &err))
+            tell_failed(port, &err);
+        break;
+    case COMMAND_OPEN:
+        session->token = command->session;
+        session->id_bytes = 0;
+        break;
+    case COMMAND_CLOSE:
+        if (session->token == command->session) {
+            session->token = 0;
+            shard_forget(&port->shard, session_number(command->session));
+        }
+        break;
+    case COMMAND_PIN:
+        pin(port, command->step);
+        break;
+    case COMMAND_OWED:
+        report_owed(port);
+        break;
+    case COMMAND_STOP:
+        stop(port);
+        break;
+    }
+}
+
+static void obey_all(struct port *port)
+{
+    struct command command;
+    while (queue_take(&port->commands, &command))
+        obey(port, &command);
+    uint64_t low = atomic_load_explicit(&port->global_low, memory_order_acquire);
+    if (low > port->shard.global_low)
+        shard_global_low(&port->shard, low);
+}
+
+static void on_wake(uv_async_t *wake)
+{
+    obey_all(wake->data);
+}
+
+/* ---- messages in ---- */
+
+/* The session that a message belongs to, with its way back noted; NULL if there is none (the peer was told). */
+static struct port_session *find_session(struct port *port, const Dp__Header *header, const void *id, size_t id_bytes)
+{
+    struct port_session *session = &port->sessions[session_number(header->session)];
+    if (session->token != header->session || header->session == 0)
+        obey_all(port);
+    if (session->token != header->session || header->session == 0) {
+        send_error(port, id, id_bytes, header, DP_HELLO_REQUIRED, 0, 0, "unknown session, say hello to the head again");
+        return NULL;
+    }
+    if (header->incarnation != port->incarnation) {
+        send_error(port, id, id_bytes, header, DP_INCARNATION, 0, 0, "message of another incarnation of the job");
+        return NULL;
+    }
+    if (session->id_bytes != id_bytes || memcmp(session->id, id, id_bytes) != 0) {
+        session->id_bytes = (uint8_t)id_bytes;
+        memcpy(session->id, id, id_bytes);
+    }
+    return session;
+}
+
+static struct push_pull to_core(const struct port *port, const Dp__Header *header)
+{
+    const Dp__PushPull *m = header->push_pull;
+    const struct shard *shard = &port->shard;
+    struct push_pull msg = {
+        .session = session_number(header->session),
+        .request = header->request,
+        .slice = m->slice - shard->first_slice,
+        .push = m->push,
+        .step = m->step,
+        .pull = m->pull,
+        .pull_step = m->pull_step,
+        .have = m->have,
+    };
+    if (m->push)
+        msg.node = steps_node(&shard->slices[msg.slice].window, m->level, m->index);
+    if (m->metrics)
+        msg.metrics = (struct metrics){m->metrics->count, m->metrics->loss, m->metrics->correct};
+    return msg;
+}
+
+static void malformed(struct port *port, const dp_error *err)
+{
+    uint64_t left_out, n = atomic_load_explicit(&port->counters.malformed, memory_order_relaxed);
+    atomic_store_explicit(&port->counters.malformed, n + 1, memory_order_relaxed);
+    if (log_limit_pass(&malformed_limit, mono_ms(), &left_out))
+        log_warn("malformed-message shard=%u reason=\"%s\" more=%" PRIu64, port->id, err->text, left_out);
+}
+
+static void on_message(void *arg, zmq_msg_t *frames, size_t count)
+{
+    struct port *port = arg;
+    dp_error err = {0};
+    const Dp__Header *header;
+    const void *id = zmq_msg_data(&frames[0]);
+    size_t id_bytes = zmq_msg_size(&frames[0]);
+    if (count < 2 || id_bytes > PORT_ROUTING_ID_MAX ||
+        frame_parse(&port->arena, zmq_msg_data(&frames[1]), zmq_msg_size(&frames[1]), count - 2, &header, &err)) {
+        malformed(port, &err);
+        return;
+    }
+    if (header->body_case != DP__HEADER__BODY_PUSH_PULL) {
+        send_error(port, id, id_bytes, header, DP_PROTO, 0, 0, "a shard takes push_pull messages only");
+        return;
+    }
+    if (!find_session(port, header, id, id_bytes))
+        return;
+    size_t bytes = count > 2 ? zmq_msg_size(&frames[2]) : SIZE_MAX;
+    dp_err e = frame_check_push_pull(header->push_pull, &port->limits, bytes, &err);
+    if (e) {
+        malformed(port, &err);
+        send_error(port, id, id_bytes, header, e, 0, header->push_pull->slice, err.text);
+        return;
+    }
+    struct blob gradient = {0};
+    if (count > 2 && payload_take(port, &frames[2], &gradient)) {
+        send_error(port, id, id_bytes, header, DP_BUSY, 0, header->push_pull->slice, "out of memory for the push");
+        return;
+    }
+    uint64_t in = atomic_load_explicit(&port->counters.bytes_in, memory_order_relaxed);
+    atomic_store_explicit(&port->counters.bytes_in, in + gradient.bytes, memory_order_relaxed);
+    struct push_pull msg = to_core(port, header);
+    shard_push_pull(&port->shard, &msg, &gradient);
+}
+
+/* ---- life ---- */
+
+static void run(void *arg)
+{
+    struct port *port = arg;
+    uv_run(&port->loop, UV_RUN_DEFAULT);
+}
+
+/* A ROUTER that refuses what is too large before reading it and never blocks. Replies are bounded in bytes per session, not in messages. */
+static dp_err open_socket(struct port *port, void *context, const char *listen, void **ret_socket, dp_error *err)
+{
+    void *socket = zmq_socket(context, ZMQ_ROUTER);
+    if (!socket)
+        return dp_fail(err, DP_SYSTEM, "cannot make a socket for shard %u: %s", port->id, zmq_strerror(zmq_errno()));
+    int yes = 1, none = 0, queue = RECEIVE_QUEUE;
+    int64_t largest = SLICE_BYTES + 4096;
+    zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &yes, sizeof yes);
+    zmq_setsockopt(socket, ZMQ_LINGER, &none, sizeof none);
+    zmq_setsockopt(socket, ZMQ_SNDHWM, &none, sizeof none);
+    zmq_setsockopt(socket, ZMQ_RCVHWM, &queue, sizeof queue);
+    zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
+    zmq_setsockopt(socket, ZMQ_TCP_KEEPALIVE, &yes, sizeof yes);
+    zmq_setsockopt(socket, ZMQ_IPV6, &yes, sizeof yes);
+    dp_err e = zuv_bind(socket, listen, port->endpoint, sizeof port->endpoint, err);
+    if (e) {
+        zmq_close(socket);
+        return e;
+    }
+    *ret_socket = socket;
+    return DP_OK;
+}
+
+static dp_err allocate(struct port *port, dp_error *err)
+{
+    port->sessions = mem_array_zero(PORT_SESSIONS_MAX, sizeof *port->sessions);
+    if (!port->sessions || queue_init(&port->commands, COMMANDS_ROOM, sizeof(struct command)) ||
+        queue_init(&port->events, EVENTS_ROOM, sizeof(struct event)))
+        return dp_fail(err, DP_NOMEM, "out of memory for shard %u", port->id);
+    return DP_OK;
+}
+
+static void release(struct port *port)
+{
+    shard_fini(&port->shard);
+    arena_fini(&port->arena);
+    queue_fini(&port->commands);
+    queue_fini(&port->events);
+    free(port->sessions);
+    free(port->slice_elems);
+    for (struct kept_frame *f = port->frames, *next; f; f = next) {
+        next = f->next;
+        free(f);
+    }
+    for (struct reply_lease *l = port->leases, *next; l; l = next) {
+        next = l->next;
+        free(l);
+    }
+    for (struct reply_lease *l = atomic_load(&port->returned), *next; l; l = next) {
+        next = l->next;
+        free(l);
+    }
+}
+
+dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const char *listen, uv_async_t *wake_head, dp_error *err)
+{
+    *port = (struct port){.id = id, .wake_head = wake_head};
+    struct shard_calls calls = {reply_params, reply_refuse, tell_completed, tell_failed, port};
+    shard_init(&port->shard, id, &port->counters, &calls);
+    void *socket;
+    dp_err e = allocate(port, err);
+    if (e)
+        goto fail;
+    e = open_socket(port, zmq_context, listen, &socket, err);
+    if (e)
+        goto fail;
+    if (uv_loop_init(&port->loop)) {
+        zmq_close(socket);
+        e = dp_fail(err, DP_SYSTEM, "cannot make an event loop for shard %u", id);
+        goto fail;
+    }
+    uv_async_init(&port->loop, &port->wake, on_wake);
+    port->wake.data = port;
+    e = zuv_init(&port->zuv, &port->loop, socket, on_message, port, err);
+    if (e) {
+        zmq_close(socket);
+        goto fail_loop;
+    }
+    if (uv_thread_create(&port->thread, run, port)) {
+        e = dp_fail(err, DP_SYSTEM, "cannot start a thread for shard %u", id);
+        zuv_close(&port->zuv, NULL);
+        goto fail_loop;
+    }
+    port->running = true;
+    return DP_OK;
+fail_loop:
+    uv_close((uv_handle_t *)&port->wake, NULL);
+    uv_run(&port->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&port->loop);
+fail:
+    release(port);
+    return e;
+}
+
+bool port_send(struct port *port, const struct command *command)
+{
+    if (!queue_put(&port->commands, command))
+        return false;
+    uv_async_send(&port->wake);
+    return true;
+}
+
+void port_announce_low(struct port *port, uint64_t global_low)
+{
+    atomic_store_explicit(&port->global_low, global_low, memory_order_release);
+    uv_async_send(&port->wake);
+}
+
+void event_drop(struct event *event);
+
+void port_stop(struct port *port)
+{
+    if (!port->running)
+        return;
+    /* The shard drains its commands, so room comes. */
+    while (!port_send(port, &(struct command){.kind = COMMAND_STOP}))
+        uv_async_send(&port->wake);
+    uv_thread_join(&port->thread);
+    uv_loop_close(&port->loop);
+    port->running = false;
+}

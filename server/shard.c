@@ -1,0 +1,217 @@
+/* A shard; the invariants are in shard.h. Thread: shard. */
+#include "shard.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void shard_init(struct shard *shard, uint32_t id, struct shard_counters *counters, const struct shard_calls *calls)
+{
+    *shard = (struct shard){.id = id, .counters = counters, .calls = *calls};
+}
+
+void shard_fini(struct shard *shard)
+{
+    for (uint32_t i = 0; i < shard->slice_count; i++) {
+        slice_fini(&shard->slices[i]);
+        free(shard->parked[i].list);
+    }
+    free(shard->slices);
+    free(shard->parked);
+    *shard = (struct shard){0};
+}
+
+static void count(_Atomic uint64_t *counter, uint64_t by)
+{
+    /* One writer: no read-modify-write is needed. */
+    uint64_t now = atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, now + by, memory_order_relaxed);
+}
+
+dp_err shard_start(struct shard *shard, const struct slice_job *job, uint32_t first_slice, const struct range *slices,
+                   uint32_t slice_count, dp_error *err)
+{
+    shard->slices = mem_array_zero(slice_count, sizeof *shard->slices);
+    shard->parked = mem_array_zero(slice_count, sizeof *shard->parked);
+    if (!shard->slices || !shard->parked)
+        return dp_fail(err, DP_NOMEM, "out of memory for %u slices", slice_count);
+    for (uint32_t i = 0; i < slice_count; i++) {
+        dp_err e = slice_init(&shard->slices[i], job, slices[i], err);
+        if (e)
+            return e;
+        shard->slice_count = i + 1;
+    }
+    shard->job = job;
+    shard->first_slice = first_slice;
+    shard->total_steps = plan_total(&job->plan);
+    return DP_OK;
+}
+
+static void refuse(struct shard *shard, const struct push_pull *msg, dp_err code, const char *text)
+{
+    count(&shard->counters->refused, 1);
+    shard->calls.refuse(shard->calls.arg, msg->session, msg->request, shard->first_slice + msg->slice, code,
+                        shard->slices[msg->slice].window.next, text);
+}
+
+/* Answers a pull for a step that is not in the future; false if theta of it is no longer held. */
+static bool answer(struct shard *shard, uint32_t index, const struct parked *pull)
+{
+    const struct slice *slice = &shard->slices[index];
+    struct params params = {
+        .session = pull->session, .request = pull->request, .slice = shard->first_slice + index, .step = pull->step};
+    struct version *version = slice_theta(slice, pull->step);
+    if (!version)
+        return false;
+    params.number = version->number;
+    params.last = pull->step >= shard->total_steps;
+    params.version = params.last || pull->have == version->number + 1 ? NULL : version;
+    count(&shard->counters->pulls, 1);
+    shard->calls.params(shard->calls.arg, &params);
+    return true;
+}
+
+static bool park(struct shard *shard, uint32_t index, const struct parked *pull)
+{
+    struct parked_list *list = &shard->parked[index];
+    for (size_t i = 0; i < list->count; i++)
+        if (list->list[i].session == pull->session) {
+            list->list[i] = *pull;
+            return true;
+        }
+    if (list->count == list->room) {
+        size_t room = list->room ? list->room * 2 : 8;
+        struct parked *grown = realloc(list->list, room * sizeof *grown);
+        if (!grown)
+            return false;
+        list->list = grown;
+        list->room = room;
+    }
+    list->list[list->count++] = *pull;
+    return true;
+}
+
+/* Answers what was parked for steps that are open now. */
+static void unpark(struct shard *shard, uint32_t index)
+{
+    struct parked_list *list = &shard->parked[index];
+    size_t kept = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        struct parked pull = list->list[i];
+        if (!steps_pull_ready(&shard->slices[index].window, pull.step) || !answer(shard, index, &pull))
+            list->list[kept++] = pull;
+    }
+    list->count = kept;
+}
+
+/* Tells the head of the steps that have become complete on all slices. */
+static void raise_low(struct shard *shard)
+{
+    uint64_t low = UINT64_MAX;
+    for (uint32_t i = 0; i < shard->slice_count; i++)
+        low = MIN(low, shard->slices[i].window.next);
+    for (; shard->low < low; shard->low++)
+        shard->calls.completed(shard->calls.arg, shard->low, &shard->first_metrics[shard->low % SLICE_VERSIONS]);
+    atomic_store_explicit(&shard->counters->low, low, memory_order_relaxed);
+}
+
+/* Commits the slice's open step if it can be, and answers those who wait for it. */
+static void advance(struct shard *shard, uint32_t index)
+{
+    struct slice *slice = &shard->slices[index];
+    if (!slice_ready(slice))
+        return;
+    struct metrics metrics;
+    dp_error err;
+    uint64_t step = slice->window.next;
+    if (slice_commit(slice, &metrics, &err)) {
+        shard->calls.failed(shard->calls.arg, &err);
+        return;
+    }
+    if (index == 0)
+        shard->first_metrics[step % SLICE_VERSIONS] = metrics;
+    unpark(shard, index);
+    raise_low(shard);
+}
+
+static bool push(struct shard *shard, const struct push_pull *msg, struct blob *gradient)
+{
+    struct slice *slice = &shard->slices[msg->slice];
+    struct plan_step at = plan_at(&shard->job->plan, msg->step);
+    bool wants_payload = at.kind == PLAN_TRAIN;
+    if (wants_payload != (gradient->data != NULL)) {
+        refuse(shard, msg, DP_PROTO,
+               wants_payload ? "a training push needs its gradient" : "an evaluation push has no payload");
+        return false;
+    }
+    count(&shard->counters->pushes, 1);
+    switch (slice_push(slice, msg->step, msg->node, gradient, &msg->metrics)) {
+    case STEPS_KEEP:
+        return true;
+    case STEPS_DUPLICATE:
+        count(&shard->counters->duplicates, 1);
+        return true;
+    case STEPS_AHEAD:
+        break;
+    }
+    refuse(shard, msg, DP_RANGE, "push for a step that is not open");
+    return false;
+}
+
+static void pull(struct shard *shard, const struct push_pull *msg)
+{
+    const struct slice *slice = &shard->slices[msg->slice];
+    struct parked want = {msg->session, msg->request, msg->pull_step, msg->have};
+    if (steps_pull_ready(&slice->window, want.step)) {
+        if (!answer(shard, msg->slice, &want))
+            refuse(shard, msg, DP_STEP_DONE, "that step is complete");
+    } else if (want.step > slice->window.next + 1) {
+        refuse(shard, msg, DP_RANGE, "pull for a step beyond the next");
+    } else if (!park(shard, msg->slice, &want)) {
+        refuse(shard, msg, DP_BUSY, "out of memory for waiting pulls");
+    }
+}
+
+void shard_push_pull(struct shard *shard, const struct push_pull *msg, struct blob *gradient)
+{
+    bool good = !msg->push || push(shard, msg, gradient);
+    blob_release(gradient);
+    if (good && msg->pull)
+        pull(shard, msg);
+    if (good && msg->push)
+        advance(shard, msg->slice);
+}
+
+void shard_global_low(struct shard *shard, uint64_t low)
+{
+    shard->global_low = low;
+    for (uint32_t i = 0; i < shard->slice_count; i++) {
+        slice_release_before(&shard->slices[i], low);
+        advance(shard, i);
+    }
+}
+
+void shard_forget(struct shard *shard, uint32_t session)
+{
+    for (uint32_t i = 0; i < shard->slice_count; i++) {
+        struct parked_list *list = &shard->parked[i];
+        size_t kept = 0;
+        for (size_t p = 0; p < list->count; p++)
+            if (list->list[p].session != session)
+                list->list[kept++] = list->list[p];
+        list->count = kept;
+    }
+}
+
+uint32_t shard_owed(const struct shard *shard, uint64_t *ret_step, uint32_t *owed)
+{
+    *ret_step = shard->low;
+    for (uint32_t i = 0; i < shard->slice_count; i++)
+        if (shard->slices[i].window.next == shard->low) {
+            uint32_t n = steps_owed(&shard->slices[i].window, shard->low, owed);
+            if (n > 0)
+                return n;
+        }
+    return 0;
+}

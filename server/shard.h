@@ -1,0 +1,97 @@
+/* A shard: the slices of its range, pulls that wait, and what it tells the head. Shared-nothing: no lock, no state of
+ * another shard. Knows sessions by number and replies through callbacks; sockets and bytes are shard_port's.
+ *
+ * Invariants:
+ *   1. A pull is answered at once, parked, or refused; a session has at most one parked pull per slice, its latest.
+ *   2. A push is answered only if it is refused. A duplicate push is dropped in silence and its pull is answered all
+ * the same.
+ *   3. low, the steps complete on all slices, never goes back; each is told to the head once, in order.
+ * Thread: shard. */
+#ifndef DP_SHARD_H
+#define DP_SHARD_H
+
+#include "slice.h"
+
+/* A checked message: one node of a step, or a pull, or both. */
+struct push_pull {
+    uint32_t session;
+    uint64_t request;
+    uint32_t slice; /* index within the shard */
+    bool push;
+    uint64_t step;
+    uint32_t node; /* heap number */
+    struct metrics metrics;
+    bool pull;
+    uint64_t pull_step;
+    uint64_t have; /* 1 + number of the version held, 0 for none */
+};
+
+/* theta of a slice for a step. `version` is borrowed for the call, NULL where no payload is sent (unchanged, last). */
+struct params {
+    uint32_t session;
+    uint64_t request;
+    uint32_t slice;
+    uint64_t step;
+    uint64_t number;
+    struct version *version;
+    bool last;
+};
+
+struct shard_calls {
+    void (*params)(void *arg, const struct params *params);
+    void (*refuse)(void *arg, uint32_t session, uint64_t request, uint32_t slice, dp_err code, uint64_t open_step,
+                   const char *text);
+    /* All slices have completed `step`; metrics are those of the shard's first slice. */
+    void (*completed)(void *arg, uint64_t step, const struct metrics *metrics);
+    void (*failed)(void *arg, const dp_error *err);
+    void *arg;
+};
+
+/* Written by the shard's thread, read by the head (relaxed). */
+struct shard_counters {
+    _Atomic uint64_t pushes, duplicates, pulls, refused, malformed, bytes_in, bytes_out, low;
+};
+
+struct parked {
+    uint32_t session;
+    uint64_t request;
+    uint64_t step;
+    uint64_t have;
+};
+
+struct parked_list {
+    size_t count, room;
+    struct parked *list;
+};
+
+struct shard {
+    uint32_t id;
+    const struct slice_job *job; /* NULL until the job is settled */
+    uint32_t first_slice;        /* id of slices[0] in the job */
+    uint32_t slice_count;
+    struct slice *slices;
+    struct parked_list *parked; /* [slice_count] */
+    uint64_t low;               /* steps complete on all slices */
+    uint64_t global_low;        /* steps complete on all shards, as the head announced */
+    uint64_t total_steps;
+    struct metrics first_metrics[SLICE_VERSIONS]; /* of slices[0], of steps >= low, at step % SLICE_VERSIONS */
+    struct shard_counters *counters;
+    struct shard_calls calls;
+};
+
+void shard_init(struct shard *shard, uint32_t id, struct shard_counters *counters, const struct shard_calls *calls);
+void shard_fini(struct shard *shard);
+
+/* The job is settled: makes the slices (`slices[count]`, ranges of theta). DP_NOMEM. */
+DP_MUST_CHECK dp_err shard_start(struct shard *shard, const struct slice_job *job, uint32_t first_slice,
+                                 const struct range *slices, uint32_t count, dp_error *err);
+/* A checked message; the gradient is taken. */
+void shard_push_pull(struct shard *shard, const struct push_pull *msg, struct blob *gradient);
+/* The head announces that all shards have completed the steps before `low`. */
+void shard_global_low(struct shard *shard, uint64_t low);
+/* The session is over: nothing is parked for it any more. */
+void shard_forget(struct shard *shard, uint32_t session);
+/* Slots owed at the first step that is not complete here, to owed[K]; returns how many and the step. */
+uint32_t shard_owed(const struct shard *shard, uint64_t *ret_step, uint32_t *owed);
+
+#endif

@@ -1,0 +1,95 @@
+/* One slice of a shard: a run of theta with its versions, its optimizer state and its own step window. A slice commits
+ * a step as soon as the step's tree is complete for it, so that receiving, updating and answering overlap over slices.
+ *
+ * Invariants:
+ *   1. theta_t, what step t is computed on, is held for each t in [global_low, window.next], at most SLICE_VERSIONS of
+ * them. A version is written once, before anyone else can see it, and never again while somebody holds a reference.
+ *   2. The payload of each node present in the window is held, unchanged since it arrived but for folds of siblings
+ * (left + right).
+ *   3. theta_{t+1} is a function of theta_t, the state and the set of slots of t alone: not of the order of arrival.
+ * Knows no network. Thread: shard; a version may be released from any thread. */
+#ifndef DP_SLICE_H
+#define DP_SLICE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "plan.h"
+#include "steps.h"
+#include "tensor.h"
+#include "update.h"
+#include "util.h"
+
+enum { SLICE_VERSIONS = 64, SLICE_SEGMENTS_MAX = TENSOR_COUNT_MAX };
+
+/* theta of a slice after `number` commits of training steps. */
+struct version {
+    _Atomic uint32_t refs;
+    uint64_t number;
+    float *theta; /* [elems], cache-line aligned */
+    struct version *next;
+};
+/* Takes another reference; the caller holds one or is the slice. */
+void version_retain(struct version *version);
+/* Gives a reference back. Any thread. */
+void version_release(struct version *version);
+
+/* Sums over the samples of a node. */
+struct metrics {
+    uint64_t count;
+    double loss;
+    uint64_t correct;
+};
+
+/* A node that is present: its gradient sum (empty for evaluation steps) and metrics. */
+struct node {
+    struct blob gradient;
+    struct metrics metrics;
+};
+
+/* What is the same for all slices of a job. Borrowed for their life. */
+struct slice_job {
+    struct plan plan;
+    struct tensors tensors;
+    const struct update_rule *rule;
+    struct update_params params;
+};
+
+struct slice {
+    const struct slice_job *job;
+    struct range range;
+    uint32_t segment_count;
+    struct segment segments[SLICE_SEGMENTS_MAX];
+    struct steps window;
+    struct node *nodes;                 /* [2 * leaves], by heap number, of the open step */
+    struct version *at[SLICE_VERSIONS]; /* theta_t at t % SLICE_VERSIONS, NULL where it is not held */
+    uint64_t oldest;                    /* first t that is held */
+    struct version *versions;           /* all that were ever allocated */
+    float *state[UPDATE_STATE_MAX];
+    float *scratch;     /* blocks of the fold */
+    uint32_t *replaced; /* [K], for steps_offer */
+    uint64_t total_steps;
+};
+
+/* Starts at step 0 with the job's initial theta. DP_NOMEM with the number of bytes. */
+DP_MUST_CHECK dp_err slice_init(struct slice *slice, const struct slice_job *job, struct range range, dp_error *err);
+void slice_fini(struct slice *slice);
+
+/* A node arrives. The payload is taken (released if it is not kept). An evaluation step's payload is empty. */
+enum steps_verdict slice_push(struct slice *slice, uint64_t step, uint32_t node, struct blob *gradient,
+                              const struct metrics *metrics);
+/* Whether the open step's tree is complete and there is room for another version. */
+bool slice_ready(const struct slice *slice);
+/* Commits the open step, which must be ready: writes the next version, opens the next step, and gives the step's
+ * metrics. DP_NOMEM leaves everything as it was. */
+DP_MUST_CHECK dp_err slice_commit(struct slice *slice, struct metrics *ret_metrics, dp_error *err);
+/* theta of step t, or NULL if it is not held (too old, or not there yet). Borrowed: retain it to keep it. */
+struct version *slice_theta(const struct slice *slice, uint64_t step);
+/* All shards have completed the steps before `low`: versions of steps before it are let go. */
+void slice_release_before(struct slice *slice, uint64_t low);
+/* Most versions that may be held at once; 2..SLICE_VERSIONS. Small slices may run further ahead of the head's
+ * announcements. */
+uint64_t slice_versions_max(const struct slice *slice);
+
+#endif
