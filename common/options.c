@@ -77,7 +77,7 @@ static bool topic_known(const struct option_table *table, const char *topic)
 dp_err option_fail_unknown(const struct option_table *table, const char *where, const char *name, const char *dashes,
                            dp_error *err)
 {
-    char hint[128];
+    char hint[128], buf[OPTION_SHOWN_MAX];
     struct nearest nearest = {.want = name};
     for (size_t i = 0; i < table->count; i++)
         nearest_offer(&nearest, table->list[i].name, strlen(table->list[i].name));
@@ -86,7 +86,7 @@ dp_err option_fail_unknown(const struct option_table *table, const char *where, 
     nearest_hint(&nearest, dashes, hint, sizeof hint);
     if (hint[0] == '\0')
         snprintf(hint, sizeof hint, "; see %.64s --help", table->program);
-    return dp_fail(err, DP_USAGE, "%sunknown option '%s%.64s'%s", where, dashes, name, hint);
+    return dp_fail(err, DP_USAGE, "%sunknown option '%s%s'%s", where, dashes, option_shown(name, buf), hint);
 }
 
 /* --- defaults --- */

@@ -6,7 +6,7 @@
 
 #include "options.h"
 
-enum { OPTION_NAME_MAX = 64, OPTION_WHERE_MAX = 320 };
+enum { OPTION_NAME_MAX = 64, OPTION_WHERE_MAX = 320, OPTION_SHOWN_MAX = 80 };
 
 /* A copy of text[bytes], NUL-terminated, and memory for count pointers; both live until options_fini. NULL when out of
  * memory. */
@@ -21,6 +21,9 @@ DP_MUST_CHECK dp_err option_set(struct options *opts, size_t i, const char *text
 void option_clear(struct options *opts, size_t i);
 /* What a number may be, as text: "1 to 64", "at least 0", "more than 0"; empty if the type alone decides. */
 void option_range_text(const struct option *option, char *buf, size_t size);
+
+/* A user's text as an error shows it, in buf: on one line and not too long. */
+const char *option_shown(const char *text, char buf[OPTION_SHOWN_MAX]);
 
 /* Index of the option called name[bytes], or -1. */
 int option_find(const struct option_table *table, const char *name, size_t bytes);

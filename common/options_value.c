@@ -10,13 +10,10 @@
 
 #include "util.h"
 
-/* A user's text as an error shows it: one line, not too long. */
-enum { SHOWN_BYTES = 80 };
-
-static const char *shown(const char *text, char buf[SHOWN_BYTES])
+const char *option_shown(const char *text, char buf[OPTION_SHOWN_MAX])
 {
-    if (!str_copy(buf, SHOWN_BYTES, text))
-        memset(buf + SHOWN_BYTES - 4, '.', 3);
+    if (!str_copy(buf, OPTION_SHOWN_MAX, text))
+        memset(buf + OPTION_SHOWN_MAX - 4, '.', 3);
     for (char *at = buf; *at; at++)
         if ((unsigned char)*at < 0x20 || *at == 0x7f)
             *at = '?';
@@ -57,9 +54,9 @@ void option_range_text(const struct option *option, char *buf, size_t size)
 
 static dp_err fail_range(const struct option *option, const char *text, const char *where, dp_error *err)
 {
-    char range[128], buf[SHOWN_BYTES];
+    char range[128], buf[OPTION_SHOWN_MAX];
     option_range_text(option, range, sizeof range);
-    return dp_fail(err, DP_USAGE, "%s: %s is out of range%s%s", where, shown(text, buf),
+    return dp_fail(err, DP_USAGE, "%s: %s is out of range%s%s", where, option_shown(text, buf),
                    range[0] ? ": it must be " : "", range);
 }
 
@@ -72,10 +69,10 @@ static bool u64_outside(const struct option *option, uint64_t x)
 
 static dp_err set_u64(const struct option *option, uint64_t *field, const char *text, const char *where, dp_error *err)
 {
-    char buf[SHOWN_BYTES];
+    char buf[OPTION_SHOWN_MAX];
     size_t digits = strspn(text, "0123456789");
     if (digits == 0 || text[digits] != '\0')
-        return dp_fail(err, DP_USAGE, "%s: '%s' is not a whole number of 0 or more", where, shown(text, buf));
+        return dp_fail(err, DP_USAGE, "%s: '%s' is not a whole number of 0 or more", where, option_shown(text, buf));
     errno = 0;
     uint64_t x = strtoull(text, NULL, 10);
     if (errno || u64_outside(option, x))
@@ -87,11 +84,11 @@ static dp_err set_u64(const struct option *option, uint64_t *field, const char *
 static dp_err set_f64(const struct option *option, double *field, const char *text, const char *where, dp_error *err)
 {
     /* strtod knows hexadecimal, "nan", "inf" and leading spaces too; none is meant by a user. */
-    char buf[SHOWN_BYTES];
+    char buf[OPTION_SHOWN_MAX];
     char *end = NULL;
     double x = strtod(text, &end);
     if (!text[0] || text[strspn(text, "0123456789+-.eE")] != '\0' || end == text || *end != '\0')
-        return dp_fail(err, DP_USAGE, "%s: '%s' is not a number", where, shown(text, buf));
+        return dp_fail(err, DP_USAGE, "%s: '%s' is not a number", where, option_shown(text, buf));
     if (!isfinite(x) || (has_range(option) && (x < option->min || x > option->max)))
         return fail_range(option, text, where, err);
     *field = x;
@@ -107,8 +104,8 @@ static dp_err set_bool(bool *field, const char *text, const char *where, dp_erro
             return DP_OK;
         }
     }
-    char buf[SHOWN_BYTES];
-    return dp_fail(err, DP_USAGE, "%s: '%s' is neither on nor off", where, shown(text, buf));
+    char buf[OPTION_SHOWN_MAX];
+    return dp_fail(err, DP_USAGE, "%s: '%s' is neither on nor off", where, option_shown(text, buf));
 }
 
 /* Length of the word at `at` in "a|b|c". */
@@ -130,11 +127,11 @@ static dp_err set_choice(const struct option *option, int *field, const char *te
             break;
         at += n + 1;
     }
-    char buf[SHOWN_BYTES], hint[128];
+    char buf[OPTION_SHOWN_MAX], hint[128];
     struct nearest nearest = {.want = text};
     nearest_offer_choices(&nearest, option->choices);
     nearest_hint(&nearest, "", hint, sizeof hint);
-    return dp_fail(err, DP_USAGE, "%s: '%s' is none of %s%s", where, shown(text, buf), option->choices, hint);
+    return dp_fail(err, DP_USAGE, "%s: '%s' is none of %s%s", where, option_shown(text, buf), option->choices, hint);
 }
 
 static dp_err set_string(struct options *opts, const char **field, const char *text, dp_error *err)

@@ -65,9 +65,10 @@ static dp_err on_key(struct yaml_reader *reader, const yaml_event_t *event, dp_e
 static dp_err on_value(struct yaml_reader *reader, const yaml_event_t *event, dp_error *err)
 {
     const struct yaml_sink *sink = reader->sink;
+    char buf[OPTION_SHOWN_MAX];
     if (scalar_is_null(event))
         return dp_fail(err, DP_USAGE, "%.200s:%zu: %s: has no value; give one or leave the key out", reader->name,
-                       event_line(event), reader->key);
+                       event_line(event), option_shown(reader->key, buf));
     dp_err e = DP_OK;
     if (reader->place == AT_VALUE) {
         reader->place = AT_KEY;

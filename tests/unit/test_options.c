@@ -365,6 +365,7 @@ Test(yaml, errors_name_file_and_line)
     YAML_FAILS("job.yaml:2: lr: 'abc' is not a number", "seed: 1\nlr: abc\n");
     YAML_FAILS("job.yaml:2: unknown option 'bacth'; did you mean 'batch'?", "seed: 1\nbacth: 3\n");
     YAML_FAILS("job.yaml:1: unknown option 'zebra'; see dp-test --help", "zebra: 3\n");
+    YAML_FAILS("job.yaml:1: unknown option 'a?b'; see dp-test --help", "\"a\\nb\": 3\n");
     YAML_FAILS("job.yaml:3: 'lr' is given twice", "lr: 1\nseed: 1\nlr: 1\n");
     YAML_FAILS("job.yaml:1: 'lr' takes one value, not a list", "lr: [1]\n");
     YAML_FAILS("job.yaml:1: a file cannot name another one with 'config'", "config: x.yaml\n");
