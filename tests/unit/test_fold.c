@@ -89,7 +89,8 @@ static void push_until_ready(struct slice *slice, const struct truth *truth, uin
     uint32_t levels = 1;
     while (truth->leaves >> levels)
         levels++;
-    while (!slice_ready(slice)) {
+    for (uint32_t tries = 0; !slice_ready(slice); tries++) {
+        cr_assert_lt(tries, 100000, "step %lu does not become complete", (unsigned long)step);
         uint32_t level = (uint32_t)draw(seed, 0, draw(seed, 0, levels - 1));
         uint32_t node = steps_node(&slice->window, level, (uint32_t)draw(seed, 0, (truth->leaves >> level) - 1));
         if (node)
