@@ -101,7 +101,7 @@ static struct tensors random_tensors(uint64_t *at)
     struct tensors t = {0};
     uint64_t count = draw(at, 1, 8);
     for (uint64_t i = 0; i < count; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "t%lu", (unsigned long)i);
         uint64_t scale = draw(at, 0, 3);
         uint64_t rows = scale == 0 ? 1 : scale == 1 ? draw(at, 1, 40) : draw(at, 1, scale == 2 ? 3000 : 40000);
