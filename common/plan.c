@@ -62,19 +62,13 @@ struct plan_step plan_at(const struct plan *plan, uint64_t step)
     return at;
 }
 
-/* floor(k*n/K) for k <= K without overflow. */
-static uint64_t slot_bound(uint64_t n, uint32_t k, uint32_t slots)
-{
-    return n / slots * k + n % slots * k / slots;
-}
-
 void plan_slot(const struct plan *plan, const struct plan_step *at, uint32_t k, uint64_t *ret_first,
                uint64_t *ret_count)
 {
     assert(k < plan->slots);
-    uint64_t first = slot_bound(at->rows, k, plan->slots);
+    uint64_t first = part_bound(at->rows, k, plan->slots);
     *ret_first = first;
-    *ret_count = slot_bound(at->rows, k + 1, plan->slots) - first;
+    *ret_count = part_bound(at->rows, k + 1, plan->slots) - first;
 }
 
 bool plan_slot_empty(const struct plan *plan, const struct plan_step *at, uint32_t k)

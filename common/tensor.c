@@ -166,8 +166,7 @@ void layout_shards(const struct tensors *tensors, uint32_t shards, struct range 
     assert(shards >= 1);
     uint64_t total = tensors_total(tensors), block = layout_block(tensors), first = 0;
     for (uint32_t s = 1; s <= shards; s++) {
-        uint64_t ideal = total / shards * s + total % shards * s / shards;
-        uint64_t end = cut_nearest(tensors, block, ideal);
+        uint64_t end = cut_nearest(tensors, block, part_bound(total, s, shards));
         ranges[s - 1] = (struct range){first, end - first};
         first = end;
     }
@@ -183,8 +182,8 @@ size_t layout_slices(const struct tensors *tensors, struct range range, uint64_t
     uint64_t at = range.first, range_end = range.first + range.count;
     size_t n = 0;
     for (uint64_t i = 1; i <= parts; i++) {
-        uint64_t share = range.count / parts * i + range.count % parts * i / parts;
-        uint64_t end = i == parts ? range_end : cut_nearest(tensors, block, range.first + share);
+        uint64_t share_end = range.first + part_bound(range.count, i, parts);
+        uint64_t end = i == parts ? range_end : cut_nearest(tensors, block, share_end);
         if (end <= at)
             continue;
         if (n < max)

@@ -27,6 +27,13 @@ void *mem_array_zero(size_t count, size_t size) __attribute__((malloc, alloc_siz
 void mem_freep(void *p);
 #define AUTOFREE __attribute__((cleanup(mem_freep)))
 
+/* floor(k * n / parts) for k <= parts < 2^32, without overflow: where part k of n things starts when they are dealt out
+ * evenly. */
+static inline uint64_t part_bound(uint64_t n, uint64_t k, uint64_t parts)
+{
+    return n / parts * k + n % parts * k / parts;
+}
+
 /* Monotonic clock. */
 uint64_t mono_ns(void);
 uint64_t mono_ms(void);
