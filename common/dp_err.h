@@ -65,9 +65,9 @@ dp_err dp_err_from_wire(unsigned number);
 int dp_err_exit_status(dp_err code);
 
 /* Fills *err (which may be NULL) and returns code: `return dp_fail(err, DP_DATA, "%s:%zu: ...", path, line);` */
-DP_MUST_CHECK dp_err dp_fail(dp_error *err, dp_err code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+dp_err dp_fail(dp_error *err, dp_err code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Puts "prefix: " before the text of an error that is already set; returns err->code. */
-DP_MUST_CHECK dp_err dp_fail_in(dp_error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+dp_err dp_fail_in(dp_error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #ifdef __cplusplus
 }

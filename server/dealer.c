@@ -37,16 +37,16 @@ static bool is_member(const uint32_t *members, uint32_t count, uint32_t member)
 }
 
 /* Once its first step is open or past, the next deal is the one in force. */
-static void catch_up(struct dealer *dealer, uint64_t open)
+void dealer_open(struct dealer *dealer, uint64_t open)
 {
-    if (open >= dealer->from)
+    if (open >= dealer->from && open != dealer->at)
         memcpy(dealer->owner, dealer->next_owner, dealer->slots * sizeof *dealer->owner);
     dealer->at = open;
 }
 
 void dealer_deal(struct dealer *dealer, uint64_t open, const uint32_t *members, uint32_t count)
 {
-    catch_up(dealer, open);
+    dealer_open(dealer, open);
     bool kept = false;
     uint32_t turn = 0;
     for (uint32_t k = 0; k < dealer->slots; k++) {
@@ -66,11 +66,6 @@ void dealer_deal(struct dealer *dealer, uint64_t open, const uint32_t *members, 
 
 void dealer_reassign(struct dealer *dealer, uint64_t open, uint32_t slot, uint32_t member)
 {
-    catch_up(dealer, open);
+    dealer_open(dealer, open);
     dealer->owner[slot] = member;
-}
-
-uint32_t dealer_owner(const struct dealer *dealer, uint64_t step, uint32_t slot)
-{
-    return step >= dealer->from ? dealer->next_owner[slot] : dealer->owner[slot];
 }

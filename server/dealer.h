@@ -28,9 +28,9 @@ void dealer_fini(struct dealer *dealer);
  * in contiguous runs from step open + 1 on. At step `open`, slots of owners that are no longer members go to those that
  * are; if there was no owner at all, the new deal holds from `open`. With count == 0 every slot is nobody's. */
 void dealer_deal(struct dealer *dealer, uint64_t open, const uint32_t *members, uint32_t count);
-/* Gives slot `slot` of the open step to `member` as well as to its owner so far: the first result wins. */
+/* `owner` is about step `open` from now on; called before owner is read for it. */
+void dealer_open(struct dealer *dealer, uint64_t open);
+/* Gives a slot of the open step to `member` instead: its owner so far may still deliver, the first result wins. */
 void dealer_reassign(struct dealer *dealer, uint64_t open, uint32_t slot, uint32_t member);
-/* Owner of the slot at step `open` or later. */
-uint32_t dealer_owner(const struct dealer *dealer, uint64_t step, uint32_t slot);
 
 #endif

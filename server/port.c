@@ -1,12 +1,12 @@
 /* A shard's thread; see port.h.
  *
  * Invariants:
- *   1. A session opened by the head before it answers a worker is known here before that worker's first message is looked at: unknown tokens make
- *      the thread drain its commands and look again.
- *   2. What a reply refers to (version, lease) is given back exactly once, by libzmq's free callback, from whatever thread.
- *   3. The event queue cannot fill up with completed steps: a slice holds at most SLICE_VERSIONS versions, and lets go of them
- *      only as the head announces that it has seen them.
- * Thread: shard, unless stated. */
+ *   1. A session opened by the head before it answers a worker is known here before that worker's first message is
+ * looked at: unknown tokens make the thread drain its commands and look again.
+ *   2. What a reply refers to (version, lease) is given back exactly once, by libzmq's free callback, from whatever
+ * thread.
+ *   3. The event queue cannot fill up with completed steps: a slice holds at most SLICE_VERSIONS versions, and lets go
+ * of them only as the head announces that it has seen them. Thread: shard, unless stated. */
 #include "port.h"
 
 #include <assert.h>
@@ -34,8 +34,6 @@ struct kept_frame {
     zmq_msg_t msg;
 };
 
-static struct log_limit malformed_limit = {.per_second = 5};
-
 /* ---- payloads in ---- */
 
 static void frame_give_back(void *owner)
@@ -60,8 +58,8 @@ static struct kept_frame *frame_take(struct port *port)
     return frame;
 }
 
-/* Takes the payload of a message. libzmq leaves small frames wherever they were in its buffer: those are copied to an aligned
- * place; large ones stay. */
+/* Takes the payload of a message. libzmq leaves small frames wherever they were in its buffer: those are copied to an
+ * aligned place; large ones stay. */
 static dp_err payload_take(struct port *port, zmq_msg_t *msg, struct blob *ret_blob)
 {
     struct kept_frame *frame = frame_take(port);
@@ -143,8 +141,10 @@ static dp_err id_frame(const void *id, size_t bytes, zmq_msg_t *msg)
     return DP_OK;
 }
 
-/* Sends a header, and `payload` behind it unless NULL. A peer that is gone, or out of memory here, loses the reply: it asks again. */
-static void send_frames(struct port *port, const void *id, size_t id_bytes, const Dp__Header *header, zmq_msg_t *payload)
+/* Sends a header, and `payload` behind it unless NULL. A peer that is gone, or out of memory here, loses the reply: it
+ * asks again. */
+static void send_frames(struct port *port, const void *id, size_t id_bytes, const Dp__Header *header,
+                        zmq_msg_t *payload)
 {
     zmq_msg_t frames[3];
     if (id_frame(id, id_bytes, &frames[0]))
@@ -188,9 +188,8 @@ static bool over_budget(struct port *port, struct port_session *session)
 {
     if (atomic_load_explicit(&session->unsent_bytes, memory_order_relaxed) <= port->reply_budget_bytes)
         return false;
-    static struct log_limit limit = {.per_second = 1};
     uint64_t left_out;
-    if (log_limit_pass(&limit, mono_ms(), &left_out))
+    if (log_limit_pass(&port->budget_limit, mono_ms(), &left_out))
         log_warn("peer-does-not-read shard=%u session=%u budget_bytes=%" PRIu64 " more=%" PRIu64, port->id,
                  session_number(session->token), port->reply_budget_bytes, left_out);
     return true;
@@ -273,7 +272,8 @@ static dp_err start(struct port *port, const struct command *command, dp_error *
     }
     port->reply_budget_bytes = 2 * bytes + 64 * MIB;
     port->incarnation = command->incarnation;
-    dp_err e = shard_start(&port->shard, command->job, command->first_slice, command->slices, command->slice_count, err);
+    dp_err e =
+        shard_start(&port->shard, command->job, command->first_slice, command->slices, command->slice_count, err);
     if (e)
         return e;
     port->limits = (struct frame_limits){command->first_slice, command->slice_count, command->job->plan.slots,
@@ -403,7 +403,7 @@ static void malformed(struct port *port, const dp_error *err)
 {
     uint64_t left_out, n = atomic_load_explicit(&port->counters.malformed, memory_order_relaxed);
     atomic_store_explicit(&port->counters.malformed, n + 1, memory_order_relaxed);
-    if (log_limit_pass(&malformed_limit, mono_ms(), &left_out))
+    if (log_limit_pass(&port->malformed_limit, mono_ms(), &left_out))
         log_warn("malformed-message shard=%u reason=\"%s\" more=%" PRIu64, port->id, err->text, left_out);
 }
 
@@ -451,7 +451,8 @@ static void run(void *arg)
     uv_run(&port->loop, UV_RUN_DEFAULT);
 }
 
-/* A ROUTER that refuses what is too large before reading it and never blocks. Replies are bounded in bytes per session, not in messages. */
+/* A ROUTER that refuses what is too large before reading it and never blocks. Replies are bounded in bytes per session,
+ * not in messages. */
 static dp_err open_socket(struct port *port, void *context, const char *listen, void **ret_socket, dp_error *err)
 {
     void *socket = zmq_socket(context, ZMQ_ROUTER);
@@ -484,8 +485,30 @@ static dp_err allocate(struct port *port, dp_error *err)
     return DP_OK;
 }
 
-static void release(struct port *port)
+static void drop_events(struct port *port)
 {
+    struct event event;
+    while (port->events.items && queue_take(&port->events, &event)) {
+        for (uint32_t i = 0; event.pinned && i < port->shard.slice_count; i++)
+            if (event.pinned[i])
+                version_release(event.pinned[i]);
+        free(event.pinned);
+        free(event.owed);
+        free(event.failed);
+    }
+}
+
+static void free_leases(struct reply_lease *lease)
+{
+    for (struct reply_lease *next; lease; lease = next) {
+        next = lease->next;
+        free(lease);
+    }
+}
+
+void port_fini(struct port *port)
+{
+    drop_events(port);
     shard_fini(&port->shard);
     arena_fini(&port->arena);
     queue_fini(&port->commands);
@@ -496,22 +519,19 @@ static void release(struct port *port)
         next = f->next;
         free(f);
     }
-    for (struct reply_lease *l = port->leases, *next; l; l = next) {
-        next = l->next;
-        free(l);
-    }
-    for (struct reply_lease *l = atomic_load(&port->returned), *next; l; l = next) {
-        next = l->next;
-        free(l);
-    }
+    free_leases(port->leases);
+    free_leases(atomic_load(&port->returned));
+    *port = (struct port){0};
 }
 
-dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const char *listen, uv_async_t *wake_head, dp_error *err)
+dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const char *listen, uv_async_t *wake_head,
+                  dp_error *err)
 {
-    *port = (struct port){.id = id, .wake_head = wake_head};
+    *port = (struct port){
+        .id = id, .wake_head = wake_head, .malformed_limit = {.per_second = 5}, .budget_limit = {.per_second = 1}};
     struct shard_calls calls = {reply_params, reply_refuse, tell_completed, tell_failed, port};
     shard_init(&port->shard, id, &port->counters, &calls);
-    void *socket;
+    void *socket = NULL;
     dp_err e = allocate(port, err);
     if (e)
         goto fail;
@@ -542,7 +562,7 @@ fail_loop:
     uv_run(&port->loop, UV_RUN_DEFAULT);
     uv_loop_close(&port->loop);
 fail:
-    release(port);
+    port_fini(port);
     return e;
 }
 
@@ -559,8 +579,6 @@ void port_announce_low(struct port *port, uint64_t global_low)
     atomic_store_explicit(&port->global_low, global_low, memory_order_release);
     uv_async_send(&port->wake);
 }
-
-void event_drop(struct event *event);
 
 void port_stop(struct port *port)
 {

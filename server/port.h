@@ -1,13 +1,14 @@
-/* A shard's thread: its uv loop, its ROUTER socket, the sessions it knows, and the two queues to and from the head. Turns
- * messages into calls of the shard's core and back. Payloads of pushes are kept where libzmq received them; replies
- * refer to the version itself: neither is copied.
- * Thread: functions are the head's; the rest runs on the shard's own. */
+/* A shard's thread: its uv loop, its ROUTER socket, the sessions it knows, and the two queues to and from the head.
+ * Turns messages into calls of the shard's core and back. Payloads of pushes are kept where libzmq received them;
+ * replies refer to the version itself: neither is copied. Thread: functions are the head's; the rest runs on the
+ * shard's own. */
 #ifndef DP_PORT_H
 #define DP_PORT_H
 
 #include <uv.h>
 
 #include "frame.h"
+#include "log.h"
 #include "queue.h"
 #include "shard.h"
 #include "zuv.h"
@@ -23,8 +24,8 @@ static inline uint32_t session_number(uint64_t token)
 /* Head to shard. */
 struct command {
     enum { COMMAND_START, COMMAND_OPEN, COMMAND_CLOSE, COMMAND_PIN, COMMAND_OWED, COMMAND_STOP } kind;
-    uint64_t session;    /* OPEN, CLOSE: token */
-    uint64_t step;       /* PIN: the step whose theta is wanted */
+    uint64_t session; /* OPEN, CLOSE: token */
+    uint64_t step;    /* PIN: the step whose theta is wanted */
     /* START: borrowed until the shard has stopped */
     const struct slice_job *job;
     uint64_t incarnation;
@@ -36,12 +37,13 @@ struct command {
 /* Shard to head. */
 struct event {
     enum { EVENT_COMPLETED, EVENT_PINNED, EVENT_OWED, EVENT_FAILED } kind;
-    uint64_t step;           /* COMPLETED, PINNED, OWED */
-    struct metrics metrics;  /* COMPLETED */
-    struct version **pinned; /* PINNED: one reference each, per slice of the shard; heap, the receiver's. NULL: not held */
-    uint32_t *owed;          /* OWED: slots, heap, the receiver's */
+    uint64_t step;          /* COMPLETED, PINNED, OWED */
+    struct metrics metrics; /* COMPLETED */
+    struct version *
+        *pinned;    /* PINNED: one reference each, per slice of the shard; heap, the receiver's. NULL: not held */
+    uint32_t *owed; /* OWED: slots, heap, the receiver's */
     uint32_t owed_count;
-    dp_error *failed;        /* FAILED: heap, the receiver's */
+    dp_error *failed; /* FAILED: heap, the receiver's */
 };
 
 struct port_session {
@@ -71,6 +73,7 @@ struct port {
     uint64_t reply_budget_bytes;
     struct port_session *sessions; /* [PORT_SESSIONS_MAX] */
     struct arena arena;
+    struct log_limit malformed_limit, budget_limit;
     uint64_t *slice_elems; /* [slice_count], for frame_limits */
     struct frame_limits limits;
     _Atomic(struct reply_lease *) returned; /* by libzmq's threads */
@@ -79,13 +82,15 @@ struct port {
 };
 
 /* Binds to `listen` (port 0: a free one) and starts the thread. Events wake `wake_head`. DP_SYSTEM, DP_NOMEM. */
-DP_MUST_CHECK dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const char *listen, uv_async_t *wake_head,
-                                dp_error *err);
+DP_MUST_CHECK dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const char *listen,
+                                uv_async_t *wake_head, dp_error *err);
 /* False if the queue is full: nothing was sent. */
 bool port_send(struct port *port, const struct command *command);
 /* Tells the shard how far all shards are. */
 void port_announce_low(struct port *port, uint64_t global_low);
-/* Stops the thread, waits for it and frees all. Events that are left are dropped with what they carry. */
+/* Stops the thread, closes its socket and waits for both. libzmq may hold replies until its context is terminated. */
 void port_stop(struct port *port);
+/* Once libzmq's context is terminated: frees all. Events that are left are dropped with what they carry. */
+void port_fini(struct port *port);
 
 #endif

@@ -1,0 +1,103 @@
+/* The head: what is global to a job. Membership and slots, the steps complete on all shards, the end, local workers,
+ * status. It is not on the data path. One thread, one uv loop.
+ *
+ * States: WAITING (for the first worker's data) -> RUNNING -> EXPORTING -> DONE -> CLOSING; a signal or a failure leads
+ * from any of them by STOPPING to CLOSING.
+ *
+ * Invariants:
+ *   1. global_low = min over the shards that hold parameters of their low; it never goes back; each step's metrics are
+ * reported once, in order.
+ *   2. With a member in state JOINED, each slot of the open step and of those after it has an owner that is one.
+ *   3. A session is known to all shards before its worker is told of them.
+ * Thread: head. */
+#ifndef DP_HEAD_H
+#define DP_HEAD_H
+
+#include <jansson.h>
+#include <uv.h>
+
+#include "dealer.h"
+#include "export.h"
+#include "job.h"
+#include "members.h"
+#include "port.h"
+#include "progress.h"
+#include "supervise.h"
+
+enum head_state { HEAD_WAITING, HEAD_RUNNING, HEAD_EXPORTING, HEAD_DONE, HEAD_STOPPING, HEAD_CLOSING };
+
+struct head {
+    const struct server_options *opts;
+    enum head_state state;
+    dp_error result; /* what the process ends with */
+    int exit_status;
+    char endpoint[PORT_ENDPOINT_MAX];
+
+    uv_loop_t loop;
+    void *zmq;
+    struct zuv zuv;
+    uv_async_t wake; /* shards have events */
+    uv_timer_t tick;
+    uv_signal_t on_term, on_int;
+    struct arena arena;
+    struct log_limit malformed_limit;
+    uint64_t malformed;
+
+    struct job job;
+    struct members members;
+    struct dealer dealer;
+    uint32_t *numbers; /* [PORT_SESSIONS_MAX] scratch */
+
+    uint32_t port_count;
+    struct port *ports;                   /* [port_count] */
+    char (*endpoints)[PORT_ENDPOINT_MAX]; /* [port_count] as workers are told */
+    uint64_t *lows;                       /* [port_count] steps complete on each shard */
+    uint32_t first_port;                  /* the shard whose metrics count */
+    uint64_t global_low;
+    struct metrics metrics[SLICE_VERSIONS]; /* of steps >= global_low, at step % SLICE_VERSIONS */
+
+    uint64_t low_seen; /* global_low at the last tick */
+    uint64_t moved_ms; /* when global_low last moved, or the open step's slots were last dealt */
+    bool owed_asked;
+    uint64_t started_ms;
+    uint64_t running_ms; /* when the first step could begin */
+    uint64_t ended_ms;   /* when DONE or STOPPING was entered */
+
+    struct progress progress;
+    struct supervise *supervise;
+    struct export *export; /* pins are being collected */
+    bool exporting;        /* until it is written */
+    bool handles_started, zuv_started;
+};
+
+/* Runs a server from start to end; returns the process's exit status. Errors have been logged. */
+int head_run(const struct server_options *opts);
+
+/* ---- for the files of the head only ---- */
+
+/* head_messages.c: what clients say. */
+void head_on_message(void *arg, zmq_msg_t *frames, size_t count);
+dp_err head_send(struct head *head, const struct routing_id *route, Dp__Header *header, zmq_msg_t *payload);
+/* Tells all members JOB_DONE or SHUTDOWN. */
+void head_notice(struct head *head, dp_err code, const char *text);
+
+/* head_slots.c: who computes what. */
+void head_deal(struct head *head);
+/* The member is gone: its token is void, its slots go to others. */
+void head_fence(struct head *head, struct member *member, const char *reason);
+/* Leases, probes and stalls; every HEAD_TICK_MS. */
+void head_watch(struct head *head, uint64_t now_ms);
+/* Slots that a shard says are owed while the job stands still. */
+void head_reassign_owed(struct head *head, uint64_t step, const uint32_t *owed, uint32_t count);
+
+/* head.c: states. */
+dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err);
+bool head_open_session(struct head *head, uint64_t token);
+void head_fail(struct head *head, const dp_error *err);
+void head_stop(struct head *head, int exit_status, const char *text);
+
+/* head_status.c: the status document; a new reference, NULL when out of memory. Its fields are stated in
+ * server/README.md. */
+json_t *head_status(struct head *head);
+
+#endif

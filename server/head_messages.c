@@ -1,0 +1,302 @@
+/* What clients say to the head, and its answers. A bad message is answered with an error and changes nothing. Thread:
+ * head. */
+#include "head.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "log.h"
+
+static dp_err copy_frame(const void *data, size_t bytes, zmq_msg_t *msg)
+{
+    if (zmq_msg_init_size(msg, bytes))
+        return DP_NOMEM;
+    memcpy(zmq_msg_data(msg), data, bytes);
+    return DP_OK;
+}
+
+dp_err head_send(struct head *head, const struct routing_id *route, Dp__Header *header, zmq_msg_t *payload)
+{
+    zmq_msg_t frames[3];
+    header->incarnation = head->job.incarnation;
+    if (copy_frame(route->id, route->bytes, &frames[0]))
+        goto no_id;
+    if (zmq_msg_init_size(&frames[1], frame_size(header)))
+        goto no_header;
+    frame_write(header, zmq_msg_data(&frames[1]));
+    if (payload) {
+        zmq_msg_init(&frames[2]);
+        zmq_msg_move(&frames[2], payload);
+    }
+    return zuv_send(&head->zuv, frames, payload ? 3 : 2);
+no_header:
+    zmq_msg_close(&frames[0]);
+no_id:
+    if (payload)
+        zmq_msg_close(payload);
+    return DP_NOMEM;
+}
+
+/* A reply that is lost is asked for again. */
+static void reply(struct head *head, const struct routing_id *route, const Dp__Header *request, Dp__Header *header)
+{
+    header->request = request->request;
+    if (header->session == 0)
+        header->session = request->session;
+    dp_err e = head_send(head, route, header, NULL);
+    if (e)
+        log_debug("reply-lost reason=%s", dp_err_name(e));
+}
+
+static void reply_error(struct head *head, const struct routing_id *route, const Dp__Header *request, dp_err code,
+                        const char *text)
+{
+    char cut[FRAME_TEXT_MAX];
+    (void)str_copy(cut, sizeof cut, text);
+    Dp__Error error = DP__ERROR__INIT;
+    error.code = (uint32_t)code;
+    error.text = cut;
+    Dp__Header header = DP__HEADER__INIT;
+    header.body_case = DP__HEADER__BODY_ERROR;
+    header.error = &error;
+    reply(head, route, request, &header);
+}
+
+void head_notice(struct head *head, dp_err code, const char *text)
+{
+    Dp__Notice notice = DP__NOTICE__INIT;
+    notice.code = (uint32_t)code;
+    notice.text = (char *)text;
+    for (uint32_t i = 0; i < head->members.used; i++) {
+        const struct member *member = &head->members.list[i];
+        if (member->state == MEMBER_NONE)
+            continue;
+        Dp__Header header = DP__HEADER__INIT;
+        header.session = member->token;
+        header.body_case = DP__HEADER__BODY_NOTICE;
+        header.notice = &notice;
+        if (head_send(head, &member->route, &header, NULL))
+            log_debug("notice-lost worker=\"%s\"", member->name);
+    }
+}
+
+/* ---- hello ---- */
+
+static void welcome(struct head *head, const struct routing_id *route, const Dp__Header *request,
+                    const struct member *member)
+{
+    Dp__Welcome body = DP__WELCOME__INIT;
+    body.protocol_major = FRAME_MAJOR;
+    body.protocol_minor = FRAME_MINOR;
+    body.version = (char *)DP_VERSION_TEXT;
+    body.lease_ms = (uint32_t)head->opts->lease_s * 1000;
+    body.heartbeat_ms = MAX(body.lease_ms / 10, 50u);
+    body.frame_bytes_max = SLICE_BYTES;
+    body.job = head->job.wire;
+    Dp__Header header = DP__HEADER__INIT;
+    header.session = member->token;
+    header.body_case = DP__HEADER__BODY_WELCOME;
+    header.welcome = &body;
+    reply(head, route, request, &header);
+}
+
+/* Why nobody is taken in now; DP_OK if one is. */
+static dp_err admission(const struct head *head, const Dp__Hello *hello, dp_error *err)
+{
+    if (hello->protocol_major != FRAME_MAJOR)
+        return dp_fail(err, DP_VERSION,
+                       "this dp-server %s speaks protocol %d, the worker %u: install the same version of dp on both",
+                       DP_VERSION_TEXT, FRAME_MAJOR, hello->protocol_major);
+    if (head->state == HEAD_STOPPING || head->state == HEAD_CLOSING)
+        return dp_fail(err, DP_SHUTDOWN, "the server is shutting down");
+    if (head->state == HEAD_EXPORTING || head->state == HEAD_DONE)
+        return dp_fail(err, DP_JOB_DONE, "the job is done");
+    return DP_OK;
+}
+
+static void on_hello(struct head *head, const struct routing_id *route, const Dp__Header *request)
+{
+    const Dp__Hello *hello = request->hello;
+    dp_error err;
+    dp_err e = admission(head, hello, &err);
+    if (!e)
+        e = job_admit(&head->job, hello->numerics, &err);
+    if (e) {
+        log_warn("worker-refused worker=\"%s\" reason=\"%s\"", hello->name, err.text);
+        reply_error(head, route, request, e, err.text);
+        return;
+    }
+    struct member *before = members_by_worker(&head->members, hello->worker);
+    if (before)
+        head_fence(head, before, "it said hello again");
+    struct member *member = members_add(&head->members);
+    if (!member) {
+        reply_error(head, route, request, DP_BUSY, "the server has as many workers as it can hold");
+        return;
+    }
+    member->worker = hello->worker;
+    member->route = *route;
+    member->pid = hello->pid;
+    member->threads = hello->threads;
+    member->last_seen_ms = mono_ms();
+    (void)str_copy(member->name, sizeof member->name, hello->name);
+    log_info("worker-hello worker=\"%s\" number=%u", member->name, members_number(&head->members, member));
+    welcome(head, route, request, member);
+}
+
+/* ---- join ---- */
+
+static void joined(struct head *head, const struct member *member, const Dp__Header *request)
+{
+    Dp__Joined body = DP__JOINED__INIT;
+    body.job = head->job.wire;
+    Dp__Header header = DP__HEADER__INIT;
+    header.session = member->token;
+    header.body_case = DP__HEADER__BODY_JOINED;
+    header.joined = &body;
+    reply(head, &member->route, request, &header);
+}
+
+static void refuse_join(struct head *head, struct member *member, const Dp__Header *request, const dp_error *err)
+{
+    log_warn("worker-refused worker=\"%s\" reason=\"%s\"", member->name, err->text);
+    reply_error(head, &member->route, request, err->code, err->text);
+    head_fence(head, member, "refused");
+}
+
+static void on_join(struct head *head, struct member *member, const Dp__Header *request)
+{
+    dp_error err;
+    dp_err e = head->job.settled ? job_check(&head->job, request->join, &err) : head_settle(head, request->join, &err);
+    if (e) {
+        refuse_join(head, member, request, &err);
+        return;
+    }
+    bool again = member->state == MEMBER_JOINED;
+    if (!again && !head_open_session(head, member->token)) {
+        reply_error(head, &member->route, request, DP_BUSY, "the shards have too much to do, try again");
+        return;
+    }
+    joined(head, member, request);
+    if (!again) {
+        members_join(&head->members, member, mono_ms());
+        log_info("worker-joined worker=\"%s\" workers=%u", member->name, head->members.joined);
+    }
+    head_deal(head);
+}
+
+/* ---- the rest ---- */
+
+static void on_heartbeat(struct head *head, struct member *member, const struct routing_id *route,
+                         const Dp__Header *request)
+{
+    const Dp__Heartbeat *beat = request->heartbeat;
+    uint64_t now = mono_ms();
+    if (beat->samples >= member->samples && now > member->last_seen_ms) {
+        double rate = (double)(beat->samples - member->samples) * 1000.0 / (double)(now - member->last_seen_ms);
+        member->samples_per_s = member->samples ? 0.5 * member->samples_per_s + 0.5 * rate : rate;
+    }
+    member->samples = beat->samples;
+    member->step = beat->step;
+    member->last_seen_ms = now;
+    Dp__HeartbeatAck ack = DP__HEARTBEAT_ACK__INIT;
+    ack.global_low = head->global_low;
+    Dp__Header header = DP__HEADER__INIT;
+    header.body_case = DP__HEADER__BODY_HEARTBEAT_ACK;
+    header.heartbeat_ack = &ack;
+    reply(head, route, request, &header);
+}
+
+static void on_bye(struct head *head, struct member *member, const Dp__Header *request)
+{
+    const Dp__Bye *bye = request->bye;
+    dp_err code = dp_err_from_wire(bye->code);
+    if (code != DP_OK && code != DP_JOB_DONE && code != DP_SHUTDOWN)
+        log_warn("worker-gave-up worker=\"%s\" reason=\"%s\"", member->name,
+                 bye->text[0] ? bye->text : dp_err_text(code));
+    head_fence(head, member, "it said goodbye");
+}
+
+static void on_status(struct head *head, const struct routing_id *route, const Dp__Header *request)
+{
+    json_t *document = head_status(head);
+    char *text = document ? json_dumps(document, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(document);
+    zmq_msg_t payload;
+    if (!text || copy_frame(text, strlen(text), &payload)) {
+        free(text);
+        reply_error(head, route, request, DP_NOMEM, "out of memory for the status");
+        return;
+    }
+    free(text);
+    Dp__Status status = DP__STATUS__INIT;
+    Dp__Header header = DP__HEADER__INIT;
+    header.request = request->request;
+    header.body_case = DP__HEADER__BODY_STATUS;
+    header.status = &status;
+    if (head_send(head, route, &header, &payload))
+        log_debug("status-lost");
+}
+
+/* Messages that belong to a session. */
+static void on_member(struct head *head, const struct routing_id *route, const Dp__Header *header)
+{
+    struct member *member = members_find(&head->members, header->session);
+    if (!member) {
+        reply_error(head, route, header, DP_HELLO_REQUIRED, "unknown session, say hello again");
+        return;
+    }
+    member->last_seen_ms = MAX(member->last_seen_ms, mono_ms());
+    switch (header->body_case) {
+    case DP__HEADER__BODY_JOIN:
+        member->route = *route;
+        on_join(head, member, header);
+        break;
+    case DP__HEADER__BODY_HEARTBEAT:
+        on_heartbeat(head, member, route, header);
+        break;
+    default:
+        on_bye(head, member, header);
+        break;
+    }
+}
+
+static void malformed(struct head *head, const dp_error *err)
+{
+    uint64_t left_out;
+    head->malformed++;
+    if (log_limit_pass(&head->malformed_limit, mono_ms(), &left_out))
+        log_warn("malformed-message at=head reason=\"%s\" more=%" PRIu64, err->text, left_out);
+}
+
+void head_on_message(void *arg, zmq_msg_t *frames, size_t count)
+{
+    struct head *head = arg;
+    const Dp__Header *header;
+    dp_error err = {.text = "a message needs a header frame"};
+    struct routing_id route;
+    if (count < 2 || zmq_msg_size(&frames[0]) > sizeof route.id ||
+        frame_parse(&head->arena, zmq_msg_data(&frames[1]), zmq_msg_size(&frames[1]), count - 2, &header, &err)) {
+        malformed(head, &err);
+        return;
+    }
+    route.bytes = (uint8_t)zmq_msg_size(&frames[0]);
+    memcpy(route.id, zmq_msg_data(&frames[0]), route.bytes);
+    switch (header->body_case) {
+    case DP__HEADER__BODY_HELLO:
+        on_hello(head, &route, header);
+        break;
+    case DP__HEADER__BODY_STATUS_REQUEST:
+        on_status(head, &route, header);
+        break;
+    case DP__HEADER__BODY_JOIN:
+    case DP__HEADER__BODY_HEARTBEAT:
+    case DP__HEADER__BODY_BYE:
+        on_member(head, &route, header);
+        break;
+    default:
+        reply_error(head, &route, header, DP_PROTO, "the head takes hello, join, heartbeat, bye and status_request");
+        break;
+    }
+}

@@ -1,0 +1,143 @@
+/* Who computes what: deals, fences, leases, probes and stalls. Giving a slot to two workers is never wrong, only work
+ * done twice: so whoever seems lost is replaced at once. Thread: head. */
+#include "head.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+
+/* Sends a member its slots. What is lost with a connection is sent again when the worker joins anew. */
+static void assign(struct head *head, const struct member *member, uint32_t number, uint32_t *slots, uint32_t *extra)
+{
+    const struct dealer *dealer = &head->dealer;
+    Dp__Assign body = DP__ASSIGN__INIT;
+    body.from_step = dealer->from;
+    body.slots = slots;
+    body.extra_slots = extra;
+    for (uint32_t k = 0; k < dealer->slots; k++)
+        if (dealer->next_owner[k] == number)
+            slots[body.n_slots++] = k;
+    body.extra_step = dealer->at;
+    for (uint32_t k = 0; k < dealer->slots; k++)
+        if (dealer->owner[k] == number)
+            extra[body.n_extra_slots++] = k;
+    Dp__Header header = DP__HEADER__INIT;
+    header.session = member->token;
+    header.body_case = DP__HEADER__BODY_ASSIGN;
+    header.assign = &body;
+    if (head_send(head, &member->route, &header, NULL))
+        log_debug("assign-lost worker=\"%s\"", member->name);
+}
+
+static void assign_all(struct head *head)
+{
+    uint32_t count = members_list(&head->members, head->numbers);
+    AUTOFREE uint32_t *slots = mem_array(head->dealer.slots, sizeof *slots);
+    AUTOFREE uint32_t *extra = mem_array(head->dealer.slots, sizeof *extra);
+    if (!slots || !extra) {
+        log_error("out-of-memory for=\"dealing slots\" action=\"tried again at the next stall\"");
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        assign(head, &head->members.list[head->numbers[i]], head->numbers[i], slots, extra);
+    head->moved_ms = mono_ms();
+}
+
+void head_deal(struct head *head)
+{
+    if (!head->job.settled || head->state != HEAD_RUNNING)
+        return;
+    uint32_t count = members_list(&head->members, head->numbers);
+    dealer_deal(&head->dealer, head->global_low, head->numbers, count);
+    if (count == 0)
+        log_warn("no-workers step=%" PRIu64 " waiting_for=\"a worker\"", head->global_low);
+    assign_all(head);
+}
+
+void head_fence(struct head *head, struct member *member, const char *reason)
+{
+    bool held_slots = member->state == MEMBER_JOINED;
+    log_info("worker-gone worker=\"%s\" reason=\"%s\"", member->name, reason);
+    for (uint32_t p = 0; held_slots && p < head->port_count; p++)
+        if (!port_send(&head->ports[p], &(struct command){.kind = COMMAND_CLOSE, .session = member->token}))
+            log_error("queue-full shard=%u command=close-session", p);
+    members_remove(&head->members, member);
+    if (held_slots)
+        head_deal(head);
+}
+
+/* A worker whose connection is gone cannot be sent to: found out by sending. */
+static bool reachable(struct head *head, const struct member *member)
+{
+    Dp__HeartbeatAck ack = DP__HEARTBEAT_ACK__INIT;
+    ack.global_low = head->global_low;
+    Dp__Header header = DP__HEADER__INIT;
+    header.session = member->token;
+    header.body_case = DP__HEADER__BODY_HEARTBEAT_ACK;
+    header.heartbeat_ack = &ack;
+    return head_send(head, &member->route, &header, NULL) != DP_UNREACHABLE;
+}
+
+static void check_members(struct head *head, uint64_t now_ms, bool probe)
+{
+    uint64_t lease_ms = head->opts->lease_s * 1000;
+    for (uint32_t i = 0; i < head->members.used; i++) {
+        struct member *member = &head->members.list[i];
+        if (member->state == MEMBER_NONE)
+            continue;
+        if (now_ms - MIN(now_ms, member->last_seen_ms) > lease_ms) {
+            log_warn("worker-lost worker=\"%s\" reason=\"silent for %" PRIu64 " s\" action=\"its slots go to others\"",
+                     member->name, head->opts->lease_s);
+            head_fence(head, member, "its lease ran out");
+        } else if (probe && !reachable(head, member)) {
+            log_warn("worker-lost worker=\"%s\" reason=\"its connection is gone\" action=\"its slots go to others\"",
+                     member->name);
+            head_fence(head, member, "its connection is gone");
+        }
+    }
+}
+
+/* Nothing has moved for the stall time-out although every worker is alive: ask what is owed. */
+static void check_stall(struct head *head, uint64_t now_ms)
+{
+    if (head->state != HEAD_RUNNING || head->members.joined == 0 || head->owed_asked ||
+        now_ms - head->moved_ms < head->opts->stall_timeout_s * 1000)
+        return;
+    for (uint32_t p = 0; p < head->port_count; p++)
+        if (head->lows[p] == head->global_low && port_send(&head->ports[p], &(struct command){.kind = COMMAND_OWED}))
+            head->owed_asked = true;
+}
+
+void head_reassign_owed(struct head *head, uint64_t step, const uint32_t *owed, uint32_t count)
+{
+    uint32_t members = members_list(&head->members, head->numbers);
+    if (!head->owed_asked)
+        return;
+    head->owed_asked = false;
+    head->moved_ms = mono_ms();
+    if (step != head->global_low || count == 0 || members == 0)
+        return;
+    dealer_open(&head->dealer, step);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t owner = head->dealer.owner[owed[i]], at = 0;
+        for (uint32_t m = 0; m < members; m++)
+            if (head->numbers[m] == owner)
+                at = m;
+        uint32_t next = head->numbers[(at + 1) % members];
+        log_warn("stall step=%" PRIu64 " slot=%u owed_by=\"%s\" for_s=%" PRIu64 " action=\"given to %s too\"", step,
+                 owed[i], owner == DEALER_NOBODY ? "nobody" : head->members.list[owner].name,
+                 head->opts->stall_timeout_s, head->members.list[next].name);
+        dealer_reassign(&head->dealer, step, owed[i], next);
+    }
+    assign_all(head);
+}
+
+void head_watch(struct head *head, uint64_t now_ms)
+{
+    bool stands_still = head->global_low == head->low_seen;
+    head->low_seen = head->global_low;
+    check_members(head, now_ms, stands_still);
+    check_stall(head, now_ms);
+}

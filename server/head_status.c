@@ -1,0 +1,126 @@
+/* The status document that dp-ctl shows: a snapshot of the head's state as JSON. Thread: head. */
+#include "head.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+static const char *state_name(enum head_state state)
+{
+    static const char *const NAMES[] = {
+        [HEAD_WAITING] = "waiting", [HEAD_RUNNING] = "running",   [HEAD_EXPORTING] = "exporting",
+        [HEAD_DONE] = "done",       [HEAD_STOPPING] = "stopping", [HEAD_CLOSING] = "stopping",
+    };
+    return NAMES[state];
+}
+
+/* JSON knows neither NaN nor infinity: null. */
+static json_t *number(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *count(uint64_t n)
+{
+    return json_integer((json_int_t)n);
+}
+
+static json_t *counter(const _Atomic uint64_t *n)
+{
+    return count(atomic_load_explicit(n, memory_order_relaxed));
+}
+
+static json_t *job_json(const struct head *head)
+{
+    const struct job *job = &head->job;
+    const struct plan *plan = &job->core.plan;
+    return json_pack("{so so sb so so so so so so so ss sf sf sf ss}", "features", count(job->features), "classes",
+                     count(job->classes), "intercept", head->opts->intercept, "batch", count(plan->batch), "slots",
+                     count(plan->slots), "seed", count(plan->seed), "train_steps", count(plan->train_steps),
+                     "train_rows", count(plan->train_rows), "eval_rows", count(plan->eval_rows), "theta_elems",
+                     count(tensors_total(&job->core.tensors)), "optimizer", job->core.rule->name, "lr", head->opts->lr,
+                     "momentum", head->opts->momentum, "l2", head->opts->l2, "data", job->train.name);
+}
+
+/* What the job waits for, in words; NULL if it does not. */
+static const char *waiting_for(const struct head *head)
+{
+    if (head->state == HEAD_WAITING)
+        return head->members.count ? "the first worker to read its data" : "the first worker";
+    if (head->state == HEAD_RUNNING && head->members.joined == 0)
+        return "a worker: all have left";
+    if (head->state == HEAD_EXPORTING)
+        return "the model to be written";
+    return NULL;
+}
+
+static json_t *progress_json(const struct head *head)
+{
+    struct progress_snapshot s;
+    progress_snapshot(&head->progress, mono_ms(), &s);
+    const struct plan *plan = &head->job.core.plan;
+    bool settled = head->job.settled;
+    return json_pack("{so so so so so so so so so so so ss?}", "step", count(head->global_low), "total_steps",
+                     count(settled ? plan_total(plan) : 0), "train_step", count(s.train_step), "epoch", count(s.epoch),
+                     "epochs", count(settled ? job_epochs(&head->job) : 0), "loss", number(s.loss), "eval_loss",
+                     number(s.eval_loss), "eval_accuracy", number(s.eval_accuracy), "samples_per_s",
+                     number(s.samples_per_s), "elapsed_s", number(s.elapsed_s), "eta_s", number(s.eta_s), "waiting_for",
+                     waiting_for(head));
+}
+
+static json_t *slots_json(const struct head *head, uint32_t number_of)
+{
+    json_t *slots = json_array();
+    for (uint32_t k = 0; k < head->dealer.slots; k++)
+        if (head->dealer.next_owner[k] == number_of)
+            json_array_append_new(slots, count(k));
+    return slots;
+}
+
+static json_t *workers_json(const struct head *head)
+{
+    json_t *workers = json_array();
+    uint64_t now = mono_ms();
+    for (uint32_t i = 0; i < head->members.used; i++) {
+        const struct member *m = &head->members.list[i];
+        if (m->state == MEMBER_NONE)
+            continue;
+        json_array_append_new(workers, json_pack("{so ss ss so so so so so so so}", "id", count(i), "name", m->name,
+                                                 "state", m->state == MEMBER_JOINED ? "training" : "reading data",
+                                                 "pid", count(m->pid), "slots", slots_json(head, i), "step",
+                                                 count(m->step), "samples", count(m->samples), "samples_per_s",
+                                                 number(m->samples_per_s), "threads", count(m->threads),
+                                                 "last_heartbeat_ms", count(now - MIN(now, m->last_seen_ms))));
+    }
+    return workers;
+}
+
+static json_t *shards_json(const struct head *head)
+{
+    json_t *shards = json_array();
+    for (uint32_t p = 0; p < head->port_count; p++) {
+        const struct shard_counters *c = &head->ports[p].counters;
+        json_t *shard =
+            json_pack("{so ss so so so so so so so so}", "id", count(p), "endpoint", head->ports[p].endpoint, "low",
+                      counter(&c->low), "pushes", counter(&c->pushes), "duplicates", counter(&c->duplicates), "pulls",
+                      counter(&c->pulls), "refused", counter(&c->refused), "malformed", counter(&c->malformed),
+                      "bytes_in", counter(&c->bytes_in), "bytes_out", counter(&c->bytes_out));
+        if (shard && head->job.settled) {
+            json_object_set_new(shard, "first", count(head->job.shards[p].range.first));
+            json_object_set_new(shard, "count", count(head->job.shards[p].range.count));
+            json_object_set_new(shard, "slices", count(head->job.shards[p].slice_count));
+        }
+        json_array_append_new(shards, shard);
+    }
+    return shards;
+}
+
+json_t *head_status(struct head *head)
+{
+    char incarnation[20];
+    snprintf(incarnation, sizeof incarnation, "%016" PRIx64, head->job.incarnation);
+    return json_pack("{ss ss ss ss ss so so so so so so}", "version", DP_VERSION_TEXT, "incarnation", incarnation,
+                     "state", state_name(head->state), "endpoint", head->endpoint, "model", head->opts->model,
+                     "uptime_s", number((double)(mono_ms() - head->started_ms) / 1000.0), "malformed",
+                     count(head->malformed), "job", head->job.settled ? job_json(head) : json_null(), "progress",
+                     progress_json(head), "workers", workers_json(head), "shards", shards_json(head));
+}

@@ -1,0 +1,310 @@
+/* The job; see job.h.
+ *
+ * Invariant: once settled, nothing of it changes: shards and messages refer to it without copies. Thread: head. */
+#include "job.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SLICE_ELEMS = SLICE_BYTES / sizeof(float) };
+
+dp_err job_init(struct job *job, const struct server_options *opts, dp_error *err)
+{
+    *job = (struct job){.opts = opts, .incarnation = entropy_u64()};
+    job->wire = mem_array_zero(1, sizeof *job->wire);
+    if (!job->wire)
+        return dp_fail(err, DP_NOMEM, "out of memory for the job");
+    dp__job__init(job->wire);
+    job->wire->model = (char *)opts->model;
+    job->wire->features = opts->features;
+    job->wire->classes = (uint32_t)opts->classes;
+    job->wire->intercept = opts->intercept;
+    job->wire->batch = opts->batch;
+    job->wire->slots = (uint32_t)opts->slots;
+    job->wire->seed = opts->seed;
+    job->wire->evaluate = opts->data.eval != NULL;
+    return DP_OK;
+}
+
+static void free_wire(Dp__Job *wire)
+{
+    for (size_t i = 0; wire->tensors && i < wire->n_tensors; i++)
+        free(wire->tensors[i]);
+    for (size_t i = 0; wire->shards && i < wire->n_shards; i++)
+        free(wire->shards[i]);
+    free(wire->tensors);
+    free(wire->shards);
+    wire->tensors = NULL;
+    wire->shards = NULL;
+    wire->n_tensors = wire->n_shards = 0;
+}
+
+/* Takes back what settling made. */
+static void unsettle(struct job *job)
+{
+    free_wire(job->wire);
+    for (uint32_t s = 0; job->shards && s < job->shard_count; s++) {
+        free(job->shards[s].slices);
+        free(job->shards[s].slice_elems);
+    }
+    free(job->shards);
+    free(job->labels);
+    job->shards = NULL;
+    job->labels = NULL;
+    job->label_count = 0;
+    job->shard_count = 0;
+    job->wire->labels = NULL;
+    job->wire->n_labels = 0;
+}
+
+void job_fini(struct job *job)
+{
+    if (!job->wire)
+        return;
+    unsettle(job);
+    free(job->wire);
+    *job = (struct job){0};
+}
+
+dp_err job_admit(struct job *job, const char *numerics, dp_error *err)
+{
+    if (job->numerics[0] == '\0')
+        (void)str_copy(job->numerics, sizeof job->numerics, numerics);
+    else if (!job->opts->mixed_numerics && strcmp(job->numerics, numerics) != 0)
+        return dp_fail(err, DP_REFUSED,
+                       "this worker computes other bits (%.150s) than the job's workers (%.150s); "
+                       "start dp-server with --mixed-numerics to take it all the same",
+                       numerics, job->numerics);
+    return DP_OK;
+}
+
+uint64_t job_epochs(const struct job *job)
+{
+    uint64_t per_epoch = plan_steps_per_epoch(&job->core.plan);
+    return (job->core.plan.train_steps + per_epoch - 1) / per_epoch;
+}
+
+static void copy_data(struct job_data *data, const Dp__Dataset *from)
+{
+    (void)str_copy(data->name, sizeof data->name, from->name);
+    data->rows = from->rows;
+    data->features = from->features;
+    data->fingerprint = from->fingerprint;
+}
+
+static dp_err settle_plan(struct job *job, const Dp__Join *join, dp_error *err)
+{
+    const struct server_options *opts = job->opts;
+    if (!join->train)
+        return dp_fail(err, DP_REFUSED, "the worker brings no training data");
+    if (opts->data.eval && !join->eval)
+        return dp_fail(err, DP_REFUSED, "this job evaluates: start the worker with --eval FILE");
+    copy_data(&job->train, join->train);
+    job->eval = (struct job_data){0};
+    if (join->eval)
+        copy_data(&job->eval, join->eval);
+    job->features = opts->features ? opts->features : join->train->features;
+    job->classes = join->classes;
+    job->batch_cut = opts->batch > job->train.rows;
+    struct plan plan = {
+        .seed = opts->seed,
+        .train_rows = job->train.rows,
+        .eval_rows = job->eval.rows,
+        .batch = MIN(opts->batch, job->train.rows),
+        .train_steps = opts->steps,
+        .slots = (uint32_t)opts->slots,
+    };
+    if (plan.train_rows == 0)
+        return dp_fail(err, DP_REFUSED, "the worker's data have no rows");
+    if (plan.train_steps == 0 && __builtin_mul_overflow(opts->epochs, plan_steps_per_epoch(&plan), &plan.train_steps))
+        return dp_fail(err, DP_USAGE, "option --epochs: %" PRIu64 " epochs are more steps than can be counted",
+                       opts->epochs);
+    job->core.plan = plan;
+    return plan_check(&plan, err);
+}
+
+static dp_err settle_tensors(struct job *job, const Dp__Join *join, dp_error *err)
+{
+    struct tensors *tensors = &job->core.tensors;
+    *tensors = (struct tensors){0};
+    if (join->n_tensors == 0)
+        return dp_fail(err, DP_REFUSED, "the worker's model has no tensors");
+    for (size_t i = 0; i < join->n_tensors; i++) {
+        const Dp__Tensor *t = join->tensors[i];
+        dp_err e = tensors_add(tensors, t->name, (uint32_t)t->n_shape, t->shape, (enum tensor_init)t->init, t->init_arg,
+                               t->regularized, err);
+        if (e)
+            return e;
+    }
+    job->core.rule = update_rule_at(job->opts->optimizer);
+    job->core.params = (struct update_params){job->opts->lr, job->opts->momentum, job->opts->l2};
+    return DP_OK;
+}
+
+/* Cuts one shard's range into slices; `next_slice` runs on over the shards. */
+static dp_err settle_shard(struct job *job, struct job_shard *shard, uint32_t *next_slice)
+{
+    const struct tensors *tensors = &job->core.tensors;
+    size_t count = layout_slices(tensors, shard->range, SLICE_ELEMS, NULL, 0);
+    shard->first_slice = *next_slice;
+    shard->slice_count = (uint32_t)count;
+    shard->slices = mem_array(count, sizeof *shard->slices);
+    shard->slice_elems = mem_array(count, sizeof *shard->slice_elems);
+    if (!shard->slices || !shard->slice_elems)
+        return DP_NOMEM;
+    layout_slices(tensors, shard->range, SLICE_ELEMS, shard->slices, count);
+    for (size_t i = 0; i < count; i++)
+        shard->slice_elems[i] = shard->slices[i].count;
+    *next_slice += (uint32_t)count;
+    return DP_OK;
+}
+
+static dp_err settle_layout(struct job *job, uint32_t shards, dp_error *err)
+{
+    struct range *ranges __attribute__((cleanup(mem_freep))) = mem_array(shards, sizeof *ranges);
+    job->shards = mem_array_zero(shards, sizeof *job->shards);
+    if (!ranges || !job->shards)
+        return dp_fail(err, DP_NOMEM, "out of memory for the layout");
+    job->shard_count = shards;
+    layout_shards(&job->core.tensors, shards, ranges);
+    uint32_t next_slice = 0;
+    for (uint32_t s = 0; s < shards; s++) {
+        job->shards[s].range = ranges[s];
+        if (settle_shard(job, &job->shards[s], &next_slice))
+            return dp_fail(err, DP_NOMEM, "out of memory for the layout");
+    }
+    if (next_slice > FRAME_SLICES_MAX)
+        return dp_fail(err, DP_REFUSED, "the model has %u slices of %d MiB; the most is %d", next_slice,
+                       SLICE_BYTES >> 20, FRAME_SLICES_MAX);
+    return DP_OK;
+}
+
+static dp_err wire_tensors(struct job *job)
+{
+    const struct tensors *tensors = &job->core.tensors;
+    job->wire->tensors = mem_array_zero(tensors->count, sizeof(Dp__Tensor *));
+    if (!job->wire->tensors)
+        return DP_NOMEM;
+    for (uint32_t i = 0; i < tensors->count; i++) {
+        Dp__Tensor *t = job->wire->tensors[i] = mem_array(1, sizeof *t);
+        if (!t)
+            return DP_NOMEM;
+        dp__tensor__init(t);
+        t->name = (char *)tensors->list[i].name;
+        t->n_shape = tensors->list[i].rank;
+        t->shape = (uint64_t *)tensors->list[i].shape;
+        t->init = (uint32_t)tensors->list[i].init;
+        t->init_arg = tensors->list[i].init_arg;
+        t->regularized = tensors->list[i].regularized;
+        job->wire->n_tensors = i + 1;
+    }
+    return DP_OK;
+}
+
+static dp_err wire_shards(struct job *job, const char *const *endpoints)
+{
+    job->wire->shards = mem_array_zero(job->shard_count, sizeof(Dp__Shard *));
+    if (!job->wire->shards)
+        return DP_NOMEM;
+    for (uint32_t i = 0; i < job->shard_count; i++) {
+        Dp__Shard *s = job->wire->shards[i] = mem_array(1, sizeof *s);
+        if (!s)
+            return DP_NOMEM;
+        dp__shard__init(s);
+        s->endpoint = (char *)endpoints[i];
+        s->first = job->shards[i].range.first;
+        s->n_slices = job->shards[i].slice_count;
+        s->slices = job->shards[i].slice_elems;
+        job->wire->n_shards = i + 1;
+    }
+    return DP_OK;
+}
+
+static dp_err settle_wire(struct job *job, const Dp__Join *join, const char *const *endpoints, dp_error *err)
+{
+    job->label_count = join->n_labels;
+    job->labels = mem_array(join->n_labels, sizeof *job->labels);
+    if (!job->labels || wire_tensors(job) || wire_shards(job, endpoints))
+        return dp_fail(err, DP_NOMEM, "out of memory for the job");
+    if (join->n_labels)
+        memcpy(job->labels, join->labels, join->n_labels * sizeof *job->labels);
+    job->wire->labels = job->labels;
+    job->wire->n_labels = job->label_count;
+    job->wire->features = job->features;
+    job->wire->classes = job->classes;
+    job->wire->batch = job->core.plan.batch;
+    job->wire->train_steps = job->core.plan.train_steps;
+    job->wire->train_rows = job->train.rows;
+    job->wire->eval_rows = job->eval.rows;
+    job->wire->evaluate = job->eval.rows > 0;
+    return DP_OK;
+}
+
+dp_err job_settle(struct job *job, const Dp__Join *join, uint32_t shards, const char *const *endpoints, dp_error *err)
+{
+    dp_err e = settle_plan(job, join, err);
+    if (!e)
+        e = settle_tensors(job, join, err);
+    if (!e)
+        e = settle_layout(job, shards, err);
+    if (!e)
+        e = settle_wire(job, join, endpoints, err);
+    if (e)
+        unsettle(job);
+    job->settled = !e;
+    return e;
+}
+
+static dp_err check_data(const struct job_data *job, const Dp__Dataset *data, const char *what, const char *option,
+                         dp_error *err)
+{
+    if (!data && job->rows == 0)
+        return DP_OK;
+    if (!data)
+        return dp_fail(err, DP_REFUSED, "this job evaluates on %s: start the worker with %s FILE", job->name, option);
+    if (job->rows == 0)
+        return dp_fail(err, DP_REFUSED, "this job does not evaluate, as its first worker had no %s: leave %s away",
+                       option, option);
+    if (data->rows != job->rows || data->fingerprint != job->fingerprint)
+        return dp_fail(err, DP_REFUSED,
+                       "the worker's %s data (%s: %" PRIu64 " rows, %" PRIu64 " features, content %016" PRIx64
+                       ") are not the job's (%s: %" PRIu64 " rows, %" PRIu64 " features, content %016" PRIx64
+                       "): give every worker the same file",
+                       what, data->name, data->rows, data->features, data->fingerprint, job->name, job->rows,
+                       job->features, job->fingerprint);
+    return DP_OK;
+}
+
+static bool same_tensor(const struct tensor *ours, const Dp__Tensor *theirs)
+{
+    if (strcmp(ours->name, theirs->name) != 0 || ours->rank != theirs->n_shape ||
+        (uint32_t)ours->init != theirs->init || ours->regularized != (bool)theirs->regularized)
+        return false;
+    return memcmp(ours->shape, theirs->shape, ours->rank * sizeof *ours->shape) == 0 &&
+           memcmp(&ours->init_arg, &theirs->init_arg, sizeof ours->init_arg) == 0;
+}
+
+static dp_err check_tensors(const struct job *job, const Dp__Join *join, dp_error *err)
+{
+    const struct tensors *tensors = &job->core.tensors;
+    if (join->n_tensors != tensors->count)
+        return dp_fail(err, DP_REFUSED, "the worker's model has %zu tensors, the job's has %u", join->n_tensors,
+                       tensors->count);
+    for (uint32_t i = 0; i < tensors->count; i++)
+        if (!same_tensor(&tensors->list[i], join->tensors[i]))
+            return dp_fail(err, DP_REFUSED, "the worker's tensor '%s' is not the job's '%s', or has another shape",
+                           join->tensors[i]->name, tensors->list[i].name);
+    if (join->n_labels != job->label_count ||
+        (job->label_count && memcmp(join->labels, job->labels, job->label_count * sizeof *job->labels) != 0))
+        return dp_fail(err, DP_REFUSED, "the worker's labels are not the job's");
+    return DP_OK;
+}
+
+dp_err job_check(const struct job *job, const Dp__Join *join, dp_error *err)
+{
+    dp_err e = check_data(&job->train, join->train, "training", "--data", err);
+    if (!e)
+        e = check_data(&job->eval, join->eval, "evaluation", "--eval", err);
+    return e ? e : check_tensors(job, join, err);
+}

@@ -1,0 +1,59 @@
+/* The job: what the options ask for, completed by what the first worker found in its data. Thread: head. */
+#ifndef DP_JOB_H
+#define DP_JOB_H
+
+#include "frame.h"
+#include "server_options.h"
+#include "slice.h"
+
+struct job_data {
+    char name[FRAME_NAME_MAX + 1];
+    uint64_t rows;
+    uint64_t features;
+    uint64_t fingerprint;
+};
+
+/* A shard's part of theta. */
+struct job_shard {
+    struct range range;
+    uint32_t first_slice;
+    uint32_t slice_count;
+    struct range *slices;  /* [slice_count] */
+    uint64_t *slice_elems; /* [slice_count], as sent */
+};
+
+struct job {
+    const struct server_options *opts;
+    uint64_t incarnation;
+    bool settled;
+    char numerics[FRAME_NAME_MAX + 1]; /* of the first worker, "" before */
+    struct job_data train, eval;
+    uint64_t features;
+    uint32_t classes;
+    size_t label_count;
+    double *labels; /* class -> label */
+    struct slice_job core;
+    uint32_t shard_count;
+    struct job_shard *shards; /* [shard_count] */
+    bool batch_cut;           /* --batch was larger than the data */
+    Dp__Job *wire;            /* the job as messages carry it; owned, freed with the job */
+};
+
+/* A job that waits for its data. DP_NOMEM. */
+DP_MUST_CHECK dp_err job_init(struct job *job, const struct server_options *opts, dp_error *err);
+void job_fini(struct job *job);
+
+/* Whether the worker's numerics are those of the job (bsp refuses others, unless --mixed-numerics). DP_REFUSED. */
+DP_MUST_CHECK dp_err job_admit(struct job *job, const char *numerics, dp_error *err);
+/* The first worker's data and tensors make the job whole: plan, tensors, ranges of shards and slices.
+ * `endpoints[shard]` are what workers are told. DP_REFUSED or DP_MODEL with what is wrong; the job is then as before.
+ */
+DP_MUST_CHECK dp_err job_settle(struct job *job, const Dp__Join *join, uint32_t shards, const char *const *endpoints,
+                                dp_error *err);
+/* Whether another worker brings the same. DP_REFUSED naming the difference. */
+DP_MUST_CHECK dp_err job_check(const struct job *job, const Dp__Join *join, dp_error *err);
+
+/* Steps that one epoch has, and the epochs of the job (the last may be a part). */
+uint64_t job_epochs(const struct job *job);
+
+#endif

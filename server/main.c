@@ -1,0 +1,51 @@
+/* dp-server: reads its options and runs the head. Thread: head. */
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+
+#include "head.h"
+#include "kernels.h"
+#include "log.h"
+
+/* Many clients are many descriptors. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static dp_err set_up(const struct server_options *opts, dp_error *err)
+{
+    static const char *const KERNELS[] = {"auto", "ref", "avx2", "avx512"};
+    log_init("dp-server", (enum log_level)opts->log_level);
+    raise_descriptor_limit();
+    signal(SIGPIPE, SIG_IGN);
+    return kernels_select(KERNELS[opts->kernels], err);
+}
+
+int main(int argc, char **argv)
+{
+    struct options given;
+    struct server_options opts = {0};
+    enum option_outcome outcome;
+    dp_error err;
+    dp_err e = options_parse(&given, &server_option_table, &opts, argc, argv, &outcome, &err);
+    if (!e && outcome != OPT_RUN) {
+        options_fini(&given);
+        return 0;
+    }
+    if (!e)
+        e = server_options_check(&given, &opts, &err);
+    if (!e)
+        e = set_up(&opts, &err);
+    if (e) {
+        fprintf(stderr, "dp-server: %s\n", err.text);
+        return dp_err_exit_status(e);
+    }
+    int status = head_run(&opts);
+    options_fini(&given);
+    return status;
+}

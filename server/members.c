@@ -1,0 +1,85 @@
+/* The members of a job. Invariant: a token is never used again, though its number is. Thread: head. */
+#include "members.h"
+
+#include <stdlib.h>
+
+dp_err members_init(struct members *members)
+{
+    *members = (struct members){.list = mem_array_zero(PORT_SESSIONS_MAX, sizeof *members->list)};
+    return members->list ? DP_OK : DP_NOMEM;
+}
+
+void members_fini(struct members *members)
+{
+    free(members->list);
+    *members = (struct members){0};
+}
+
+struct member *members_add(struct members *members)
+{
+    for (uint32_t i = 0; i < PORT_SESSIONS_MAX; i++) {
+        struct member *member = &members->list[i];
+        if (member->state != MEMBER_NONE)
+            continue;
+        uint64_t token = 0;
+        while (token / PORT_SESSIONS_MAX == 0)
+            token = entropy_u64() / PORT_SESSIONS_MAX * PORT_SESSIONS_MAX + i;
+        *member = (struct member){.state = MEMBER_GREETED, .token = token};
+        members->count++;
+        members->used = MAX(members->used, i + 1);
+        return member;
+    }
+    return NULL;
+}
+
+struct member *members_find(struct members *members, uint64_t token)
+{
+    struct member *member = &members->list[session_number(token)];
+    return member->state != MEMBER_NONE && member->token == token ? member : NULL;
+}
+
+struct member *members_by_worker(struct members *members, uint64_t worker)
+{
+    for (uint32_t i = 0; i < members->used; i++)
+        if (members->list[i].state != MEMBER_NONE && members->list[i].worker == worker)
+            return &members->list[i];
+    return NULL;
+}
+
+struct member *members_by_pid(struct members *members, uint32_t pid)
+{
+    for (uint32_t i = 0; i < members->used; i++)
+        if (members->list[i].state != MEMBER_NONE && members->list[i].pid == pid)
+            return &members->list[i];
+    return NULL;
+}
+
+void members_join(struct members *members, struct member *member, uint64_t now_ms)
+{
+    if (member->state == MEMBER_GREETED)
+        members->joined++;
+    member->state = MEMBER_JOINED;
+    member->joined_ms = now_ms;
+}
+
+void members_remove(struct members *members, struct member *member)
+{
+    if (member->state == MEMBER_JOINED)
+        members->joined--;
+    members->count--;
+    *member = (struct member){0};
+}
+
+uint32_t members_number(const struct members *members, const struct member *member)
+{
+    return (uint32_t)(member - members->list);
+}
+
+uint32_t members_list(const struct members *members, uint32_t *numbers)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < members->used; i++)
+        if (members->list[i].state == MEMBER_JOINED)
+            numbers[count++] = i;
+    return count;
+}

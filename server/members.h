@@ -1,0 +1,59 @@
+/* The members of a job: workers that said hello, by number. A member's number is in the low bits of its session token.
+ * Thread: head. */
+#ifndef DP_MEMBERS_H
+#define DP_MEMBERS_H
+
+#include "frame.h"
+#include "port.h"
+
+enum member_state {
+    MEMBER_NONE,
+    MEMBER_GREETED, /* said hello, is reading its data */
+    MEMBER_JOINED,  /* holds slots */
+};
+
+struct routing_id {
+    uint8_t bytes;
+    uint8_t id[PORT_ROUTING_ID_MAX];
+};
+
+struct member {
+    enum member_state state;
+    uint64_t token;
+    uint64_t worker; /* the process's own number, kept over reconnects */
+    char name[FRAME_NAME_MAX + 1];
+    struct routing_id route; /* of its main socket */
+    uint32_t pid;
+    uint32_t threads;
+    uint64_t last_seen_ms;
+    uint64_t joined_ms;
+    uint64_t step;    /* it said it is at */
+    uint64_t samples; /* it said it has computed */
+    double samples_per_s;
+};
+
+struct members {
+    uint32_t joined;     /* in state JOINED */
+    uint32_t count;      /* in any state but NONE */
+    uint32_t used;       /* numbers ever used are below this */
+    struct member *list; /* [PORT_SESSIONS_MAX] */
+};
+
+DP_MUST_CHECK dp_err members_init(struct members *members);
+void members_fini(struct members *members);
+/* A free number with a fresh token in state GREETED; NULL if all are taken. */
+struct member *members_add(struct members *members);
+/* The member with this token, or NULL. */
+struct member *members_find(struct members *members, uint64_t token);
+/* The member that is this process, or NULL. */
+struct member *members_by_worker(struct members *members, uint64_t worker);
+struct member *members_by_pid(struct members *members, uint32_t pid);
+/* Moves to JOINED. */
+void members_join(struct members *members, struct member *member, uint64_t now_ms);
+/* The token is void from now on. */
+void members_remove(struct members *members, struct member *member);
+uint32_t members_number(const struct members *members, const struct member *member);
+/* Numbers of those in state JOINED, ascending, to numbers[joined]; returns how many. */
+uint32_t members_list(const struct members *members, uint32_t *numbers);
+
+#endif

@@ -1,0 +1,146 @@
+/* Options of dp-server: one table for the command line, the environment, the file, --help and the reference in
+ * server/README.md. */
+#include "server_options.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "kernels.h"
+#include "steps.h"
+#include "update.h"
+
+#define ROW(topic, field, name, type, arg, min, max, dflt, unit, choices, help)                             \
+    {                                                                                                       \
+        topic, name, type, offsetof(struct server_options, field), arg, min, max, dflt, unit, choices, help \
+    }
+
+static const struct option ROWS[] = {
+    ROW("job", model, "model", OPT_STRING, "NAME", 0, 0, NULL, NULL, NULL, "linear, logistic or softmax (required)"),
+    ROW("job", features, "features", OPT_U64, "N", 0, 1e15, "0", NULL, NULL,
+        "columns of the data; 0: as many as the data have"),
+    ROW("job", classes, "classes", OPT_U64, "C", 0, 65536, "0", NULL, NULL,
+        "softmax: labels are 0..C-1; 0: those in the data"),
+    ROW("job", intercept, "intercept", OPT_SWITCH, NULL, 0, 0, "on", NULL, NULL,
+        "a bias that is learnt and not regularized"),
+    ROW("job", batch, "batch", OPT_U64, "B", 1, 1e15, "1024", "rows", NULL,
+        "global minibatch, whatever the number of workers"),
+    ROW("job", slots, "slots", OPT_U64, "K", 1, STEPS_SLOTS_MAX, "8", NULL, NULL,
+        "shares of a minibatch, the unit of work; part of the result's bits"),
+    ROW("job", epochs, "epochs", OPT_U64, "E", 1, 1e12, "10", NULL, NULL, "passes over the data"),
+    ROW("job", steps, "steps", OPT_U64, "T", 0, 1e15, "0", NULL, NULL, "training steps instead of epochs"),
+    ROW("job", seed, "seed", OPT_U64, "S", 0, 1.8e19, "1", NULL, NULL,
+        "of initial parameters and the order of the data"),
+    ROW("job", mixed_numerics, "mixed-numerics", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
+        "take workers whose CPU or build gives other bits"),
+
+    ROW("update", optimizer, "optimizer", OPT_CHOICE, "RULE", 0, 0, "sgd", NULL, UPDATE_RULE_NAMES, "update rule"),
+    ROW("update", lr, "lr", OPT_F64, "A", 0, 1e30, "0.1", NULL, NULL, "learning rate (step size)"),
+    ROW("update", momentum, "momentum", OPT_F64, "M", 0, 0.999999, "0.9", NULL, NULL,
+        "of --optimizer momentum: m = M*m + g, w = w - A*m"),
+    ROW("update", l2, "l2", OPT_F64, "X", 0, 1e30, "0", NULL, NULL,
+        "adds X/2*|theta|^2 to the mean loss, intercepts left out"),
+
+    ROW("server", listen, "listen", OPT_STRING, "ENDPOINT", 0, 0, "tcp://127.0.0.1:7700", NULL, NULL,
+        "where workers come; port 0 takes a free one"),
+    ROW("server", advertise, "advertise", OPT_STRING, "HOST", 0, 0, NULL, NULL, NULL,
+        "host that workers reach the shards by; else that by which they came"),
+    ROW("server", port_file, "port-file", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL,
+        "the chosen endpoint is written here"),
+    ROW("server", shards, "shards", OPT_U64, "N", 1, 64, "1", NULL, NULL,
+        "threads that each hold a range of the parameters"),
+    ROW("server", local_workers, "local-workers", OPT_U64, "N", 0, 1024, "0", NULL, NULL,
+        "starts N dp-worker processes here and looks after them"),
+    ROW("server", exit_when_done, "exit-when-done", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
+        "end when the job is done"),
+    ROW("server", export_path, "export", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL,
+        "writes the model as safetensors at the end"),
+    ROW("server", insecure, "insecure", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
+        "listen beyond loopback without encryption or authentication"),
+    ROW("server", lease_s, "lease", OPT_U64, "S", 1, 86400, "10", "s", NULL, "a worker silent for so long is given up"),
+    ROW("server", stall_timeout_s, "stall-timeout", OPT_U64, "S", 1, 86400, "30", "s", NULL,
+        "slots owed for so long are given to another worker too"),
+    ROW("server", kernels, "kernels", OPT_CHOICE, "TABLE", 0, 0, "auto", NULL, "auto|ref|avx2|avx512",
+        "vector kernels to use"),
+    ROW("server", config, "config", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL, "flat YAML file of options"),
+
+    ROW("output", quiet, "quiet", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL, "no progress and no summary, only trouble"),
+    ROW("output", json, "json", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL, "one JSON object per line on stdout"),
+    ROW("output", log_level, "log-level", OPT_CHOICE, "LEVEL", 0, 0, "warn", NULL, "error|warn|info|debug",
+        "events to log on stderr"),
+
+    DATA_OPTION_ROWS(struct server_options, data),
+};
+
+const struct option_table server_option_table = {
+    .program = "dp-server",
+    .summary = "holds the parameters of a training job and applies the workers' gradients",
+    .usage = "  dp-server --model NAME [options]\n"
+             "  dp-server --model NAME --local-workers N --data FILE [options]\n",
+    .topics = "job: what is trained, and on how much at a time\n"
+              "update: how parameters follow gradients\n"
+              "server: where it listens, shards, life and end\n"
+              "data: handed to --local-workers\n"
+              "output: what is shown\n",
+    .footer =
+        "  dp-server --model logistic --local-workers 2 --data train.libsvm --exit-when-done --export m.safetensors\n"
+        "  dp-server --model softmax --listen tcp://0.0.0.0:7700 --insecure\n",
+    .list = ROWS,
+    .count = sizeof ROWS / sizeof ROWS[0],
+};
+
+static bool is_loopback(const char *listen)
+{
+    static const char *const LOCAL[] = {
+        "tcp://127.", "tcp://localhost:", "tcp://[::1]:", "tcp://lo:", "ipc://", "inproc://"};
+    for (size_t i = 0; i < sizeof LOCAL / sizeof LOCAL[0]; i++)
+        if (strncmp(listen, LOCAL[i], strlen(LOCAL[i])) == 0)
+            return true;
+    return false;
+}
+
+static bool given(const struct options *options, const char *name)
+{
+    return options_source(options, name) != OPT_FROM_DEFAULT;
+}
+
+static dp_err check_network(const struct server_options *opts, dp_error *err)
+{
+    if (strncmp(opts->listen, "tcp://", 6) != 0)
+        return dp_fail(err, DP_USAGE, "option --listen: '%s' is not of the form tcp://HOST:PORT", opts->listen);
+    if (!is_loopback(opts->listen) && !opts->insecure)
+        return dp_fail(err, DP_USAGE,
+                       "option --listen: %s can be reached from other machines, and nothing protects it; "
+                       "give --insecure if the network is trusted, or listen on tcp://127.0.0.1:PORT",
+                       opts->listen);
+    return DP_OK;
+}
+
+dp_err server_options_check(const struct options *options, struct server_options *opts, dp_error *err)
+{
+    opts->batch_given = given(options, "batch");
+    if (options->operand_count > 0)
+        return dp_fail(err, DP_USAGE, "'%s' is not an option; see dp-server --help", options->operands[0]);
+    if (!opts->model)
+        return dp_fail(err, DP_USAGE, "option --model is missing: give linear, logistic or softmax");
+    if (strcmp(opts->model, "linear") != 0 && strcmp(opts->model, "logistic") != 0 &&
+        strcmp(opts->model, "softmax") != 0)
+        return dp_fail(err, DP_USAGE, "option --model: '%s' is not one of linear, logistic, softmax", opts->model);
+    if (opts->lr <= 0)
+        return dp_fail(err, DP_USAGE, "option --lr: must be greater than 0");
+    if (given(options, "steps") && given(options, "epochs") && opts->steps > 0)
+        return dp_fail(err, DP_USAGE, "options --steps and --epochs exclude each other: give one of them");
+    if (given(options, "momentum") && strcmp(update_rule_at(opts->optimizer)->name, "momentum") != 0)
+        return dp_fail(err, DP_USAGE, "option --momentum belongs to --optimizer momentum, not to %s",
+                       update_rule_at(opts->optimizer)->name);
+    if (opts->classes && strcmp(opts->model, "softmax") != 0)
+        return dp_fail(err, DP_USAGE, "option --classes belongs to --model softmax, not to %s", opts->model);
+    if (opts->classes == 1)
+        return dp_fail(err, DP_USAGE, "option --classes: at least 2");
+    if (opts->local_workers && !opts->data.data)
+        return dp_fail(err, DP_USAGE, "option --local-workers needs --data FILE for them to read");
+    if (!opts->local_workers && (opts->data.data || opts->data.eval))
+        return dp_fail(err, DP_USAGE,
+                       "options --data and --eval are for --local-workers; workers elsewhere are given theirs: "
+                       "dp-worker --data FILE");
+    return check_network(opts, err);
+}

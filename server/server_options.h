@@ -1,0 +1,53 @@
+/* Options of dp-server: the struct that the table in options.c fills. Thread: head. */
+#ifndef DP_SERVER_OPTIONS_H
+#define DP_SERVER_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "data_options.h"
+
+struct server_options {
+    /* job */
+    const char *model;
+    uint64_t features; /* 0: as the first worker's data have it */
+    uint64_t classes;  /* 0: likewise */
+    bool intercept;
+    uint64_t batch;
+    uint64_t slots;
+    uint64_t epochs;
+    uint64_t steps; /* 0: by epochs */
+    uint64_t seed;
+    bool mixed_numerics;
+    /* update */
+    int optimizer;
+    double lr;
+    double momentum;
+    double l2;
+    /* server */
+    const char *listen;
+    const char *advertise;
+    const char *port_file;
+    uint64_t shards;
+    bool insecure;
+    bool exit_when_done;
+    const char *export_path;
+    uint64_t local_workers;
+    uint64_t stall_timeout_s;
+    uint64_t lease_s;
+    int kernels;
+    const char *config;
+    /* output */
+    int log_level; /* enum log_level */
+    bool quiet;
+    bool json;
+    struct data_options data;
+    bool batch_given; /* not in the table: --batch was not left at its default */
+};
+
+extern const struct option_table server_option_table;
+
+/* What the table cannot say of single options: combinations that make no sense. Fills batch_given. DP_USAGE. */
+DP_MUST_CHECK dp_err server_options_check(const struct options *given, struct server_options *opts, dp_error *err);
+
+#endif

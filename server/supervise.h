@@ -1,0 +1,34 @@
+/* Local workers: dp-worker processes that the server starts, restarts when they die, and ends. Thread: head. */
+#ifndef DP_SUPERVISE_H
+#define DP_SUPERVISE_H
+
+#include <uv.h>
+
+#include "server_options.h"
+
+struct supervise_calls {
+    /* The process is gone; it will be started again unless `gave_up`. */
+    void (*died)(void *arg, uint32_t pid);
+    /* Workers cannot do the job: the last thing one said, and the exit status that fits. */
+    void (*gave_up)(void *arg, const dp_error *err);
+    /* All processes have ended after supervise_end. */
+    void (*ended)(void *arg);
+    void *arg;
+};
+
+struct supervise;
+
+/* Starts the processes: `server` is the head's endpoint. DP_SYSTEM where dp-worker cannot be found or started, naming
+ * the places looked in. */
+DP_MUST_CHECK dp_err supervise_start(uv_loop_t *loop, const struct server_options *opts, const char *server,
+                                     const struct supervise_calls *calls, struct supervise **ret_supervise,
+                                     dp_error *err);
+/* Ends those that still run: SIGTERM, SIGKILL after two seconds; then calls ended() from the loop (at once if none
+ * runs). Nothing is restarted from now on. */
+void supervise_end(struct supervise *supervise);
+/* The job is done: workers that end now are not started again. */
+void supervise_expect_end(struct supervise *supervise);
+/* After ended() and once the loop has run out. Accepts NULL. */
+void supervise_free(struct supervise **supervise);
+
+#endif
