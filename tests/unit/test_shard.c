@@ -1,0 +1,235 @@
+/* A shard's core: pulls wait for their step, duplicates do no harm, old versions answer late comers, and steps are told
+ * in order. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "leaks.h"
+#include "shard.h"
+
+enum { ELEMS = 64, SLICES = 2, SLOTS = 4, STEPS = 3 };
+
+/* What the shard said, in order. */
+struct heard {
+    size_t params, refusals, completed;
+    struct params last_params;
+    float theta0; /* of the last params with a payload */
+    dp_err last_refusal;
+    uint64_t refused_step;
+    uint64_t last_completed;
+    struct metrics metrics;
+};
+
+static void hear_params(void *arg, const struct params *p)
+{
+    struct heard *h = arg;
+    h->params++;
+    h->last_params = *p;
+    if (p->version)
+        h->theta0 = p->version->theta[0];
+}
+
+static void hear_refusal(void *arg, uint32_t session, uint64_t request, uint32_t slice, dp_err code, uint64_t open_step,
+                         const char *text)
+{
+    struct heard *h = arg;
+    (void)session, (void)request, (void)slice, (void)text;
+    h->refusals++;
+    h->last_refusal = code;
+    h->refused_step = open_step;
+}
+
+static void hear_completed(void *arg, uint64_t step, const struct metrics *m)
+{
+    struct heard *h = arg;
+    cr_assert_eq(step, h->completed, "each step once, in order");
+    h->completed++;
+    h->last_completed = step;
+    h->metrics = *m;
+}
+
+static void hear_failed(void *arg, const dp_error *err)
+{
+    (void)arg;
+    cr_assert_fail("%s", err->text);
+}
+
+struct fixture {
+    struct slice_job job;
+    struct shard shard;
+    struct shard_counters counters;
+    struct heard heard;
+};
+
+static void set_up(struct fixture *f, uint64_t eval_rows)
+{
+    dp_error err;
+    uint64_t shape = ELEMS;
+    struct shard_calls calls = {hear_params, hear_refusal, hear_completed, hear_failed, &f->heard};
+    struct range slices[SLICES] = {{0, 32}, {32, 32}};
+    *f = (struct fixture){
+        .job = {
+            .plan =
+                {.seed = 1, .train_rows = 8, .eval_rows = eval_rows, .batch = 8, .train_steps = STEPS, .slots = SLOTS},
+            .rule = update_rule_at(0),
+            .params = {.lr = 1.0}}};
+    cr_assert_eq(tensors_add(&f->job.tensors, "weight", 1, &shape, INIT_ZEROS, 0, true, &err), DP_OK);
+    shard_init(&f->shard, 0, &f->counters, &calls);
+    cr_assert_eq(shard_start(&f->shard, &f->job, 5, slices, SLICES, &err), DP_OK);
+}
+
+static struct blob ones(void)
+{
+    float *g = mem_array(32, sizeof *g);
+    for (int i = 0; i < 32; i++)
+        g[i] = 1.0f;
+    return (struct blob){g, 32 * sizeof *g, g, free};
+}
+
+static void push(struct fixture *f, uint32_t slice, uint64_t step, uint32_t slot, bool payload)
+{
+    struct blob g = payload ? ones() : (struct blob){0};
+    struct push_pull msg = {
+        .session = 1, .slice = slice, .push = true, .step = step, .node = SLOTS + slot, .metrics = {2, 0.5, 1}};
+    shard_push_pull(&f->shard, &msg, &g);
+}
+
+static void push_all(struct fixture *f, uint32_t slice, uint64_t step)
+{
+    for (uint32_t k = 0; k < SLOTS; k++)
+        push(f, slice, step, k, true);
+}
+
+static void pull(struct fixture *f, uint32_t session, uint32_t slice, uint64_t step, uint64_t have)
+{
+    struct blob none = {0};
+    struct push_pull msg = {
+        .session = session, .request = 9, .slice = slice, .pull = true, .pull_step = step, .have = have};
+    shard_push_pull(&f->shard, &msg, &none);
+}
+
+Test(shard, a_pull_waits_for_its_step)
+{
+    struct fixture f;
+    set_up(&f, 0);
+    pull(&f, 1, 0, 0, 0);
+    cr_assert_eq(f.heard.params, 1);
+    cr_assert_eq(f.heard.theta0, 0.0f);
+    pull(&f, 1, 0, 1, 0);
+    pull(&f, 2, 0, 1, 0);
+    pull(&f, 1, 0, 1, 0);
+    cr_assert_eq(f.heard.params, 1, "parked");
+    push_all(&f, 0, 0);
+    cr_assert_eq(f.heard.params, 3, "one answer per session, although one asked twice");
+    cr_assert_eq(f.heard.theta0, -0.5f, "lr * (4 slots of gradient 1) / 8 rows");
+    cr_assert_eq(f.heard.last_params.slice, 5, "slice ids are the job's");
+    cr_assert_eq(f.heard.completed, 0, "the other slice is not complete");
+    push_all(&f, 1, 0);
+    cr_assert_eq(f.heard.completed, 1);
+    cr_assert_eq(f.heard.metrics.count, 8);
+    cr_assert_eq(f.heard.metrics.loss, 2.0);
+    shard_fini(&f.shard);
+    ASSERT_NO_LEAKS();
+}
+
+Test(shard, duplicates_and_late_pushes_change_nothing)
+{
+    struct fixture f;
+    set_up(&f, 0);
+    push(&f, 0, 0, 2, true);
+    push(&f, 0, 0, 2, true);
+    push_all(&f, 0, 0);
+    push_all(&f, 0, 0);
+    pull(&f, 1, 0, 1, 0);
+    cr_assert_eq(f.heard.theta0, -0.5f);
+    cr_assert_eq(f.heard.refusals, 0);
+    cr_assert_eq(f.counters.duplicates, 6);
+    shard_fini(&f.shard);
+    ASSERT_NO_LEAKS();
+}
+
+/* Rule 1: theta_t is there until all shards have completed t, so that a lost slot can be computed again; then
+ * STEP_DONE. */
+Test(shard, old_versions_answer_late_comers)
+{
+    struct fixture f;
+    set_up(&f, 0);
+    push_all(&f, 0, 0);
+    push_all(&f, 1, 0);
+    pull(&f, 1, 0, 0, 0);
+    cr_assert_eq(f.heard.params, 1);
+    cr_assert_eq(f.heard.theta0, 0.0f, "theta_0 although step 0 is complete here");
+    shard_global_low(&f.shard, 1);
+    pull(&f, 1, 0, 0, 0);
+    cr_assert_eq(f.heard.last_refusal, DP_STEP_DONE);
+    cr_assert_eq(f.heard.refused_step, 1);
+    shard_fini(&f.shard);
+}
+
+Test(shard, what_nobody_can_have_is_refused)
+{
+    struct fixture f;
+    set_up(&f, 0);
+    push(&f, 0, 1, 0, true);
+    cr_assert_eq(f.heard.last_refusal, DP_RANGE, "theta_1 was never handed out");
+    pull(&f, 1, 0, 2, 0);
+    cr_assert_eq(f.heard.refusals, 2);
+    push(&f, 0, 0, 0, false);
+    cr_assert_eq(f.heard.last_refusal, DP_PROTO, "a gradient is missing");
+    shard_fini(&f.shard);
+}
+
+Test(shard, evaluation_steps_keep_the_version)
+{
+    struct fixture f;
+    set_up(&f, 6);
+    push_all(&f, 0, 0);
+    push_all(&f, 1, 0);
+    push(&f, 0, 1, 0, true);
+    cr_assert_eq(f.heard.last_refusal, DP_PROTO, "step 1 is an evaluation: no payload");
+    for (uint32_t slice = 0; slice < SLICES; slice++)
+        for (uint32_t k = 0; k < SLOTS; k++)
+            push(&f, slice, 1, k, false);
+    cr_assert_eq(f.heard.completed, 2);
+    cr_assert_eq(f.heard.metrics.correct, 4);
+    pull(&f, 1, 0, 2, 1 + 1);
+    cr_assert_eq(f.heard.last_params.number, 1);
+    cr_assert_null(f.heard.last_params.version, "the client has it");
+    shard_fini(&f.shard);
+}
+
+Test(shard, the_end_is_told_and_the_gone_are_forgotten)
+{
+    struct fixture f;
+    set_up(&f, 0);
+    for (uint64_t step = 0; step < STEPS; step++) {
+        pull(&f, 1, 0, step + 1, 0);
+        pull(&f, 2, 0, step + 1, 0);
+        shard_forget(&f.shard, 2);
+        push_all(&f, 0, step);
+        push_all(&f, 1, step);
+        cr_assert_eq(f.heard.params, step + 1, "nothing for the session that is gone");
+    }
+    cr_assert(f.heard.last_params.last);
+    cr_assert_null(f.heard.last_params.version);
+    uint32_t owed[SLOTS];
+    uint64_t step;
+    cr_assert_eq(shard_owed(&f.shard, &step, owed), 0);
+    shard_fini(&f.shard);
+    ASSERT_NO_LEAKS();
+}
+
+Test(shard, owed_slots_are_those_missing_on_the_slowest_slice)
+{
+    struct fixture f;
+    uint32_t owed[SLOTS];
+    uint64_t step;
+    set_up(&f, 0);
+    push_all(&f, 0, 0);
+    push(&f, 1, 0, 1, true);
+    cr_assert_eq(shard_owed(&f.shard, &step, owed), 3);
+    cr_assert_eq(step, 0);
+    cr_assert_eq(owed[0], 0);
+    cr_assert_eq(owed[1], 2);
+    shard_fini(&f.shard);
+}
