@@ -7,7 +7,8 @@
  * natural logarithm.
  *
  * The gradient of a slot is a pure function of (theta, rows in order): sparse input by plain loops in row order, dense
- * input by one BLAS call each for scores and gradient; canonicalized (no -0). */
+ * input by one BLAS call each for scores and gradient; never -0. worker/README.md ("Models") has the exact order of
+ * operations. */
 #ifndef DP_MODEL_H
 #define DP_MODEL_H
 
@@ -41,6 +42,10 @@ struct model {
      * (logistic) or y (linear). */
     void (*residuals)(const struct model_spec *spec, const float *targets, const uint64_t *rows, size_t count,
                       float *scores, struct model_scratch *scratch, dp_metrics *metrics);
+    /* From dLoss/dscore to the sum of gradients, written whole to grad[theta elements]; count may be 0. Follows
+     * `scores` of the same rows and theta with the same scratch, which keeps what it needs from there. */
+    void (*backward)(const struct model_spec *spec, const struct data *data, const uint64_t *rows, size_t count,
+                     const float *theta, const float *residuals, struct model_scratch *scratch, float *grad);
 };
 
 /* By name, or NULL. */
@@ -49,8 +54,8 @@ const struct model *model_find(const char *name);
 const char *model_names(void);
 
 /* Labels of a data set as the model wants them, targets[rows] (heap). `labels` is the job's class -> label map
- * (softmax: index; logistic: exactly two labels, -1/+1 or 0/1, the smaller is -1). DP_MODEL naming the file, line (row)
- * and label that is not in the map. */
+ * (softmax: index; logistic: exactly two labels, -1/+1 or 0/1, the smaller is -1). DP_MODEL naming the file, row
+ * (from 1) and label that is not in the map. */
 DP_MUST_CHECK dp_err model_targets(const struct model *model, const struct data *data, const double *labels,
                                    size_t label_count, float **ret_targets, dp_error *err);
 /* Whether these distinct labels suit the model: logistic needs exactly {-1,+1} or {0,1}; softmax needs >= 2. DP_MODEL
@@ -58,16 +63,21 @@ DP_MUST_CHECK dp_err model_targets(const struct model *model, const struct data 
 DP_MUST_CHECK dp_err model_check_labels(const struct model *model, const double *labels, size_t count, const char *file,
                                         dp_error *err);
 
+/* For slots of at most rows_max rows of dense or sparse data. NULL when out of memory. */
 struct model_scratch *model_scratch_new(const struct model_spec *spec, size_t rows_max, bool dense);
 void model_scratch_free(struct model_scratch **scratch);
 
-/* Sum of gradients over the rows to grad[theta elements] (overwritten whole), metrics added to *metrics. */
+/* Sum of gradients over the rows to grad[theta elements] (overwritten whole), metrics added to *metrics. count <=
+ * rows_max of the scratch. theta and grad are cache-line aligned: the bits of BLAS may depend on it. Sparse data may
+ * have fewer features than the spec, dense data have as many. */
 void model_gradient(const struct model *model, const struct model_spec *spec, const struct data *data,
                     const float *targets, const uint64_t *rows, size_t count, const float *theta,
                     struct model_scratch *scratch, float *grad, dp_metrics *metrics);
-/* Metrics only, in runs of at most rows_max rows of the scratch. */
+/* Metrics only, of any number of rows, in runs whose length is a function of the spec alone. */
 void model_evaluate(const struct model *model, const struct model_spec *spec, const struct data *data,
                     const float *targets, const uint64_t *rows, size_t count, const float *theta,
                     struct model_scratch *scratch, dp_metrics *metrics);
+/* Rows that model_evaluate and others may score at once with this scratch. */
+size_t model_run_rows(const struct model_scratch *scratch);
 
 #endif

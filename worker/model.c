@@ -1,0 +1,176 @@
+/* The table of models, their labels, and how a slot goes through them. Thread: any. */
+#include "model.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model_parts.h"
+#include "util.h"
+
+enum { RUN_ROWS_MAX = 1024, RUN_ELEMS = 1 << 22, LABEL_LIST_MAX = 120 };
+
+static const struct model MODELS[] = {
+    {"linear", false, linear_declare, linear_scores, loss_squared, linear_backward},
+    {"logistic", true, linear_declare, linear_scores, loss_logistic, linear_backward},
+    {"softmax", true, linear_declare, linear_scores, loss_softmax, linear_backward},
+};
+
+const struct model *model_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(MODELS); i++)
+        if (strcmp(MODELS[i].name, name) == 0)
+            return &MODELS[i];
+    return NULL;
+}
+
+const char *model_names(void)
+{
+    return "linear|logistic|softmax";
+}
+
+static bool is_logistic(const struct model *model)
+{
+    return model->residuals == loss_logistic;
+}
+
+/* "0, 1, 2, ..." */
+static const char *label_list(const double *labels, size_t count, char buf[LABEL_LIST_MAX])
+{
+    size_t used = 0;
+    buf[0] = '\0';
+    for (size_t i = 0; i < count; i++) {
+        if (used > LABEL_LIST_MAX - 32) {
+            (void)str_append(buf, LABEL_LIST_MAX, &used, ", ...");
+            break;
+        }
+        (void)str_append(buf, LABEL_LIST_MAX, &used, "%s%.9g", i ? ", " : "", labels[i]);
+    }
+    return buf;
+}
+
+dp_err model_check_labels(const struct model *model, const double *labels, size_t count, const char *file,
+                          dp_error *err)
+{
+    char list[LABEL_LIST_MAX];
+    if (!model->classifies)
+        return DP_OK;
+    label_list(labels, count, list);
+    if (count < 2)
+        return dp_fail(err, DP_MODEL, "%s: every row has the label %s; %s needs rows of two classes at least", file,
+                       list, model->name);
+    bool two = count == 2 && labels[1] == 1 && (labels[0] == -1 || labels[0] == 0);
+    if (is_logistic(model) && !two)
+        return dp_fail(err, DP_MODEL,
+                       "%s: has the labels %s, and logistic needs -1 and 1, or 0 and 1; use --model softmax or change "
+                       "the labels",
+                       file, list);
+    return DP_OK;
+}
+
+static int label_compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+dp_err model_targets(const struct model *model, const struct data *data, const double *labels, size_t label_count,
+                     float **ret_targets, dp_error *err)
+{
+    float *targets = mem_array(data->rows, sizeof *targets);
+    if (!targets)
+        return dp_fail(err, DP_NOMEM, "%s: out of memory for %" PRIu64 " labels", data->name, data->rows);
+    for (uint64_t r = 0; r < data->rows; r++) {
+        targets[r] = data->labels[r];
+        if (!model->classifies)
+            continue;
+        double label = (double)data->labels[r];
+        const double *found = bsearch(&label, labels, label_count, sizeof label, label_compare);
+        if (!found) {
+            char list[LABEL_LIST_MAX];
+            free(targets);
+            return dp_fail(err, DP_MODEL,
+                           "%s: row %" PRIu64 " has the label %.9g, which is none of the model's (%s); "
+                           "take data of the same kind",
+                           data->name, r + 1, label, label_list(labels, label_count, list));
+        }
+        float class_index = (float)(found - labels);
+        targets[r] = is_logistic(model) ? 2 * class_index - 1 : class_index;
+    }
+    *ret_targets = targets;
+    return DP_OK;
+}
+
+/* Dense scores depend, in their last bits, on how many rows one BLAS call sees: the length of a run may depend on
+ * nothing that differs between workers. */
+static size_t run_rows(const struct model_spec *spec, bool dense)
+{
+    size_t row_elems = dense ? MAX(spec->features, (uint64_t)model_width(spec)) : model_width(spec);
+    size_t rows = RUN_ELEMS / row_elems;
+    return MAX(MIN(rows, (size_t)RUN_ROWS_MAX), (size_t)1);
+}
+
+struct model_scratch *model_scratch_new(const struct model_spec *spec, size_t rows_max, bool dense)
+{
+    size_t width = model_width(spec), scores;
+    /* BLAS counts in int. */
+    if (dense && (spec->features > INT_MAX || spec->classes > INT_MAX || rows_max > INT_MAX))
+        return NULL;
+    struct model_scratch *scratch = calloc(1, sizeof *scratch);
+    if (!scratch)
+        return NULL;
+    scratch->run_rows = run_rows(spec, dense);
+    scratch->rows_max = MAX(rows_max, scratch->run_rows);
+    if (!__builtin_mul_overflow(scratch->rows_max, width, &scores)) {
+        scratch->scores = mem_array(scores, sizeof *scratch->scores);
+        scratch->work = mem_array(scores, sizeof *scratch->work);
+        scratch->rest = mem_array(scratch->rows_max, sizeof *scratch->rest);
+        scratch->logs = mem_array(scratch->rows_max, sizeof *scratch->logs);
+    }
+    if (dense && spec->features <= SIZE_MAX / sizeof(float))
+        scratch->x = mem_array(scratch->rows_max, spec->features * sizeof *scratch->x);
+    if (!scratch->scores || !scratch->work || !scratch->rest || !scratch->logs || (dense && !scratch->x))
+        model_scratch_free(&scratch);
+    return scratch;
+}
+
+void model_scratch_free(struct model_scratch **scratch)
+{
+    struct model_scratch *s = *scratch;
+    if (!s)
+        return;
+    free(s->x);
+    free(s->scores);
+    free(s->work);
+    free(s->rest);
+    free(s->logs);
+    mem_freep(scratch);
+}
+
+size_t model_run_rows(const struct model_scratch *scratch)
+{
+    return scratch->run_rows;
+}
+
+void model_gradient(const struct model *model, const struct model_spec *spec, const struct data *data,
+                    const float *targets, const uint64_t *rows, size_t count, const float *theta,
+                    struct model_scratch *scratch, float *grad, dp_metrics *metrics)
+{
+    assert(count <= scratch->rows_max);
+    model->scores(spec, data, rows, count, theta, scratch, scratch->scores);
+    model->residuals(spec, targets, rows, count, scratch->scores, scratch, metrics);
+    model->backward(spec, data, rows, count, theta, scratch->scores, scratch, grad);
+}
+
+void model_evaluate(const struct model *model, const struct model_spec *spec, const struct data *data,
+                    const float *targets, const uint64_t *rows, size_t count, const float *theta,
+                    struct model_scratch *scratch, dp_metrics *metrics)
+{
+    for (size_t first = 0; first < count; first += scratch->run_rows) {
+        size_t run = MIN(count - first, scratch->run_rows);
+        model->scores(spec, data, rows + first, run, theta, scratch, scratch->scores);
+        model->residuals(spec, targets, rows + first, run, scratch->scores, scratch, metrics);
+    }
+}

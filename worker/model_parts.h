@@ -1,0 +1,39 @@
+/* What the files of the models share. Internal to them. */
+#ifndef DP_MODEL_PARTS_H
+#define DP_MODEL_PARTS_H
+
+#include "model.h"
+
+/* Buffers of one thread, all cache-line aligned so that BLAS sees the same alignment always. */
+struct model_scratch {
+    size_t rows_max; /* of a slot */
+    size_t run_rows; /* of a run of an evaluation */
+    float *x;        /* dense: the rows of the slot, [rows_max * d] */
+    float *scores;   /* [rows_max * width] */
+    float *work;     /* [rows_max * width] */
+    float *rest;     /* [rows_max] */
+    float *logs;     /* [rows_max] */
+};
+
+/* Scores of a row: C, or 1 for models without classes. */
+static inline size_t model_width(const struct model_spec *spec)
+{
+    return spec->classes ? spec->classes : 1;
+}
+
+/* weight and bias of the linear models; model_linear.c. */
+dp_err linear_declare(const struct model_spec *spec, struct tensors *tensors, dp_error *err);
+void linear_scores(const struct model_spec *spec, const struct data *data, const uint64_t *rows, size_t count,
+                   const float *theta, struct model_scratch *scratch, float *scores);
+void linear_backward(const struct model_spec *spec, const struct data *data, const uint64_t *rows, size_t count,
+                     const float *theta, const float *residuals, struct model_scratch *scratch, float *grad);
+
+/* The losses; model_loss.c. */
+void loss_squared(const struct model_spec *spec, const float *targets, const uint64_t *rows, size_t count,
+                  float *scores, struct model_scratch *scratch, dp_metrics *metrics);
+void loss_logistic(const struct model_spec *spec, const float *targets, const uint64_t *rows, size_t count,
+                   float *scores, struct model_scratch *scratch, dp_metrics *metrics);
+void loss_softmax(const struct model_spec *spec, const float *targets, const uint64_t *rows, size_t count,
+                  float *scores, struct model_scratch *scratch, dp_metrics *metrics);
+
+#endif
