@@ -1,21 +1,16 @@
 /* The display of a training run: an aligned table on a terminal, plain lines elsewhere, JSON lines, or nothing. A
- * formatter that is fed with numbers; it knows no clock but the one it is handed. Thread: head. */
+ * formatter that is fed with numbers; it knows no clock but the one it is handed. Thread: head; hide and show: any. */
 #ifndef DP_PROGRESS_H
 #define DP_PROGRESS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
-enum progress_mode { PROGRESS_TABLE, PROGRESS_LINES, PROGRESS_JSON, PROGRESS_QUIET };
+#include "progress_row.h"
 
-struct progress_facts {
-    uint64_t epochs;
-    uint64_t steps_per_epoch;
-    uint64_t train_steps; /* of the job; the last epoch may be a part */
-    bool evaluates;
-    bool classifies; /* accuracies mean something */
-};
+enum progress_mode { PROGRESS_TABLE, PROGRESS_LINES, PROGRESS_JSON, PROGRESS_QUIET };
 
 /* What the run has come to, for status and summaries. NaN: not known. */
 struct progress_snapshot {
@@ -31,12 +26,33 @@ struct run_summary {
     const char *path; /* where the model went; NULL: nowhere */
 };
 
+/* Samples trained at a time; between two of them lies the rate. */
+struct progress_mark {
+    uint64_t ms, samples;
+};
+
 struct progress {
     enum progress_mode mode;
     FILE *err, *out; /* borrowed */
     struct progress_facts facts;
-    void *impl; /* progress.c's */
+    struct progress_columns columns;
+    pthread_mutex_t mutex; /* log lines of other threads hide and show the live row */
+    bool begun, ended;
+    bool live;       /* a row that is still updated stands on the terminal */
+    bool epoch_done; /* all of `epoch` has been told, its evaluation too */
+    uint64_t epoch;  /* that the last step belonged to, from 0 */
+    uint64_t steps;  /* training steps done */
+    uint64_t samples;
+    uint64_t epoch_samples; /* sums over `epoch` so far */
+    double epoch_loss;
+    double eval_loss, eval_accuracy; /* the last ones; NaN before */
+    uint64_t begin_ms, step_ms, drawn_ms, printed_ms;
+    struct progress_mark older, newer;
+    double samples_per_s; /* of the last seconds; NaN before the first step */
 };
+
+/* JSON if asked for, nothing if quiet, a table where `err` is a terminal that can move its cursor, else lines. */
+enum progress_mode progress_mode_for(bool json, bool quiet, FILE *err);
 
 void progress_init(struct progress *progress, enum progress_mode mode, FILE *err, FILE *out);
 /* The first step can begin: prints the head of the table. */
@@ -48,13 +64,15 @@ void progress_step(struct progress *progress, uint64_t now_ms, uint64_t epoch, u
 /* The evaluation that ends `epoch` is complete. */
 void progress_eval(struct progress *progress, uint64_t now_ms, uint64_t epoch, double loss_sum, uint64_t count,
                    uint64_t correct);
-/* Refreshes the live line (elapsed, ETA) now and then. */
+/* Refreshes the live line (elapsed, ETA) now and then; where lines are plain, adds one when the last is a minute old.
+ */
 void progress_tick(struct progress *progress, uint64_t now_ms);
 /* The job is done: closes the last row and prints the summary. */
 void progress_done(struct progress *progress, uint64_t now_ms, const struct run_summary *summary);
 /* The run ends early: leaves what is shown in a state where other text can follow. */
 void progress_end(struct progress *progress);
-/* Takes the live line off the terminal and puts it back, for log lines in between. */
+/* Takes the live line off the terminal and puts it back, for log lines in between. Each hide is followed by a show of
+ * the same thread; until then nothing else is drawn. */
 void progress_hide(struct progress *progress);
 void progress_show(struct progress *progress);
 void progress_snapshot(const struct progress *progress, uint64_t now_ms, struct progress_snapshot *ret_snapshot);

@@ -1,0 +1,299 @@
+/* The display of a training run. State is what the run has come to; every function settles it and then draws what the
+ * mode wants of it. Invariants: a drawing is one write, so log lines fall between drawings; the live row is the last
+ * line on the terminal and has no newline. Thread: head; hide and show: any, under the mutex. */
+#include "progress.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "human.h"
+#include "util.h"
+
+enum { LIVE_EVERY_MS = 100, LINES_EVERY_MS = 60000, RATE_WINDOW_MS = 4000, COLUMNS_DEFAULT = 80 };
+
+enum progress_mode progress_mode_for(bool json, bool quiet, FILE *err)
+{
+    if (json)
+        return PROGRESS_JSON;
+    if (quiet)
+        return PROGRESS_QUIET;
+    const char *term = getenv("TERM");
+    return isatty(fileno(err)) && term && strcmp(term, "dumb") != 0 ? PROGRESS_TABLE : PROGRESS_LINES;
+}
+
+void progress_init(struct progress *progress, enum progress_mode mode, FILE *err, FILE *out)
+{
+    *progress = (struct progress){.mode = mode,
+                                  .err = err,
+                                  .out = out,
+                                  .eval_loss = NAN,
+                                  .eval_accuracy = NAN,
+                                  .samples_per_s = NAN,
+                                  .mutex = PTHREAD_MUTEX_INITIALIZER};
+}
+
+void progress_fini(struct progress *progress)
+{
+    pthread_mutex_destroy(&progress->mutex);
+}
+
+/* --- what is drawn --- */
+
+static size_t terminal_columns(FILE *file)
+{
+    struct winsize size = {0};
+    int fd = fileno(file);
+    return fd >= 0 && ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : COLUMNS_DEFAULT;
+}
+
+static double seconds_between(uint64_t from_ms, uint64_t to_ms)
+{
+    return to_ms > from_ms ? (double)(to_ms - from_ms) / 1000 : 0;
+}
+
+/* The steps left at the pace of the whole run, which has evaluations and waits in it. */
+static double eta_s(const struct progress *p, uint64_t now_ms)
+{
+    if (p->steps == 0 || p->steps > p->facts.train_steps)
+        return NAN;
+    double per_step = seconds_between(p->begin_ms, p->step_ms) / (double)p->steps;
+    double left = per_step * (double)(p->facts.train_steps - p->steps) - seconds_between(p->step_ms, now_ms);
+    return left > 0 ? left : 0;
+}
+
+/* The row of the epoch under way: the next one when all of the last has been told. */
+static struct progress_row row_now(const struct progress *p, uint64_t now_ms)
+{
+    bool next = p->epoch_done && p->steps < p->facts.train_steps;
+    return (struct progress_row){
+        .epoch = p->epoch + 1 + next,
+        .step = p->steps,
+        .has_loss = !next && p->epoch_samples > 0,
+        .loss = p->epoch_loss / (double)p->epoch_samples,
+        .eval_loss = p->eval_loss,
+        .eval_accuracy = p->eval_accuracy,
+        .samples_per_s = p->samples_per_s,
+        .elapsed_s = p->begun ? seconds_between(p->begin_ms, now_ms) : NAN,
+        .eta_s = eta_s(p, now_ms),
+    };
+}
+
+/* before + text + after in one write; on a terminal the text is cut to its width. */
+static void draw(const struct progress *p, const char *before, const char *text, const char *after)
+{
+    char line[PROGRESS_ROW_MAX + 32];
+    size_t at = 0;
+    int width = p->mode == PROGRESS_TABLE ? (int)MIN(terminal_columns(p->err), (size_t)PROGRESS_ROW_MAX) : -1;
+    str_append(line, sizeof line, &at, "%s%.*s%s", before, width, text, after);
+    fwrite(line, 1, at, p->err);
+    fflush(p->err);
+}
+
+static void draw_live(struct progress *p, uint64_t now_ms)
+{
+    char text[PROGRESS_ROW_MAX];
+    struct progress_row row = row_now(p, now_ms);
+    draw(p, "\r", progress_row_text(&p->columns, &row, text), "\x1b[K");
+    p->live = true;
+    p->drawn_ms = now_ms;
+}
+
+/* A row that stays. */
+static void draw_row(struct progress *p, const struct progress_row *row, uint64_t now_ms)
+{
+    char text[PROGRESS_ROW_MAX];
+    progress_row_text(&p->columns, row, text);
+    if (p->mode == PROGRESS_TABLE)
+        draw(p, "\r", text, "\x1b[K\n");
+    else
+        draw(p, "", text, "\n");
+    p->live = false;
+    p->printed_ms = now_ms;
+}
+
+static void erase_live(struct progress *p)
+{
+    if (p->live)
+        draw(p, "\r\x1b[K", "", "");
+    p->live = false;
+}
+
+/* What goes on between rows: the live row, or a plain line when nothing was said for long. */
+static void refresh(struct progress *p, uint64_t now_ms)
+{
+    if (p->mode == PROGRESS_TABLE && now_ms - p->drawn_ms >= LIVE_EVERY_MS)
+        draw_live(p, now_ms);
+    if (p->mode == PROGRESS_LINES && now_ms - p->printed_ms >= LINES_EVERY_MS) {
+        struct progress_row row = row_now(p, now_ms);
+        draw_row(p, &row, now_ms);
+    }
+}
+
+/* All of the epoch is known. */
+static void finish_epoch(struct progress *p, uint64_t now_ms)
+{
+    struct progress_row row = row_now(p, now_ms);
+    p->epoch_done = true;
+    if (p->mode == PROGRESS_JSON)
+        progress_row_json(&row, p->out);
+    else if (p->mode != PROGRESS_QUIET && progress_is_milestone(row.epoch, p->facts.epochs))
+        draw_row(p, &row, now_ms);
+    else
+        refresh(p, now_ms);
+}
+
+/* --- what is told --- */
+
+void progress_begin(struct progress *progress, uint64_t now_ms, const struct progress_facts *facts)
+{
+    pthread_mutex_lock(&progress->mutex);
+    assert(facts->epochs >= 1 && facts->steps_per_epoch >= 1);
+    progress->facts = *facts;
+    progress->begun = true;
+    progress->begin_ms = progress->step_ms = progress->printed_ms = now_ms;
+    progress->older = progress->newer = (struct progress_mark){now_ms, 0};
+    progress_columns_init(&progress->columns, facts,
+                          progress->mode == PROGRESS_TABLE ? terminal_columns(progress->err) : PROGRESS_ROW_MAX);
+    if (progress->mode == PROGRESS_TABLE || progress->mode == PROGRESS_LINES) {
+        char text[PROGRESS_ROW_MAX];
+        draw(progress, "", progress_head_text(&progress->columns, text), "\n");
+    }
+    pthread_mutex_unlock(&progress->mutex);
+}
+
+/* Two marks that move on, so that the rate is that of the last one to two windows or of the last step. */
+static void update_rate(struct progress *p, uint64_t now_ms)
+{
+    double seconds = seconds_between(p->older.ms, now_ms);
+    if (seconds > 0)
+        p->samples_per_s = (double)(p->samples - p->older.samples) / seconds;
+    if (now_ms - p->newer.ms >= RATE_WINDOW_MS) {
+        p->older = p->newer;
+        p->newer = (struct progress_mark){now_ms, p->samples};
+    }
+}
+
+void progress_step(struct progress *progress, uint64_t now_ms, uint64_t epoch, uint64_t train_step, double loss_sum,
+                   uint64_t count, uint64_t correct)
+{
+    (void)correct;
+    pthread_mutex_lock(&progress->mutex);
+    assert(progress->begun);
+    if (progress->epoch_done || epoch != progress->epoch) {
+        progress->epoch = epoch;
+        progress->epoch_done = false;
+        progress->epoch_loss = 0;
+        progress->epoch_samples = 0;
+    }
+    progress->epoch_loss += loss_sum;
+    progress->epoch_samples += count;
+    progress->samples += count;
+    progress->steps = train_step + 1;
+    progress->step_ms = now_ms;
+    update_rate(progress, now_ms);
+    bool last =
+        progress->steps == progress->facts.train_steps || progress->steps % progress->facts.steps_per_epoch == 0;
+    if (last && !progress->facts.evaluates)
+        finish_epoch(progress, now_ms);
+    else
+        refresh(progress, now_ms);
+    pthread_mutex_unlock(&progress->mutex);
+}
+
+void progress_eval(struct progress *progress, uint64_t now_ms, uint64_t epoch, double loss_sum, uint64_t count,
+                   uint64_t correct)
+{
+    (void)epoch;
+    pthread_mutex_lock(&progress->mutex);
+    progress->eval_loss = count ? loss_sum / (double)count : NAN;
+    progress->eval_accuracy = count && progress->facts.classifies ? (double)correct / (double)count : NAN;
+    finish_epoch(progress, now_ms);
+    pthread_mutex_unlock(&progress->mutex);
+}
+
+void progress_tick(struct progress *progress, uint64_t now_ms)
+{
+    pthread_mutex_lock(&progress->mutex);
+    bool complete = progress->epoch_done && progress->steps == progress->facts.train_steps;
+    if (progress->begun && !progress->ended && !complete)
+        refresh(progress, now_ms);
+    pthread_mutex_unlock(&progress->mutex);
+}
+
+/* --- the end --- */
+
+static void print_summary(struct progress *p, const struct progress_row *row, const char *path)
+{
+    char a[HUMAN_MAX], b[HUMAN_MAX];
+    fprintf(p->err, "done in %s: %llu epoch%s, %llu step%s, %s samples/s\n", human_seconds(row->elapsed_s, a),
+            (unsigned long long)row->epoch, row->epoch == 1 ? "" : "s", (unsigned long long)row->step,
+            row->step == 1 ? "" : "s", human_count(row->samples_per_s, b));
+    if (row->has_loss)
+        fprintf(p->err, "final loss %s", human_loss(row->loss, a));
+    if (row->has_loss && !isnan(row->eval_loss))
+        fprintf(p->err, ", eval loss %s", human_loss(row->eval_loss, a));
+    if (row->has_loss && !isnan(row->eval_accuracy))
+        fprintf(p->err, ", eval accuracy %s", human_percent(row->eval_accuracy, a));
+    if (row->has_loss)
+        fputc('\n', p->err);
+    if (path)
+        fprintf(p->err, "model written to %s\n", path);
+    fflush(p->err);
+}
+
+void progress_done(struct progress *progress, uint64_t now_ms, const struct run_summary *summary)
+{
+    pthread_mutex_lock(&progress->mutex);
+    struct progress_row row = row_now(progress, now_ms);
+    row.samples_per_s = row.elapsed_s > 0 ? (double)progress->samples / row.elapsed_s : NAN;
+    erase_live(progress);
+    progress->ended = true;
+    if (progress->mode == PROGRESS_JSON)
+        progress_done_json(&row, summary->path, progress->out);
+    else if (progress->mode != PROGRESS_QUIET)
+        print_summary(progress, &row, summary->path);
+    pthread_mutex_unlock(&progress->mutex);
+}
+
+void progress_end(struct progress *progress)
+{
+    pthread_mutex_lock(&progress->mutex);
+    if (progress->live)
+        draw(progress, "", "", "\n");
+    progress->live = false;
+    progress->ended = true;
+    pthread_mutex_unlock(&progress->mutex);
+}
+
+void progress_hide(struct progress *progress)
+{
+    pthread_mutex_lock(&progress->mutex);
+    if (progress->live)
+        draw(progress, "\r\x1b[K", "", "");
+}
+
+void progress_show(struct progress *progress)
+{
+    if (progress->live)
+        draw_live(progress, progress->drawn_ms);
+    pthread_mutex_unlock(&progress->mutex);
+}
+
+void progress_snapshot(const struct progress *progress, uint64_t now_ms, struct progress_snapshot *ret_snapshot)
+{
+    struct progress_row row = row_now(progress, now_ms);
+    *ret_snapshot = (struct progress_snapshot){
+        .epoch = row.epoch,
+        .train_step = row.step,
+        .loss = row.has_loss ? row.loss : NAN,
+        .eval_loss = row.eval_loss,
+        .eval_accuracy = row.eval_accuracy,
+        .samples_per_s = row.samples_per_s,
+        .elapsed_s = row.elapsed_s,
+        .eta_s = row.eta_s,
+    };
+}

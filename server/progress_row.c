@@ -1,0 +1,127 @@
+/* Rows of the progress display. Thread: any. */
+#include "progress_row.h"
+
+#include <jansson.h>
+#include <math.h>
+
+#include "human.h"
+#include "util.h"
+
+enum { MILESTONES = 20 };
+
+/* Widths are those of the heads or of the longest value of human.h, whichever is more. */
+enum { LOSS_WIDTH = 8, EVAL_LOSS_WIDTH = 9, ACCURACY_WIDTH = 8, RATE_WIDTH = 9, CLOCK_WIDTH = 8 };
+
+static int digits(uint64_t x)
+{
+    int n = 1;
+    for (; x >= 10; x /= 10)
+        n++;
+    return n;
+}
+
+void progress_columns_init(struct progress_columns *columns, const struct progress_facts *facts, size_t width)
+{
+    *columns = (struct progress_columns){
+        .epochs = facts->epochs,
+        .epoch_total = true,
+        .epoch_width = MAX(2 * digits(facts->epochs) + 1, 5),
+        .step_width = MAX(digits(facts->train_steps), 4),
+        .eval_loss = facts->evaluates,
+        .eval_accuracy = facts->evaluates && facts->classifies,
+    };
+    char head[PROGRESS_ROW_MAX];
+    size_t bytes = 0;
+    str_append(head, sizeof head, &bytes, "%s", progress_head_text(columns, (char[PROGRESS_ROW_MAX]){0}));
+    if (bytes > width) {
+        columns->epoch_total = false;
+        columns->epoch_width = MAX(digits(facts->epochs), 5);
+    }
+}
+
+/* One row of cells, given as texts. */
+static char *row_text(const struct progress_columns *columns, const char *epoch, const char *step, const char *loss,
+                      const char *eval_loss, const char *accuracy, const char *rate, const char *elapsed,
+                      const char *eta, char buf[PROGRESS_ROW_MAX])
+{
+    size_t at = 0;
+    str_append(buf, PROGRESS_ROW_MAX, &at, "%*s  %*s  %*s", columns->epoch_width, epoch, columns->step_width, step,
+               LOSS_WIDTH, loss);
+    if (columns->eval_loss)
+        str_append(buf, PROGRESS_ROW_MAX, &at, "  %*s", EVAL_LOSS_WIDTH, eval_loss);
+    if (columns->eval_accuracy)
+        str_append(buf, PROGRESS_ROW_MAX, &at, "  %*s", ACCURACY_WIDTH, accuracy);
+    str_append(buf, PROGRESS_ROW_MAX, &at, "  %*s  %*s  %*s", RATE_WIDTH, rate, CLOCK_WIDTH, elapsed, CLOCK_WIDTH, eta);
+    return buf;
+}
+
+char *progress_head_text(const struct progress_columns *columns, char buf[PROGRESS_ROW_MAX])
+{
+    return row_text(columns, "epoch", "step", "loss", "eval loss", "eval acc", "samples/s", "elapsed", "ETA", buf);
+}
+
+char *progress_row_text(const struct progress_columns *columns, const struct progress_row *row,
+                        char buf[PROGRESS_ROW_MAX])
+{
+    char epoch[48], step[HUMAN_MAX], loss[HUMAN_MAX], eval_loss[HUMAN_MAX], accuracy[HUMAN_MAX];
+    char rate[HUMAN_MAX], elapsed[HUMAN_MAX], eta[HUMAN_MAX];
+    size_t at = 0;
+    str_append(epoch, sizeof epoch, &at, "%llu", (unsigned long long)row->epoch);
+    if (columns->epoch_total)
+        str_append(epoch, sizeof epoch, &at, "/%llu", (unsigned long long)columns->epochs);
+    snprintf(step, sizeof step, "%llu", (unsigned long long)row->step);
+    return row_text(columns, epoch, step, row->has_loss ? human_loss(row->loss, loss) : "-",
+                    isnan(row->eval_loss) ? "-" : human_loss(row->eval_loss, eval_loss),
+                    human_percent(row->eval_accuracy, accuracy), human_count(row->samples_per_s, rate),
+                    human_clock(row->elapsed_s, elapsed), human_clock(row->eta_s, eta), buf);
+}
+
+bool progress_is_milestone(uint64_t epoch, uint64_t epochs)
+{
+    if (epochs <= MILESTONES || epoch == 1 || epoch >= epochs)
+        return true;
+    /* The share of the epochs done reaches another twentieth. In double: epochs * 20 could overflow. */
+    double twentieth = (double)epochs / MILESTONES;
+    return floor((double)epoch / twentieth) > floor((double)(epoch - 1) / twentieth);
+}
+
+static json_t *number(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+/* Times and rates have no more digits than mean something. */
+static json_t *rounded(double x)
+{
+    return number(round(x * 1000) / 1000);
+}
+
+static void print_line(json_t *object, FILE *out)
+{
+    if (object) {
+        json_dumpf(object, out, JSON_COMPACT | JSON_REAL_PRECISION(15));
+        fputc('\n', out);
+        fflush(out);
+    }
+    json_decref(object);
+}
+
+static json_t *row_object(const char *event, const struct progress_row *row)
+{
+    return json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "event", event, "epoch", (json_int_t)row->epoch,
+                     "step", (json_int_t)row->step, "loss", number(row->has_loss ? row->loss : NAN), "eval_loss",
+                     number(row->eval_loss), "eval_accuracy", number(row->eval_accuracy), "samples_per_s",
+                     rounded(row->samples_per_s), "elapsed_s", rounded(row->elapsed_s));
+}
+
+void progress_row_json(const struct progress_row *row, FILE *out)
+{
+    print_line(row_object("epoch", row), out);
+}
+
+void progress_done_json(const struct progress_row *row, const char *model, FILE *out)
+{
+    json_t *object = row_object("done", row);
+    json_object_set_new(object, "model", model ? json_string(model) : json_null());
+    print_line(object, out);
+}

@@ -1,0 +1,52 @@
+/* Rows of the progress display as text and as JSON. Numbers in, text out. Thread: any. */
+#ifndef DP_PROGRESS_ROW_H
+#define DP_PROGRESS_ROW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct progress_facts {
+    uint64_t epochs;
+    uint64_t steps_per_epoch;
+    uint64_t train_steps; /* of the job; the last epoch may be a part */
+    bool evaluates;
+    bool classifies; /* accuracies mean something */
+};
+
+struct progress_row {
+    uint64_t epoch; /* from 1 */
+    uint64_t step;  /* training steps done */
+    bool has_loss;
+    double loss;                     /* mean over the epoch so far */
+    double eval_loss, eval_accuracy; /* NaN: not known, as in the rest */
+    double samples_per_s, elapsed_s, eta_s;
+};
+
+/* Which columns there are and how wide; settled once, so that all rows align. */
+struct progress_columns {
+    uint64_t epochs;
+    bool epoch_total; /* "3/10" rather than "3" */
+    int epoch_width, step_width;
+    bool eval_loss, eval_accuracy;
+};
+
+enum { PROGRESS_ROW_MAX = 160 };
+
+/* Fits a width in characters as far as it can. */
+void progress_columns_init(struct progress_columns *columns, const struct progress_facts *facts, size_t width);
+/* The heads of the columns, and a row under them; without a newline. Both return buf. */
+char *progress_head_text(const struct progress_columns *columns, char buf[PROGRESS_ROW_MAX]);
+char *progress_row_text(const struct progress_columns *columns, const struct progress_row *row,
+                        char buf[PROGRESS_ROW_MAX]);
+
+/* Whether epoch `epoch` (from 1) of `epochs` leaves a row behind: all of them up to 20, else the first and about 20
+ * evenly spread ones, the last among them. */
+bool progress_is_milestone(uint64_t epoch, uint64_t epochs);
+
+/* {"event":"epoch",...} and {"event":"done",...}, one line each. What is unknown or not finite is null. */
+void progress_row_json(const struct progress_row *row, FILE *out);
+void progress_done_json(const struct progress_row *row, const char *model, FILE *out);
+
+#endif
