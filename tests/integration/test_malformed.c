@@ -1,0 +1,339 @@
+/* What people get wrong: each case must end with the right exit status and a message that names the place (file and
+ * line, option, peer) and says what to do. Data go through the whole of dp-server, its local worker and back. */
+#include "harness.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "util.h"
+
+TestSuite(malformed, .init = harness_init, .fini = harness_fini, .timeout = 300);
+
+enum { SAYS_MAX = 4, OPTIONS_MAX = 12, CASE_MS = 30000 };
+enum { DATA_ERROR = 1, USAGE_ERROR = 2, UNREACHABLE = 69 };
+
+/* All of `says` must be in what the program wrote to stderr, in one line. */
+struct expectation {
+    int status;
+    const char *says[SAYS_MAX];
+};
+
+static bool line_has_all(const char *line, size_t length, const char *const *says)
+{
+    char copy[4096];
+    (void)str_copy(copy, MIN(length + 1, sizeof copy), line);
+    for (size_t i = 0; i < SAYS_MAX && says[i]; i++)
+        if (!strstr(copy, says[i]))
+            return false;
+    return true;
+}
+
+static bool says_all(const char *text, const char *const *says)
+{
+    for (const char *line = text; *line;) {
+        size_t length = strcspn(line, "\n");
+        if (line_has_all(line, length, says))
+            return true;
+        line += length + (line[length] == '\n');
+    }
+    return false;
+}
+
+static void check(const char *what, struct run_result r, const struct expectation *want)
+{
+    cr_expect_eq(r.status, want->status, "%s: status %d instead of %d:\n%s", what, r.status, want->status, r.err);
+    cr_expect(says_all(r.err, want->says), "%s: nobody said '%s' '%s' '%s' '%s' in one line:\n%s", what,
+              want->says[0] ? want->says[0] : "", want->says[1] ? want->says[1] : "",
+              want->says[2] ? want->says[2] : "", want->says[3] ? want->says[3] : "", r.err);
+    cr_expect_not(strstr(r.err, "assert") || strstr(r.err, "Sanitizer"), "%s:\n%s", what, r.err);
+}
+
+/* -- data -- */
+
+#define TEXT(text) (text), sizeof(text) - 1
+
+struct data_case {
+    const char *name; /* of the file */
+    const char *bytes;
+    size_t size;
+    const char *model; /* NULL: logistic */
+    const char *options[OPTIONS_MAX];
+    struct expectation want;
+};
+
+static struct run_result run_data(const char *path, const char *model, const char *const *options)
+{
+    const char *args[32] = {"--listen", "tcp://127.0.0.1:0",        "--local-workers", "1", "--data",          path,
+                            "--model",  model ? model : "logistic", "--steps",         "2", "--exit-when-done"};
+    size_t n = 11;
+    for (; *options && n + 1 < ARRAY_LEN(args); options++)
+        args[n++] = *options;
+    return run_program(CASE_MS, "dp-server", args);
+}
+
+static void run_data_case(const struct data_case *c)
+{
+    check(c->name, run_data(temp_file(c->name, c->bytes, c->size), c->model, c->options), &c->want);
+}
+
+static const struct data_case LIBSVM[] = {
+    {"index-0", TEXT("+1 1:1\n-1 0:2 3:1\n"), .want = {DATA_ERROR, {"index-0:2:", "begin with 1", "add 1"}}},
+    {"unsorted", TEXT("+1 1:1\n\n-1 3:1 2:1\n"), .want = {DATA_ERROR, {"unsorted:3:", "ascending", "sort"}}},
+    {"twice", TEXT("+1 2:1 2:1\n"), .want = {DATA_ERROR, {"twice:1:", "remove one"}}},
+    {"no-label", TEXT("+1 1:1\n1:1 2:1\n"), .want = {DATA_ERROR, {"no-label:2:", "label is missing", "write LABEL"}}},
+    {"no-number", TEXT("+1 1:one\n"), .want = {DATA_ERROR, {"no-number:1:", "'one'", "not a number"}}},
+    {"no-colon", TEXT("+1 1:1\n-1 7\n"), .want = {DATA_ERROR, {"no-colon:2:", "INDEX:VALUE"}}},
+    {"nan", TEXT("+1 1:1\n-1 1:nan\n"), .want = {DATA_ERROR, {"nan:2:", "finite", "remove the row"}}},
+    {"nan-label", TEXT("nan 1:1\n"), .want = {DATA_ERROR, {"nan-label:1:", "label", "finite"}}},
+    {"huge", TEXT("+1 1:1e99\n"), .want = {DATA_ERROR, {"huge:1:", "too large", "scale"}}},
+    {"huge-index", TEXT("+1 99999999999:1\n"), .want = {DATA_ERROR, {"huge-index:1:", "larger than"}}},
+    {"query", TEXT("1 qid:3 1:1\n"), .want = {DATA_ERROR, {"query:1:", "qid:3", "remove"}}},
+    {"two-labels", TEXT("1,2 1:1 2:1\n"), .options = {"--format", "libsvm"},
+     .want = {DATA_ERROR, {"two-labels:1:", "keep one"}}},
+    {"too-wide", TEXT("+1 1:1\n-1 5:1\n"), .options = {"--features", "3"},
+     .want = {DATA_ERROR, {"too-wide:2:", "index 5", "--features"}}},
+    {"text", TEXT("this is no data at all\n"), .want = {DATA_ERROR, {"text:1:", "not a number"}}},
+    {"binary",
+     TEXT("\x7f"
+          "ELF\x02\x01\x01\0\0\0\n"),
+     .want = {DATA_ERROR, {"binary:1:", "not a number"}}},
+};
+
+static const struct data_case CSV[] = {
+    {"word.csv", TEXT("label,age\n1,30\n0,old\n"), .want = {DATA_ERROR, {"word.csv:3:", "'age'", "not a number"}}},
+    {"ragged.csv", TEXT("1,2,3\n0,1\n"), .want = {DATA_ERROR, {"ragged.csv:2:", "2 fields", "same number"}}},
+    {"long.csv", TEXT("1,2,3\n0,1,1,1\n"), .want = {DATA_ERROR, {"long.csv:2:", "more than 3", "same number"}}},
+    {"hole.csv", TEXT("1,2,3\n0,,1\n"), .want = {DATA_ERROR, {"hole.csv:2:", "is empty, a number is needed"}}},
+    {"nan.csv", TEXT("1,2,3\n0,NaN,1\n"), .want = {DATA_ERROR, {"nan.csv:2:", "finite", "remove the row"}}},
+    {"quote.csv", TEXT("1,2\n0,\"3\n"), .want = {DATA_ERROR, {"quote.csv:2:", "closing quote", "add a \""}}},
+    {"header.csv", TEXT("label,a,b\n"), .want = {DATA_ERROR, {"header.csv:", "no rows"}}},
+    {"one.csv", TEXT("1\n2\n"), .options = {"--format", "csv"}, .want = {DATA_ERROR, {"one.csv:1:", "one column"}}},
+    {"column.csv", TEXT("y,a,b\n1,2,3\n"), .options = {"--label-column", "z"},
+     .want = {USAGE_ERROR, {"column.csv:", "--label-column 'z'", "'y', 'a', 'b'"}}},
+    {"width.csv", TEXT("1,2,3\n"), .options = {"--features", "5"},
+     .want = {DATA_ERROR, {"width.csv:", "has 2 features", "--features"}}},
+};
+
+/* 2 images of 1 x 2 bytes and 2 labels. */
+#define IMAGES "\0\0\x08\x03\0\0\0\x02\0\0\0\x01\0\0\0\x02"
+
+static const struct data_case IDX[] = {
+    {"a-images-idx3", TEXT(IMAGES "\1\2\3"), .want = {DATA_ERROR, {"a-images-idx3:", "truncated", "copy or download"}}},
+    {"b-images-idx3", TEXT("\0\0\x08\x03\0\0"), .want = {DATA_ERROR, {"b-images-idx3:", "header", "copy or download"}}},
+    {"c-images-idx3", TEXT("\0\0\x08\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
+     .want = {DATA_ERROR, {"c-images-idx3:", "too large"}}},
+    {"d-images-idx3", TEXT(IMAGES "\1\2\3\4\5"), .want = {DATA_ERROR, {"d-images-idx3:", "too long"}}},
+    {"e-images-idx3", TEXT("\0\0\x08\x01\0\0\0\x02\1\2"), .want = {DATA_ERROR, {"e-images-idx3:", "label file"}}},
+};
+
+static const struct data_case FILES[] = {
+    {"empty", TEXT(""), .want = {DATA_ERROR, {"empty:", "is empty", "is needed"}}},
+    {"blank", TEXT("\n \n# nothing\n"), .options = {"--format", "libsvm"}, .want = {DATA_ERROR, {"blank:", "no rows"}}},
+    {"cut.gz", TEXT("\x1f\x8b\x08\0\0\0\0\0\0\x03\xd3\x36"), .want = {DATA_ERROR, {"cut.gz:", "truncated", "copy"}}},
+    {"damaged.gz", TEXT("\x1f\x8b\x08\0\0\0\0\0\0\x03\xff\xff\xff\xff\xff\xff\xff\xff"),
+     .want = {DATA_ERROR, {"damaged.gz:", "damaged", "copy"}}},
+};
+
+static const struct data_case LABELS[] = {
+    {"one-class", TEXT("1 1:1\n1 2:1\n"), .want = {DATA_ERROR, {"one-class"}}},
+    {"three-classes", TEXT("1 1:1\n2 2:1\n3 1:1\n"), .want = {DATA_ERROR, {"three-classes"}}},
+    {"one-class-softmax", TEXT("4 1:1\n4 2:1\n"), "softmax", .want = {DATA_ERROR, {"one-class-softmax"}}},
+    {"class-of-none",
+     TEXT("0 1:1\n1 2:1\n7 1:1\n"),
+     "softmax",
+     {"--classes", "3"},
+     {DATA_ERROR, {"class-of-none", "7"}}},
+};
+
+#define RUN_CASES(table)                                 \
+    do {                                                 \
+        NEED_PROGRAMS("dp-server", "dp-worker");         \
+        for (size_t i_ = 0; i_ < ARRAY_LEN(table); i_++) \
+            run_data_case(&(table)[i_]);                 \
+    } while (0)
+
+Test(malformed, libsvm)
+{
+    RUN_CASES(LIBSVM);
+}
+
+Test(malformed, csv)
+{
+    RUN_CASES(CSV);
+}
+
+Test(malformed, idx)
+{
+    RUN_CASES(IDX);
+    static const struct expectation missing = {DATA_ERROR, {"f-labels-idx3", "cannot be opened", "--labels"}};
+    static const struct expectation unknown = {USAGE_ERROR, {"pictures", "'images'", "--labels"}};
+    static const struct expectation other = {DATA_ERROR, {"g-labels-idx3", "has 3 labels", "2 rows"}};
+    static const char *const none[] = {NULL};
+    check("no label file", run_data(temp_file("f-images-idx3", TEXT(IMAGES "\1\2\3\4")), NULL, none), &missing);
+    check("no name for it", run_data(temp_file("pictures", TEXT(IMAGES "\1\2\3\4")), NULL, none), &unknown);
+    temp_file("g-labels-idx3", TEXT("\0\0\x08\x01\0\0\0\x03\0\1\1"));
+    check("other label file", run_data(temp_file("g-images-idx3", TEXT(IMAGES "\1\2\3\4")), NULL, none), &other);
+}
+
+Test(malformed, files)
+{
+    RUN_CASES(FILES);
+    static const struct expectation missing = {DATA_ERROR, {"missing:", "No such file"}};
+    static const struct expectation folder = {DATA_ERROR, {"folder:", "directory"}};
+    static const char *const none[] = {NULL};
+    check("missing", run_data(temp_path("missing"), NULL, none), &missing);
+    const char *path = temp_path("folder");
+    cr_assert_eq(mkdir(path, 0700), 0);
+    check("folder", run_data(path, NULL, none), &folder);
+}
+
+Test(malformed, labels)
+{
+    RUN_CASES(LABELS);
+}
+
+/* The evaluation file is looked at as well, and must fit the model. */
+Test(malformed, evaluation_data)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *good = temp_text("good", "1 1:1\n0 2:1\n"), *bad = temp_text("bad", "1 1:1\n0 2:x\n");
+    const char *wide = temp_text("wide", "1 3:1\n"), *label = temp_text("other-label", "5 1:1\n");
+    static const struct expectation syntax = {DATA_ERROR, {"bad:2:", "not a number"}};
+    static const struct expectation width = {DATA_ERROR, {"wide:1:", "index 3", "2 features"}};
+    static const struct expectation unknown = {DATA_ERROR, {"other-label", "5"}};
+    check("bad", run_data(good, NULL, (const char *const[]){"--eval", bad, NULL}), &syntax);
+    check("wide", run_data(good, NULL, (const char *const[]){"--eval", wide, NULL}), &width);
+    check("label", run_data(good, NULL, (const char *const[]){"--eval", label, NULL}), &unknown);
+}
+
+/* -- options of dp-server -- */
+
+struct option_case {
+    const char *name;
+    const char *options[OPTIONS_MAX];
+    struct expectation want;
+};
+
+static const struct option_case SERVER_OPTIONS[] = {
+    {"unknown option", {"--model", "linear", "--epoch", "3"}, {USAGE_ERROR, {"--epoch", "--epochs"}}},
+    {"no value", {"--model", "linear", "--batch"}, {USAGE_ERROR, {"--batch", "needs a value"}}},
+    {"no number", {"--model", "linear", "--batch", "many"}, {USAGE_ERROR, {"--batch", "'many'", "whole number"}}},
+    {"negative", {"--model", "linear", "--slots", "-1"}, {USAGE_ERROR, {"--slots"}}},
+    {"out of range", {"--model", "linear", "--slots", "0"}, {USAGE_ERROR, {"--slots", "out of range"}}},
+    {"rate that is none", {"--model", "linear", "--lr", "nan"}, {USAGE_ERROR, {"--lr", "nan"}}},
+    {"no rate", {"--model", "linear", "--lr", "0"}, {USAGE_ERROR, {"--lr", "greater than 0"}}},
+    {"choice", {"--model", "linear", "--optimizer", "sdg"}, {USAGE_ERROR, {"--optimizer", "'sdg'", "sgd"}}},
+    {"no model", {"--batch", "3"}, {USAGE_ERROR, {"--model", "is missing", "logistic"}}},
+    {"other model", {"--model", "forest"}, {USAGE_ERROR, {"--model", "'forest'", "softmax"}}},
+    {"operand", {"--model", "linear", "file"}, {USAGE_ERROR, {"'file'"}}},
+    {"no data", {"--model", "linear", "--local-workers", "2"}, {USAGE_ERROR, {"--local-workers", "--data FILE"}}},
+    {"data for nobody", {"--model", "linear", "--data", "f"}, {USAGE_ERROR, {"--data", "--local-workers"}}},
+    {"steps and epochs",
+     {"--model", "linear", "--steps", "1", "--epochs", "1"},
+     {USAGE_ERROR, {"--steps", "--epochs"}}},
+    {"momentum of sgd", {"--model", "linear", "--momentum", "0.5"}, {USAGE_ERROR, {"--momentum", "--optimizer"}}},
+    {"classes", {"--model", "linear", "--classes", "3"}, {USAGE_ERROR, {"--classes", "softmax"}}},
+    {"endpoint", {"--model", "linear", "--listen", "7700"}, {USAGE_ERROR, {"--listen", "'7700'", "tcp://"}}},
+    {"port",
+     {"--model", "linear", "--listen", "tcp://127.0.0.1:http"},
+     {USAGE_ERROR, {"tcp://127.0.0.1:http", "expected"}}},
+    {"open to all", {"--model", "linear", "--listen", "tcp://0.0.0.0:0"}, {USAGE_ERROR, {"--listen", "--insecure"}}},
+    {"not our address",
+     {"--model", "linear", "--listen", "tcp://192.0.2.1:7700", "--insecure"},
+     {DATA_ERROR, {"tcp://192.0.2.1:7700", "not one of this machine's", "use"}}},
+    {"export into nowhere",
+     {"--model", "linear", "--listen", "tcp://127.0.0.1:0", "--export", "/nonexistent/m.safetensors"},
+     {DATA_ERROR, {"--export", "/nonexistent/m.safetensors", "No such file"}}},
+    {"export over a folder",
+     {"--model", "linear", "--listen", "tcp://127.0.0.1:0", "--export", "/"},
+     {DATA_ERROR, {"--export", "/"}}},
+    {"port file into nowhere",
+     {"--model", "linear", "--listen", "tcp://127.0.0.1:0", "--port-file", "/nonexistent/port"},
+     {DATA_ERROR, {"--port-file", "/nonexistent/port"}}},
+    {"no config", {"--config", "/nonexistent/dp.yaml"}, {USAGE_ERROR, {"--config", "/nonexistent/dp.yaml", "No such"}}},
+};
+
+Test(malformed, options_of_the_server)
+{
+    NEED_PROGRAMS("dp-server");
+    for (size_t i = 0; i < ARRAY_LEN(SERVER_OPTIONS); i++) {
+        const struct option_case *c = &SERVER_OPTIONS[i];
+        check(c->name, run_program(CASE_MS, "dp-server", c->options), &c->want);
+    }
+}
+
+struct yaml_case {
+    const char *text;
+    struct expectation want;
+};
+
+static const struct yaml_case YAML[] = {
+    {"model: linear\nbatch: [1\n", {USAGE_ERROR, {"dp.yaml:", "bad YAML"}}},
+    {"model: linear\nbach: 3\n", {USAGE_ERROR, {"dp.yaml:2:", "'bach'", "batch"}}},
+    {"model: linear\nbatch: many\n", {USAGE_ERROR, {"dp.yaml:2:", "batch", "'many'"}}},
+    {"model: linear\nmodel: softmax\n", {USAGE_ERROR, {"dp.yaml:2:", "'model'", "twice"}}},
+    {"model:\n  name: linear\n", {USAGE_ERROR, {"dp.yaml:", "model"}}},
+    {"- linear\n", {USAGE_ERROR, {"dp.yaml:1:"}}},
+};
+
+Test(malformed, yaml)
+{
+    NEED_PROGRAMS("dp-server");
+    for (size_t i = 0; i < ARRAY_LEN(YAML); i++) {
+        const char *path = temp_text("dp.yaml", YAML[i].text);
+        check(YAML[i].text, RUN(CASE_MS, "dp-server", "--config", path), &YAML[i].want);
+    }
+}
+
+Test(malformed, environment)
+{
+    NEED_PROGRAMS("dp-server");
+    static const struct expectation want = {USAGE_ERROR, {"DP_BATCH", "'many'"}};
+    struct process *p = process_start_env("dp-server", (const char *const[]){"--model", "linear", NULL},
+                                          (const char *const[]){"DP_BATCH=many", NULL});
+    int status = process_wait(p, CASE_MS);
+    check("environment", (struct run_result){status, process_output(p, OUT), process_output(p, ERR)}, &want);
+}
+
+/* A socket of ours on a free port of 127.0.0.1, listening or not; text[size] becomes its endpoint. */
+static int port_take(bool listening, char *text, size_t size)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    cr_assert(!listening || listen(fd, 1) == 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&at, &length), 0);
+    snprintf(text, size, "tcp://127.0.0.1:%d", ntohs(at.sin_port));
+    return fd;
+}
+
+Test(malformed, taken_port)
+{
+    NEED_PROGRAMS("dp-server");
+    char endpoint[64];
+    int fd = port_take(true, endpoint, sizeof endpoint);
+    const struct expectation want = {DATA_ERROR, {endpoint, "taken by another program", "port 0"}};
+    check("taken port", RUN(CASE_MS, "dp-server", "--model", "linear", "--listen", endpoint), &want);
+    close(fd);
+}
+
+/* Found out before the training, not after it. */
+Test(malformed, unwritable_export)
+{
+    NEED_PROGRAMS("dp-server");
+    const char *folder = temp_path("read-only");
+    cr_assert_eq(mkdir(folder, 0500), 0);
+    if (access(folder, W_OK) == 0)
+        cr_skip_test("this user may write into read-only folders");
+    char path[HARNESS_PATH_MAX];
+    snprintf(path, sizeof path, "%s/m.safetensors", folder);
+    const struct expectation want = {DATA_ERROR, {"--export", path, "Permission denied"}};
+    check("read-only folder", RUN(CASE_MS, "dp-server", "--model", "linear", "--export", path), &want);
+}
