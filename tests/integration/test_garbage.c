@@ -1,0 +1,518 @@
+/* Peers that say nonsense, at every port of a server with a job under way. The server goes on, and the parameters it
+ * ends with are the same bits as those of a run that nobody disturbed.
+ *
+ * The intruder has what a worker has: a session, gained with a real worker's Hello and Join. While it holds slots of
+ * the first step and pushes nothing, the job cannot end, so all of the nonsense falls into it. */
+#include "harness.h"
+
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "peer.h"
+#include "util.h"
+
+TestSuite(garbage, .init = harness_init, .fini = harness_fini, .timeout = 300);
+
+enum { SHARDS = 2, SHARDS_MAX = 8, IDLE_MAX = 512, RUN_MS = 120000, READY_MS = 30000 };
+
+#define JOB                                                                                                  \
+    "--model", "softmax", "--batch", "64", "--epochs", "3", "--lr", "0.01", "--shards", "2", "--slots", "8", \
+        "--exit-when-done", "--stall-timeout", "600"
+
+struct intruder {
+    struct peer head;
+    char head_endpoint[PEER_ENDPOINT_MAX];
+    uint64_t session, incarnation, request;
+    Dp__Hello *hello;
+    Dp__Join *join;
+    uint32_t shard_count;
+    char shards[SHARDS_MAX][PEER_ENDPOINT_MAX];
+    uint32_t first_slice[SHARDS_MAX]; /* the first slice of each shard, and its elements */
+    uint64_t elems[SHARDS_MAX];
+    uint64_t total_steps;
+    int idle[IDLE_MAX]; /* connections that say nothing more */
+    size_t idle_count;
+};
+
+static struct intruder it;
+
+static uint64_t random_next(void)
+{
+    static uint64_t x = 88172645463325252;
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return x;
+}
+
+static void random_fill(uint8_t *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        bytes[i] = (uint8_t)(random_next() >> 32);
+}
+
+/* -- getting in -- */
+
+static Dp__Header intruder_header(void)
+{
+    Dp__Header header = DP__HEADER__INIT;
+    header.session = it.session;
+    header.incarnation = it.incarnation;
+    header.request = ++it.request;
+    return header;
+}
+
+/* A deep copy, by way of the bytes. */
+static void *message_copy(const ProtobufCMessage *message)
+{
+    AUTOFREE uint8_t *bytes = mem_array(protobuf_c_message_get_packed_size(message), 1);
+    size_t n = protobuf_c_message_pack(message, bytes);
+    return protobuf_c_message_unpack(message->descriptor, NULL, n, bytes);
+}
+
+static void welcome_answer(struct peer *head, const Dp__Header *request)
+{
+    Dp__Job job = DP__JOB__INIT;
+    Dp__Welcome welcome = DP__WELCOME__INIT;
+    Dp__Header header = DP__HEADER__INIT;
+    job.model = (char *)"softmax";
+    job.slots = 8;
+    job.batch = 64;
+    job.intercept = true;
+    welcome.protocol_major = FRAME_MAJOR;
+    welcome.protocol_minor = FRAME_MINOR;
+    welcome.heartbeat_ms = 1000;
+    welcome.lease_ms = 10000;
+    welcome.frame_bytes_max = SLICE_BYTES;
+    welcome.job = &job;
+    header.session = 1;
+    header.incarnation = 1;
+    header.request = request->request;
+    header.body_case = DP__HEADER__BODY_WELCOME;
+    header.welcome = &welcome;
+    cr_assert(peer_send(head, &header, NULL, 0));
+}
+
+/* Plays the head for a real worker until it has told what it brings. */
+static void learn_from_worker(const char *data)
+{
+    struct peer head;
+    char endpoint[PEER_ENDPOINT_MAX];
+    peer_listen(&head, endpoint);
+    struct process *worker = PROCESS("dp-worker", "--server", endpoint, "--data", data);
+    while (!it.join) {
+        const Dp__Header *header = peer_receive(&head, READY_MS);
+        cr_assert(header, "no word from the worker:\n%s", process_output(worker, ERR));
+        if (header->body_case == DP__HEADER__BODY_HELLO) {
+            if (!it.hello)
+                it.hello = message_copy(&header->hello->base);
+            welcome_answer(&head, header);
+        } else if (header->body_case == DP__HEADER__BODY_JOIN) {
+            it.join = message_copy(&header->join->base);
+        }
+    }
+    process_signal(worker, SIGKILL);
+    (void)process_wait(worker, READY_MS);
+    peer_close(&head);
+}
+
+static void intruder_hello(void)
+{
+    Dp__Header header = intruder_header();
+    it.hello->worker = random_next();
+    it.hello->pid = 0;
+    header.body_case = DP__HEADER__BODY_HELLO;
+    header.hello = it.hello;
+    const Dp__Header *answer = peer_ask(&it.head, &header, NULL, 0);
+    cr_assert_eq(answer->body_case, DP__HEADER__BODY_WELCOME);
+    it.session = answer->session;
+    it.incarnation = answer->incarnation;
+}
+
+static void intruder_join(void)
+{
+    Dp__Header header = intruder_header();
+    header.body_case = DP__HEADER__BODY_JOIN;
+    header.join = it.join;
+    const Dp__Header *answer = peer_ask(&it.head, &header, NULL, 0);
+    cr_assert_eq(answer->body_case, DP__HEADER__BODY_JOINED, "%s",
+                 answer->body_case == DP__HEADER__BODY_ERROR ? answer->error->text : "");
+    const Dp__Job *job = answer->joined->job;
+    cr_assert_leq(job->n_shards, SHARDS_MAX);
+    it.total_steps = job->train_steps;
+    uint32_t slice = 0;
+    for (it.shard_count = 0; it.shard_count < job->n_shards; it.shard_count++) {
+        const Dp__Shard *shard = job->shards[it.shard_count];
+        cr_assert_gt(shard->n_slices, 0);
+        (void)str_copy(it.shards[it.shard_count], PEER_ENDPOINT_MAX, shard->endpoint);
+        it.first_slice[it.shard_count] = slice;
+        it.elems[it.shard_count] = shard->slices[0];
+        slice += (uint32_t)shard->n_slices;
+    }
+}
+
+static void intruder_leave(void)
+{
+    Dp__Bye bye = DP__BYE__INIT;
+    Dp__Header header = intruder_header();
+    header.body_case = DP__HEADER__BODY_BYE;
+    header.bye = &bye;
+    cr_assert(peer_send(&it.head, &header, NULL, 0));
+}
+
+/* -- is it still there? -- */
+
+static void head_answers(void)
+{
+    struct peer peer;
+    Dp__StatusRequest request = DP__STATUS_REQUEST__INIT;
+    Dp__Header header = intruder_header();
+    header.session = 0;
+    header.body_case = DP__HEADER__BODY_STATUS_REQUEST;
+    header.status_request = &request;
+    peer_connect(&peer, it.head_endpoint, 0);
+    cr_assert_eq(peer_ask(&peer, &header, NULL, 0)->body_case, DP__HEADER__BODY_STATUS);
+    peer_close(&peer);
+}
+
+/* A valid pull of the first step's parameters, on the connection that said the nonsense or on a new one. */
+static void shard_answers(uint32_t shard, struct peer *peer)
+{
+    Dp__PushPull pull = DP__PUSH_PULL__INIT;
+    Dp__Header header = intruder_header();
+    pull.slice = it.first_slice[shard];
+    pull.pull = true;
+    header.body_case = DP__HEADER__BODY_PUSH_PULL;
+    header.push_pull = &pull;
+    const Dp__Header *answer = peer_ask(peer, &header, NULL, 0);
+    cr_assert_eq(answer->body_case, DP__HEADER__BODY_PARAMS);
+    cr_assert_eq(zmq_msg_size(&peer->frames[1]), it.elems[shard] * sizeof(float));
+}
+
+static void shard_answers_anew(uint32_t shard)
+{
+    struct peer peer;
+    peer_connect(&peer, it.shards[shard], 0);
+    shard_answers(shard, &peer);
+    peer_close(&peer);
+}
+
+static void all_answer(void)
+{
+    head_answers();
+    for (uint32_t s = 0; s < it.shard_count; s++)
+        shard_answers_anew(s);
+}
+
+/* -- nonsense for any port -- */
+
+static void idle_add(int fd)
+{
+    cr_assert_lt(it.idle_count, IDLE_MAX);
+    it.idle[it.idle_count++] = fd;
+}
+
+/* A ZMTP 3.0 greeting (rfc.zeromq.org/spec/23) as libzmq sends it without security. */
+static const uint8_t GREETING[64] = {0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 0, 'N', 'U', 'L', 'L'};
+
+static void tcp_nonsense(const char *endpoint)
+{
+    static uint8_t noise[1 << 16];
+    static const char HTTP[] = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    static const uint8_t ENDLESS[] = {0x06, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 5, 'R', 'E', 'A', 'D', 'Y'};
+    static const uint8_t READY[] = {0x04, 25,  5,   'R', 'E', 'A', 'D', 'Y', 11, 'S', 'o', 'c', 'k',
+                                    'e',  't', '-', 'T', 'y', 'p', 'e', 0,   0,  0,   2,   'X', 'X'};
+    random_fill(noise, sizeof noise);
+    for (int i = 0; i < 12; i++) {
+        int fd = tcp_connect(endpoint);
+        if (i >= 4) /* what follows comes after a good beginning */
+            tcp_write(fd, GREETING, i % 4 == 3 ? 32 : sizeof GREETING);
+        if (i % 4 == 0)
+            tcp_write(fd, noise, sizeof noise);
+        else if (i % 4 == 1)
+            tcp_write(fd, i < 8 ? (const void *)ENDLESS : READY, i < 8 ? sizeof ENDLESS : sizeof READY);
+        else if (i % 4 == 2)
+            tcp_write(fd, HTTP, sizeof HTTP - 1);
+        idle_add(fd);
+    }
+    for (int i = 0; i < 40; i++)
+        idle_add(tcp_connect(endpoint));
+}
+
+/* Messages of 1 to 20 frames of noise, some with the session's tokens at the right place. */
+static void frame_nonsense(struct peer *peer)
+{
+    uint8_t noise[600];
+    for (int i = 0; i < 600; i++) {
+        struct bytes frames[20];
+        size_t count = 1 + (i % 10 == 0 ? random_next() % 20 : random_next() % 3);
+        random_fill(noise, sizeof noise);
+        if (i % 2) {
+            noise[0] = 0x09; /* session, incarnation, then a body */
+            memcpy(noise + 1, &it.session, 8);
+            noise[9] = 0x11;
+            memcpy(noise + 10, &it.incarnation, 8);
+            noise[18] = (uint8_t)(10 << 3 | 2);
+            noise[19] = (uint8_t)(random_next() % 64);
+        }
+        for (size_t f = 0; f < count; f++)
+            frames[f] = (struct bytes){noise, random_next() % (f == 0 ? 80 : sizeof noise)};
+        (void)peer_send_frames(peer, count, frames);
+    }
+}
+
+static size_t push_pack(uint8_t *packed, size_t size)
+{
+    Dp__PushPull body = DP__PUSH_PULL__INIT;
+    Dp__Metrics metrics = DP__METRICS__INIT;
+    Dp__Header header = intruder_header();
+    metrics.count = 8;
+    metrics.loss = 1.5;
+    body.push = body.pull = true;
+    body.pull_step = 1;
+    body.metrics = &metrics;
+    header.body_case = DP__HEADER__BODY_PUSH_PULL;
+    header.push_pull = &body;
+    cr_assert_leq(frame_size(&header), size);
+    frame_write(&header, packed);
+    return frame_size(&header);
+}
+
+/* Every beginning of a good header, and the whole with single bits changed but without the payload it needs. */
+static void header_nonsense(struct peer *peer)
+{
+    uint8_t packed[256];
+    size_t n = push_pack(packed, sizeof packed);
+    for (size_t cut = 0; cut < n; cut++)
+        (void)peer_send_frames(peer, 1, &(struct bytes){packed, cut});
+    for (size_t bit = 0; bit < 8 * n; bit++) {
+        packed[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        (void)peer_send_frames(peer, 1, &(struct bytes){packed, n});
+        packed[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+}
+
+/* Larger than any frame that is read; libzmq drops the connection. */
+static void oversized_nonsense(const char *endpoint)
+{
+    enum { BYTES = 8 << 20 };
+    struct peer peer;
+    AUTOFREE uint8_t *big = mem_array_zero(BYTES, 1);
+    cr_assert(big);
+    peer_connect(&peer, endpoint, 0);
+    for (int i = 0; i < 4; i++)
+        (void)peer_send_frames(&peer, 1, &(struct bytes){big, BYTES});
+    (void)peer_receive(&peer, 50);
+    peer_close(&peer);
+}
+
+static void port_nonsense(const char *endpoint)
+{
+    struct peer peer;
+    tcp_nonsense(endpoint);
+    peer_connect(&peer, endpoint, 0);
+    frame_nonsense(&peer);
+    header_nonsense(&peer);
+    (void)peer_receive(&peer, 50);
+    peer_close(&peer);
+    oversized_nonsense(endpoint);
+}
+
+/* -- nonsense that parses: each is answered with an error that names it -- */
+
+struct lie {
+    const char *what;
+    dp_err code;
+    uint64_t session, incarnation; /* xor */
+    Dp__PushPull body;
+    uint32_t slice_off;   /* added to the shard's first slice */
+    size_t payload_bytes; /* SIZE_MAX: none; 0 .. : wrong; RIGHT: the slice's */
+};
+
+#define RIGHT (SIZE_MAX - 1)
+#define BODY(...)                                                        \
+    {                                                                    \
+        PROTOBUF_C_MESSAGE_INIT(&dp__push_pull__descriptor), __VA_ARGS__ \
+    }
+
+static void tell(struct peer *peer, uint32_t shard, const struct lie *lie, const float *zeros)
+{
+    Dp__PushPull body = lie->body;
+    Dp__Header header = intruder_header();
+    header.session ^= lie->session;
+    header.incarnation ^= lie->incarnation;
+    body.slice = it.first_slice[shard] + lie->slice_off;
+    header.body_case = DP__HEADER__BODY_PUSH_PULL;
+    header.push_pull = &body;
+    size_t bytes = lie->payload_bytes == RIGHT ? it.elems[shard] * sizeof(float) : lie->payload_bytes;
+    const Dp__Header *answer = peer_ask(peer, &header, bytes == SIZE_MAX ? NULL : zeros, bytes);
+    cr_assert_eq(answer->body_case, DP__HEADER__BODY_ERROR, "%s was taken", lie->what);
+    cr_expect_eq(answer->error->code, (uint32_t)lie->code, "%s: %s instead of %s", lie->what,
+                 dp_err_name(dp_err_from_wire(answer->error->code)), dp_err_name(lie->code));
+    cr_expect_neq(answer->error->text[0], '\0');
+}
+
+static void lies_for_shard(uint32_t shard)
+{
+    const struct lie lies[] = {
+        {"session", DP_HELLO_REQUIRED, .session = 1ull << 40, .body = BODY(.pull = true), .payload_bytes = SIZE_MAX},
+        {"no session", DP_HELLO_REQUIRED, .session = it.session, .body = BODY(.pull = true), .payload_bytes = SIZE_MAX},
+        {"incarnation", DP_INCARNATION, .incarnation = 1, .body = BODY(.pull = true), .payload_bytes = SIZE_MAX},
+        {"slice", DP_RANGE, .slice_off = 1000, .body = BODY(.pull = true), .payload_bytes = SIZE_MAX},
+        {"slice before", DP_RANGE, .slice_off = UINT32_MAX, .body = BODY(.pull = true), .payload_bytes = SIZE_MAX},
+        {"pull ahead", DP_RANGE, .body = BODY(.pull = true, .pull_step = 2), .payload_bytes = SIZE_MAX},
+        {"pull beyond", DP_RANGE, .body = BODY(.pull = true, .pull_step = 1ull << 60), .payload_bytes = SIZE_MAX},
+        {"held", DP_RANGE, .body = BODY(.pull = true, .have = 1ull << 60), .payload_bytes = SIZE_MAX},
+        {"step ahead", DP_RANGE, .body = BODY(.push = true, .step = 5), .payload_bytes = RIGHT},
+        {"step beyond", DP_RANGE, .body = BODY(.push = true, .step = it.total_steps), .payload_bytes = RIGHT},
+        {"last step", DP_RANGE, .body = BODY(.push = true, .step = UINT64_MAX), .payload_bytes = RIGHT},
+        {"slot", DP_RANGE, .body = BODY(.push = true, .index = 8), .payload_bytes = RIGHT},
+        {"node", DP_RANGE, .body = BODY(.push = true, .level = 2, .index = 2), .payload_bytes = RIGHT},
+        {"above the root", DP_RANGE, .body = BODY(.push = true, .level = 4), .payload_bytes = RIGHT},
+        {"short", DP_PROTO, .body = BODY(.push = true), .payload_bytes = 4},
+        {"empty", DP_PROTO, .body = BODY(.push = true), .payload_bytes = 0},
+        {"long", DP_PROTO, .body = BODY(.push = true), .payload_bytes = 1 << 16},
+        {"nothing", DP_PROTO, .body = BODY(.push = true), .payload_bytes = SIZE_MAX},
+    };
+    static const float zeros[1 << 14];
+    struct peer peer;
+    peer_connect(&peer, it.shards[shard], 0);
+    shard_answers(shard, &peer);
+    for (size_t i = 0; i < ARRAY_LEN(lies); i++)
+        tell(&peer, shard, &lies[i], zeros);
+    Dp__Heartbeat beat = DP__HEARTBEAT__INIT;
+    Dp__Header header = intruder_header();
+    header.body_case = DP__HEADER__BODY_HEARTBEAT;
+    header.heartbeat = &beat;
+    cr_assert_eq(peer_ask(&peer, &header, NULL, 0)->error->code, DP_PROTO);
+    shard_answers(shard, &peer);
+    peer_close(&peer);
+}
+
+static dp_err head_refuses(struct peer *peer, Dp__Header header)
+{
+    const Dp__Header *answer = peer_ask(peer, &header, NULL, 0);
+    cr_assert_eq(answer->body_case, DP__HEADER__BODY_ERROR, "taken as %d", (int)answer->body_case);
+    return dp_err_from_wire(answer->error->code);
+}
+
+static void lies_for_head(void)
+{
+    struct peer peer;
+    peer_connect(&peer, it.head_endpoint, 0);
+    Dp__Header header = intruder_header();
+    Dp__Heartbeat beat = DP__HEARTBEAT__INIT;
+    header.session ^= 1ull << 40;
+    header.body_case = DP__HEADER__BODY_HEARTBEAT;
+    header.heartbeat = &beat;
+    cr_expect_eq(head_refuses(&peer, header), DP_HELLO_REQUIRED);
+
+    Dp__PushPull pull = DP__PUSH_PULL__INIT;
+    header = intruder_header();
+    pull.pull = true;
+    header.body_case = DP__HEADER__BODY_PUSH_PULL;
+    header.push_pull = &pull;
+    cr_expect_eq(head_refuses(&peer, header), DP_PROTO);
+
+    Dp__Hello hello = *it.hello;
+    header = intruder_header();
+    header.session = 0;
+    hello.protocol_major = FRAME_MAJOR + 1;
+    header.body_case = DP__HEADER__BODY_HELLO;
+    header.hello = &hello;
+    cr_expect_eq(head_refuses(&peer, header), DP_VERSION);
+
+    hello.protocol_major = FRAME_MAJOR;
+    hello.numerics = (char *)"another machine";
+    header.request = ++it.request;
+    cr_expect_eq(head_refuses(&peer, header), DP_REFUSED);
+    peer_close(&peer);
+}
+
+/* Workers that say hello and are not heard of again. */
+static void many_hellos(void)
+{
+    for (int i = 0; i < 50; i++) {
+        struct peer peer;
+        Dp__Hello hello = *it.hello;
+        Dp__Header header = intruder_header();
+        peer_connect(&peer, it.head_endpoint, 0);
+        hello.worker = random_next();
+        header.session = 0;
+        header.body_case = DP__HEADER__BODY_HELLO;
+        header.hello = &hello;
+        cr_assert_eq(peer_ask(&peer, &header, NULL, 0)->body_case, DP__HEADER__BODY_WELCOME);
+        peer_close(&peer);
+    }
+}
+
+/* Asks for parameters again and again and reads none of them. */
+static void never_reads(uint32_t shard, struct peer *peer)
+{
+    Dp__PushPull pull = DP__PUSH_PULL__INIT;
+    Dp__Header header = intruder_header();
+    pull.slice = it.first_slice[shard];
+    pull.pull = true;
+    header.body_case = DP__HEADER__BODY_PUSH_PULL;
+    header.push_pull = &pull;
+    peer_connect(peer, it.shards[shard], 1);
+    for (int i = 0; i < 20000; i++)
+        (void)peer_send(peer, &header, NULL, 0);
+}
+
+static void disturb(void)
+{
+    struct peer silent[SHARDS_MAX];
+    port_nonsense(it.head_endpoint);
+    head_answers();
+    for (uint32_t s = 0; s < it.shard_count; s++) {
+        port_nonsense(it.shards[s]);
+        shard_answers_anew(s);
+        lies_for_shard(s);
+    }
+    lies_for_head();
+    many_hellos();
+    for (uint32_t s = 0; s < it.shard_count; s++)
+        never_reads(s, &silent[s]);
+    all_answer();
+    for (uint32_t s = 0; s < it.shard_count; s++)
+        peer_close(&silent[s]);
+}
+
+static void intruder_fini(void)
+{
+    while (it.idle_count > 0)
+        close(it.idle[--it.idle_count]);
+    dp__hello__free_unpacked(it.hello, NULL);
+    dp__join__free_unpacked(it.join, NULL);
+    peer_close(&it.head);
+}
+
+Test(garbage, changes_no_bit)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *data = source_file("tests/data/digits/train.csv.gz");
+    const char *alone = temp_path("alone.safetensors"), *disturbed = temp_path("disturbed.safetensors");
+    struct run_result r = RUN(RUN_MS, "dp-server", JOB, "--listen", "tcp://127.0.0.1:0", "--local-workers", "1",
+                              "--data", data, "--export", alone);
+    cr_assert_eq(r.status, 0, "%s", r.err);
+
+    learn_from_worker(data);
+    struct process *server = SERVER(it.head_endpoint, JOB, "--export", disturbed);
+    peer_connect(&it.head, it.head_endpoint, 0);
+    intruder_hello();
+    intruder_join();
+    struct process *worker = PROCESS("dp-worker", "--server", it.head_endpoint, "--data", data);
+    disturb();
+    cr_assert_not(process_ended(server, 0), "%s", process_output(server, ERR));
+    process_expect(server, ERR, "malformed-message", READY_MS);
+    intruder_leave();
+    cr_assert_eq(process_wait(server, RUN_MS), 0, "%s", process_output(server, ERR));
+    cr_assert_eq(process_wait(worker, READY_MS), 0, "%s", process_output(worker, ERR));
+    models_assert_same(alone, disturbed);
+    intruder_fini();
+}
