@@ -102,12 +102,8 @@ static void welcome(struct head *head, const struct routing_id *route, const Dp_
 }
 
 /* Why nobody is taken in now; DP_OK if one is. */
-static dp_err admission(const struct head *head, const Dp__Hello *hello, dp_error *err)
+static dp_err admission(const struct head *head, dp_error *err)
 {
-    if (hello->protocol_major != FRAME_MAJOR)
-        return dp_fail(err, DP_VERSION,
-                       "this dp-server %s speaks protocol %d, the worker %u: install the same version of dp on both",
-                       DP_VERSION_TEXT, FRAME_MAJOR, hello->protocol_major);
     if (head->state == HEAD_STOPPING || head->state == HEAD_CLOSING)
         return dp_fail(err, DP_SHUTDOWN, "the server is shutting down");
     if (head->state == HEAD_EXPORTING || head->state == HEAD_DONE)
@@ -115,11 +111,22 @@ static dp_err admission(const struct head *head, const Dp__Hello *hello, dp_erro
     return DP_OK;
 }
 
+static dp_err check_version(const Dp__Hello *hello, dp_error *err)
+{
+    if (hello->protocol_major != FRAME_MAJOR)
+        return dp_fail(err, DP_VERSION,
+                       "this dp-server %s speaks protocol %d, the worker %u: install the same version of dp on both",
+                       DP_VERSION_TEXT, FRAME_MAJOR, hello->protocol_major);
+    return DP_OK;
+}
+
 static void on_hello(struct head *head, const struct routing_id *route, const Dp__Header *request)
 {
     const Dp__Hello *hello = request->hello;
     dp_error err;
-    dp_err e = admission(head, hello, &err);
+    dp_err e = check_version(hello, &err);
+    if (!e)
+        e = admission(head, &err);
     if (!e)
         e = job_admit(&head->job, hello->numerics, &err);
     if (e) {
@@ -168,7 +175,9 @@ static void refuse_join(struct head *head, struct member *member, const Dp__Head
 static void on_join(struct head *head, struct member *member, const Dp__Header *request)
 {
     dp_error err;
-    dp_err e = head->job.settled ? job_check(&head->job, request->join, &err) : head_settle(head, request->join, &err);
+    dp_err e = admission(head, &err);
+    if (!e)
+        e = head->job.settled ? job_check(&head->job, request->join, &err) : head_settle(head, request->join, &err);
     if (e) {
         refuse_join(head, member, request, &err);
         return;
