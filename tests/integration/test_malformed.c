@@ -274,11 +274,12 @@ struct yaml_case {
 };
 
 static const struct yaml_case YAML[] = {
-    {"model: linear\nbatch: [1\n", {USAGE_ERROR, {"dp.yaml:", "bad YAML"}}},
+    {"model: \"linear\nbatch: 1\n", {USAGE_ERROR, {"dp.yaml:", "bad YAML"}}},
+    {"model: linear\nbatch: [1, 2]\n", {USAGE_ERROR, {"dp.yaml:2:", "'batch'", "not a list"}}},
     {"model: linear\nbach: 3\n", {USAGE_ERROR, {"dp.yaml:2:", "'bach'", "batch"}}},
     {"model: linear\nbatch: many\n", {USAGE_ERROR, {"dp.yaml:2:", "batch", "'many'"}}},
     {"model: linear\nmodel: softmax\n", {USAGE_ERROR, {"dp.yaml:2:", "'model'", "twice"}}},
-    {"model:\n  name: linear\n", {USAGE_ERROR, {"dp.yaml:", "model"}}},
+    {"model:\n  name: linear\n", {USAGE_ERROR, {"dp.yaml:2:", "the file is flat"}}},
     {"- linear\n", {USAGE_ERROR, {"dp.yaml:1:"}}},
 };
 
