@@ -44,9 +44,9 @@ DP_MUST_CHECK dp_err zuv_send(struct zuv *zuv, zmq_msg_t *frames, size_t count);
 void zuv_close(struct zuv *zuv, void (*closed)(void *arg));
 
 /* Binds to tcp://ADDRESS:PORT (an IP address, an interface, a name of this machine, or *; port 0 or * takes a free one)
- * or ipc://PATH. The endpoint with the port chosen goes to endpoint[size].
- * DP_USAGE where the syntax is wrong, DP_SYSTEM otherwise, naming the endpoint, the reason, and what to do (port taken,
- * address not of this machine). */
+ * or ipc://PATH. Sets ZMQ_IPV6 as the address wants it: * is both, IPv4 and IPv6. The endpoint with the port chosen
+ * goes to endpoint[size]. DP_USAGE where the syntax is wrong, DP_SYSTEM otherwise, naming the endpoint, the reason, and
+ * what to do (port taken, address not of this machine). */
 DP_MUST_CHECK dp_err zuv_bind(void *socket, const char *listen, char *endpoint, size_t size, dp_error *err);
 
 #endif

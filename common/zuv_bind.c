@@ -94,9 +94,9 @@ static dp_err bind_tcp(void *socket, const char *listen, dp_error *err)
     unsigned port;
     if (!host_port_parse(listen + strlen("tcp://"), host, &port))
         return bad_syntax(listen, err);
-    int on = 1;
-    if (host[0] == '[')
-        zmq_setsockopt(socket, ZMQ_IPV6, &on, sizeof on);
+    /* An IPv4 address bound with this on would be told as [::ffff:...]. */
+    int ipv6 = host[0] == '[' || strcmp(host, "*") == 0;
+    zmq_setsockopt(socket, ZMQ_IPV6, &ipv6, sizeof ipv6);
     int why = bind_host(socket, host, port);
     /* zmq knows addresses and interfaces only. */
     if ((why == ENODEV || why == EINVAL) && host_resolve(host, address, sizeof address))
