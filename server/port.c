@@ -410,7 +410,7 @@ static void malformed(struct port *port, const dp_error *err)
 static void on_message(void *arg, zmq_msg_t *frames, size_t count)
 {
     struct port *port = arg;
-    dp_error err = {0};
+    dp_error err = {.text = "a message needs a header frame"};
     const Dp__Header *header;
     const void *id = zmq_msg_data(&frames[0]);
     size_t id_bytes = zmq_msg_size(&frames[0]);
