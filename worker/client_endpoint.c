@@ -1,0 +1,179 @@
+/* Endpoints: syntax, addresses, and the reason why one cannot be reached. Thread: any. */
+#include "client_endpoint.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "util.h"
+
+static const char SCHEME[] = "tcp://";
+
+static dp_err endpoint_bad(const char *text, const char *what, dp_error *err)
+{
+    return dp_fail(err, DP_USAGE, "'%.200s' is no endpoint: %s; give tcp://HOST:PORT, such as tcp://127.0.0.1:7700",
+                   text, what);
+}
+
+/* Digits only, 1..65535; false otherwise. */
+static bool port_parse(const char *text, uint16_t *ret_port)
+{
+    uint32_t port = 0;
+    size_t length = strlen(text);
+    if (length == 0 || length > 5)
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        if (!isdigit((unsigned char)text[i]))
+            return false;
+        port = port * 10 + (uint32_t)(text[i] - '0');
+    }
+    *ret_port = (uint16_t)port;
+    return port >= 1 && port <= UINT16_MAX;
+}
+
+/* Splits "HOST:PORT" or "[ADDRESS]:PORT"; NULL or what is wrong. */
+static const char *host_port_split(const char *text, char *host, const char **ret_port)
+{
+    bool bracket = text[0] == '[';
+    const char *end = bracket ? strchr(text, ']') : strrchr(text, ':');
+    if (!end)
+        return bracket ? "its [ has no ]" : "it has no port";
+    const char *start = text + bracket, *port = bracket ? end + 1 : end;
+    size_t length = (size_t)(end - start);
+    if (*port != ':')
+        return "it has no port";
+    if (length == 0)
+        return "it has no host";
+    if (length >= ENDPOINT_HOST_MAX)
+        return "its host is too long";
+    if (!bracket && memchr(start, ':', length))
+        return "an IPv6 address needs brackets, as in tcp://[::1]:7700";
+    memcpy(host, start, length);
+    host[length] = '\0';
+    *ret_port = port + 1;
+    return strpbrk(host, " \t/") ? "its host has a blank or a slash" : NULL;
+}
+
+dp_err endpoint_parse(const char *text, struct endpoint *ret_endpoint, dp_error *err)
+{
+    struct endpoint endpoint = {0};
+    const char *port = NULL;
+    if (strncmp(text, SCHEME, strlen(SCHEME)) != 0)
+        return endpoint_bad(text, "it does not begin with tcp://", err);
+    const char *wrong = host_port_split(text + strlen(SCHEME), endpoint.host, &port);
+    if (wrong)
+        return endpoint_bad(text, wrong, err);
+    if (!port_parse(port, &endpoint.port))
+        return endpoint_bad(text, "its port is not a number from 1 to 65535", err);
+    if (strcmp(endpoint.host, "*") == 0)
+        return endpoint_bad(text, "a client needs the name or address of the server's host", err);
+    *ret_endpoint = endpoint;
+    return DP_OK;
+}
+
+dp_err endpoint_parse_shard(const char *text, const char *head_host, struct endpoint *ret_endpoint, dp_error *err)
+{
+    static const char *const ANY[] = {"*", "0.0.0.0", "::"};
+    struct endpoint endpoint = {0};
+    const char *port = NULL;
+    if (strncmp(text, SCHEME, strlen(SCHEME)) != 0 || host_port_split(text + strlen(SCHEME), endpoint.host, &port) ||
+        !port_parse(port, &endpoint.port))
+        return dp_fail(err, DP_PROTO, "the server named '%.200s' as the endpoint of a shard", text);
+    for (size_t i = 0; i < ARRAY_LEN(ANY); i++)
+        if (strcmp(endpoint.host, ANY[i]) == 0)
+            str_copy(endpoint.host, sizeof endpoint.host, head_host);
+    *ret_endpoint = endpoint;
+    return DP_OK;
+}
+
+void endpoint_text(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX])
+{
+    bool bracket = strchr(endpoint->host, ':') != NULL;
+    snprintf(text, ENDPOINT_TEXT_MAX, "tcp://%s%s%s:%u", bracket ? "[" : "", endpoint->host, bracket ? "]" : "",
+             endpoint->port);
+}
+
+/* Waits for a connection under way; 0 or an errno. */
+static int connect_wait(int fd, uint64_t deadline_ms)
+{
+    for (;;) {
+        uint64_t now = mono_ms();
+        struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+        int n = poll(&pfd, 1, now < deadline_ms ? (int)MIN(deadline_ms - now, 60000) : 0);
+        if (n < 0 && errno != EINTR)
+            return errno;
+        if (n > 0)
+            break;
+        if (n == 0 && mono_ms() >= deadline_ms)
+            return ETIMEDOUT;
+        if (n < 0 && mono_ms() >= deadline_ms)
+            return EINTR;
+    }
+    int error = 0;
+    socklen_t size = sizeof error;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
+}
+
+/* 0 or an errno. */
+static int connect_once(const struct addrinfo *address, uint64_t deadline_ms)
+{
+    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return errno;
+    int error = connect(fd, address->ai_addr, address->ai_addrlen) ? errno : 0;
+    if (error == EINPROGRESS)
+        error = connect_wait(fd, deadline_ms);
+    close(fd);
+    return error;
+}
+
+/* The first address that answers, or NULL with the last one's errno. */
+static const struct addrinfo *connect_first(const struct addrinfo *list, uint64_t timeout_ms, int *ret_error)
+{
+    uint64_t deadline_ms = mono_ms() + timeout_ms;
+    for (const struct addrinfo *at = list; at; at = at->ai_next) {
+        *ret_error = connect_once(at, deadline_ms);
+        if (*ret_error == 0)
+            return at;
+    }
+    return NULL;
+}
+
+/* strerror begins with a capital; the reason stands in the middle of a line. */
+static dp_err probe_fail(const char *reason, dp_error *err)
+{
+    char text[128];
+    str_copy(text, sizeof text, reason);
+    if (text[0] && islower((unsigned char)text[1]))
+        text[0] = (char)tolower((unsigned char)text[0]);
+    return dp_fail(err, DP_UNREACHABLE, "%s", text);
+}
+
+dp_err endpoint_probe(const struct endpoint *endpoint, uint64_t timeout_ms, struct endpoint *ret_address, dp_error *err)
+{
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *list = NULL;
+    char port[8];
+    snprintf(port, sizeof port, "%u", endpoint->port);
+    int gai = getaddrinfo(endpoint->host, port, &hints, &list);
+    if (gai)
+        return probe_fail(gai == EAI_SYSTEM ? strerror(errno) : gai_strerror(gai), err);
+    int error = ECONNREFUSED;
+    const struct addrinfo *found = connect_first(list, timeout_ms, &error);
+    struct endpoint address = {.port = endpoint->port};
+    if (found)
+        gai =
+            getnameinfo(found->ai_addr, found->ai_addrlen, address.host, sizeof address.host, NULL, 0, NI_NUMERICHOST);
+    freeaddrinfo(list);
+    if (!found)
+        return probe_fail(strerror(error), err);
+    if (gai)
+        return probe_fail(gai_strerror(gai), err);
+    *ret_address = address;
+    return DP_OK;
+}

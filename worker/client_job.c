@@ -1,0 +1,198 @@
+/* A job as the server describes it: copies of a message, and comparison. Thread: the client's. */
+#include "client_job.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util.h"
+
+/* Copies the tensors with names and shapes; false when out of memory. */
+static bool tensors_copy(const Dp__Job *msg, dp_job *view)
+{
+    dp_tensor *tensors = mem_array_zero(msg->n_tensors, sizeof *tensors);
+    view->tensors = tensors;
+    if (!tensors)
+        return false;
+    for (size_t i = 0; i < msg->n_tensors; i++) {
+        const Dp__Tensor *from = msg->tensors[i];
+        uint64_t *shape = mem_array(from->n_shape, sizeof *shape);
+        char *name = strdup(from->name);
+        tensors[i] = (dp_tensor){.name = name,
+                                 .rank = (uint32_t)from->n_shape,
+                                 .shape = shape,
+                                 .init = (dp_init)from->init,
+                                 .init_arg = from->init_arg,
+                                 .regularized = from->regularized,
+                                 .offset = view->theta_elems,
+                                 .elems = 1};
+        view->tensor_count++;
+        if (!shape || !name)
+            return false;
+        for (size_t k = 0; k < from->n_shape; k++) {
+            shape[k] = from->shape[k];
+            tensors[i].elems *= shape[k];
+        }
+        view->theta_elems += tensors[i].elems;
+    }
+    return true;
+}
+
+static bool labels_copy(const Dp__Job *msg, dp_job *view)
+{
+    double *labels = mem_array(msg->n_labels, sizeof *labels);
+    view->labels = labels;
+    view->label_count = labels ? msg->n_labels : 0;
+    if (labels && msg->n_labels > 0)
+        memcpy(labels, msg->labels, msg->n_labels * sizeof *labels);
+    return labels != NULL;
+}
+
+static dp_err job_plan(struct client_job *job, dp_error *err)
+{
+    const dp_job *view = &job->view;
+    job->plan = (struct plan){.seed = view->seed,
+                              .train_rows = view->train_rows,
+                              .eval_rows = view->eval_rows,
+                              .batch = view->batch,
+                              .train_steps = view->train_steps,
+                              .slots = view->slots};
+    if (plan_check(&job->plan, err))
+        return dp_fail(err, DP_PROTO, "the server's description of the job makes no plan: %.300s", err->text);
+    job->steps = plan_total(&job->plan);
+    return DP_OK;
+}
+
+dp_err job_take(const Dp__Job *msg, struct client_job *ret_job, dp_error *err)
+{
+    struct client_job job = {.view = {.features = msg->features,
+                                      .classes = msg->classes,
+                                      .intercept = msg->intercept,
+                                      .evaluate = msg->evaluate,
+                                      .batch = msg->batch,
+                                      .slots = msg->slots,
+                                      .seed = msg->seed,
+                                      .train_steps = msg->train_steps,
+                                      .train_rows = msg->train_rows,
+                                      .eval_rows = msg->eval_rows}};
+    job.view.model = strdup(msg->model);
+    dp_err e = DP_OK;
+    if (!job.view.model || !tensors_copy(msg, &job.view) || !labels_copy(msg, &job.view))
+        e = dp_fail(err, DP_NOMEM, "no memory for the description of the job");
+    else if (msg->n_tensors > 0)
+        e = job_plan(&job, err);
+    if (e)
+        job_fini(&job);
+    else
+        *ret_job = job;
+    return e;
+}
+
+void job_fini(struct client_job *job)
+{
+    for (uint32_t i = 0; i < job->view.tensor_count; i++) {
+        free((void *)job->view.tensors[i].name);
+        free((void *)job->view.tensors[i].shape);
+    }
+    free((void *)job->view.tensors);
+    free((void *)job->view.labels);
+    free((void *)job->view.model);
+    *job = (struct client_job){0};
+}
+
+static dp_err differ(dp_error *err, const char *what, uint64_t was, uint64_t now)
+{
+    return dp_fail(err, DP_REFUSED, "the server came back with another job: %s is %llu, was %llu", what,
+                   (unsigned long long)now, (unsigned long long)was);
+}
+
+static dp_err numbers_same(const dp_job *was, const dp_job *now, dp_error *err)
+{
+    const struct {
+        const char *what;
+        uint64_t was, now;
+    } numbers[] = {
+        {"features", was->features, now->features},
+        {"classes", was->classes, now->classes},
+        {"intercept", (uint64_t)was->intercept, (uint64_t)now->intercept},
+        {"evaluate", (uint64_t)was->evaluate, (uint64_t)now->evaluate},
+        {"batch", was->batch, now->batch},
+        {"slots", was->slots, now->slots},
+        {"seed", was->seed, now->seed},
+        {"the number of training steps", was->train_steps, now->train_steps},
+        {"the number of training rows", was->train_rows, now->train_rows},
+        {"the number of evaluation rows", was->eval_rows, now->eval_rows},
+        {"the number of labels", was->label_count, now->label_count},
+        {"the number of tensors", was->tensor_count, now->tensor_count},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        if (numbers[i].was != numbers[i].now)
+            return differ(err, numbers[i].what, numbers[i].was, numbers[i].now);
+    return DP_OK;
+}
+
+static bool tensor_same(const dp_tensor *a, const dp_tensor *b)
+{
+    return strcmp(a->name, b->name) == 0 && a->rank == b->rank &&
+           memcmp(a->shape, b->shape, a->rank * sizeof *a->shape) == 0;
+}
+
+dp_err job_same(const struct client_job *was, const struct client_job *now, dp_error *err)
+{
+    const dp_job *a = &was->view, *b = &now->view;
+    if (strcmp(a->model, b->model) != 0)
+        return dp_fail(err, DP_REFUSED, "the server came back with another job: model is %.60s, was %.60s", b->model,
+                       a->model);
+    dp_err e = numbers_same(a, b, err);
+    if (e)
+        return e;
+    for (uint32_t i = 0; i < a->tensor_count; i++)
+        if (!tensor_same(&a->tensors[i], &b->tensors[i]))
+            return dp_fail(err, DP_REFUSED, "the server came back with another job: tensor %s is not what it was",
+                           a->tensors[i].name);
+    for (size_t i = 0; i < a->label_count; i++)
+        if (memcmp(&a->labels[i], &b->labels[i], sizeof a->labels[i]) != 0)
+            return dp_fail(err, DP_REFUSED, "the server came back with another job: label of class %zu is %g, was %g",
+                           i, b->labels[i], a->labels[i]);
+    return DP_OK;
+}
+
+static void shard_take(const Dp__Shard *from, struct job_layout *layout, uint64_t *at, struct job_shard *shard)
+{
+    shard->first_slice = layout->slice_count;
+    shard->slice_count = (uint32_t)from->n_slices;
+    for (size_t i = 0; i < from->n_slices; i++) {
+        layout->slices[layout->slice_count++] = (struct range){*at, from->slices[i]};
+        *at += from->slices[i];
+    }
+}
+
+dp_err layout_take(const Dp__Job *msg, const char *head_host, struct job_layout *ret_layout, dp_error *err)
+{
+    size_t slices = 0;
+    for (size_t i = 0; i < msg->n_shards; i++)
+        slices += msg->shards[i]->n_slices;
+    struct job_layout layout = {.shard_count = (uint32_t)msg->n_shards,
+                                .shards = mem_array_zero(msg->n_shards, sizeof *layout.shards),
+                                .slices = mem_array(slices, sizeof *layout.slices)};
+    dp_err e = DP_OK;
+    if (!layout.shards || !layout.slices)
+        e = dp_fail(err, DP_NOMEM, "no memory for a layout of %zu slices", slices);
+    uint64_t at = 0;
+    for (size_t i = 0; e == DP_OK && i < msg->n_shards; i++) {
+        e = endpoint_parse_shard(msg->shards[i]->endpoint, head_host, &layout.shards[i].endpoint, err);
+        shard_take(msg->shards[i], &layout, &at, &layout.shards[i]);
+    }
+    if (e)
+        layout_fini(&layout);
+    else
+        *ret_layout = layout;
+    return e;
+}
+
+void layout_fini(struct job_layout *layout)
+{
+    free(layout->shards);
+    free(layout->slices);
+    *layout = (struct job_layout){0};
+}

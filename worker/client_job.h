@@ -1,0 +1,42 @@
+/* A job as the server describes it, and where its parameters are. Thread: the client's. */
+#ifndef DP_CLIENT_JOB_H
+#define DP_CLIENT_JOB_H
+
+#include "client_endpoint.h"
+#include "dp.h"
+#include "dp.pb-c.h"
+#include "plan.h"
+#include "tensor.h"
+
+/* Heap copies behind the public view. */
+struct client_job {
+    dp_job view;
+    struct plan plan; /* only where the view has tensors */
+    uint64_t steps;   /* of the job, evaluation steps included */
+};
+
+/* A description that frame_parse has passed. DP_PROTO where its numbers make no plan, DP_NOMEM. */
+DP_MUST_CHECK dp_err job_take(const Dp__Job *msg, struct client_job *ret_job, dp_error *err);
+void job_fini(struct client_job *job);
+/* DP_REFUSED, naming the first thing in which `now` differs from `was`. */
+DP_MUST_CHECK dp_err job_same(const struct client_job *was, const struct client_job *now, dp_error *err);
+
+struct job_shard {
+    struct endpoint endpoint;
+    uint32_t first_slice;
+    uint32_t slice_count; /* 0: the shard has no parameters */
+};
+
+struct job_layout {
+    uint32_t shard_count;
+    struct job_shard *shards;
+    uint32_t slice_count;
+    struct range *slices; /* by slice id */
+};
+
+/* The shards of a job that frame_parse has passed. DP_PROTO for an endpoint that is none, DP_NOMEM. */
+DP_MUST_CHECK dp_err layout_take(const Dp__Job *msg, const char *head_host, struct job_layout *ret_layout,
+                                 dp_error *err);
+void layout_fini(struct job_layout *layout);
+
+#endif

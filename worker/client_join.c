@@ -1,0 +1,72 @@
+/* What a worker brings to a job: a deep copy in the shape of the message that says it, kept for joining again.
+ * Thread: the one that uses the client. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+#include "text.h"
+#include "util.h"
+
+/* A data set's message and the name in it that can be sent. */
+struct dataset_message {
+    Dp__Dataset body;
+    char name[FRAME_TEXT_MAX + 1];
+};
+
+static void dataset_fill(struct dataset_message *message, const dp_dataset *set)
+{
+    dp__dataset__init(&message->body);
+    text_clean(message->name, sizeof message->name, set->name ? set->name : "");
+    message->body.rows = set->rows;
+    message->body.features = set->features;
+    message->body.fingerprint = set->fingerprint;
+    message->body.n_labels = set->label_count;
+    message->body.labels = (double *)set->labels; /* read only: it is packed at once */
+    message->body.name = message->name;
+}
+
+static void tensor_fill(Dp__Tensor *body, const dp_tensor *tensor)
+{
+    dp__tensor__init(body);
+    body->name = (char *)tensor->name;
+    body->n_shape = tensor->rank;
+    body->shape = (uint64_t *)tensor->shape;
+    body->init = (uint32_t)tensor->init;
+    body->init_arg = tensor->init_arg;
+    body->regularized = tensor->regularized;
+}
+
+/* A copy that owns its memory, by way of the bytes. */
+static Dp__Join *join_copy(const Dp__Join *join)
+{
+    AUTOFREE uint8_t *bytes = mem_array(dp__join__get_packed_size(join), 1);
+    return bytes ? dp__join__unpack(NULL, dp__join__pack(join, bytes), bytes) : NULL;
+}
+
+dp_err join_new(const dp_dataset *train, const dp_dataset *eval, const dp_model *model, Dp__Join **ret_join,
+                dp_error *err)
+{
+    struct dataset_message train_message, eval_message;
+    Dp__Join join = DP__JOIN__INIT;
+    AUTOFREE Dp__Tensor *tensors = mem_array(model->tensor_count, sizeof *tensors);
+    AUTOFREE Dp__Tensor **list = mem_array(model->tensor_count, sizeof *list);
+    if (!tensors || !list)
+        return dp_fail(err, DP_NOMEM, "no memory for %u tensors", model->tensor_count);
+    for (uint32_t i = 0; i < model->tensor_count; i++) {
+        tensor_fill(&tensors[i], &model->tensors[i]);
+        list[i] = &tensors[i];
+    }
+    dataset_fill(&train_message, train);
+    join.train = &train_message.body;
+    if (eval) {
+        dataset_fill(&eval_message, eval);
+        join.eval = &eval_message.body;
+    }
+    join.n_tensors = model->tensor_count;
+    join.tensors = list;
+    join.classes = model->classes;
+    join.n_labels = model->label_count;
+    join.labels = (double *)model->labels;
+    *ret_join = join_copy(&join);
+    return *ret_join ? DP_OK : dp_fail(err, DP_NOMEM, "no memory for the description of the data");
+}

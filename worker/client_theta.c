@@ -1,0 +1,133 @@
+/* theta of the step at hand and of the next one. Invariants: counts[] counts got[]; now_have[i] != 0 only if slice i of
+ * `now` is whole. Thread: the client's. */
+#include "client_theta.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "util.h"
+
+dp_err theta_init(struct theta *theta, struct range *slices, uint32_t slice_count, dp_error *err)
+{
+    *theta = (struct theta){.slices = slices, .slice_count = slice_count};
+    for (uint32_t i = 0; i < slice_count; i++)
+        theta->elems += slices[i].count;
+    theta->now = mem_array(theta->elems, sizeof *theta->now);
+    theta->next = mem_array(theta->elems, sizeof *theta->next);
+    theta->now_have = mem_array_zero(slice_count, sizeof *theta->now_have);
+    theta->next_have = mem_array_zero(slice_count, sizeof *theta->next_have);
+    theta->got = mem_array_zero(slice_count, sizeof *theta->got);
+    if (!theta->now || !theta->next || !theta->now_have || !theta->next_have || !theta->got) {
+        dp_err e =
+            dp_fail(err, DP_NOMEM, "no memory for two copies of %llu parameters", (unsigned long long)theta->elems);
+        theta_fini(theta);
+        return e;
+    }
+    theta_want(theta, 0);
+    return DP_OK;
+}
+
+void theta_fini(struct theta *theta)
+{
+    free(theta->slices);
+    free(theta->now);
+    free(theta->next);
+    free(theta->now_have);
+    free(theta->next_have);
+    free(theta->got);
+    *theta = (struct theta){0};
+}
+
+void theta_want(struct theta *theta, uint64_t want)
+{
+    theta->want = want;
+    memset(theta->got, THETA_MISSING, theta->slice_count);
+    memset(theta->counts, 0, sizeof theta->counts);
+    theta->counts[THETA_MISSING] = theta->slice_count;
+}
+
+static enum theta_got answer_kind(const struct theta_answer *answer)
+{
+    if (answer->last)
+        return THETA_LAST;
+    return answer->unchanged ? THETA_UNCHANGED : THETA_NEW;
+}
+
+static dp_err answer_check(const struct theta *theta, const struct theta_answer *answer, dp_error *err)
+{
+    if (answer->slice >= theta->slice_count)
+        return dp_fail(err, DP_PROTO, "parameters of slice %u, there are %u", answer->slice, theta->slice_count);
+    uint64_t want_bytes = theta->slices[answer->slice].count * sizeof(float);
+    enum theta_got kind = answer_kind(answer);
+    if (kind == THETA_NEW && answer->bytes != want_bytes)
+        return dp_fail(err, DP_PROTO, "parameters of slice %u have %zu bytes, the slice has %llu", answer->slice,
+                       answer->bytes, (unsigned long long)want_bytes);
+    if (kind == THETA_UNCHANGED && theta->now_have[answer->slice] != answer->version + 1)
+        return dp_fail(err, DP_PROTO, "slice %u is said to be unchanged at version %llu, which we do not have",
+                       answer->slice, (unsigned long long)answer->version);
+    return DP_OK;
+}
+
+dp_err theta_take(struct theta *theta, const struct theta_answer *answer, bool *ret_new, dp_error *err)
+{
+    *ret_new = false;
+    if (answer->step != theta->want)
+        return DP_OK;
+    dp_err e = answer_check(theta, answer, err);
+    if (e || theta->got[answer->slice] != THETA_MISSING)
+        return e;
+    enum theta_got kind = answer_kind(answer);
+    if (kind == THETA_NEW) {
+        memcpy(theta->next + theta->slices[answer->slice].first, answer->values, answer->bytes);
+        theta->next_have[answer->slice] = answer->version + 1;
+    }
+    theta->got[answer->slice] = (uint8_t)kind;
+    theta->counts[THETA_MISSING]--;
+    theta->counts[kind]++;
+    *ret_new = true;
+    return DP_OK;
+}
+
+bool theta_whole(const struct theta *theta)
+{
+    return theta->counts[THETA_NEW] + theta->counts[THETA_UNCHANGED] == theta->slice_count;
+}
+
+bool theta_ended(const struct theta *theta)
+{
+    return theta->counts[THETA_LAST] == theta->slice_count;
+}
+
+/* Completes `next` by the slices that stayed as they were. */
+static void theta_copy_unchanged(struct theta *theta)
+{
+    for (uint32_t i = 0; i < theta->slice_count; i++)
+        if (theta->got[i] == THETA_UNCHANGED) {
+            struct range slice = theta->slices[i];
+            memcpy(theta->next + slice.first, theta->now + slice.first, slice.count * sizeof(float));
+            theta->next_have[i] = theta->now_have[i];
+        }
+}
+
+void theta_turn(struct theta *theta)
+{
+    if (theta->counts[THETA_NEW] > 0) {
+        theta_copy_unchanged(theta);
+        float *values = theta->now;
+        uint64_t *have = theta->now_have;
+        theta->now = theta->next;
+        theta->now_have = theta->next_have;
+        theta->next = values;
+        theta->next_have = have;
+    }
+    theta->valid = true;
+    theta->step = theta->want;
+    theta_want(theta, theta->want + 1);
+}
+
+void theta_forget(struct theta *theta)
+{
+    memset(theta->now_have, 0, theta->slice_count * sizeof *theta->now_have);
+    theta->valid = false;
+    theta_want(theta, 0);
+}

@@ -1,0 +1,59 @@
+/* theta of the step at hand and, slice by slice, theta of the next one. Two buffers: theta_t stays readable until
+ * theta_{t+1} is whole. Thread: the client's. */
+#ifndef DP_CLIENT_THETA_H
+#define DP_CLIENT_THETA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dp_err.h"
+#include "tensor.h"
+
+/* How a slice of the step wanted has been answered. */
+enum theta_got { THETA_MISSING, THETA_NEW, THETA_UNCHANGED, THETA_LAST };
+
+struct theta {
+    uint64_t elems;
+    uint32_t slice_count;
+    struct range *slices; /* of theta, by slice id; end to end */
+    float *now;           /* theta of `step`, if `valid` */
+    float *next;          /* theta of `want`, in assembly */
+    uint64_t *now_have;   /* per slice 1 + its version in `now`, 0 for none */
+    uint64_t *next_have;
+    uint8_t *got;                    /* enum theta_got, per slice */
+    uint32_t counts[THETA_LAST + 1]; /* slices of each enum theta_got */
+    bool valid;
+    uint64_t step;
+    uint64_t want;
+};
+
+/* An answer to a pull; the values are borrowed for the call and need not be aligned. */
+struct theta_answer {
+    uint32_t slice;
+    uint64_t step;
+    uint64_t version;
+    bool unchanged;
+    bool last;
+    const void *values;
+    size_t bytes;
+};
+
+/* Takes over the slices (heap). On failure they are freed as well. DP_NOMEM. */
+DP_MUST_CHECK dp_err theta_init(struct theta *theta, struct range *slices, uint32_t slice_count, dp_error *err);
+void theta_fini(struct theta *theta);
+/* Starts assembling theta of step `want` anew; `now` stays what it is. */
+void theta_want(struct theta *theta, uint64_t want);
+/* Takes an answer. One for another step, or a second one, changes nothing. DP_PROTO where it does not fit the slice or
+ * says `unchanged` of what we do not have. */
+DP_MUST_CHECK dp_err theta_take(struct theta *theta, const struct theta_answer *answer, bool *ret_new, dp_error *err);
+/* All slices of the step wanted are there. */
+bool theta_whole(const struct theta *theta);
+/* The job has no such step: all slices said so. */
+bool theta_ended(const struct theta *theta);
+/* Where theta is whole: makes it `now`, and wants the next step. */
+void theta_turn(struct theta *theta);
+/* Forgets all versions: they were of another incarnation of the job. */
+void theta_forget(struct theta *theta);
+
+#endif
