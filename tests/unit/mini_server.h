@@ -1,0 +1,83 @@
+/* A small dp-server for tests of the client: a thread with plain ROUTER sockets for a head and some shards, which keeps
+ * theta = theta + sum of gradients, in bsp, and misbehaves on demand. Integer gradients make its sums exact, whatever
+ * their order. Thread: mini_* are the test's; `opts` may be changed while it runs. */
+#ifndef DP_TEST_MINI_SERVER_H
+#define DP_TEST_MINI_SERVER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "plan.h"
+
+enum { MINI_SHARDS = 2, MINI_SLICES = 3, MINI_ALL = MINI_SHARDS * MINI_SLICES, MINI_ELEMS = 37, MINI_SESSIONS = 16 };
+
+struct mini_slice {
+    uint64_t open;    /* the step that is being collected */
+    uint64_t covered; /* bitmap of its slots */
+    uint64_t version;
+    float theta[MINI_ELEMS];
+    float sum[MINI_ELEMS];
+    double loss; /* over all steps */
+    uint64_t count;
+    bool parked;
+    uint64_t parked_step;
+    uint64_t parked_have;
+    uint8_t parked_id[32];
+    size_t parked_id_size;
+};
+
+struct mini_options {
+    atomic_int drop_params;       /* replies to pulls that are not sent */
+    atomic_int drop_pushes;       /* messages to shards that are not read */
+    atomic_int busy;              /* messages to shards that are answered with BUSY */
+    atomic_int forget_sessions;   /* 1: forgets them now */
+    atomic_int restart;           /* 1: begins anew as another incarnation */
+    atomic_int rebind_shards;     /* 1: closes the shards' sockets and opens them again */
+    atomic_int mute;              /* 1: says nothing any more */
+    atomic_int refuse_join;       /* 1: answers Join with REFUSED */
+    atomic_int notice;            /* a dp_err: sends it to the worker as a Notice */
+    atomic_int wrong_size;        /* 1: parameters come with the wrong number of bytes */
+    atomic_int other_labels;      /* 1: Joined has other labels */
+    atomic_int low;               /* adds to global_low of heartbeat answers */
+    _Atomic uint64_t first_slots; /* bitmap assigned at Joined */
+    _Atomic uint64_t extra_slots; /* assigned for the step once first_slots have come; 0: none */
+    _Atomic uint64_t start_step;
+};
+
+struct mini {
+    struct mini_options opts;
+    struct plan plan;
+    char endpoint[64]; /* of the head */
+    /* What it saw. */
+    atomic_uint pushes;     /* that counted */
+    atomic_uint duplicates; /* pushes of what was there */
+    atomic_uint pulls;
+    atomic_uint hellos;
+    atomic_uint beats;
+    atomic_int bye; /* code of the Bye, -1: none came */
+    /* The thread's. */
+    pthread_t thread;
+    atomic_bool stop;
+    void *zmq;
+    void *head;
+    void *shards[MINI_SHARDS];
+    char shard_endpoints[MINI_SHARDS][64];
+    struct mini_slice slices[MINI_ALL];
+    uint64_t sessions[MINI_SESSIONS];
+    size_t session_count;
+    uint64_t incarnation;
+    uint8_t worker_id[32];
+    size_t worker_id_size;
+    uint64_t worker_session;
+    bool extra_sent;
+};
+
+/* A job of `steps` training steps, each an epoch of 16 rows in 8 slots, with 5 evaluation rows if `evaluate`. */
+struct mini *mini_new(uint64_t steps, bool evaluate);
+/* Starts the thread; options may be set before. */
+void mini_start(struct mini *mini);
+void mini_free(struct mini **mini);
+
+#endif

@@ -1,0 +1,302 @@
+/* The calls of dp.h: life cycle, work, hand-in.
+ *
+ * Invariant: after client->end was set, dp_next returns it and nothing else happens. Thread: the one that uses the
+ * client. */
+#include "client.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util.h"
+
+enum {
+    CONNECT_TIMEOUT_MS = 30000,
+    SERVER_TIMEOUT_MS = 60000,
+    BYE_LINGER_MS = 1000,
+};
+
+const struct client_timing CLIENT_TIMING = {
+    .poll = 200,
+    .retry = 100,
+    .retry_max = 2000,
+    .ask_again = 2000,
+    .resend = 5000,
+    .resend_max = 60000,
+    .busy = 100,
+    .busy_max = 5000,
+    .notice = 5000,
+    .wait_notice = 30000,
+};
+
+const char *dp_version(void)
+{
+    return DP_VERSION_TEXT;
+}
+
+void client_notice(struct dp_client *client, const char *fmt, ...)
+{
+    char text[sizeof((dp_error *)NULL)->text];
+    va_list args;
+    if (!client->notice)
+        return;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    client->notice(client->notice_arg, text);
+}
+
+bool client_stopped(const struct dp_client *client)
+{
+    return client->stop && *client->stop;
+}
+
+void client_error_set(dp_error *err, dp_err code, const char *text)
+{
+    err->code = code;
+    str_copy(err->text, sizeof err->text, text[0] ? text : dp_err_text(code));
+}
+
+void client_end(struct dp_client *client, dp_err code, const char *text)
+{
+    if (client->end.code == DP_OK)
+        client_error_set(&client->end, code, text);
+}
+
+/* "host:pid", unless the user has a better name. */
+static char *client_name(const char *given)
+{
+    char host[200] = "", name[256];
+    if (given)
+        return strdup(given);
+    if (gethostname(host, sizeof host - 1) || !host[0])
+        str_copy(host, sizeof host, "worker");
+    snprintf(name, sizeof name, "%s:%ld", host, (long)getpid());
+    return strdup(name);
+}
+
+static dp_err client_configure(struct dp_client *client, const dp_config *config, dp_error *err)
+{
+    client->timing = CLIENT_TIMING;
+    client->connect_timeout_ms = config->connect_timeout_ms ? config->connect_timeout_ms : CONNECT_TIMEOUT_MS;
+    client->server_timeout_ms = config->server_timeout_ms ? config->server_timeout_ms : SERVER_TIMEOUT_MS;
+    client->threads = config->threads ? config->threads : 1;
+    client->stop = config->stop;
+    client->notice = config->notice;
+    client->notice_arg = config->notice_arg;
+    client->worker_id = entropy_u64();
+    client->server = strdup(config->server);
+    client->name = client_name(config->name);
+    client->zmq = zmq_ctx_new();
+    if (!client->server || !client->name || !client->zmq)
+        return dp_fail(err, DP_NOMEM, "no memory for a client");
+    /* A monitor is two sockets of its own beside each connection. */
+    zmq_ctx_set(client->zmq, ZMQ_MAX_SOCKETS, 3 * (FRAME_SHARDS_MAX + 2));
+    return endpoint_parse(config->server, &client->head, err);
+}
+
+static void client_free(struct dp_client *client)
+{
+    plane_close(client);
+    step_fini(client);
+    if (client->zmq)
+        zmq_ctx_term(client->zmq); /* waits until no message holds a slab */
+    slab_pool_fini(&client->slabs);
+    theta_fini(&client->theta);
+    layout_fini(&client->layout);
+    job_fini(&client->job);
+    job_fini(&client->welcome_job);
+    arena_fini(&client->arena);
+    if (client->join)
+        dp__join__free_unpacked(client->join, NULL);
+    free(client->server);
+    free(client->name);
+    free(client);
+}
+
+dp_err dp_connect(const dp_config *config, dp_client **ret_client, dp_error *err)
+{
+    dp_error unused;
+    err = err ? err : &unused;
+    if (!config->server)
+        return dp_fail(err, DP_USAGE, "no server was named; give tcp://HOST:PORT, such as tcp://127.0.0.1:7700");
+    struct dp_client *client = mem_array_zero(1, sizeof *client);
+    if (!client)
+        return dp_fail(err, DP_NOMEM, "no memory for a client");
+    dp_err e = client_configure(client, config, err);
+    if (e == DP_OK)
+        e = session_open(client, mono_ms() + client->connect_timeout_ms, err);
+    if (e)
+        client_free(client);
+    else
+        *ret_client = client;
+    return e;
+}
+
+const dp_job *dp_client_job(const dp_client *client)
+{
+    return &client->view;
+}
+
+dp_err dp_join(dp_client *client, const dp_dataset *train, const dp_dataset *eval, const dp_model *model, dp_error *err)
+{
+    dp_error unused;
+    err = err ? err : &unused;
+    if (client->join)
+        return dp_fail(err, DP_USAGE, "dp_join was called before");
+    dp_err e = join_new(train, eval, model, &client->join, err);
+    if (e)
+        return e;
+    e = session_join(client, mono_ms() + client->server_timeout_ms, err);
+    if (e == DP_HELLO_REQUIRED || e == DP_INCARNATION)
+        e = session_rejoin(client, err);
+    if (e == DP_OK)
+        e = step_init(client, err);
+    client->joined = e == DP_OK;
+    client->progress_ms = mono_ms();
+    return e;
+}
+
+/* Takes everything that has arrived, without waiting. */
+static dp_err client_drain(struct dp_client *client, dp_error *err)
+{
+    dp_err e = session_drain(client, err);
+    if (e == DP_OK)
+        e = plane_drain(client, err);
+    if (atomic_load_explicit(&client->beat.refused, memory_order_relaxed))
+        client->rejoin = true;
+    if (e == DP_OK && theta_ended(&client->theta))
+        client_end(client, DP_JOB_DONE, "the job is done");
+    return e;
+}
+
+/* Goes on to the next step where theta of it is whole, or where all shards have completed this one without us. */
+static void client_advance(struct dp_client *client)
+{
+    struct theta *theta = &client->theta;
+    uint64_t low = atomic_load_explicit(&client->beat.global_low, memory_order_relaxed);
+    if (theta_whole(theta)) {
+        theta_turn(theta);
+        step_begin(client);
+        client->progress_ms = mono_ms();
+        client->wait_notice_gap_ms = 0;
+    }
+    if (!client->pulled && low > (theta->valid ? theta->step : theta->want))
+        step_skip_to(client, MAX(low, theta->want));
+}
+
+static void task_fill(const struct dp_client *client, uint32_t count, dp_task *ret_task)
+{
+    *ret_task = (dp_task){.kind = client->eval ? DP_EVAL : DP_TRAIN,
+                          .step = client->theta.step,
+                          .theta = client->theta.now,
+                          .slots = client->task_slots,
+                          .slot_count = count};
+}
+
+dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
+{
+    dp_error unused;
+    err = err ? err : &unused;
+    if (!client->joined)
+        return dp_fail(err, DP_USAGE, "dp_next was called without a successful dp_join");
+    for (;;) {
+        dp_err e = client->end.code ? DP_OK : client_drain(client, err);
+        if (e == DP_OK && client->end.code)
+            e = dp_fail(err, client->end.code, "%s", client->end.text);
+        if (e == DP_OK && client->rejoin) {
+            e = session_rejoin(client, err);
+            if (e == DP_OK)
+                continue;
+        }
+        if (e)
+            return e;
+        client_advance(client);
+        uint32_t count = step_task(client);
+        if (count > 0) {
+            task_fill(client, count, ret_task);
+            return DP_OK;
+        }
+        if (!client->pulled)
+            plane_pull(client);
+        e = client_wait(client, err);
+        if (e)
+            return e;
+    }
+}
+
+int dp_task_wanted(dp_client *client)
+{
+    dp_error err;
+    if (!client->joined || client->end.code)
+        return 0;
+    dp_err e = client_drain(client, &err);
+    if (e)
+        client_end(client, e, err.text);
+    uint64_t low = atomic_load_explicit(&client->beat.global_low, memory_order_relaxed);
+    return !client->end.code && !client->closed && !theta_whole(&client->theta) && low <= client->theta.step;
+}
+
+static float *no_gradient(dp_err code)
+{
+    (void)code;
+    return NULL;
+}
+
+float *dp_gradient(dp_client *client, dp_error *err)
+{
+    if (!client->joined)
+        return no_gradient(dp_fail(err, DP_USAGE, "dp_gradient was called without a successful dp_join"));
+    struct slab *slab = slab_take(&client->slabs);
+    if (!slab)
+        return no_gradient(
+            dp_fail(err, DP_NOMEM, "no memory for a gradient of %llu values", (unsigned long long)client->slabs.elems));
+    return slab->values;
+}
+
+void dp_gradient_free(dp_client *client, float *grad)
+{
+    struct slab *slab = grad ? slab_find(&client->slabs, grad) : NULL;
+    if (slab)
+        slab_drop(slab);
+}
+
+/* What speaks against handing in this to the task at hand; NULL if nothing does. */
+static const char *push_wrong(const struct dp_client *client, const float *grad, const dp_metrics *metrics)
+{
+    if (!client->joined || !client->theta.valid)
+        return "there is no task";
+    if (!metrics)
+        return "metrics are missing";
+    if (client->closed)
+        return NULL;
+    if (client->eval)
+        return grad ? "an evaluation task takes no gradient" : NULL;
+    return grad ? NULL : "the gradient is missing";
+}
+
+dp_err dp_push(dp_client *client, uint32_t slot, float *grad, const dp_metrics *metrics, dp_error *err)
+{
+    struct slab *slab = grad ? slab_find(&client->slabs, grad) : NULL;
+    if (grad && !slab)
+        return dp_fail(err, DP_USAGE, "slot %u: the gradient is not one of dp_gradient", slot);
+    const char *wrong = push_wrong(client, grad, metrics);
+    if (!wrong)
+        return step_hand_in(client, slot, (struct node_value){slab, *metrics}, err);
+    dp_gradient_free(client, grad);
+    return dp_fail(err, DP_USAGE, "slot %u: %s", slot, wrong);
+}
+
+void dp_leave(dp_client **ref, dp_err reason, const char *text)
+{
+    struct dp_client *client = ref ? *ref : NULL;
+    if (!client)
+        return;
+    bool told = client_head_alive(client) && session_bye(client, reason == DP_JOB_DONE ? DP_OK : reason, text) == DP_OK;
+    session_close(client, told ? BYE_LINGER_MS : 0);
+    client_free(client);
+    *ref = NULL;
+}

@@ -1,0 +1,225 @@
+/* The state of a client, shared by its modules and by their tests; users of the library see dp.h.
+ *
+ *   client.c          the calls of dp.h
+ *   client_wait.c     waiting for the next step: deadlines and what people are told
+ *   client_session.c  finding the head, hello, join, and doing it again; messages of the head
+ *   client_join.c     what a worker brings to a job
+ *   client_step.c     the step at hand: values held, folded, sent
+ *   client_plane.c    pushes and pulls over the shards, sending again; messages of the shards
+ *   client_duty.c, client_fold.c, client_theta.c, client_job.c   decisions and state without a network
+ *   client_link.c, client_beat.c, client_endpoint.c, client_slab.c   sockets, heartbeats, addresses, buffers
+ *
+ * Thread: the one that uses the client. */
+#ifndef DP_CLIENT_H
+#define DP_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <zmq.h>
+
+#include "client_beat.h"
+#include "client_duty.h"
+#include "client_endpoint.h"
+#include "client_fold.h"
+#include "client_job.h"
+#include "client_link.h"
+#include "client_slab.h"
+#include "client_theta.h"
+#include "dp.h"
+#include "frame.h"
+
+/* Waits, in ms; tests make them short. */
+struct client_timing {
+    uint64_t poll;        /* longest single wait: how soon config.stop is seen */
+    uint64_t retry;       /* first wait between attempts to reach a server; doubles */
+    uint64_t retry_max;   /* ... up to this */
+    uint64_t ask_again;   /* hello and join are sent again after so long without an answer */
+    uint64_t resend;      /* pushes and pulls without an answer are sent again after so long; doubles */
+    uint64_t resend_max;  /* ... up to this */
+    uint64_t busy;        /* wait after BUSY; doubles */
+    uint64_t busy_max;    /* ... up to this */
+    uint64_t notice;      /* a person is told of trouble this often */
+    uint64_t wait_notice; /* a person is told what a step waits for; doubles */
+};
+extern const struct client_timing CLIENT_TIMING;
+
+/* A value of a node: held, or sent and kept until the step is complete. */
+struct node_value {
+    struct slab *slab; /* NULL at evaluation steps, and where nothing is held */
+    dp_metrics metrics;
+};
+
+struct sent_node {
+    struct fold_node node;
+    struct node_value value;
+};
+
+/* A shard that has parameters. */
+struct shard {
+    struct link link;
+    struct endpoint address; /* numeric */
+    uint32_t first_slice;
+    uint32_t slice_count;
+    uint64_t resend_at_ms; /* 0: nothing is to be sent again */
+    bool resend_pushes;    /* then, not only pulls */
+    uint64_t resend_wait_ms;
+    uint64_t busy_wait_ms;
+};
+
+/* A hello or join under way. */
+struct session_question {
+    uint64_t request; /* 0: none */
+    Dp__Header__BodyCase awaited;
+    bool answered;
+    dp_error refusal; /* code != DP_OK: the answer was an error */
+};
+
+struct dp_client {
+    struct client_timing timing;
+    /* what the user said */
+    char *server;
+    char *name;
+    uint64_t connect_timeout_ms;
+    uint64_t server_timeout_ms;
+    uint32_t threads;
+    const volatile int *stop;
+    void (*notice)(void *arg, const char *text);
+    void *notice_arg;
+    Dp__Join *join; /* copy of what was brought to dp_join */
+
+    /* the session */
+    void *zmq;
+    struct endpoint head;         /* as the user named it */
+    struct endpoint head_address; /* numeric */
+    struct link head_link;
+    struct beat beat;
+    struct arena arena;
+    uint64_t worker_id;
+    uint64_t session;
+    uint64_t incarnation;
+    uint64_t request;
+    uint32_t heartbeat_ms;
+    bool joined;
+    bool rejoin; /* the session is lost: hello and join again before anything else */
+    struct session_question question;
+    uint64_t rejoin_begin_ms; /* of a row of rejoins without progress, and the wait before the next; 0: no such row */
+    uint64_t rejoin_wait_ms;
+    dp_job view;                   /* what the user sees: of welcome_job, after dp_join of job */
+    struct client_job welcome_job; /* of the first Welcome */
+    struct client_job job;         /* of the first Joined */
+    struct job_layout layout;      /* of the last Joined; its slices move to theta */
+    dp_error end;                  /* code != DP_OK: the job is over for this client, and why */
+
+    /* waiting */
+    uint64_t heard_ms; /* last message of anyone, heartbeats apart */
+    uint64_t awake_ms; /* last turn of a waiting loop, and the first of those without a gap: */
+    uint64_t awake_since_ms;
+    uint64_t silence_notice_ms; /* next time a person is told that the head is silent; 0: not silent */
+    uint64_t progress_ms;       /* something came for the step */
+    uint64_t wait_notice_ms;    /* next time a person is told what is waited for, and the gap to the one after */
+    uint64_t wait_notice_gap_ms;
+    zmq_pollitem_t *items; /* sockets and monitors of all links */
+    int item_count;
+
+    /* the step */
+    struct shard *shards;
+    uint32_t shard_count;
+    struct theta theta;
+    struct slab_pool slabs;
+    struct duty duty;
+    struct fold fold;
+    bool eval;               /* the step is an evaluation: pushes without values */
+    bool pulled;             /* the next step's theta has been asked for */
+    bool closed;             /* the step is complete without us: nothing is owed any more */
+    struct node_value *held; /* per slot, of nodes whose sibling is to come */
+    struct sent_node *sent;  /* of this step, job.view.slots at most */
+    uint32_t sent_count;
+    uint32_t *task_slots;
+};
+
+/* client.c */
+
+/* Tells the user's notice function, if there is one. */
+void client_notice(struct dp_client *client, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+bool client_stopped(const struct dp_client *client);
+/* A code with a text of the peer's, or the code's own where that is empty. */
+void client_error_set(dp_error *err, dp_err code, const char *text);
+/* Remembers the first reason for which the job is over for this client. */
+void client_end(struct dp_client *client, dp_err code, const char *text);
+
+/* client_join.c */
+
+/* Deep copy of what a worker brings, as the message that says it. DP_NOMEM. Freed by dp__join__free_unpacked. */
+DP_MUST_CHECK dp_err join_new(const dp_dataset *train, const dp_dataset *eval, const dp_model *model,
+                              Dp__Join **ret_join, dp_error *err);
+
+/* client_wait.c */
+
+/* Waits a short while for something to arrive; sends again what is due and tells the user what takes long.
+ * DP_UNREACHABLE where the server has been silent for too long, DP_STOPPED. */
+DP_MUST_CHECK dp_err client_wait(struct dp_client *client, dp_error *err);
+/* Whether the head has been heard of lately. */
+bool client_head_alive(struct dp_client *client);
+
+/* client_session.c: these wait. All end with DP_STOPPED when the user's stop flag is set. */
+
+/* Finds an address at which a server can be reached, trying again with backoff and telling the user why it fails.
+ * DP_UNREACHABLE after the deadline. */
+DP_MUST_CHECK dp_err session_reach(struct dp_client *client, const struct endpoint *endpoint, uint64_t deadline_ms,
+                                   struct endpoint *ret_address, dp_error *err);
+/* Finds the head, says hello and starts the heartbeats. */
+DP_MUST_CHECK dp_err session_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err);
+/* Sends client->join and waits for the job; sets up everything that depends on it. DP_HELLO_REQUIRED where the session
+ * is lost. */
+DP_MUST_CHECK dp_err session_join(struct dp_client *client, uint64_t deadline_ms, dp_error *err);
+/* After the session was lost: hello and join again, on new sockets; what is unanswered is sent again. */
+DP_MUST_CHECK dp_err session_rejoin(struct dp_client *client, dp_error *err);
+/* Says goodbye, for the server's log. A server that cannot be told finds out by itself. */
+DP_MUST_CHECK dp_err session_bye(struct dp_client *client, dp_err code, const char *text);
+void session_close(struct dp_client *client, int linger_ms);
+/* Takes all messages of the head that are there, and looks at the connection. DP_PROTO for one that is none. */
+DP_MUST_CHECK dp_err session_drain(struct dp_client *client, dp_error *err);
+/* A header of this session with the next request number. */
+Dp__Header session_header(struct dp_client *client);
+/* Whether a message's header belongs to this session's incarnation of the job. */
+bool session_owns(const struct dp_client *client, const Dp__Header *header);
+
+/* client_plane.c */
+
+/* Connects to the shards of client->layout, and takes over its slices. */
+DP_MUST_CHECK dp_err plane_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err);
+/* Closes the connections; theta and what was sent stay. */
+void plane_close(struct dp_client *client);
+/* Sends the newest sent node to all slices that lack the next theta, asking for it if `pull`. */
+void plane_push(struct dp_client *client, bool pull);
+/* Asks all slices for the theta wanted. */
+void plane_pull(struct dp_client *client);
+/* Sends again whatever is due. */
+void plane_resend_due(struct dp_client *client, uint64_t now_ms);
+/* Everything is due now. */
+void plane_resend_all(struct dp_client *client);
+/* Whether any slice of the shard lacks the theta wanted. */
+bool plane_missing(const struct dp_client *client, const struct shard *shard);
+/* Takes all messages of the shards that are there. DP_PROTO. */
+DP_MUST_CHECK dp_err plane_drain(struct dp_client *client, dp_error *err);
+
+/* client_step.c */
+
+/* Makes room for the steps of the job. DP_NOMEM. */
+DP_MUST_CHECK dp_err step_init(struct dp_client *client, dp_error *err);
+void step_fini(struct dp_client *client);
+/* Begins the step of client->theta.now. */
+void step_begin(struct dp_client *client);
+/* Takes up what the assignments say of this step. */
+void step_owe(struct dp_client *client);
+/* Gives up this step and wants theta of `want`. */
+void step_skip_to(struct dp_client *client, uint64_t want);
+/* Forgets all: another incarnation of the job. */
+void step_forget(struct dp_client *client);
+/* Slots to compute now go to client->task_slots; returns how many. */
+uint32_t step_task(struct dp_client *client);
+/* Hands in a slot's value, which is taken; sends what has become ready. */
+DP_MUST_CHECK dp_err step_hand_in(struct dp_client *client, uint32_t slot, struct node_value value, dp_error *err);
+
+#endif

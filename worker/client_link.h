@@ -1,0 +1,52 @@
+/* One connection of a client: a DEALER socket to the head or to a shard, with a monitor that says when the connection
+ * was lost and made again. Thread: the one that uses it at the time. */
+#ifndef DP_CLIENT_LINK_H
+#define DP_CLIENT_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <zmq.h>
+
+#include "client_endpoint.h"
+#include "dp_err.h"
+#include "frame.h"
+
+struct link {
+    void *socket;
+    void *monitor;
+    char name[ENDPOINT_TEXT_MAX]; /* for people: the endpoint as the user or the server named it */
+    bool lost;                    /* the connection broke and has not been made again */
+};
+
+struct link_limits {
+    int queue;        /* messages that may wait in either direction */
+    size_t bytes_max; /* largest frame that is read */
+};
+
+/* Starts connecting to a numeric address. DP_SYSTEM. */
+DP_MUST_CHECK dp_err link_open(struct link *link, void *zmq, const char *name, const struct endpoint *address,
+                               struct link_limits limits, dp_error *err);
+/* Closes; messages that have not left are tried for `linger_ms` more. A link that is not open is fine. */
+void link_close(struct link *link, int linger_ms);
+
+/* Sends a header and, if `payload` is not NULL, a payload frame, which is consumed in every case. Never waits: DP_BUSY
+ * where the queue is full. DP_NOMEM. */
+DP_MUST_CHECK dp_err link_send(struct link *link, const Dp__Header *header, zmq_msg_t *payload);
+
+struct link_message {
+    const Dp__Header *header; /* until the next receive with the same arena */
+    const void *values;       /* payload, until link_message_close; NULL if there is none */
+    size_t bytes;
+    zmq_msg_t frames[2];
+};
+/* Receives a message without waiting; false in *ret_any where there is none. DP_PROTO, naming the link, for what is no
+ * message of dp. A message received is to be closed. */
+DP_MUST_CHECK dp_err link_receive(struct link *link, struct arena *arena, struct link_message *ret_message,
+                                  bool *ret_any, dp_error *err);
+void link_message_close(struct link_message *message);
+
+/* What happened to the connection since the last call. */
+enum link_news { LINK_NOTHING, LINK_LOST, LINK_BACK };
+enum link_news link_news(struct link *link);
+
+#endif

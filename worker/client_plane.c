@@ -1,0 +1,356 @@
+/* The data plane: pushes and pulls over the shards.
+ *
+ * A message is sent once for each slice. Whatever may have been lost is sent again: after a connection was made anew
+ * and after BUSY at once with all nodes of the step; where there is merely no answer for long, first the pulls, which
+ * cost nothing, then everything. All of it is idempotent. Thread: the one that uses the client. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+#include "util.h"
+
+enum { QUEUE_SLACK = 64 };
+
+static struct link_limits shard_limits(const struct dp_client *client, const struct shard *shard)
+{
+    uint64_t largest = 0;
+    for (uint32_t i = 0; i < shard->slice_count; i++)
+        largest = MAX(largest, client->theta.slices[shard->first_slice + i].count);
+    /* A step's nodes for each slice, and once more for what is sent again. */
+    uint64_t queue = (uint64_t)shard->slice_count * (client->job.view.slots + 1) * 2 + QUEUE_SLACK;
+    return (struct link_limits){(int)MIN(queue, (uint64_t)INT32_MAX), largest * sizeof(float)};
+}
+
+static dp_err shard_open(struct dp_client *client, const struct job_shard *from, uint64_t deadline_ms,
+                         struct shard *shard, dp_error *err)
+{
+    char name[ENDPOINT_TEXT_MAX];
+    endpoint_text(&from->endpoint, name);
+    *shard = (struct shard){.first_slice = from->first_slice, .slice_count = from->slice_count};
+    dp_err e = session_reach(client, &from->endpoint, deadline_ms, &shard->address, err);
+    if (e)
+        return e;
+    return link_open(&shard->link, client->zmq, name, &shard->address, shard_limits(client, shard), err);
+}
+
+/* Shards without parameters are left out. */
+static dp_err shards_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
+{
+    client->shards = mem_array_zero(client->layout.shard_count, sizeof *client->shards);
+    if (!client->shards)
+        return dp_fail(err, DP_NOMEM, "no memory for %u shards", client->layout.shard_count);
+    dp_err e = DP_OK;
+    for (uint32_t i = 0; e == DP_OK && i < client->layout.shard_count; i++) {
+        const struct job_shard *from = &client->layout.shards[i];
+        if (from->slice_count > 0)
+            e = shard_open(client, from, deadline_ms, &client->shards[client->shard_count++], err);
+    }
+    return e;
+}
+
+static void link_items(struct dp_client *client, const struct link *link)
+{
+    client->items[client->item_count++] = (zmq_pollitem_t){.socket = link->socket, .events = ZMQ_POLLIN};
+    client->items[client->item_count++] = (zmq_pollitem_t){.socket = link->monitor, .events = ZMQ_POLLIN};
+}
+
+static dp_err plane_items(struct dp_client *client, dp_error *err)
+{
+    client->items = mem_array(2 * ((size_t)client->shard_count + 1), sizeof *client->items);
+    if (!client->items)
+        return dp_fail(err, DP_NOMEM, "no memory for %u connections", client->shard_count + 1);
+    link_items(client, &client->head_link);
+    for (uint32_t i = 0; i < client->shard_count; i++)
+        link_items(client, &client->shards[i].link);
+    return DP_OK;
+}
+
+static bool slices_same(const struct theta *theta, const struct job_layout *layout)
+{
+    return theta->slice_count == layout->slice_count &&
+           memcmp(theta->slices, layout->slices, layout->slice_count * sizeof *layout->slices) == 0;
+}
+
+/* theta keeps what it has if it is cut as before. */
+static dp_err plane_slices(struct dp_client *client, dp_error *err)
+{
+    if (client->theta.slices && slices_same(&client->theta, &client->layout))
+        return DP_OK;
+    struct range *slices = client->layout.slices;
+    client->layout.slices = NULL;
+    if (client->theta.slices) {
+        step_forget(client);
+        theta_fini(&client->theta);
+    }
+    return theta_init(&client->theta, slices, client->layout.slice_count, err);
+}
+
+dp_err plane_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
+{
+    plane_close(client);
+    dp_err e = plane_slices(client, err);
+    if (e == DP_OK)
+        e = shards_open(client, deadline_ms, err);
+    if (e == DP_OK)
+        e = plane_items(client, err);
+    return e;
+}
+
+void plane_close(struct dp_client *client)
+{
+    for (uint32_t i = 0; i < client->shard_count; i++)
+        link_close(&client->shards[i].link, 0);
+    mem_freep(&client->shards);
+    mem_freep(&client->items);
+    client->shard_count = 0;
+    client->item_count = 0;
+}
+
+static void resend_at(struct shard *shard, uint64_t at_ms, bool pushes)
+{
+    if (shard->resend_at_ms == 0 || at_ms < shard->resend_at_ms)
+        shard->resend_at_ms = at_ms;
+    shard->resend_pushes |= pushes;
+}
+
+static void resend_when_free(struct dp_client *client, struct shard *shard)
+{
+    shard->busy_wait_ms =
+        shard->busy_wait_ms ? MIN(2 * shard->busy_wait_ms, client->timing.busy_max) : client->timing.busy;
+    resend_at(shard, mono_ms() + shard->busy_wait_ms, true);
+}
+
+static void push_fill(const struct dp_client *client, const struct sent_node *node, Dp__Metrics *metrics,
+                      Dp__PushPull *body)
+{
+    metrics->count = node->value.metrics.count;
+    metrics->loss = node->value.metrics.loss;
+    metrics->correct = node->value.metrics.correct;
+    body->push = true;
+    body->step = client->theta.step;
+    body->level = node->node.level;
+    body->index = node->node.index;
+    body->metrics = metrics;
+}
+
+/* A payload that is the slice's part of the slab, which is kept until the message has left. */
+static dp_err payload_init(zmq_msg_t *payload, struct slab *slab, struct range slice)
+{
+    float *values = slab->values + slice.first;
+    if (zmq_msg_init_data(payload, values, slice.count * sizeof *values, slab_drop_message, slab))
+        return DP_NOMEM;
+    slab_keep(slab);
+    return DP_OK;
+}
+
+/* One message: `node` may be NULL for a pull alone. */
+static void slice_send(struct dp_client *client, struct shard *shard, uint32_t slice, const struct sent_node *node,
+                       bool pull)
+{
+    Dp__Header header = session_header(client);
+    Dp__PushPull body = DP__PUSH_PULL__INIT;
+    Dp__Metrics metrics = DP__METRICS__INIT;
+    zmq_msg_t payload;
+    bool has_payload = node && node->value.slab;
+    header.body_case = DP__HEADER__BODY_PUSH_PULL;
+    header.push_pull = &body;
+    body.slice = slice;
+    if (node)
+        push_fill(client, node, &metrics, &body);
+    if (pull) {
+        body.pull = true;
+        body.pull_step = client->theta.want;
+        body.have = client->theta.now_have[slice];
+    }
+    dp_err e = has_payload ? payload_init(&payload, node->value.slab, client->theta.slices[slice]) : DP_OK;
+    if (e == DP_OK)
+        e = link_send(&shard->link, &header, has_payload ? &payload : NULL);
+    if (e)
+        resend_when_free(client, shard);
+}
+
+/* A pull that has no answer is asked again after a while; `pushes` turns on and off, see above. */
+static void pull_watch(struct dp_client *client, struct shard *shard)
+{
+    shard->resend_wait_ms = client->timing.resend;
+    shard->busy_wait_ms = 0;
+    shard->resend_pushes = false;
+    shard->resend_at_ms = mono_ms() + shard->resend_wait_ms;
+}
+
+static bool slice_missing(const struct dp_client *client, uint32_t slice)
+{
+    return client->theta.got[slice] == THETA_MISSING;
+}
+
+/* Sends nodes [first, sent_count) of the step and then, with the last of them, the pull. */
+static void shard_send(struct dp_client *client, struct shard *shard, uint32_t first, bool pull)
+{
+    for (uint32_t i = 0; i < shard->slice_count; i++) {
+        uint32_t slice = shard->first_slice + i;
+        if (!slice_missing(client, slice))
+            continue;
+        for (uint32_t n = first; n < client->sent_count; n++)
+            slice_send(client, shard, slice, &client->sent[n], pull && n + 1 == client->sent_count);
+        if (pull && first >= client->sent_count)
+            slice_send(client, shard, slice, NULL, true);
+    }
+}
+
+void plane_push(struct dp_client *client, bool pull)
+{
+    for (uint32_t i = 0; i < client->shard_count; i++) {
+        if (pull)
+            pull_watch(client, &client->shards[i]);
+        shard_send(client, &client->shards[i], client->sent_count - 1, pull);
+    }
+    client->pulled |= pull;
+}
+
+void plane_pull(struct dp_client *client)
+{
+    for (uint32_t i = 0; i < client->shard_count; i++) {
+        pull_watch(client, &client->shards[i]);
+        shard_send(client, &client->shards[i], client->sent_count, true);
+    }
+    client->pulled = true;
+}
+
+bool plane_missing(const struct dp_client *client, const struct shard *shard)
+{
+    for (uint32_t i = 0; i < shard->slice_count; i++)
+        if (slice_missing(client, shard->first_slice + i))
+            return true;
+    return false;
+}
+
+static void shard_resend(struct dp_client *client, struct shard *shard, uint64_t now_ms)
+{
+    bool pushes = shard->resend_pushes;
+    shard->resend_at_ms = 0;
+    if (!plane_missing(client, shard))
+        return;
+    shard->resend_pushes = !pushes;
+    if (client->pulled) {
+        shard->resend_wait_ms = MIN(MAX(2 * shard->resend_wait_ms, client->timing.resend), client->timing.resend_max);
+        shard->resend_at_ms = now_ms + shard->resend_wait_ms;
+    }
+    shard_send(client, shard, pushes ? 0 : client->sent_count, client->pulled);
+}
+
+void plane_resend_due(struct dp_client *client, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < client->shard_count; i++) {
+        struct shard *shard = &client->shards[i];
+        if (shard->resend_at_ms && now_ms >= shard->resend_at_ms)
+            shard_resend(client, shard, now_ms);
+    }
+}
+
+void plane_resend_all(struct dp_client *client)
+{
+    for (uint32_t i = 0; i < client->shard_count; i++)
+        resend_at(&client->shards[i], mono_ms(), true);
+}
+
+static dp_err params_take(struct dp_client *client, struct shard *shard, const struct link_message *message,
+                          dp_error *err)
+{
+    const Dp__Params *params = message->header->params;
+    const struct theta_answer answer = {.slice = params->slice,
+                                        .step = params->step,
+                                        .version = params->version,
+                                        .unchanged = params->unchanged,
+                                        .last = params->last,
+                                        .values = message->values,
+                                        .bytes = message->bytes};
+    bool is_new = false;
+    dp_err e = DP_OK;
+    if (params->slice - shard->first_slice >= shard->slice_count)
+        e = dp_fail(err, DP_PROTO, "parameters of slice %u, which is another shard's", params->slice);
+    else if (!params->last && params->step >= client->job.steps)
+        e = dp_fail(err, DP_PROTO, "parameters of step %llu, the job has %llu", (unsigned long long)params->step,
+                    (unsigned long long)client->job.steps);
+    else
+        e = theta_take(&client->theta, &answer, &is_new, err);
+    if (e)
+        return dp_fail_in(err, "shard %s", shard->link.name);
+    if (is_new) {
+        client->progress_ms = mono_ms();
+        client->rejoin_wait_ms = 0;
+        shard->resend_wait_ms = client->timing.resend;
+        shard->resend_at_ms = client->progress_ms + shard->resend_wait_ms;
+    }
+    return DP_OK;
+}
+
+static void error_take(struct dp_client *client, struct shard *shard, const Dp__Error *error)
+{
+    char text[sizeof client->end.text];
+    size_t at = 0;
+    dp_err code = dp_err_from_wire(error->code);
+    switch (code) {
+    case DP_HELLO_REQUIRED:
+    case DP_INCARNATION:
+        client->rejoin = true;
+        return;
+    case DP_BUSY:
+        resend_when_free(client, shard);
+        return;
+    case DP_STEP_DONE:
+        if (error->step > client->theta.want && error->step <= client->job.steps)
+            step_skip_to(client, error->step);
+        return;
+    default:
+        str_append(text, sizeof text, &at, "shard %s: %s", shard->link.name,
+                   error->text[0] ? error->text : dp_err_text(code));
+        client_end(client, code, text);
+    }
+}
+
+static dp_err message_take(struct dp_client *client, struct shard *shard, const struct link_message *message,
+                           dp_error *err)
+{
+    const Dp__Header *header = message->header;
+    if (header->body_case == DP__HEADER__BODY_ERROR)
+        error_take(client, shard, header->error);
+    else if (header->body_case == DP__HEADER__BODY_PARAMS && session_owns(client, header))
+        return params_take(client, shard, message, err);
+    return DP_OK;
+}
+
+static dp_err shard_drain(struct dp_client *client, struct shard *shard, dp_error *err)
+{
+    dp_err e = DP_OK;
+    for (bool any = true; e == DP_OK && any;) {
+        struct link_message message;
+        e = link_receive(&shard->link, &client->arena, &message, &any, err);
+        if (e || !any)
+            break;
+        client->heard_ms = mono_ms();
+        e = message_take(client, shard, &message, err);
+        link_message_close(&message);
+    }
+    return e;
+}
+
+static void shard_news(struct dp_client *client, struct shard *shard)
+{
+    enum link_news news = link_news(&shard->link);
+    if (news == LINK_LOST)
+        client_notice(client, "lost the connection to shard %s, connecting again", shard->link.name);
+    if (news != LINK_BACK)
+        return;
+    client_notice(client, "shard %s is back", shard->link.name);
+    resend_at(shard, mono_ms(), true);
+}
+
+dp_err plane_drain(struct dp_client *client, dp_error *err)
+{
+    dp_err e = DP_OK;
+    for (uint32_t i = 0; e == DP_OK && i < client->shard_count; i++) {
+        e = shard_drain(client, &client->shards[i], err);
+        shard_news(client, &client->shards[i]);
+    }
+    return e;
+}

@@ -1,0 +1,377 @@
+/* The session with the head: finding it, hello, join, all of it again after a loss; and what the head says meanwhile.
+ *
+ * A session that was lost is taken up on new sockets, so that nothing of the old one is under way any more.
+ * Thread: the one that uses the client. */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "kernels.h"
+#include "text.h"
+#include "util.h"
+
+enum { HEAD_QUEUE = 1000, PROBE_MS = 5000 };
+
+Dp__Header session_header(struct dp_client *client)
+{
+    Dp__Header header = DP__HEADER__INIT;
+    header.session = client->session;
+    header.incarnation = client->incarnation;
+    header.request = ++client->request;
+    return header;
+}
+
+bool session_owns(const struct dp_client *client, const Dp__Header *header)
+{
+    return header->incarnation == client->incarnation;
+}
+
+static uint64_t left_ms(uint64_t deadline_ms)
+{
+    uint64_t now = mono_ms();
+    return now < deadline_ms ? deadline_ms - now : 0;
+}
+
+static uint64_t seconds(uint64_t ms)
+{
+    return (ms + 999) / 1000;
+}
+
+/* Waits up to `ms`; ends early by a signal. */
+static void session_pause(uint64_t ms)
+{
+    (void)poll(NULL, 0, (int)MIN(ms, 60000));
+}
+
+static dp_err stopped(dp_error *err)
+{
+    return dp_fail(err, DP_STOPPED, "stopped by a signal");
+}
+
+/* A pause of `ms` in pieces that see the stop flag. */
+static dp_err session_back_off(const struct dp_client *client, uint64_t ms, dp_error *err)
+{
+    for (uint64_t end = mono_ms() + ms; left_ms(end) > 0;) {
+        if (client_stopped(client))
+            return stopped(err);
+        session_pause(MIN(left_ms(end), client->timing.poll));
+    }
+    return client_stopped(client) ? stopped(err) : DP_OK;
+}
+
+/* Different workers try at different times. */
+static uint64_t retry_jitter(const struct dp_client *client, uint64_t wait_ms)
+{
+    return wait_ms - client->worker_id % (wait_ms / 4 + 1);
+}
+
+dp_err session_reach(struct dp_client *client, const struct endpoint *endpoint, uint64_t deadline_ms,
+                     struct endpoint *ret_address, dp_error *err)
+{
+    char name[ENDPOINT_TEXT_MAX];
+    uint64_t begin_ms = mono_ms(), notice_ms = begin_ms, wait_ms = client->timing.retry;
+    bool told = false;
+    endpoint_text(endpoint, name);
+    for (;;) {
+        dp_err e = endpoint_probe(endpoint, MIN(left_ms(deadline_ms) + 1, (uint64_t)PROBE_MS), ret_address, err);
+        if (e == DP_OK && told)
+            client_notice(client, "reached %s", name);
+        if (e == DP_OK)
+            return DP_OK;
+        if (left_ms(deadline_ms) == 0)
+            return dp_fail(err, DP_UNREACHABLE, "cannot reach %s: %.200s (tried for %llu s)", name, err->text,
+                           (unsigned long long)seconds(mono_ms() - begin_ms));
+        if (mono_ms() >= notice_ms) {
+            client_notice(client, "cannot reach %s (%.200s), trying for another %llu s", name, err->text,
+                          (unsigned long long)seconds(left_ms(deadline_ms)));
+            notice_ms = mono_ms() + client->timing.notice;
+            told = true;
+        }
+        e = session_back_off(client, MIN(retry_jitter(client, wait_ms), left_ms(deadline_ms)), err);
+        if (e)
+            return e;
+        wait_ms = MIN(2 * wait_ms, client->timing.retry_max);
+    }
+}
+
+static void answer_refuse(struct dp_client *client, dp_err code, const char *text)
+{
+    client_error_set(&client->question.refusal, code, text);
+    client->question.answered = true;
+}
+
+static dp_err welcome_take(struct dp_client *client, const Dp__Header *header, dp_error *err)
+{
+    client->heartbeat_ms = header->welcome->heartbeat_ms;
+    if (client->session && header->incarnation != client->incarnation)
+        step_forget(client);
+    client->session = header->session;
+    client->incarnation = header->incarnation;
+    if (client->view.model)
+        return DP_OK;
+    dp_err e = job_take(header->welcome->job, &client->welcome_job, err);
+    if (e == DP_OK)
+        client->view = client->welcome_job.view;
+    return e;
+}
+
+/* The first job settles ours; later ones must be equal to it. */
+static dp_err joined_take(struct dp_client *client, const Dp__Job *msg, dp_error *err)
+{
+    struct client_job job;
+    dp_err e = job_take(msg, &job, err);
+    if (e)
+        return e;
+    if (!client->job.view.model) {
+        client->job = job;
+        client->view = job.view;
+    } else {
+        e = job_same(&client->job, &job, err);
+        job_fini(&job);
+    }
+    layout_fini(&client->layout);
+    if (e == DP_OK)
+        e = layout_take(msg, client->head_address.host, &client->layout, err);
+    return e;
+}
+
+static void answer_take(struct dp_client *client, const Dp__Header *header)
+{
+    dp_error err;
+    dp_err e = header->body_case == DP__HEADER__BODY_WELCOME ? welcome_take(client, header, &err)
+                                                             : joined_take(client, header->joined->job, &err);
+    client->question.answered = true;
+    if (e)
+        client->question.refusal = err;
+}
+
+static void assign_take(struct dp_client *client, const Dp__Assign *msg)
+{
+    const struct duty_assign assign = {.from_step = msg->from_step,
+                                       .slots = msg->slots,
+                                       .slot_count = msg->n_slots,
+                                       .extra_step = msg->extra_step,
+                                       .extra_slots = msg->extra_slots,
+                                       .extra_count = msg->n_extra_slots};
+    duty_take(&client->duty, &assign, client->theta.valid ? client->theta.step : client->theta.want);
+    step_owe(client);
+}
+
+static void head_error_take(struct dp_client *client, const Dp__Header *header)
+{
+    dp_err code = dp_err_from_wire(header->error->code);
+    if (client->question.request && header->request == client->question.request)
+        answer_refuse(client, code, header->error->text);
+    else if (code == DP_HELLO_REQUIRED || code == DP_INCARNATION)
+        client->rejoin = true;
+    else
+        client_end(client, code, header->error->text);
+}
+
+static void head_take(struct dp_client *client, const Dp__Header *header)
+{
+    const struct session_question *question = &client->question;
+    switch (header->body_case) {
+    case DP__HEADER__BODY_WELCOME:
+    case DP__HEADER__BODY_JOINED:
+        if (question->request && header->request == question->request && header->body_case == question->awaited)
+            answer_take(client, header);
+        break;
+    case DP__HEADER__BODY_ASSIGN:
+        if (session_owns(client, header))
+            assign_take(client, header->assign);
+        break;
+    case DP__HEADER__BODY_NOTICE:
+        client_end(client, dp_err_from_wire(header->notice->code), header->notice->text);
+        break;
+    case DP__HEADER__BODY_ERROR:
+        head_error_take(client, header);
+        break;
+    default:
+        break;
+    }
+}
+
+dp_err session_drain(struct dp_client *client, dp_error *err)
+{
+    for (bool any = true; any;) {
+        struct link_message message;
+        dp_err e = link_receive(&client->head_link, &client->arena, &message, &any, err);
+        if (e)
+            return e;
+        if (!any)
+            break;
+        client->heard_ms = mono_ms();
+        head_take(client, message.header);
+        link_message_close(&message);
+    }
+    if (link_news(&client->head_link) == LINK_LOST)
+        client->rejoin = true;
+    return DP_OK;
+}
+
+/* Waits for something from the head, at most `ms`. */
+static void head_wait(struct dp_client *client, uint64_t ms)
+{
+    zmq_pollitem_t items[] = {{.socket = client->head_link.socket, .events = ZMQ_POLLIN},
+                              {.socket = client->head_link.monitor, .events = ZMQ_POLLIN}};
+    (void)zmq_poll(items, ARRAY_LEN(items), (long)MIN(ms, client->timing.poll));
+}
+
+static dp_err no_answer(const struct dp_client *client, uint64_t begin_ms, dp_error *err)
+{
+    return dp_fail(err, DP_UNREACHABLE,
+                   "%s accepts connections but nothing there answers as dp-server (waited %llu s); is it the port that "
+                   "dp-server printed?",
+                   client->server, (unsigned long long)seconds(mono_ms() - begin_ms));
+}
+
+/* Sends a question, again after a while, until it is answered; the answer has been taken then. */
+static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Header__BodyCase awaited,
+                          uint64_t deadline_ms, dp_error *err)
+{
+    uint64_t begin_ms = mono_ms(), send_ms = begin_ms;
+    bool joining = awaited == DP__HEADER__BODY_JOINED;
+    client->question = (struct session_question){.request = header->request, .awaited = awaited};
+    client->rejoin = false;
+    dp_err e = DP_OK;
+    while (e == DP_OK && !client->question.answered) {
+        uint64_t now = mono_ms();
+        if (now >= send_ms && link_send(&client->head_link, header, NULL) != DP_NOMEM)
+            send_ms = now + client->timing.ask_again;
+        head_wait(client, MIN(left_ms(deadline_ms), left_ms(send_ms)));
+        e = session_drain(client, err);
+        if (e == DP_OK && client_stopped(client))
+            e = stopped(err);
+        else if (e == DP_OK && client->end.code)
+            e = dp_fail(err, client->end.code, "%s", client->end.text);
+        else if (e == DP_OK && joining && client->rejoin)
+            e = dp_fail(err, DP_HELLO_REQUIRED, "lost the session with %s", client->server);
+        else if (e == DP_OK && !client->question.answered && left_ms(deadline_ms) == 0)
+            e = no_answer(client, begin_ms, err);
+    }
+    if (e == DP_OK && client->question.refusal.code)
+        e = dp_fail(err, client->question.refusal.code, "%s", client->question.refusal.text);
+    client->question.request = 0;
+    return e;
+}
+
+static dp_err session_hello(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
+{
+    char name[FRAME_NAME_MAX + 1], numerics[FRAME_NAME_MAX + 1];
+    Dp__Hello body = DP__HELLO__INIT;
+    Dp__Header header = session_header(client);
+    text_clean(name, sizeof name, client->name);
+    text_clean(numerics, sizeof numerics, numerics_fingerprint());
+    header.session = 0;
+    header.incarnation = 0;
+    header.body_case = DP__HEADER__BODY_HELLO;
+    header.hello = &body;
+    body.magic = FRAME_MAGIC;
+    body.protocol_major = FRAME_MAJOR;
+    body.protocol_minor = FRAME_MINOR;
+    body.role = DP__HELLO__ROLE__WORKER;
+    body.worker = client->worker_id;
+    body.name = name;
+    body.numerics = numerics;
+    body.threads = client->threads;
+    body.pid = (uint32_t)getpid();
+    return session_ask(client, &header, DP__HEADER__BODY_WELCOME, deadline_ms, err);
+}
+
+dp_err session_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
+{
+    const struct link_limits limits = {HEAD_QUEUE, FRAME_HEADER_BYTES_MAX};
+    dp_err e = session_reach(client, &client->head, deadline_ms, &client->head_address, err);
+    if (e == DP_OK)
+        e = link_open(&client->head_link, client->zmq, client->server, &client->head_address, limits, err);
+    if (e)
+        return e;
+    e = session_hello(client, deadline_ms, err);
+    const struct beat_target target = {.name = client->server,
+                                       .address = &client->head_address,
+                                       .session = client->session,
+                                       .incarnation = client->incarnation,
+                                       .interval_ms = client->heartbeat_ms};
+    if (e == DP_OK)
+        e = beat_start(&client->beat, client->zmq, &target, err);
+    if (e)
+        session_close(client, 0);
+    return e;
+}
+
+dp_err session_join(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
+{
+    Dp__Header header = session_header(client);
+    header.body_case = DP__HEADER__BODY_JOIN;
+    header.join = client->join;
+    dp_err e = session_ask(client, &header, DP__HEADER__BODY_JOINED, deadline_ms, err);
+    if (e == DP_OK)
+        e = plane_open(client, deadline_ms, err);
+    return e;
+}
+
+void session_close(struct dp_client *client, int linger_ms)
+{
+    beat_stop(&client->beat);
+    link_close(&client->head_link, linger_ms);
+}
+
+static bool session_lost(dp_err code)
+{
+    return code == DP_HELLO_REQUIRED || code == DP_INCARNATION;
+}
+
+static dp_err session_rejoin_once(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
+{
+    plane_close(client);
+    session_close(client, 0);
+    client->duty = (struct duty){0};
+    dp_err e = session_open(client, deadline_ms, err);
+    return e ? e : session_join(client, deadline_ms, err);
+}
+
+/* A session may be lost again at once, by the head or by a shard that does not know it: hence the waits, and a deadline
+ * for the whole row of rejoins until parameters come. */
+dp_err session_rejoin(struct dp_client *client, dp_error *err)
+{
+    if (client->rejoin_wait_ms == 0) {
+        client->rejoin_begin_ms = mono_ms();
+        client_notice(client, "lost the session with %s, joining again", client->server);
+    }
+    uint64_t deadline_ms = client->rejoin_begin_ms + client->server_timeout_ms;
+    for (;;) {
+        if (client->rejoin_wait_ms && left_ms(deadline_ms) == 0)
+            return dp_fail(err, DP_UNREACHABLE, "%s, or a shard of it, does not keep our session (tried for %llu s)",
+                           client->server, (unsigned long long)seconds(client->server_timeout_ms));
+        dp_err e = session_back_off(client, retry_jitter(client, client->rejoin_wait_ms), err);
+        if (e)
+            return e;
+        client->rejoin_wait_ms = MAX(MIN(2 * client->rejoin_wait_ms, client->timing.retry_max), client->timing.retry);
+        e = session_rejoin_once(client, deadline_ms, err);
+        if (session_lost(e))
+            continue;
+        if (e == DP_OK) {
+            client_notice(client, "joined %s again", client->server);
+            plane_resend_all(client);
+        }
+        return e;
+    }
+}
+
+dp_err session_bye(struct dp_client *client, dp_err code, const char *text)
+{
+    char clean[FRAME_TEXT_MAX + 1];
+    Dp__Bye body = DP__BYE__INIT;
+    Dp__Header header = session_header(client);
+    if (!client->head_link.socket || !client->session)
+        return DP_UNREACHABLE;
+    text_clean(clean, sizeof clean, text ? text : "");
+    body.code = (uint32_t)code;
+    body.text = clean;
+    header.body_case = DP__HEADER__BODY_BYE;
+    header.bye = &body;
+    return link_send(&client->head_link, &header, NULL);
+}
