@@ -1,0 +1,112 @@
+/* dp-worker: reads its options and trains, predicts or evaluates. Thread: main. */
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "kernels.h"
+#include "log.h"
+#include "predict.h"
+#include "train.h"
+#include "util.h"
+#include "worker_options.h"
+
+static volatile int stop;
+static volatile sig_atomic_t stop_signal;
+
+static void on_signal(int number)
+{
+    stop_signal = number;
+    stop = 1;
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* The parent may have ended before the kernel was asked to tell us. */
+static dp_err watch_parent(dp_error *err)
+{
+    pid_t parent = getppid();
+    if (prctl(PR_SET_PDEATHSIG, SIGTERM) || getppid() != parent || parent == 1)
+        return dp_fail(err, DP_STOPPED, "the process that started this one has ended");
+    return DP_OK;
+}
+
+static dp_err run_train(const struct worker_options *o, dp_error *err)
+{
+    if (o->die_with_parent && watch_parent(err))
+        return err->code;
+    struct train_options train = {
+        .server = o->server,
+        .name = o->name,
+        .connect_timeout_s = o->connect_timeout_s,
+        .server_timeout_s = o->server_timeout_s,
+        .data = o->data,
+        .quiet = o->quiet,
+        .stop = &stop,
+    };
+    return train_run(&train, err);
+}
+
+static struct data_source source_of(const struct data_options *data)
+{
+    return (struct data_source){data->data, (enum data_format)data->format, data->label_column, data->labels, 0};
+}
+
+static dp_err run(enum worker_command command, const struct worker_options *o, dp_error *err)
+{
+    struct eval_options eval = {
+        .model_path = o->model, .source = source_of(&o->data), .l2 = o->l2, .json = o->json, .quiet = o->quiet};
+    struct predict_options predict = {
+        .model_path = o->model, .source = source_of(&o->data), .output = o->output, .scores = o->scores};
+    switch (command) {
+    case WORKER_TRAIN:
+        return run_train(o, err);
+    case WORKER_EVAL:
+        return eval_run(&eval, err);
+    case WORKER_PREDICT:
+        break;
+    }
+    return predict_run(&predict, err);
+}
+
+static dp_err set_up(const struct worker_options *o, dp_error *err)
+{
+    static const char *const KERNELS[] = {"auto", "ref", "avx2", "avx512"};
+    log_init("dp-worker", (enum log_level)o->log_level);
+    blas_init();
+    dp_err e = kernels_select(KERNELS[o->kernels], err);
+    (void)numerics_fingerprint(); /* made once, before threads start */
+    return e;
+}
+
+int main(int argc, char **argv)
+{
+    struct options given;
+    struct worker_options opts = {0};
+    enum option_outcome outcome;
+    enum worker_command command = WORKER_TRAIN;
+    dp_error err = {0};
+    dp_err e = options_parse(&given, &worker_option_table, &opts, argc, argv, &outcome, &err);
+    if (e) {
+        fprintf(stderr, "dp-worker: %s\n", err.text);
+        return dp_err_exit_status(e);
+    }
+    if (outcome == OPT_RUN) {
+        e = worker_options_check(&given, &opts, &command, &err);
+        if (!e)
+            e = set_up(&opts, &err);
+        catch_signals();
+        if (!e)
+            e = run(command, &opts, &err);
+    }
+    options_fini(&given);
+    if (e)
+        fprintf(stderr, "dp-worker: %s\n", err.text);
+    return e == DP_STOPPED && stop_signal ? 128 + stop_signal : dp_err_exit_status(e);
+}

@@ -1,0 +1,24 @@
+/* The training loop of dp-worker: what a worker does from connecting to the end of the job. Thread: main. */
+#ifndef DP_TRAIN_H
+#define DP_TRAIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "data_options.h"
+#include "dp.h"
+
+struct train_options {
+    const char *server;
+    const char *name; /* NULL: host:pid */
+    uint64_t connect_timeout_s;
+    uint64_t server_timeout_s;
+    struct data_options data;
+    bool quiet;
+    const volatile int *stop; /* set by a signal handler */
+};
+
+/* Works for a server until its job is done. DP_OK then; the server was told of any error of ours. */
+DP_MUST_CHECK dp_err train_run(const struct train_options *opts, dp_error *err);
+
+#endif

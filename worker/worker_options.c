@@ -1,0 +1,99 @@
+/* Options of dp-worker: one table for the command line, the environment, the file, --help and the reference in
+ * worker/README.md. */
+#include "worker_options.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define ROW(topic, field, name, type, arg, min, max, dflt, unit, choices, help)                             \
+    {                                                                                                       \
+        topic, name, type, offsetof(struct worker_options, field), arg, min, max, dflt, unit, choices, help \
+    }
+
+static const struct option ROWS[] = {
+    ROW("train", server, "server", OPT_STRING, "ENDPOINT", 0, 0, NULL, NULL, NULL,
+        "dp-server to work for: tcp://HOST:PORT"),
+    ROW("train", name, "name", OPT_STRING, "TEXT", 0, 0, NULL, NULL, NULL, "shown in status; else host:pid"),
+    ROW("train", connect_timeout_s, "connect-timeout", OPT_U64, "S", 1, 86400, "30", "s", NULL,
+        "how long to try to reach the server at first"),
+    ROW("train", server_timeout_s, "server-timeout", OPT_U64, "S", 1, 86400, "60", "s", NULL,
+        "how long the server may be silent later on"),
+    ROW("train", die_with_parent, "die-with-parent", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
+        "end when the process that started this one ends"),
+
+    DATA_OPTION_ROWS(struct worker_options, data),
+
+    ROW("model", model, "model", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL,
+        "predict, eval: model that dp-server exported"),
+    ROW("model", l2, "l2", OPT_F64, "X", 0, 1e30, "0", NULL, NULL,
+        "eval: lambda of the objective, loss + X/2*|theta|^2"),
+    ROW("model", output, "output", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL,
+        "predict: write here instead of to stdout"),
+    ROW("model", scores, "scores", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
+        "predict: the probability of each class as well"),
+
+    ROW("output", quiet, "quiet", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL, "only errors"),
+    ROW("output", json, "json", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL, "eval: one JSON object on stdout"),
+    ROW("output", log_level, "log-level", OPT_CHOICE, "LEVEL", 0, 0, "warn", NULL, "error|warn|info|debug",
+        "events to log on stderr"),
+    ROW("output", kernels, "kernels", OPT_CHOICE, "TABLE", 0, 0, "auto", NULL, "auto|ref|avx2|avx512",
+        "vector kernels to use"),
+    ROW("output", config, "config", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL, "flat YAML file of options"),
+};
+
+const struct option_table worker_option_table = {
+    .program = "dp-worker",
+    .summary = "computes gradients for a dp-server; predicts with and evaluates the model",
+    .usage = "  dp-worker [train] --server ENDPOINT --data FILE [--eval FILE] [options]\n"
+             "  dp-worker predict --model FILE --data FILE [options]\n"
+             "  dp-worker eval    --model FILE --data FILE [options]\n",
+    .topics = "train: the server and how long to wait for it\n"
+              "data: what is read\n"
+              "model: predict and eval\n"
+              "output: what is shown\n",
+    .footer = "  dp-worker --server tcp://head:7700 --data train.libsvm --threads 8\n"
+              "  dp-worker eval --model m.safetensors --data test.libsvm --json\n",
+    .list = ROWS,
+    .count = sizeof ROWS / sizeof ROWS[0],
+};
+
+static dp_err find_command(const struct options *given, enum worker_command *ret_command, dp_error *err)
+{
+    static const char *const NAMES[] = {"train", "predict", "eval"};
+    if (given->operand_count > 1)
+        return dp_fail(err, DP_USAGE, "'%s' is one word too many; see dp-worker --help", given->operands[1]);
+    const char *name = given->operand_count ? given->operands[0] : "train";
+    for (int i = 0; i < 3; i++)
+        if (strcmp(name, NAMES[i]) == 0) {
+            *ret_command = (enum worker_command)i;
+            return DP_OK;
+        }
+    return dp_fail(err, DP_USAGE, "'%s' is not one of train, predict, eval; see dp-worker --help", name);
+}
+
+dp_err worker_options_check(const struct options *given, const struct worker_options *opts,
+                            enum worker_command *ret_command, dp_error *err)
+{
+    static const char *const TRAIN_ONLY[] = {"server",         "name", "connect-timeout",
+                                             "server-timeout", "eval", "eval-labels"};
+    static const char *const MODEL_ONLY[] = {"model", "l2", "output", "scores"};
+    dp_err e = find_command(given, ret_command, err);
+    if (e)
+        return e;
+    bool train = *ret_command == WORKER_TRAIN;
+    const char *const *wrong = train ? MODEL_ONLY : TRAIN_ONLY;
+    size_t count = train ? sizeof MODEL_ONLY / sizeof *MODEL_ONLY : sizeof TRAIN_ONLY / sizeof *TRAIN_ONLY;
+    for (size_t i = 0; i < count; i++)
+        if (options_source(given, wrong[i]) == OPT_FROM_ARGS)
+            return dp_fail(err, DP_USAGE, "option --%s does not belong to dp-worker %s; see dp-worker --help", wrong[i],
+                           train ? "train" : given->operands[0]);
+    if (!opts->data.data)
+        return dp_fail(err, DP_USAGE, "option --data is missing: give the file to read");
+    if (train && !opts->server)
+        return dp_fail(
+            err, DP_USAGE,
+            "option --server is missing: give the endpoint that dp-server shows, such as tcp://127.0.0.1:7700");
+    if (!train && !opts->model)
+        return dp_fail(err, DP_USAGE, "option --model is missing: give the file that dp-server --export wrote");
+    return DP_OK;
+}

@@ -1,0 +1,33 @@
+/* Options of dp-worker: the struct that the table in worker_options.c fills. Thread: main. */
+#ifndef DP_WORKER_OPTIONS_H
+#define DP_WORKER_OPTIONS_H
+
+#include "data_options.h"
+
+enum worker_command { WORKER_TRAIN, WORKER_PREDICT, WORKER_EVAL };
+
+struct worker_options {
+    const char *server;
+    const char *name;
+    uint64_t connect_timeout_s;
+    uint64_t server_timeout_s;
+    const char *model;
+    double l2;
+    const char *output;
+    bool scores;
+    struct data_options data;
+    int kernels;
+    const char *config;
+    bool die_with_parent;
+    int log_level; /* enum log_level */
+    bool quiet;
+    bool json;
+};
+
+extern const struct option_table worker_option_table;
+
+/* The command among the operands (none: train) and whether it has what it needs. DP_USAGE. */
+DP_MUST_CHECK dp_err worker_options_check(const struct options *given, const struct worker_options *opts,
+                                          enum worker_command *ret_command, dp_error *err);
+
+#endif
