@@ -143,7 +143,7 @@ static void env_fill(char **env, const char *const *extra)
         if (strncmp(*e, "DP_", 3) != 0)
             env[n++] = *e;
     for (; extra && *extra && n < ENV_MAX; extra++)
-        env[n++] = (char *)(uintptr_t)*extra;
+        env[n++] = (char *)*extra;
     env[n] = NULL;
 }
 
@@ -168,9 +168,9 @@ static void process_spawn(struct process *p, const char *const *args, const char
     char *argv[ARGS_MAX + 2], *env[ENV_MAX + 1];
     const char *path = program_path(p->program);
     size_t n = 0;
-    argv[n++] = (char *)(uintptr_t)p->program;
+    argv[n++] = (char *)p->program;
     for (; *args && n < ARGS_MAX; args++)
-        argv[n++] = (char *)(uintptr_t)*args;
+        argv[n++] = (char *)*args;
     argv[n] = NULL;
     env_fill(env, extra_env);
     int out[2], err[2];
