@@ -11,7 +11,7 @@
 
 #include "dp_err.h"
 
-enum { DEALER_NOBODY = UINT32_MAX };
+#define DEALER_NOBODY UINT32_MAX
 
 struct dealer {
     uint32_t slots;
