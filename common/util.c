@@ -106,9 +106,24 @@ dp_err file_write_all(int fd, const void *data, size_t bytes, dp_error *err)
     return DP_OK;
 }
 
+/* A rename over a device or a pipe would put a file in its place for everybody. */
+static dp_err replace_allowed(const char *path, dp_error *err)
+{
+    struct stat st;
+    bool there = stat(path, &st) == 0;
+    if (!path[0] || path[strlen(path) - 1] == '/' || (there && S_ISDIR(st.st_mode)))
+        return dp_fail(err, DP_IO, "%.400s: names a folder, give a file name", path[0] ? path : "''");
+    if (there && !S_ISREG(st.st_mode))
+        return dp_fail(err, DP_IO, "%.400s: is a device or a pipe, give a file name", path);
+    return DP_OK;
+}
+
 /* Opens the temporary file beside `path`; its name goes to tmp[PATH_MAX]. */
 static dp_err replace_open(const char *path, char *tmp, int *ret_fd, dp_error *err)
 {
+    dp_err e = replace_allowed(path, err);
+    if (e)
+        return e;
     if (snprintf(tmp, PATH_MAX, "%s.XXXXXX", path) >= PATH_MAX)
         return dp_fail(err, DP_IO, "the path is too long: %.80s...", path);
     int fd = mkostemp(tmp, O_CLOEXEC);
@@ -135,9 +150,6 @@ dp_err file_replace_check(const char *path, dp_error *err)
 {
     char tmp[PATH_MAX];
     int fd = -1;
-    struct stat st;
-    if (!path[0] || path[strlen(path) - 1] == '/' || (stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
-        return dp_fail(err, DP_IO, "'%s' names a folder, give a file name", path);
     dp_err e = replace_open(path, tmp, &fd, err);
     if (e)
         return e;

@@ -246,6 +246,18 @@ Test(file, a_folder_in_its_place_is_not_replaced)
     cr_assert_eq(folder_entries(), 1);
 }
 
+Test(file, a_pipe_in_its_place_is_not_replaced)
+{
+    dp_error err = {0};
+    struct stat st;
+    cr_assert_eq(mkfifo("p", 0600), 0);
+    cr_assert_eq(file_replace("p", write_text, (char[]){"x"}, &err), DP_IO);
+    cr_assert_str_eq(err.text, "p: is a device or a pipe, give a file name");
+    cr_assert_eq(file_replace_check("p", &err), DP_IO);
+    cr_assert(stat("p", &st) == 0 && S_ISFIFO(st.st_mode));
+    cr_assert_eq(folder_entries(), 1);
+}
+
 Test(file, check_leaves_nothing_behind)
 {
     dp_error err = {0};
