@@ -13,9 +13,9 @@
 enum { RUN_ROWS_MAX = 1024, RUN_ELEMS = 1 << 22, LABEL_LIST_MAX = 120 };
 
 static const struct model MODELS[] = {
-    {"linear", false, linear_declare, linear_scores, loss_squared, linear_backward},
-    {"logistic", true, linear_declare, linear_scores, loss_logistic, linear_backward},
-    {"softmax", true, linear_declare, linear_scores, loss_softmax, linear_backward},
+    {"linear", false, false, linear_declare, linear_scores, loss_squared, linear_backward},
+    {"logistic", true, false, linear_declare, linear_scores, loss_logistic, linear_backward},
+    {"softmax", true, true, linear_declare, linear_scores, loss_softmax, linear_backward},
 };
 
 const struct model *model_find(const char *name)
@@ -31,9 +31,10 @@ const char *model_names(void)
     return "linear|logistic|softmax";
 }
 
-static bool is_logistic(const struct model *model)
+/* One score whose sign tells the class. */
+static bool is_binary(const struct model *model)
 {
-    return model->residuals == loss_logistic;
+    return model->classifies && !model->multiclass;
 }
 
 /* "0, 1, 2, ..." */
@@ -62,11 +63,11 @@ dp_err model_check_labels(const struct model *model, const double *labels, size_
         return dp_fail(err, DP_MODEL, "%s: every row has the label %s; %s needs rows of two classes at least", file,
                        list, model->name);
     bool two = count == 2 && labels[1] == 1 && (labels[0] == -1 || labels[0] == 0);
-    if (is_logistic(model) && !two)
+    if (is_binary(model) && !two)
         return dp_fail(err, DP_MODEL,
-                       "%s: has the labels %s, and logistic needs -1 and 1, or 0 and 1; use --model softmax or change "
+                       "%s: has the labels %s, and %s needs -1 and 1, or 0 and 1; use --model softmax or change "
                        "the labels",
-                       file, list);
+                       file, list, model->name);
     return DP_OK;
 }
 
@@ -97,7 +98,7 @@ dp_err model_targets(const struct model *model, const struct data *data, const d
                            data->name, r + 1, label, label_list(labels, label_count, list));
         }
         float class_index = (float)(found - labels);
-        targets[r] = is_logistic(model) ? 2 * class_index - 1 : class_index;
+        targets[r] = is_binary(model) ? 2 * class_index - 1 : class_index;
     }
     *ret_targets = targets;
     return DP_OK;

@@ -33,6 +33,7 @@ struct model_scratch;
 struct model {
     const char *name;
     bool classifies; /* has labels to map and an accuracy */
+    bool multiclass; /* one score per class: the spec has classes >= 2; else one score, and classes is 0 */
     /* Adds its tensors to *tensors. */
     dp_err (*declare)(const struct model_spec *spec, struct tensors *tensors, dp_error *err);
     /* Scores of `count` rows: [count] (linear, logistic) or [count * C] (softmax) to scores. */

@@ -1,0 +1,193 @@
+/* Reading a trained model, and data that fit it. Invariant: what is returned was checked against what the model itself
+ * declares, so its tensors have the shapes that the metadata imply. Thread: any. */
+#include "model_file.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data_parse.h"
+#include "safetensors.h"
+#include "util.h"
+
+/* A decimal number without sign that is the whole text. */
+static bool number_read(const char *text, uint64_t max, uint64_t *ret_value)
+{
+    char *after;
+    if (!text || !is_digit(text[0]))
+        return false;
+    errno = 0;
+    unsigned long long value = strtoull(text, &after, 10);
+    if (errno || *after || value > max)
+        return false;
+    *ret_value = value;
+    return true;
+}
+
+static dp_err meta_fail(const struct model_file *file, const char *key, const char *value, dp_error *err)
+{
+    char quote[QUOTE_MAX];
+    if (!value)
+        return dp_fail(err, DP_MODEL, "%s: its metadata have no '%s'; give a model that dp-server has exported",
+                       file->path, key);
+    return dp_fail(err, DP_MODEL, "%s: its metadata have '%s' = %s, which this version does not know; export it again",
+                   file->path, key, token_quote(quote, value, strlen(value)));
+}
+
+/* format, model, features, classes, intercept */
+static dp_err spec_read(struct model_file *file, const struct safetensors_meta *meta, dp_error *err)
+{
+    const char *format = safetensors_meta_get(meta, "format"), *model = safetensors_meta_get(meta, "model");
+    const char *features = safetensors_meta_get(meta, "features"), *classes = safetensors_meta_get(meta, "classes");
+    const char *intercept = safetensors_meta_get(meta, "intercept");
+    uint64_t class_count = 0;
+    if (!format || strcmp(format, "dp-model-1") != 0)
+        return meta_fail(file, "format", format, err);
+    file->model = model ? model_find(model) : NULL;
+    if (!file->model)
+        return meta_fail(file, "model", model, err);
+    if (!number_read(features, UINT64_MAX, &file->spec.features) || file->spec.features == 0)
+        return meta_fail(file, "features", features, err);
+    if (!number_read(classes, UINT32_MAX, &class_count))
+        return meta_fail(file, "classes", classes, err);
+    file->spec.classes = (uint32_t)class_count;
+    if (!intercept || (strcmp(intercept, "on") != 0 && strcmp(intercept, "off") != 0))
+        return meta_fail(file, "intercept", intercept, err);
+    file->spec.intercept = strcmp(intercept, "on") == 0;
+    return DP_OK;
+}
+
+/* "a,b,c", ascending, into file->labels. */
+static dp_err labels_read(struct model_file *file, const char *text, dp_error *err)
+{
+    if (!file->model->classifies)
+        return DP_OK;
+    if (!text)
+        return meta_fail(file, "labels", text, err);
+    const char *end = text + strlen(text);
+    size_t room = 1;
+    for (const char *p = text; p < end; p++)
+        room += *p == ',';
+    file->labels = mem_array(room, sizeof *file->labels);
+    if (!file->labels)
+        return dp_fail(err, DP_NOMEM, "%s: out of memory", file->path);
+    for (const char *p = text; file->label_count < room; p++) {
+        float label = 0;
+        p = number_scan(p, end, &label);
+        size_t n = file->label_count;
+        if (!p || (*p != (n + 1 < room ? ',' : '\0')) || (n && file->labels[n - 1] >= (double)label))
+            return meta_fail(file, "labels", text, err);
+        file->labels[file->label_count++] = (double)label;
+    }
+    if (file->spec.classes ? file->label_count != file->spec.classes : file->label_count != 2)
+        return dp_fail(err, DP_MODEL, "%s: its metadata have %zu labels for %" PRIu32 " classes; export it again",
+                       file->path, file->label_count, file->spec.classes ? file->spec.classes : 2);
+    return model_check_labels(file->model, file->labels, file->label_count, file->path, err);
+}
+
+static bool same_shape(const struct tensor *a, const struct tensor *b)
+{
+    return a->rank == b->rank && memcmp(a->shape, b->shape, a->rank * sizeof *a->shape) == 0;
+}
+
+static dp_err tensor_copy(struct model_file *file, const struct safetensors *from, uint32_t i, dp_error *err)
+{
+    const struct tensor *want = &file->tensors.list[i];
+    int at = safetensors_find(from, want->name);
+    if (at < 0)
+        return dp_fail(err, DP_MODEL, "%s: has no tensor '%s', which a %s model needs", file->path, want->name,
+                       file->model->name);
+    if (!same_shape(want, &from->tensors.list[at]))
+        return dp_fail(err, DP_MODEL,
+                       "%s: the shape of tensor '%s' does not fit its metadata (features %" PRIu64 ", classes %" PRIu32
+                       "); export it again",
+                       file->path, want->name, file->spec.features, file->spec.classes);
+    const float *values = from->theta + tensors_offset(&from->tensors, (uint32_t)at);
+    for (uint64_t k = 0; k < want->elems; k++)
+        if (!isfinite(values[k]))
+            return dp_fail(err, DP_MODEL,
+                           "%s: element %" PRIu64 " of tensor '%s' is not finite: its training "
+                           "diverged; train it with a smaller --lr",
+                           file->path, k, want->name);
+    memcpy(file->theta + tensors_offset(&file->tensors, i), values, want->elems * sizeof *values);
+    return DP_OK;
+}
+
+static dp_err theta_read(struct model_file *file, const struct safetensors *from, dp_error *err)
+{
+    dp_error why = {0};
+    if (file->model->multiclass ? file->spec.classes < 2 : file->spec.classes != 0)
+        return dp_fail(err, DP_MODEL, "%s: a %s model cannot have %" PRIu32 " classes; export it again", file->path,
+                       file->model->name, file->spec.classes);
+    if (file->model->declare(&file->spec, &file->tensors, &why))
+        return dp_fail(err, DP_MODEL, "%s: %s", file->path, why.text);
+    if (file->tensors.count != from->tensors.count)
+        return dp_fail(err, DP_MODEL, "%s: has %" PRIu32 " tensors, but a %s model %s intercept has %" PRIu32,
+                       file->path, from->tensors.count, file->model->name, file->spec.intercept ? "with" : "without",
+                       file->tensors.count);
+    /* What the metadata ask for is no reason to take memory that the file does not have. */
+    if (tensors_total(&file->tensors) > tensors_total(&from->tensors))
+        return dp_fail(err, DP_MODEL,
+                       "%s: has %" PRIu64 " parameters, but its metadata need %" PRIu64 "; export it again", file->path,
+                       tensors_total(&from->tensors), tensors_total(&file->tensors));
+    file->theta = mem_array(tensors_total(&file->tensors), sizeof *file->theta);
+    if (!file->theta)
+        return dp_fail(err, DP_NOMEM, "%s: out of memory", file->path);
+    dp_err e = DP_OK;
+    for (uint32_t i = 0; !e && i < file->tensors.count; i++)
+        e = tensor_copy(file, from, i, err);
+    return e;
+}
+
+dp_err model_file_read(const char *path, struct model_file *ret_file, dp_error *err)
+{
+    AUTOFREE struct safetensors *from = mem_array_zero(1, sizeof *from);
+    AUTOFREE struct model_file *file = mem_array_zero(1, sizeof *file);
+    if (!from || !file || !(file->path = strdup(path)))
+        return dp_fail(err, DP_NOMEM, "%s: out of memory", path);
+    dp_err e = safetensors_read(path, from, err);
+    if (!e)
+        e = spec_read(file, &from->meta, err);
+    if (!e)
+        e = theta_read(file, from, err);
+    if (!e)
+        e = labels_read(file, safetensors_meta_get(&from->meta, "labels"), err);
+    safetensors_fini(from);
+    if (e)
+        model_file_fini(file);
+    else
+        *ret_file = *file;
+    return e;
+}
+
+void model_file_fini(struct model_file *file)
+{
+    free(file->path);
+    free(file->theta);
+    free(file->labels);
+    *file = (struct model_file){0};
+}
+
+dp_err model_file_data(const struct model_file *file, const struct data_source *source, struct data *ret_data,
+                       dp_error *err)
+{
+    struct data data;
+    struct data_source whole = *source;
+    whole.features = 0; /* so that the message below says which of the two files is which */
+    dp_err e = data_read(&whole, &data, err);
+    if (e)
+        return e;
+    uint64_t wanted = file->spec.features;
+    if (data_is_sparse(&data) ? data.features > wanted : data.features != wanted) {
+        e = dp_fail(err, DP_MODEL,
+                    "%s: has %" PRIu64 " features, but the model %s has %" PRIu64
+                    "; take data of the kind that it was trained with",
+                    source->path, data.features, file->path, wanted);
+        data_fini(&data);
+        return e;
+    }
+    *ret_data = data;
+    return DP_OK;
+}

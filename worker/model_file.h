@@ -1,0 +1,27 @@
+/* A trained model from a file that dp-server exported: safetensors whose metadata say what it is.
+ *   "format" = "dp-model-1", "model" = linear|logistic|softmax, "features", "classes" (0 where the model has none),
+ *   "intercept" = on|off, "labels" = class -> label, comma-separated and ascending; other keys are not read.
+ * Thread: any. */
+#ifndef DP_MODEL_FILE_H
+#define DP_MODEL_FILE_H
+
+#include "model.h"
+
+struct model_file {
+    char *path;
+    const struct model *model;
+    struct model_spec spec;
+    struct tensors tensors; /* as the model declares them, whatever their order in the file */
+    float *theta;           /* [tensors_total], cache-line aligned, finite */
+    double *labels;         /* [label_count] class -> label; none for models that do not classify */
+    size_t label_count;
+};
+
+/* DP_IO or DP_DATA where the file is no safetensors file, DP_MODEL where its metadata and tensors do not fit. */
+DP_MUST_CHECK dp_err model_file_read(const char *path, struct model_file *ret_file, dp_error *err);
+void model_file_fini(struct model_file *file);
+/* Reads data for the model: DP_MODEL if they have more features than it has, or if dense data have fewer. */
+DP_MUST_CHECK dp_err model_file_data(const struct model_file *file, const struct data_source *source,
+                                     struct data *ret_data, dp_error *err);
+
+#endif

@@ -1,0 +1,276 @@
+/* eval and predict; see predict.h. Invariant: rows go through the model in their order and in runs of the model's own
+ * length, so that results are those of an evaluation step. Thread: one. */
+#include "predict.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "kernels.h"
+#include "model_file.h"
+#include "util.h"
+
+/* A model, data that fit it, and what is needed to run one on the other. */
+struct trial {
+    struct model_file file;
+    struct data data;
+    struct model_scratch *scratch;
+    uint64_t *rows; /* [run_rows] */
+    size_t run_rows;
+};
+
+static void trial_fini(struct trial *t)
+{
+    free(t->rows);
+    model_scratch_free(&t->scratch);
+    data_fini(&t->data);
+    model_file_fini(&t->file);
+}
+
+static dp_err trial_init(struct trial *t, const char *model_path, const struct data_source *source, dp_error *err)
+{
+    *t = (struct trial){0};
+    dp_err e = model_file_read(model_path, &t->file, err);
+    if (!e)
+        e = model_file_data(&t->file, source, &t->data, err);
+    if (!e) {
+        t->scratch = model_scratch_new(&t->file.spec, 1, !data_is_sparse(&t->data));
+        t->run_rows = t->scratch ? model_run_rows(t->scratch) : 1;
+        t->rows = mem_array(t->run_rows, sizeof *t->rows);
+        if (!t->scratch || !t->rows)
+            e = dp_fail(err, DP_NOMEM, "%s: out of memory", model_path);
+    }
+    if (e)
+        trial_fini(t);
+    return e;
+}
+
+/* Names the rows of the run that begins at `first`; returns how many there are, 0 at the end. */
+static size_t run_take(struct trial *t, uint64_t first)
+{
+    size_t n = 0;
+    for (; n < t->run_rows && first + n < t->data.rows; n++)
+        t->rows[n] = first + n;
+    return n;
+}
+
+/* Whether everything that was printed has arrived. */
+static dp_err output_check(FILE *out, const char *name, dp_error *err)
+{
+    if (fflush(out) == 0 && !ferror(out))
+        return DP_OK;
+    return dp_fail(err, DP_IO, "%s: cannot be written: %s", name, strerror(errno));
+}
+
+/* eval */
+
+struct result {
+    dp_metrics metrics;
+    double loss;      /* mean */
+    double objective; /* loss + l2/2 * |weights|^2 */
+};
+
+static dp_err trial_measure(struct trial *t, double l2, struct result *ret_result, dp_error *err)
+{
+    const struct model_file *f = &t->file;
+    AUTOFREE float *targets = NULL;
+    dp_err e = model_targets(f->model, &t->data, f->labels, f->label_count, &targets, err);
+    if (e)
+        return e;
+    struct result result = {0};
+    size_t n;
+    for (uint64_t first = 0; (n = run_take(t, first)) > 0; first += n)
+        model_evaluate(f->model, &f->spec, &t->data, targets, t->rows, n, f->theta, t->scratch, &result.metrics);
+    double squares = 0;
+    for (uint32_t i = 0; i < f->tensors.count; i++)
+        if (f->tensors.list[i].regularized)
+            squares += kernels_get()->sum_squares(f->tensors.list[i].elems, f->theta + tensors_offset(&f->tensors, i));
+    result.loss = result.metrics.loss / (double)result.metrics.count;
+    result.objective = result.loss + l2 / 2 * squares;
+    *ret_result = result;
+    return DP_OK;
+}
+
+static double accuracy(const struct result *result)
+{
+    return (double)result->metrics.correct / (double)result->metrics.count;
+}
+
+/* The loss of one row is half the square of its error. */
+static double rmse(const struct result *result)
+{
+    return sqrt(2 * result->loss);
+}
+
+/* JSON has no infinity. */
+static void json_number(FILE *out, const char *key, double value)
+{
+    if (isfinite(value))
+        fprintf(out, ",\"%s\":%.12g", key, value);
+    else
+        fprintf(out, ",\"%s\":null", key);
+}
+
+static void print_json(FILE *out, const struct trial *t, const struct result *result)
+{
+    bool classifies = t->file.model->classifies;
+    fprintf(out, "{\"rows\":%" PRIu64, result->metrics.count);
+    json_number(out, "loss", result->loss);
+    json_number(out, "objective", result->objective);
+    json_number(out, classifies ? "accuracy" : "rmse", classifies ? accuracy(result) : rmse(result));
+    fputs("}\n", out);
+}
+
+static void print_lines(FILE *out, const struct trial *t, const struct result *result, double l2)
+{
+    fprintf(out, "model      %s (%s, %" PRIu64 " features)\n", t->file.path, t->file.model->name,
+            t->file.spec.features);
+    fprintf(out, "data       %s (%" PRIu64 " rows)\n", t->data.name, t->data.rows);
+    fprintf(out, "loss       %.12g\n", result->loss);
+    if (l2 > 0)
+        fprintf(out, "objective  %.12g (l2 %g)\n", result->objective, l2);
+    if (t->file.model->classifies)
+        fprintf(out, "accuracy   %.2f %% (%" PRIu64 " of %" PRIu64 ")\n", 100 * accuracy(result),
+                result->metrics.correct, result->metrics.count);
+    else
+        fprintf(out, "rmse       %.12g\n", rmse(result));
+}
+
+dp_err eval_run(const struct eval_options *opts, dp_error *err)
+{
+    struct trial t;
+    struct result result;
+    FILE *out = opts->out ? opts->out : stdout;
+    dp_err e = trial_init(&t, opts->model_path, &opts->source, err);
+    if (e)
+        return e;
+    e = trial_measure(&t, opts->l2, &result, err);
+    if (!e && opts->json)
+        print_json(out, &t, &result);
+    else if (!e && !opts->quiet)
+        print_lines(out, &t, &result, opts->l2);
+    trial_fini(&t);
+    return e ? e : output_check(out, "standard output", err);
+}
+
+/* predict */
+
+struct prediction {
+    struct trial trial;
+    bool scores;
+    float *run;     /* scores of a run, [run_rows * width] */
+    double *chance; /* of each class of a row, [label_count] */
+};
+
+/* Probabilities of the classes of a row from its scores; returns the class predicted: the most probable one, the lowest
+ * of equals. */
+static size_t row_classify(const float *scores, size_t count, double *chance)
+{
+    size_t top = 0;
+    double sum = 0;
+    for (size_t c = 1; c < count; c++)
+        top = scores[c] > scores[top] ? c : top;
+    for (size_t c = 0; c < count; c++)
+        sum += chance[c] = exp((double)scores[c] - (double)scores[top]);
+    for (size_t c = 0; c < count; c++)
+        chance[c] /= sum;
+    return top;
+}
+
+static void print_row(const struct prediction *p, const float *scores, FILE *out)
+{
+    const struct model_file *f = &p->trial.file;
+    if (!f->model->classifies) {
+        fprintf(out, "%.9g\n", (double)scores[0]);
+        return;
+    }
+    /* One score is that of the second of two classes, the first one's is 0. */
+    const float two[2] = {0, scores[0]};
+    size_t top = row_classify(f->spec.classes ? scores : two, f->label_count, p->chance);
+    fprintf(out, "%.9g", f->labels[top]);
+    for (size_t c = 0; p->scores && c < f->label_count; c++)
+        fprintf(out, "\t%.9g", p->chance[c]);
+    fputc('\n', out);
+}
+
+static dp_err print_rows(struct prediction *p, FILE *out, const char *name, dp_error *err)
+{
+    struct trial *t = &p->trial;
+    const struct model_file *f = &t->file;
+    size_t width = f->spec.classes ? f->spec.classes : 1, n;
+    for (uint64_t first = 0; (n = run_take(t, first)) > 0 && !ferror(out); first += n) {
+        f->model->scores(&f->spec, &t->data, t->rows, n, f->theta, t->scratch, p->run);
+        for (size_t i = 0; i < n; i++)
+            print_row(p, p->run + i * width, out);
+    }
+    return output_check(out, name, err);
+}
+
+/* file_replace's writer. */
+static dp_err print_to_fd(void *arg, int fd, dp_error *err)
+{
+    int copy = dup(fd);
+    FILE *out = copy < 0 ? NULL : fdopen(copy, "w");
+    if (!out) {
+        if (copy >= 0)
+            close(copy);
+        return dp_fail(err, DP_IO, "cannot be opened: %s", strerror(errno));
+    }
+    dp_err e = print_rows(arg, out, "the file", err);
+    if (fclose(out) && !e)
+        e = dp_fail(err, DP_IO, "cannot be written: %s", strerror(errno));
+    return e;
+}
+
+/* A device or a pipe is written to; it cannot be replaced. */
+static bool is_stream(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
+static dp_err print_to_stream(struct prediction *p, const char *path, dp_error *err)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return dp_fail(err, DP_IO, "%s: cannot be opened: %s", path, strerror(errno));
+    dp_err e = print_to_fd(p, fd, err);
+    close(fd);
+    return e;
+}
+
+static dp_err print_to(struct prediction *p, const char *path, dp_error *err)
+{
+    if (!path)
+        return print_rows(p, stdout, "standard output", err);
+    return is_stream(path) ? print_to_stream(p, path, err) : file_replace(path, print_to_fd, p, err);
+}
+
+dp_err predict_run(const struct predict_options *opts, dp_error *err)
+{
+    struct prediction p = {.scores = opts->scores};
+    /* Found out before the data are read, which may take long. */
+    bool replaces = opts->output && !is_stream(opts->output);
+    dp_err e = replaces ? file_replace_check(opts->output, err) : DP_OK;
+    if (!e)
+        e = trial_init(&p.trial, opts->model_path, &opts->source, err);
+    if (e)
+        return e;
+    const struct model_file *f = &p.trial.file;
+    size_t width = f->spec.classes ? f->spec.classes : 1;
+    p.run = mem_array(p.trial.run_rows * width, sizeof *p.run);
+    p.chance = mem_array(f->label_count, sizeof *p.chance);
+    if (!p.run || !p.chance)
+        e = dp_fail(err, DP_NOMEM, "%s: out of memory", opts->model_path);
+    else
+        e = print_to(&p, opts->output, err);
+    free(p.run);
+    free(p.chance);
+    trial_fini(&p.trial);
+    return e;
+}

@@ -1,0 +1,33 @@
+/* `dp-worker eval` and `dp-worker predict`: a trained model on a data file, without a server. Thread: one. */
+#ifndef DP_PREDICT_H
+#define DP_PREDICT_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "data.h"
+#include "dp_err.h"
+
+struct eval_options {
+    const char *model_path;
+    struct data_source source; /* features is not read: the model says it */
+    double l2;                 /* lambda of the objective: mean loss + l2/2 * sum of squared weights */
+    bool json;                 /* one object on a line instead of lines for people */
+    bool quiet;                /* no lines for people */
+    FILE *out;                 /* NULL: stdout */
+};
+
+/* Mean loss, objective, and accuracy or RMSE of a model on labelled data. */
+DP_MUST_CHECK dp_err eval_run(const struct eval_options *opts, dp_error *err);
+
+struct predict_options {
+    const char *model_path;
+    struct data_source source; /* as above; labels are read and not used */
+    const char *output;        /* replaced as a whole; NULL: stdout */
+    bool scores;               /* behind the label: the probability of each class, in the order of their labels */
+};
+
+/* One line a row: the label of the predicted class, or the value (linear). */
+DP_MUST_CHECK dp_err predict_run(const struct predict_options *opts, dp_error *err);
+
+#endif
