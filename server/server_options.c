@@ -118,8 +118,6 @@ static dp_err check_network(const struct server_options *opts, dp_error *err)
 dp_err server_options_check(const struct options *options, struct server_options *opts, dp_error *err)
 {
     opts->batch_given = given(options, "batch");
-    if (options->operand_count > 0)
-        return dp_fail(err, DP_USAGE, "'%s' is not an option; see dp-server --help", options->operands[0]);
     if (!opts->model)
         return dp_fail(err, DP_USAGE, "option --model is missing: give linear, logistic or softmax");
     if (strcmp(opts->model, "linear") != 0 && strcmp(opts->model, "logistic") != 0 &&

@@ -53,6 +53,7 @@ const struct option_table worker_option_table = {
               "output: what is shown\n",
     .footer = "  dp-worker --server tcp://head:7700 --data train.libsvm --threads 8\n"
               "  dp-worker eval --model m.safetensors --data test.libsvm --json\n",
+    .operands_max = 1,
     .list = ROWS,
     .count = sizeof ROWS / sizeof ROWS[0],
 };
@@ -60,8 +61,6 @@ const struct option_table worker_option_table = {
 static dp_err find_command(const struct options *given, enum worker_command *ret_command, dp_error *err)
 {
     static const char *const NAMES[] = {"train", "predict", "eval"};
-    if (given->operand_count > 1)
-        return dp_fail(err, DP_USAGE, "'%s' is one word too many; see dp-worker --help", given->operands[1]);
     const char *name = given->operand_count ? given->operands[0] : "train";
     for (int i = 0; i < 3; i++)
         if (strcmp(name, NAMES[i]) == 0) {
