@@ -69,7 +69,7 @@ void safetensors_meta_fini(struct safetensors_meta *meta)
 static json_t *tensor_json(const struct tensors *tensors, uint32_t i)
 {
     const struct tensor *tensor = &tensors->list[i];
-    uint64_t begin = tensors_offset(tensors, i) * sizeof(float);
+    uint64_t begin = tensors_offset(tensors, i) * sizeof(float), end = begin + tensor->elems * sizeof(float);
     json_t *shape = json_array();
     for (uint32_t d = 0; d < tensor->rank; d++)
         if (json_array_append_new(shape, json_integer((json_int_t)tensor->shape[d]))) {
@@ -77,7 +77,7 @@ static json_t *tensor_json(const struct tensors *tensors, uint32_t i)
             return NULL;
         }
     return json_pack("{s:s, s:o, s:[I,I]}", "dtype", "F32", "shape", shape, "data_offsets", (json_int_t)begin,
-                     (json_int_t)(begin + tensor->elems * sizeof(float)));
+                     (json_int_t)end);
 }
 
 static json_t *meta_json(const struct safetensors_meta *meta)

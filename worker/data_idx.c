@@ -99,10 +99,10 @@ static dp_err dims_read(struct idx *idx, const unsigned char *b, size_t size, dp
         return dp_fail(err, DP_DATA, "%s: ends within its IDX header; copy or download it again", name);
     uint64_t bytes = type_bytes(idx->type);
     idx->columns = 1;
-    for (uint32_t i = 0; i < idx->rank; i++) {
+    for (size_t i = 0; i < idx->rank; i++) {
         uint64_t dim = big_endian(b + IDX_HEAD_BYTES + i * 4, 4);
         if (dim == 0)
-            return dp_fail(err, DP_DATA, "%s: dimension %u of its IDX header is 0, so there are no values", name, i);
+            return dp_fail(err, DP_DATA, "%s: dimension %zu of its IDX header is 0, so there are no values", name, i);
         if (__builtin_mul_overflow(bytes, dim, &bytes))
             return dp_fail(err, DP_DATA, "%s: the dimensions of its IDX header are too large", name);
         idx->rows = i ? idx->rows : dim;

@@ -42,12 +42,13 @@ static dp_err spec_read(struct model_file *file, const struct safetensors_meta *
     const char *format = safetensors_meta_get(meta, "format"), *model = safetensors_meta_get(meta, "model");
     const char *features = safetensors_meta_get(meta, "features"), *classes = safetensors_meta_get(meta, "classes");
     const char *intercept = safetensors_meta_get(meta, "intercept");
+    const struct model *found = model ? model_find(model) : NULL;
     uint64_t class_count = 0;
     if (!format || strcmp(format, "dp-model-1") != 0)
         return meta_fail(file, "format", format, err);
-    file->model = model ? model_find(model) : NULL;
-    if (!file->model)
+    if (!found)
         return meta_fail(file, "model", model, err);
+    file->model = found;
     if (!number_read(features, UINT64_MAX, &file->spec.features) || file->spec.features == 0)
         return meta_fail(file, "features", features, err);
     if (!number_read(classes, UINT32_MAX, &class_count))

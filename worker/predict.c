@@ -191,7 +191,8 @@ static void print_row(const struct prediction *p, const float *scores, FILE *out
     }
     /* One score is that of the second of two classes, the first one's is 0. */
     const float two[2] = {0, scores[0]};
-    size_t top = row_classify(f->spec.classes ? scores : two, f->label_count, p->chance);
+    size_t top =
+        f->model->multiclass ? row_classify(scores, f->label_count, p->chance) : row_classify(two, 2, p->chance);
     fprintf(out, "%.9g", f->labels[top]);
     for (size_t c = 0; p->scores && c < f->label_count; c++)
         fprintf(out, "\t%.9g", p->chance[c]);

@@ -358,15 +358,15 @@ Test(evaluate, equals_the_metrics_of_a_gradient)
             dp_metrics metrics = {0};
             model_evaluate(s.model, &s.spec, &s.data, s.targets, s.rows, ROWS, s.theta, s.scratch, &metrics);
             cr_assert_arr_eq(&metrics, &s.metrics, sizeof metrics);
-            uint64_t many[3000];
+            uint64_t many[3000], times = ARRAY_LEN(many) / ROWS;
             for (size_t i = 0; i < ARRAY_LEN(many); i++)
                 many[i] = s.rows[i % ROWS];
             cr_assert_lt(model_run_rows(s.scratch), ARRAY_LEN(many));
             metrics = (dp_metrics){0};
             model_evaluate(s.model, &s.spec, &s.data, s.targets, many, ARRAY_LEN(many), s.theta, s.scratch, &metrics);
             cr_assert_eq(metrics.count, ARRAY_LEN(many));
-            cr_assert_eq(metrics.correct, s.metrics.correct * (ARRAY_LEN(many) / ROWS));
-            assert_close(metrics.loss, s.metrics.loss * (ARRAY_LEN(many) / ROWS), 1e-6, NAMES[n]);
+            cr_assert_eq(metrics.correct, s.metrics.correct * times);
+            assert_close(metrics.loss, s.metrics.loss * (double)times, 1e-6, NAMES[n]);
             setting_free(&s);
         }
     }
