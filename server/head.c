@@ -12,6 +12,7 @@
 
 enum {
     TICK_MS = 250,
+    SAME_SIGNAL_MS = 300, /* a shell may send a signal to the process and to its group */
     LEAVE_MS = 5000,      /* after DONE, how long workers have to say goodbye */
     STOP_LEAVE_MS = 2000, /* after STOPPING */
     ZMQ_SOCKETS_MAX = 8192,
@@ -298,6 +299,8 @@ static void on_signal(uv_signal_t *handle, int number)
 {
     struct head *head = handle->data;
     const char *name = number == SIGINT ? "SIGINT" : "SIGTERM";
+    if ((head->state == HEAD_STOPPING || head->state == HEAD_CLOSING) && mono_ms() - head->ended_ms < SAME_SIGNAL_MS)
+        return;
     if (head->state == HEAD_STOPPING || head->state == HEAD_CLOSING) {
         fprintf(stderr, "dp-server: %s again, ending at once\n", name);
         _exit(128 + number);
@@ -473,15 +476,6 @@ static void free_all(struct head *head)
     free(head->numbers);
 }
 
-static enum progress_mode progress_mode(const struct server_options *opts)
-{
-    if (opts->json)
-        return PROGRESS_JSON;
-    if (opts->quiet)
-        return PROGRESS_QUIET;
-    return isatty(STDERR_FILENO) ? PROGRESS_TABLE : PROGRESS_LINES;
-}
-
 /* Log lines take the live line off the terminal for a moment. There is one head in a process. */
 static struct progress *shown;
 
@@ -531,7 +525,7 @@ int head_run(const struct server_options *opts)
     head->malformed_limit.per_second = 5;
     head->zmq = zmq_ctx_new();
     zmq_ctx_set(head->zmq, ZMQ_MAX_SOCKETS, ZMQ_SOCKETS_MAX);
-    progress_init(&head->progress, progress_mode(opts), stderr, stdout);
+    progress_init(&head->progress, progress_mode_for(opts->json, opts->quiet, stderr), stderr, stdout);
     shown = &head->progress;
     log_set_display(hide_progress, show_progress);
     run(head);

@@ -13,7 +13,7 @@
 #include "human.h"
 #include "util.h"
 
-enum { LIVE_EVERY_MS = 100, LINES_EVERY_MS = 60000, RATE_WINDOW_MS = 4000, COLUMNS_DEFAULT = 80 };
+enum { LIVE_EVERY_MS = 100, LINES_EVERY_MS = 15000, RATE_WINDOW_MS = 4000, COLUMNS_DEFAULT = 80 };
 
 enum progress_mode progress_mode_for(bool json, bool quiet, FILE *err)
 {
