@@ -162,15 +162,15 @@ Test(progress, many_epochs_of_a_table_leave_few_rows)
     close_progress();
 }
 
-Test(progress, a_plain_line_is_added_when_a_minute_is_silent)
+Test(progress, a_plain_line_is_added_when_a_while_is_silent)
 {
     open_progress(PROGRESS_LINES, 1, 1000, false, false);
     err_since();
     progress_step(&progress, 11000, 0, 0, 5, 10, 0);
-    progress_tick(&progress, 60999);
+    progress_tick(&progress, 15999);
     cr_assert_str_eq(err_since(), "");
-    progress_tick(&progress, 61000);
-    cr_assert_str_eq(err_since(), "  1/1     1   0.50000          1      1:00   2:45:40\n");
+    progress_tick(&progress, 16000);
+    cr_assert_str_eq(err_since(), "  1/1     1   0.50000          1      0:15   2:46:25\n");
     progress_step(&progress, 121000, 0, 1, 5, 10, 0);
     cr_assert_eq(count_of(err_since(), "\n"), 1);
     close_progress();
