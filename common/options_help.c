@@ -8,6 +8,11 @@
 
 enum { HELP_COLUMNS = 80, HELP_LEFT_MAX = 28, HELP_TEXT_BYTES = 512 };
 
+/* Larger limits are of no use to a reader. */
+#define MAX_TOLD 1e12
+/* A space at which a line is not broken, until it is printed. */
+#define HARD_SPACE '\x1f'
+
 bool topic_next(const char **at, struct topic_line *ret_line)
 {
     if (!*at || **at == '\0')
@@ -49,12 +54,14 @@ static void option_text(const struct option *option, char *buf, size_t size)
     str_append(buf, size, &at, "%s", option->help);
     if (option->choices && option->arg)
         str_append(buf, size, &at, ": %s", option->choices);
+    size_t notes = at;
     const char *separator = " (";
     if (option->unit) {
         str_append(buf, size, &at, "%s%s", separator, option->unit);
         separator = ", ";
     }
-    if (option->dflt) {
+    /* That a flag is off when nobody gives it needs no words. */
+    if (option->dflt && option->type != OPT_FLAG) {
         str_append(buf, size, &at, "%sdefault %s", separator, option->dflt);
         separator = ", ";
     }
@@ -64,6 +71,9 @@ static void option_text(const struct option *option, char *buf, size_t size)
     }
     if (separator[0] == ',')
         str_append(buf, size, &at, ")");
+    for (size_t i = notes + 1; i < at; i++)
+        if (buf[i] == ' ')
+            buf[i] = HARD_SPACE;
 }
 
 /* Prints text from column `left` on, in lines of whole words; the cursor is at `column`. */
@@ -81,7 +91,10 @@ static void print_wrapped(FILE *out, size_t column, size_t left, const char *tex
             fprintf(out, "%*s", (int)(left - column), "");
             column = left;
         }
-        fprintf(out, "%s%.*s", line_empty ? "" : " ", (int)word, text);
+        if (!line_empty)
+            fputc(' ', out);
+        for (size_t i = 0; i < word; i++)
+            fputc(text[i] == HARD_SPACE ? ' ' : text[i], out);
         column += word + !line_empty;
         line_empty = false;
         text += word + strspn(text + word, " ");
@@ -192,7 +205,7 @@ static bool print_one(const struct option_table *table, const char *name, FILE *
             continue;
         char range[128];
         print_option(out, option, left_columns(table, option->topic));
-        option_range_text(option, range, sizeof range);
+        option_range_text(option, MAX_TOLD, range, sizeof range);
         if (range[0])
             fprintf(out, "  It takes %s.\n", range);
         return true;
@@ -233,9 +246,9 @@ static void print_reference_row(FILE *out, const struct option *option)
         print_cell(out, option->choices);
     }
     fprintf(out, "%s | ", option->type == OPT_LIST ? "; repeatable" : "");
-    option_range_text(option, text, sizeof text);
+    option_range_text(option, MAX_TOLD, text, sizeof text);
     fprintf(out, "%s%s%s | ", text, text[0] && option->unit ? " " : "", option->unit ? option->unit : "");
-    print_cell(out, option->dflt ? option->dflt : "");
+    print_cell(out, option->dflt && option->type != OPT_FLAG ? option->dflt : "");
     fprintf(out, " |\n");
 }
 

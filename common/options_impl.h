@@ -19,8 +19,9 @@ DP_MUST_CHECK dp_err option_set(struct options *opts, size_t i, const char *text
                                 const char *where, dp_error *err);
 /* The value of an option that nobody gave and that has no default. */
 void option_clear(struct options *opts, size_t i);
-/* What a number may be, as text: "1 to 64", "at least 0", "more than 0"; empty if the type alone decides. */
-void option_range_text(const struct option *option, char *buf, size_t size);
+/* What a number may be, as text: "1 to 64", "at least 0", "more than 0"; empty if the type alone decides. A maximum of
+ * `max_told` or more goes without saying. */
+void option_range_text(const struct option *option, double max_told, char *buf, size_t size);
 
 /* A user's text as an error shows it, in buf: on one line and not too long. */
 const char *option_shown(const char *text, char buf[OPTION_SHOWN_MAX]);

@@ -35,27 +35,25 @@ static void max_text(double max, char *buf, size_t size)
         snprintf(buf, size, max < 1e15 && max == floor(max) ? "%.0f" : "%g", max);
 }
 
-void option_range_text(const struct option *option, char *buf, size_t size)
+void option_range_text(const struct option *option, double max_told, char *buf, size_t size)
 {
-    double type_max = option->type == OPT_U64 ? 0x1p64 : DBL_MAX;
     char max[48];
     max_text(option->max, max, sizeof max);
-    const char *least = option->min == DBL_MIN ? "more than" : "at least";
-    double min = option->min == DBL_MIN ? 0 : option->min;
+    bool limited = option->max < max_told;
     if (!has_range(option))
         buf[0] = '\0';
-    else if (option->max >= type_max)
-        snprintf(buf, size, "%s %.15g", least, min);
     else if (option->min == DBL_MIN)
-        snprintf(buf, size, "more than 0, at most %s", max);
+        snprintf(buf, size, "more than 0%s%s", limited ? ", at most " : "", limited ? max : "");
+    else if (limited)
+        snprintf(buf, size, "%.15g to %s", option->min, max);
     else
-        snprintf(buf, size, "%.15g to %s", min, max);
+        snprintf(buf, size, "at least %.15g", option->min);
 }
 
 static dp_err fail_range(const struct option *option, const char *text, const char *where, dp_error *err)
 {
     char range[128], buf[OPTION_SHOWN_MAX];
-    option_range_text(option, range, sizeof range);
+    option_range_text(option, option->type == OPT_U64 ? 0x1p64 : DBL_MAX, range, sizeof range);
     return dp_fail(err, DP_USAGE, "%s: %s is out of range%s%s", where, option_shown(text, buf),
                    range[0] ? ": it must be " : "", range);
 }
