@@ -1,0 +1,191 @@
+/* One question to the head. A TCP connection of our own goes before the ZeroMQ one, since ZeroMQ tries for ever and
+ * never says why a connection fails. The deadline is one for all of it. Thread: any. */
+#include "ctl_request.h"
+
+#include <errno.h>
+#include <string.h>
+#include <zmq.h>
+
+#include "client_endpoint.h"
+#include "frame.h"
+#include "text.h"
+#include "util.h"
+
+enum { ANSWER_FRAMES_MAX = 2 };
+#define ANSWER_BYTES_MAX ((int64_t)64 << 20)
+
+struct request {
+    const char *server;
+    uint64_t deadline_ms;
+    uint64_t timeout_ms; /* for messages */
+    uint64_t id;
+    void *context, *socket;
+    struct arena arena;
+};
+
+static int left_ms(const struct request *request)
+{
+    uint64_t now = mono_ms();
+    return now >= request->deadline_ms ? 0 : (int)MIN(request->deadline_ms - now, (uint64_t)INT32_MAX);
+}
+
+/* --- connection --- */
+
+/* Finds an address that answers. */
+static dp_err find_server(struct request *request, char address[ENDPOINT_TEXT_MAX], dp_error *err)
+{
+    struct endpoint endpoint, found;
+    dp_err e = endpoint_parse(request->server, &endpoint, err);
+    if (e)
+        return dp_fail_in(err, "option --server");
+    e = endpoint_probe(&endpoint, request->timeout_ms, &found, err);
+    if (e)
+        return dp_fail(err, DP_UNREACHABLE, "cannot reach %s: %.300s; is dp-server running there?", request->server,
+                       err->text);
+    endpoint_text(&found, address);
+    return DP_OK;
+}
+
+static dp_err open_socket(struct request *request, const char *address, dp_error *err)
+{
+    int linger = 0, ipv6 = 1;
+    int64_t bytes_max = ANSWER_BYTES_MAX;
+    request->context = zmq_ctx_new();
+    request->socket = request->context ? zmq_socket(request->context, ZMQ_DEALER) : NULL;
+    if (!request->socket)
+        return dp_fail(err, DP_SYSTEM, "cannot make a socket: %s", zmq_strerror(errno));
+    if (zmq_setsockopt(request->socket, ZMQ_LINGER, &linger, sizeof linger) ||
+        zmq_setsockopt(request->socket, ZMQ_IPV6, &ipv6, sizeof ipv6) ||
+        zmq_setsockopt(request->socket, ZMQ_MAXMSGSIZE, &bytes_max, sizeof bytes_max) ||
+        zmq_connect(request->socket, address))
+        return dp_fail(err, DP_SYSTEM, "cannot connect to %s: %s", address, zmq_strerror(errno));
+    return DP_OK;
+}
+
+static void close_socket(struct request *request)
+{
+    if (request->socket)
+        zmq_close(request->socket);
+    if (request->context)
+        zmq_ctx_term(request->context);
+    arena_fini(&request->arena);
+}
+
+/* --- question and answer --- */
+
+static dp_err send_question(struct request *request, dp_error *err)
+{
+    Dp__StatusRequest body = DP__STATUS_REQUEST__INIT;
+    Dp__Header header = DP__HEADER__INIT;
+    header.request = request->id;
+    header.body_case = DP__HEADER__BODY_STATUS_REQUEST;
+    header.status_request = &body;
+    uint8_t bytes[128];
+    size_t size = frame_size(&header);
+    if (size > sizeof bytes)
+        return dp_fail(err, DP_PROTO, "the request is too long");
+    frame_write(&header, bytes);
+    if (zmq_send(request->socket, bytes, size, 0) < 0)
+        return dp_fail(err, DP_SYSTEM, "cannot send to %s: %s", request->server, zmq_strerror(errno));
+    return DP_OK;
+}
+
+static dp_err fail_no_answer(const struct request *request, dp_error *err)
+{
+    return dp_fail(err, DP_UNREACHABLE,
+                   "%s takes connections but has not answered within %.3g s; is it a dp-server, and its main port?",
+                   request->server, (double)request->timeout_ms / 1000);
+}
+
+/* Waits for a message; its first frames go to frames[ANSWER_FRAMES_MAX], *ret_count says how many it has. */
+static dp_err receive_frames(struct request *request, zmq_msg_t *frames, size_t *ret_count, dp_error *err)
+{
+    zmq_pollitem_t item = {.socket = request->socket, .events = ZMQ_POLLIN};
+    int ready = zmq_poll(&item, 1, left_ms(request));
+    if (ready == 0)
+        return fail_no_answer(request, err);
+    if (ready < 0)
+        return dp_fail(err, DP_SYSTEM, "waiting for %s: %s", request->server, zmq_strerror(errno));
+    zmq_msg_t surplus;
+    zmq_msg_init(&surplus);
+    size_t count = 0;
+    int more = 1;
+    for (; more; count++) {
+        zmq_msg_t *frame = count < ANSWER_FRAMES_MAX ? &frames[count] : &surplus;
+        if (zmq_msg_recv(frame, request->socket, 0) < 0)
+            return dp_fail(err, DP_SYSTEM, "receiving from %s: %s", request->server, zmq_strerror(errno));
+        more = zmq_msg_more(frame);
+    }
+    zmq_msg_close(&surplus);
+    *ret_count = count;
+    return DP_OK;
+}
+
+static dp_err parse_status(const struct request *request, zmq_msg_t *payload, json_t **ret_status, dp_error *err)
+{
+    json_error_t why;
+    json_t *status = json_loadb(zmq_msg_data(payload), zmq_msg_size(payload), JSON_REJECT_DUPLICATES, &why);
+    if (!json_is_object(status)) {
+        json_decref(status);
+        return dp_fail(err, DP_PROTO, "%s sent a status that is no JSON object", request->server);
+    }
+    *ret_status = status;
+    return DP_OK;
+}
+
+/* *ret_status stays as it is if the message answers something else. */
+static dp_err read_answer(struct request *request, zmq_msg_t *frames, size_t count, json_t **ret_status, dp_error *err)
+{
+    const Dp__Header *header = NULL;
+    dp_err e =
+        frame_parse(&request->arena, zmq_msg_data(&frames[0]), zmq_msg_size(&frames[0]), count - 1, &header, err);
+    if (e)
+        return dp_fail(err, DP_PROTO, "%s sent a malformed answer: %.300s", request->server, err->text);
+    if (header->request != request->id)
+        return DP_OK;
+    if (header->body_case == DP__HEADER__BODY_ERROR)
+        return dp_fail(err, dp_err_from_wire(header->error->code), "%s: %.500s", request->server, header->error->text);
+    if (header->body_case != DP__HEADER__BODY_STATUS || count != ANSWER_FRAMES_MAX)
+        return dp_fail(err, DP_PROTO, "%s answered something else than a status", request->server);
+    return parse_status(request, &frames[1], ret_status, err);
+}
+
+static dp_err receive_answer(struct request *request, json_t **ret_status, dp_error *err)
+{
+    json_t *status = NULL;
+    dp_err e = DP_OK;
+    while (!e && !status) {
+        zmq_msg_t frames[ANSWER_FRAMES_MAX];
+        size_t count = 0;
+        for (size_t i = 0; i < ANSWER_FRAMES_MAX; i++)
+            zmq_msg_init(&frames[i]);
+        e = receive_frames(request, frames, &count, err);
+        if (!e)
+            e = read_answer(request, frames, count, &status, err);
+        for (size_t i = 0; i < ANSWER_FRAMES_MAX; i++)
+            zmq_msg_close(&frames[i]);
+    }
+    if (!e)
+        *ret_status = status;
+    return e;
+}
+
+dp_err ctl_request_status(const char *server, uint64_t timeout_ms, json_t **ret_status, dp_error *err)
+{
+    char address[ENDPOINT_TEXT_MAX];
+    struct request request = {
+        .server = server,
+        .timeout_ms = timeout_ms,
+        .deadline_ms = mono_ms() + timeout_ms,
+        .id = entropy_u64(),
+    };
+    dp_err e = find_server(&request, address, err);
+    if (!e)
+        e = open_socket(&request, address, err);
+    if (!e)
+        e = send_question(&request, err);
+    if (!e)
+        e = receive_answer(&request, ret_status, err);
+    close_socket(&request);
+    return e;
+}

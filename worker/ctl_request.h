@@ -1,0 +1,14 @@
+/* One question to the head of a dp-server: connects, asks, waits for the answer until a deadline. Thread: any. */
+#ifndef DP_CTL_REQUEST_H
+#define DP_CTL_REQUEST_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "dp_err.h"
+
+/* The status document of the server at "tcp://HOST:PORT"; the caller's reference. DP_USAGE for a bad endpoint,
+ * DP_UNREACHABLE naming the endpoint and why, DP_PROTO for an answer that is none, or what the server says. */
+DP_MUST_CHECK dp_err ctl_request_status(const char *server, uint64_t timeout_ms, json_t **ret_status, dp_error *err);
+
+#endif

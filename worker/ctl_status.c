@@ -1,0 +1,240 @@
+/* The status document as a table. Every value goes through a function that takes any JSON, NULL included, and gives a
+ * text; tables are printed in two passes, the first of which finds the widths. Thread: any. */
+#include "ctl_status.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "human.h"
+#include "text.h"
+#include "util.h"
+
+enum { TEXT_BYTES = 96, COLUMNS_MAX = 12 };
+
+/* --- values --- */
+
+static double real_of(const json_t *value)
+{
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static const char *string_or_dash(const json_t *value, char buf[TEXT_BYTES])
+{
+    text_clean(buf, TEXT_BYTES, json_is_string(value) ? json_string_value(value) : "-");
+    return buf;
+}
+
+static const char *whole(const json_t *value, char buf[TEXT_BYTES])
+{
+    if (json_is_integer(value))
+        snprintf(buf, TEXT_BYTES, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    else
+        str_copy(buf, TEXT_BYTES, "-");
+    return buf;
+}
+
+/* A parameter as it was given. */
+static const char *parameter(const json_t *value, char buf[TEXT_BYTES])
+{
+    if (json_is_number(value))
+        snprintf(buf, TEXT_BYTES, "%.7g", json_number_value(value));
+    else
+        str_copy(buf, TEXT_BYTES, "-");
+    return buf;
+}
+
+static const char *loss(const json_t *value, char buf[TEXT_BYTES])
+{
+    if (json_is_number(value))
+        return human_loss(json_number_value(value), buf);
+    str_copy(buf, TEXT_BYTES, "-");
+    return buf;
+}
+
+static const char *shortened(const json_t *value, char buf[TEXT_BYTES])
+{
+    return human_count(real_of(value), buf);
+}
+
+static const char *bytes(const json_t *value, char buf[TEXT_BYTES])
+{
+    human_count(real_of(value), buf);
+    size_t at = strlen(buf);
+    if (buf[0] != '-')
+        str_append(buf, TEXT_BYTES, &at, "B");
+    return buf;
+}
+
+static const char *ago(const json_t *value, char buf[TEXT_BYTES])
+{
+    return human_seconds(real_of(value) / 1000, buf);
+}
+
+/* "0-3,6" for [0,1,2,3,6]; "none" for []. */
+static const char *slots(const json_t *value, char buf[TEXT_BYTES])
+{
+    size_t count = json_array_size(value), at = 0;
+    str_copy(buf, TEXT_BYTES, json_is_array(value) ? "none" : "-");
+    for (size_t i = 0; i < count; i++) {
+        json_int_t first = json_integer_value(json_array_get(value, i)), last = first;
+        while (i + 1 < count && json_integer_value(json_array_get(value, i + 1)) == last + 1) {
+            last++;
+            i++;
+        }
+        bool fits = str_append(buf, TEXT_BYTES, &at, "%s%" JSON_INTEGER_FORMAT, at ? "," : "", first);
+        if (fits && last > first)
+            fits = str_append(buf, TEXT_BYTES, &at, "-%" JSON_INTEGER_FORMAT, last);
+        if (!fits)
+            break;
+    }
+    return buf;
+}
+
+/* [first, first + count) of theta as "0-61". */
+static const char *range(const json_t *shard, char buf[TEXT_BYTES])
+{
+    const json_t *first = json_object_get(shard, "first"), *count = json_object_get(shard, "count");
+    json_int_t n = json_integer_value(count);
+    if (!json_is_integer(first) || !json_is_integer(count))
+        str_copy(buf, TEXT_BYTES, "-");
+    else if (n <= 0)
+        str_copy(buf, TEXT_BYTES, "none");
+    else
+        snprintf(buf, TEXT_BYTES, "%" JSON_INTEGER_FORMAT "-%" JSON_INTEGER_FORMAT, json_integer_value(first),
+                 json_integer_value(first) + n - 1);
+    return buf;
+}
+
+/* --- tables --- */
+
+struct column {
+    const char *head;
+    const char *field; /* NULL: the row's object itself is given to `text` */
+    const char *(*text)(const json_t *value, char buf[TEXT_BYTES]);
+    bool left;
+};
+
+static const struct column WORKER_COLUMNS[] = {
+    {"id", "id", whole, false},
+    {"name", "name", string_or_dash, true},
+    {"state", "state", string_or_dash, true},
+    {"slots", "slots", slots, true},
+    {"step", "step", whole, false},
+    {"samples", "samples", shortened, false},
+    {"samples/s", "samples_per_s", shortened, false},
+    {"threads", "threads", whole, false},
+    {"last seen", "last_heartbeat_ms", ago, false},
+};
+
+static const struct column SHARD_COLUMNS[] = {
+    {"id", "id", whole, false},
+    {"endpoint", "endpoint", string_or_dash, true},
+    {"elements", NULL, range, true},
+    {"slices", "slices", whole, false},
+    {"done steps", "low", whole, false},
+    {"pushes", "pushes", shortened, false},
+    {"duplicates", "duplicates", shortened, false},
+    {"in", "bytes_in", bytes, false},
+    {"out", "bytes_out", bytes, false},
+};
+
+static const char *cell(const struct column *column, const json_t *row, char buf[TEXT_BYTES])
+{
+    return column->text(column->field ? json_object_get(row, column->field) : row, buf);
+}
+
+/* Columns on a terminal that the text takes: characters, not bytes. */
+static int width_of(const char *text)
+{
+    int width = 0;
+    for (; *text; text++)
+        width += ((unsigned char)*text & 0xc0) != 0x80;
+    return width;
+}
+
+static void print_cell(FILE *out, const char *text, int width, bool left, bool last)
+{
+    int pad = MAX(width - width_of(text), 0);
+    if (left)
+        fprintf(out, "  %s%*s", text, last ? 0 : pad, "");
+    else
+        fprintf(out, "  %*s%s", pad, "", text);
+}
+
+static void print_table(const char *title, const json_t *rows, const struct column *columns, size_t count, FILE *out)
+{
+    int widths[COLUMNS_MAX];
+    char buf[TEXT_BYTES];
+    size_t n = json_array_size(rows);
+    fprintf(out, "\n%s: %zu\n", title, n);
+    if (n == 0)
+        return;
+    for (size_t c = 0; c < count; c++) {
+        widths[c] = width_of(columns[c].head);
+        for (size_t r = 0; r < n; r++)
+            widths[c] = MAX(widths[c], width_of(cell(&columns[c], json_array_get(rows, r), buf)));
+    }
+    for (size_t c = 0; c < count; c++)
+        print_cell(out, columns[c].head, widths[c], columns[c].left, c + 1 == count);
+    fputc('\n', out);
+    for (size_t r = 0; r < n; r++) {
+        for (size_t c = 0; c < count; c++)
+            print_cell(out, cell(&columns[c], json_array_get(rows, r), buf), widths[c], columns[c].left,
+                       c + 1 == count);
+        fputc('\n', out);
+    }
+}
+
+/* --- job and progress --- */
+
+static void print_job(const json_t *status, FILE *out)
+{
+    char a[TEXT_BYTES], b[TEXT_BYTES], c[TEXT_BYTES], d[TEXT_BYTES];
+    const json_t *job = json_object_get(status, "job");
+#define JOB(name) json_object_get(job, name)
+    fprintf(out, "model      %s", string_or_dash(json_object_get(status, "model"), a));
+    fprintf(out, ", %s features", whole(JOB("features"), a));
+    if (json_integer_value(JOB("classes")) > 0)
+        fprintf(out, ", %s classes", whole(JOB("classes"), a));
+    if (json_is_boolean(JOB("intercept")))
+        fprintf(out, json_is_true(JOB("intercept")) ? ", intercept" : ", no intercept");
+    fprintf(out, ", %s parameters\n", whole(JOB("theta_elems"), a));
+    fprintf(out, "data       %s rows, %s to evaluate on, batch %s, %s slots, seed ", whole(JOB("train_rows"), a),
+            whole(JOB("eval_rows"), b), whole(JOB("batch"), c), whole(JOB("slots"), d));
+    fprintf(out, "%s\n", whole(JOB("seed"), a));
+    fprintf(out, "update     %s, lr %s, momentum %s, l2 %s\n", string_or_dash(JOB("optimizer"), a),
+            parameter(JOB("lr"), b), parameter(JOB("momentum"), c), parameter(JOB("l2"), d));
+#undef JOB
+}
+
+static void print_progress(const json_t *progress, FILE *out)
+{
+    char a[TEXT_BYTES], b[TEXT_BYTES], c[TEXT_BYTES];
+#define FIELD(name) json_object_get(progress, name)
+    double step = real_of(FIELD("step")), total = real_of(FIELD("total_steps"));
+    if (total > 0)
+        fprintf(out, "progress   epoch %s of %s, step %s of %.0f (%.0f%%)\n", whole(FIELD("epoch"), a),
+                whole(FIELD("epochs"), b), whole(FIELD("step"), c), total, floor(100 * step / total));
+    else
+        fprintf(out, "progress   -\n");
+    fprintf(out, "loss       %s, evaluation %s, accuracy %s\n", loss(FIELD("loss"), a), loss(FIELD("eval_loss"), b),
+            human_percent(real_of(FIELD("eval_accuracy")), c));
+    fprintf(out, "speed      %s samples/s, elapsed %s, ETA %s\n", shortened(FIELD("samples_per_s"), a),
+            human_clock(real_of(FIELD("elapsed_s")), b), human_clock(real_of(FIELD("eta_s")), c));
+    if (json_is_string(FIELD("waiting_for")))
+        fprintf(out, "waiting    for %s\n", string_or_dash(FIELD("waiting_for"), a));
+#undef FIELD
+}
+
+void ctl_status_print(const json_t *status, const char *server, FILE *out)
+{
+    char a[TEXT_BYTES], b[TEXT_BYTES];
+    fprintf(out, "dp-server %s at %s: %s", string_or_dash(json_object_get(status, "version"), a), server,
+            string_or_dash(json_object_get(status, "state"), b));
+    fprintf(out, ", up %s\n", human_clock(real_of(json_object_get(status, "uptime_s")), a));
+    print_job(status, out);
+    print_progress(json_object_get(status, "progress"), out);
+    print_table("workers", json_object_get(status, "workers"), WORKER_COLUMNS, ARRAY_LEN(WORKER_COLUMNS), out);
+    print_table("shards", json_object_get(status, "shards"), SHARD_COLUMNS, ARRAY_LEN(SHARD_COLUMNS), out);
+}
