@@ -1,15 +1,11 @@
-/* The readers of data files: what they read, and what they say of files that are wrong. */
+/* The readers of data files: what they read, and what they say of files that are wrong. IDX: test_idx.c. */
 #include <criterion/criterion.h>
 
-#include <float.h>
-#include <locale.h>
-#include <math.h>
 #include <stdint.h>
 #include <string.h>
 #include <zlib.h>
 
 #include "data.h"
-#include "data_parse.h"
 #include "files.h"
 #include "leaks.h"
 
@@ -25,151 +21,6 @@ static struct data must_parse(struct data_source source, const char *text)
     dp_error err = {0};
     cr_assert_eq(parse(source, text, &data, &err), DP_OK, "%s", err.text);
     return data;
-}
-
-/* number */
-
-static float number(const char *text)
-{
-    float v = -77;
-    const char *after = number_scan(text, text + strlen(text), &v);
-    cr_assert_not_null(after, "%s", text);
-    cr_assert_eq(*after, '\0', "%s", text);
-    return v;
-}
-
-static void assert_bits(float a, float b, const char *text)
-{
-    cr_assert(memcmp(&a, &b, sizeof a) == 0, "%s: %a is not %a", text, (double)a, (double)b);
-}
-
-Test(number, equals_strtof_on_hard_cases)
-{
-    static const char *const CASES[] = {"0",
-                                        "-0",
-                                        "+0",
-                                        "0e99999999999",
-                                        "1",
-                                        "-1",
-                                        "+1",
-                                        "1.",
-                                        ".5",
-                                        "-.5e1",
-                                        "1e0",
-                                        "1E+2",
-                                        "1e-2",
-                                        "007",
-                                        "3.14159",
-                                        "0.1",
-                                        "0.3",
-                                        "16777216",
-                                        "16777217",
-                                        "16777219",
-                                        "33554435",
-                                        "9007199254740993",
-                                        "1.00000005960464477539",
-                                        "1.000000059604644775390625",
-                                        "1.0000000596046447753906250000000000000000000000000001",
-                                        "1.0000001788139343261718749999999999999999999999999999",
-                                        "1.1754943508222875e-38",
-                                        "1.1754942e-38",
-                                        "1e-45",
-                                        "7.0064923216240853546186479164495806564013097093825788587853e-46",
-                                        "7.0064923216240854e-46",
-                                        "1e-46",
-                                        "1e-99",
-                                        "3.4028234663852886e38",
-                                        "3.40282356e38",
-                                        "340282346638528859811704183484516925440",
-                                        "123456789012345678901",
-                                        "0.000000000000000000000000000000000000000000001",
-                                        "8388608.5",
-                                        "8388609.5",
-                                        "4194304.25",
-                                        "1e22",
-                                        "1e23",
-                                        "9007199254740992e22",
-                                        "0.00000000000000000000001",
-                                        "12345678901234567e-5",
-                                        "2.2250738585072014e-308"};
-    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++)
-        assert_bits(number(CASES[i]), strtof(CASES[i], NULL), CASES[i]);
-}
-
-Test(number, equals_strtof_on_many)
-{
-    uint64_t state = 88172645463325252u;
-    char text[64];
-    for (int i = 0; i < 300000; i++) {
-        state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-        int32_t bits = (int32_t)state;
-        float f;
-        memcpy(&f, &bits, sizeof f);
-        if (!isfinite(f))
-            continue;
-        snprintf(text, sizeof text, i % 3 == 0 ? "%.6g" : i % 3 == 1 ? "%.9g" : "%.17g", (double)f);
-        assert_bits(number(text), strtof(text, NULL), text);
-        /* Midpoints between floats, and their neighbours. */
-        double middle = (double)f + ((double)nextafterf(f, INFINITY) - (double)f) / 2;
-        if (!isfinite((float)middle))
-            continue;
-        snprintf(text, sizeof text, "%.*g", 9 + i % 9, middle);
-        assert_bits(number(text), strtof(text, NULL), text);
-        snprintf(text, sizeof text, "%.*f", i % 12, (double)(int64_t)(state >> 40) / 1024.0);
-        assert_bits(number(text), strtof(text, NULL), text);
-    }
-}
-
-Test(number, refuses_what_is_no_finite_number)
-{
-    static const char *const CASES[] = {"",
-                                        "-",
-                                        "+",
-                                        ".",
-                                        "e5",
-                                        "-e5",
-                                        "nan",
-                                        "NaN",
-                                        "inf",
-                                        "-Infinity",
-                                        "1e39",
-                                        "3.4028236e38",
-                                        "-1e400",
-                                        "x",
-                                        " 1",
-                                        "--1",
-                                        "1e99999999999999999999"};
-    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
-        float v = 5;
-        cr_assert_null(number_scan(CASES[i], CASES[i] + strlen(CASES[i]), &v), "'%s'", CASES[i]);
-        cr_assert_eq(v, 5.0f);
-    }
-    static const char *const ENDS_EARLY[] = {"0x10", "1e", "1e+", "1.2.3", "1,5", "1_000", "5f", "1 "};
-    for (size_t i = 0; i < sizeof ENDS_EARLY / sizeof ENDS_EARLY[0]; i++) {
-        float v;
-        const char *text = ENDS_EARLY[i], *after = number_scan(text, text + strlen(text), &v);
-        cr_assert(after && *after, "'%s'", text);
-    }
-}
-
-Test(number, length_is_bounded)
-{
-    char text[NUMBER_CHARS_MAX + 2];
-    memset(text, '3', sizeof text);
-    memcpy(text, "0.", 2);
-    float v = 0;
-    cr_assert_not_null(number_scan(text, text + NUMBER_CHARS_MAX, &v));
-    assert_bits(v, 1.0f / 3.0f, "1/3");
-    cr_assert_null(number_scan(text, text + NUMBER_CHARS_MAX + 1, &v));
-    cr_assert_not_null(strstr(number_fault(text, NUMBER_CHARS_MAX + 1), "400 characters"));
-}
-
-Test(number, is_free_of_the_locale)
-{
-    const char *const comma[] = {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "C.UTF-8"};
-    for (size_t i = 0; i < 4 && !setlocale(LC_ALL, comma[i]); i++)
-        ;
-    assert_bits(number("1.0000000596046447753906250000000000000000000000000001"), nextafterf(1, 2), "above the middle");
 }
 
 /* LIBSVM */
@@ -377,125 +228,6 @@ Test(detect, by_the_first_line_that_tells)
     cr_assert_eq(parse((struct data_source){.labels_path = "l"}, "1 1:1\n", &data, &err), DP_USAGE);
 }
 
-/* IDX */
-
-struct bytes {
-    unsigned char b[64];
-    size_t n;
-};
-
-static struct bytes idx_make(unsigned type, unsigned rank, const unsigned *dims, const void *values, size_t size)
-{
-    struct bytes out = {{0, 0, (unsigned char)type, (unsigned char)rank}, 4};
-    for (unsigned i = 0; i < rank; i++)
-        for (int shift = 24; shift >= 0; shift -= 8)
-            out.b[out.n++] = (unsigned char)(dims[i] >> shift);
-    memcpy(out.b + out.n, values, size);
-    out.n += size;
-    return out;
-}
-
-static dp_err idx_of(struct bytes images, struct bytes labels, uint64_t features, struct data *ret_data, dp_error *err)
-{
-    struct data_source source = {.path = "i", .labels_path = "l", .features = features};
-    return data_parse(&source, images.b, images.n, labels.b, labels.n, ret_data, err);
-}
-
-Test(idx, types)
-{
-    struct bytes labels = idx_make(0x08, 1, (unsigned[]){2}, "\x03\xff", 2);
-    static const float LABELS[] = {3, 255};
-    static const struct {
-        unsigned type;
-        const char *bytes;
-        size_t n;
-        float values[4];
-    } CASES[] = {
-        {0x08, "\x00\x01\x80\xff", 4, {0, 1.0f / 255.0f, 128.0f / 255.0f, 1}},
-        {0x09, "\x00\x01\x80\xff", 4, {0, 1, -128, -1}},
-        {0x0b, "\x00\x00\x00\x01\x80\x00\xff\xff", 8, {0, 1, -32768, -1}},
-        {0x0c, "\0\0\0\0\0\0\1\0\x80\0\0\0\xff\xff\xff\xff", 16, {0, 256, -2147483648.0f, -1}},
-        {0x0d, "\0\0\0\0\x3f\x80\0\0\xbf\0\0\0\0\0\0\1", 16, {0, 1, -0.5f, 0x1p-149f}},
-        {0x0e,
-         "\0\0\0\0\0\0\0\0\x3f\xf0\0\0\0\0\0\0\xbf\xe0\0\0\0\0\0\0\x3f\xf0\0\0\x10\0\0\1",
-         32,
-         {0, 1, -0.5f, 0x1.000002p0f}},
-    };
-    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
-        struct data data;
-        dp_error err = {0};
-        struct bytes images = idx_make(CASES[i].type, 3, (unsigned[]){2, 1, 2}, CASES[i].bytes, CASES[i].n);
-        cr_assert_eq(idx_of(images, labels, i % 2 ? 2 : 0, &data, &err), DP_OK, "%s", err.text);
-        assert_matrix(&data, 2, 2, LABELS, CASES[i].values);
-    }
-    ASSERT_NO_LEAKS();
-}
-
-Test(idx, errors)
-{
-    const struct bytes labels = idx_make(0x08, 1, (unsigned[]){2}, "\x01\x02", 2);
-    const struct bytes images = idx_make(0x08, 2, (unsigned[]){2, 1}, "\x01\x02", 2);
-    struct {
-        struct bytes images, labels;
-        uint64_t features;
-        const char *says;
-    } cases[] = {
-        {idx_make(0x08, 2, (unsigned[]){2, 2}, "abc", 3), labels, 0,
-         "i: its IDX header says 4 bytes of values, but 3 "
-         "follow it, so it is truncated"},
-        {idx_make(0x08, 2, (unsigned[]){2, 1}, "abc", 3), labels, 0,
-         "i: its IDX header says 2 bytes of values, but 3 "},
-        {idx_make(0x08, 2, (unsigned[]){0, 1}, "", 0), labels, 0, "i: dimension 0 of its IDX header is 0"},
-        {idx_make(0x08, 3, (unsigned[]){1, 0, 4}, "", 0), labels, 0, "i: dimension 1 of its IDX header is 0"},
-        {idx_make(0x0e, 3, (unsigned[]){1u << 31, 1u << 31, 1u << 31}, "", 0), labels, 0,
-         "i: the dimensions of its IDX header are too"},
-        {idx_make(0x08, 1, (unsigned[]){2}, "ab", 2), labels, 0, "i: has one dimension, which is a label file"},
-        {idx_make(0x08, 9, (unsigned[]){1, 1, 1, 1, 1, 1, 1, 1, 1}, "a", 1), labels, 0,
-         "i: 9 dimensions in its IDX header"},
-        {idx_make(0x08, 0, NULL, "", 0), labels, 0, "i: 0 dimensions in its IDX header"},
-        {{{0, 0, 8, 3, 0, 0}, 6}, labels, 0, "i: ends within its IDX header"},
-        {idx_make(0x0d, 2, (unsigned[]){1, 1}, "\x7f\xc0\0\0", 4), labels, 0, "l: has 2 labels, but i has 1 rows"},
-        {idx_make(0x0d, 2, (unsigned[]){2, 1}, "\0\0\0\0\x7f\xc0\0\0", 8), labels, 0,
-         "i: row 1, column 0 is not a finite"},
-        {idx_make(0x0e, 2, (unsigned[]){2, 1}, "\x7e\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16), labels, 0,
-         "i: row 0, column 0 is too large"},
-        {images, images, 0, "l: has 2 dimensions, but a label file has one"},
-        {images, {{1, 2, 3, 4}, 4}, 0, "l: is no IDX file"},
-        {images, {{0}, 0}, 0, "l: is no IDX file"},
-        {images, {{0, 0, 7, 1}, 4}, 0, "l: IDX type 0x07 is unknown"},
-        {images, labels, 3, "i: has 1 features, but there are 3"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct data data;
-        dp_error err = {0};
-        cr_assert_eq(idx_of(cases[i].images, cases[i].labels, cases[i].features, &data, &err), DP_DATA, "%s",
-                     cases[i].says);
-        cr_assert_eq(strncmp(err.text, cases[i].says, strlen(cases[i].says)), 0, "'%s' is not '%s'", err.text,
-                     cases[i].says);
-    }
-    ASSERT_NO_LEAKS();
-}
-
-Test(idx, label_file_by_name)
-{
-    static const char *const CASES[][2] = {
-        {"train-images-idx3-ubyte", "train-labels-idx1-ubyte"},
-        {"/images/t10k-images.idx3-ubyte.gz", "/images/t10k-labels.idx1-ubyte.gz"},
-        {"idx3/my_images", "idx3/my_labels"},
-    };
-    for (size_t i = 0; i < 3; i++) {
-        char *path = NULL;
-        dp_error err;
-        cr_assert_eq(idx_labels_path(CASES[i][0], &path, &err), DP_OK);
-        cr_assert_str_eq(path, CASES[i][1]);
-        free(path);
-    }
-    char *path = NULL;
-    dp_error err;
-    cr_assert_eq(idx_labels_path("images/digits", &path, &err), DP_USAGE);
-    cr_assert_not_null(strstr(err.text, "--labels"));
-}
-
 /* files */
 
 static void gzip_make(const char *path, const void *bytes, size_t size, const char *mode)
@@ -585,28 +317,6 @@ Test(files, a_long_path_leaves_room_for_the_message)
     dp_error err = {0};
     cr_assert_eq(data_parse(&source, "1 0:1\n", 6, NULL, 0, &data, &err), DP_DATA);
     cr_assert_not_null(strstr(err.text, "/file:1: index 0: LIBSVM"), "%s", err.text);
-}
-
-Test(files, idx_with_its_labels)
-{
-    char folder[PATH_MAX], images[PATH_MAX + 32], labels[PATH_MAX + 32];
-    folder_make(folder);
-    snprintf(images, sizeof images, "%s/images-idx3-ubyte.gz", folder);
-    snprintf(labels, sizeof labels, "%s/labels-idx1-ubyte.gz", folder);
-    struct bytes b = idx_make(0x08, 3, (unsigned[]){2, 2, 1}, "\x00\xff\xff\x00", 4);
-    gzip_make(images, b.b, b.n, "wb");
-    struct data data;
-    dp_error err = {0};
-    cr_assert_eq(read_file(images, &data, &err), DP_IO);
-    cr_assert_not_null(strstr(err.text, "give its name with --labels"), "%s", err.text);
-    b = idx_make(0x08, 1, (unsigned[]){2}, "\x07\x09", 2);
-    gzip_make(labels, b.b, b.n, "wb");
-    cr_assert_eq(read_file(images, &data, &err), DP_OK, "%s", err.text);
-    assert_matrix(&data, 2, 2, (float[]){7, 9}, (float[]){0, 1, 1, 0});
-    struct data_source source = {.path = images, .labels_path = images};
-    cr_assert_eq(data_read(&source, &data, &err), DP_DATA);
-    unlink(images), unlink(labels), rmdir(folder);
-    ASSERT_NO_LEAKS();
 }
 
 /* fingerprint and labels */
