@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -337,4 +338,115 @@ Test(malformed, unwritable_export)
     snprintf(path, sizeof path, "%s/m.safetensors", folder);
     const struct expectation want = {DATA_ERROR, {"--export", path, "Permission denied"}};
     check("read-only folder", RUN(CASE_MS, "dp-server", "--model", "linear", "--export", path), &want);
+}
+
+/* -- dp-worker -- */
+
+static const struct option_case WORKER_OPTIONS[] = {
+    {"no server", {"--data", "f"}, {USAGE_ERROR, {"--server", "is missing", "tcp://"}}},
+    {"no data", {"--server", "tcp://127.0.0.1:1"}, {USAGE_ERROR, {"--data", "is missing"}}},
+    {"no model", {"eval", "--data", "f"}, {USAGE_ERROR, {"--model", "is missing", "--export"}}},
+    {"other command", {"evaluate", "--data", "f"}, {USAGE_ERROR, {"'evaluate'", "train, predict, eval"}}},
+    {"server for eval", {"eval", "--data", "f", "--server", "x"}, {USAGE_ERROR, {"--server", "eval"}}},
+    {"model to train", {"--data", "f", "--model", "x"}, {USAGE_ERROR, {"--model", "train"}}},
+    {"unknown option", {"--severs", "x"}, {USAGE_ERROR, {"--severs", "--server"}}},
+    {"endpoint", {"--data", "f", "--server", "localhost"}, {USAGE_ERROR, {"localhost", "tcp://"}}},
+    {"port", {"--data", "f", "--server", "tcp://localhost:0"}, {USAGE_ERROR, {"tcp://localhost:0"}}},
+};
+
+Test(malformed, options_of_the_worker)
+{
+    NEED_PROGRAMS("dp-worker");
+    for (size_t i = 0; i < ARRAY_LEN(WORKER_OPTIONS); i++) {
+        const struct option_case *c = &WORKER_OPTIONS[i];
+        check(c->name, run_program(CASE_MS, "dp-worker", c->options), &c->want);
+    }
+}
+
+/* Nobody listens there; somebody does who is no dp-server; the name does not exist. Each ends with the status that says
+ * that trying again may help. */
+Test(malformed, wrong_server)
+{
+    NEED_PROGRAMS("dp-worker");
+    char closed[64], silent[64];
+    int closed_fd = port_take(false, closed, sizeof closed), silent_fd = port_take(true, silent, sizeof silent);
+    const char *data = temp_text("good", "1 1:1\n0 2:1\n"), *nowhere = "tcp://no-such-host.invalid:7700";
+    const struct expectation refused = {UNREACHABLE, {closed, "cannot reach"}};
+    const struct expectation no_answer = {UNREACHABLE, {silent, "dp-server"}};
+    const struct expectation unknown = {UNREACHABLE, {"no-such-host.invalid", "cannot reach"}};
+    check("closed", RUN(CASE_MS, "dp-worker", "--server", closed, "--connect-timeout", "1", "--data", data), &refused);
+    check("silent", RUN(CASE_MS, "dp-worker", "--server", silent, "--connect-timeout", "1", "--data", data),
+          &no_answer);
+    check("unknown", RUN(CASE_MS, "dp-worker", "--server", nowhere, "--connect-timeout", "1", "--data", data),
+          &unknown);
+    close(closed_fd);
+    close(silent_fd);
+}
+
+/* A worker with other data than the job's is told so, and the job goes on without it. */
+Test(malformed, other_data)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    char endpoint[128];
+    const char *data = temp_text("good", "1 1:1\n0 2:1\n"), *other = temp_text("other", "1 1:1\n0 2:2\n");
+    struct process *server = SERVER(endpoint, "--model", "logistic", "--steps", "1000000000");
+    struct process *worker = PROCESS("dp-worker", "--server", endpoint, "--data", data);
+    process_expect(server, ERR, "epoch", CASE_MS);
+    static const struct expectation want = {DATA_ERROR,
+                                            {"other", "not the job's", "good", "give every worker the same"}};
+    check("other data", RUN(CASE_MS, "dp-worker", "--server", endpoint, "--data", other), &want);
+    cr_expect_not(process_ended(server, 0) || process_ended(worker, 0));
+    process_signal(server, SIGTERM);
+    cr_expect_eq(process_wait(server, CASE_MS), 143);
+    (void)process_wait(worker, CASE_MS);
+}
+
+/* -- models -- */
+
+struct model_case {
+    const char *name;
+    const char *bytes;
+    size_t size;
+    struct expectation want;
+};
+
+#define HEADER(length, json) length "\0\0\0\0\0\0\0" json
+
+static const struct model_case MODELS[] = {
+    {"empty.safetensors", TEXT(""), {DATA_ERROR, {"empty.safetensors:"}}},
+    {"text.safetensors", TEXT("this is no model"), {DATA_ERROR, {"text.safetensors:"}}},
+    {"json.safetensors", TEXT(HEADER("\x04", "{\"a:")), {DATA_ERROR, {"json.safetensors:", "JSON"}}},
+    {"none.safetensors", TEXT(HEADER("\x02", "{}")), {DATA_ERROR, {"none.safetensors:", "tensors"}}},
+};
+
+Test(malformed, models)
+{
+    NEED_PROGRAMS("dp-worker");
+    const char *data = temp_text("good", "1 1:1\n0 2:1\n");
+    for (size_t i = 0; i < ARRAY_LEN(MODELS); i++) {
+        const struct model_case *c = &MODELS[i];
+        const char *model = temp_file(c->name, c->bytes, c->size);
+        check(c->name, RUN(CASE_MS, "dp-worker", "eval", "--model", model, "--data", data), &c->want);
+    }
+    static const struct expectation missing = {DATA_ERROR, {"missing.safetensors:", "No such file"}};
+    check("missing", RUN(CASE_MS, "dp-worker", "predict", "--model", temp_path("missing.safetensors"), "--data", data),
+          &missing);
+}
+
+/* A good model, and what does not fit it. */
+Test(malformed, data_for_a_model)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *data = temp_text("good", "1 1:1\n0 2:1\n"), *model = temp_path("m.safetensors");
+    const char *const export[] = {"--export", model, NULL};
+    struct run_result r = run_data(data, NULL, export);
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    static const struct expectation width = {DATA_ERROR, {"wide:1:", "index 3", "2 features"}};
+    static const struct expectation label = {DATA_ERROR, {"label", "5"}};
+    static const struct expectation syntax = {DATA_ERROR, {"bad:2:", "not a number"}};
+    const char *wide = temp_text("wide", "1 3:1\n"), *other = temp_text("label", "5 1:1\n");
+    const char *bad = temp_text("bad", "1 1:1\n0 2:x\n");
+    check("wide", RUN(CASE_MS, "dp-worker", "eval", "--model", model, "--data", wide), &width);
+    check("label", RUN(CASE_MS, "dp-worker", "eval", "--model", model, "--data", other), &label);
+    check("bad", RUN(CASE_MS, "dp-worker", "predict", "--model", model, "--data", bad), &syntax);
 }
