@@ -99,11 +99,11 @@ static const struct data_case LIBSVM[] = {
      .want = {DATA_ERROR, {"two-labels:1:", "keep one"}}},
     {"too-wide", TEXT("+1 1:1\n-1 5:1\n"), .options = {"--features", "3"},
      .want = {DATA_ERROR, {"too-wide:2:", "index 5", "--features"}}},
-    {"text", TEXT("this is no data at all\n"), .want = {DATA_ERROR, {"text:1:", "not a number"}}},
+    {"text", TEXT("this is no data at all\n"), .want = {DATA_ERROR, {"text:1:", "one column", "--format"}}},
     {"binary",
      TEXT("\x7f"
           "ELF\x02\x01\x01\0\0\0\n"),
-     .want = {DATA_ERROR, {"binary:1:", "not a number"}}},
+     .want = {DATA_ERROR, {"binary:1:", "one column", "--format"}}},
 };
 
 static const struct data_case CSV[] = {
@@ -142,14 +142,16 @@ static const struct data_case FILES[] = {
 };
 
 static const struct data_case LABELS[] = {
-    {"one-class", TEXT("1 1:1\n1 2:1\n"), .want = {DATA_ERROR, {"one-class"}}},
-    {"three-classes", TEXT("1 1:1\n2 2:1\n3 1:1\n"), .want = {DATA_ERROR, {"three-classes"}}},
-    {"one-class-softmax", TEXT("4 1:1\n4 2:1\n"), "softmax", .want = {DATA_ERROR, {"one-class-softmax"}}},
+    {"one-class", TEXT("1 1:1\n1 2:1\n"), .want = {DATA_ERROR, {"one-class:", "label 1", "needs rows of two classes"}}},
+    {"three-classes", TEXT("1 1:1\n2 2:1\n3 1:1\n"),
+     .want = {DATA_ERROR, {"three-classes:", "1, 2, 3", "use --model softmax"}}},
+    {"one-class-softmax", TEXT("4 1:1\n4 2:1\n"), "softmax",
+     .want = {DATA_ERROR, {"one-class-softmax:", "label 4", "needs rows of two classes"}}},
     {"class-of-none",
      TEXT("0 1:1\n1 2:1\n7 1:1\n"),
      "softmax",
      {"--classes", "3"},
-     {DATA_ERROR, {"class-of-none", "7"}}},
+     {DATA_ERROR, {"class-of-none:", "row 3", "label 7", "take data"}}},
 };
 
 #define RUN_CASES(table)                                 \
@@ -171,14 +173,16 @@ Test(malformed, csv)
 
 Test(malformed, idx)
 {
+    for (char name[] = "a-labels-idx1"; name[0] <= 'e'; name[0]++)
+        temp_file(name, TEXT("\0\0\x08\x01\0\0\0\x02\0\1"));
     RUN_CASES(IDX);
-    static const struct expectation missing = {DATA_ERROR, {"f-labels-idx3", "cannot be opened", "--labels"}};
+    static const struct expectation missing = {DATA_ERROR, {"f-labels-idx1", "cannot be opened", "--labels"}};
     static const struct expectation unknown = {USAGE_ERROR, {"pictures", "'images'", "--labels"}};
-    static const struct expectation other = {DATA_ERROR, {"g-labels-idx3", "has 3 labels", "2 rows"}};
+    static const struct expectation other = {DATA_ERROR, {"g-labels-idx1", "has 3 labels", "2 rows"}};
     static const char *const none[] = {NULL};
     check("no label file", run_data(temp_file("f-images-idx3", TEXT(IMAGES "\1\2\3\4")), NULL, none), &missing);
     check("no name for it", run_data(temp_file("pictures", TEXT(IMAGES "\1\2\3\4")), NULL, none), &unknown);
-    temp_file("g-labels-idx3", TEXT("\0\0\x08\x01\0\0\0\x03\0\1\1"));
+    temp_file("g-labels-idx1", TEXT("\0\0\x08\x01\0\0\0\x03\0\1\1"));
     check("other label file", run_data(temp_file("g-images-idx3", TEXT(IMAGES "\1\2\3\4")), NULL, none), &other);
 }
 
@@ -207,7 +211,7 @@ Test(malformed, evaluation_data)
     const char *wide = temp_text("wide", "1 3:1\n"), *label = temp_text("other-label", "5 1:1\n");
     static const struct expectation syntax = {DATA_ERROR, {"bad:2:", "not a number"}};
     static const struct expectation width = {DATA_ERROR, {"wide:1:", "index 3", "2 features"}};
-    static const struct expectation unknown = {DATA_ERROR, {"other-label", "5"}};
+    static const struct expectation unknown = {DATA_ERROR, {"other-label:", "row 1", "label 5", "take data"}};
     check("bad", run_data(good, NULL, (const char *const[]){"--eval", bad, NULL}), &syntax);
     check("wide", run_data(good, NULL, (const char *const[]){"--eval", wide, NULL}), &width);
     check("label", run_data(good, NULL, (const char *const[]){"--eval", label, NULL}), &unknown);
@@ -253,7 +257,7 @@ static const struct option_case SERVER_OPTIONS[] = {
      {DATA_ERROR, {"--export", "/nonexistent/m.safetensors", "No such file"}}},
     {"export over a folder",
      {"--model", "linear", "--listen", "tcp://127.0.0.1:0", "--export", "/"},
-     {DATA_ERROR, {"--export", "/"}}},
+     {DATA_ERROR, {"--export", "/: names a folder", "give a file name"}}},
     {"port file into nowhere",
      {"--model", "linear", "--listen", "tcp://127.0.0.1:0", "--port-file", "/nonexistent/port"},
      {DATA_ERROR, {"--port-file", "/nonexistent/port"}}},
@@ -350,8 +354,10 @@ static const struct option_case WORKER_OPTIONS[] = {
     {"server for eval", {"eval", "--data", "f", "--server", "x"}, {USAGE_ERROR, {"--server", "eval"}}},
     {"model to train", {"--data", "f", "--model", "x"}, {USAGE_ERROR, {"--model", "train"}}},
     {"unknown option", {"--severs", "x"}, {USAGE_ERROR, {"--severs", "--server"}}},
-    {"endpoint", {"--data", "f", "--server", "localhost"}, {USAGE_ERROR, {"localhost", "tcp://"}}},
-    {"port", {"--data", "f", "--server", "tcp://localhost:0"}, {USAGE_ERROR, {"tcp://localhost:0"}}},
+    {"endpoint", {"--data", "f", "--server", "localhost"}, {USAGE_ERROR, {"'localhost'", "such as tcp://"}}},
+    {"port",
+     {"--data", "f", "--server", "tcp://localhost:0"},
+     {USAGE_ERROR, {"tcp://localhost:0", "1 to 65535", "such as tcp://"}}},
 };
 
 Test(malformed, options_of_the_worker)
@@ -413,8 +419,10 @@ struct model_case {
 #define HEADER(length, json) length "\0\0\0\0\0\0\0" json
 
 static const struct model_case MODELS[] = {
-    {"empty.safetensors", TEXT(""), {DATA_ERROR, {"empty.safetensors:"}}},
-    {"text.safetensors", TEXT("this is no model"), {DATA_ERROR, {"text.safetensors:"}}},
+    {"empty.safetensors", TEXT(""), {DATA_ERROR, {"empty.safetensors:", "no safetensors file", "give a model"}}},
+    {"text.safetensors",
+     TEXT("this is no model"),
+     {DATA_ERROR, {"text.safetensors:", "no safetensors file", "give a model"}}},
     {"json.safetensors", TEXT(HEADER("\x04", "{\"a:")), {DATA_ERROR, {"json.safetensors:", "JSON"}}},
     {"none.safetensors", TEXT(HEADER("\x02", "{}")), {DATA_ERROR, {"none.safetensors:", "tensors"}}},
 };
@@ -441,8 +449,8 @@ Test(malformed, data_for_a_model)
     const char *const export[] = {"--export", model, NULL};
     struct run_result r = run_data(data, NULL, export);
     cr_assert_eq(r.status, 0, "%s", r.err);
-    static const struct expectation width = {DATA_ERROR, {"wide:1:", "index 3", "2 features"}};
-    static const struct expectation label = {DATA_ERROR, {"label", "5"}};
+    static const struct expectation width = {DATA_ERROR, {"wide:", "3 features", "m.safetensors has 2", "take data"}};
+    static const struct expectation label = {DATA_ERROR, {"label:", "row 1", "label 5", "take data"}};
     static const struct expectation syntax = {DATA_ERROR, {"bad:2:", "not a number"}};
     const char *wide = temp_text("wide", "1 3:1\n"), *other = temp_text("label", "5 1:1\n");
     const char *bad = temp_text("bad", "1 1:1\n0 2:x\n");
