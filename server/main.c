@@ -26,26 +26,27 @@ static dp_err set_up(const struct server_options *opts, dp_error *err)
     return kernels_select(KERNELS[opts->kernels], err);
 }
 
+static int failed(const dp_error *err)
+{
+    fprintf(stderr, "dp-server: %s\n", err->text);
+    return dp_err_exit_status(err->code);
+}
+
 int main(int argc, char **argv)
 {
     struct options given;
     struct server_options opts = {0};
     enum option_outcome outcome;
     dp_error err;
-    dp_err e = options_parse(&given, &server_option_table, &opts, argc, argv, &outcome, &err);
-    if (!e && outcome != OPT_RUN) {
-        options_fini(&given);
-        return 0;
+    if (options_parse(&given, &server_option_table, &opts, argc, argv, &outcome, &err))
+        return failed(&err);
+    int status = 0;
+    if (outcome == OPT_RUN) {
+        dp_err e = server_options_check(&given, &opts, &err);
+        if (!e)
+            e = set_up(&opts, &err);
+        status = e ? failed(&err) : head_run(&opts);
     }
-    if (!e)
-        e = server_options_check(&given, &opts, &err);
-    if (!e)
-        e = set_up(&opts, &err);
-    if (e) {
-        fprintf(stderr, "dp-server: %s\n", err.text);
-        return dp_err_exit_status(e);
-    }
-    int status = head_run(&opts);
     options_fini(&given);
     return status;
 }
