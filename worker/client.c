@@ -204,6 +204,8 @@ dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
     if (!client->joined)
         return dp_fail(err, DP_USAGE, "dp_next was called without a successful dp_join");
     for (;;) {
+        if (client_stopped(client))
+            return dp_fail(err, DP_STOPPED, "stopped by a signal");
         dp_err e = client->end.code ? DP_OK : client_drain(client, err);
         if (e == DP_OK && client->end.code)
             e = dp_fail(err, client->end.code, "%s", client->end.text);

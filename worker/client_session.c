@@ -243,6 +243,11 @@ static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Head
             send_ms = now + client->timing.ask_again;
         head_wait(client, MIN(left_ms(deadline_ms), left_ms(send_ms)));
         e = session_drain(client, err);
+        if (e == DP_OK && client->question.refusal.code == DP_BUSY && left_ms(deadline_ms) > 0) {
+            client->question.answered = false;
+            client->question.refusal.code = DP_OK;
+            send_ms = mono_ms() + client->timing.retry_max;
+        }
         if (e == DP_OK && client_stopped(client))
             e = stopped(err);
         else if (e == DP_OK && client->end.code)

@@ -77,8 +77,6 @@ dp_err client_wait(struct dp_client *client, dp_error *err)
     dp_err e = check_silence(client, now, err);
     if (e)
         return e;
-    if (client_stopped(client))
-        return dp_fail(err, DP_STOPPED, "stopped by a signal");
     notice_waiting(client, now);
     plane_resend_due(client, now);
     if (zmq_poll(client->items, client->item_count, (long)client->timing.poll) < 0 && errno != EINTR)

@@ -1,0 +1,61 @@
+/* What a worker tells. Lines on stderr begin with the program's name, since servers and supervisors collect them. */
+#include "report.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+
+#include "human.h"
+
+static const char PROGRAM[] = "dp-worker: ";
+
+void report_notice(const char *text)
+{
+    fprintf(stderr, "%s%s\n", PROGRAM, text);
+}
+
+/* Takes the object. */
+static void report_object(const struct report *report, json_t *object)
+{
+    if (report->json && object) {
+        json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
+        fputc('\n', stdout);
+        fflush(stdout);
+    }
+    json_decref(object);
+}
+
+void report_data(const struct report *report, const char *role, const struct data *data, double seconds)
+{
+    char count[HUMAN_MAX], took[HUMAN_MAX];
+    if (!report->quiet)
+        fprintf(stderr, "%sread %s: %s rows, %" PRIu64 " features, %s, in %s\n", PROGRAM, data->name,
+                human_count((double)data->rows, count), data->features, data_is_sparse(data) ? "sparse" : "dense",
+                human_seconds(seconds, took));
+    report_object(report, json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:f}", "event", "data", "role", role, "file",
+                                    data->name, "rows", (json_int_t)data->rows, "features", (json_int_t)data->features,
+                                    "sparse", data_is_sparse(data), "seconds", seconds));
+}
+
+void report_joined(const struct report *report, const char *server, const dp_job *job)
+{
+    if (!report->quiet)
+        fprintf(stderr,
+                "%sjoined %s: %s, %" PRIu64 " parameters, minibatches of %" PRIu64 " rows in %u slots, %" PRIu64
+                " steps\n",
+                PROGRAM, server, job->model, job->theta_elems, job->batch, job->slots, job->train_steps);
+    report_object(report,
+                  json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "event", "joined", "server", server, "model",
+                            job->model, "parameters", (json_int_t)job->theta_elems, "batch", (json_int_t)job->batch,
+                            "slots", (json_int_t)job->slots, "steps", (json_int_t)job->train_steps));
+}
+
+void report_done(const struct report *report, uint64_t tasks, uint64_t slots, uint64_t samples, double seconds)
+{
+    char count[HUMAN_MAX], took[HUMAN_MAX];
+    if (!report->quiet)
+        fprintf(stderr, "%sthe job is done: computed %s samples in %" PRIu64 " slots of %" PRIu64 " steps, in %s\n",
+                PROGRAM, human_count((double)samples, count), slots, tasks, human_seconds(seconds, took));
+    report_object(report, json_pack("{s:s, s:I, s:I, s:I, s:f}", "event", "done", "steps", (json_int_t)tasks, "slots",
+                                    (json_int_t)slots, "samples", (json_int_t)samples, "seconds", seconds));
+}

@@ -1,0 +1,22 @@
+/* What a worker tells people (lines on stderr) and programs (--json: objects on stdout) of its work. Thread: main. */
+#ifndef DP_REPORT_H
+#define DP_REPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "data.h"
+#include "dp.h"
+
+struct report {
+    bool quiet;
+    bool json;
+};
+
+/* Trouble and recovery: told even when quiet. */
+void report_notice(const char *text);
+void report_data(const struct report *report, const char *role, const struct data *data, double seconds);
+void report_joined(const struct report *report, const char *server, const dp_job *job);
+void report_done(const struct report *report, uint64_t tasks, uint64_t slots, uint64_t samples, double seconds);
+
+#endif
