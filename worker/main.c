@@ -48,6 +48,7 @@ static dp_err run_train(const struct worker_options *o, dp_error *err)
         .server_timeout_s = o->server_timeout_s,
         .data = o->data,
         .quiet = o->quiet,
+        .json = o->json,
         .stop = &stop,
     };
     return train_run(&train, err);

@@ -9,11 +9,6 @@
 
 static const char PROGRAM[] = "dp-worker: ";
 
-void report_notice(const char *text)
-{
-    fprintf(stderr, "%s%s\n", PROGRAM, text);
-}
-
 /* Takes the object. */
 static void report_object(const struct report *report, json_t *object)
 {
@@ -23,6 +18,13 @@ static void report_object(const struct report *report, json_t *object)
         fflush(stdout);
     }
     json_decref(object);
+}
+
+void report_notice(const struct report *report, const char *text)
+{
+    if (!report->quiet)
+        fprintf(stderr, "%s%s\n", PROGRAM, text);
+    report_object(report, json_pack("{s:s, s:s}", "event", "notice", "text", text));
 }
 
 void report_data(const struct report *report, const char *role, const struct data *data, double seconds)

@@ -13,8 +13,8 @@ struct report {
     bool json;
 };
 
-/* Trouble and recovery: told even when quiet. */
-void report_notice(const char *text);
+/* Trouble and recovery. */
+void report_notice(const struct report *report, const char *text);
 void report_data(const struct report *report, const char *role, const struct data *data, double seconds);
 void report_joined(const struct report *report, const char *server, const dp_job *job);
 void report_done(const struct report *report, uint64_t tasks, uint64_t slots, uint64_t samples, double seconds);

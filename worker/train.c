@@ -6,12 +6,12 @@
 #include "train.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "model.h"
 #include "plan.h"
+#include "report.h"
 #include "slot_pool.h"
 #include "tensor.h"
 #include "util.h"
@@ -21,6 +21,7 @@ enum { CLASSES_MAX = 65536 };
 /* All that a worker holds. */
 struct train {
     const struct train_options *opts;
+    struct report report;
     dp_client *client;
     const struct model *model;
     struct data train_data, eval_data;
@@ -31,22 +32,36 @@ struct train {
     struct tensors tensors;
     struct slot_work work;
     struct slot_pool *pool;
+    uint64_t steps_done, slots_done, samples_done; /* of ours */
 };
 
 /* ---- what the job is about ---- */
 
+static dp_err read_file(const struct train *t, const char *role, const struct data_source *source,
+                        struct data *ret_data, dp_error *err)
+{
+    uint64_t begin_ms = mono_ms();
+    dp_err e = data_read(source, ret_data, err);
+    if (!e)
+        report_data(&t->report, role, ret_data, (double)(mono_ms() - begin_ms) / 1000);
+    return e;
+}
+
+/* The evaluation data have to be as wide as the training data. */
 static dp_err read_data(struct train *t, dp_error *err)
 {
     const struct data_options *o = &t->opts->data;
     const dp_job *job = dp_client_job(t->client);
     struct data_source source = {o->data, (enum data_format)o->format, o->label_column, o->labels, job->features};
-    dp_err e = data_read(&source, &t->train_data, err);
+    if (job->evaluate && !o->eval)
+        return dp_fail(err, DP_USAGE, "this job evaluates: give --eval FILE");
+    dp_err e = read_file(t, "train", &source, &t->train_data, err);
     if (e || !o->eval)
         return e;
     t->has_eval = true;
     source = (struct data_source){o->eval, (enum data_format)o->format, o->label_column, o->eval_labels,
                                   job->features ? job->features : t->train_data.features};
-    return data_read(&source, &t->eval_data, err);
+    return read_file(t, "eval", &source, &t->eval_data, err);
 }
 
 /* --classes C: labels are 0..C-1, whether or not the data have all of them. */
@@ -88,7 +103,7 @@ static dp_err describe_model(struct train *t, dp_error *err)
         return e;
     t->work.spec = (struct model_spec){
         .features = job->features ? job->features : t->train_data.features,
-        .classes = t->model->classifies && strcmp(t->model->name, "softmax") == 0 ? (uint32_t)t->label_count : 0,
+        .classes = t->model->multiclass ? (uint32_t)t->label_count : 0,
         .intercept = job->intercept,
     };
     return t->model->declare(&t->work.spec, &t->tensors, err);
@@ -108,6 +123,22 @@ static dp_dataset dataset_of(const struct train *t, const struct data *data)
     };
 }
 
+/* theta is read and gradients are written by our own description of the tensors. */
+static dp_err check_tensors(const struct train *t, dp_error *err)
+{
+    const dp_job *job = dp_client_job(t->client);
+    bool same = job->tensor_count == t->tensors.count;
+    for (uint32_t i = 0; same && i < job->tensor_count; i++) {
+        const struct tensor *ours = &t->tensors.list[i];
+        const dp_tensor *theirs = &job->tensors[i];
+        same = strcmp(theirs->name, ours->name) == 0 && theirs->rank == ours->rank &&
+               memcmp(theirs->shape, ours->shape, ours->rank * sizeof *ours->shape) == 0;
+    }
+    if (!same)
+        return dp_fail(err, DP_MODEL, "the job's tensors are not those of %s for %s", job->model, t->train_data.name);
+    return DP_OK;
+}
+
 static dp_err join(struct train *t, dp_error *err)
 {
     dp_tensor tensors[TENSOR_COUNT_MAX];
@@ -120,7 +151,12 @@ static dp_err join(struct train *t, dp_error *err)
     dp_dataset train = dataset_of(t, &t->train_data), eval = {0};
     if (t->has_eval)
         eval = dataset_of(t, &t->eval_data);
-    return dp_join(t->client, &train, t->has_eval ? &eval : NULL, &model, err);
+    dp_err e = dp_join(t->client, &train, t->has_eval ? &eval : NULL, &model, err);
+    if (!e)
+        e = check_tensors(t, err);
+    if (!e)
+        report_joined(&t->report, t->opts->server, dp_client_job(t->client));
+    return e;
 }
 
 /* The settled job says what is left to know: targets, the plan, the threads' buffers. */
@@ -163,6 +199,8 @@ static dp_err give_slot(struct train *t, const dp_task *task, uint32_t slot, dp_
 static dp_err hand_in(struct train *t, dp_error *err)
 {
     struct slot_job job = slot_pool_take(t->pool);
+    t->slots_done++;
+    t->samples_done += job.metrics.count;
     return dp_push(t->client, job.slot, job.grad, &job.metrics, err);
 }
 
@@ -189,18 +227,24 @@ static dp_err compute(struct train *t, const dp_task *task, dp_error *err)
 
 static dp_err work(struct train *t, dp_error *err)
 {
+    uint64_t begin_ms = mono_ms(), last_step = UINT64_MAX;
     dp_task task;
     dp_err e;
-    while ((e = dp_next(t->client, &task, err)) == DP_OK)
+    while ((e = dp_next(t->client, &task, err)) == DP_OK) {
+        t->steps_done += task.step != last_step;
+        last_step = task.step;
         if ((e = compute(t, &task, err)) != DP_OK)
             break;
-    return e == DP_JOB_DONE ? DP_OK : e;
+    }
+    if (e != DP_JOB_DONE)
+        return e;
+    report_done(&t->report, t->steps_done, t->slots_done, t->samples_done, (double)(mono_ms() - begin_ms) / 1000);
+    return DP_OK;
 }
 
 static void notice(void *arg, const char *text)
 {
-    (void)arg;
-    fprintf(stderr, "dp-worker: %s\n", text);
+    report_notice(arg, text);
 }
 
 static dp_err connect_to(struct train *t, dp_error *err)
@@ -213,14 +257,14 @@ static dp_err connect_to(struct train *t, dp_error *err)
         .server_timeout_ms = o->server_timeout_s * 1000,
         .threads = (uint32_t)o->data.threads,
         .stop = o->stop,
-        .notice = o->quiet ? NULL : notice,
+        .notice = notice,
+        .notice_arg = &t->report,
     };
     return dp_connect(&config, &t->client, err);
 }
 
 static void train_fini(struct train *t)
 {
-    slot_pool_free(&t->pool);
     data_fini(&t->train_data);
     data_fini(&t->eval_data);
     free(t->labels);
@@ -230,7 +274,7 @@ static void train_fini(struct train *t)
 
 dp_err train_run(const struct train_options *opts, dp_error *err)
 {
-    struct train t = {.opts = opts};
+    struct train t = {.opts = opts, .report = {.quiet = opts->quiet, .json = opts->json}};
     dp_err e = connect_to(&t, err);
     if (!e)
         e = describe_model(&t, err);
@@ -240,6 +284,7 @@ dp_err train_run(const struct train_options *opts, dp_error *err)
         e = prepare(&t, err);
     if (!e)
         e = work(&t, err);
+    slot_pool_free(&t.pool); /* its threads read theta, which goes with the client */
     dp_leave(&t.client, e, e ? err->text : "");
     train_fini(&t);
     return e == DP_JOB_DONE ? DP_OK : e;
