@@ -51,7 +51,7 @@ void client_notice(struct dp_client *client, const char *fmt, ...)
 
 bool client_stopped(const struct dp_client *client)
 {
-    return client->stop && *client->stop;
+    return client->stop && __atomic_load_n(client->stop, __ATOMIC_RELAXED);
 }
 
 void client_error_set(dp_error *err, dp_err code, const char *text)
@@ -107,8 +107,8 @@ static void client_free(struct dp_client *client)
     slab_pool_fini(&client->slabs);
     theta_fini(&client->theta);
     layout_fini(&client->layout);
-    job_fini(&client->job);
-    job_fini(&client->welcome_job);
+    client_job_fini(&client->job);
+    client_job_fini(&client->welcome_job);
     arena_fini(&client->arena);
     if (client->join)
         dp__join__free_unpacked(client->join, NULL);

@@ -63,7 +63,7 @@ static dp_err job_plan(struct client_job *job, dp_error *err)
     return DP_OK;
 }
 
-dp_err job_take(const Dp__Job *msg, struct client_job *ret_job, dp_error *err)
+dp_err client_job_take(const Dp__Job *msg, struct client_job *ret_job, dp_error *err)
 {
     struct client_job job = {.view = {.features = msg->features,
                                       .classes = msg->classes,
@@ -82,13 +82,13 @@ dp_err job_take(const Dp__Job *msg, struct client_job *ret_job, dp_error *err)
     else if (msg->n_tensors > 0)
         e = job_plan(&job, err);
     if (e)
-        job_fini(&job);
+        client_job_fini(&job);
     else
         *ret_job = job;
     return e;
 }
 
-void job_fini(struct client_job *job)
+void client_job_fini(struct client_job *job)
 {
     for (uint32_t i = 0; i < job->view.tensor_count; i++) {
         free((void *)job->view.tensors[i].name);
@@ -137,7 +137,7 @@ static bool tensor_same(const dp_tensor *a, const dp_tensor *b)
            memcmp(a->shape, b->shape, a->rank * sizeof *a->shape) == 0;
 }
 
-dp_err job_same(const struct client_job *was, const struct client_job *now, dp_error *err)
+dp_err client_job_same(const struct client_job *was, const struct client_job *now, dp_error *err)
 {
     const dp_job *a = &was->view, *b = &now->view;
     if (strcmp(a->model, b->model) != 0)

@@ -16,10 +16,10 @@ struct client_job {
 };
 
 /* A description that frame_parse has passed. DP_PROTO where its numbers make no plan, DP_NOMEM. */
-DP_MUST_CHECK dp_err job_take(const Dp__Job *msg, struct client_job *ret_job, dp_error *err);
-void job_fini(struct client_job *job);
+DP_MUST_CHECK dp_err client_job_take(const Dp__Job *msg, struct client_job *ret_job, dp_error *err);
+void client_job_fini(struct client_job *job);
 /* DP_REFUSED, naming the first thing in which `now` differs from `was`. */
-DP_MUST_CHECK dp_err job_same(const struct client_job *was, const struct client_job *now, dp_error *err);
+DP_MUST_CHECK dp_err client_job_same(const struct client_job *was, const struct client_job *now, dp_error *err);
 
 struct job_shard {
     struct endpoint endpoint;

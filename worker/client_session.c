@@ -111,7 +111,7 @@ static dp_err welcome_take(struct dp_client *client, const Dp__Header *header, d
     client->incarnation = header->incarnation;
     if (client->view.model)
         return DP_OK;
-    dp_err e = job_take(header->welcome->job, &client->welcome_job, err);
+    dp_err e = client_job_take(header->welcome->job, &client->welcome_job, err);
     if (e == DP_OK)
         client->view = client->welcome_job.view;
     return e;
@@ -121,15 +121,15 @@ static dp_err welcome_take(struct dp_client *client, const Dp__Header *header, d
 static dp_err joined_take(struct dp_client *client, const Dp__Job *msg, dp_error *err)
 {
     struct client_job job;
-    dp_err e = job_take(msg, &job, err);
+    dp_err e = client_job_take(msg, &job, err);
     if (e)
         return e;
     if (!client->job.view.model) {
         client->job = job;
         client->view = job.view;
     } else {
-        e = job_same(&client->job, &job, err);
-        job_fini(&job);
+        e = client_job_same(&client->job, &job, err);
+        client_job_fini(&job);
     }
     layout_fini(&client->layout);
     if (e == DP_OK)

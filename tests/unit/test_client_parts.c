@@ -201,18 +201,18 @@ static struct client_job job_new(uint64_t batch, const char *name, uint64_t rows
     msg.tensors = tensor_list;
     msg.n_labels = ARRAY_LEN(labels);
     msg.labels = labels;
-    cr_assert_eq(job_take(&msg, &job, &err), DP_OK, "%s", err.text);
+    cr_assert_eq(client_job_take(&msg, &job, &err), DP_OK, "%s", err.text);
     return job;
 }
 
 static void expect_differ(const struct client_job *was, struct client_job now, const char *part)
 {
     dp_error err = {0};
-    dp_err e = job_same(was, &now, &err);
+    dp_err e = client_job_same(was, &now, &err);
     cr_assert_eq(e, part ? DP_REFUSED : DP_OK, "%s", err.text);
     if (part)
         cr_assert_not_null(strstr(err.text, part), "%s", err.text);
-    job_fini(&now);
+    client_job_fini(&now);
 }
 
 Test(job, what_differs_is_named)
@@ -229,7 +229,7 @@ Test(job, what_differs_is_named)
     shape[0] = 5;
     labels[1] = 1;
     expect_differ(&job, job_new(10, "weight", 100), "tensor weight");
-    job_fini(&job);
+    client_job_fini(&job);
     ASSERT_NO_LEAKS();
 }
 
@@ -246,7 +246,7 @@ Test(job, numbers_that_make_no_plan_are_refused)
     msg.slots = 8;
     msg.n_tensors = 1;
     msg.tensors = tensor_list;
-    cr_assert_eq(job_take(&msg, &job, &err), DP_PROTO);
+    cr_assert_eq(client_job_take(&msg, &job, &err), DP_PROTO);
     cr_assert_not_null(strstr(err.text, "makes no plan"), "%s", err.text);
     ASSERT_NO_LEAKS();
 }
