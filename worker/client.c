@@ -233,7 +233,7 @@ dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
 int dp_task_wanted(dp_client *client)
 {
     dp_error err;
-    if (!client->joined || client->end.code)
+    if (!client->joined || client->end.code || client_stopped(client))
         return 0;
     dp_err e = client_drain(client, &err);
     if (e)
