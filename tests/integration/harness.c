@@ -124,8 +124,8 @@ const char *program_path(const char *name)
     char path[HARNESS_PATH_MAX];
     if (name[0] == '/')
         return harness_keep(name);
-    const char *folder = strcmp(name, "dp-server") == 0 ? "server" : "worker";
-    snprintf(path, sizeof path, "%s/%s/%s", DP_BUILD_ROOT, folder, name);
+    const char *folder = strcmp(name, "dp-server") == 0 ? "server" : "worker", *build = getenv("DP_TEST_BUILD");
+    snprintf(path, sizeof path, "%s/%s/%s", build ? build : DP_BUILD_ROOT, folder, name);
     return harness_keep(path);
 }
 

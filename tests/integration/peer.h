@@ -39,7 +39,7 @@ const Dp__Header *peer_receive(struct peer *peer, uint32_t timeout_ms);
 /* The answer with the header's request id; fails the test if there is none in 10 s. */
 const Dp__Header *peer_ask(struct peer *peer, const Dp__Header *header, const void *payload, size_t bytes);
 
-/* A TCP connection to an endpoint. */
+/* A TCP connection to an endpoint, or -1 where nobody listens. */
 int tcp_connect(const char *endpoint);
 /* Writes what the other side takes within some time; what it refuses is dropped. */
 void tcp_write(int fd, const void *data, size_t bytes);

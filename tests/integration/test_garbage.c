@@ -12,16 +12,17 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "nonsense.h"
 #include "peer.h"
 #include "util.h"
 
 TestSuite(garbage, .init = harness_init, .fini = harness_fini, .timeout = 300);
 
-enum { SHARDS = 2, SHARDS_MAX = 8, IDLE_MAX = 512, RUN_MS = 120000, READY_MS = 30000 };
+enum { SHARDS = 2, SHARDS_MAX = 8, RUN_MS = 120000, READY_MS = 30000 };
 
-#define JOB                                                                                                  \
-    "--model", "softmax", "--batch", "64", "--epochs", "3", "--lr", "0.01", "--shards", "2", "--slots", "8", \
-        "--exit-when-done", "--stall-timeout", "600"
+#define JOB                                                                                                     \
+    "--model", "softmax", "--batch", "64", "--lr", "0.01", "--shards", "2", "--slots", "8", "--exit-when-done", \
+        "--stall-timeout", "600"
 
 struct intruder {
     struct peer head;
@@ -34,26 +35,10 @@ struct intruder {
     uint32_t first_slice[SHARDS_MAX]; /* the first slice of each shard, and its elements */
     uint64_t elems[SHARDS_MAX];
     uint64_t total_steps;
-    int idle[IDLE_MAX]; /* connections that say nothing more */
-    size_t idle_count;
+    struct nonsense nonsense;
 };
 
 static struct intruder it;
-
-static uint64_t random_next(void)
-{
-    static uint64_t x = 88172645463325252;
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    return x;
-}
-
-static void random_fill(uint8_t *bytes, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        bytes[i] = (uint8_t)(random_next() >> 32);
-}
 
 /* -- getting in -- */
 
@@ -123,14 +108,14 @@ static void learn_from_worker(const char *data)
 static void intruder_hello(void)
 {
     Dp__Header header = intruder_header();
-    it.hello->worker = random_next();
+    it.hello->worker = nonsense_random();
     it.hello->pid = 0;
     header.body_case = DP__HEADER__BODY_HELLO;
     header.hello = it.hello;
     const Dp__Header *answer = peer_ask(&it.head, &header, NULL, 0);
     cr_assert_eq(answer->body_case, DP__HEADER__BODY_WELCOME);
-    it.session = answer->session;
-    it.incarnation = answer->incarnation;
+    it.session = it.nonsense.session = answer->session;
+    it.incarnation = it.nonsense.incarnation = answer->incarnation;
 }
 
 static void intruder_join(void)
@@ -206,120 +191,6 @@ static void all_answer(void)
     head_answers();
     for (uint32_t s = 0; s < it.shard_count; s++)
         shard_answers_anew(s);
-}
-
-/* -- nonsense for any port -- */
-
-static void idle_add(int fd)
-{
-    cr_assert_lt(it.idle_count, IDLE_MAX);
-    it.idle[it.idle_count++] = fd;
-}
-
-/* A ZMTP 3.0 greeting (rfc.zeromq.org/spec/23) as libzmq sends it without security. */
-static const uint8_t GREETING[64] = {0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 0, 'N', 'U', 'L', 'L'};
-
-static void tcp_nonsense(const char *endpoint)
-{
-    static uint8_t noise[1 << 16];
-    static const char HTTP[] = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    static const uint8_t ENDLESS[] = {0x06, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 5, 'R', 'E', 'A', 'D', 'Y'};
-    static const uint8_t READY[] = {0x04, 25,  5,   'R', 'E', 'A', 'D', 'Y', 11, 'S', 'o', 'c', 'k',
-                                    'e',  't', '-', 'T', 'y', 'p', 'e', 0,   0,  0,   2,   'X', 'X'};
-    random_fill(noise, sizeof noise);
-    for (int i = 0; i < 12; i++) {
-        int fd = tcp_connect(endpoint);
-        if (i >= 4) /* what follows comes after a good beginning */
-            tcp_write(fd, GREETING, i % 4 == 3 ? 32 : sizeof GREETING);
-        if (i % 4 == 0)
-            tcp_write(fd, noise, sizeof noise);
-        else if (i % 4 == 1)
-            tcp_write(fd, i < 8 ? (const void *)ENDLESS : READY, i < 8 ? sizeof ENDLESS : sizeof READY);
-        else if (i % 4 == 2)
-            tcp_write(fd, HTTP, sizeof HTTP - 1);
-        idle_add(fd);
-    }
-    for (int i = 0; i < 40; i++)
-        idle_add(tcp_connect(endpoint));
-}
-
-/* Messages of 1 to 20 frames of noise, some with the session's tokens at the right place. */
-static void frame_nonsense(struct peer *peer)
-{
-    uint8_t noise[600];
-    for (int i = 0; i < 600; i++) {
-        struct bytes frames[20];
-        size_t count = 1 + (i % 10 == 0 ? random_next() % 20 : random_next() % 3);
-        random_fill(noise, sizeof noise);
-        if (i % 2) {
-            noise[0] = 0x09; /* session, incarnation, then a body */
-            memcpy(noise + 1, &it.session, 8);
-            noise[9] = 0x11;
-            memcpy(noise + 10, &it.incarnation, 8);
-            noise[18] = (uint8_t)(10 << 3 | 2);
-            noise[19] = (uint8_t)(random_next() % 64);
-        }
-        for (size_t f = 0; f < count; f++)
-            frames[f] = (struct bytes){noise, random_next() % (f == 0 ? 80 : sizeof noise)};
-        (void)peer_send_frames(peer, count, frames);
-    }
-}
-
-static size_t push_pack(uint8_t *packed, size_t size)
-{
-    Dp__PushPull body = DP__PUSH_PULL__INIT;
-    Dp__Metrics metrics = DP__METRICS__INIT;
-    Dp__Header header = intruder_header();
-    metrics.count = 8;
-    metrics.loss = 1.5;
-    body.push = body.pull = true;
-    body.pull_step = 1;
-    body.metrics = &metrics;
-    header.body_case = DP__HEADER__BODY_PUSH_PULL;
-    header.push_pull = &body;
-    cr_assert_leq(frame_size(&header), size);
-    frame_write(&header, packed);
-    return frame_size(&header);
-}
-
-/* Every beginning of a good header, and the whole with single bits changed but without the payload it needs. */
-static void header_nonsense(struct peer *peer)
-{
-    uint8_t packed[256];
-    size_t n = push_pack(packed, sizeof packed);
-    for (size_t cut = 0; cut < n; cut++)
-        (void)peer_send_frames(peer, 1, &(struct bytes){packed, cut});
-    for (size_t bit = 0; bit < 8 * n; bit++) {
-        packed[bit / 8] ^= (uint8_t)(1 << bit % 8);
-        (void)peer_send_frames(peer, 1, &(struct bytes){packed, n});
-        packed[bit / 8] ^= (uint8_t)(1 << bit % 8);
-    }
-}
-
-/* Larger than any frame that is read; libzmq drops the connection. */
-static void oversized_nonsense(const char *endpoint)
-{
-    enum { BYTES = 8 << 20 };
-    struct peer peer;
-    AUTOFREE uint8_t *big = mem_array_zero(BYTES, 1);
-    cr_assert(big);
-    peer_connect(&peer, endpoint, 0);
-    for (int i = 0; i < 4; i++)
-        (void)peer_send_frames(&peer, 1, &(struct bytes){big, BYTES});
-    (void)peer_receive(&peer, 50);
-    peer_close(&peer);
-}
-
-static void port_nonsense(const char *endpoint)
-{
-    struct peer peer;
-    tcp_nonsense(endpoint);
-    peer_connect(&peer, endpoint, 0);
-    frame_nonsense(&peer);
-    header_nonsense(&peer);
-    (void)peer_receive(&peer, 50);
-    peer_close(&peer);
-    oversized_nonsense(endpoint);
 }
 
 /* -- nonsense that parses: each is answered with an error that names it -- */
@@ -441,7 +312,7 @@ static void many_hellos(void)
         Dp__Hello hello = *it.hello;
         Dp__Header header = intruder_header();
         peer_connect(&peer, it.head_endpoint, 0);
-        hello.worker = random_next();
+        hello.worker = nonsense_random();
         header.session = 0;
         header.body_case = DP__HEADER__BODY_HELLO;
         header.hello = &hello;
@@ -467,10 +338,10 @@ static void never_reads(uint32_t shard, struct peer *peer)
 static void disturb(void)
 {
     struct peer silent[SHARDS_MAX];
-    port_nonsense(it.head_endpoint);
+    nonsense_say(&it.nonsense, it.head_endpoint);
     head_answers();
     for (uint32_t s = 0; s < it.shard_count; s++) {
-        port_nonsense(it.shards[s]);
+        nonsense_say(&it.nonsense, it.shards[s]);
         shard_answers_anew(s);
         lies_for_shard(s);
     }
@@ -485,11 +356,33 @@ static void disturb(void)
 
 static void intruder_fini(void)
 {
-    while (it.idle_count > 0)
-        close(it.idle[--it.idle_count]);
+    nonsense_end(&it.nonsense);
     dp__hello__free_unpacked(it.hello, NULL);
     dp__join__free_unpacked(it.join, NULL);
     peer_close(&it.head);
+}
+
+/* The model of a run that nobody disturbs. */
+static void run_alone(const char *data, const char *epochs, const char *model)
+{
+    struct run_result r = RUN(RUN_MS, "dp-server", JOB, "--epochs", epochs, "--listen", "tcp://127.0.0.1:0",
+                              "--local-workers", "1", "--data", data, "--export", model);
+    cr_assert_eq(r.status, 0, "%s", r.err);
+}
+
+/* The intruder joins a server that waits for workers. */
+static void intruder_begin(const char *data)
+{
+    learn_from_worker(data);
+    peer_connect(&it.head, it.head_endpoint, 0);
+    intruder_hello();
+    intruder_join();
+}
+
+static void job_must_end(struct process *server, struct process *worker)
+{
+    cr_assert_eq(process_wait(server, RUN_MS), 0, "%s", process_output(server, ERR));
+    cr_assert_eq(process_wait(worker, READY_MS), 0, "%s", process_output(worker, ERR));
 }
 
 Test(garbage, changes_no_bit)
@@ -497,22 +390,33 @@ Test(garbage, changes_no_bit)
     NEED_PROGRAMS("dp-server", "dp-worker");
     const char *data = source_file("tests/data/digits/train.csv.gz");
     const char *alone = temp_path("alone.safetensors"), *disturbed = temp_path("disturbed.safetensors");
-    struct run_result r = RUN(RUN_MS, "dp-server", JOB, "--listen", "tcp://127.0.0.1:0", "--local-workers", "1",
-                              "--data", data, "--export", alone);
-    cr_assert_eq(r.status, 0, "%s", r.err);
-
-    learn_from_worker(data);
-    struct process *server = SERVER(it.head_endpoint, JOB, "--export", disturbed);
-    peer_connect(&it.head, it.head_endpoint, 0);
-    intruder_hello();
-    intruder_join();
+    run_alone(data, "3", alone);
+    struct process *server = SERVER(it.head_endpoint, JOB, "--epochs", "3", "--export", disturbed);
+    intruder_begin(data);
     struct process *worker = PROCESS("dp-worker", "--server", it.head_endpoint, "--data", data);
     disturb();
     cr_assert_not(process_ended(server, 0), "%s", process_output(server, ERR));
     process_expect(server, ERR, "malformed-message", READY_MS);
     intruder_leave();
-    cr_assert_eq(process_wait(server, RUN_MS), 0, "%s", process_output(server, ERR));
-    cr_assert_eq(process_wait(worker, READY_MS), 0, "%s", process_output(worker, ERR));
+    job_must_end(server, worker);
+    models_assert_same(alone, disturbed);
+    intruder_fini();
+}
+
+/* The same while steps go on: the intruder has left its slots to the worker and talks on. */
+Test(garbage, while_it_computes)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *data = source_file("tests/data/digits/train.csv.gz");
+    const char *alone = temp_path("alone.safetensors"), *disturbed = temp_path("disturbed.safetensors");
+    run_alone(data, "100", alone);
+    struct process *server = SERVER(it.head_endpoint, JOB, "--epochs", "100", "--export", disturbed);
+    intruder_begin(data);
+    intruder_leave();
+    struct process *worker = PROCESS("dp-worker", "--server", it.head_endpoint, "--data", data);
+    for (uint32_t i = 0; !process_ended(worker, 0); i++)
+        nonsense_say(&it.nonsense, i % 2 ? it.shards[i / 2 % it.shard_count] : it.head_endpoint);
+    job_must_end(server, worker);
     models_assert_same(alone, disturbed);
     intruder_fini();
 }
