@@ -2,6 +2,7 @@
 #include "human.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 /* Rounds to `digits` significant digits first, so that 999.96 becomes 1.00k and not 1000. */
@@ -38,8 +39,9 @@ char *human_count(double x, char buf[HUMAN_MAX])
         shown /= 1000;
         unit++;
     }
-    int decimals = shown >= 100 || shown == floor(shown) ? 0 : shown >= 10 || !unit ? 1 : 2;
-    snprintf(buf, HUMAN_MAX, unit ? "%.*f%c" : "%.*f", unit && shown < 10 ? 2 : decimals, shown, UNITS[unit]);
+    bool is_whole = !unit && shown == floor(shown);
+    int decimals = is_whole || shown >= 100 ? 0 : shown >= 10 || !unit ? 1 : 2;
+    snprintf(buf, HUMAN_MAX, unit ? "%.*f%c" : "%.*f", decimals, shown, UNITS[unit]);
     return buf;
 }
 

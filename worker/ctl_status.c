@@ -203,8 +203,11 @@ static void print_job(const json_t *status, FILE *out)
     fprintf(out, "data       %s rows, %s to evaluate on, batch %s, %s slots, seed ", whole(JOB("train_rows"), a),
             whole(JOB("eval_rows"), b), whole(JOB("batch"), c), whole(JOB("slots"), d));
     fprintf(out, "%s\n", whole(JOB("seed"), a));
-    fprintf(out, "update     %s, lr %s, momentum %s, l2 %s\n", string_or_dash(JOB("optimizer"), a),
-            parameter(JOB("lr"), b), parameter(JOB("momentum"), c), parameter(JOB("l2"), d));
+    fprintf(out, "update     %s, lr %s", string_or_dash(JOB("optimizer"), a), parameter(JOB("lr"), b));
+    /* Plain gradient descent has none, whatever the option says. */
+    if (strcmp(a, "sgd") != 0)
+        fprintf(out, ", momentum %s", parameter(JOB("momentum"), b));
+    fprintf(out, ", l2 %s\n", parameter(JOB("l2"), b));
 #undef JOB
 }
 
