@@ -1,6 +1,7 @@
 /* dp-server: reads its options and runs the head. Thread: head. */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 
 #include "head.h"
@@ -23,6 +24,8 @@ static dp_err set_up(const struct server_options *opts, dp_error *err)
     log_init("dp-server", (enum log_level)opts->log_level);
     raise_descriptor_limit();
     signal(SIGPIPE, SIG_IGN);
+    /* Local workers inherit the environment, but the server's file is not theirs. */
+    unsetenv("DP_CONFIG");
     return kernels_select(KERNELS[opts->kernels], err);
 }
 

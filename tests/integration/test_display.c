@@ -1,0 +1,192 @@
+/* What people and scripts see of a run: options from every source, the table on a terminal, plain lines, JSON lines,
+ * quiet, and dp-ctl status. */
+#include "harness.h"
+
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+TestSuite(display, .init = harness_init, .fini = harness_fini, .timeout = 120);
+
+enum { RUN_MS = 60000 };
+
+/* 40 rows that a line separates. */
+static const char *separable(void)
+{
+    char text[2048];
+    size_t at = 0;
+    for (int i = 0; i < 40; i++)
+        at += (size_t)snprintf(text + at, sizeof text - at, "%d 1:%d.5 2:1\n", i % 2 ? 1 : -1,
+                               i % 2 ? 1 + i % 5 : -2 - i % 5);
+    return temp_text("separable.svm", text);
+}
+
+#define JOB(data)                                                                                                   \
+    "--model", "logistic", "--batch", "40", "--local-workers", "1", "--exit-when-done", "--data", data, "--listen", \
+        "tcp://127.0.0.1:0"
+
+static size_t lines_of(const char *text)
+{
+    size_t n = 0;
+    for (; *text; text++)
+        n += *text == '\n';
+    return n;
+}
+
+/* The object of the line that begins at *at; moves on. */
+static json_t *next_object(const char **at)
+{
+    size_t length = strcspn(*at, "\n");
+    json_t *object = json_loadb(*at, length, 0, NULL);
+    cr_assert(json_is_object(object), "no JSON object: %.*s", (int)length, *at);
+    *at += length + 1;
+    return object;
+}
+
+Test(display, plain_lines_and_a_summary)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *data = separable(), *model = temp_path("m.safetensors");
+    struct run_result r = RUN(RUN_MS, "dp-server", JOB(data), "--epochs", "100", "--eval", data, "--export", model);
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    cr_assert_str_empty(r.out);
+    cr_assert_null(strpbrk(r.err, "\r\x1b"), "%s", r.err);
+    cr_assert_not_null(strstr(r.err, "eval acc"), "%s", r.err);
+    cr_assert_not_null(strstr(r.err, "\n100/100 "), "%s", r.err);
+    cr_assert_not_null(strstr(r.err, "eval accuracy 100.00%"), "%s", r.err);
+    cr_assert_not_null(strstr(r.err, model), "%s", r.err);
+    cr_assert_leq(lines_of(r.err), 32, "%s", r.err);
+}
+
+Test(display, a_table_on_a_terminal)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "/usr/bin/script");
+    char command[3 * HARNESS_PATH_MAX];
+    snprintf(command, sizeof command,
+             "TERM=xterm script -qefc '%s --model logistic --batch 40 --epochs 100 --local-workers 1 --exit-when-done "
+             "--data %s --listen tcp://127.0.0.1:0' /dev/null",
+             program_path("dp-server"), separable());
+    struct run_result r = RUN(RUN_MS, "/bin/sh", "-c", command);
+    cr_assert_eq(r.status, 0, "%s", r.out);
+    cr_assert_not_null(strstr(r.out, "\r100/100 "), "%s", r.out);
+    cr_assert_not_null(strstr(r.out, "\x1b[K"), "%s", r.out);
+    cr_assert_leq(lines_of(r.out), 32, "%s", r.out);
+}
+
+Test(display, json_lines)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *data = separable();
+    struct run_result r = RUN(RUN_MS, "dp-server", JOB(data), "--epochs", "30", "--eval", data, "--json");
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    cr_assert_eq(lines_of(r.out), 31, "%s", r.out);
+    const char *at = r.out;
+    for (int epoch = 1; epoch <= 30; epoch++) {
+        json_t *object = next_object(&at);
+        cr_assert_str_eq(json_string_value(json_object_get(object, "event")), "epoch");
+        cr_assert_eq(json_integer_value(json_object_get(object, "epoch")), epoch);
+        cr_assert(json_is_real(json_object_get(object, "loss")) && json_is_real(json_object_get(object, "eval_loss")));
+        json_decref(object);
+    }
+    json_t *done = next_object(&at);
+    cr_assert_str_eq(json_string_value(json_object_get(done, "event")), "done");
+    cr_assert_eq(json_number_value(json_object_get(done, "eval_accuracy")), 1);
+    json_decref(done);
+}
+
+Test(display, quiet_is_quiet)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    struct run_result r = RUN(RUN_MS, "dp-server", JOB(separable()), "--epochs", "3", "--quiet");
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    cr_assert_str_empty(r.out);
+    cr_assert_str_empty(r.err);
+}
+
+/* The file says what to train, the environment how long, the command line beats both; local workers are not handed the
+ * server's file. */
+Test(display, options_from_every_source)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    char file[HARNESS_PATH_MAX + 256], variable[HARNESS_PATH_MAX + 16];
+    snprintf(file, sizeof file,
+             "# a job\nmodel: logistic\nbatch: 40\nepochs: 7\nlocal-workers: 1\nseed: 5\n"
+             "exit-when-done: on\ndata: %s\nlisten: tcp://127.0.0.1:0\n",
+             separable());
+    snprintf(variable, sizeof variable, "DP_CONFIG=%s", temp_text("job.yaml", file));
+    struct process *p = process_start_env("dp-server", (const char *const[]){"--json", "--batch", "20", NULL},
+                                          (const char *const[]){variable, "DP_EPOCHS=2", NULL});
+    cr_assert_eq(process_wait(p, RUN_MS), 0, "%s", process_output(p, ERR));
+    const char *at = strstr(process_output(p, OUT), "{\"event\":\"done\"");
+    cr_assert_not_null(at, "%s", process_output(p, OUT));
+    json_t *done = next_object(&at);
+    cr_assert_eq(json_integer_value(json_object_get(done, "epoch")), 2);
+    cr_assert_eq(json_integer_value(json_object_get(done, "step")), 4);
+    json_decref(done);
+}
+
+/* --- dp-ctl --- */
+
+Test(display, status_of_a_server_that_waits)
+{
+    NEED_PROGRAMS("dp-server", "dp-ctl");
+    char endpoint[128];
+    struct process *server = SERVER(endpoint, "--model", "softmax", "--shards", "2");
+    struct run_result r = RUN(RUN_MS, "dp-ctl", "--server", endpoint, "status");
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    cr_assert_not_null(strstr(r.out, endpoint), "%s", r.out);
+    cr_assert_not_null(strstr(r.out, ": waiting, up 0:0"), "%s", r.out);
+    cr_assert_not_null(strstr(r.out, "shards: 2\n"), "%s", r.out);
+    process_signal(server, SIGTERM);
+    cr_assert_eq(process_wait(server, RUN_MS), 143);
+}
+
+/* Asks until the job is done, each time as JSON; the last answer is the caller's. */
+static json_t *status_when_done(const char *endpoint)
+{
+    for (;;) {
+        struct run_result r = RUN(RUN_MS, "dp-ctl", "--server", endpoint, "--json", "status");
+        cr_assert_eq(r.status, 0, "%s", r.err);
+        cr_assert_eq(lines_of(r.out), 1);
+        const char *at = r.out;
+        json_t *status = next_object(&at);
+        if (strcmp(json_string_value(json_object_get(status, "state")), "done") == 0)
+            return status;
+        json_decref(status);
+    }
+}
+
+Test(display, status_of_a_job_that_is_done)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    char endpoint[128];
+    struct process *server = SERVER(endpoint, "--model", "logistic", "--batch", "40", "--epochs", "5", "--quiet");
+    struct process *worker = PROCESS("dp-worker", "--server", endpoint, "--data", separable());
+    cr_assert_eq(process_wait(worker, RUN_MS), 0, "%s", process_output(worker, ERR));
+    json_t *status = status_when_done(endpoint), *job = json_object_get(status, "job");
+    cr_assert_eq(json_integer_value(json_object_get(job, "train_rows")), 40);
+    cr_assert_eq(json_integer_value(json_object_get(job, "features")), 2);
+    cr_assert_eq(json_integer_value(json_object_get(json_object_get(status, "progress"), "train_step")), 5);
+    json_decref(status);
+    struct run_result r = RUN(RUN_MS, "dp-ctl", "--server", endpoint, "status");
+    cr_assert_not_null(strstr(r.out, "progress   epoch 5 of 5, step 5 of 5 (100%)\n"), "%s", r.out);
+    process_signal(server, SIGTERM);
+    cr_assert(process_ended(server, RUN_MS));
+}
+
+Test(display, a_server_that_is_not_there)
+{
+    NEED_PROGRAMS("dp-ctl");
+    struct run_result r = RUN(RUN_MS, "dp-ctl", "--server", "tcp://127.0.0.1:1", "status");
+    cr_assert_eq(r.status, 69);
+    cr_assert_str_eq(r.err,
+                     "dp-ctl: cannot reach tcp://127.0.0.1:1: connection refused; is dp-server running there?\n");
+    r = RUN(RUN_MS, "dp-ctl", "--server", "127.0.0.1", "status");
+    cr_assert_eq(r.status, 2);
+    r = RUN(RUN_MS, "dp-ctl", "statsu");
+    cr_assert_eq(r.status, 2);
+    r = RUN(RUN_MS, "dp-ctl", "--json");
+    cr_assert_eq(r.status, 2);
+}
