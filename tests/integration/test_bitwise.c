@@ -40,14 +40,14 @@ static const char *train_local(const char *name, const char *workers, const char
 Test(bitwise, any_number_of_workers_shards_and_threads)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
-    static const char *const RUNS[][3] = {
-        {"1", "2", "1"}, {"2", "1", "1"}, {"3", "3", "1"}, {"5", "2", "1"}, {"2", "3", "3"}};
-    const char *want = train_local("one.safetensors", "1", "1", "1");
-    for (size_t i = 0; i < sizeof RUNS / sizeof RUNS[0]; i++) {
-        char name[64];
-        snprintf(name, sizeof name, "run%zu.safetensors", i);
-        models_assert_same(want, train_local(name, RUNS[i][0], RUNS[i][1], RUNS[i][2]));
-    }
+    static const char *const WORKERS[] = {"1", "2", "3", "5"}, *const SHARDS[] = {"1", "2", "3"};
+    const char *want = train_local("want.safetensors", "1", "1", "1");
+    for (size_t w = 0; w < 4; w++)
+        for (size_t s = 0; s < 3; s++) {
+            char name[64];
+            snprintf(name, sizeof name, "w%s-s%s.safetensors", WORKERS[w], SHARDS[s]);
+            models_assert_same(want, train_local(name, WORKERS[w], SHARDS[s], w == 1 ? "3" : "1"));
+        }
 }
 
 Test(bitwise, evaluation_does_not_change_theta)
