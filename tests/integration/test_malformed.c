@@ -344,6 +344,19 @@ Test(malformed, unwritable_export)
     check("read-only folder", RUN(CASE_MS, "dp-server", "--model", "linear", "--export", path), &want);
 }
 
+/* A disk that is full by the time the model is written, as a limit on the size of files: told with the path, not by a
+ * half-written model. */
+Test(malformed, full_disk)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *data = temp_text("good", "1 1:1\n0 2:1\n"), *model = temp_path("m.safetensors");
+    static const char SCRIPT[] = "trap '' XFSZ; ulimit -f 0; exec \"$0\" --listen tcp://127.0.0.1:0 --model logistic "
+                                 "--steps 2 --local-workers 1 --data \"$1\" --exit-when-done --export \"$2\"";
+    const struct expectation want = {DATA_ERROR, {model, "File too large"}};
+    check("full disk", RUN(CASE_MS, "/bin/sh", "-c", SCRIPT, program_path("dp-server"), data, model), &want);
+    cr_expect_neq(access(model, F_OK), 0, "a part of a model was left");
+}
+
 /* -- dp-worker -- */
 
 static const struct option_case WORKER_OPTIONS[] = {
