@@ -270,7 +270,7 @@ static dp_err start(struct port *port, const struct command *command, dp_error *
         port->slice_elems[i] = command->slices[i].count;
         bytes += command->slices[i].count * sizeof(float);
     }
-    port->reply_budget_bytes = 2 * bytes + 64 * MIB;
+    port->reply_budget_bytes = 2 * bytes + 64 * (uint64_t)MIB;
     port->incarnation = command->incarnation;
     dp_err e =
         shard_start(&port->shard, command->job, command->first_slice, command->slices, command->slice_count, err);

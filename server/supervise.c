@@ -158,7 +158,8 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     (void)handle;
     size_t bytes = MIN(suggested, (size_t)4096);
-    *buf = uv_buf_init(malloc(bytes), (unsigned)bytes);
+    buf->base = malloc(bytes);
+    buf->len = buf->base ? bytes : 0; /* 0: on_read hears UV_ENOBUFS */
 }
 
 static void child_closed(uv_handle_t *handle);

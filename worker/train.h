@@ -14,8 +14,8 @@ struct train_options {
     uint64_t connect_timeout_s;
     uint64_t server_timeout_s;
     struct data_options data;
-    bool quiet; /* tells of errors only */
-    bool json;  /* one object per line on stdout */
+    bool quiet;               /* tells of errors only */
+    bool json;                /* one object per line on stdout */
     const volatile int *stop; /* set by a signal handler */
 };
 

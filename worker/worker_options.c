@@ -33,7 +33,8 @@ static const struct option ROWS[] = {
         "predict: the probability of each class as well"),
 
     ROW("output", quiet, "quiet", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL, "tell of errors only"),
-    ROW("output", json, "json", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL, "train, eval: one JSON object per line on stdout"),
+    ROW("output", json, "json", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
+        "train, eval: one JSON object per line on stdout"),
     ROW("output", log_level, "log-level", OPT_CHOICE, "LEVEL", 0, 0, "warn", NULL, "error|warn|info|debug",
         "events to log on stderr"),
     ROW("output", kernels, "kernels", OPT_CHOICE, "TABLE", 0, 0, "auto", NULL, "auto|ref|avx2|avx512",

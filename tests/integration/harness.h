@@ -24,8 +24,8 @@ void harness_fini(void);
 
 /* -- programs -- */
 
-/* Path of a program ("dp-server", "dp-worker", "dp-ctl") of this build, or of the build folder $DP_TEST_BUILD: Criterion
- * cannot run under ThreadSanitizer, but what it starts can. An absolute path is itself. Borrowed. */
+/* Path of a program ("dp-server", "dp-worker", "dp-ctl") of this build, or of the build folder $DP_TEST_BUILD:
+ * Criterion cannot run under ThreadSanitizer, but what it starts can. An absolute path is itself. Borrowed. */
 const char *program_path(const char *name);
 bool program_built(const char *name);
 /* Skips the test where one is not built. */
