@@ -10,6 +10,8 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "payloads are little-endian and are not converted");
 
+enum { LINK_EVENTS = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CONNECT_RETRIED };
+
 /* A frame may be larger than the values of a slice by what other kinds of messages need. */
 enum { FRAME_SLACK_BYTES = 1024 };
 
@@ -48,7 +50,7 @@ static int link_watch(struct link *link, void *zmq)
     char name[64];
     int linger = 0;
     snprintf(name, sizeof name, "inproc://link-%p", (void *)link->socket);
-    if (zmq_socket_monitor(link->socket, name, ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED))
+    if (zmq_socket_monitor(link->socket, name, LINK_EVENTS))
         return -1;
     link->monitor = zmq_socket(zmq, ZMQ_PAIR);
     if (!link->monitor)
@@ -186,13 +188,10 @@ enum link_news link_news(struct link *link)
 {
     enum link_news news = LINK_NOTHING;
     for (int event = monitor_event(link->monitor); event >= 0; event = monitor_event(link->monitor)) {
-        if (event == ZMQ_EVENT_DISCONNECTED) {
-            news = LINK_LOST;
-            link->lost = true;
-        } else if (link->lost) {
-            news = LINK_BACK;
-            link->lost = false;
-        }
+        bool lost = event != ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
+        if (lost != link->lost)
+            news = lost ? LINK_LOST : LINK_BACK;
+        link->lost = lost;
     }
     return news;
 }

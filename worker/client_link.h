@@ -15,7 +15,7 @@ struct link {
     void *socket;
     void *monitor;
     char name[ENDPOINT_TEXT_MAX]; /* for people: the endpoint as the user or the server named it */
-    bool lost;                    /* the connection broke and has not been made again */
+    bool lost;                    /* the connection broke or could not be made, and has not been made since */
 };
 
 struct link_limits {

@@ -34,15 +34,21 @@ static uint64_t left_ms(uint64_t deadline_ms)
     return now < deadline_ms ? deadline_ms - now : 0;
 }
 
+/* To the nearest second: what is said is then what was configured. */
 static uint64_t seconds(uint64_t ms)
 {
-    return (ms + 999) / 1000;
+    return (ms + 500) / 1000;
 }
 
 /* Waits up to `ms`; ends early by a signal. */
 static void session_pause(uint64_t ms)
 {
     (void)poll(NULL, 0, (int)MIN(ms, 60000));
+}
+
+static bool session_lost(dp_err code)
+{
+    return code == DP_HELLO_REQUIRED || code == DP_INCARNATION;
 }
 
 static dp_err stopped(dp_error *err)
@@ -233,7 +239,6 @@ static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Head
                           uint64_t deadline_ms, dp_error *err)
 {
     uint64_t begin_ms = mono_ms(), send_ms = begin_ms;
-    bool joining = awaited == DP__HEADER__BODY_JOINED;
     client->question = (struct session_question){.request = header->request, .awaited = awaited};
     client->rejoin = false;
     dp_err e = DP_OK;
@@ -252,7 +257,7 @@ static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Head
             e = stopped(err);
         else if (e == DP_OK && client->end.code)
             e = dp_fail(err, client->end.code, "%s", client->end.text);
-        else if (e == DP_OK && joining && client->rejoin)
+        else if (e == DP_OK && !client->question.answered && client->rejoin)
             e = dp_fail(err, DP_HELLO_REQUIRED, "lost the session with %s", client->server);
         else if (e == DP_OK && !client->question.answered && left_ms(deadline_ms) == 0)
             e = no_answer(client, begin_ms, err);
@@ -286,7 +291,7 @@ static dp_err session_hello(struct dp_client *client, uint64_t deadline_ms, dp_e
     return session_ask(client, &header, DP__HEADER__BODY_WELCOME, deadline_ms, err);
 }
 
-dp_err session_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
+static dp_err session_open_once(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
     const struct link_limits limits = {HEAD_QUEUE, FRAME_HEADER_BYTES_MAX};
     dp_err e = session_reach(client, &client->head, deadline_ms, &client->head_address, err);
@@ -307,6 +312,23 @@ dp_err session_open(struct dp_client *client, uint64_t deadline_ms, dp_error *er
     return e;
 }
 
+/* A connection that breaks before the answer may be that of a server that was just ending: look for it again. */
+dp_err session_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
+{
+    uint64_t begin_ms = mono_ms(), wait_ms = client->timing.retry;
+    for (;;) {
+        dp_err e = session_open_once(client, deadline_ms, err);
+        if (!session_lost(e))
+            return e;
+        if (left_ms(deadline_ms) == 0)
+            return no_answer(client, begin_ms, err);
+        e = session_back_off(client, MIN(retry_jitter(client, wait_ms), left_ms(deadline_ms)), err);
+        if (e)
+            return e;
+        wait_ms = MIN(2 * wait_ms, client->timing.retry_max);
+    }
+}
+
 dp_err session_join(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
     Dp__Header header = session_header(client);
@@ -322,11 +344,6 @@ void session_close(struct dp_client *client, int linger_ms)
 {
     beat_stop(&client->beat);
     link_close(&client->head_link, linger_ms);
-}
-
-static bool session_lost(dp_err code)
-{
-    return code == DP_HELLO_REQUIRED || code == DP_INCARNATION;
 }
 
 static dp_err session_rejoin_once(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
