@@ -111,6 +111,15 @@ static dp_err admission(const struct head *head, dp_error *err)
     return DP_OK;
 }
 
+/* Who comes when all is over, as local workers of a short job do, is no trouble. */
+static void log_refusal(const char *name, const dp_error *err)
+{
+    if (err->code == DP_JOB_DONE || err->code == DP_SHUTDOWN)
+        log_info("worker-refused worker=\"%s\" reason=\"%s\"", name, err->text);
+    else
+        log_warn("worker-refused worker=\"%s\" reason=\"%s\"", name, err->text);
+}
+
 static dp_err check_version(const Dp__Hello *hello, dp_error *err)
 {
     if (hello->protocol_major != FRAME_MAJOR)
@@ -130,7 +139,7 @@ static void on_hello(struct head *head, const struct routing_id *route, const Dp
     if (!e)
         e = job_admit(&head->job, hello->numerics, &err);
     if (e) {
-        log_warn("worker-refused worker=\"%s\" reason=\"%s\"", hello->name, err.text);
+        log_refusal(hello->name, &err);
         reply_error(head, route, request, e, err.text);
         return;
     }
@@ -167,7 +176,7 @@ static void joined(struct head *head, const struct member *member, const Dp__Hea
 
 static void refuse_join(struct head *head, struct member *member, const Dp__Header *request, const dp_error *err)
 {
-    log_warn("worker-refused worker=\"%s\" reason=\"%s\"", member->name, err->text);
+    log_refusal(member->name, err);
     reply_error(head, &member->route, request, err->code, err->text);
     head_fence(head, member, "refused");
 }

@@ -51,8 +51,6 @@ void head_deal(struct head *head)
         return;
     uint32_t count = members_list(&head->members, head->numbers);
     dealer_deal(&head->dealer, head->global_low, head->numbers, count);
-    if (count == 0)
-        log_warn("no-workers step=%" PRIu64 " waiting_for=\"a worker\"", head->global_low);
     assign_all(head);
 }
 
@@ -134,10 +132,22 @@ void head_reassign_owed(struct head *head, uint64_t step, const uint32_t *owed, 
     assign_all(head);
 }
 
+/* Not at once: the workers of a job's last steps leave before the shards have told of those. */
+static void check_alone(struct head *head, bool stands_still)
+{
+    bool alone = head->job.settled && head->state == HEAD_RUNNING && members_list(&head->members, head->numbers) == 0;
+    if (alone && !stands_still)
+        return;
+    if (alone && !head->alone)
+        log_warn("no-workers step=%" PRIu64 " waiting_for=\"a worker\"", head->global_low);
+    head->alone = alone;
+}
+
 void head_watch(struct head *head, uint64_t now_ms)
 {
     bool stands_still = head->global_low == head->low_seen;
     head->low_seen = head->global_low;
     check_members(head, now_ms, stands_still);
     check_stall(head, now_ms);
+    check_alone(head, stands_still);
 }

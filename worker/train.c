@@ -287,5 +287,8 @@ dp_err train_run(const struct train_options *opts, dp_error *err)
     slot_pool_free(&t.pool); /* its threads read theta, which goes with the client */
     dp_leave(&t.client, e, e ? err->text : "");
     train_fini(&t);
-    return e == DP_JOB_DONE ? DP_OK : e;
+    if (e != DP_JOB_DONE)
+        return e;
+    report_done(&t.report, 0, 0, 0, 0); /* it was before this worker had a part in it */
+    return DP_OK;
 }
