@@ -2,6 +2,7 @@
 #include "head.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,10 +134,20 @@ static void on_pinned(struct head *head, uint32_t shard, struct event *event)
 
 /* ---- steps ---- */
 
+/* A loss that is no number stays so. */
+static void watch_loss(struct head *head, const struct plan_step *at, double loss)
+{
+    if (head->diverged || isfinite(loss))
+        return;
+    head->diverged = true;
+    log_warn("training-diverged train_step=%" PRIu64 " action=\"stop it and use a smaller --lr\"", at->train_step);
+}
+
 static void report_step(struct head *head, uint64_t step)
 {
     struct plan_step at = plan_at(&head->job.core.plan, step);
     const struct metrics *m = &head->metrics[step % SLICE_VERSIONS];
+    watch_loss(head, &at, m->loss);
     if (at.kind == PLAN_EVAL)
         progress_eval(&head->progress, mono_ms(), at.epoch, m->loss, m->count, m->correct);
     else

@@ -57,6 +57,7 @@ struct head {
     struct metrics metrics[SLICE_VERSIONS]; /* of steps >= global_low, at step % SLICE_VERSIONS */
 
     bool alone;        /* the job waits for a worker, and the log says so */
+    bool diverged;     /* a step's loss was not finite */
     uint64_t low_seen; /* global_low at the last tick */
     uint64_t moved_ms; /* when global_low last moved, or the open step's slots were last dealt */
     bool owed_asked;

@@ -105,6 +105,18 @@ Test(display, quiet_is_quiet)
     cr_assert_str_empty(r.err);
 }
 
+Test(display, a_job_that_diverges)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    struct run_result r =
+        RUN(RUN_MS, "dp-server", "--model", "linear", "--local-workers", "1", "--exit-when-done", "--data", separable(),
+            "--listen", "tcp://127.0.0.1:0", "--lr", "1e20", "--epochs", "30", "--quiet");
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    cr_assert_eq(lines_of(r.err), 1, "%s", r.err);
+    cr_assert_not_null(strstr(r.err, "training-diverged train_step="), "%s", r.err);
+    cr_assert_not_null(strstr(r.err, "smaller --lr"), "%s", r.err);
+}
+
 /* The file says what to train, the environment how long, the command line beats both; local workers are not handed the
  * server's file. */
 Test(display, options_from_every_source)
