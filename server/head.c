@@ -17,6 +17,7 @@ enum {
     LEAVE_MS = 5000,      /* after DONE, how long workers have to say goodbye */
     STOP_LEAVE_MS = 2000, /* after STOPPING */
     ZMQ_SOCKETS_MAX = 8192,
+    HOST_MAX = 256,
     HEAD_FRAME_MAX = FRAME_HEADER_BYTES_MAX + 4096,
 };
 
@@ -504,8 +505,17 @@ static void announce(const struct head *head)
 {
     if (head->opts->quiet || head->opts->json || head->opts->local_workers)
         return;
-    fprintf(stderr, "dp-server: listening on %s, waiting for workers: dp-worker --server %s --data FILE\n",
-            head->endpoint, head->endpoint);
+    char name[HOST_MAX] = {0};
+    const char *host = head->opts->advertise;
+    /* Workers elsewhere cannot use these. */
+    bool is_any = strstr(head->endpoint, "//0.0.0.0:") || strstr(head->endpoint, "//[::]:");
+    if (!host && is_any && gethostname(name, sizeof name - 1) == 0 && name[0])
+        host = name;
+    fprintf(stderr, "dp-server: listening on %s, waiting for workers: dp-worker --server ", head->endpoint);
+    if (host)
+        fprintf(stderr, "tcp://%s%s --data FILE\n", host, strrchr(head->endpoint, ':'));
+    else
+        fprintf(stderr, "%s --data FILE\n", head->endpoint);
 }
 
 /* Runs the loop until everything on it is closed. */

@@ -117,6 +117,22 @@ Test(display, a_job_that_diverges)
     cr_assert_not_null(strstr(r.err, "smaller --lr"), "%s", r.err);
 }
 
+/* 0.0.0.0 means something else on the worker's machine. */
+Test(display, the_endpoint_that_workers_elsewhere_need)
+{
+    NEED_PROGRAMS("dp-server");
+    struct process *server = PROCESS("dp-server", "--model", "logistic", "--listen", "tcp://0.0.0.0:0", "--insecure",
+                                     "--advertise", "head.example");
+    process_expect(server, ERR, "dp-worker --server tcp://head.example:", RUN_MS);
+    process_signal(server, SIGTERM);
+    cr_assert_eq(process_wait(server, RUN_MS), 143);
+    server = PROCESS("dp-server", "--model", "logistic", "--listen", "tcp://*:0", "--insecure");
+    const char *line = process_expect(server, ERR, "dp-worker --server tcp://", RUN_MS);
+    cr_assert_null(strstr(line, "--server tcp://[::]"), "%s", line);
+    process_signal(server, SIGTERM);
+    cr_assert_eq(process_wait(server, RUN_MS), 143);
+}
+
 /* The file says what to train, the environment how long, the command line beats both; local workers are not handed the
  * server's file. */
 Test(display, options_from_every_source)
