@@ -77,6 +77,17 @@ void head_fail(struct head *head, const dp_error *err)
 
 /* ---- export ---- */
 
+/* What somebody who left an option out may wonder at. */
+static void print_end(const struct server_options *opts)
+{
+    if (opts->quiet || opts->json)
+        return;
+    if (!opts->export_path)
+        fprintf(stderr, "dp-server: the model was not written: there was no --export FILE\n");
+    if (!opts->exit_when_done)
+        fprintf(stderr, "dp-server: still here for dp-ctl status until Ctrl-C; --exit-when-done ends by itself\n");
+}
+
 static void finish(struct head *head, bool exported)
 {
     if (head->state != HEAD_EXPORTING)
@@ -85,6 +96,7 @@ static void finish(struct head *head, bool exported)
     head->ended_ms = mono_ms();
     progress_done(&head->progress, head->ended_ms,
                   &(struct run_summary){.path = exported ? head->opts->export_path : NULL});
+    print_end(head->opts);
     head_notice(head, DP_JOB_DONE, "the job is done");
 }
 

@@ -105,6 +105,25 @@ Test(display, quiet_is_quiet)
     cr_assert_str_empty(r.err);
 }
 
+/* Somebody who left options out is told what came of it, and late workers are no trouble. */
+Test(display, a_job_that_is_done_and_stays)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    char endpoint[128];
+    const char *data = separable();
+    struct process *server = SERVER(endpoint, "--model", "logistic", "--batch", "40", "--epochs", "2");
+    for (int i = 0; i < 2; i++) {
+        struct run_result r = RUN(RUN_MS, "dp-worker", "--server", endpoint, "--data", data);
+        cr_assert_eq(r.status, 0, "%s", r.err);
+        cr_assert_not_null(strstr(r.err, "the job is done"), "%s", r.err);
+    }
+    process_expect(server, ERR, "the model was not written: there was no --export", RUN_MS);
+    process_expect(server, ERR, "--exit-when-done", RUN_MS);
+    process_signal(server, SIGINT);
+    cr_assert_eq(process_wait(server, RUN_MS), 0);
+    cr_assert_null(strstr(process_output(server, ERR), "WARN"), "%s", process_output(server, ERR));
+}
+
 Test(display, a_job_that_diverges)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
