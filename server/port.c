@@ -420,7 +420,8 @@ static void on_message(void *arg, zmq_msg_t *frames, size_t count)
         return;
     }
     if (header->body_case != DP__HEADER__BODY_PUSH_PULL) {
-        send_error(port, id, id_bytes, header, DP_PROTO, 0, 0, "a shard takes push_pull messages only");
+        send_error(port, id, id_bytes, header, DP_PROTO, 0, 0,
+                   "this is the port of a shard: use that of dp-server --listen");
         return;
     }
     if (!find_session(port, header, id, id_bytes))

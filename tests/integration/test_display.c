@@ -223,6 +223,21 @@ Test(display, status_of_a_job_that_is_done)
     cr_assert(process_ended(server, RUN_MS));
 }
 
+Test(display, the_port_of_a_shard)
+{
+    NEED_PROGRAMS("dp-server", "dp-ctl");
+    char endpoint[128];
+    struct process *server = SERVER(endpoint, "--model", "logistic");
+    struct run_result r = RUN(RUN_MS, "dp-ctl", "--server", endpoint, "--json", "status");
+    const char *at = r.out;
+    json_t *status = next_object(&at), *shard = json_array_get(json_object_get(status, "shards"), 0);
+    r = RUN(RUN_MS, "dp-ctl", "--server", json_string_value(json_object_get(shard, "endpoint")), "status");
+    cr_assert_not_null(strstr(r.err, "use that of dp-server --listen"), "%s", r.err);
+    json_decref(status);
+    process_signal(server, SIGTERM);
+    cr_assert_eq(process_wait(server, RUN_MS), 143);
+}
+
 Test(display, a_server_that_is_not_there)
 {
     NEED_PROGRAMS("dp-ctl");
