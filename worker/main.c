@@ -20,12 +20,14 @@ static void on_signal(int number)
     stop = 1;
 }
 
-static void catch_signals(void)
+static void catch_signals(enum worker_command command)
 {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
-    signal(SIGPIPE, SIG_IGN);
+    /* predict | head ends in silence, as other filters do. */
+    if (command == WORKER_TRAIN)
+        signal(SIGPIPE, SIG_IGN);
 }
 
 /* The parent may have ended before the kernel was asked to tell us. */
@@ -102,7 +104,7 @@ int main(int argc, char **argv)
         e = worker_options_check(&given, &opts, &command, &err);
         if (!e)
             e = set_up(&opts, &err);
-        catch_signals();
+        catch_signals(command);
         if (!e)
             e = run(command, &opts, &err);
     }
