@@ -88,7 +88,7 @@ dp_err session_reach(struct dp_client *client, const struct endpoint *endpoint, 
             return DP_OK;
         if (left_ms(deadline_ms) == 0)
             return dp_fail(err, DP_UNREACHABLE, "cannot reach %s: %.200s (tried for %llu s)", name, err->text,
-                           (unsigned long long)seconds(mono_ms() - begin_ms));
+                           (unsigned long long)(mono_ms() - begin_ms + 500) / 1000);
         if (mono_ms() >= notice_ms) {
             client_notice(client, "cannot reach %s (%.200s), trying for another %llu s", name, err->text,
                           (unsigned long long)seconds(left_ms(deadline_ms)));
