@@ -194,6 +194,11 @@ static void print_job(const json_t *status, FILE *out)
     const json_t *job = json_object_get(status, "job");
 #define JOB(name) json_object_get(job, name)
     fprintf(out, "model      %s", string_or_dash(json_object_get(status, "model"), a));
+    /* The first worker's data settle the rest. */
+    if (!json_is_object(job)) {
+        fprintf(out, "\n");
+        return;
+    }
     fprintf(out, ", %s features", whole(JOB("features"), a));
     if (json_integer_value(JOB("classes")) > 0)
         fprintf(out, ", %s classes", whole(JOB("classes"), a));
@@ -215,16 +220,15 @@ static void print_progress(const json_t *progress, FILE *out)
 {
     char a[TEXT_BYTES], b[TEXT_BYTES], c[TEXT_BYTES];
 #define FIELD(name) json_object_get(progress, name)
-    double step = real_of(FIELD("step")), total = real_of(FIELD("total_steps"));
-    if (total > 0)
+    double total = real_of(FIELD("total_steps"));
+    if (total > 0) {
         fprintf(out, "progress   epoch %s of %s, step %s of %.0f (%.0f%%)\n", whole(FIELD("epoch"), a),
-                whole(FIELD("epochs"), b), whole(FIELD("step"), c), total, floor(100 * step / total));
-    else
-        fprintf(out, "progress   -\n");
-    fprintf(out, "loss       %s, evaluation %s, accuracy %s\n", loss(FIELD("loss"), a), loss(FIELD("eval_loss"), b),
-            human_percent(real_of(FIELD("eval_accuracy")), c));
-    fprintf(out, "speed      %s samples/s, elapsed %s, ETA %s\n", shortened(FIELD("samples_per_s"), a),
-            human_clock(real_of(FIELD("elapsed_s")), b), human_clock(real_of(FIELD("eta_s")), c));
+                whole(FIELD("epochs"), b), whole(FIELD("step"), c), total, floor(100 * real_of(FIELD("step")) / total));
+        fprintf(out, "loss       %s, evaluation %s, accuracy %s\n", loss(FIELD("loss"), a), loss(FIELD("eval_loss"), b),
+                human_percent(real_of(FIELD("eval_accuracy")), c));
+        fprintf(out, "speed      %s samples/s, elapsed %s, ETA %s\n", shortened(FIELD("samples_per_s"), a),
+                human_clock(real_of(FIELD("elapsed_s")), b), human_clock(real_of(FIELD("eta_s")), c));
+    }
     if (json_is_string(FIELD("waiting_for")))
         fprintf(out, "waiting    for %s\n", string_or_dash(FIELD("waiting_for"), a));
 #undef FIELD

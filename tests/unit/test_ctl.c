@@ -73,12 +73,7 @@ Test(ctl, a_running_job)
 Test(ctl, nothing_is_known)
 {
     const char *want = "dp-server - at tcp://head:7700: -, up -\n"
-                       "model      -, - features, - parameters\n"
-                       "data       - rows, - to evaluate on, batch -, - slots, seed -\n"
-                       "update     -, lr -, momentum -, l2 -\n"
-                       "progress   -\n"
-                       "loss       -, evaluation -, accuracy -\n"
-                       "speed      - samples/s, elapsed -, ETA -\n"
+                       "model      -\n"
                        "\n"
                        "workers: 0\n"
                        "\n"
@@ -89,18 +84,30 @@ Test(ctl, nothing_is_known)
         want);
 }
 
+/* A document of which a part is missing. */
+Test(ctl, a_job_of_which_little_is_known)
+{
+    assert_printed("{\"job\":{\"lr\":\"x\"},\"progress\":{\"total_steps\":4,\"step\":1}}",
+                   "dp-server - at tcp://head:7700: -, up -\n"
+                   "model      -, - features, - parameters\n"
+                   "data       - rows, - to evaluate on, batch -, - slots, seed -\n"
+                   "update     -, lr -, momentum -, l2 -\n"
+                   "progress   epoch - of -, step 1 of 4 (25%)\n"
+                   "loss       -, evaluation -, accuracy -\n"
+                   "speed      - samples/s, elapsed -, ETA -\n"
+                   "\n"
+                   "workers: 0\n"
+                   "\n"
+                   "shards: 0\n");
+}
+
 Test(ctl, what_it_waits_for_and_odd_texts)
 {
     assert_printed(
         "{\"version\":\"\\u001b[2J\",\"model\":\"a\\nb\",\"progress\":{\"total_steps\":0,\"waiting_for\":\"the "
         "first worker\"},\"workers\":[null,{\"slots\":[\"x\"],\"step\":-1}]}",
         "dp-server ?[2J at tcp://head:7700: -, up -\n"
-        "model      a?b, - features, - parameters\n"
-        "data       - rows, - to evaluate on, batch -, - slots, seed -\n"
-        "update     -, lr -, momentum -, l2 -\n"
-        "progress   -\n"
-        "loss       -, evaluation -, accuracy -\n"
-        "speed      - samples/s, elapsed -, ETA -\n"
+        "model      a?b\n"
         "waiting    for the first worker\n"
         "\n"
         "workers: 2\n"
