@@ -242,6 +242,18 @@ int dp_task_wanted(dp_client *client)
     return !client->end.code && !client->closed && !theta_whole(&client->theta) && low <= client->theta.step;
 }
 
+uint64_t dp_slot_rows(const dp_client *client, uint32_t slot, uint64_t *rows, uint64_t max)
+{
+    if (!client->joined || !client->theta.valid || slot >= client->job.plan.slots)
+        return 0;
+    const struct plan_step at = plan_at(&client->job.plan, client->theta.step);
+    uint64_t first, count;
+    plan_slot(&client->job.plan, &at, slot, &first, &count);
+    if (max > 0)
+        plan_rows(&client->job.plan, &at, first, MIN(count, max), rows);
+    return count;
+}
+
 static float *no_gradient(dp_err code)
 {
     (void)code;

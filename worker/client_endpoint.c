@@ -98,22 +98,14 @@ void endpoint_text(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX]
              endpoint->port);
 }
 
-/* Waits for a connection under way; 0 or an errno. */
+/* Waits for a connection under way; 0 or an errno. A signal ends it: whoever asked looks at the stop flag then. */
 static int connect_wait(int fd, uint64_t deadline_ms)
 {
-    for (;;) {
-        uint64_t now = mono_ms();
-        struct pollfd pfd = {.fd = fd, .events = POLLOUT};
-        int n = poll(&pfd, 1, now < deadline_ms ? (int)MIN(deadline_ms - now, 60000) : 0);
-        if (n < 0 && errno != EINTR)
-            return errno;
-        if (n > 0)
-            break;
-        if (n == 0 && mono_ms() >= deadline_ms)
-            return ETIMEDOUT;
-        if (n < 0 && mono_ms() >= deadline_ms)
-            return EINTR;
-    }
+    uint64_t now = mono_ms();
+    struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+    int n = poll(&pfd, 1, now < deadline_ms ? (int)MIN(deadline_ms - now, 60000) : 0);
+    if (n <= 0)
+        return n < 0 ? errno : ETIMEDOUT;
     int error = 0;
     socklen_t size = sizeof error;
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;

@@ -132,6 +132,10 @@ DP_API DP_MUST_CHECK dp_err dp_join(dp_client *client, const dp_dataset *train, 
 DP_API DP_MUST_CHECK dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err);
 /* Whether the current task is still wanted; polls without waiting. Worth asking between long slots. */
 DP_API int dp_task_wanted(dp_client *client);
+/* Rows of the training data (of the evaluation data in a DP_EVAL task) that a slot of the current task holds, in order:
+ * how many there are; the first `max` of them go to rows. 0 for a slot without rows and where there is no task. Whose
+ * data are in no such order may take any other rule that gives each row to one slot. */
+DP_API uint64_t dp_slot_rows(const dp_client *client, uint32_t slot, uint64_t *rows, uint64_t max);
 /* A buffer of theta_elems floats, cache-line aligned, contents undefined. It belongs to the caller until dp_push takes
  * it or dp_gradient_free. NULL when out of memory. */
 DP_API float *dp_gradient(dp_client *client, dp_error *err);

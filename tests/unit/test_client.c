@@ -110,6 +110,21 @@ static void push_slot(dp_client *client, const dp_task *task, uint32_t slot)
     cr_assert_eq(dp_push(client, slot, grad, &metrics, &err), DP_OK, "%s", err.text);
 }
 
+/* Each row of a step is in one slot of it. */
+static void expect_rows(const dp_client *client, const dp_task *task)
+{
+    uint64_t rows[16], seen = 0, total = task->kind == DP_TRAIN ? 16 : 5;
+    for (uint32_t slot = 0; slot < 9; slot++) {
+        uint64_t count = dp_slot_rows(client, slot, NULL, 0);
+        cr_assert_eq(dp_slot_rows(client, slot, rows, ARRAY_LEN(rows)), count);
+        for (uint64_t i = 0; i < count; i++) {
+            cr_assert_not(seen >> rows[i] & 1);
+            seen |= UINT64_C(1) << rows[i];
+        }
+    }
+    cr_assert_eq(seen, (UINT64_C(1) << total) - 1);
+}
+
 /* In another order than that of the slots. */
 static void push_task(dp_client *client, const dp_task *task)
 {
@@ -125,6 +140,7 @@ static dp_err work(dp_client *client, uint64_t first_step, unsigned *ret_tasks, 
     *ret_tasks = 0;
     while ((e = dp_next(client, &task, err)) == DP_OK) {
         expect_theta(client, &task, first_step);
+        expect_rows(client, &task);
         push_task(client, &task);
         ++*ret_tasks;
     }
@@ -522,6 +538,7 @@ Test(client, wrong_use_is_told)
     cr_assert_eq(job->labels[1], 1);
     cr_assert_eq(dp_join(client, &DATA, NULL, &MODEL, &err), DP_USAGE);
     cr_assert_eq(dp_push(client, 0, dp_gradient(client, &err), &metrics, &err), DP_USAGE, "no task yet");
+    cr_assert_eq(dp_slot_rows(client, 0, NULL, 0), 0);
     cr_assert_eq(dp_next(client, &task, &err), DP_OK);
     cr_assert_eq(dp_push(client, 0, foreign, &metrics, &err), DP_USAGE);
     cr_assert_eq(dp_push(client, 0, NULL, &metrics, &err), DP_USAGE);
