@@ -215,7 +215,8 @@ void step_begin(struct dp_client *client);
 void step_owe(struct dp_client *client);
 /* Gives up this step and wants theta of `want`. */
 void step_skip_to(struct dp_client *client, uint64_t want);
-/* Forgets all: another incarnation of the job. */
+/* Forgets theta and all that was computed: another incarnation of the job. What the head has assigned meanwhile
+ * stays. */
 void step_forget(struct dp_client *client);
 /* Slots to compute now go to client->task_slots; returns how many. */
 uint32_t step_task(struct dp_client *client);

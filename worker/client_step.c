@@ -85,7 +85,6 @@ void step_skip_to(struct dp_client *client, uint64_t want)
 
 void step_forget(struct dp_client *client)
 {
-    client->duty = (struct duty){0};
     if (!client->held)
         return;
     step_drop_values(client);

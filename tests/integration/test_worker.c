@@ -134,7 +134,8 @@ Test(worker, a_server_that_is_stopped_and_goes_on)
 
 #define WHOLE_JOB JOB, "--epochs", "300", "--optimizer", "momentum", "--json", "--exit-when-done"
 
-/* The server begins anew, on other ports for its shards; the workers come back by themselves. */
+/* The server begins anew, on other ports for its shards and with another number of them; the workers come back by
+ * themselves, and keep the slots that they are given at once: nothing waits for a stall to be noticed. */
 Test(worker, a_server_that_is_killed_and_started_again)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
@@ -150,7 +151,8 @@ Test(worker, a_server_that_is_killed_and_started_again)
     expect_epochs(server, 1);
     process_signal(server, SIGKILL);
     cr_assert_eq(process_wait(server, CASE_MS), 128 + SIGKILL);
-    server = PROCESS("dp-server", WHOLE_JOB, "--shards", "3", "--listen", endpoint, "--export", got);
+    server = PROCESS("dp-server", WHOLE_JOB, "--shards", "3", "--stall-timeout", "3600", "--listen", endpoint,
+                     "--export", got);
     for (size_t i = 0; i < ARRAY_LEN(workers); i++) {
         process_expect(workers[i], ERR, " again", CASE_MS);
         cr_assert_eq(process_wait(workers[i], 2 * CASE_MS), 0, "%s", process_output(workers[i], ERR));
