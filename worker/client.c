@@ -184,7 +184,11 @@ static void client_advance(struct dp_client *client)
         client->progress_ms = mono_ms();
         client->wait_notice_gap_ms = 0;
     }
-    if (!client->pulled && low > (theta->valid ? theta->step : theta->want))
+    if (low <= (theta->valid ? theta->step : theta->want))
+        return;
+    if (client->pulled)
+        client->closed = true; /* the next step's theta is on its way: nothing to compute until it is here */
+    else
         step_skip_to(client, MAX(low, theta->want));
 }
 

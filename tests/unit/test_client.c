@@ -503,6 +503,29 @@ Test(client, a_step_that_others_completed_is_not_wanted)
     ASSERT_NO_LEAKS();
 }
 
+/* Slots given for a step that has become complete are not handed out again and again while its answer is awaited. */
+Test(client, a_complete_step_is_waited_out)
+{
+    struct mini *mini = mini_new(9, false);
+    atomic_store(&mini->opts.first_slots, 0x0f);
+    atomic_store(&mini->opts.extra_slots, 0xf0);
+    mini_start(mini);
+    dp_client *client = join_to(mini);
+    dp_task task;
+    dp_error err;
+    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    atomic_store(&mini->opts.low, 5);
+    while (dp_task_wanted(client))
+        ;
+    push_task(client, &task);
+    client->stop = &stop_when_waiting;
+    client->timing.wait_notice = 50;
+    cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
+    dp_leave(&client, err.code, err.text);
+    mini_free(&mini);
+    ASSERT_NO_LEAKS();
+}
+
 Test(client, a_refused_join_says_why)
 {
     struct mini *mini = mini_new(1, false);
