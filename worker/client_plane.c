@@ -200,9 +200,11 @@ static void shard_send(struct dp_client *client, struct shard *shard, uint32_t f
 void plane_push(struct dp_client *client, bool pull)
 {
     for (uint32_t i = 0; i < client->shard_count; i++) {
+        struct shard *shard = &client->shards[i];
+        bool again = pull && shard->resend_at_ms && shard->resend_pushes; /* the watch begins anew: send them now */
         if (pull)
-            pull_watch(client, &client->shards[i]);
-        shard_send(client, &client->shards[i], client->sent_count - 1, pull);
+            pull_watch(client, shard);
+        shard_send(client, shard, again ? 0 : client->sent_count - 1, pull);
     }
     client->pulled |= pull;
 }

@@ -263,6 +263,34 @@ Test(client, a_connection_made_anew_resends)
     ASSERT_NO_LEAKS();
 }
 
+/* What was lost before the last slot was handed in goes again with it, not after the wait for an answer. */
+Test(client, a_connection_made_anew_while_computing_resends)
+{
+    struct mini *mini = mini_new(1, false);
+    atomic_store(&mini->opts.first_slots, 0x2f);
+    atomic_store(&mini->opts.extra_slots, 0xd0);
+    mini_start(mini);
+    dp_client *client = join_to(mini);
+    dp_task task;
+    dp_error err;
+    client->timing.resend = client->timing.resend_max = 60000;
+    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    cr_assert_eq(task.slot_count, 5);
+    atomic_store(&mini->opts.drop_pushes, MINI_ALL);
+    for (uint32_t i = 0; i < 4; i++)
+        push_slot(client, &task, task.slots[i]);
+    while (atomic_load(&mini->opts.drop_pushes) > 0)
+        ;
+    atomic_store(&mini->opts.rebind_shards, 1);
+    while (!client->shards[0].resend_pushes || !client->shards[1].resend_pushes)
+        cr_assert(dp_task_wanted(client));
+    push_slot(client, &task, task.slots[4]);
+    expect_job(mini, client, 1);
+    expect_sums(mini, 0, 1);
+    mini_free(&mini);
+    ASSERT_NO_LEAKS();
+}
+
 Test(client, a_job_under_way_is_joined_at_its_step)
 {
     struct mini *mini = mini_new(9, false);
