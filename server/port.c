@@ -285,7 +285,8 @@ static void pin(struct port *port, uint64_t step)
 {
     struct event event = {.kind = EVENT_PINNED, .step = step};
     uint32_t count = port->shard.slice_count;
-    event.pinned = mem_array_zero(count, sizeof *event.pinned);
+    if (port->shard.job)
+        event.pinned = mem_array_zero(count, sizeof *event.pinned);
     for (uint32_t i = 0; event.pinned && i < count; i++) {
         event.pinned[i] = slice_theta(&port->shard.slices[i], step);
         if (event.pinned[i])
@@ -340,12 +341,13 @@ static void obey(struct port *port, const struct command *command)
     }
 }
 
+/* global_low is read first: what the head asked before it announced this one must find the versions of then. */
 static void obey_all(struct port *port)
 {
     struct command command;
+    uint64_t low = atomic_load_explicit(&port->global_low, memory_order_acquire);
     while (queue_take(&port->commands, &command))
         obey(port, &command);
-    uint64_t low = atomic_load_explicit(&port->global_low, memory_order_acquire);
     if (low > port->shard.global_low)
         shard_global_low(&port->shard, low);
 }
