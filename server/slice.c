@@ -168,7 +168,7 @@ bool slice_ready(const struct slice *slice)
 }
 
 /* Sum of the subtree of `node` over elements [at, at + n) of the slice: a pointer into a payload, or `out`, or NULL if
- * the subtree is empty. `spare` is scratch for the levels below. */
+ * the subtree is empty; never into `spare`, which is scratch for the levels below and is used again beside them. */
 static const float *fold_tree(const struct slice *slice, uint32_t node, uint64_t at, size_t n, float *out, float *spare)
 {
     if (slice->nodes[node].gradient.data)
@@ -176,7 +176,7 @@ static const float *fold_tree(const struct slice *slice, uint32_t node, uint64_t
     if (node >= slice->window.leaves)
         return NULL;
     const float *left = fold_tree(slice, 2 * node, at, n, out, spare + FOLD_BLOCK);
-    const float *right = fold_tree(slice, 2 * node + 1, at, n, spare, spare + FOLD_BLOCK);
+    const float *right = fold_tree(slice, 2 * node + 1, at, n, left ? spare : out, spare + FOLD_BLOCK);
     if (!left || !right)
         return left ? left : right;
     kernels_get()->add(n, left, right, out);

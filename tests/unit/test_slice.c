@@ -129,6 +129,39 @@ Test(slice, any_blocks_in_any_order_give_the_same_bits)
     ASSERT_NO_LEAKS();
 }
 
+static bool first_two(const void *arg, uint32_t slot)
+{
+    (void)arg;
+    return slot < 2;
+}
+
+/* theta_1 of a step of 8 slots without the first two, handed in as `count` nodes. */
+static void commit_without_two(const struct slice_job *job, const uint32_t *nodes, size_t count, float *out)
+{
+    struct slice s;
+    dp_error err;
+    struct metrics m;
+    cr_assert_eq(slice_init(&s, job, (struct range){0, ELEMS}, &err), DP_OK);
+    steps_open(&s.window, 0, first_two, NULL);
+    for (size_t i = 0; i < count; i++)
+        push_node(&s, 0, nodes[i]);
+    cr_assert_eq(slice_commit(&s, &m, &err), DP_OK);
+    memcpy(out, slice_theta(&s, 1)->theta, ELEMS * sizeof *out);
+    slice_fini(&s);
+}
+
+/* Whatever slots are empty: the plan's are spread evenly, others need not be. */
+Test(slice, an_empty_subtree_before_one_that_is_added_up)
+{
+    static const uint32_t LEAVES[] = {8 + 2, 8 + 3, 6, 8 + 6, 8 + 7}, FOLDED[] = {5, 3};
+    struct slice_job job = job_of(8, 64, 0);
+    float want[ELEMS], got[ELEMS];
+    commit_without_two(&job, FOLDED, 2, want);
+    commit_without_two(&job, LEAVES, 5, got);
+    cr_assert_eq(memcmp(want, got, sizeof want), 0);
+    ASSERT_NO_LEAKS();
+}
+
 /* Momentum and coupled decay against the formula in double; the bias is not regularized. */
 Test(slice, commit_follows_the_formula)
 {
