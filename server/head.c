@@ -16,6 +16,7 @@ enum {
     SAME_SIGNAL_MS = 300, /* a shell may send a signal to the process and to its group */
     LEAVE_MS = 5000,      /* after DONE, how long workers have to say goodbye */
     STOP_LEAVE_MS = 2000, /* after STOPPING */
+    WARNINGS_PER_S = 5,
     ZMQ_SOCKETS_MAX = 8192,
     HOST_MAX = 256,
     HEAD_FRAME_MAX = FRAME_HEADER_BYTES_MAX + 4096,
@@ -555,7 +556,7 @@ int head_run(const struct server_options *opts)
     }
     head->opts = opts;
     head->started_ms = mono_ms();
-    head->malformed_limit.per_second = 5;
+    head->malformed_limit.per_second = head->peer_limit.per_second = WARNINGS_PER_S;
     head->zmq = zmq_ctx_new();
     zmq_ctx_set(head->zmq, ZMQ_MAX_SOCKETS, ZMQ_SOCKETS_MAX);
     progress_init(&head->progress, progress_mode_for(opts->json, opts->quiet, stderr), stderr, stdout);

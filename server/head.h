@@ -40,7 +40,7 @@ struct head {
     uv_timer_t tick;
     uv_signal_t on_term, on_int;
     struct arena arena;
-    struct log_limit malformed_limit;
+    struct log_limit malformed_limit, peer_limit;
     uint64_t malformed;
 
     struct job job;
@@ -82,6 +82,9 @@ void head_on_message(void *arg, zmq_msg_t *frames, size_t count);
 dp_err head_send(struct head *head, const struct routing_id *route, Dp__Header *header, zmq_msg_t *payload);
 /* Tells all members JOB_DONE or SHUTDOWN. */
 void head_notice(struct head *head, dp_err code, const char *text);
+
+/* Whether one more warning about what a peer did may be logged now: peers must not be able to flood the log. */
+bool head_may_warn(struct head *head);
 
 /* head_slots.c: who computes what. */
 void head_deal(struct head *head);

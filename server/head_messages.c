@@ -63,6 +63,16 @@ static void reply_error(struct head *head, const struct routing_id *route, const
     reply(head, route, request, &header);
 }
 
+bool head_may_warn(struct head *head)
+{
+    uint64_t left_out;
+    if (!log_limit_pass(&head->peer_limit, mono_ms(), &left_out))
+        return false;
+    if (left_out)
+        log_warn("warnings-left-out count=%" PRIu64, left_out);
+    return true;
+}
+
 void head_notice(struct head *head, dp_err code, const char *text)
 {
     Dp__Notice notice = DP__NOTICE__INIT;
@@ -112,11 +122,11 @@ static dp_err admission(const struct head *head, dp_error *err)
 }
 
 /* Who comes when all is over, as local workers of a short job do, is no trouble. */
-static void log_refusal(const char *name, const dp_error *err)
+static void log_refusal(struct head *head, const char *name, const dp_error *err)
 {
     if (err->code == DP_JOB_DONE || err->code == DP_SHUTDOWN)
         log_info("worker-refused worker=\"%s\" reason=\"%s\"", name, err->text);
-    else
+    else if (head_may_warn(head))
         log_warn("worker-refused worker=\"%s\" reason=\"%s\"", name, err->text);
 }
 
@@ -139,7 +149,7 @@ static void on_hello(struct head *head, const struct routing_id *route, const Dp
     if (!e)
         e = job_admit(&head->job, hello->numerics, &err);
     if (e) {
-        log_refusal(hello->name, &err);
+        log_refusal(head, hello->name, &err);
         reply_error(head, route, request, e, err.text);
         return;
     }
@@ -176,7 +186,7 @@ static void joined(struct head *head, const struct member *member, const Dp__Hea
 
 static void refuse_join(struct head *head, struct member *member, const Dp__Header *request, const dp_error *err)
 {
-    log_refusal(member->name, err);
+    log_refusal(head, member->name, err);
     reply_error(head, &member->route, request, err->code, err->text);
     head_fence(head, member, "refused");
 }
@@ -231,7 +241,7 @@ static void on_bye(struct head *head, struct member *member, const Dp__Header *r
     const Dp__Bye *bye = request->bye;
     dp_err code = dp_err_from_wire(bye->code);
     bool local = head->supervise != NULL; /* its stderr is listened to: said once is enough */
-    if (code != DP_OK && code != DP_JOB_DONE && code != DP_SHUTDOWN)
+    if (code != DP_OK && code != DP_JOB_DONE && code != DP_SHUTDOWN && head_may_warn(head))
         log_write(local ? LOG_INFO : LOG_WARN, "worker-gave-up worker=\"%s\" reason=\"%s\"", member->name,
                   bye->text[0] ? bye->text : dp_err_text(code));
     head_fence(head, member, "it said goodbye");

@@ -86,12 +86,16 @@ static void check_members(struct head *head, uint64_t now_ms, bool probe)
         if (member->state == MEMBER_NONE)
             continue;
         if (now_ms - MIN(now_ms, member->last_seen_ms) > lease_ms) {
-            log_warn("worker-lost worker=\"%s\" reason=\"silent for %" PRIu64 " s\" action=\"its slots go to others\"",
-                     member->name, head->opts->lease_s);
+            if (head_may_warn(head))
+                log_warn("worker-lost worker=\"%s\" reason=\"silent for %" PRIu64
+                         " s\" action=\"its slots go to others\"",
+                         member->name, head->opts->lease_s);
             head_fence(head, member, "its lease ran out");
         } else if (probe && !reachable(head, member)) {
-            log_warn("worker-lost worker=\"%s\" reason=\"its connection is gone\" action=\"its slots go to others\"",
-                     member->name);
+            if (head_may_warn(head))
+                log_warn(
+                    "worker-lost worker=\"%s\" reason=\"its connection is gone\" action=\"its slots go to others\"",
+                    member->name);
             head_fence(head, member, "its connection is gone");
         }
     }
@@ -124,9 +128,10 @@ void head_reassign_owed(struct head *head, uint64_t step, const uint32_t *owed, 
             if (head->numbers[m] == owner)
                 at = m;
         uint32_t next = head->numbers[(at + 1) % members];
-        log_warn("stall step=%" PRIu64 " slot=%u owed_by=\"%s\" for_s=%" PRIu64 " action=\"given to %s too\"", step,
-                 owed[i], owner == DEALER_NOBODY ? "nobody" : head->members.list[owner].name,
-                 head->opts->stall_timeout_s, head->members.list[next].name);
+        if (head_may_warn(head))
+            log_warn("stall step=%" PRIu64 " slot=%u owed_by=\"%s\" for_s=%" PRIu64 " action=\"given to %s too\"", step,
+                     owed[i], owner == DEALER_NOBODY ? "nobody" : head->members.list[owner].name,
+                     head->opts->stall_timeout_s, head->members.list[next].name);
         dealer_reassign(&head->dealer, step, owed[i], next);
     }
     assign_all(head);
