@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "text.h"
 
 static dp_err copy_frame(const void *data, size_t bytes, zmq_msg_t *msg)
 {
@@ -52,11 +53,11 @@ static void reply(struct head *head, const struct routing_id *route, const Dp__H
 static void reply_error(struct head *head, const struct routing_id *route, const Dp__Header *request, dp_err code,
                         const char *text)
 {
-    char cut[FRAME_TEXT_MAX];
-    (void)str_copy(cut, sizeof cut, text);
+    char clean[FRAME_TEXT_MAX + 1];
+    text_clean(clean, sizeof clean, text);
     Dp__Error error = DP__ERROR__INIT;
     error.code = (uint32_t)code;
-    error.text = cut;
+    error.text = clean;
     Dp__Header header = DP__HEADER__INIT;
     header.body_case = DP__HEADER__BODY_ERROR;
     header.error = &error;
@@ -75,9 +76,11 @@ bool head_may_warn(struct head *head)
 
 void head_notice(struct head *head, dp_err code, const char *text)
 {
+    char clean[FRAME_TEXT_MAX + 1];
+    text_clean(clean, sizeof clean, text);
     Dp__Notice notice = DP__NOTICE__INIT;
     notice.code = (uint32_t)code;
-    notice.text = (char *)text;
+    notice.text = clean;
     for (uint32_t i = 0; i < head->members.used; i++) {
         const struct member *member = &head->members.list[i];
         if (member->state == MEMBER_NONE)
