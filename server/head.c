@@ -101,16 +101,34 @@ static void finish(struct head *head, bool exported)
     head_notice(head, DP_JOB_DONE, "the job is done");
 }
 
+/* A server that is being stopped has its status already, but must not end as if the model were there. */
+static void export_failed(struct head *head, const dp_error *err)
+{
+    head->exporting = false;
+    export_free(&head->export);
+    if (head->state != HEAD_STOPPING) {
+        head_fail(head, err);
+        return;
+    }
+    fprintf(stderr, "dp-server: %s\n", err->text);
+    head->exit_status = dp_err_exit_status(err->code);
+}
+
 static void on_exported(void *arg, const dp_error *err)
 {
     struct head *head = arg;
+    if (err->code) {
+        export_failed(head, err);
+        return;
+    }
     head->exporting = false;
-    if (err->code)
-        head_fail(head, err);
-    else if (head->state == HEAD_EXPORTING)
+    if (head->state == HEAD_EXPORTING)
         finish(head, true);
     else
-        fprintf(stderr, "dp-server: the parameters so far (not the finished model) are in %s\n",
+        fprintf(stderr, "dp-server: %s %s\n",
+                head->export_step == plan_total(&head->job.core.plan)
+                    ? "the finished model is in"
+                    : "the parameters so far (not the finished model) are in",
                 head->opts->export_path);
 }
 
@@ -121,14 +139,16 @@ static void export_at(struct head *head, uint64_t step)
     if (head->exporting)
         return;
     if (export_new(&head->job, head->opts->export_path, step, &head->export, &err)) {
-        head_fail(head, &err);
+        export_failed(head, &err);
         return;
     }
     head->exporting = true;
+    head->export_step = step;
     for (uint32_t p = 0; p < head->port_count; p++)
         if (!port_send(&head->ports[p], &(struct command){.kind = COMMAND_PIN, .step = step})) {
             (void)dp_fail(&err, DP_BUSY, "shard %u has too much to do for the export", p);
-            head_fail(head, &err);
+            export_failed(head, &err);
+            return;
         }
 }
 

@@ -68,6 +68,7 @@ struct head {
     struct progress progress;
     struct supervise *supervise;
     struct export *export; /* pins are being collected */
+    uint64_t export_step;
     bool exporting;        /* until it is written */
     bool handles_started, zuv_started;
 };

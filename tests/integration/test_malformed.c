@@ -357,6 +357,22 @@ Test(malformed, full_disk)
     cr_expect_neq(access(model, F_OK), 0, "a part of a model was left");
 }
 
+/* The same for a server that is told to end: it does not end as if all were well. */
+Test(malformed, full_disk_at_a_signal)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *data = temp_text("good", "1 1:1\n0 2:1\n"), *model = temp_path("m.safetensors");
+    static const char SCRIPT[] = "trap '' XFSZ; ulimit -f 0; exec \"$0\" --listen tcp://127.0.0.1:0 --model logistic "
+                                 "--steps 1000000000 --local-workers 1 --data \"$1\" --json --export \"$2\"";
+    struct process *server = PROCESS("/bin/sh", "-c", SCRIPT, program_path("dp-server"), data, model);
+    process_expect(server, OUT, "\"event\":\"epoch\"", CASE_MS);
+    process_signal(server, SIGTERM);
+    cr_expect_eq(process_wait(server, CASE_MS), DATA_ERROR);
+    cr_expect_not_null(strstr(process_output(server, ERR), "File too large"), "%s", process_output(server, ERR));
+    cr_expect_null(strstr(process_output(server, ERR), "are in"));
+    cr_expect_neq(access(model, F_OK), 0, "a part of a model was left");
+}
+
 /* -- dp-worker -- */
 
 static const struct option_case WORKER_OPTIONS[] = {
