@@ -19,6 +19,7 @@ enum {
     WARNINGS_PER_S = 5,
     ZMQ_SOCKETS_MAX = 8192,
     HOST_MAX = 256,
+    RECEIVE_QUEUE = 64, /* messages of a peer that wait to be read, each up to HEAD_FRAME_MAX */
     HEAD_FRAME_MAX = FRAME_HEADER_BYTES_MAX + 4096,
 };
 
@@ -407,10 +408,11 @@ static dp_err open_socket(struct head *head, void **ret_socket, dp_error *err)
     void *socket = zmq_socket(head->zmq, ZMQ_ROUTER);
     if (!socket)
         return dp_fail(err, DP_SYSTEM, "cannot make a socket: %s", zmq_strerror(zmq_errno()));
-    int yes = 1, v6 = strchr(head->opts->listen, '[') != NULL, linger_ms = 500;
+    int yes = 1, v6 = strchr(head->opts->listen, '[') != NULL, linger_ms = 500, queue = RECEIVE_QUEUE;
     int64_t largest = HEAD_FRAME_MAX;
     zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &yes, sizeof yes);
     zmq_setsockopt(socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
+    zmq_setsockopt(socket, ZMQ_RCVHWM, &queue, sizeof queue);
     zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
     zmq_setsockopt(socket, ZMQ_TCP_KEEPALIVE, &yes, sizeof yes);
     zmq_setsockopt(socket, ZMQ_IPV6, &v6, sizeof v6); /* else an IPv4 endpoint reads [::ffff:...] */
