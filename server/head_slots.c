@@ -62,6 +62,8 @@ void head_fence(struct head *head, struct member *member, const char *reason)
         if (!port_send(&head->ports[p], &(struct command){.kind = COMMAND_CLOSE, .session = member->token}))
             log_error("queue-full shard=%u command=close-session", p);
     members_remove(&head->members, member);
+    if (head->members.count == 0)
+        job_forget_numerics(&head->job);
     if (held_slots)
         head_deal(head);
 }

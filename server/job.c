@@ -79,6 +79,12 @@ dp_err job_admit(struct job *job, const char *numerics, dp_error *err)
     return DP_OK;
 }
 
+void job_forget_numerics(struct job *job)
+{
+    if (!job->settled)
+        job->numerics[0] = '\0';
+}
+
 uint64_t job_epochs(const struct job *job)
 {
     uint64_t per_epoch = plan_steps_per_epoch(&job->core.plan);

@@ -45,6 +45,8 @@ void job_fini(struct job *job);
 
 /* Whether the worker's numerics are those of the job (bsp refuses others, unless --mixed-numerics). DP_REFUSED. */
 DP_MUST_CHECK dp_err job_admit(struct job *job, const char *numerics, dp_error *err);
+/* All workers are gone: until the job is settled, nothing depends on what they computed. */
+void job_forget_numerics(struct job *job);
 /* The first worker's data and tensors make the job whole: plan, tensors, ranges of shards and slices.
  * `endpoints[shard]` are what workers are told. DP_REFUSED or DP_MODEL with what is wrong; the job is then as before.
  */

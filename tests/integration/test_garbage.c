@@ -420,3 +420,21 @@ Test(garbage, while_it_computes)
     models_assert_same(alone, disturbed);
     intruder_fini();
 }
+
+/* Whoever says hello first does not decide for good which machines a job takes. */
+Test(garbage, numerics_of_a_worker_that_left_bind_nobody)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *data = source_file("tests/data/digits/train.csv.gz");
+    struct process *server = SERVER(it.head_endpoint, JOB, "--epochs", "1");
+    learn_from_worker(data);
+    peer_connect(&it.head, it.head_endpoint, 0);
+    char *numerics = it.hello->numerics;
+    it.hello->numerics = (char *)"another machine";
+    intruder_hello();
+    it.hello->numerics = numerics;
+    intruder_leave();
+    struct process *worker = PROCESS("dp-worker", "--server", it.head_endpoint, "--data", data);
+    job_must_end(server, worker);
+    intruder_fini();
+}
