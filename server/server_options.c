@@ -14,6 +14,8 @@
         topic, name, type, offsetof(struct server_options, field), arg, min, max, dflt, unit, choices, help \
     }
 
+enum { HOST_MAX = 100 }; /* with scheme and port within what a port's endpoint may have */
+
 static const struct option ROWS[] = {
     ROW("job", model, "model", OPT_STRING, "NAME", 0, 0, NULL, NULL, NULL, "linear, logistic or softmax (required)"),
     ROW("job", features, "features", OPT_U64, "N", 0, 1e15, "0", NULL, NULL,
@@ -103,6 +105,19 @@ static bool given(const struct options *options, const char *name)
     return options_source(options, name) != OPT_FROM_DEFAULT;
 }
 
+/* A name, an IPv4 address, or an IPv6 one in brackets: what stands between tcp:// and :PORT. */
+static dp_err check_host(const char *host, dp_error *err)
+{
+    size_t length = strlen(host);
+    bool bracketed = host[0] == '[' && host[length - 1] == ']';
+    if (length == 0 || length > HOST_MAX || strpbrk(host, " \t/*") || (strchr(host, ':') && !bracketed))
+        return dp_fail(err, DP_USAGE,
+                       "option --advertise: '%s' is not a host: give a name or an address that workers reach, such as "
+                       "head.example or 192.0.2.1, or [2001:db8::1], without a port",
+                       host);
+    return DP_OK;
+}
+
 static dp_err check_network(const struct server_options *opts, dp_error *err)
 {
     if (strncmp(opts->listen, "tcp://", 6) != 0)
@@ -112,7 +127,7 @@ static dp_err check_network(const struct server_options *opts, dp_error *err)
                        "option --listen: %s can be reached from other machines, and nothing protects it; "
                        "give --insecure if the network is trusted, or listen on tcp://127.0.0.1:PORT",
                        opts->listen);
-    return DP_OK;
+    return opts->advertise ? check_host(opts->advertise, err) : DP_OK;
 }
 
 dp_err server_options_check(const struct options *options, struct server_options *opts, dp_error *err)
