@@ -69,7 +69,7 @@ struct head {
     struct supervise *supervise;
     struct export *export; /* pins are being collected */
     uint64_t export_step;
-    bool exporting;        /* until it is written */
+    bool exporting; /* until it is written */
     bool handles_started, zuv_started;
 };
 
