@@ -107,7 +107,7 @@ static void check_members(struct head *head, uint64_t now_ms, bool probe)
 static void check_stall(struct head *head, uint64_t now_ms)
 {
     if (head->state != HEAD_RUNNING || head->members.joined == 0 || head->owed_asked ||
-        now_ms - head->moved_ms < head->opts->stall_timeout_s * 1000)
+        now_ms < head->moved_ms + head->opts->stall_timeout_s * 1000) /* dealt since now_ms was read: moved is later */
         return;
     for (uint32_t p = 0; p < head->port_count; p++)
         if (head->lows[p] == head->global_low && port_send(&head->ports[p], &(struct command){.kind = COMMAND_OWED}))

@@ -190,6 +190,7 @@ Test(worker, a_worker_that_slept)
     process_signal(sleeper, SIGSTOP);
     process_expect(server, ERR, "worker-lost", CASE_MS);
     expect_epochs(server, 10);
+    cr_assert_null(strstr(process_output(server, ERR), "stall"), "%s", process_output(server, ERR));
     process_signal(sleeper, SIGCONT);
     process_expect(sleeper, ERR, " again", CASE_MS);
     process_signal(other, SIGKILL);
