@@ -289,7 +289,7 @@ void progress_snapshot(const struct progress *progress, uint64_t now_ms, struct 
     *ret_snapshot = (struct progress_snapshot){
         .epoch = row.epoch,
         .train_step = row.step,
-        .loss = row.has_loss ? row.loss : NAN,
+        .loss = progress->epoch_samples > 0 ? row.loss : NAN, /* of the epoch before until the next has one */
         .eval_loss = row.eval_loss,
         .eval_accuracy = row.eval_accuracy,
         .samples_per_s = row.samples_per_s,

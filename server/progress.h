@@ -16,7 +16,7 @@ enum progress_mode { PROGRESS_TABLE, PROGRESS_LINES, PROGRESS_JSON, PROGRESS_QUI
 struct progress_snapshot {
     uint64_t epoch; /* the one that is under way, from 1 */
     uint64_t train_step;
-    double loss; /* mean over the epoch so far */
+    double loss; /* mean over the epoch so far; over the one before until this one has a step */
     double eval_loss, eval_accuracy;
     double samples_per_s;
     double elapsed_s, eta_s;

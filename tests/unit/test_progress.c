@@ -303,6 +303,17 @@ Test(progress, snapshot)
     close_progress();
 }
 
+/* Epochs of one step: each is over as soon as it has a loss. */
+Test(progress, snapshot_between_epochs)
+{
+    open_progress(PROGRESS_QUIET, 10, 1, false, true);
+    struct progress_snapshot s;
+    progress_step(&progress, 2000, 0, 0, 5, 10, 0);
+    progress_snapshot(&progress, 2500, &s);
+    cr_assert(s.epoch == 2 && s.train_step == 1 && s.loss == 0.5);
+    close_progress();
+}
+
 Test(progress, the_rate_is_that_of_the_last_seconds)
 {
     open_progress(PROGRESS_QUIET, 1, 1000, false, false);
