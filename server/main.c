@@ -1,5 +1,6 @@
 /* dp-server: reads its options and runs the head. Thread: head. */
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -35,6 +36,16 @@ static int failed(const dp_error *err)
     return dp_err_exit_status(err->code);
 }
 
+/* A reader of --json must not take half of a run for a whole one. */
+static int output_status(const struct server_options *opts, int status)
+{
+    bool written = fflush(stdout) == 0 && !ferror(stdout);
+    if (!opts->json || written)
+        return status;
+    fprintf(stderr, "dp-server: standard output took only a part of what --json told: is its disk full?\n");
+    return status ? status : 1;
+}
+
 int main(int argc, char **argv)
 {
     struct options given;
@@ -48,7 +59,7 @@ int main(int argc, char **argv)
         dp_err e = server_options_check(&given, &opts, &err);
         if (!e)
             e = set_up(&opts, &err);
-        status = e ? failed(&err) : head_run(&opts);
+        status = e ? failed(&err) : output_status(&opts, head_run(&opts));
     }
     options_fini(&given);
     return status;

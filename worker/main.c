@@ -1,5 +1,6 @@
 /* dp-worker: reads its options and trains, predicts or evaluates. Thread: main. */
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -88,6 +89,15 @@ static dp_err set_up(const struct worker_options *o, dp_error *err)
     return e;
 }
 
+/* A reader of --json must not take half of a run for a whole one. */
+static dp_err check_output(const struct worker_options *o, dp_error *err)
+{
+    bool written = fflush(stdout) == 0 && !ferror(stdout);
+    if (!o->json || written)
+        return DP_OK;
+    return dp_fail(err, DP_IO, "standard output took only a part of what --json told: is its disk full?");
+}
+
 int main(int argc, char **argv)
 {
     struct options given;
@@ -107,6 +117,8 @@ int main(int argc, char **argv)
         catch_signals(command);
         if (!e)
             e = run(command, &opts, &err);
+        if (!e)
+            e = check_output(&opts, &err);
     }
     options_fini(&given);
     if (e)

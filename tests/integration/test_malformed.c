@@ -382,6 +382,19 @@ Test(malformed, full_disk_at_a_signal)
     cr_expect_neq(access(model, F_OK), 0, "a part of a model was left");
 }
 
+/* Nor is what --json tells lost without a word. */
+Test(malformed, full_output)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *data = temp_text("good", "1 1:1\n0 2:1\n"), *model = temp_path("m.safetensors");
+    static const char TRAIN[] = "exec \"$0\" --listen tcp://127.0.0.1:0 --model logistic --steps 2 --local-workers 1 "
+                                "--data \"$1\" --json --exit-when-done --export \"$2\" >/dev/full";
+    static const char EVAL[] = "exec \"$0\" eval --model \"$2\" --data \"$1\" --json >/dev/full";
+    static const struct expectation want = {DATA_ERROR, {"standard output"}};
+    check("training", RUN(CASE_MS, "/bin/sh", "-c", TRAIN, program_path("dp-server"), data, model), &want);
+    check("evaluation", RUN(CASE_MS, "/bin/sh", "-c", EVAL, program_path("dp-worker"), data, model), &want);
+}
+
 /* -- dp-worker -- */
 
 static const struct option_case WORKER_OPTIONS[] = {
