@@ -165,9 +165,9 @@ bool client_head_alive(struct dp_client *client);
 /* client_session.c: these wait. All end with DP_STOPPED when the user's stop flag is set. */
 
 /* Finds an address at which a server can be reached, trying again with backoff and telling the user why it fails.
- * DP_UNREACHABLE after the deadline. */
-DP_MUST_CHECK dp_err session_reach(struct dp_client *client, const struct endpoint *endpoint, uint64_t deadline_ms,
-                                   struct endpoint *ret_address, dp_error *err);
+ * DP_UNREACHABLE after the deadline, ending with the hint. */
+DP_MUST_CHECK dp_err session_reach(struct dp_client *client, const struct endpoint *endpoint, const char *hint,
+                                   uint64_t deadline_ms, struct endpoint *ret_address, dp_error *err);
 /* Finds the head, says hello and starts the heartbeats. */
 DP_MUST_CHECK dp_err session_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err);
 /* Sends client->join and waits for the job; sets up everything that depends on it. DP_HELLO_REQUIRED where the session

@@ -27,7 +27,8 @@ static dp_err shard_open(struct dp_client *client, const struct job_shard *from,
     char name[ENDPOINT_TEXT_MAX];
     endpoint_text(&from->endpoint, name);
     *shard = (struct shard){.first_slice = from->first_slice, .slice_count = from->slice_count};
-    dp_err e = session_reach(client, &from->endpoint, deadline_ms, &shard->address, err);
+    dp_err e = session_reach(client, &from->endpoint, "workers must reach the shards too, see dp-server --advertise",
+                             deadline_ms, &shard->address, err);
     if (e)
         return e;
     return link_open(&shard->link, client->zmq, name, &shard->address, shard_limits(client, shard), err);

@@ -73,7 +73,7 @@ static uint64_t retry_jitter(const struct dp_client *client, uint64_t wait_ms)
     return wait_ms - client->worker_id % (wait_ms / 4 + 1);
 }
 
-dp_err session_reach(struct dp_client *client, const struct endpoint *endpoint, uint64_t deadline_ms,
+dp_err session_reach(struct dp_client *client, const struct endpoint *endpoint, const char *hint, uint64_t deadline_ms,
                      struct endpoint *ret_address, dp_error *err)
 {
     char name[ENDPOINT_TEXT_MAX];
@@ -87,8 +87,8 @@ dp_err session_reach(struct dp_client *client, const struct endpoint *endpoint, 
         if (e == DP_OK)
             return DP_OK;
         if (left_ms(deadline_ms) == 0)
-            return dp_fail(err, DP_UNREACHABLE, "cannot reach %s: %.200s (tried for %llu s)", name, err->text,
-                           (unsigned long long)(mono_ms() - begin_ms + 500) / 1000);
+            return dp_fail(err, DP_UNREACHABLE, "cannot reach %s: %.200s (tried for %llu s); %s", name, err->text,
+                           (unsigned long long)seconds(mono_ms() - begin_ms), hint);
         if (mono_ms() >= notice_ms) {
             client_notice(client, "cannot reach %s (%.200s), trying for another %llu s", name, err->text,
                           (unsigned long long)seconds(left_ms(deadline_ms)));
@@ -294,7 +294,8 @@ static dp_err session_hello(struct dp_client *client, uint64_t deadline_ms, dp_e
 static dp_err session_open_once(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
     const struct link_limits limits = {HEAD_QUEUE, FRAME_HEADER_BYTES_MAX};
-    dp_err e = session_reach(client, &client->head, deadline_ms, &client->head_address, err);
+    dp_err e =
+        session_reach(client, &client->head, "is dp-server running there?", deadline_ms, &client->head_address, err);
     if (e == DP_OK)
         e = link_open(&client->head_link, client->zmq, client->server, &client->head_address, limits, err);
     if (e)
