@@ -217,6 +217,8 @@ dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
             e = session_rejoin(client, err);
             if (e == DP_OK)
                 continue;
+            if (e != DP_STOPPED)
+                client_end(client, e, err->text);
         }
         if (e)
             return e;

@@ -1,0 +1,69 @@
+/* Workers whose connections are cut again and again, in the middle of whatever is under way: the job ends with the bits
+ * of a job that was left alone. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness.h"
+#include "proxy.h"
+
+TestSuite(cuts, .init = harness_init, .fini = harness_fini, .timeout = 300);
+
+enum { CASE_MS = 120000, SHARDS = 2 };
+
+#define JOB                                                                                                   \
+    "--model", "softmax", "--batch", "100", "--epochs", "300", "--lr", "0.002", "--seed", "7", "--optimizer", \
+        "momentum", "--exit-when-done", "--json"
+
+static uint16_t port_of(const char *endpoint)
+{
+    const char *colon = strrchr(endpoint, ':');
+    cr_assert_not_null(colon, "%s", endpoint);
+    return (uint16_t)strtoul(colon + 1, NULL, 10);
+}
+
+static const char *train_alone(const char *train)
+{
+    const char *path = temp_path("alone.safetensors");
+    struct run_result r = RUN(CASE_MS, "dp-server", JOB, "--listen", "tcp://127.0.0.1:0", "--local-workers", "1",
+                              "--data", train, "--export", path);
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    return path;
+}
+
+/* The head and its shards, by way of the proxy. */
+static struct process *server_behind(struct proxy *proxy, const char *path, char *endpoint, size_t size)
+{
+    char real[128];
+    struct process *server = SERVER(real, JOB, "--shards", "2", "--log-level", "info", "--export", path);
+    proxy_add(proxy, port_of(real));
+    for (int i = 0; i < SHARDS; i++)
+        proxy_add(proxy, port_of(process_expect_next(server, ERR, "shard number=", CASE_MS)));
+    snprintf(endpoint, size, "tcp://127.0.0.2:%u", port_of(real));
+    return server;
+}
+
+Test(cuts, bits_do_not_depend_on_them)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    struct proxy *proxy = proxy_new();
+    if (!proxy)
+        cr_skip_test("this machine has no 127.0.0.2");
+    char endpoint[128];
+    const char *train = source_file("tests/data/digits/train.csv.gz"), *path = temp_path("cut.safetensors");
+    const char *want = train_alone(train);
+    struct process *server = server_behind(proxy, path, endpoint, sizeof endpoint);
+    struct process *workers[] = {PROCESS("dp-worker", "--server", endpoint, "--data", train),
+                                 PROCESS("dp-worker", "--server", endpoint, "--data", train)};
+    for (int epoch = 0; epoch < 12; epoch++) {
+        process_expect_next(server, OUT, "\"event\":\"epoch\"", CASE_MS);
+        proxy_cut(proxy);
+    }
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(process_wait(workers[i], CASE_MS), 0, "%s", process_output(workers[i], ERR));
+    cr_assert_eq(process_wait(server, CASE_MS), 0, "%s", process_output(server, ERR));
+    cr_assert_geq(proxy_cuts(proxy), 6, "%u cuts", proxy_cuts(proxy));
+    models_assert_same(want, path);
+    proxy_free(&proxy);
+}
