@@ -43,11 +43,31 @@ static Dp__Join *join_copy(const Dp__Join *join)
     return bytes ? dp__join__unpack(NULL, dp__join__pack(join, bytes), bytes) : NULL;
 }
 
+/* The server drops what does not pass these checks without a word; so they are made here. */
+static dp_err join_check(Dp__Join *join, dp_error *err)
+{
+    struct arena arena = {0};
+    const Dp__Header *parsed;
+    Dp__Header header = DP__HEADER__INIT;
+    header.body_case = DP__HEADER__BODY_JOIN;
+    header.join = join;
+    size_t bytes = frame_size(&header);
+    AUTOFREE uint8_t *buf = mem_array(bytes, 1);
+    if (!buf)
+        return dp_fail(err, DP_NOMEM, "no memory for the description of the data");
+    frame_write(&header, buf);
+    dp_err e = frame_parse(&arena, buf, bytes, 0, &parsed, err);
+    arena_fini(&arena);
+    return e ? dp_fail(err, DP_USAGE, "data and model cannot be described to the server: %.400s", err->text) : DP_OK;
+}
+
 dp_err join_new(const dp_dataset *train, const dp_dataset *eval, const dp_model *model, Dp__Join **ret_join,
                 dp_error *err)
 {
     struct dataset_message train_message, eval_message;
     Dp__Join join = DP__JOIN__INIT;
+    if (!train || !model)
+        return dp_fail(err, DP_USAGE, "a worker brings a training set and a model");
     AUTOFREE Dp__Tensor *tensors = mem_array(model->tensor_count, sizeof *tensors);
     AUTOFREE Dp__Tensor **list = mem_array(model->tensor_count, sizeof *list);
     if (!tensors || !list)
@@ -67,6 +87,9 @@ dp_err join_new(const dp_dataset *train, const dp_dataset *eval, const dp_model 
     join.classes = model->classes;
     join.n_labels = model->label_count;
     join.labels = (double *)model->labels;
+    dp_err e = join_check(&join, err);
+    if (e)
+        return e;
     *ret_join = join_copy(&join);
     return *ret_join ? DP_OK : dp_fail(err, DP_NOMEM, "no memory for the description of the data");
 }

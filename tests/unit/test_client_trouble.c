@@ -199,6 +199,30 @@ Test(client_trouble, wrong_use_is_told)
     ASSERT_NO_LEAKS();
 }
 
+/* No server would answer these. */
+Test(client_trouble, what_no_server_takes_is_not_sent)
+{
+    static const uint64_t empty[] = {0};
+    static const double twice[] = {1, 1};
+    const dp_tensor bad = {.name = "weight", .rank = 1, .shape = empty};
+    const dp_model shapeless = {.tensors = &bad, .tensor_count = 1}, none = {0};
+    dp_dataset labels = MINI_DATA;
+    labels.labels = twice;
+    struct mini *mini = mini_new(1, false);
+    mini_start(mini);
+    dp_client *client = connect_to(mini);
+    dp_error err;
+    cr_assert_eq(dp_join(client, &MINI_DATA, NULL, &none, &err), DP_USAGE);
+    cr_assert_eq(dp_join(client, &MINI_DATA, NULL, &shapeless, &err), DP_USAGE);
+    cr_assert_not_null(strstr(err.text, "tensor weight has an impossible shape"), "%s", err.text);
+    cr_assert_eq(dp_join(client, &labels, NULL, &MINI_MODEL, &err), DP_USAGE);
+    cr_assert_eq(dp_join(client, NULL, NULL, &MINI_MODEL, &err), DP_USAGE);
+    cr_assert_eq(dp_join(client, &MINI_DATA, NULL, &MINI_MODEL, &err), DP_OK, "%s", err.text);
+    dp_leave(&client, DP_OK, NULL);
+    mini_free(&mini);
+    ASSERT_NO_LEAKS();
+}
+
 Test(client_trouble, parameters_of_a_wrong_size_end_the_job)
 {
     struct mini *mini = mini_new(1, false);
