@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 void *mem_array(size_t count, size_t size)
@@ -57,6 +58,27 @@ uint64_t entropy_u64(void)
         if (getrandom(&x, sizeof x, 0) != (ssize_t)sizeof x)
             x = 0;
     return x;
+}
+
+void stdio_reserve(void)
+{
+    /* The lowest free number is what open gives. The wrong direction makes use of it fail with EBADF. */
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+            return;
+}
+
+dp_err descriptors_ensure(uint64_t needed, dp_error *err)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return DP_OK;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= needed)
+        return DP_OK;
+    return dp_fail(err, DP_SYSTEM, "%ju files may be open at a time, %ju are needed: raise the limit (ulimit -n)",
+                   (uintmax_t)limit.rlim_cur, (uintmax_t)needed);
 }
 
 void blob_release(struct blob *b)

@@ -41,6 +41,14 @@ uint64_t mono_ms(void);
 /* Random 64 bits from the kernel, never 0: session tokens, incarnations. Not for anything a result depends on. */
 uint64_t entropy_u64(void);
 
+/* Takes the descriptors 0 to 2 where whoever started us has closed them, so that no socket or file of ours gets a
+ * number that is printed to. Reading and writing there still fail. First thing in main. */
+void stdio_reserve(void);
+
+/* Raises the limit of open files as far as it goes; DP_SYSTEM if that is less than `needed`: libzmq aborts where it
+ * finds none left. */
+DP_MUST_CHECK dp_err descriptors_ensure(uint64_t needed, dp_error *err);
+
 /* A received or borrowed run of bytes that somebody else owns until release(owner) is called. */
 struct blob {
     void *data; /* aligned to at least 4 bytes when it holds floats */

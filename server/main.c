@@ -3,31 +3,29 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
 #include "head.h"
 #include "kernels.h"
 #include "log.h"
+#include "util.h"
 
-/* Many clients are many descriptors. */
-static void raise_descriptor_limit(void)
+enum { FILES_SELF = 32, FILES_PER_SHARD = 8, FILES_PER_LOCAL_WORKER = 8 };
+
+/* The server's own files, and for each local worker a pipe and its connections to head and shards. */
+static uint64_t files_needed(const struct server_options *opts)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
+    return FILES_SELF + opts->shards * FILES_PER_SHARD + opts->local_workers * (FILES_PER_LOCAL_WORKER + opts->shards);
 }
 
 static dp_err set_up(const struct server_options *opts, dp_error *err)
 {
     static const char *const KERNELS[] = {"auto", "ref", "avx2", "avx512"};
     log_init("dp-server", (enum log_level)opts->log_level);
-    raise_descriptor_limit();
     signal(SIGPIPE, SIG_IGN);
     /* Local workers inherit the environment, but the server's file is not theirs. */
     unsetenv("DP_CONFIG");
-    return kernels_select(KERNELS[opts->kernels], err);
+    dp_err e = descriptors_ensure(files_needed(opts), err);
+    return e ? e : kernels_select(KERNELS[opts->kernels], err);
 }
 
 static int failed(const dp_error *err)
@@ -52,6 +50,7 @@ int main(int argc, char **argv)
     struct server_options opts = {0};
     enum option_outcome outcome;
     dp_error err;
+    stdio_reserve();
     if (options_parse(&given, &server_option_table, &opts, argc, argv, &outcome, &err))
         return failed(&err);
     int status = 0;

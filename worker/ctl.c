@@ -66,6 +66,7 @@ int main(int argc, char **argv)
     struct ctl_options options;
     enum option_outcome outcome = OPT_RUN;
     dp_error err = {0};
+    stdio_reserve();
     signal(SIGPIPE, SIG_IGN);
     dp_err e = options_parse(&given, &TABLE, &options, argc, argv, &outcome, &err);
     if (!e && outcome == OPT_RUN)

@@ -105,6 +105,7 @@ int main(int argc, char **argv)
     enum option_outcome outcome;
     enum worker_command command = WORKER_TRAIN;
     dp_error err = {0};
+    stdio_reserve();
     dp_err e = options_parse(&given, &worker_option_table, &opts, argc, argv, &outcome, &err);
     if (e) {
         fprintf(stderr, "dp-worker: %s\n", err.text);

@@ -395,6 +395,32 @@ Test(malformed, full_output)
     check("evaluation", RUN(CASE_MS, "/bin/sh", "-c", EVAL, program_path("dp-worker"), data, model), &want);
 }
 
+/* libuv and libzmq abort where no descriptor is left. */
+Test(malformed, few_descriptors)
+{
+    NEED_PROGRAMS("dp-server");
+    static const struct expectation want = {DATA_ERROR, {"files may be open", "ulimit -n"}};
+    check("20 files",
+          RUN(CASE_MS, "/bin/sh", "-c", "ulimit -n 20; exec \"$0\" --model linear", program_path("dp-server")), &want);
+}
+
+/* Without standard streams a job goes on as ever, and nothing that is printed ends in a socket or in the model. */
+Test(malformed, closed_streams)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *data = temp_text("good", "1 1:1\n0 2:1\n"), *model = temp_path("m"), *quiet = temp_path("q");
+    static const char SCRIPT[] = "exec \"$0\" --listen tcp://127.0.0.1:0 --model logistic --steps 20 --data \"$1\" "
+                                 "--local-workers 1 --exit-when-done --log-level debug --export \"$2\"";
+    const char *server = program_path("dp-server");
+    char closed[sizeof SCRIPT + 32];
+    snprintf(closed, sizeof closed, "%s <&- >&- 2>&-", SCRIPT);
+    struct run_result r = RUN(CASE_MS, "/bin/sh", "-c", SCRIPT, server, data, model);
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    r = RUN(CASE_MS, "/bin/sh", "-c", closed, server, data, quiet);
+    cr_assert_eq(r.status, 0);
+    models_assert_same(model, quiet);
+}
+
 /* -- dp-worker -- */
 
 static const struct option_case WORKER_OPTIONS[] = {

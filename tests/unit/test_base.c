@@ -94,6 +94,33 @@ Test(util, clocks_go_on_and_entropy_is_never_zero)
     cr_assert(x != 0 && y != 0 && x != y);
 }
 
+/* Each test is a process of its own. */
+Test(util, closed_standard_streams_are_taken)
+{
+    int copy = dup(STDERR_FILENO);
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        close(fd);
+    stdio_reserve();
+    int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    bool fails =
+        write(STDOUT_FILENO, "x", 1) < 0 && write(STDERR_FILENO, "x", 1) < 0 && read(STDIN_FILENO, (char[1]){0}, 1) < 0;
+    dup2(copy, STDOUT_FILENO);
+    dup2(copy, STDERR_FILENO);
+    cr_assert_gt(next, STDERR_FILENO);
+    cr_assert(fails, "a closed stream was taken for one that works");
+}
+
+Test(util, too_few_descriptors_are_told)
+{
+    dp_error err = {0};
+    struct rlimit limit = {20, 30};
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    cr_assert_eq(descriptors_ensure(30, &err), DP_OK, "%s", err.text);
+    cr_assert(getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur == 30);
+    cr_assert_eq(descriptors_ensure(31, &err), DP_SYSTEM);
+    cr_assert(strstr(err.text, "30") && strstr(err.text, "31") && strstr(err.text, "ulimit"), "%s", err.text);
+}
+
 static int released;
 
 static void count_release(void *owner)
