@@ -1,9 +1,6 @@
-/* Which kernels are in force, BLAS set-up, and the fingerprint of what decides bits.
- * Thread: main, before others start; readers any. */
+/* Which kernels are in force. Thread: main, before others start; readers any. */
 #include "kernels.h"
 
-#include <cblas.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "kernels_math.h"
@@ -40,7 +37,6 @@ static const struct {
 };
 
 static const struct kernels *in_force = &kernels_ref;
-static char fingerprint[160];
 
 const struct kernels *kernels_get(void)
 {
@@ -57,42 +53,9 @@ dp_err kernels_select(const char *name, dp_error *err)
         if (!VERSIONS[i].usable())
             continue;
         in_force = VERSIONS[i].table;
-        fingerprint[0] = 0;
         return DP_OK;
     }
     if (known)
         return dp_fail(err, DP_USAGE, "kernels %s: this CPU lacks the instructions; use auto", name);
     return dp_fail(err, DP_USAGE, "kernels %s: unknown; use auto, ref, avx2 or avx512", name);
-}
-
-void blas_init(void)
-{
-    openblas_set_num_threads(1);
-}
-
-/* "0.3.21" of "OpenBLAS 0.3.21 DYNAMIC_ARCH ...". */
-static void blas_version(char *version, size_t size)
-{
-    const char *config = openblas_get_config();
-    const char *space = strchr(config, ' ');
-    const char *from = space ? space + 1 : config;
-    snprintf(version, size, "%.*s", (int)strcspn(from, " "), from);
-}
-
-const char *numerics_fingerprint(void)
-{
-    if (fingerprint[0])
-        return fingerprint;
-#if defined(__clang__)
-    const char *compiler = "clang";
-    int major = __clang_major__;
-#else
-    const char *compiler = "gcc";
-    int major = __GNUC__;
-#endif
-    char version[32];
-    blas_version(version, sizeof version);
-    snprintf(fingerprint, sizeof fingerprint, "dp-%s %s-%d %s openblas-%s-%s", DP_VERSION_TEXT, compiler, major,
-             in_force->name, version, openblas_get_corename());
-    return fingerprint;
 }

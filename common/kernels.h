@@ -62,11 +62,4 @@ const struct kernels *kernels_get(void);
  * or the CPU lacks it. Thread: main, before others start. */
 DP_MUST_CHECK dp_err kernels_select(const char *name, dp_error *err);
 
-/* Sets OpenBLAS to one thread (two threads give other bits). Call once at start-up, before any BLAS call. */
-void blas_init(void);
-/* What decides the bits of a slot gradient on this machine: build, kernel table, OpenBLAS version and core. BSP refuses
- * workers whose fingerprints differ. One line, shorter than 160 bytes, valid until the next kernels_select. Call it
- * first before other threads start. */
-const char *numerics_fingerprint(void);
-
 #endif

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "client.h"
-#include "kernels.h"
+#include "numerics.h"
 #include "text.h"
 #include "util.h"
 

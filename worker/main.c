@@ -7,6 +7,7 @@
 
 #include "kernels.h"
 #include "log.h"
+#include "numerics.h"
 #include "predict.h"
 #include "train.h"
 #include "util.h"

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "kernels.h"
+#include "numerics.h"
 #include "util.h"
 
 enum { RUNS = 7, SIZES = 3 };

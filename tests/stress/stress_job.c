@@ -9,6 +9,7 @@
 #include "head.h"
 #include "kernels.h"
 #include "log.h"
+#include "numerics.h"
 #include "stress.h"
 #include "train.h"
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels.h"
+#include "numerics.h"
 #include "rng.h"
 #include "util.h"
 

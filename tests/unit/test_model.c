@@ -8,6 +8,7 @@
 #include "kernels.h"
 #include "leaks.h"
 #include "model.h"
+#include "numerics.h"
 #include "util.h"
 
 enum { D = 7, ROWS = 150, CLASSES = 4, THETA_MAX = D * CLASSES + CLASSES };

@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 
 #include "files.h"
-#include "kernels.h"
 #include "leaks.h"
+#include "numerics.h"
 #include "predict.h"
 #include "safetensors.h"
 #include "util.h"
