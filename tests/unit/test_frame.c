@@ -280,6 +280,27 @@ Test(frame, truncations)
     ASSERT_NO_LEAKS();
 }
 
+/* As many classes as there may be, in each place that lists them. */
+Test(frame, the_largest_join_fits)
+{
+    static double labels[FRAME_LABELS_MAX];
+    samples_fill(samples);
+    for (size_t i = 0; i < FRAME_LABELS_MAX; i++)
+        labels[i] = (double)i;
+    Dp__Join *join = samples[JOIN].header.join;
+    join->classes = FRAME_LABELS_MAX;
+    join->n_labels = join->train->n_labels = join->eval->n_labels = FRAME_LABELS_MAX;
+    join->labels = join->train->labels = join->eval->labels = labels;
+    size_t n = frame_size(&samples[JOIN].header);
+    AUTOFREE uint8_t *bytes = mem_array(n, 1);
+    frame_write(&samples[JOIN].header, bytes);
+    struct arena arena = {0};
+    const Dp__Header *header;
+    dp_error err = {0};
+    cr_assert_eq(frame_parse(&arena, bytes, n, 0, &header, &err), DP_OK, "%s", err.text);
+    arena_fini(&arena);
+}
+
 /* Two bytes on the wire that ask for a hundred in memory, a million times. */
 Test(frame, memory_is_bounded)
 {
