@@ -90,14 +90,18 @@ const struct option_table server_option_table = {
     .count = sizeof ROWS / sizeof ROWS[0],
 };
 
+/* Names that begin like an address, such as 127.example.org, may lead anywhere. */
 static bool is_loopback(const char *listen)
 {
-    static const char *const LOCAL[] = {
-        "tcp://127.", "tcp://localhost:", "tcp://[::1]:", "tcp://lo:", "ipc://", "inproc://"};
+    static const char *const LOCAL[] = {"tcp://localhost:", "tcp://[::1]:", "tcp://lo:"};
+    static const char NET[] = "tcp://127.";
     for (size_t i = 0; i < sizeof LOCAL / sizeof LOCAL[0]; i++)
         if (strncmp(listen, LOCAL[i], strlen(LOCAL[i])) == 0)
             return true;
-    return false;
+    if (strncmp(listen, NET, strlen(NET)) != 0)
+        return false;
+    const char *rest = listen + strlen(NET);
+    return rest[strspn(rest, "0123456789.")] == ':';
 }
 
 static bool given(const struct options *options, const char *name)
