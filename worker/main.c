@@ -65,10 +65,14 @@ static struct data_source source_of(const struct data_options *data)
 
 static dp_err run(enum worker_command command, const struct worker_options *o, dp_error *err)
 {
-    struct eval_options eval = {
-        .model_path = o->model, .source = source_of(&o->data), .l2 = o->l2, .json = o->json, .quiet = o->quiet};
+    struct eval_options eval = {.model_path = o->model,
+                                .source = source_of(&o->data),
+                                .l2 = o->l2,
+                                .json = o->json,
+                                .quiet = o->quiet,
+                                .stop = &stop};
     struct predict_options predict = {
-        .model_path = o->model, .source = source_of(&o->data), .output = o->output, .scores = o->scores};
+        .model_path = o->model, .source = source_of(&o->data), .output = o->output, .scores = o->scores, .stop = &stop};
     switch (command) {
     case WORKER_TRAIN:
         return run_train(o, err);
@@ -125,5 +129,5 @@ int main(int argc, char **argv)
     options_fini(&given);
     if (e)
         fprintf(stderr, "dp-worker: %s\n", err.text);
-    return e == DP_STOPPED && stop_signal ? 128 + stop_signal : dp_err_exit_status(e);
+    return e && stop_signal ? 128 + stop_signal : dp_err_exit_status(e);
 }

@@ -22,6 +22,7 @@ struct trial {
     struct model_scratch *scratch;
     uint64_t *rows; /* [run_rows] */
     size_t run_rows;
+    const volatile int *stop; /* may be NULL */
 };
 
 static void trial_fini(struct trial *t)
@@ -32,9 +33,10 @@ static void trial_fini(struct trial *t)
     model_file_fini(&t->file);
 }
 
-static dp_err trial_init(struct trial *t, const char *model_path, const struct data_source *source, dp_error *err)
+static dp_err trial_init(struct trial *t, const char *model_path, const struct data_source *source,
+                         const volatile int *stop, dp_error *err)
 {
-    *t = (struct trial){0};
+    *t = (struct trial){.stop = stop};
     dp_err e = model_file_read(model_path, &t->file, err);
     if (!e)
         e = model_file_data(&t->file, source, &t->data, err);
@@ -50,6 +52,11 @@ static dp_err trial_init(struct trial *t, const char *model_path, const struct d
     return e;
 }
 
+static dp_err check_stop(const struct trial *t, dp_error *err)
+{
+    return t->stop && *t->stop ? dp_fail(err, DP_STOPPED, "stopped by a signal") : DP_OK;
+}
+
 /* Names the rows of the run that begins at `first`; returns how many there are, 0 at the end. */
 static size_t run_take(struct trial *t, uint64_t first)
 {
@@ -60,11 +67,11 @@ static size_t run_take(struct trial *t, uint64_t first)
 }
 
 /* Whether everything that was printed has arrived. */
-static dp_err output_check(FILE *out, const char *name, dp_error *err)
+static dp_err output_check(FILE *out, const char *where, dp_error *err)
 {
     if (fflush(out) == 0 && !ferror(out))
         return DP_OK;
-    return dp_fail(err, DP_IO, "%s: cannot be written: %s", name, strerror(errno));
+    return dp_fail(err, DP_IO, "%scannot be written: %s", where, strerror(errno));
 }
 
 /* eval */
@@ -84,8 +91,12 @@ static dp_err trial_measure(struct trial *t, double l2, struct result *ret_resul
         return e;
     struct result result = {0};
     size_t n;
-    for (uint64_t first = 0; (n = run_take(t, first)) > 0; first += n)
+    for (uint64_t first = 0; (n = run_take(t, first)) > 0; first += n) {
+        e = check_stop(t, err);
+        if (e)
+            return e;
         model_evaluate(f->model, &f->spec, &t->data, targets, t->rows, n, f->theta, t->scratch, &result.metrics);
+    }
     double squares = 0;
     for (uint32_t i = 0; i < f->tensors.count; i++)
         if (f->tensors.list[i].regularized)
@@ -146,7 +157,7 @@ dp_err eval_run(const struct eval_options *opts, dp_error *err)
     struct trial t;
     struct result result;
     FILE *out = opts->out ? opts->out : stdout;
-    dp_err e = trial_init(&t, opts->model_path, &opts->source, err);
+    dp_err e = trial_init(&t, opts->model_path, &opts->source, opts->stop, err);
     if (e)
         return e;
     e = trial_measure(&t, opts->l2, &result, err);
@@ -155,7 +166,7 @@ dp_err eval_run(const struct eval_options *opts, dp_error *err)
     else if (!e && !opts->quiet)
         print_lines(out, &t, &result, opts->l2);
     trial_fini(&t);
-    return e ? e : output_check(out, "standard output", err);
+    return e ? e : output_check(out, "standard output: ", err);
 }
 
 /* predict */
@@ -199,17 +210,20 @@ static void print_row(const struct prediction *p, const float *scores, FILE *out
     fputc('\n', out);
 }
 
-static dp_err print_rows(struct prediction *p, FILE *out, const char *name, dp_error *err)
+static dp_err print_rows(struct prediction *p, FILE *out, const char *where, dp_error *err)
 {
     struct trial *t = &p->trial;
     const struct model_file *f = &t->file;
     size_t width = f->spec.classes ? f->spec.classes : 1, n;
     for (uint64_t first = 0; (n = run_take(t, first)) > 0 && !ferror(out); first += n) {
+        dp_err e = check_stop(t, err);
+        if (e)
+            return e;
         f->model->scores(&f->spec, &t->data, t->rows, n, f->theta, t->scratch, p->run);
         for (size_t i = 0; i < n; i++)
             print_row(p, p->run + i * width, out);
     }
-    return output_check(out, name, err);
+    return output_check(out, where, err);
 }
 
 /* file_replace's writer. */
@@ -222,7 +236,7 @@ static dp_err print_to_fd(void *arg, int fd, dp_error *err)
             close(copy);
         return dp_fail(err, DP_IO, "cannot be opened: %s", strerror(errno));
     }
-    dp_err e = print_rows(arg, out, "the file", err);
+    dp_err e = print_rows(arg, out, "", err);
     if (fclose(out) && !e)
         e = dp_fail(err, DP_IO, "cannot be written: %s", strerror(errno));
     return e;
@@ -242,13 +256,13 @@ static dp_err print_to_stream(struct prediction *p, const char *path, dp_error *
         return dp_fail(err, DP_IO, "%s: cannot be opened: %s", path, strerror(errno));
     dp_err e = print_to_fd(p, fd, err);
     close(fd);
-    return e;
+    return e && e != DP_STOPPED ? dp_fail(err, e, "%s: %.500s", path, err->text) : e;
 }
 
 static dp_err print_to(struct prediction *p, const char *path, dp_error *err)
 {
     if (!path)
-        return print_rows(p, stdout, "standard output", err);
+        return print_rows(p, stdout, "standard output: ", err);
     return is_stream(path) ? print_to_stream(p, path, err) : file_replace(path, print_to_fd, p, err);
 }
 
@@ -259,7 +273,7 @@ dp_err predict_run(const struct predict_options *opts, dp_error *err)
     bool replaces = opts->output && !is_stream(opts->output);
     dp_err e = replaces ? file_replace_check(opts->output, err) : DP_OK;
     if (!e)
-        e = trial_init(&p.trial, opts->model_path, &opts->source, err);
+        e = trial_init(&p.trial, opts->model_path, &opts->source, opts->stop, err);
     if (e)
         return e;
     const struct model_file *f = &p.trial.file;

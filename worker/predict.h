@@ -15,6 +15,7 @@ struct eval_options {
     bool json;                 /* one object on a line instead of lines for people */
     bool quiet;                /* no lines for people */
     FILE *out;                 /* NULL: stdout */
+    const volatile int *stop;  /* becomes non-zero: end with DP_STOPPED; may be NULL */
 };
 
 /* Mean loss, objective, and accuracy or RMSE of a model on labelled data. */
@@ -25,6 +26,7 @@ struct predict_options {
     struct data_source source; /* as above; labels are read and not used */
     const char *output;        /* replaced as a whole; NULL: stdout */
     bool scores;               /* behind the label: the probability of each class, in the order of their labels */
+    const volatile int *stop;  /* as above */
 };
 
 /* One line a row: the label of the predicted class, or the value (linear). */

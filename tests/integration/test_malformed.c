@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -447,6 +448,26 @@ Test(malformed, options_of_the_worker)
         const struct option_case *c = &WORKER_OPTIONS[i];
         check(c->name, run_program(CASE_MS, "dp-worker", c->options), &c->want);
     }
+}
+
+/* Stopped while it predicts: the status tells, and the file of before is still there. */
+Test(malformed, stopped_prediction)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *data = temp_text("good", "1 1:1\n0 2:1\n"), *model = temp_path("m"), *pipe = temp_path("pipe");
+    const char *output = temp_text("predicted", "before\n");
+    const char *const export[] = {"--export", model, NULL};
+    cr_assert_eq(run_data(data, NULL, export).status, 0);
+    cr_assert_eq(mkfifo(pipe, 0600), 0);
+    struct process *worker =
+        PROCESS("dp-worker", "predict", "--model", model, "--data", pipe, "--format", "libsvm", "--output", output);
+    int fd = open(pipe, O_WRONLY | O_CLOEXEC); /* waits until the worker reads: it has its signals by then */
+    cr_assert_geq(fd, 0);
+    process_signal(worker, SIGTERM);
+    cr_assert_eq(write(fd, "1 1:1\n", 6), 6);
+    close(fd);
+    cr_expect_eq(process_wait(worker, CASE_MS), 143, "%s", process_output(worker, ERR));
+    cr_expect_str_eq(file_expect(output, NULL, CASE_MS), "before");
 }
 
 /* Nobody listens there; somebody does who is no dp-server; the name does not exist. Each ends with the status that says
