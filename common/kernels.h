@@ -17,13 +17,21 @@
 
 #include "dp_err.h"
 
-/* One commit of a run of elements: u = g*inv_count (+ l2*w); w and g are floats; g is the sum over the step's samples.
- */
+/* One commit of a run of elements, the same for all of them. In every rule u = g*inv_count + l2*w is the gradient (g
+ * the sum over the step's samples) and r = w - decay*w what the step starts from; a field that a rule does not name is
+ * not looked at. Each operation is rounded on its own, in the order written. */
 struct kernel_update {
-    float inv_count; /* 1 / samples of the step */
-    float lr;        /* eta */
-    float l2;        /* coupled lambda_2, 0 where the tensor is not regularized */
-    float momentum;  /* beta */
+    float inv_count;    /* 1 / samples of the step */
+    float lr;           /* eta; for Adam and LAMB with the bias correction of m in it: eta / (1 - beta1^t) */
+    float l2;           /* coupled lambda_2, 0 where the tensor is not regularized; LARS, LAMB, FTRL have it inside */
+    float decay;        /* decoupled decay of one commit, eta_e * lambda_2; 0: none */
+    float momentum;     /* beta, beta1 */
+    float gain1;        /* 1 - beta1 */
+    float beta2, gain2; /* of the second moment and 1 - beta2 */
+    float v_scale;      /* 1 / sqrt(1 - beta2^t), 1 without bias correction */
+    float m_scale;      /* LAMB: 1 / (1 - beta1^t) */
+    float eps;
+    float inv_alpha, beta, l1; /* FTRL: 1 / alpha, beta, t * lambda_1 (and l2 = t * lambda_2) */
 };
 
 struct kernels {
@@ -47,11 +55,49 @@ struct kernels {
     double (*dot)(size_t n, const float *x, const float *y); /* sum of (double)x * (double)y */
     double (*sum_squares)(size_t n, const float *x);         /* sum of (double)x * (double)x */
 
-    /* u = g*inv_count + l2*w; out = w - lr*u. The l2 term is always computed (l2 = 0 adds 0*w). `out` is w or another
-     * array. */
+    /* ---- update rules: `out` is w or another array; the l2 and decay terms are always computed ---- */
+
+    /* out = r - lr*u */
     void (*sgd)(size_t n, const struct kernel_update *p, const float *w, const float *g, float *out);
-    /* u as above; m = momentum*m + u; out = w - lr*m (heavy ball, Polyak 1964, in torch.optim.SGD's form). */
+    /* m = momentum*m + u; out = r - lr*m (heavy ball, Polyak 1964, in torch.optim.SGD's form) */
     void (*momentum)(size_t n, const struct kernel_update *p, const float *w, const float *g, float *m, float *out);
+    /* m = momentum*m + u; out = r - lr*(u + momentum*m) (Nesterov 1983, in torch.optim.SGD's form) */
+    void (*nesterov)(size_t n, const struct kernel_update *p, const float *w, const float *g, float *m, float *out);
+    /* v = v + u*u; out = r - lr*u / (sqrt(v) + eps) (Duchi et al. 2011) */
+    void (*adagrad)(size_t n, const struct kernel_update *p, const float *w, const float *g, float *v, float *out);
+    /* v = beta2*v + gain2*u*u; out = r - lr*u / (sqrt(v) + eps) (Tieleman & Hinton 2012) */
+    void (*rmsprop)(size_t n, const struct kernel_update *p, const float *w, const float *g, float *v, float *out);
+    /* m = momentum*m + gain1*u; v = beta2*v + gain2*u*u; out = r - lr*m / (sqrt(v)*v_scale + eps) (Kingma & Ba 2015) */
+    void (*adam)(size_t n, const struct kernel_update *p, const float *w, const float *g, float *m, float *v,
+                 float *out);
+    /* u = g*inv_count; s = c + u*u; d = u*u / (sqrt(s) + sqrt(c)) * inv_alpha (0 for 0/0); z = z + (u - d*w); c = s;
+     * a = |z| - l1; out = 0 if a <= 0, else -(a with the sign of z) / ((beta + sqrt(s))*inv_alpha + l2) (FTRL-Proximal,
+     * McMahan et al. 2013). d is their (sqrt(s) - sqrt(c))/alpha, without the cancellation. */
+    void (*ftrl)(size_t n, const struct kernel_update *p, const float *w, const float *g, float *z, float *c,
+                 float *out);
+    /* m = momentum*m + lr*u; out = w - m: lr is that of the tensor, with its trust ratio (LARS, You et al. 2017) */
+    void (*lars)(size_t n, const struct kernel_update *p, const float *w, const float *g, float *m, float *out);
+    /* u = g*inv_count; m = momentum*m + gain1*u; v = beta2*v + gain2*u*u (first half of LAMB, You et al. 2020) */
+    void (*moments)(size_t n, const struct kernel_update *p, const float *g, float *m, float *v);
+    /* out = m*m_scale / (sqrt(v)*v_scale + eps) + l2*w: LAMB's direction */
+    void (*lamb)(size_t n, const struct kernel_update *p, const float *w, const float *m, const float *v, float *out);
+    /* out = w - a*d */
+    void (*descend)(size_t n, float a, const float *w, const float *d, float *out);
+
+    /* ---- around the rules ---- */
+
+    /* out = g*inv_count, cut to [-limit, limit] */
+    void (*clip)(size_t n, float inv_count, float limit, const float *g, float *out);
+    /* x = x < lo ? lo : x > hi ? hi : x */
+    void (*clamp)(size_t n, float lo, float hi, float *x);
+    /* x = a*x */
+    void (*scale)(size_t n, float a, float *x);
+    /* Soft threshold: m = |x| - a; x = m <= 0 ? 0 : m with the sign of x */
+    void (*shrink)(size_t n, float a, float *x);
+    /* The same with a threshold a*rate[i] of each element */
+    void (*shrink_by)(size_t n, float a, const float *rate, float *x);
+    /* out = lr / (sqrt(v)*v_scale + eps): step sizes of the adaptive rules */
+    void (*rates)(size_t n, const struct kernel_update *p, const float *v, float *out);
 };
 
 extern const struct kernels kernels_ref;

@@ -1,7 +1,10 @@
 /* The kernels for CPUs with AVX2, on vectors of 8 floats. Thread: any. */
+#include <immintrin.h>
+
 #include "kernels.h"
 
 #define SIMD_BYTES 32
+#define SIMD_SQRT(v) ((v_float)_mm256_sqrt_ps((__m256)(v)))
 #define SIMD_NAME "avx2"
 #define SIMD_TABLE kernels_avx2
 #include "kernels_simd.h"

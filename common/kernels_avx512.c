@@ -1,7 +1,10 @@
 /* The kernels for CPUs with AVX-512 (F, DQ, VL), on vectors of 16 floats. Thread: any. */
+#include <immintrin.h>
+
 #include "kernels.h"
 
 #define SIMD_BYTES 64
+#define SIMD_SQRT(v) ((v_float)_mm512_sqrt_ps((__m512)(v)))
 #define SIMD_NAME "avx512"
 #define SIMD_TABLE kernels_avx512
 #include "kernels_simd.h"

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kernels_math.h"
+#include "kernels_rules.h"
 
 static void ref_add(size_t n, const float *a, const float *b, float *out)
 {
@@ -121,23 +122,6 @@ static double ref_sum_squares(size_t n, const float *x)
     return ref_dot(n, x, x);
 }
 
-static void ref_sgd(size_t n, const struct kernel_update *p, const float *w, const float *g, float *out)
-{
-    for (size_t i = 0; i < n; i++) {
-        float u = g[i] * p->inv_count + p->l2 * w[i];
-        out[i] = w[i] - p->lr * u;
-    }
-}
-
-static void ref_momentum(size_t n, const struct kernel_update *p, const float *w, const float *g, float *m, float *out)
-{
-    for (size_t i = 0; i < n; i++) {
-        float u = g[i] * p->inv_count + p->l2 * w[i];
-        m[i] = p->momentum * m[i] + u;
-        out[i] = w[i] - p->lr * m[i];
-    }
-}
-
 const struct kernels kernels_ref = {
     .name = "ref",
     .add = ref_add,
@@ -151,4 +135,19 @@ const struct kernels kernels_ref = {
     .sum_squares = ref_sum_squares,
     .sgd = ref_sgd,
     .momentum = ref_momentum,
+    .nesterov = ref_nesterov,
+    .adagrad = ref_adagrad,
+    .rmsprop = ref_rmsprop,
+    .adam = ref_adam,
+    .ftrl = ref_ftrl,
+    .lars = ref_lars,
+    .moments = ref_moments,
+    .lamb = ref_lamb,
+    .descend = ref_descend,
+    .clip = ref_clip,
+    .clamp = ref_clamp,
+    .scale = ref_scale,
+    .shrink = ref_shrink,
+    .shrink_by = ref_shrink_by,
+    .rates = ref_rates,
 };

@@ -1,5 +1,6 @@
 /* The kernels on vectors of SIMD_BYTES bytes, by the vector extensions that gcc and clang share. Included once each by
- * kernels_avx2.c and kernels_avx512.c, which set SIMD_BYTES, SIMD_NAME and SIMD_TABLE and are compiled for their CPU.
+ * kernels_avx2.c and kernels_avx512.c, which set SIMD_BYTES, SIMD_SQRT, SIMD_NAME and SIMD_TABLE and are compiled for
+ * their CPU.
  *
  * Invariant: per element the same operations in the same order as kernels_ref.c, which also does the last elements of
  * an array. Thread: any. */
@@ -187,31 +188,7 @@ static double simd_sum_squares(size_t n, const float *x)
     return simd_dot(n, x, x);
 }
 
-static void simd_sgd(size_t n, const struct kernel_update *p, const float *w, const float *g, float *out)
-{
-    const struct kernel_update u = *p; /* a copy, since stores to out might change *p */
-    size_t i = 0;
-    for (; i + FLOATS <= n; i += FLOATS) {
-        v_float wi = load(w + i);
-        store(out + i, wi - u.lr * (load(g + i) * u.inv_count + u.l2 * wi));
-    }
-    if (i < n)
-        kernels_ref.sgd(n - i, p, w + i, g + i, out + i);
-}
-
-static void simd_momentum(size_t n, const struct kernel_update *p, const float *w, const float *g, float *m, float *out)
-{
-    const struct kernel_update u = *p;
-    size_t i = 0;
-    for (; i + FLOATS <= n; i += FLOATS) {
-        v_float wi = load(w + i);
-        v_float mi = u.momentum * load(m + i) + (load(g + i) * u.inv_count + u.l2 * wi);
-        store(m + i, mi);
-        store(out + i, wi - u.lr * mi);
-    }
-    if (i < n)
-        kernels_ref.momentum(n - i, p, w + i, g + i, m + i, out + i);
-}
+#include "kernels_rules_simd.h"
 
 const struct kernels SIMD_TABLE = {
     .name = SIMD_NAME,
@@ -226,4 +203,19 @@ const struct kernels SIMD_TABLE = {
     .sum_squares = simd_sum_squares,
     .sgd = simd_sgd,
     .momentum = simd_momentum,
+    .nesterov = simd_nesterov,
+    .adagrad = simd_adagrad,
+    .rmsprop = simd_rmsprop,
+    .adam = simd_adam,
+    .ftrl = simd_ftrl,
+    .lars = simd_lars,
+    .moments = simd_moments,
+    .lamb = simd_lamb,
+    .descend = simd_descend,
+    .clip = simd_clip,
+    .clamp = simd_clamp,
+    .scale = simd_scale,
+    .shrink = simd_shrink,
+    .shrink_by = simd_shrink_by,
+    .rates = simd_rates,
 };

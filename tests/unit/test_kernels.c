@@ -87,7 +87,7 @@ static void expect_same(const float *got, const float *want, const char *version
 
 /* Inputs, and outputs of the version (0) and of the reference (1); both outputs start equal, so that what a kernel
  * writes beyond its end is seen as well. */
-static float a_in[ROOM], b_in[ROOM], c_in[ROOM], out[2][ROOM], state[2][ROOM];
+static float a_in[ROOM], b_in[ROOM], c_in[ROOM], out[2][ROOM], state[2][ROOM], second[2][ROOM];
 
 struct shape {
     size_t n, skew;
@@ -100,19 +100,35 @@ static void reset_outputs(void)
     memcpy(out[1], c_in, sizeof c_in);
     memcpy(state[0], b_in, sizeof b_in);
     memcpy(state[1], b_in, sizeof b_in);
+    memcpy(second[0], a_in, sizeof a_in);
+    memcpy(second[1], a_in, sizeof a_in);
 }
 
 static void check_element_wise(const struct kernels *table, struct shape s)
 {
     const struct kernels *tables[2] = {table, &kernels_ref};
-    const struct kernel_update update = {.inv_count = 1.0F / 7, .lr = 0.3F, .l2 = s.mode ? 0.01F : 0, .momentum = 0.9F};
+    const struct kernel_update update = {.inv_count = 1.0F / 7,
+                                         .lr = 0.3F,
+                                         .l2 = s.mode ? 0.01F : 0,
+                                         .decay = s.mode ? 0 : 0.02F,
+                                         .momentum = 0.9F,
+                                         .gain1 = 0.1F,
+                                         .beta2 = 0.99F,
+                                         .gain2 = 0.01F,
+                                         .v_scale = 3,
+                                         .m_scale = 2,
+                                         .eps = 1e-8F,
+                                         .inv_alpha = 2.5F,
+                                         .beta = 1,
+                                         .l1 = 0.5F};
     size_t n = s.n, k = s.skew;
-#define BOTH(kernel, call)                                \
-    reset_outputs();                                      \
-    for (int v = 0; v < 2; v++)                           \
-        tables[v]->call;                                  \
-    expect_same(out[0], out[1], table->name, #kernel, n); \
-    expect_same(state[0], state[1], table->name, #kernel " m", n)
+#define BOTH(kernel, call)                                         \
+    reset_outputs();                                               \
+    for (int v = 0; v < 2; v++)                                    \
+        tables[v]->call;                                           \
+    expect_same(out[0], out[1], table->name, #kernel, n);          \
+    expect_same(state[0], state[1], table->name, #kernel " m", n); \
+    expect_same(second[0], second[1], table->name, #kernel " v", n)
 
     BOTH(add, add(n, a_in + k, b_in, out[v] + k));
     BOTH(add in place, add(n, out[v] + k, b_in, out[v] + k));
@@ -125,6 +141,22 @@ static void check_element_wise(const struct kernels *table, struct shape s)
     BOTH(sgd, sgd(n, &update, a_in + k, b_in, out[v]));
     BOTH(sgd in place, sgd(n, &update, out[v] + k, b_in, out[v] + k));
     BOTH(momentum, momentum(n, &update, a_in, b_in + k, state[v] + k, out[v]));
+    BOTH(nesterov, nesterov(n, &update, a_in, b_in + k, state[v] + k, out[v]));
+    BOTH(adagrad, adagrad(n, &update, a_in, b_in + k, state[v] + k, out[v]));
+    BOTH(rmsprop, rmsprop(n, &update, a_in, b_in + k, state[v] + k, out[v]));
+    BOTH(adam, adam(n, &update, a_in + k, b_in, state[v] + k, second[v], out[v]));
+    BOTH(adam in place, adam(n, &update, out[v], b_in, state[v] + k, second[v], out[v]));
+    BOTH(ftrl, ftrl(n, &update, a_in + k, b_in, state[v] + k, second[v], out[v]));
+    BOTH(lars, lars(n, &update, a_in, b_in + k, state[v] + k, out[v]));
+    BOTH(moments, moments(n, &update, a_in + k, state[v] + k, second[v]));
+    BOTH(lamb, lamb(n, &update, a_in + k, b_in, c_in, out[v]));
+    BOTH(descend, descend(n, 0.3F, a_in + k, b_in, out[v]));
+    BOTH(clip, clip(n, 0.3F, 0.2F, a_in + k, out[v]));
+    BOTH(clamp, clamp(n, -0.5F, 0.25F, out[v] + k));
+    BOTH(scale, scale(n, -0.5F, out[v] + k));
+    BOTH(shrink, shrink(n, 0.3F, out[v] + k));
+    BOTH(shrink_by, shrink_by(n, 0.3F, b_in, out[v] + k));
+    BOTH(rates, rates(n, &update, a_in, out[v] + k));
 #undef BOTH
 }
 
