@@ -54,7 +54,7 @@ void ref_adam(size_t n, const struct kernel_update *p, const float *w, const flo
         float u = g[i] * p->inv_count + p->l2 * w[i];
         m[i] = p->momentum * m[i] + p->gain1 * u;
         v[i] = p->beta2 * v[i] + p->gain2 * u * u;
-        out[i] = (w[i] - p->decay * w[i]) - p->lr * m[i] / (sqrtf(v[i]) * p->v_scale + p->eps);
+        out[i] = (w[i] - p->decay * w[i]) - p->lr * (m[i] * p->m_scale) / (sqrtf(v[i]) * p->v_scale + p->eps);
     }
 }
 

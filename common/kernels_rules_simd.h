@@ -109,7 +109,7 @@ static void simd_adam(size_t n, const struct kernel_update *p, const float *w, c
         v_float vi = k.beta2 * load(v + i) + k.gain2 * u * u;
         store(m + i, mi);
         store(v + i, vi);
-        store(out + i, (wi - k.decay * wi) - k.lr * mi / (SIMD_SQRT(vi) * k.v_scale + k.eps));
+        store(out + i, (wi - k.decay * wi) - k.lr * (mi * k.m_scale) / (SIMD_SQRT(vi) * k.v_scale + k.eps));
     }
     if (i < n)
         kernels_ref.adam(n - i, p, w + i, g + i, m + i, v + i, out + i);

@@ -1,6 +1,6 @@
 /* Tensors, their initial values, and the layout of theta.
  *
- * Invariant: tensors end to end; a legal cut of theta is a tensor's start plus a multiple of the block, or its end.
+ * Invariant: tensors end to end; a legal cut of theta is a tensor's start plus a multiple of its block, or its end.
  * Thread: any. */
 #include "tensor.h"
 
@@ -64,8 +64,8 @@ dp_err tensors_add(struct tensors *tensors, const char *name, uint32_t rank, con
         return dp_fail(err, DP_RANGE, "tensor %s: unknown initializer %u or its argument is not finite", name,
                        (unsigned)init);
     struct tensor *tensor = &tensors->list[tensors->count];
-    *tensor =
-        (struct tensor){.rank = rank, .elems = elems, .init = init, .init_arg = init_arg, .regularized = regularized};
+    *tensor = (struct tensor){
+        .rank = rank, .elems = elems, .init = init, .init_arg = init_arg, .regularized = regularized, .unit = 1};
     str_copy(tensor->name, sizeof tensor->name, name);
     memcpy(tensor->shape, shape, rank * sizeof *shape);
     tensors->count++;
@@ -139,12 +139,44 @@ uint64_t layout_block(const struct tensors *tensors)
     return block;
 }
 
-/* The legal cuts around element `at` <= total: the last at or before it, and the first after it (total, if none). */
-static struct range cuts_around(const struct tensors *tensors, uint64_t block, uint64_t at)
+/* The first multiple of a tensor's unit that is at least `least`. */
+static uint64_t whole_units(const struct tensor *tensor, uint64_t least)
+{
+    return (least + tensor->unit - 1) / tensor->unit * tensor->unit;
+}
+
+uint64_t layout_tensor_block(const struct tensors *tensors, uint32_t t)
+{
+    return whole_units(&tensors->list[t], layout_block(tensors));
+}
+
+uint64_t layout_blocks(const struct tensors *tensors, struct range range)
+{
+    struct segment segments[TENSOR_COUNT_MAX];
+    size_t n = layout_segments(tensors, range, segments, ARRAY_LEN(segments));
+    uint64_t least = layout_block(tensors), blocks = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t block = whole_units(&tensors->list[segments[i].tensor], least);
+        blocks += (segments[i].count + block - 1) / block;
+    }
+    return blocks;
+}
+
+static uint64_t largest_block(const struct tensors *tensors)
+{
+    uint64_t least = layout_block(tensors), largest = least;
+    for (uint32_t t = 0; t < tensors->count; t++)
+        largest = MAX(largest, whole_units(&tensors->list[t], least));
+    return largest;
+}
+
+/* The legal cuts around element `at` <= total: the last at or before it, and the first after it (total, if none).
+ * `least` is layout_block. */
+static struct range cuts_around(const struct tensors *tensors, uint64_t least, uint64_t at)
 {
     uint64_t start = 0;
     for (uint32_t t = 0; t < tensors->count; t++) {
-        uint64_t elems = tensors->list[t].elems;
+        uint64_t elems = tensors->list[t].elems, block = whole_units(&tensors->list[t], least);
         if (at < start + elems) {
             uint64_t low = (at - start) / block * block;
             return (struct range){start + low, MIN(block, elems - low)};
@@ -154,9 +186,9 @@ static struct range cuts_around(const struct tensors *tensors, uint64_t block, u
     return (struct range){start, 0};
 }
 
-static uint64_t cut_nearest(const struct tensors *tensors, uint64_t block, uint64_t at)
+static uint64_t cut_nearest(const struct tensors *tensors, uint64_t least, uint64_t at)
 {
-    struct range around = cuts_around(tensors, block, at);
+    struct range around = cuts_around(tensors, least, at);
     uint64_t after = at - around.first;
     return after > around.count - after ? around.first + around.count : around.first;
 }
@@ -164,9 +196,9 @@ static uint64_t cut_nearest(const struct tensors *tensors, uint64_t block, uint6
 void layout_shards(const struct tensors *tensors, uint32_t shards, struct range *ranges)
 {
     assert(shards >= 1);
-    uint64_t total = tensors_total(tensors), block = layout_block(tensors), first = 0;
+    uint64_t total = tensors_total(tensors), least = layout_block(tensors), first = 0;
     for (uint32_t s = 1; s <= shards; s++) {
-        uint64_t end = cut_nearest(tensors, block, part_bound(total, s, shards));
+        uint64_t end = cut_nearest(tensors, least, part_bound(total, s, shards));
         ranges[s - 1] = (struct range){first, end - first};
         first = end;
     }
@@ -177,13 +209,14 @@ void layout_shards(const struct tensors *tensors, uint32_t shards, struct range 
 size_t layout_slices(const struct tensors *tensors, struct range range, uint64_t slice_elems, struct range *slices,
                      size_t max)
 {
-    uint64_t block = layout_block(tensors), most = MAX(slice_elems, 2 * block), room = most - block;
+    uint64_t least = layout_block(tensors), block = largest_block(tensors);
+    uint64_t most = MAX(slice_elems, 2 * block), room = most - block;
     uint64_t parts = range.count <= most ? 1 : range.count / room + (range.count % room != 0);
     uint64_t at = range.first, range_end = range.first + range.count;
     size_t n = 0;
     for (uint64_t i = 1; i <= parts; i++) {
         uint64_t share_end = range.first + part_bound(range.count, i, parts);
-        uint64_t end = i == parts ? range_end : cut_nearest(tensors, block, share_end);
+        uint64_t end = i == parts ? range_end : cut_nearest(tensors, least, share_end);
         if (end <= at)
             continue;
         if (n < max)

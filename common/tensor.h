@@ -1,8 +1,9 @@
 /* Tensors by name, and how the dense ones are laid out over shards and slices.
  *
  * Dense tensors are laid end to end in the order of their list: theta is one vector of `total` float32. It is cut only
- * at multiples of `block` elements that start anew at each tensor; `block` depends on the tensors alone, never on the
- * number of shards, so that ordered per-block sums have the same bits for any number of shards. Thread: any. */
+ * at multiples of a tensor's block that start anew at each tensor; a block is whole units of the tensor and depends on
+ * the tensors alone, never on the number of shards, so that ordered per-block sums have the same bits for any number of
+ * shards. Thread: any. */
 #ifndef DP_TENSOR_H
 #define DP_TENSOR_H
 
@@ -27,6 +28,7 @@ struct tensor {
     enum tensor_init init;
     float init_arg;
     bool regularized; /* false for intercepts: left out of R */
+    uint64_t unit;    /* elements that lie in one slice together (a row, a group): 1 unless set; divides elems */
 };
 
 struct tensors {
@@ -61,12 +63,17 @@ struct segment {
 
 /* 16 .. 4096, a power of two: about total/64, so that small models can be spread over shards too. */
 uint64_t layout_block(const struct tensors *tensors);
+/* The block of tensor t: the least number of whole units that is layout_block or more. */
+uint64_t layout_tensor_block(const struct tensors *tensors, uint32_t t);
+/* Blocks that a range with legal cuts consists of. */
+uint64_t layout_blocks(const struct tensors *tensors, struct range range);
 /* Contiguous ranges of theta for `shards` >= 1 shards, each bound the block bound next to shard*total/shards, so that a
- * range differs from total/shards by less than a block; it may be empty where shards are many. ranges[shards]. */
+ * range differs from total/shards by less than the largest block; it may be empty where shards are many.
+ * ranges[shards]. */
 void layout_shards(const struct tensors *tensors, uint32_t shards, struct range *ranges);
 /* Cuts a range of layout_shards at block bounds into near-equal slices (shares of it, but for a block) of at most
- * `slice_elems` elements, or two blocks where that is more. Returns how many there are; writes the first `max` of them
- * to slices. An empty range has none. */
+ * `slice_elems` elements, or two of the largest blocks where that is more. Returns how many there are; writes the first
+ * `max` of them to slices. An empty range has none. */
 size_t layout_slices(const struct tensors *tensors, struct range range, uint64_t slice_elems, struct range *slices,
                      size_t max);
 /* The segments of a range in order; returns how many there are, writes at most `max`. */

@@ -1,6 +1,6 @@
 /* One slice of a shard; the invariants are in slice.h.
  *
- * A commit is one pass: the tree is summed a block at a time in cache, and the update consumes the block at once, so
+ * A commit is one pass: the tree is summed a run at a time in cache, and the update (commit.c) consumes it at once, so
  * that each pushed byte, theta and state are read once and written once. Thread: shard. */
 #include "slice.h"
 
@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "commit.h"
+
 enum {
-    FOLD_BLOCK = 1024,         /* floats; one buffer of the fold is 4 KiB */
     FOLD_DEPTH = 14,           /* levels of the largest tree, plus the result */
     VERSIONS_BYTES = 32 << 20, /* memory that running ahead of the head may take, per slice */
 };
@@ -27,7 +28,7 @@ void version_release(struct version *version)
 }
 
 /* A version that nobody refers to, with one reference; allocated if all are in use. */
-static struct version *version_take(struct slice *slice)
+struct version *slice_version_new(struct slice *slice)
 {
     for (struct version *v = slice->versions; v; v = v->next)
         if (atomic_load_explicit(&v->refs, memory_order_acquire) == 0) {
@@ -61,13 +62,29 @@ static void open_next(struct slice *slice)
         steps_open(&slice->window, slice->window.next, slot_is_empty, slice);
 }
 
+/* What the job's kind of update needs besides. */
+static dp_err allocate_passes(struct slice *slice)
+{
+    const struct slice_job *job = slice->job;
+    uint64_t longest = 0;
+    for (uint32_t i = 0; i < slice->segment_count; i++)
+        longest = MAX(longest, MIN(slice->blocks[i], slice->segments[i].count));
+    slice->prepared = mem_array(SLICE_FOLD, sizeof *slice->prepared);
+    if (commit_gathers(job))
+        slice->mean = mem_array(slice->range.count, sizeof *slice->mean);
+    if (job->rule->adaptive)
+        slice->rates = mem_array(longest, sizeof *slice->rates);
+    bool failed = !slice->prepared || (commit_gathers(job) && !slice->mean) || (job->rule->adaptive && !slice->rates);
+    return failed ? DP_NOMEM : DP_OK;
+}
+
 static dp_err allocate(struct slice *slice)
 {
     dp_err e = steps_init(&slice->window, slice->job->plan.slots, 0);
     if (e)
         return e;
     slice->nodes = mem_array_zero((size_t)slice->window.leaves * 2, sizeof *slice->nodes);
-    slice->scratch = mem_array((size_t)FOLD_BLOCK * FOLD_DEPTH, sizeof *slice->scratch);
+    slice->scratch = mem_array((size_t)SLICE_FOLD * FOLD_DEPTH, sizeof *slice->scratch);
     slice->replaced = mem_array(slice->window.slots, sizeof *slice->replaced);
     if (!slice->nodes || !slice->scratch || !slice->replaced)
         return DP_NOMEM;
@@ -76,16 +93,25 @@ static dp_err allocate(struct slice *slice)
         if (!slice->state[i])
             return DP_NOMEM;
     }
-    slice->at[0] = version_take(slice);
-    return slice->at[0] ? DP_OK : DP_NOMEM;
+    slice->at[0] = slice_version_new(slice);
+    return slice->at[0] ? allocate_passes(slice) : DP_NOMEM;
+}
+
+static void find_blocks(struct slice *slice)
+{
+    const struct tensors *tensors = &slice->job->tensors;
+    size_t segments = layout_segments(tensors, slice->range, slice->segments, SLICE_SEGMENTS_MAX);
+    assert(segments <= SLICE_SEGMENTS_MAX);
+    slice->segment_count = (uint32_t)segments;
+    for (uint32_t i = 0; i < slice->segment_count; i++)
+        slice->blocks[i] = layout_tensor_block(tensors, slice->segments[i].tensor);
+    slice->block_count = layout_blocks(tensors, slice->range);
 }
 
 dp_err slice_init(struct slice *slice, const struct slice_job *job, struct range range, dp_error *err)
 {
     *slice = (struct slice){.job = job, .range = range, .total_steps = plan_total(&job->plan)};
-    size_t segments = layout_segments(&job->tensors, range, slice->segments, SLICE_SEGMENTS_MAX);
-    assert(segments <= SLICE_SEGMENTS_MAX);
-    slice->segment_count = (uint32_t)segments;
+    find_blocks(slice);
     if (allocate(slice)) {
         slice_fini(slice);
         return dp_fail(err, DP_NOMEM,
@@ -94,6 +120,8 @@ dp_err slice_init(struct slice *slice, const struct slice_job *job, struct range
                        (unsigned long long)(range.count * 4 * (2 + job->rule->state_count) >> 20));
     }
     tensors_init_range(&job->tensors, job->plan.seed, range.first, range.count, slice->at[0]->theta);
+    if (job->rule->start)
+        job->rule->start((size_t)range.count, &job->params, slice->at[0]->theta, slice->state);
     open_next(slice);
     return DP_OK;
 }
@@ -109,6 +137,11 @@ void slice_fini(struct slice *slice)
     }
     for (int i = 0; i < UPDATE_STATE_MAX; i++)
         free(slice->state[i]);
+    for (int i = 0; i < SLICE_VERSIONS; i++)
+        free(slice->reports[i]);
+    free(slice->mean);
+    free(slice->prepared);
+    free(slice->rates);
     free(slice->nodes);
     free(slice->scratch);
     free(slice->replaced);
@@ -175,8 +208,8 @@ static const float *fold_tree(const struct slice *slice, uint32_t node, uint64_t
         return (const float *)slice->nodes[node].gradient.data + at;
     if (node >= slice->window.leaves)
         return NULL;
-    const float *left = fold_tree(slice, 2 * node, at, n, out, spare + FOLD_BLOCK);
-    const float *right = fold_tree(slice, 2 * node + 1, at, n, left ? spare : out, spare + FOLD_BLOCK);
+    const float *left = fold_tree(slice, 2 * node, at, n, out, spare + SLICE_FOLD);
+    const float *right = fold_tree(slice, 2 * node + 1, at, n, left ? spare : out, spare + SLICE_FOLD);
     if (!left || !right)
         return left ? left : right;
     kernels_get()->add(n, left, right, out);
@@ -195,34 +228,37 @@ static struct metrics fold_metrics(const struct slice *slice, uint32_t node)
     return left.count == 0 ? right : right.count == 0 ? left : metrics_add(left, right);
 }
 
-/* Elements [segment.offset, + segment.count): the sum of the tree and the update, a block at a time. */
-static void commit_segment(struct slice *slice, const struct segment *segment, uint64_t samples, const float *w,
-                           float *out)
+const float *slice_fold(const struct slice *slice, uint64_t at, size_t n)
 {
-    const struct update_rule *rule = slice->job->rule;
-    bool regularized = slice->job->tensors.list[segment->tensor].regularized;
-    struct kernel_update p = update_at(&slice->job->params, samples, regularized);
-    uint64_t end = segment->offset + segment->count;
-    for (uint64_t at = segment->offset; at < end; at += FOLD_BLOCK) {
-        size_t n = (size_t)MIN((uint64_t)FOLD_BLOCK, end - at);
-        const float *g = fold_tree(slice, 1, at, n, slice->scratch, slice->scratch + FOLD_BLOCK);
-        float *state[UPDATE_STATE_MAX];
-        for (uint32_t i = 0; i < rule->state_count; i++)
-            state[i] = slice->state[i] + at;
-        rule->step(n, &p, w + at, g, state, out + at);
-    }
+    return fold_tree(slice, 1, at, n, slice->scratch, slice->scratch + SLICE_FOLD);
 }
 
-/* The version that follows `now` when a training step of so many samples is committed. */
-static struct version *commit_train(struct slice *slice, const struct version *now, uint64_t samples)
+/* The version that follows `now` when the open training step is committed by a local rule. */
+static struct version *commit_train(struct slice *slice, const struct version *now, const struct plan_step *at)
 {
-    struct version *v = version_take(slice);
+    struct commit commit = commit_at(slice->job, at->train_step, at->rows);
+    struct version *v = slice_version_new(slice);
+    double *report = NULL;
     if (!v)
         return NULL;
-    for (uint32_t i = 0; i < slice->segment_count; i++)
-        commit_segment(slice, &slice->segments[i], samples, now->theta, v->theta);
+    if (commit_reports(&slice->job->plan, at)) {
+        report = mem_array_zero((size_t)slice->block_count * commit_report_values(slice->job), sizeof *report);
+        if (!report) {
+            version_release(v);
+            return NULL;
+        }
+        slice->reports[slice->window.next % SLICE_VERSIONS] = report;
+    }
+    commit_step(slice, &commit, now->theta, v->theta, report, NULL);
     v->number = now->number + 1;
     return v;
+}
+
+double *slice_report_take(struct slice *slice, uint64_t step)
+{
+    double *report = slice->reports[step % SLICE_VERSIONS];
+    slice->reports[step % SLICE_VERSIONS] = NULL;
+    return report;
 }
 
 /* Payloads of the step that was just committed. */
@@ -234,25 +270,30 @@ static void release_nodes(struct slice *slice)
     }
 }
 
+void slice_publish(struct slice *slice, struct version *version, struct metrics *ret_metrics)
+{
+    uint64_t step = slice->window.next;
+    *ret_metrics = fold_metrics(slice, 1);
+    slice->at[(step + 1) % SLICE_VERSIONS] = version;
+    release_nodes(slice);
+    steps_advance(&slice->window);
+    open_next(slice);
+}
+
 dp_err slice_commit(struct slice *slice, struct metrics *ret_metrics, dp_error *err)
 {
     uint64_t step = slice->window.next;
     struct plan_step at = plan_at(&slice->job->plan, step);
     struct version *now = slice->at[step % SLICE_VERSIONS];
-    struct metrics metrics = fold_metrics(slice, 1);
     struct version *then = now;
     if (at.kind == PLAN_TRAIN)
-        then = commit_train(slice, now, at.rows);
+        then = commit_train(slice, now, &at);
     else
         version_retain(now);
     if (!then)
         return dp_fail(err, DP_NOMEM, "out of memory for another version of %llu parameters at step %llu",
                        (unsigned long long)slice->range.count, (unsigned long long)step);
-    slice->at[(step + 1) % SLICE_VERSIONS] = then;
-    release_nodes(slice);
-    steps_advance(&slice->window);
-    open_next(slice);
-    *ret_metrics = metrics;
+    slice_publish(slice, then, ret_metrics);
     return DP_OK;
 }
 

@@ -15,13 +15,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "constraint.h"
 #include "plan.h"
+#include "regularize.h"
 #include "steps.h"
 #include "tensor.h"
 #include "update.h"
 #include "util.h"
 
-enum { SLICE_VERSIONS = 64, SLICE_SEGMENTS_MAX = TENSOR_COUNT_MAX };
+enum { SLICE_VERSIONS = 64, SLICE_SEGMENTS_MAX = TENSOR_COUNT_MAX, SLICE_FOLD = 1024 };
 
 /* theta of a slice after `number` commits of training steps. */
 struct version {
@@ -54,6 +56,8 @@ struct slice_job {
     struct tensors tensors;
     const struct update_rule *rule;
     struct update_params params;
+    struct regular regular[TENSOR_COUNT_MAX];
+    struct constraints constraints;
 };
 
 struct slice {
@@ -67,8 +71,14 @@ struct slice {
     uint64_t oldest;                    /* first t that is held */
     struct version *versions;           /* all that were ever allocated */
     float *state[UPDATE_STATE_MAX];
-    float *scratch;     /* blocks of the fold */
-    uint32_t *replaced; /* [K], for steps_offer */
+    uint64_t blocks[SLICE_SEGMENTS_MAX]; /* layout_tensor_block of each segment */
+    uint64_t block_count;
+    float *mean;                     /* gradient of a step, where the rule needs it twice; else NULL */
+    float *scratch;                  /* runs of the fold */
+    float *prepared;                 /* [SLICE_FOLD] a gradient as the rule takes it */
+    float *rates;                    /* step sizes of a block, where they are needed */
+    double *reports[SLICE_VERSIONS]; /* sums of step t at t % SLICE_VERSIONS, NULL where there are none */
+    uint32_t *replaced;              /* [K], for steps_offer */
     uint64_t total_steps;
 };
 
@@ -84,6 +94,15 @@ bool slice_ready(const struct slice *slice);
 /* Commits the open step, which must be ready: writes the next version, opens the next step, and gives the step's
  * metrics. DP_NOMEM leaves everything as it was. */
 DP_MUST_CHECK dp_err slice_commit(struct slice *slice, struct metrics *ret_metrics, dp_error *err);
+/* The open step's gradient sum of elements [at, at + n), n <= SLICE_FOLD: borrowed until the next call. */
+const float *slice_fold(const struct slice *slice, uint64_t at, size_t n);
+/* For global rules, which write theta_{t+1} in several passes: a version that nobody sees yet, and its publication as
+ * what follows the open step, as by slice_commit. */
+struct version *slice_version_new(struct slice *slice);
+void slice_publish(struct slice *slice, struct version *version, struct metrics *ret_metrics);
+/* Sums of the report of a completed step, block_count * commit_report_values of them, heap, the caller's; NULL if there
+ * are none. */
+double *slice_report_take(struct slice *slice, uint64_t step);
 /* theta of step t, or NULL if it is not held (too old, or not there yet). Borrowed: retain it to keep it. */
 struct version *slice_theta(const struct slice *slice, uint64_t step);
 /* All shards have completed the steps before `low`: versions of steps before it are let go. */

@@ -1,36 +1,44 @@
-/* Update rules. The order of a commit is MATH.md's: mean, coupled decay, optimizer step. Thread: shard. */
+/* The table of update rules. Thread: shard. */
 #include "update.h"
 
-static void step_sgd(size_t n, const struct kernel_update *p, const float *w, const float *g, float *const *state,
-                     float *out)
-{
-    (void)state;
-    kernels_get()->sgd(n, p, w, g, out);
-}
-
-static void step_momentum(size_t n, const struct kernel_update *p, const float *w, const float *g, float *const *state,
-                          float *out)
-{
-    kernels_get()->momentum(n, p, w, g, state[0], out);
-}
+#include <string.h>
 
 /* In the order of UPDATE_RULE_NAMES. */
-static const struct update_rule RULES[] = {
-    {.name = "sgd", .state_count = 0, .local = true, .step = step_sgd},
-    {.name = "momentum", .state_count = 1, .local = true, .step = step_momentum},
+static const struct update_rule *const RULES[UPDATE_RULES] = {
+    &rule_sgd,  &rule_momentum, &rule_nesterov, &rule_adagrad, &rule_rmsprop,
+    &rule_adam, &rule_adamw,    &rule_ftrl,     &rule_lars,    &rule_lamb,
 };
 
 const struct update_rule *update_rule_at(int index)
 {
-    return &RULES[index];
+    return RULES[index];
 }
 
-struct kernel_update update_at(const struct update_params *params, uint64_t samples, bool regularized)
+const struct update_rule *update_rule_find(const char *name)
 {
-    return (struct kernel_update){
+    for (int i = 0; i < UPDATE_RULES; i++)
+        if (strcmp(RULES[i]->name, name) == 0)
+            return RULES[i];
+    return NULL;
+}
+
+double update_effective_rate(const struct update_rule *rule, const struct update_params *params, double eta)
+{
+    return rule->takes & TAKES_MOMENTUM ? eta / (1 - params->momentum) : eta;
+}
+
+struct kernel_update update_at(const struct update_rule *rule, const struct update_params *params,
+                               const struct regular *regular, uint64_t t, uint64_t samples)
+{
+    double eta = schedule_rate(&params->schedule, t);
+    bool decoupled = !rule->l2_inside && (rule->decoupled || params->decay == DECAY_DECOUPLED);
+    struct kernel_update k = {
         .inv_count = (float)(1.0 / (double)samples),
-        .lr = (float)params->lr,
-        .l2 = regularized ? (float)params->l2 : 0.0f,
-        .momentum = (float)params->momentum,
+        .lr = (float)eta,
+        .l2 = decoupled ? 0.0f : (float)regular->l2,
+        .decay = decoupled ? (float)(update_effective_rate(rule, params, eta) * regular->l2) : 0.0f,
     };
+    if (rule->prepare)
+        rule->prepare(params, regular, t, &k);
+    return k;
 }

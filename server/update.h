@@ -1,6 +1,6 @@
 /* Update rules: from theta, its optimizer state and the sum of a step's gradients to the next theta. One row of the
- * table in update.c a rule; a rule says how many floats of state an element has and whether it is local (each run of
- * elements on its own). Knows no network. Thread: shard. */
+ * table in update.c a rule, one file (rules_*.c) a family. A rule knows elements only; what stands around its step
+ * (clipping, regularizers, projections, norms that span slices) is the commit's. Knows no network. Thread: shard. */
 #ifndef DP_UPDATE_H
 #define DP_UPDATE_H
 
@@ -9,32 +9,83 @@
 #include <stdint.h>
 
 #include "kernels.h"
+#include "schedule.h"
 
 enum { UPDATE_STATE_MAX = 2 };
 
+/* Hyper-parameters that not all rules have, for `takes`. */
+enum update_takes {
+    TAKES_MOMENTUM = 1 << 0,
+    TAKES_BETAS = 1 << 1, /* beta1, beta2 */
+    TAKES_ALPHA = 1 << 2,
+    TAKES_EPS = 1 << 3,
+    TAKES_FTRL_BETA = 1 << 4,
+    TAKES_TRUST = 1 << 5,
+};
+
+enum decay_kind { DECAY_COUPLED, DECAY_DECOUPLED };
+#define DECAY_NAMES "coupled|decoupled"
+
 /* Hyper-parameters of a job. */
 struct update_params {
-    double lr;       /* eta */
+    struct schedule schedule;
     double momentum; /* beta, 0 <= beta < 1 */
-    double l2;       /* lambda_2, coupled: g + lambda_2 w */
+    double beta1, beta2;
+    double alpha; /* RMSProp's smoothing (MATH.md's rho) */
+    double eps;
+    double ftrl_beta;
+    double trust; /* LARS's kappa */
+    enum decay_kind decay;
+    double clip_value; /* each element of the mean gradient is cut to [-c, c]; 0: not */
+    double clip_norm;  /* the mean gradient is scaled to a norm of at most c; 0: not */
+};
+
+/* Regularization of one tensor: R = l1*|w|_1 + l2/2*|w|^2 + group * sum over groups of |w_g|. */
+struct regular {
+    double l1, l2, group;
+    uint64_t group_size; /* elements of a group; they lie side by side */
 };
 
 struct update_rule {
     const char *name;
     uint32_t state_count; /* floats of state per element */
-    bool local;           /* needs nothing but the elements themselves: commits slice by slice */
-    /* One commit of n elements. state[i] has n floats each. `out` is another array than w. */
-    void (*step)(size_t n, const struct kernel_update *p, const float *w, const float *g, float *const *state,
+    uint32_t takes;       /* of enum update_takes */
+    bool adaptive;        /* each coordinate has a step size of its own, see `rates` */
+    bool l2_inside;       /* lambda_2 is part of the rule: neither coupled nor decoupled */
+    bool l1_inside;       /* lambda_1 likewise: no proximal step */
+    bool decoupled;       /* always decoupled (AdamW) */
+    bool layerwise;       /* needs norms of whole tensors: LARS, LAMB */
+    double lr, eps;       /* defaults of --lr and --eps */
+    /* State at theta_0; NULL: zeros. */
+    void (*start)(size_t n, const struct update_params *params, const float *w, float *const *state);
+    /* Fills what of *k depends on the rule, for training step t (from 0); lr, l2, decay and inv_count are set. */
+    void (*prepare)(const struct update_params *params, const struct regular *regular, uint64_t t,
+                    struct kernel_update *k);
+    /* One commit of n elements, a row of a table as well. state[i] has n floats each. `out` is w or another array. A
+     * rule that works in two halves (LAMB) brings its state up to date here and leaves its direction in `out`. */
+    void (*step)(size_t n, const struct kernel_update *k, const float *w, const float *g, float *const *state,
                  float *out);
+    /* adaptive: step size of each element after the step. */
+    void (*rates)(size_t n, const struct kernel_update *k, float *const *state, float *out);
 };
 
-/* Row `index` of the table, in the order of update_rule_names. */
+/* Row `index` of the table, in the order of UPDATE_RULE_NAMES. */
 const struct update_rule *update_rule_at(int index);
-/* "sgd|momentum": the choices of --optimizer. */
-#define UPDATE_RULE_NAMES "sgd|momentum"
+/* The rule of this name, NULL if there is none. */
+const struct update_rule *update_rule_find(const char *name);
+/* The choices of --optimizer. */
+#define UPDATE_RULE_NAMES "sgd|momentum|nesterov|adagrad|rmsprop|adam|adamw|ftrl|lars|lamb"
+enum { UPDATE_RULES = 10 };
 
-/* What one commit needs, from the job's hyper-parameters: `samples` is the step's count; regularized says whether the
- * tensor has the l2 term. */
-struct kernel_update update_at(const struct update_params *params, uint64_t samples, bool regularized);
+extern const struct update_rule rule_sgd, rule_momentum, rule_nesterov, rule_adagrad, rule_rmsprop, rule_adam,
+    rule_adamw, rule_ftrl, rule_lars, rule_lamb;
+
+/* What one commit of a tensor needs: `samples` is the step's count, t the training step. */
+struct kernel_update update_at(const struct update_rule *rule, const struct update_params *params,
+                               const struct regular *regular, uint64_t t, uint64_t samples);
+/* eta_e: how far a constant gradient moves a coordinate in the long run, per step: eta, or eta/(1 - beta) under
+ * momentum and Nesterov. What proximal steps and decoupled decay go by. For adaptive rules: eta, to be replaced by
+ * `rates` in proximal steps. */
+double update_effective_rate(const struct update_rule *rule, const struct update_params *params, double eta);
 
 #endif

@@ -113,7 +113,8 @@ static void run_step(struct slice *slice, struct truth *truth, uint64_t step, fl
     cr_assert_eq(got.count, want.count);
     cr_assert_eq(got.correct, want.correct);
     cr_assert_arr_eq(&got.loss, &want.loss, sizeof got.loss, "loss %a, not %a", got.loss, want.loss);
-    struct kernel_update p = update_at(&truth->job->params, truth->at.rows, true);
+    struct kernel_update p = update_at(truth->job->rule, &truth->job->params, &truth->job->regular[0],
+                                       truth->at.train_step, truth->at.rows);
     for (uint64_t i = 0; i < truth->elems && truth->at.kind == PLAN_TRAIN; i++) {
         float u = g[i] * p.inv_count + p.l2 * theta[i];
         theta[i] = theta[i] - p.lr * u;
@@ -132,7 +133,8 @@ static void run_job(uint64_t elems, uint32_t slots, uint64_t rows, uint64_t batc
                                      .train_steps = 5,
                                      .slots = slots},
                             .rule = update_rule_at(0),
-                            .params = {.lr = 0.1, .l2 = 0.01}};
+                            .params = {.schedule.lr = 0.1},
+                            .regular = {{.l2 = 0.01}}};
     struct slice slice;
     dp_error err;
     cr_assert_eq(tensors_add(&job.tensors, "w", 1, &elems, INIT_NORMAL, 1, true, &err), DP_OK);

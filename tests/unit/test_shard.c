@@ -72,7 +72,7 @@ static void set_up(struct fixture *f, uint64_t eval_rows)
             .plan =
                 {.seed = 1, .train_rows = 8, .eval_rows = eval_rows, .batch = 8, .train_steps = STEPS, .slots = SLOTS},
             .rule = update_rule_at(0),
-            .params = {.lr = 1.0}}};
+            .params = {.schedule.lr = 1.0}}};
     cr_assert_eq(tensors_add(&f->job.tensors, "weight", 1, &shape, INIT_ZEROS, 0, true, &err), DP_OK);
     shard_init(&f->shard, 0, &f->counters, &calls);
     cr_assert_eq(shard_start(&f->shard, &f->job, 5, slices, SLICES, &err), DP_OK);

@@ -27,7 +27,8 @@ static struct slice_job job_of(uint32_t slots, uint64_t batch, int rule)
     job = (struct slice_job){
         .plan = {.seed = 3, .train_rows = 100, .eval_rows = 0, .batch = batch, .train_steps = STEPS, .slots = slots},
         .rule = update_rule_at(rule),
-        .params = {.lr = 0.1, .momentum = 0.9, .l2 = 0.01},
+        .params = {.schedule.lr = 0.1, .momentum = 0.9},
+        .regular = {{.l2 = 0.01}},
     };
     uint64_t weight = ELEMS - 8, bias = 8;
     cr_assert_eq(tensors_add(&job.tensors, "weight", 1, &weight, INIT_NORMAL, 1.0f, true, &err), DP_OK);

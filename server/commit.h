@@ -1,0 +1,71 @@
+/* One training step's commit on a slice, in passes over blocks: a block is what the layout never cuts, whole rows and
+ * groups of one tensor, and sums are kept per block, so that added in block order they have the same bits for any
+ * number of shards.
+ *
+ * The order is MATH.md's: mean, clipping, coupled L2 and penalties, decoupled decay, the rule's step, the proximal
+ * step, projection. A local rule does all of it in one pass over memory. A global one (clipping by norm, LARS, LAMB,
+ * constraints on whole vectors) does it in several, between which sums go to the head and come back added up over all
+ * shards; see global.h. Thread: shard. */
+#ifndef DP_COMMIT_H
+#define DP_COMMIT_H
+
+#include "project.h"
+#include "slice.h"
+
+/* What the commit of one step goes by, the same for all slices and shards. */
+struct commit {
+    const struct slice_job *job;
+    uint64_t t; /* training step */
+    uint64_t samples;
+    double eta;
+    double clip_scale;                    /* of clipping by norm */
+    double trust[TENSOR_COUNT_MAX];       /* LARS: eta's factor; LAMB: length along its direction per eta */
+    const double *pull_sums;              /* penalties: constraint sums of theta_t, one constraint after the other */
+    double weights[CONSTRAINT_TERMS_MAX]; /* penalties: of each term */
+};
+
+struct commit commit_at(const struct slice_job *job, uint64_t t, uint64_t samples);
+
+/* Whether the step's report is made: at the last step of each epoch. */
+bool commit_reports(const struct plan *plan, const struct plan_step *at);
+
+/* Sums per block of each pass. */
+enum { GATHER_GRADIENT, GATHER_WEIGHT, GATHER_VALUES }; /* and the constraints' where not projected */
+enum { LAMB_WEIGHT, LAMB_DIRECTION, LAMB_VALUES };      /* squares */
+enum { REPORT_MAGNITUDES, REPORT_SQUARES, REPORT_GROUPS, REPORT_ZEROS, REPORT_GRADIENT, REPORT_VALUES }; /* ... */
+uint32_t commit_gather_values(const struct slice_job *job);
+uint32_t commit_report_values(const struct slice_job *job);
+uint32_t commit_constraint_values(const struct slice_job *job);
+
+/* The tree's mean gradient, clipped by value, to slice->mean, and its sums. Optional: commit_step folds for itself
+ * where there is no slice->mean. */
+void commit_gather(struct slice *slice, const struct commit *commit, const float *w, double *sums);
+/* Step, proximal step and what can be projected without sums of the whole. For LAMB only the direction, to out, and its
+ * sums. `report`: sums of theta_t and the gradient, NULL if not wanted. */
+void commit_step(struct slice *slice, const struct commit *commit, const float *w, float *out, double *report,
+                 double *lamb);
+/* LAMB's second half: out is the direction and becomes theta_{t+1}. */
+void commit_descend(struct slice *slice, const struct commit *commit, const float *w, float *out);
+
+/* How far a constraint on a whole vector has come in a projection. */
+struct projection {
+    struct michelot threshold; /* simplex, l1-ball */
+    double factor;             /* l2-ball */
+    double shift;              /* sum: of each element; linear: of the row */
+    bool started, done;
+};
+/* Two sums per constraint and block for the next round. */
+enum { PROJECT_VALUES = 2 };
+void commit_project_sums(struct slice *slice, const struct projection *projections, const float *w, double *sums);
+/* Takes in the sums over all; true once all are done. */
+bool commit_project_round(const struct slice_job *job, struct projection *projections, const double *totals);
+void commit_project(struct slice *slice, const struct projection *projections, float *w);
+
+/* Whether a constraint is projected with sums of the whole. */
+bool commit_projects_globally(const struct slice_job *job, uint32_t constraint);
+/* Whether the job's rule is global: its commits need sums over all slices. */
+bool commit_is_global(const struct slice_job *job);
+/* Whether its first pass gathers the gradient and sums. */
+bool commit_gathers(const struct slice_job *job);
+
+#endif

@@ -1,0 +1,133 @@
+/* Schedules; see schedule.h. Invariant: no function of libm but sqrt, which IEEE 754 defines to the last bit. */
+#include "schedule.h"
+
+#include <math.h>
+
+double power(double x, uint64_t n)
+{
+    double result = 1;
+    for (; n; n >>= 1, x *= x)
+        if (n & 1)
+            result *= x;
+    return result;
+}
+
+/* cos(a) for 0 <= a <= pi/4 + a little, sin likewise: Taylor's series, error below 1e-16. */
+static double cos_small(double a)
+{
+    double z = a * a, sum = 0;
+    for (int k = 16; k >= 2; k -= 2)
+        sum = (1 + sum) * -z / (double)(k * (k - 1));
+    return 1 + sum;
+}
+
+static double sin_small(double a)
+{
+    double z = a * a, sum = 0;
+    for (int k = 17; k >= 3; k -= 2)
+        sum = (1 + sum) * -z / (double)(k * (k - 1));
+    return a * (1 + sum);
+}
+
+/* cos(pi x), 0 <= x <= 1. */
+static double cos_pi(double x)
+{
+    const double pi = 3.14159265358979323846;
+    if (x > 0.5)
+        return -cos_pi(1 - x);
+    return x <= 0.25 ? cos_small(pi * x) : sin_small(pi * (0.5 - x));
+}
+
+/* From `a` at x = 0 to `b` at x = 1 along half a cosine. */
+static double anneal(double a, double b, double x)
+{
+    return b + (a - b) * (1 + cos_pi(x)) / 2;
+}
+
+static double cosine(const struct schedule *s, double lr, uint64_t t)
+{
+    uint64_t period = s->period;
+    while (t >= period) {
+        t -= period;
+        if (__builtin_mul_overflow(period, s->period_mult, &period))
+            period = UINT64_MAX;
+        else if (s->period_mult == 1)
+            t %= period;
+    }
+    return anneal(lr, s->lr_min, (double)t / (double)period);
+}
+
+static double one_cycle(const struct schedule *s, double lr, uint64_t t)
+{
+    double last = (double)(s->period - 1), top = s->peak * (double)s->period - 1, at = (double)t;
+    double start = lr / s->div, end = start / s->final_div;
+    if (at >= last)
+        return end;
+    if (top > 0 && at <= top)
+        return anneal(start, lr, at / top);
+    top = top > 0 ? top : 0;
+    return anneal(lr, end, (at - top) / (last - top));
+}
+
+/* The schedule without its warm-up. */
+static double shape(const struct schedule *s, double lr, uint64_t t)
+{
+    switch (s->kind) {
+    case SCHEDULE_CONSTANT:
+        return lr;
+    case SCHEDULE_STEP:
+        return lr * power(s->gamma, t / s->every);
+    case SCHEDULE_EXPONENTIAL:
+        return lr * power(s->gamma, t);
+    case SCHEDULE_COSINE:
+        return cosine(s, lr, t);
+    case SCHEDULE_INV_SQRT:
+        return lr / sqrt(1 + s->decay * (double)t);
+    case SCHEDULE_INV_TIME:
+        return lr / (1 + s->decay * (double)t);
+    case SCHEDULE_ONE_CYCLE:
+        return one_cycle(s, lr, t);
+    }
+    return lr;
+}
+
+double schedule_lr(const struct schedule *s, uint64_t t)
+{
+    double lr = s->lr;
+    for (uint32_t i = 0; i < s->change_count && s->changes[i].from <= t; i++)
+        lr = s->changes[i].lr;
+    return lr;
+}
+
+double schedule_rate(const struct schedule *s, uint64_t t)
+{
+    double lr = schedule_lr(s, t);
+    if (t + 1 >= s->warmup)
+        return shape(s, lr, t > s->warmup ? t - s->warmup : 0);
+    return shape(s, lr, 0) * (double)(t + 1) / (double)s->warmup;
+}
+
+bool schedule_set(struct schedule *s, uint64_t from, double lr)
+{
+    while (s->change_count && s->changes[s->change_count - 1].from >= from)
+        s->change_count--;
+    if (s->change_count == SCHEDULE_CHANGES_MAX)
+        return false;
+    s->changes[s->change_count++] = (struct schedule_change){from, lr};
+    return true;
+}
+
+bool schedule_is_constant(const struct schedule *s, uint64_t from, uint64_t to)
+{
+    if (to - from <= 1)
+        return true;
+    for (uint32_t i = 0; i < s->change_count; i++)
+        if (s->changes[i].from > from && s->changes[i].from < to)
+            return false;
+    if (s->warmup > 1 && from + 1 < s->warmup)
+        return false;
+    if (s->kind == SCHEDULE_STEP)
+        return to <= s->warmup ||
+               (from > s->warmup ? from - s->warmup : 0) / s->every == (to - 1 - s->warmup) / s->every;
+    return s->kind == SCHEDULE_CONSTANT;
+}
