@@ -232,6 +232,9 @@ static void on_event(struct head *head, uint32_t shard, struct event *event)
         head_reassign_owed(head, event->step, event->owed, event->owed_count);
         free(event->owed);
         break;
+    case EVENT_SUMS:
+        head_on_sums(head, shard, event);
+        break;
     case EVENT_FAILED: {
         static const dp_error NOMEM = {DP_NOMEM, "a shard is out of memory"};
         head_fail(head, event->failed ? event->failed : &NOMEM);
@@ -297,7 +300,7 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
     dp_err e = job_settle(&head->job, join, head->port_count, endpoints, err);
     if (e)
         return e;
-    if (dealer_init(&head->dealer, head->job.core.plan.slots) || !start_shards(head)) {
+    if (dealer_init(&head->dealer, head->job.core.plan.slots) || head_start_exchange(head) || !start_shards(head)) {
         (void)dp_fail(err, DP_NOMEM, "out of memory for the job");
         head_fail(head, err);
         return err->code;
@@ -512,6 +515,7 @@ static void free_all(struct head *head)
     for (uint32_t p = 0; p < head->port_count; p++)
         port_fini(&head->ports[p]);
     supervise_free(&head->supervise);
+    exchange_fini(&head->exchange);
     dealer_fini(&head->dealer);
     members_fini(&head->members);
     job_fini(&head->job);

@@ -17,6 +17,7 @@
 #include <uv.h>
 
 #include "dealer.h"
+#include "exchange.h"
 #include "export.h"
 #include "job.h"
 #include "members.h"
@@ -46,6 +47,7 @@ struct head {
     struct job job;
     struct members members;
     struct dealer dealer;
+    struct exchange exchange;
     uint32_t *numbers; /* [PORT_SESSIONS_MAX] scratch */
 
     uint32_t port_count;
@@ -101,6 +103,10 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err);
 bool head_open_session(struct head *head, uint64_t token);
 void head_fail(struct head *head, const dp_error *err);
 void head_stop(struct head *head, int exit_status, const char *text);
+
+/* head_exchange.c: sums over all shards. */
+DP_MUST_CHECK dp_err head_start_exchange(struct head *head);
+void head_on_sums(struct head *head, uint32_t shard, struct event *event);
 
 /* head_status.c: the status document; a new reference, NULL when out of memory. Its fields are stated in
  * server/README.md. */

@@ -16,7 +16,7 @@
 
 #include "log.h"
 
-enum { COMMANDS_ROOM = 2 * PORT_SESSIONS_MAX, EVENTS_ROOM = 4 * SLICE_VERSIONS, RECEIVE_QUEUE = 64, MIB = 1 << 20 };
+enum { COMMANDS_ROOM = 2 * PORT_SESSIONS_MAX, EVENTS_ROOM = 8 * SLICE_VERSIONS, RECEIVE_QUEUE = 64, MIB = 1 << 20 };
 
 /* What a reply in flight holds. */
 struct reply_lease {
@@ -258,6 +258,11 @@ static void tell_failed(void *arg, const dp_error *err)
     send_event(arg, &(struct event){.kind = EVENT_FAILED, .failed = copy});
 }
 
+static void tell_sums(void *arg, uint64_t step, uint32_t phase, uint32_t values, double *sums)
+{
+    send_event(arg, &(struct event){.kind = EVENT_SUMS, .step = step, .phase = phase, .values = values, .sums = sums});
+}
+
 /* ---- commands of the head ---- */
 
 static dp_err start(struct port *port, const struct command *command, dp_error *err)
@@ -334,6 +339,10 @@ static void obey(struct port *port, const struct command *command)
         break;
     case COMMAND_OWED:
         report_owed(port);
+        break;
+    case COMMAND_TOTALS:
+        shard_totals(&port->shard, command->step, command->phase, command->totals);
+        free(command->totals);
         break;
     case COMMAND_STOP:
         stop(port);
@@ -488,6 +497,14 @@ static dp_err allocate(struct port *port, dp_error *err)
     return DP_OK;
 }
 
+static void drop_commands(struct port *port)
+{
+    struct command command;
+    while (port->commands.items && queue_take(&port->commands, &command))
+        if (command.kind == COMMAND_TOTALS)
+            free(command.totals);
+}
+
 static void drop_events(struct port *port)
 {
     struct event event;
@@ -498,6 +515,7 @@ static void drop_events(struct port *port)
         free(event.pinned);
         free(event.owed);
         free(event.failed);
+        free(event.sums);
     }
 }
 
@@ -511,6 +529,7 @@ static void free_leases(struct reply_lease *lease)
 
 void port_fini(struct port *port)
 {
+    drop_commands(port);
     drop_events(port);
     shard_fini(&port->shard);
     arena_fini(&port->arena);
@@ -532,7 +551,7 @@ dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const char 
 {
     *port = (struct port){
         .id = id, .wake_head = wake_head, .malformed_limit = {.per_second = 5}, .budget_limit = {.per_second = 1}};
-    struct shard_calls calls = {reply_params, reply_refuse, tell_completed, tell_failed, port};
+    struct shard_calls calls = {reply_params, reply_refuse, tell_completed, tell_failed, tell_sums, port};
     shard_init(&port->shard, id, &port->counters, &calls);
     void *socket = NULL;
     dp_err e = allocate(port, err);

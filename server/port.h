@@ -23,9 +23,11 @@ static inline uint32_t session_number(uint64_t token)
 
 /* Head to shard. */
 struct command {
-    enum { COMMAND_START, COMMAND_OPEN, COMMAND_CLOSE, COMMAND_PIN, COMMAND_OWED, COMMAND_STOP } kind;
+    enum { COMMAND_START, COMMAND_OPEN, COMMAND_CLOSE, COMMAND_PIN, COMMAND_OWED, COMMAND_TOTALS, COMMAND_STOP } kind;
     uint64_t session; /* OPEN, CLOSE: token */
-    uint64_t step;    /* PIN: the step whose theta is wanted */
+    uint64_t step;    /* PIN: the step whose theta is wanted; TOTALS */
+    uint32_t phase;   /* TOTALS */
+    double *totals;   /* TOTALS: heap, the receiver's */
     /* START: borrowed until the shard has stopped */
     const struct slice_job *job;
     uint64_t incarnation;
@@ -36,14 +38,17 @@ struct command {
 
 /* Shard to head. */
 struct event {
-    enum { EVENT_COMPLETED, EVENT_PINNED, EVENT_OWED, EVENT_FAILED } kind;
-    uint64_t step;          /* COMPLETED, PINNED, OWED */
+    enum { EVENT_COMPLETED, EVENT_PINNED, EVENT_OWED, EVENT_FAILED, EVENT_SUMS } kind;
+    uint64_t step;          /* COMPLETED, PINNED, OWED, SUMS */
     struct metrics metrics; /* COMPLETED */
     struct version *
         *pinned;    /* PINNED: one reference each, per slice of the shard; heap, the receiver's. NULL: not held */
     uint32_t *owed; /* OWED: slots, heap, the receiver's */
     uint32_t owed_count;
     dp_error *failed; /* FAILED: heap, the receiver's */
+    uint32_t phase;   /* SUMS: as shard_calls.sums */
+    uint32_t values;
+    double *sums; /* heap, the receiver's */
 };
 
 struct port_session {

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "exchange.h"
+
 void shard_init(struct shard *shard, uint32_t id, struct shard_counters *counters, const struct shard_calls *calls)
 {
     *shard = (struct shard){.id = id, .counters = counters, .calls = *calls};
@@ -17,6 +19,7 @@ void shard_fini(struct shard *shard)
         slice_fini(&shard->slices[i]);
         free(shard->parked[i].list);
     }
+    global_fini(&shard->global, shard->slice_count);
     free(shard->slices);
     free(shard->parked);
     *shard = (struct shard){0};
@@ -34,15 +37,16 @@ dp_err shard_start(struct shard *shard, const struct slice_job *job, uint32_t fi
 {
     shard->slices = mem_array_zero(slice_count, sizeof *shard->slices);
     shard->parked = mem_array_zero(slice_count, sizeof *shard->parked);
-    if (!shard->slices || !shard->parked)
+    shard->own = *job;
+    if (!shard->slices || !shard->parked || global_init(&shard->global, job, slice_count))
         return dp_fail(err, DP_NOMEM, "out of memory for %u slices", slice_count);
     for (uint32_t i = 0; i < slice_count; i++) {
-        dp_err e = slice_init(&shard->slices[i], job, slices[i], err);
+        dp_err e = slice_init(&shard->slices[i], &shard->own, slices[i], err);
         if (e)
             return e;
         shard->slice_count = i + 1;
     }
-    shard->job = job;
+    shard->job = &shard->own;
     shard->first_slice = first_slice;
     shard->total_steps = plan_total(&job->plan);
     return DP_OK;
@@ -105,23 +109,68 @@ static void unpark(struct shard *shard, uint32_t index)
     list->count = kept;
 }
 
+/* The slices' sums of a completed step, one after the other, to the head. */
+static void send_report(struct shard *shard, uint64_t step)
+{
+    uint32_t values = commit_report_values(&shard->own);
+    uint64_t blocks = 0;
+    for (uint32_t i = 0; i < shard->slice_count; i++)
+        blocks += shard->slices[i].block_count;
+    double *sums = mem_array((size_t)blocks * values, sizeof *sums), *to = sums;
+    for (uint32_t i = 0; i < shard->slice_count; i++) {
+        AUTOFREE double *report = slice_report_take(&shard->slices[i], step);
+        size_t count = (size_t)shard->slices[i].block_count * values;
+        if (sums && report)
+            memcpy(to, report, count * sizeof *to);
+        to = sums ? to + count : NULL;
+    }
+    if (sums)
+        shard->calls.sums(shard->calls.arg, step, EXCHANGE_REPORT, values, sums);
+}
+
 /* Tells the head of the steps that have become complete on all slices. */
 static void raise_low(struct shard *shard)
 {
     uint64_t low = UINT64_MAX;
     for (uint32_t i = 0; i < shard->slice_count; i++)
         low = MIN(low, shard->slices[i].window.next);
-    for (; shard->low < low; shard->low++)
+    for (; shard->low < low; shard->low++) {
+        if (shard->slices[0].reports[shard->low % SLICE_VERSIONS])
+            send_report(shard, shard->low);
         shard->calls.completed(shard->calls.arg, shard->low, &shard->first_metrics[shard->low % SLICE_VERSIONS]);
+    }
     atomic_store_explicit(&shard->counters->low, low, memory_order_relaxed);
+}
+
+bool shard_may_commit(const struct shard *shard, const struct slice *slice)
+{
+    (void)shard;
+    return slice_ready(slice);
+}
+
+static void published(struct shard *shard)
+{
+    for (uint32_t i = 0; i < shard->slice_count; i++)
+        unpark(shard, i);
+    raise_low(shard);
+}
+
+static bool is_global_step(const struct shard *shard, const struct slice *slice)
+{
+    return shard->global.needed && plan_at(&shard->own.plan, slice->window.next).kind == PLAN_TRAIN;
 }
 
 /* Commits the slice's open step if it can be, and answers those who wait for it. */
 static void advance(struct shard *shard, uint32_t index)
 {
     struct slice *slice = &shard->slices[index];
-    if (!slice_ready(slice))
+    if (!shard_may_commit(shard, slice))
         return;
+    if (is_global_step(shard, slice)) {
+        if (global_try(shard))
+            published(shard);
+        return;
+    }
     struct metrics metrics;
     dp_error err;
     uint64_t step = slice->window.next;
@@ -133,6 +182,12 @@ static void advance(struct shard *shard, uint32_t index)
         shard->first_metrics[step % SLICE_VERSIONS] = metrics;
     unpark(shard, index);
     raise_low(shard);
+}
+
+void shard_totals(struct shard *shard, uint64_t step, uint32_t phase, const double *totals)
+{
+    if (global_totals(shard, step, phase, totals))
+        published(shard);
 }
 
 static bool push(struct shard *shard, const struct push_pull *msg, struct blob *gradient)

@@ -10,6 +10,7 @@
 #ifndef DP_SHARD_H
 #define DP_SHARD_H
 
+#include "global.h"
 #include "slice.h"
 
 /* A checked message: one node of a step, or a pull, or both. */
@@ -44,6 +45,9 @@ struct shard_calls {
     /* All slices have completed `step`; metrics are those of the shard's first slice. */
     void (*completed)(void *arg, uint64_t step, const struct metrics *metrics);
     void (*failed)(void *arg, const dp_error *err);
+    /* Sums of all blocks of the shard, to be added up over all shards (exchange.h); heap, the receiver's. Answered by
+     * shard_totals, but for EXCHANGE_REPORT, which comes before the step is `completed`. */
+    void (*sums)(void *arg, uint64_t step, uint32_t phase, uint32_t values, double *sums);
     void *arg;
 };
 
@@ -66,7 +70,8 @@ struct parked_list {
 
 struct shard {
     uint32_t id;
-    const struct slice_job *job; /* NULL until the job is settled */
+    const struct slice_job *job; /* &own, NULL until the job is settled */
+    struct slice_job own;        /* the job's, with this shard's copy of the schedule */
     uint32_t first_slice;        /* id of slices[0] in the job */
     uint32_t slice_count;
     struct slice *slices;
@@ -74,6 +79,7 @@ struct shard {
     uint64_t low;               /* steps complete on all slices */
     uint64_t global_low;        /* steps complete on all shards, as the head announced */
     uint64_t total_steps;
+    struct global global;
     struct metrics first_metrics[SLICE_VERSIONS]; /* of slices[0], of steps >= low, at step % SLICE_VERSIONS */
     struct shard_counters *counters;
     struct shard_calls calls;
@@ -89,6 +95,10 @@ DP_MUST_CHECK dp_err shard_start(struct shard *shard, const struct slice_job *jo
 void shard_push_pull(struct shard *shard, const struct push_pull *msg, struct blob *gradient);
 /* The head announces that all shards have completed the steps before `low`. */
 void shard_global_low(struct shard *shard, uint64_t low);
+/* What the shard handed in as `sums` comes to over all shards, [tensor][value]. */
+void shard_totals(struct shard *shard, uint64_t step, uint32_t phase, const double *totals);
+/* Whether the slice's open step may be committed now. */
+bool shard_may_commit(const struct shard *shard, const struct slice *slice);
 /* The session is over: nothing is parked for it any more. */
 void shard_forget(struct shard *shard, uint32_t session);
 /* Slots owed at the first step that is not complete here, to owed[K]; returns how many and the step. */
