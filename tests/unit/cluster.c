@@ -1,6 +1,7 @@
 #include "cluster.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +22,7 @@ static void on_refuse(void *arg, uint32_t session, uint64_t request, uint32_t sl
     (void)slice;
     (void)code;
     (void)open_step;
-    (void)text;
+    fprintf(stderr, "refused: %s\n", text);
     abort();
 }
 
@@ -34,7 +35,7 @@ static void on_completed(void *arg, uint64_t step, const struct metrics *metrics
 static void on_failed(void *arg, const dp_error *err)
 {
     (void)arg;
-    (void)err;
+    fprintf(stderr, "failed: %s\n", err->text);
     abort();
 }
 
@@ -58,7 +59,8 @@ void cluster_start(struct cluster *c, const struct slice_job *job, uint32_t shar
     c->shard_count = shards;
     c->last = &c->first;
     layout_shards(&job->tensors, shards, ranges);
-    assert(exchange_init(&c->exchange, &job->tensors, shards, ranges) == DP_OK);
+    if (exchange_init(&c->exchange, &job->tensors, shards, ranges))
+        abort();
     for (uint32_t s = 0, first_slice = 0; s < shards; s++) {
         struct cluster_end *end = &c->ends[s];
         struct shard_calls calls = {on_params, on_refuse, on_completed, on_failed, on_sums, end};
@@ -137,7 +139,7 @@ void cluster_step_slots(struct cluster *c, uint64_t step, const float *slots, ui
     uint32_t count = c->job->plan.slots;
     uint64_t elems = tensors_total(&c->job->tensors);
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t slot = (uint32_t)((i * (2 * seed + 1) + seed) % count);
+        uint32_t slot = (uint32_t)((i + seed) % count);
         struct plan_step at = plan_at(&c->job->plan, step);
         for (uint32_t s = 0; s < c->shard_count && !plan_slot_empty(&c->job->plan, &at, slot); s++)
             for (uint32_t k = 0; k < c->ends[s].shard.slice_count; k++)
