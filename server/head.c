@@ -515,7 +515,7 @@ static void free_all(struct head *head)
     for (uint32_t p = 0; p < head->port_count; p++)
         port_fini(&head->ports[p]);
     supervise_free(&head->supervise);
-    exchange_fini(&head->exchange);
+    head_end_exchange(head);
     dealer_fini(&head->dealer);
     members_fini(&head->members);
     job_fini(&head->job);

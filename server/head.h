@@ -23,6 +23,7 @@
 #include "members.h"
 #include "port.h"
 #include "progress.h"
+#include "report.h"
 #include "supervise.h"
 
 enum head_state { HEAD_WAITING, HEAD_RUNNING, HEAD_EXPORTING, HEAD_DONE, HEAD_STOPPING, HEAD_CLOSING };
@@ -48,6 +49,8 @@ struct head {
     struct members members;
     struct dealer dealer;
     struct exchange exchange;
+    struct report report;
+    double *pull_sums; /* scratch of the multipliers, NULL where there are none */
     uint32_t *numbers; /* [PORT_SESSIONS_MAX] scratch */
 
     uint32_t port_count;
@@ -107,6 +110,10 @@ void head_stop(struct head *head, int exit_status, const char *text);
 /* head_exchange.c: sums over all shards. */
 DP_MUST_CHECK dp_err head_start_exchange(struct head *head);
 void head_on_sums(struct head *head, uint32_t shard, struct event *event);
+void head_end_exchange(struct head *head);
+/* What the update is, and its last report, for the status; new references. */
+json_t *head_update_json(const struct head *head);
+json_t *head_report_json(const struct head *head);
 
 /* head_status.c: the status document; a new reference, NULL when out of memory. Its fields are stated in
  * server/README.md. */

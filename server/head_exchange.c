@@ -1,4 +1,5 @@
 /* Sums over all shards, at the head: what global rules wait for between their passes, and the reports. Thread: head. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +12,21 @@ dp_err head_start_exchange(struct head *head)
         return DP_NOMEM;
     for (uint32_t p = 0; p < head->port_count; p++)
         ranges[p] = head->job.shards[p].range;
-    return exchange_init(&head->exchange, &head->job.core.tensors, head->port_count, ranges);
+    const struct slice_job *core = &head->job.core;
+    multipliers_start(&head->report.multipliers, &core->constraints);
+    if (core->constraints.method == METHOD_AUGMENTED && core->constraints.count > 0) {
+        head->pull_sums = mem_array_zero(commit_constraint_values(core), sizeof *head->pull_sums);
+        if (!head->pull_sums)
+            return DP_NOMEM;
+    }
+    return exchange_init(&head->exchange, &core->tensors, head->port_count, ranges);
+}
+
+void head_end_exchange(struct head *head)
+{
+    exchange_fini(&head->exchange);
+    free(head->pull_sums);
+    head->pull_sums = NULL;
 }
 
 static void fail(struct head *head, dp_err code, const char *text)
@@ -43,6 +58,28 @@ static void send_totals(struct head *head, uint64_t step, uint32_t phase, uint32
     }
 }
 
+/* The head follows the multipliers as the shards do: from the same totals. */
+static void follow_multipliers(struct head *head, uint64_t step, const double *totals)
+{
+    const struct slice_job *core = &head->job.core;
+    struct plan_step at = plan_at(&core->plan, step);
+    struct commit commit = commit_at(core, at.train_step, at.rows);
+    global_take_gathered(core, totals, &commit, head->pull_sums, &head->report.multipliers);
+}
+
+static void take_report(struct head *head, uint64_t step, const double *totals)
+{
+    const struct slice_job *core = &head->job.core;
+    struct report *r = &head->report;
+    report_take(r, core, plan_at(&core->plan, step).train_step, totals);
+    progress_terms(&head->progress, &(struct progress_terms){.known = true,
+                                                             .regularizer = r->regularizer,
+                                                             .violation = core->constraints.count ? r->violation : NAN,
+                                                             .sparsity = r->zeros / r->elems,
+                                                             .gradient_norm = r->gradient_norm,
+                                                             .lr = r->lr});
+}
+
 void head_on_sums(struct head *head, uint32_t shard, struct event *event)
 {
     AUTOFREE double *totals = NULL;
@@ -50,6 +87,13 @@ void head_on_sums(struct head *head, uint32_t shard, struct event *event)
         fail(head, DP_NOMEM, "out of memory for the sums of a commit");
         return;
     }
-    if (totals && event->phase != EXCHANGE_REPORT)
-        send_totals(head, event->step, event->phase, event->values, totals);
+    if (!totals)
+        return;
+    if (event->phase == EXCHANGE_REPORT) {
+        take_report(head, event->step, totals);
+        return;
+    }
+    if (event->phase == 0 && head->pull_sums)
+        follow_multipliers(head, event->step, totals);
+    send_totals(head, event->step, event->phase, event->values, totals);
 }

@@ -37,8 +37,9 @@ static json_t *job_json(const struct head *head)
                      count(job->classes), "intercept", head->opts->intercept, "batch", count(plan->batch), "slots",
                      count(plan->slots), "seed", count(plan->seed), "train_steps", count(plan->train_steps),
                      "train_rows", count(plan->train_rows), "eval_rows", count(plan->eval_rows), "theta_elems",
-                     count(tensors_total(&job->core.tensors)), "optimizer", job->core.rule->name, "lr", head->opts->lr,
-                     "momentum", head->opts->momentum, "l2", head->opts->l2, "data", job->train.name);
+                     count(tensors_total(&job->core.tensors)), "optimizer", job->core.rule->name, "lr",
+                     schedule_rate(&job->core.params.schedule, 0), "momentum", job->core.params.momentum, "l2",
+                     strengths_of(&head->opts->setup.regularizers.l2, ""), "data", job->train.name);
 }
 
 /* What the job waits for, in words; NULL if it does not. */
@@ -118,9 +119,10 @@ json_t *head_status(struct head *head)
 {
     char incarnation[20];
     snprintf(incarnation, sizeof incarnation, "%016" PRIx64, head->job.incarnation);
-    return json_pack("{ss ss ss ss ss so so so so so so}", "version", DP_VERSION_TEXT, "incarnation", incarnation,
+    return json_pack("{ss ss ss ss ss so so so so so so so so}", "version", DP_VERSION_TEXT, "incarnation", incarnation,
                      "state", state_name(head->state), "endpoint", head->endpoint, "model", head->opts->model,
                      "uptime_s", number((double)(mono_ms() - head->started_ms) / 1000.0), "malformed",
                      count(head->malformed), "job", head->job.settled ? job_json(head) : json_null(), "progress",
-                     progress_json(head), "workers", workers_json(head), "shards", shards_json(head));
+                     progress_json(head), "update", head->job.settled ? head_update_json(head) : json_null(), "report",
+                     head_report_json(head), "workers", workers_json(head), "shards", shards_json(head));
 }

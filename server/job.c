@@ -143,11 +143,7 @@ static dp_err settle_tensors(struct job *job, const Dp__Join *join, dp_error *er
         if (e)
             return e;
     }
-    job->core.rule = update_rule_at(job->opts->optimizer);
-    job->core.params = (struct update_params){.schedule.lr = job->opts->lr, .momentum = job->opts->momentum};
-    for (uint32_t t = 0; t < tensors->count; t++)
-        job->core.regular[t].l2 = tensors->list[t].regularized ? job->opts->l2 : 0;
-    return DP_OK;
+    return update_settle(&job->opts->setup, &job->core, err);
 }
 
 /* Cuts one shard's range into slices; `next_slice` runs on over the shards. */

@@ -60,6 +60,7 @@ int main(int argc, char **argv)
             e = set_up(&opts, &err);
         status = e ? failed(&err) : output_status(&opts, head_run(&opts));
     }
+    server_options_fini(&opts);
     options_fini(&given);
     return status;
 }

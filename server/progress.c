@@ -70,6 +70,7 @@ static struct progress_row row_now(const struct progress *p, uint64_t now_ms)
 {
     bool next = p->epoch_done && p->steps < p->facts.train_steps;
     return (struct progress_row){
+        .terms = p->terms,
         .epoch = p->epoch + 1 + next,
         .step = p->steps,
         .has_loss = !next && p->epoch_samples > 0,
@@ -204,6 +205,13 @@ void progress_step(struct progress *progress, uint64_t now_ms, uint64_t epoch, u
     pthread_mutex_unlock(&progress->mutex);
 }
 
+void progress_terms(struct progress *progress, const struct progress_terms *terms)
+{
+    pthread_mutex_lock(&progress->mutex);
+    progress->terms = *terms;
+    pthread_mutex_unlock(&progress->mutex);
+}
+
 void progress_eval(struct progress *progress, uint64_t now_ms, uint64_t epoch, double loss_sum, uint64_t count,
                    uint64_t correct)
 {
@@ -226,6 +234,17 @@ void progress_tick(struct progress *progress, uint64_t now_ms)
 
 /* --- the end --- */
 
+static void print_terms(struct progress *p, const struct progress_row *row)
+{
+    const struct progress_terms *terms = &row->terms;
+    char a[HUMAN_MAX], b[HUMAN_MAX], c[HUMAN_MAX];
+    fprintf(p->err, "objective %s (regularizer %s), %s of theta zero", human_loss(row->loss + terms->regularizer, a),
+            human_loss(terms->regularizer, b), human_percent(terms->sparsity, c));
+    if (!isnan(terms->violation))
+        fprintf(p->err, ", constraints violated by %.3g", terms->violation);
+    fputc('\n', p->err);
+}
+
 static void print_summary(struct progress *p, const struct progress_row *row, const char *path)
 {
     char a[HUMAN_MAX], b[HUMAN_MAX];
@@ -240,6 +259,8 @@ static void print_summary(struct progress *p, const struct progress_row *row, co
         fprintf(p->err, ", eval accuracy %s", human_percent(row->eval_accuracy, a));
     if (row->has_loss)
         fputc('\n', p->err);
+    if (row->has_loss && row->terms.known && (row->terms.regularizer > 0 || !isnan(row->terms.violation)))
+        print_terms(p, row);
     if (path)
         fprintf(p->err, "model written to %s\n", path);
     fflush(p->err);

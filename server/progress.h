@@ -36,6 +36,7 @@ struct progress {
     FILE *err, *out; /* borrowed */
     struct progress_facts facts;
     struct progress_columns columns;
+    struct progress_terms terms;
     pthread_mutex_t mutex; /* log lines of other threads hide and show the live row */
     bool begun, ended;
     bool live;       /* a row that is still updated stands on the terminal */
@@ -61,6 +62,8 @@ void progress_begin(struct progress *progress, uint64_t now_ms, const struct pro
  * step. */
 void progress_step(struct progress *progress, uint64_t now_ms, uint64_t epoch, uint64_t train_step, double loss_sum,
                    uint64_t count, uint64_t correct);
+/* The report of the epoch's last step, which is told before the step. */
+void progress_terms(struct progress *progress, const struct progress_terms *terms);
 /* The evaluation that ends `epoch` is complete. */
 void progress_eval(struct progress *progress, uint64_t now_ms, uint64_t epoch, double loss_sum, uint64_t count,
                    uint64_t correct);

@@ -106,12 +106,28 @@ static void print_line(json_t *object, FILE *out)
     json_decref(object);
 }
 
+static void add_terms(json_t *object, const struct progress_row *row)
+{
+    const struct progress_terms *terms = &row->terms;
+    json_object_set_new(object, "regularizer", number(terms->regularizer));
+    json_object_set_new(object, "objective", number(row->has_loss ? row->loss + terms->regularizer : NAN));
+    if (!isnan(terms->violation))
+        json_object_set_new(object, "violation", number(terms->violation));
+    json_object_set_new(object, "sparsity", number(terms->sparsity));
+    json_object_set_new(object, "gradient_norm", number(terms->gradient_norm));
+    json_object_set_new(object, "lr", number(terms->lr));
+}
+
 static json_t *row_object(const char *event, const struct progress_row *row)
 {
-    return json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "event", event, "epoch", (json_int_t)row->epoch,
-                     "step", (json_int_t)row->step, "loss", number(row->has_loss ? row->loss : NAN), "eval_loss",
-                     number(row->eval_loss), "eval_accuracy", number(row->eval_accuracy), "samples_per_s",
-                     rounded(row->samples_per_s), "elapsed_s", rounded(row->elapsed_s));
+    json_t *object =
+        json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "event", event, "epoch", (json_int_t)row->epoch, "step",
+                  (json_int_t)row->step, "loss", number(row->has_loss ? row->loss : NAN), "eval_loss",
+                  number(row->eval_loss), "eval_accuracy", number(row->eval_accuracy), "samples_per_s",
+                  rounded(row->samples_per_s), "elapsed_s", rounded(row->elapsed_s));
+    if (object && row->terms.known)
+        add_terms(object, row);
+    return object;
 }
 
 void progress_row_json(const struct progress_row *row, FILE *out)

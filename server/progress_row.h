@@ -15,7 +15,18 @@ struct progress_facts {
     bool classifies; /* accuracies mean something */
 };
 
+/* What a report says of theta at the epoch's last step. */
+struct progress_terms {
+    bool known;
+    double regularizer;   /* R(theta) */
+    double violation;     /* |C(theta)|, NaN without constraints */
+    double sparsity;      /* share of exact zeros */
+    double gradient_norm; /* of the mean gradient */
+    double lr;
+};
+
 struct progress_row {
+    struct progress_terms terms;
     uint64_t epoch; /* from 1 */
     uint64_t step;  /* training steps done */
     bool has_loss;

@@ -2,6 +2,7 @@
  * server/README.md. */
 #include "server_options.h"
 
+#include <float.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -35,12 +36,7 @@ static const struct option ROWS[] = {
     ROW("job", mixed_numerics, "mixed-numerics", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
         "take workers whose CPU or build gives other bits"),
 
-    ROW("update", optimizer, "optimizer", OPT_CHOICE, "RULE", 0, 0, "sgd", NULL, UPDATE_RULE_NAMES, "update rule"),
-    ROW("update", lr, "lr", OPT_F64, "A", 0, 1e30, "0.1", NULL, NULL, "learning rate (step size)"),
-    ROW("update", momentum, "momentum", OPT_F64, "M", 0, 0.999999, "0.9", NULL, NULL,
-        "of --optimizer momentum: m = M*m + g, w = w - A*m"),
-    ROW("update", l2, "l2", OPT_F64, "X", 0, 1e30, "0", NULL, NULL,
-        "adds X/2*|theta|^2 to the mean loss, intercepts left out"),
+    UPDATE_OPTION_ROWS(struct server_options, update),
 
     ROW("server", listen, "listen", OPT_STRING, "ENDPOINT", 0, 0, "tcp://127.0.0.1:7700", NULL, NULL,
         "where workers come; port 0 takes a free one"),
@@ -142,13 +138,8 @@ dp_err server_options_check(const struct options *options, struct server_options
     if (strcmp(opts->model, "linear") != 0 && strcmp(opts->model, "logistic") != 0 &&
         strcmp(opts->model, "softmax") != 0)
         return dp_fail(err, DP_USAGE, "option --model: '%s' is not one of linear, logistic, softmax", opts->model);
-    if (opts->lr <= 0)
-        return dp_fail(err, DP_USAGE, "option --lr: must be greater than 0");
     if (given(options, "steps") && given(options, "epochs") && opts->steps > 0)
         return dp_fail(err, DP_USAGE, "options --steps and --epochs exclude each other: give one of them");
-    if (given(options, "momentum") && strcmp(update_rule_at(opts->optimizer)->name, "momentum") != 0)
-        return dp_fail(err, DP_USAGE, "option --momentum belongs to --optimizer momentum, not to %s",
-                       update_rule_at(opts->optimizer)->name);
     if (opts->classes && strcmp(opts->model, "softmax") != 0)
         return dp_fail(err, DP_USAGE, "option --classes belongs to --model softmax, not to %s", opts->model);
     if (opts->classes == 1)
@@ -159,5 +150,11 @@ dp_err server_options_check(const struct options *options, struct server_options
         return dp_fail(err, DP_USAGE,
                        "options --data and --eval are for --local-workers; workers elsewhere are given theirs: "
                        "dp-worker --data FILE");
-    return check_network(opts, err);
+    dp_err e = check_network(opts, err);
+    return e ? e : update_options_check(options, &opts->update, &opts->setup, err);
+}
+
+void server_options_fini(struct server_options *opts)
+{
+    update_setup_fini(&opts->setup);
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "data_options.h"
+#include "update_options.h"
 
 struct server_options {
     /* job */
@@ -19,11 +20,7 @@ struct server_options {
     uint64_t steps; /* 0: by epochs */
     uint64_t seed;
     bool mixed_numerics;
-    /* update */
-    int optimizer;
-    double lr;
-    double momentum;
-    double l2;
+    struct update_options update;
     /* server */
     const char *listen;
     const char *advertise;
@@ -42,12 +39,15 @@ struct server_options {
     bool quiet;
     bool json;
     struct data_options data;
-    bool batch_given; /* not in the table: --batch was not left at its default */
+    bool batch_given;          /* not in the table: --batch was not left at its default */
+    struct update_setup setup; /* likewise: `update`, checked */
 };
 
 extern const struct option_table server_option_table;
 
-/* What the table cannot say of single options: combinations that make no sense. Fills batch_given. DP_USAGE. */
+/* What the table cannot say of single options: combinations that make no sense. Fills batch_given and
+ * setup. DP_USAGE, DP_IO. */
 DP_MUST_CHECK dp_err server_options_check(const struct options *given, struct server_options *opts, dp_error *err);
+void server_options_fini(struct server_options *opts);
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "kernels.h"
+#include "regularize.h"
 #include "schedule.h"
 
 enum { UPDATE_STATE_MAX = 2 };
@@ -38,12 +39,6 @@ struct update_params {
     enum decay_kind decay;
     double clip_value; /* each element of the mean gradient is cut to [-c, c]; 0: not */
     double clip_norm;  /* the mean gradient is scaled to a norm of at most c; 0: not */
-};
-
-/* Regularization of one tensor: R = l1*|w|_1 + l2/2*|w|^2 + group * sum over groups of |w_g|. */
-struct regular {
-    double l1, l2, group;
-    uint64_t group_size; /* elements of a group; they lie side by side */
 };
 
 struct update_rule {

@@ -47,9 +47,7 @@ static void *serve(void *arg)
         .slots = 8,
         .epochs = 150,
         .seed = 1,
-        .optimizer = 1,
-        .lr = 0.05,
-        .momentum = 0.9,
+        .setup = {.params = {.schedule = {.lr = 0.05, .period = 1, .period_mult = 1, .every = 1}, .momentum = 0.9}},
         .listen = "tcp://127.0.0.1:0",
         .port_file = port_path,
         .shards = 3,
@@ -59,6 +57,7 @@ static void *serve(void *arg)
         .stall_timeout_s = 30,
         .quiet = true,
     };
+    opts.setup.rule = &rule_momentum;
     *(int *)arg = head_run(&opts);
     return NULL;
 }

@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "kernels.h"
+
 enum { NEWTON_MAX = 100 };
 
 static void scale_group(double factor, size_t n, float *w)
