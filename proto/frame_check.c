@@ -251,10 +251,13 @@ static dp_err check_control(const Dp__Header *header, dp_error *err)
         return check_text("Bye's text", header->bye->text, FRAME_TEXT_MAX, err);
     case DP__HEADER__BODY_NOTICE:
         return check_text("Notice's text", header->notice->text, FRAME_TEXT_MAX, err);
+    case DP__HEADER__BODY_SET:
+        return check_name("the setting", header->set->name, FRAME_NAME_MAX, err);
     case DP__HEADER__BODY_HEARTBEAT:
     case DP__HEADER__BODY_HEARTBEAT_ACK:
     case DP__HEADER__BODY_STATUS_REQUEST:
     case DP__HEADER__BODY_STATUS:
+    case DP__HEADER__BODY_APPLIED:
         return DP_OK; /* numbers only: any value is harmless */
     default:
         return dp_fail(err, DP_PROTO, "a kind of message that this version does not know");

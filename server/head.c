@@ -235,6 +235,9 @@ static void on_event(struct head *head, uint32_t shard, struct event *event)
     case EVENT_SUMS:
         head_on_sums(head, shard, event);
         break;
+    case EVENT_PREPARED:
+        head_on_prepared(head, event->step);
+        break;
     case EVENT_FAILED: {
         static const dp_error NOMEM = {DP_NOMEM, "a shard is out of memory"};
         head_fail(head, event->failed ? event->failed : &NOMEM);

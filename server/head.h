@@ -28,6 +28,18 @@
 
 enum head_state { HEAD_WAITING, HEAD_RUNNING, HEAD_EXPORTING, HEAD_DONE, HEAD_STOPPING, HEAD_CLOSING };
 
+/* A change that is being agreed on with the shards (step-stamped control): prepared at `step`, until all have promised
+ * the same one. */
+struct control {
+    bool busy;
+    uint32_t missing; /* answers */
+    uint64_t step;    /* asked for */
+    uint64_t latest;  /* of the answers */
+    double lr;
+    struct routing_id route; /* who asked */
+    uint64_t request;
+};
+
 struct head {
     const struct server_options *opts;
     enum head_state state;
@@ -50,6 +62,7 @@ struct head {
     struct dealer dealer;
     struct exchange exchange;
     struct report report;
+    struct control control;
     double *pull_sums; /* scratch of the multipliers, NULL where there are none */
     uint32_t *numbers; /* [PORT_SESSIONS_MAX] scratch */
 
@@ -86,6 +99,9 @@ int head_run(const struct server_options *opts);
 /* head_messages.c: what clients say. */
 void head_on_message(void *arg, zmq_msg_t *frames, size_t count);
 dp_err head_send(struct head *head, const struct routing_id *route, Dp__Header *header, zmq_msg_t *payload);
+/* Answers a request with an error. */
+void head_refuse(struct head *head, const struct routing_id *route, const Dp__Header *request, dp_err code,
+                 const char *text);
 /* Tells all members JOB_DONE or SHUTDOWN. */
 void head_notice(struct head *head, dp_err code, const char *text);
 
@@ -114,6 +130,10 @@ void head_end_exchange(struct head *head);
 /* What the update is, and its last report, for the status; new references. */
 json_t *head_update_json(const struct head *head);
 json_t *head_report_json(const struct head *head);
+
+/* head_control.c: settings of the running job. */
+void head_on_set(struct head *head, const struct routing_id *route, const Dp__Header *request);
+void head_on_prepared(struct head *head, uint64_t step);
 
 /* head_status.c: the status document; a new reference, NULL when out of memory. Its fields are stated in
  * server/README.md. */

@@ -50,8 +50,8 @@ static void reply(struct head *head, const struct routing_id *route, const Dp__H
         log_debug("reply-lost reason=%s", dp_err_name(e));
 }
 
-static void reply_error(struct head *head, const struct routing_id *route, const Dp__Header *request, dp_err code,
-                        const char *text)
+void head_refuse(struct head *head, const struct routing_id *route, const Dp__Header *request, dp_err code,
+                 const char *text)
 {
     char clean[FRAME_TEXT_MAX + 1];
     text_clean(clean, sizeof clean, text);
@@ -153,7 +153,7 @@ static void on_hello(struct head *head, const struct routing_id *route, const Dp
         e = job_admit(&head->job, hello->numerics, &err);
     if (e) {
         log_refusal(head, hello->name, &err);
-        reply_error(head, route, request, e, err.text);
+        head_refuse(head, route, request, e, err.text);
         return;
     }
     struct member *before = members_by_worker(&head->members, hello->worker);
@@ -161,7 +161,7 @@ static void on_hello(struct head *head, const struct routing_id *route, const Dp
         head_fence(head, before, "it said hello again");
     struct member *member = members_add(&head->members);
     if (!member) {
-        reply_error(head, route, request, DP_BUSY, "the server has as many workers as it can hold");
+        head_refuse(head, route, request, DP_BUSY, "the server has as many workers as it can hold");
         return;
     }
     member->worker = hello->worker;
@@ -190,7 +190,7 @@ static void joined(struct head *head, const struct member *member, const Dp__Hea
 static void refuse_join(struct head *head, struct member *member, const Dp__Header *request, const dp_error *err)
 {
     log_refusal(head, member->name, err);
-    reply_error(head, &member->route, request, err->code, err->text);
+    head_refuse(head, &member->route, request, err->code, err->text);
     head_fence(head, member, "refused");
 }
 
@@ -206,7 +206,7 @@ static void on_join(struct head *head, struct member *member, const Dp__Header *
     }
     bool again = member->state == MEMBER_JOINED;
     if (!again && !head_open_session(head, member->token)) {
-        reply_error(head, &member->route, request, DP_BUSY, "the shards have too much to do, try again");
+        head_refuse(head, &member->route, request, DP_BUSY, "the shards have too much to do, try again");
         return;
     }
     joined(head, member, request);
@@ -258,7 +258,7 @@ static void on_status(struct head *head, const struct routing_id *route, const D
     zmq_msg_t payload;
     if (!text || copy_frame(text, strlen(text), &payload)) {
         free(text);
-        reply_error(head, route, request, DP_NOMEM, "out of memory for the status");
+        head_refuse(head, route, request, DP_NOMEM, "out of memory for the status");
         return;
     }
     free(text);
@@ -276,7 +276,7 @@ static void on_member(struct head *head, const struct routing_id *route, const D
 {
     struct member *member = members_find(&head->members, header->session);
     if (!member) {
-        reply_error(head, route, header, DP_HELLO_REQUIRED, "unknown session, say hello again");
+        head_refuse(head, route, header, DP_HELLO_REQUIRED, "unknown session, say hello again");
         return;
     }
     member->last_seen_ms = MAX(member->last_seen_ms, mono_ms());
@@ -322,13 +322,17 @@ void head_on_message(void *arg, zmq_msg_t *frames, size_t count)
     case DP__HEADER__BODY_STATUS_REQUEST:
         on_status(head, &route, header);
         break;
+    case DP__HEADER__BODY_SET:
+        head_on_set(head, &route, header);
+        break;
     case DP__HEADER__BODY_JOIN:
     case DP__HEADER__BODY_HEARTBEAT:
     case DP__HEADER__BODY_BYE:
         on_member(head, &route, header);
         break;
     default:
-        reply_error(head, &route, header, DP_PROTO, "the head takes hello, join, heartbeat, bye and status_request");
+        head_refuse(head, &route, header, DP_PROTO,
+                    "the head takes hello, join, heartbeat, bye, status_request and set");
         break;
     }
 }

@@ -344,6 +344,12 @@ static void obey(struct port *port, const struct command *command)
         shard_totals(&port->shard, command->step, command->phase, command->totals);
         free(command->totals);
         break;
+    case COMMAND_PREPARE:
+        send_event(port, &(struct event){.kind = EVENT_PREPARED, .step = shard_prepare(&port->shard, command->step)});
+        break;
+    case COMMAND_SET_LR:
+        shard_set_lr(&port->shard, command->step, command->lr);
+        break;
     case COMMAND_STOP:
         stop(port);
         break;

@@ -23,11 +23,22 @@ static inline uint32_t session_number(uint64_t token)
 
 /* Head to shard. */
 struct command {
-    enum { COMMAND_START, COMMAND_OPEN, COMMAND_CLOSE, COMMAND_PIN, COMMAND_OWED, COMMAND_TOTALS, COMMAND_STOP } kind;
+    enum {
+        COMMAND_START,
+        COMMAND_OPEN,
+        COMMAND_CLOSE,
+        COMMAND_PIN,
+        COMMAND_OWED,
+        COMMAND_TOTALS,
+        COMMAND_PREPARE,
+        COMMAND_SET_LR,
+        COMMAND_STOP
+    } kind;
     uint64_t session; /* OPEN, CLOSE: token */
-    uint64_t step;    /* PIN: the step whose theta is wanted; TOTALS */
+    uint64_t step;    /* PIN: the step whose theta is wanted; TOTALS; PREPARE, SET_LR: the step it holds from */
     uint32_t phase;   /* TOTALS */
     double *totals;   /* TOTALS: heap, the receiver's */
+    double lr;        /* SET_LR */
     /* START: borrowed until the shard has stopped */
     const struct slice_job *job;
     uint64_t incarnation;
@@ -38,8 +49,8 @@ struct command {
 
 /* Shard to head. */
 struct event {
-    enum { EVENT_COMPLETED, EVENT_PINNED, EVENT_OWED, EVENT_FAILED, EVENT_SUMS } kind;
-    uint64_t step;          /* COMPLETED, PINNED, OWED, SUMS */
+    enum { EVENT_COMPLETED, EVENT_PINNED, EVENT_OWED, EVENT_FAILED, EVENT_SUMS, EVENT_PREPARED } kind;
+    uint64_t step;          /* COMPLETED, PINNED, OWED, SUMS; PREPARED: the one promised */
     struct metrics metrics; /* COMPLETED */
     struct version *
         *pinned;    /* PINNED: one reference each, per slice of the shard; heap, the receiver's. NULL: not held */

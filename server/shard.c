@@ -10,7 +10,7 @@
 
 void shard_init(struct shard *shard, uint32_t id, struct shard_counters *counters, const struct shard_calls *calls)
 {
-    *shard = (struct shard){.id = id, .counters = counters, .calls = *calls};
+    *shard = (struct shard){.id = id, .barrier = UINT64_MAX, .counters = counters, .calls = *calls};
 }
 
 void shard_fini(struct shard *shard)
@@ -144,8 +144,7 @@ static void raise_low(struct shard *shard)
 
 bool shard_may_commit(const struct shard *shard, const struct slice *slice)
 {
-    (void)shard;
-    return slice_ready(slice);
+    return slice->window.next < shard->barrier && slice_ready(slice);
 }
 
 static void published(struct shard *shard)
@@ -245,6 +244,29 @@ void shard_global_low(struct shard *shard, uint64_t low)
         slice_release_before(&shard->slices[i], low);
         advance(shard, i);
     }
+}
+
+uint64_t shard_prepare(struct shard *shard, uint64_t step)
+{
+    for (uint32_t i = 0; i < shard->slice_count; i++)
+        step = MAX(step, shard->slices[i].window.next);
+    if (shard->global.busy)
+        step = MAX(step, shard->global.step + 1);
+    shard->barrier = step;
+    return step;
+}
+
+void shard_set_lr(struct shard *shard, uint64_t step, double lr)
+{
+    const struct plan *plan = &shard->own.plan;
+    if (step < shard->total_steps && !schedule_set(&shard->own.params.schedule, plan_at(plan, step).train_step, lr)) {
+        dp_error err;
+        (void)dp_fail(&err, DP_BUSY, "the learning rate was set more than %d times", SCHEDULE_CHANGES_MAX);
+        shard->calls.failed(shard->calls.arg, &err);
+    }
+    shard->barrier = UINT64_MAX;
+    for (uint32_t i = 0; i < shard->slice_count; i++)
+        advance(shard, i);
 }
 
 void shard_forget(struct shard *shard, uint32_t session)

@@ -76,6 +76,7 @@ struct shard {
     uint32_t slice_count;
     struct slice *slices;
     struct parked_list *parked; /* [slice_count] */
+    uint64_t barrier;           /* no step from here on is committed; UINT64_MAX: none */
     uint64_t low;               /* steps complete on all slices */
     uint64_t global_low;        /* steps complete on all shards, as the head announced */
     uint64_t total_steps;
@@ -97,6 +98,11 @@ void shard_push_pull(struct shard *shard, const struct push_pull *msg, struct bl
 void shard_global_low(struct shard *shard, uint64_t low);
 /* What the shard handed in as `sums` comes to over all shards, [tensor][value]. */
 void shard_totals(struct shard *shard, uint64_t step, uint32_t phase, const double *totals);
+/* Step-stamped control, first half: the shard promises to commit no step >= the one returned, which is `step`, or the
+ * first that it has not begun to commit if that is later. Until shard_set_lr. */
+uint64_t shard_prepare(struct shard *shard, uint64_t step);
+/* Second half, once all shards have promised the same step: lr holds from it on, and the promise is kept. */
+void shard_set_lr(struct shard *shard, uint64_t step, double lr);
 /* Whether the slice's open step may be committed now. */
 bool shard_may_commit(const struct shard *shard, const struct slice *slice);
 /* The session is over: nothing is parked for it any more. */

@@ -1,8 +1,11 @@
-/* dp-ctl: looks at a running dp-server. Thread: main. */
+/* dp-ctl: looks at a running dp-server and changes its settings. Thread: main. */
 #include <errno.h>
+#include <inttypes.h>
+#include <math.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ctl_request.h"
@@ -26,12 +29,13 @@ static const struct option OPTIONS[] = {
 };
 static const struct option_table TABLE = {
     .program = "dp-ctl",
-    .summary = "looks at a running dp-server",
-    .usage = "  dp-ctl [options] status     job, progress, workers and shards",
+    .summary = "looks at a running dp-server and changes its settings",
+    .usage = "  dp-ctl [options] status         job, progress, workers and shards\n"
+             "  dp-ctl [options] set lr VALUE   changes the learning rate while the job runs",
     .footer = "example:\n  dp-ctl --server tcp://head:7700 status --json\n",
     .list = OPTIONS,
     .count = ARRAY_LEN(OPTIONS),
-    .operands_max = 1,
+    .operands_max = 3,
 };
 
 static dp_err print_status(const struct ctl_options *options, const json_t *status, dp_error *err)
@@ -46,18 +50,50 @@ static dp_err print_status(const struct ctl_options *options, const json_t *stat
                                             : DP_OK;
 }
 
-static dp_err run(const struct ctl_options *options, const char *command, dp_error *err)
+static dp_err run_status(const struct ctl_options *options, dp_error *err)
 {
-    if (!command)
-        return dp_fail(err, DP_USAGE, "which command? There is: status");
-    if (strcmp(command, "status") != 0)
-        return dp_fail(err, DP_USAGE, "unknown command '%.64s'; there is: status", command);
     json_t *status = NULL;
     dp_err e = ctl_request_status(options->server, options->timeout_ms, &status, err);
     if (!e)
         e = print_status(options, status, err);
     json_decref(status);
     return e;
+}
+
+static dp_err run_set(const struct ctl_options *options, const char *name, const char *text, dp_error *err)
+{
+    uint64_t step, train_step;
+    char *end = NULL;
+    double value = text ? strtod(text, &end) : 0;
+    if (!name || !text)
+        return dp_fail(err, DP_USAGE, "set what? dp-ctl set lr VALUE");
+    if (end == text || *end || !isfinite(value))
+        return dp_fail(err, DP_USAGE, "set %.64s: '%.64s' is not a number", name, text);
+    dp_err e = ctl_request_set(options->server, options->timeout_ms, name, value, &step, &train_step, err);
+    if (e)
+        return e;
+    if (options->json)
+        printf("{\"set\":\"%s\",\"value\":%.17g,\"step\":%" PRIu64 ",\"train_step\":%" PRIu64 "}\n", name, value, step,
+               train_step);
+    else
+        printf("%s is %g from training step %" PRIu64 " on\n", name, value, train_step);
+    return DP_OK;
+}
+
+static dp_err run(const struct ctl_options *options, const struct options *given, dp_error *err)
+{
+    const char *words[3] = {0};
+    for (size_t i = 0; i < given->operand_count && i < ARRAY_LEN(words); i++)
+        words[i] = given->operands[i];
+    if (!words[0])
+        return dp_fail(err, DP_USAGE, "which command? There are: status, set");
+    if (strcmp(words[0], "set") == 0)
+        return run_set(options, words[1], words[2], err);
+    if (strcmp(words[0], "status") != 0)
+        return dp_fail(err, DP_USAGE, "unknown command '%.64s'; there are: status, set", words[0]);
+    if (words[1])
+        return dp_fail(err, DP_USAGE, "'%.64s' does not belong to status", words[1]);
+    return run_status(options, err);
 }
 
 int main(int argc, char **argv)
@@ -70,7 +106,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     dp_err e = options_parse(&given, &TABLE, &options, argc, argv, &outcome, &err);
     if (!e && outcome == OPT_RUN)
-        e = run(&options, given.operands[0], &err);
+        e = run(&options, &given, &err);
     options_fini(&given);
     if (e)
         fprintf(stderr, "dp-ctl: %s\n", err.text);

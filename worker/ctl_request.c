@@ -73,14 +73,18 @@ static void close_socket(struct request *request)
 
 /* --- question and answer --- */
 
-static dp_err send_question(struct request *request, dp_error *err)
+/* What comes of a question. */
+struct answer {
+    bool there;
+    json_t *status;
+    uint64_t step, train_step;
+};
+
+static dp_err send_question(struct request *request, Dp__Header *question, dp_error *err)
 {
-    Dp__StatusRequest body = DP__STATUS_REQUEST__INIT;
-    Dp__Header header = DP__HEADER__INIT;
+    Dp__Header header = *question;
     header.request = request->id;
-    header.body_case = DP__HEADER__BODY_STATUS_REQUEST;
-    header.status_request = &body;
-    uint8_t bytes[128];
+    uint8_t bytes[256];
     size_t size = frame_size(&header);
     if (size > sizeof bytes)
         return dp_fail(err, DP_PROTO, "the request is too long");
@@ -133,8 +137,9 @@ static dp_err parse_status(const struct request *request, zmq_msg_t *payload, js
     return DP_OK;
 }
 
-/* *ret_status stays as it is if the message answers something else. */
-static dp_err read_answer(struct request *request, zmq_msg_t *frames, size_t count, json_t **ret_status, dp_error *err)
+/* answer->there stays false if the message answers something else. */
+static dp_err read_answer(struct request *request, uint32_t want, zmq_msg_t *frames, size_t count,
+                          struct answer *answer, dp_error *err)
 {
     const Dp__Header *header = NULL;
     dp_err e =
@@ -145,32 +150,36 @@ static dp_err read_answer(struct request *request, zmq_msg_t *frames, size_t cou
         return DP_OK;
     if (header->body_case == DP__HEADER__BODY_ERROR)
         return dp_fail(err, dp_err_from_wire(header->error->code), "%s: %.500s", request->server, header->error->text);
-    if (header->body_case != DP__HEADER__BODY_STATUS || count != ANSWER_FRAMES_MAX)
-        return dp_fail(err, DP_PROTO, "%s answered something else than a status", request->server);
-    return parse_status(request, &frames[1], ret_status, err);
+    if ((uint32_t)header->body_case != want)
+        return dp_fail(err, DP_PROTO, "%s answered something else than was asked", request->server);
+    answer->there = true;
+    if (want == DP__HEADER__BODY_STATUS)
+        return parse_status(request, &frames[1], &answer->status, err);
+    answer->step = header->applied->step;
+    answer->train_step = header->applied->train_step;
+    return DP_OK;
 }
 
-static dp_err receive_answer(struct request *request, json_t **ret_status, dp_error *err)
+static dp_err receive_answer(struct request *request, uint32_t want, struct answer *answer, dp_error *err)
 {
-    json_t *status = NULL;
     dp_err e = DP_OK;
-    while (!e && !status) {
+    while (!e && !answer->there) {
         zmq_msg_t frames[ANSWER_FRAMES_MAX];
         size_t count = 0;
         for (size_t i = 0; i < ANSWER_FRAMES_MAX; i++)
             zmq_msg_init(&frames[i]);
         e = receive_frames(request, frames, &count, err);
         if (!e)
-            e = read_answer(request, frames, count, &status, err);
+            e = read_answer(request, want, frames, count, answer, err);
         for (size_t i = 0; i < ANSWER_FRAMES_MAX; i++)
             zmq_msg_close(&frames[i]);
     }
-    if (!e)
-        *ret_status = status;
     return e;
 }
 
-dp_err ctl_request_status(const char *server, uint64_t timeout_ms, json_t **ret_status, dp_error *err)
+/* Asks and waits for an answer of kind `want`. */
+static dp_err ask(const char *server, uint64_t timeout_ms, Dp__Header *question, uint32_t want, struct answer *answer,
+                  dp_error *err)
 {
     char address[ENDPOINT_TEXT_MAX];
     struct request request = {
@@ -179,13 +188,45 @@ dp_err ctl_request_status(const char *server, uint64_t timeout_ms, json_t **ret_
         .deadline_ms = mono_ms() + timeout_ms,
         .id = entropy_u64(),
     };
+    *answer = (struct answer){0};
     dp_err e = find_server(&request, address, err);
     if (!e)
         e = open_socket(&request, address, err);
     if (!e)
-        e = send_question(&request, err);
+        e = send_question(&request, question, err);
     if (!e)
-        e = receive_answer(&request, ret_status, err);
+        e = receive_answer(&request, want, answer, err);
     close_socket(&request);
+    return e;
+}
+
+dp_err ctl_request_status(const char *server, uint64_t timeout_ms, json_t **ret_status, dp_error *err)
+{
+    Dp__StatusRequest body = DP__STATUS_REQUEST__INIT;
+    Dp__Header question = DP__HEADER__INIT;
+    struct answer answer;
+    question.body_case = DP__HEADER__BODY_STATUS_REQUEST;
+    question.status_request = &body;
+    dp_err e = ask(server, timeout_ms, &question, DP__HEADER__BODY_STATUS, &answer, err);
+    if (!e)
+        *ret_status = answer.status;
+    return e;
+}
+
+dp_err ctl_request_set(const char *server, uint64_t timeout_ms, const char *name, double value, uint64_t *ret_step,
+                       uint64_t *ret_train_step, dp_error *err)
+{
+    Dp__Set body = DP__SET__INIT;
+    Dp__Header question = DP__HEADER__INIT;
+    struct answer answer;
+    body.name = (char *)name;
+    body.value = value;
+    question.body_case = DP__HEADER__BODY_SET;
+    question.set = &body;
+    dp_err e = ask(server, timeout_ms, &question, DP__HEADER__BODY_APPLIED, &answer, err);
+    if (!e) {
+        *ret_step = answer.step;
+        *ret_train_step = answer.train_step;
+    }
     return e;
 }

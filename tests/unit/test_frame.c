@@ -98,7 +98,24 @@ Test(frame, dense_step_header_is_small)
 
 static struct sample samples[SAMPLE_COUNT];
 
-enum { PUSH_PULL, PARAMS, ERROR, HELLO, WELCOME, JOIN, JOINED, ASSIGN, HEARTBEAT, ACK, BYE, NOTICE, ASK, STATUS };
+enum {
+    PUSH_PULL,
+    PARAMS,
+    ERROR,
+    HELLO,
+    WELCOME,
+    JOIN,
+    JOINED,
+    ASSIGN,
+    HEARTBEAT,
+    ACK,
+    BYE,
+    NOTICE,
+    ASK,
+    STATUS,
+    SET,
+    APPLIED
+};
 
 static dp_err parse_sample(size_t kind, size_t payload_count, dp_error *err)
 {
@@ -135,9 +152,9 @@ Test(frame, payload_counts)
 {
     static const struct {
         size_t kind, min, max;
-    } table[] = {{PUSH_PULL, 0, 1}, {PARAMS, 1, 1}, {ERROR, 0, 0},  {HELLO, 0, 0},     {WELCOME, 0, 0},
-                 {JOIN, 0, 0},      {JOINED, 0, 0}, {ASSIGN, 0, 0}, {HEARTBEAT, 0, 0}, {ACK, 0, 0},
-                 {BYE, 0, 0},       {NOTICE, 0, 0}, {ASK, 0, 0},    {STATUS, 1, 1}};
+    } table[] = {{PUSH_PULL, 0, 1}, {PARAMS, 1, 1}, {ERROR, 0, 0},     {HELLO, 0, 0},  {WELCOME, 0, 0}, {JOIN, 0, 0},
+                 {JOINED, 0, 0},    {ASSIGN, 0, 0}, {HEARTBEAT, 0, 0}, {ACK, 0, 0},    {BYE, 0, 0},     {NOTICE, 0, 0},
+                 {ASK, 0, 0},       {STATUS, 1, 1}, {SET, 0, 0},       {APPLIED, 0, 0}};
     samples_fill(samples);
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
         for (size_t count = 0; count < 4; count++) {

@@ -20,6 +20,8 @@ static Dp__Bye bye;
 static Dp__Notice notice;
 static Dp__StatusRequest status_request;
 static Dp__Status status;
+static Dp__Set set;
+static Dp__Applied applied;
 
 static double labels[] = {0, 1, 2};
 static uint64_t weight_shape[] = {64, 3}, bias_shape[] = {3};
@@ -174,6 +176,12 @@ static void fill_control(void)
     notice.text = "the job is done";
     dp__status_request__init(&status_request);
     dp__status__init(&status);
+    dp__set__init(&set);
+    set.name = (char *)"lr";
+    set.value = 0.05;
+    dp__applied__init(&applied);
+    applied.step = 1234;
+    applied.train_step = 1200;
 }
 
 static struct sample sample(const char *name, size_t payload_count, Dp__Header__BodyCase body, void *message)
@@ -210,6 +218,8 @@ void samples_fill(struct sample *samples)
     samples[i++] = sample("notice", 0, DP__HEADER__BODY_NOTICE, &notice);
     samples[i++] = sample("status_request", 0, DP__HEADER__BODY_STATUS_REQUEST, &status_request);
     samples[i++] = sample("status", 1, DP__HEADER__BODY_STATUS, &status);
+    samples[i++] = sample("set", 0, DP__HEADER__BODY_SET, &set);
+    samples[i++] = sample("applied", 0, DP__HEADER__BODY_APPLIED, &applied);
     for (i = 2; i < SAMPLE_COUNT; i++) /* the data plane does without request ids */
         samples[i].header.request = 1000 + i;
 }

@@ -7,7 +7,7 @@
 
 #include "frame.h"
 
-enum { SAMPLE_COUNT = 14 };
+enum { SAMPLE_COUNT = 16 };
 
 struct sample {
     const char *name; /* of the golden file */

@@ -1,0 +1,117 @@
+/* Settings of the running job, effective at one step on all shards (DESIGN rule 3): the head prepares at a step, each
+ * shard promises to commit nothing from there on, or names a later step that it promises instead; once all have
+ * promised the same step, the head commits. The second round always agrees, since everyone waits. Thread: head. */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "head.h"
+#include "log.h"
+
+/* Asks all shards that have parameters. False if one has too much to do. */
+static bool prepare(struct head *head, uint64_t step)
+{
+    struct control *control = &head->control;
+    control->step = control->latest = step;
+    control->missing = 0;
+    for (uint32_t p = 0; p < head->port_count; p++) {
+        if (head->job.shards[p].slice_count == 0)
+            continue;
+        if (!port_send(&head->ports[p], &(struct command){.kind = COMMAND_PREPARE, .step = step}))
+            return false;
+        control->missing++;
+    }
+    return true;
+}
+
+static void answer(struct head *head, uint64_t step)
+{
+    struct control *control = &head->control;
+    const struct plan *plan = &head->job.core.plan;
+    Dp__Applied body = DP__APPLIED__INIT;
+    body.step = step;
+    body.train_step = plan_at(plan, step).train_step;
+    Dp__Header header = DP__HEADER__INIT;
+    header.request = control->request;
+    header.body_case = DP__HEADER__BODY_APPLIED;
+    header.applied = &body;
+    if (head_send(head, &control->route, &header, NULL))
+        log_debug("reply-lost to=dp-ctl");
+}
+
+/* All shards have promised `step`. Those whose job is over have nothing left to change. */
+static void commit(struct head *head, uint64_t step)
+{
+    struct control *control = &head->control;
+    dp_error err;
+    bool sent = true, over = step >= plan_total(&head->job.core.plan);
+    control->busy = false;
+    for (uint32_t p = 0; p < head->port_count; p++)
+        if (head->job.shards[p].slice_count > 0)
+            sent &=
+                port_send(&head->ports[p], &(struct command){.kind = COMMAND_SET_LR, .step = step, .lr = control->lr});
+    if (!sent) {
+        (void)dp_fail(&err, DP_BUSY, "a shard has too much to do for a setting that others have taken");
+        head_fail(head, &err);
+        return;
+    }
+    if (over) {
+        Dp__Header request = DP__HEADER__INIT;
+        request.request = control->request;
+        head_refuse(head, &control->route, &request, DP_JOB_DONE, "all steps are done");
+        return;
+    }
+    (void)schedule_set(&head->job.core.params.schedule, plan_at(&head->job.core.plan, step).train_step, control->lr);
+    log_info("set name=lr value=%.9g step=%" PRIu64, control->lr, step);
+    answer(head, step);
+}
+
+void head_on_prepared(struct head *head, uint64_t step)
+{
+    struct control *control = &head->control;
+    dp_error err;
+    if (!control->busy)
+        return;
+    control->latest = MAX(control->latest, step);
+    if (--control->missing > 0)
+        return;
+    if (control->latest == control->step) {
+        commit(head, control->step);
+    } else if (!prepare(head, control->latest)) {
+        (void)dp_fail(&err, DP_BUSY, "a shard has too much to do for a setting that others wait for");
+        head_fail(head, &err);
+    }
+}
+
+/* Why the setting cannot be; DP_OK if it can. */
+static dp_err check(const struct head *head, const Dp__Set *set, dp_error *err)
+{
+    if (strcmp(set->name, "lr") != 0)
+        return dp_fail(err, DP_USAGE, "'%.64s' cannot be set; what can: lr", set->name);
+    if (!(set->value > 0) || !isfinite(set->value))
+        return dp_fail(err, DP_USAGE, "lr must be a number of more than 0");
+    if (head->state != HEAD_RUNNING)
+        return dp_fail(err, DP_REFUSED, "the job is not running");
+    if (head->job.core.rule == &rule_ftrl)
+        return dp_fail(err, DP_USAGE, "lr cannot be set: ftrl's state is only defined for a constant rate");
+    if (head->job.core.params.schedule.change_count == SCHEDULE_CHANGES_MAX)
+        return dp_fail(err, DP_REFUSED, "lr was set %d times, which is the most", SCHEDULE_CHANGES_MAX);
+    if (head->control.busy)
+        return dp_fail(err, DP_BUSY, "another setting is being agreed on, try again");
+    return DP_OK;
+}
+
+void head_on_set(struct head *head, const struct routing_id *route, const Dp__Header *request)
+{
+    dp_error err;
+    if (check(head, request->set, &err)) {
+        head_refuse(head, route, request, err.code, err.text);
+        return;
+    }
+    head->control =
+        (struct control){.busy = true, .lr = request->set->value, .route = *route, .request = request->request};
+    if (!prepare(head, head->global_low)) {
+        (void)dp_fail(&err, DP_BUSY, "a shard has too much to do for a setting");
+        head_fail(head, &err);
+    }
+}
