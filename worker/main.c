@@ -63,21 +63,29 @@ static struct data_source source_of(const struct data_options *data)
     return (struct data_source){data->data, (enum data_format)data->format, data->label_column, data->labels, 0};
 }
 
+static dp_err run_eval(const struct worker_options *o, struct eval_options *eval, dp_error *err)
+{
+    struct model_terms terms;
+    dp_err e = model_terms_init(&terms, &o->l1, &o->l2, &o->group_lasso, o->group_size, &o->constraint, err);
+    if (e)
+        return e;
+    eval->terms = &terms;
+    e = eval_run(eval, err);
+    model_terms_fini(&terms);
+    return e;
+}
+
 static dp_err run(enum worker_command command, const struct worker_options *o, dp_error *err)
 {
-    struct eval_options eval = {.model_path = o->model,
-                                .source = source_of(&o->data),
-                                .l2 = o->l2,
-                                .json = o->json,
-                                .quiet = o->quiet,
-                                .stop = &stop};
+    struct eval_options eval = {
+        .model_path = o->model, .source = source_of(&o->data), .json = o->json, .quiet = o->quiet, .stop = &stop};
     struct predict_options predict = {
         .model_path = o->model, .source = source_of(&o->data), .output = o->output, .scores = o->scores, .stop = &stop};
     switch (command) {
     case WORKER_TRAIN:
         return run_train(o, err);
     case WORKER_EVAL:
-        return eval_run(&eval, err);
+        return run_eval(o, &eval, err);
     case WORKER_PREDICT:
         break;
     }

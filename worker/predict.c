@@ -79,10 +79,52 @@ static dp_err output_check(FILE *out, const char *where, dp_error *err)
 struct result {
     dp_metrics metrics;
     double loss;      /* mean */
-    double objective; /* loss + l2/2 * |weights|^2 */
+    double objective; /* loss + R */
+    struct terms_result terms;
 };
 
-static dp_err trial_measure(struct trial *t, double l2, struct result *ret_result, dp_error *err)
+enum { GRADIENT_ROWS = 1024 };
+
+/* The gradient of the mean loss, in double over runs of rows. */
+static dp_err trial_gradient(struct trial *t, const float *targets, double *gradient, dp_error *err)
+{
+    const struct model_file *f = &t->file;
+    size_t elems = (size_t)tensors_total(&f->tensors);
+    struct model_scratch *scratch = model_scratch_new(&f->spec, GRADIENT_ROWS, !data_is_sparse(&t->data));
+    AUTOFREE float *run = mem_array(elems, sizeof *run);
+    AUTOFREE uint64_t *rows = mem_array(GRADIENT_ROWS, sizeof *rows);
+    dp_metrics metrics = {0};
+    if (!scratch || !run || !rows) {
+        model_scratch_free(&scratch);
+        return dp_fail(err, DP_NOMEM, "%s: out of memory", f->path);
+    }
+    for (uint64_t first = 0, n; first < t->data.rows; first += n) {
+        n = MIN(t->data.rows - first, (uint64_t)GRADIENT_ROWS);
+        for (uint64_t i = 0; i < n; i++)
+            rows[i] = first + i;
+        model_gradient(f->model, &f->spec, &t->data, targets, rows, (size_t)n, f->theta, scratch, run, &metrics);
+        for (size_t i = 0; i < elems; i++)
+            gradient[i] += (double)run[i] / (double)t->data.rows;
+    }
+    model_scratch_free(&scratch);
+    return DP_OK;
+}
+
+static dp_err measure_terms(struct trial *t, const float *targets, struct model_terms *terms, struct result *result,
+                            dp_error *err)
+{
+    if (!terms || !model_terms_any(terms))
+        return DP_OK;
+    AUTOFREE double *gradient = mem_array_zero((size_t)tensors_total(&t->file.tensors), sizeof *gradient);
+    if (!gradient)
+        return dp_fail(err, DP_NOMEM, "%s: out of memory", t->file.path);
+    dp_err e = trial_gradient(t, targets, gradient, err);
+    if (!e)
+        e = model_terms_measure(terms, &t->file.tensors, t->file.theta, gradient, &result->terms, err);
+    return e;
+}
+
+static dp_err trial_measure(struct trial *t, struct model_terms *terms, struct result *ret_result, dp_error *err)
 {
     const struct model_file *f = &t->file;
     AUTOFREE float *targets = NULL;
@@ -97,14 +139,11 @@ static dp_err trial_measure(struct trial *t, double l2, struct result *ret_resul
             return e;
         model_evaluate(f->model, &f->spec, &t->data, targets, t->rows, n, f->theta, t->scratch, &result.metrics);
     }
-    double squares = 0;
-    for (uint32_t i = 0; i < f->tensors.count; i++)
-        if (f->tensors.list[i].regularized)
-            squares += kernels_get()->sum_squares(f->tensors.list[i].elems, f->theta + tensors_offset(&f->tensors, i));
     result.loss = result.metrics.loss / (double)result.metrics.count;
-    result.objective = result.loss + l2 / 2 * squares;
+    e = measure_terms(t, targets, terms, &result, err);
+    result.objective = result.loss + result.terms.regularizer;
     *ret_result = result;
-    return DP_OK;
+    return e;
 }
 
 static double accuracy(const struct result *result)
@@ -127,24 +166,39 @@ static void json_number(FILE *out, const char *key, double value)
         fprintf(out, ",\"%s\":null", key);
 }
 
-static void print_json(FILE *out, const struct trial *t, const struct result *result)
+static double sparsity(const struct trial *t, const struct result *result)
+{
+    return (double)result->terms.zeros / (double)tensors_total(&t->file.tensors);
+}
+
+static void print_json(FILE *out, const struct trial *t, const struct result *result, const struct model_terms *terms)
 {
     bool classifies = t->file.model->classifies;
     fprintf(out, "{\"rows\":%" PRIu64, result->metrics.count);
     json_number(out, "loss", result->loss);
     json_number(out, "objective", result->objective);
     json_number(out, classifies ? "accuracy" : "rmse", classifies ? accuracy(result) : rmse(result));
+    if (terms && model_terms_any(terms)) {
+        json_number(out, "regularizer", result->terms.regularizer);
+        json_number(out, "sparsity", sparsity(t, result));
+        json_number(out, "stationarity", result->terms.stationarity);
+    }
+    if (terms && terms->constraints.count)
+        json_number(out, "violation", result->terms.violation);
     fputs("}\n", out);
 }
 
-static void print_lines(FILE *out, const struct trial *t, const struct result *result, double l2)
+static void print_lines(FILE *out, const struct trial *t, const struct result *result, const struct model_terms *terms)
 {
     fprintf(out, "model      %s (%s, %" PRIu64 " features)\n", t->file.path, t->file.model->name,
             t->file.spec.features);
     fprintf(out, "data       %s (%" PRIu64 " rows)\n", t->data.name, t->data.rows);
     fprintf(out, "loss       %.12g\n", result->loss);
-    if (l2 > 0)
-        fprintf(out, "objective  %.12g (l2 %g)\n", result->objective, l2);
+    if (terms && model_terms_any(terms))
+        fprintf(out, "objective  %.12g (regularizer %.6g), %.3g %% of theta zero, stationary to %.3g\n",
+                result->objective, result->terms.regularizer, 100 * sparsity(t, result), result->terms.stationarity);
+    if (terms && terms->constraints.count)
+        fprintf(out, "violation  %.6g\n", result->terms.violation);
     if (t->file.model->classifies)
         fprintf(out, "accuracy   %.2f %% (%" PRIu64 " of %" PRIu64 ")\n", 100 * accuracy(result),
                 result->metrics.correct, result->metrics.count);
@@ -160,11 +214,11 @@ dp_err eval_run(const struct eval_options *opts, dp_error *err)
     dp_err e = trial_init(&t, opts->model_path, &opts->source, opts->stop, err);
     if (e)
         return e;
-    e = trial_measure(&t, opts->l2, &result, err);
+    e = trial_measure(&t, opts->terms, &result, err);
     if (!e && opts->json)
-        print_json(out, &t, &result);
+        print_json(out, &t, &result, opts->terms);
     else if (!e && !opts->quiet)
-        print_lines(out, &t, &result, opts->l2);
+        print_lines(out, &t, &result, opts->terms);
     trial_fini(&t);
     return e ? e : output_check(out, "standard output: ", err);
 }

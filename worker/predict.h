@@ -7,18 +7,20 @@
 
 #include "data.h"
 #include "dp_err.h"
+#include "model_terms.h"
 
 struct eval_options {
     const char *model_path;
     struct data_source source; /* features is not read: the model says it */
-    double l2;                 /* lambda of the objective: mean loss + l2/2 * sum of squared weights */
+    struct model_terms *terms; /* of the objective, and what is checked; NULL: the mean loss alone */
     bool json;                 /* one object on a line instead of lines for people */
     bool quiet;                /* no lines for people */
     FILE *out;                 /* NULL: stdout */
     const volatile int *stop;  /* becomes non-zero: end with DP_STOPPED; may be NULL */
 };
 
-/* Mean loss, objective, and accuracy or RMSE of a model on labelled data. */
+/* Mean loss, objective, and accuracy or RMSE of a model on labelled data; with terms also R, violation, sparsity and
+ * whether theta is stationary, for which the data's gradient is computed. */
 DP_MUST_CHECK dp_err eval_run(const struct eval_options *opts, dp_error *err);
 
 struct predict_options {

@@ -25,8 +25,16 @@ static const struct option ROWS[] = {
 
     ROW("model", model, "model", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL,
         "predict, eval: model that dp-server exported"),
-    ROW("model", l2, "l2", OPT_F64, "X", 0, 1e30, "0", NULL, NULL,
-        "eval: lambda of the objective, loss + X/2*|theta|^2"),
+    ROW("model", l1, "l1", OPT_LIST, "X[@TENSOR]", 0, 0, NULL, NULL, NULL,
+        "eval: these five as dp-server was given them, for the objective,"),
+    ROW("model", l2, "l2", OPT_LIST, "X[@TENSOR]", 0, 0, NULL, NULL, NULL,
+        "sparsity, violation, and how stationary theta is: the largest"),
+    ROW("model", group_lasso, "group-lasso", OPT_LIST, "X[@TENSOR]", 0, 0, NULL, NULL, NULL,
+        "element of theta - P(prox(theta - gradient)), which is 0"),
+    ROW("model", group_size, "group-size", OPT_U64, "N", 0, 262144, "0", NULL, NULL,
+        "where the Karush-Kuhn-Tucker conditions hold"),
+    ROW("model", constraint, "constraint", OPT_LIST, "KIND[=ARG][@TENSOR]", 0, 0, NULL, NULL, NULL,
+        "see dp-server --help update"),
     ROW("model", output, "output", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL,
         "predict: write here instead of to stdout"),
     ROW("model", scores, "scores", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
@@ -76,7 +84,8 @@ dp_err worker_options_check(const struct options *given, const struct worker_opt
 {
     static const char *const TRAIN_ONLY[] = {"server",         "name", "connect-timeout",
                                              "server-timeout", "eval", "eval-labels"};
-    static const char *const MODEL_ONLY[] = {"model", "l2", "output", "scores"};
+    static const char *const MODEL_ONLY[] = {"model",      "l1",         "l2",     "group-lasso",
+                                             "group-size", "constraint", "output", "scores"};
     dp_err e = find_command(given, ret_command, err);
     if (e)
         return e;

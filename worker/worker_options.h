@@ -3,6 +3,7 @@
 #define DP_WORKER_OPTIONS_H
 
 #include "data_options.h"
+#include "options.h"
 
 enum worker_command { WORKER_TRAIN, WORKER_PREDICT, WORKER_EVAL };
 
@@ -12,7 +13,8 @@ struct worker_options {
     uint64_t connect_timeout_s;
     uint64_t server_timeout_s;
     const char *model;
-    double l2;
+    struct option_list l1, l2, group_lasso, constraint;
+    uint64_t group_size;
     const char *output;
     bool scores;
     struct data_options data;

@@ -105,7 +105,8 @@ static const char *output_read(void)
 
 static dp_err eval(double l2, bool json, dp_error *err)
 {
-    struct eval_options opts = {.model_path = model_path, .source = {.path = data_path}, .l2 = l2, .json = json};
+    struct model_terms terms = {.regularizers.l2 = {.count = l2 > 0, .list = {{.value = l2}}}};
+    struct eval_options opts = {.model_path = model_path, .source = {.path = data_path}, .terms = &terms, .json = json};
     opts.out = fopen(out_path, "wb");
     cr_assert_not_null(opts.out);
     dp_err e = eval_run(&opts, err);
@@ -156,7 +157,7 @@ Test(eval, logistic)
     struct sample s = logistic();
     model_make(&s);
     data_make("1 1:1\n0 2:1\n1 2:2\n"); /* scores 1.5, -1.5, -3.5 */
-    json_t *object = eval_json(0.2, 4);
+    json_t *object = eval_json(0.2, 7);
     double loss = (2 * log1p(exp(-1.5)) + log1p(exp(3.5))) / 3;
     assert_near(number_of(object, "rows"), 3);
     assert_near(number_of(object, "loss"), loss);
