@@ -104,7 +104,8 @@ void constraint_sums(const struct constraint *c, uint64_t first, uint64_t row, s
         sums[0] += sum_outside(0, INFINITY, n, w);
         break;
     case CONSTRAINT_BOX:
-        sums[0] += sum_outside(c->lo, c->hi, n, w);
+        /* As the projection has them, in floats. */
+        sums[0] += sum_outside((double)(float)c->lo, (double)(float)c->hi, n, w);
         break;
     case CONSTRAINT_MAX_NORM:
     case CONSTRAINT_UNIT_NORM:
