@@ -1,0 +1,154 @@
+/* Options of the update: impossible requests are usage errors that say why; what is possible becomes what was meant. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "leaks.h"
+#include "server_options.h"
+
+enum { WORDS_MAX = 24 };
+
+/* Parses "--model linear TEXT" and checks it. */
+static dp_err check(const char *text, struct server_options *opts, dp_error *err)
+{
+    char copy[512], *words[WORDS_MAX] = {"dp-server", "--model", "linear"}, *rest = copy, *word;
+    int count = 3;
+    struct options given;
+    enum option_outcome outcome;
+    snprintf(copy, sizeof copy, "%s", text);
+    while ((word = strsep(&rest, " ")))
+        if (*word)
+            words[count++] = word;
+    *opts = (struct server_options){0};
+    dp_err e = options_parse(&given, &server_option_table, opts, count, words, &outcome, err);
+    if (e)
+        return e;
+    e = server_options_check(&given, opts, err);
+    options_fini(&given);
+    return e;
+}
+
+static const struct {
+    const char *text, *says;
+} REFUSED[] = {
+    {"--optimizer ftrl --momentum 0.5", "option --momentum belongs to"},
+    {"--optimizer ftrl --lr-schedule cosine", "ftrl has a rate of its own"},
+    {"--optimizer ftrl --decay decoupled", "ftrl has l2 inside"},
+    {"--optimizer ftrl --constraint nonneg", "projection would be forgotten"},
+    {"--optimizer ftrl --group-lasso 1", "ftrl makes its weights"},
+    {"--optimizer sgd --beta1 0.5", "option --beta1 belongs to --optimizer adam"},
+    {"--optimizer adam --alpha 0.5", "option --alpha belongs to --optimizer rmsprop"},
+    {"--optimizer adam --momentum 0.5", "not to adam"},
+    {"--optimizer adam --beta 0.5", "adam's are --beta1 and --beta2"},
+    {"--optimizer adamw --decay coupled", "use adam"},
+    {"--optimizer lars --l1 0.1", "scaled by norms"},
+    {"--optimizer lamb --group-lasso 0.1", "scaled by norms"},
+    {"--optimizer lamb --decay decoupled", "l2 inside"},
+    {"--optimizer adam --l1 1 --group-lasso 1", "no closed form"},
+    {"--optimizer newton", "newton"},
+    {"--lr 0", "option --lr"},
+    {"--lr nan", "--lr"},
+    {"--l2 nan", "not a number of at least 0"},
+    {"--l2 inf", "not a number of at least 0"},
+    {"--l2 -1", "not a number of at least 0"},
+    {"--l1 0.1x", "0.1x"},
+    {"--l1 0.1@", "names no tensor"},
+    {"--l2 1 --l2 2", "twice for all tensors"},
+    {"--l2 1@w --l2 2@w", "twice for tensor w"},
+    {"--group-size 4", "belongs to --group-lasso"},
+    {"--clip-value 1 --clip-norm 1", "exclude each other"},
+    {"--lr-schedule inv-time", "needs --lr-decay"},
+    {"--lr-decay 1", "belongs to --lr-schedule inv-sqrt and inv-time"},
+    {"--lr-schedule cosine --lr-min 1", "more than --lr"},
+    {"--lr-gamma 2 --lr-schedule step", "--lr-gamma"},
+    {"--constraint ball", "is not one of nonneg"},
+    {"--constraint box=2:1", "empty: 2 is more than 1"},
+    {"--constraint box=1", "a box is LO:HI"},
+    {"--constraint box=:", "a box is LO:HI"},
+    {"--constraint box=nan:1", "a box is LO:HI"},
+    {"--constraint nonneg=1", "takes no argument"},
+    {"--constraint l2-ball", "lacks its argument"},
+    {"--constraint l2-ball=0", "more than 0"},
+    {"--constraint simplex=nan", "finite"},
+    {"--constraint linear=/nowhere/rows", "cannot read /nowhere/rows"},
+    {"--constraint nonneg --constraint sum=1", "simplex=S is w >= 0 with sum S"},
+    {"--constraint l2-ball=1 --constraint l1-ball=1", "not the projection on both"},
+    {"--constraint box=-1:1 --constraint l2-ball=1", "not the projection on both"},
+    {"--constraint unit-norm --constraint nonneg", "not the projection on both"},
+    {"--constraint nonneg --constraint box=-2:-1", "exclude each other"},
+    {"--constraint-method penalty", "belongs to --constraint"},
+    {"--constraint nonneg --beta 2", "belongs to --constraint-method"},
+    {"--constraint sum=1 --constraint-method penalty --rho-max 3", "belongs to --constraint-method augmented"},
+    {"--constraint nonneg --constraint-method augmented", "a multiplier for each element"},
+    {"--constraint simplex=1 --constraint-method augmented", "a multiplier for each element"},
+    {"--constraint max-norm=1 --constraint-method penalty", "only projected"},
+    {"--constraint sum=1 --constraint-method augmented --beta 2 --rho-max 1", "where rho starts"},
+};
+
+Test(update_options, impossible_requests_say_why)
+{
+    for (size_t i = 0; i < ARRAY_LEN(REFUSED); i++) {
+        struct server_options opts;
+        dp_error err = {0};
+        dp_err e = check(REFUSED[i].text, &opts, &err);
+        cr_assert(e == DP_USAGE || e == DP_IO, "%s: %d", REFUSED[i].text, e);
+        cr_assert_not_null(strstr(err.text, REFUSED[i].says), "%s: %s", REFUSED[i].text, err.text);
+    }
+    ASSERT_NO_LEAKS();
+}
+
+static struct slice_job settle(const char *text, dp_err want, const char *says)
+{
+    struct server_options opts;
+    dp_error err = {0};
+    uint64_t weight[2] = {100, 6}, bias = 6;
+    struct slice_job core = {.plan = {.train_rows = 100, .batch = 10, .train_steps = 50, .slots = 1}};
+    cr_assert_eq(check(text, &opts, &err), DP_OK, "%s: %s", text, err.text);
+    cr_assert_eq(tensors_add(&core.tensors, "weight", 2, weight, INIT_ZEROS, 0, true, &err), DP_OK);
+    cr_assert_eq(tensors_add(&core.tensors, "bias", 1, &bias, INIT_ZEROS, 0, false, &err), DP_OK);
+    cr_assert_eq(update_settle(&opts.setup, &core, &err), want, "%s: %s", text, err.text);
+    if (says)
+        cr_assert_not_null(strstr(err.text, says), "%s: %s", text, err.text);
+    server_options_fini(&opts);
+    return core;
+}
+
+Test(update_options, defaults_are_the_rules_own)
+{
+    static const double LRS[] = {0.1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001, 0.1, 0.1, 0.001};
+    char text[64];
+    for (int i = 0; i < UPDATE_RULES; i++) {
+        snprintf(text, sizeof text, "--optimizer %s", update_rule_at(i)->name);
+        struct slice_job core = settle(text, DP_OK, NULL);
+        cr_assert_eq(core.rule, update_rule_at(i));
+        cr_assert_eq(core.params.schedule.lr, LRS[i]);
+        cr_assert_eq(core.regular[0].l2, core.rule == &rule_adamw ? 0.01 : 0, "torch's AdamW decays");
+        cr_assert_eq(core.regular[1].l2, 0);
+    }
+    ASSERT_NO_LEAKS();
+}
+
+Test(update_options, tensors)
+{
+    struct slice_job core = settle("--l2 0.1 --l2 0.3@weight --l1 0.2 --group-lasso 1", DP_OK, NULL);
+    cr_assert_eq(core.regular[0].l2, 0.3);
+    cr_assert_eq(core.regular[0].l1, 0.2);
+    cr_assert_eq(core.regular[0].group_size, 6, "a row");
+    cr_assert_eq(core.tensors.list[0].unit, 6);
+    cr_assert_eq(core.regular[1].l1, 0, "intercepts are left out");
+    cr_assert_eq(core.tensors.list[1].unit, 1);
+    core = settle("--constraint max-norm=1 --group-lasso 1 --group-size 3", DP_OK, NULL);
+    cr_assert_eq(core.tensors.list[0].unit, 6);
+    core = settle("--constraint l2-ball=1 --constraint nonneg@bias", DP_OK, NULL);
+    cr_assert_eq(core.constraints.list[0].mask, 1);
+    cr_assert_eq(core.constraints.list[1].mask, 2);
+    core = settle("--lr-schedule cosine --warmup-steps 5", DP_OK, NULL);
+    cr_assert_eq(core.params.schedule.period, 45);
+    (void)settle("--l2 0.1@nowhere", DP_USAGE, "no tensor 'nowhere'");
+    (void)settle("--l1 0.1@bias", DP_USAGE, "intercept");
+    (void)settle("--constraint nonneg@nowhere", DP_USAGE, "no tensor 'nowhere'");
+    (void)settle("--group-lasso 1 --group-size 7", DP_USAGE, "does not divide");
+    (void)settle("--group-lasso 1 --group-size 4 --constraint max-norm=1", DP_USAGE, "does not divide a row");
+    (void)settle("--constraint l2-ball=1 --constraint box=-1:1@weight", DP_USAGE, "not the projection on both");
+}
