@@ -23,7 +23,7 @@
 #include "members.h"
 #include "port.h"
 #include "progress.h"
-#include "report.h"
+#include "step_report.h"
 #include "supervise.h"
 
 enum head_state { HEAD_WAITING, HEAD_RUNNING, HEAD_EXPORTING, HEAD_DONE, HEAD_STOPPING, HEAD_CLOSING };

@@ -1,5 +1,5 @@
-/* Reports; see report.h. Thread: head. */
-#include "report.h"
+/* Reports; see step_report.h. Thread: head. */
+#include "step_report.h"
 
 #include <math.h>
 

@@ -1,8 +1,8 @@
 /* What a step's report says of theta_t, the theta that the step's loss is of: the terms of the objective, how far
  * constraints are from being met, how sparse it is, and the norm of the gradient. From sums over all shards. Pure
  * arithmetic. Thread: head. */
-#ifndef DP_REPORT_H
-#define DP_REPORT_H
+#ifndef DP_STEP_REPORT_H
+#define DP_STEP_REPORT_H
 
 #include "commit.h"
 
