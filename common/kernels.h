@@ -22,7 +22,7 @@
  * not looked at. Each operation is rounded on its own, in the order written. */
 struct kernel_update {
     float inv_count;    /* 1 / samples of the step */
-    float lr; /* eta */
+    float lr;           /* eta */
     float l2;           /* coupled lambda_2, 0 where the tensor is not regularized; LARS, LAMB, FTRL have it inside */
     float decay;        /* decoupled decay of one commit, eta_e * lambda_2; 0: none */
     float momentum;     /* beta, beta1 */
@@ -67,7 +67,8 @@ struct kernels {
     void (*adagrad)(size_t n, const struct kernel_update *p, const float *w, const float *g, float *v, float *out);
     /* v = beta2*v + gain2*u*u; out = r - lr*u / (sqrt(v) + eps) (Tieleman & Hinton 2012) */
     void (*rmsprop)(size_t n, const struct kernel_update *p, const float *w, const float *g, float *v, float *out);
-    /* m = momentum*m + gain1*u; v = beta2*v + gain2*u*u; out = r - lr*(m*m_scale) / (sqrt(v)*v_scale + eps) (Kingma & Ba 2015) */
+    /* m = momentum*m + gain1*u; v = beta2*v + gain2*u*u; out = r - lr*(m*m_scale) / (sqrt(v)*v_scale + eps) (Kingma &
+     * Ba 2015) */
     void (*adam)(size_t n, const struct kernel_update *p, const float *w, const float *g, float *m, float *v,
                  float *out);
     /* u = g*inv_count; s = c + u*u; d = u*u / (sqrt(s) + sqrt(c)) * inv_alpha (0 for 0/0); z = z + (u - d*w); c = s;

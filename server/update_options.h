@@ -83,32 +83,32 @@ struct update_setup {
         UPDATE_ROW(S, f.lr_final_div_factor, "lr-final-div-factor", OPT_F64, "X", 1, 1e30, "1e4", NULL, NULL, \
                    "one-cycle: ends at its start/X")
 
-#define UPDATE_TERM_ROWS(S, f)                                                                                        \
-    UPDATE_ROW(S, f.l1, "l1", OPT_LIST, "X[@TENSOR]", 0, 0, NULL, NULL, NULL,                                         \
-               "adds X*|theta|_1 to the mean loss, intercepts left out"),                                 \
-        UPDATE_ROW(S, f.l2, "l2", OPT_LIST, "X[@TENSOR]", 0, 0, NULL, NULL, NULL,                                     \
-                   "adds X/2*|theta|^2 to the mean loss, intercepts left out; adamw: 0.01 unless given"), \
-        UPDATE_ROW(S, f.group_lasso, "group-lasso", OPT_LIST, "X[@TENSOR]", 0, 0, NULL, NULL, NULL,                   \
-                   "adds X*(sum of the norms of groups)"),                                                            \
-        UPDATE_ROW(S, f.group_size, "group-size", OPT_U64, "N", 0, 262144, "0", NULL, NULL,                           \
-                   "elements of a group; 0: a row (of a matrix features x classes: a feature)"),                      \
-        UPDATE_ROW(S, f.decay, "decay", OPT_CHOICE, "HOW", 0, 0, "coupled", NULL, DECAY_NAMES,                        \
-                   "l2 as part of the gradient, or by itself, as in AdamW"),                                          \
-        UPDATE_ROW(S, f.clip_value, "clip-value", OPT_F64, "X", 0, 1e30, "0", NULL, NULL,                             \
-                   "cuts each element of the mean gradient to -X..X; 0: not"),                                        \
-        UPDATE_ROW(S, f.clip_norm, "clip-norm", OPT_F64, "X", 0, 1e30, "0", NULL, NULL,                               \
-                   "scales the mean gradient to a norm of at most X; 0: not"),                                        \
-        UPDATE_ROW(S, f.constraint, "constraint", OPT_LIST, "KIND[=ARG][@TENSOR]", 0, 0, NULL, NULL, NULL,            \
-                   "nonneg, box=LO:HI, max-norm=R, unit-norm, l2-ball=R, l1-ball=R, simplex=S, sum=S, linear=FILE"),  \
-        UPDATE_ROW(S, f.constraint_method, "constraint-method", OPT_CHOICE, "HOW", 0, 0, "project", NULL,             \
-                   METHOD_NAMES, "exactly after each step, or as a term of the loss"),                                \
-        UPDATE_ROW(S, f.beta, "beta", OPT_F64, "X", DBL_MIN, 1e30, "1", NULL, NULL,                                   \
-                   "penalty: adds X/2*|C|^2; augmented: its first rho"),                                              \
-        UPDATE_ROW(S, f.rho_max, "rho-max", OPT_F64, "X", 0, 1e30, "0", NULL, NULL,                                   \
-                   "augmented: the most that rho doubles to; 0: 16 times --beta"),                                    \
-        UPDATE_ROW(S, f.constraint_tolerance, "constraint-tolerance", OPT_F64, "X", 0, 1e30, "1e-6", NULL, NULL,      \
-                   "augmented: rho stays once |C| is within X"),                                                      \
-        UPDATE_ROW(S, f.multiplier_every, "multiplier-every", OPT_U64, "N", 0, 1e15, "0", "steps", NULL,              \
+#define UPDATE_TERM_ROWS(S, f)                                                                                       \
+    UPDATE_ROW(S, f.l1, "l1", OPT_LIST, "X[@TENSOR]", 0, 0, NULL, NULL, NULL,                                        \
+               "adds X*|theta|_1 to the mean loss, intercepts left out"),                                            \
+        UPDATE_ROW(S, f.l2, "l2", OPT_LIST, "X[@TENSOR]", 0, 0, NULL, NULL, NULL,                                    \
+                   "adds X/2*|theta|^2 to the mean loss, intercepts left out; adamw: 0.01 unless given"),            \
+        UPDATE_ROW(S, f.group_lasso, "group-lasso", OPT_LIST, "X[@TENSOR]", 0, 0, NULL, NULL, NULL,                  \
+                   "adds X*(sum of the norms of groups)"),                                                           \
+        UPDATE_ROW(S, f.group_size, "group-size", OPT_U64, "N", 0, 262144, "0", NULL, NULL,                          \
+                   "elements of a group; 0: a row (of a matrix features x classes: a feature)"),                     \
+        UPDATE_ROW(S, f.decay, "decay", OPT_CHOICE, "HOW", 0, 0, "coupled", NULL, DECAY_NAMES,                       \
+                   "l2 as part of the gradient, or by itself, as in AdamW"),                                         \
+        UPDATE_ROW(S, f.clip_value, "clip-value", OPT_F64, "X", 0, 1e30, "0", NULL, NULL,                            \
+                   "cuts each element of the mean gradient to -X..X; 0: not"),                                       \
+        UPDATE_ROW(S, f.clip_norm, "clip-norm", OPT_F64, "X", 0, 1e30, "0", NULL, NULL,                              \
+                   "scales the mean gradient to a norm of at most X; 0: not"),                                       \
+        UPDATE_ROW(S, f.constraint, "constraint", OPT_LIST, "KIND[=ARG][@TENSOR]", 0, 0, NULL, NULL, NULL,           \
+                   "nonneg, box=LO:HI, max-norm=R, unit-norm, l2-ball=R, l1-ball=R, simplex=S, sum=S, linear=FILE"), \
+        UPDATE_ROW(S, f.constraint_method, "constraint-method", OPT_CHOICE, "HOW", 0, 0, "project", NULL,            \
+                   METHOD_NAMES, "exactly after each step, or as a term of the loss"),                               \
+        UPDATE_ROW(S, f.beta, "beta", OPT_F64, "X", DBL_MIN, 1e30, "1", NULL, NULL,                                  \
+                   "penalty: adds X/2*|C|^2; augmented: its first rho"),                                             \
+        UPDATE_ROW(S, f.rho_max, "rho-max", OPT_F64, "X", 0, 1e30, "0", NULL, NULL,                                  \
+                   "augmented: the most that rho doubles to; 0: 16 times --beta"),                                   \
+        UPDATE_ROW(S, f.constraint_tolerance, "constraint-tolerance", OPT_F64, "X", 0, 1e30, "1e-6", NULL, NULL,     \
+                   "augmented: rho stays once |C| is within X"),                                                     \
+        UPDATE_ROW(S, f.multiplier_every, "multiplier-every", OPT_U64, "N", 0, 1e15, "0", "steps", NULL,             \
                    "augmented: steps between two updates of the multipliers; 0: an epoch")
 
 /* Checks what needs no tensors, with files that options name. DP_USAGE, DP_IO. */
