@@ -20,14 +20,50 @@ static void check_ranges(const Dp__PushPull *msg, size_t payload_bytes)
     FUZZ_ASSERT(!msg->push || frame_node_valid(msg->level, msg->index, 5));
 }
 
+static void drop_unknown(ProtobufCMessage *msg);
+
+static void drop_unknown_of_field(const ProtobufCMessage *msg, const ProtobufCFieldDescriptor *field)
+{
+    const char *base = (const char *)msg;
+    uint32_t which = field->id;
+    size_t count = 1;
+    ProtobufCMessage *one = NULL, **list = &one;
+    if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
+        memcpy(&which, base + field->quantifier_offset, sizeof which);
+    if (which != field->id)
+        return;
+    if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+        memcpy(&count, base + field->quantifier_offset, sizeof count);
+        memcpy(&list, base + field->offset, sizeof list);
+    } else {
+        memcpy(&one, base + field->offset, sizeof one);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (list[i])
+            drop_unknown(list[i]);
+}
+
+/* Fields of other versions are ignored, so what becomes of them is nobody's concern: protobuf-c keeps even one whose
+ * number is 0, writes it, and then cannot read it. */
+static void drop_unknown(ProtobufCMessage *msg)
+{
+    msg->n_unknown_fields = 0;
+    for (unsigned i = 0; i < msg->descriptor->n_fields; i++)
+        if (msg->descriptor->fields[i].type == PROTOBUF_C_TYPE_MESSAGE)
+            drop_unknown_of_field(msg, &msg->descriptor->fields[i]);
+}
+
 static void parse(const uint8_t *data, size_t bytes, size_t payload_count)
 {
     const Dp__Header *header = NULL, *again = NULL;
+    ProtobufCMessage *root;
     dp_error err = {0};
     if (frame_parse(&arena, data, bytes, payload_count, &header, &err) != DP_OK) {
         FUZZ_ASSERT(header == NULL && err.text[0]);
         return;
     }
+    memcpy(&root, &header, sizeof root); /* the arena is ours, const or not */
+    drop_unknown(root);
     size_t n = frame_size(header);
     uint8_t *first = mem_array(n, 1), *second = mem_array(n, 1);
     FUZZ_ASSERT(first && second);
