@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,9 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+/* glibc's upper bound of the threshold, and how much free memory stays. */
+enum { MMAP_THRESHOLD_MAX = 32 << 20, KEEP_BYTES = 1 << 30 };
 
 void *mem_array(size_t count, size_t size)
 {
@@ -30,6 +34,13 @@ void *mem_array_zero(size_t count, size_t size)
     if (p)
         memset(p, 0, count * size);
     return p;
+}
+
+void mem_keep(void)
+{
+    mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_MAX);
+    mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
+    mallopt(M_ARENA_MAX, 1);
 }
 
 void mem_freep(void *p)

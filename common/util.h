@@ -23,6 +23,11 @@ void *mem_array(size_t count, size_t size) __attribute__((malloc, alloc_size(1, 
 /* The same, zeroed. */
 void *mem_array_zero(size_t count, size_t size) __attribute__((malloc, alloc_size(1, 2)));
 
+/* Makes malloc keep what is freed and serve all threads from one heap: libzmq takes a fresh buffer for each large
+ * message, and giving its pages back to the kernel only to fault them in again costs more than the message. For
+ * programs, at their start; a library leaves its process's malloc alone. Thread: main, before others start. */
+void mem_keep(void);
+
 /* Frees *p and sets it to NULL; for __attribute__((cleanup(mem_freep))) on `T *x`. */
 void mem_freep(void *p);
 #define AUTOFREE __attribute__((cleanup(mem_freep)))

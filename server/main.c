@@ -20,6 +20,7 @@ static uint64_t files_needed(const struct server_options *opts)
 static dp_err set_up(const struct server_options *opts, dp_error *err)
 {
     static const char *const KERNELS[] = {"auto", "ref", "avx2", "avx512"};
+    mem_keep();
     log_init("dp-server", (enum log_level)opts->log_level);
     signal(SIGPIPE, SIG_IGN);
     /* Local workers inherit the environment, but the server's file is not theirs. */

@@ -119,6 +119,7 @@ int main(int argc, char **argv)
     enum worker_command command = WORKER_TRAIN;
     dp_error err = {0};
     stdio_reserve();
+    mem_keep();
     dp_err e = options_parse(&given, &worker_option_table, &opts, argc, argv, &outcome, &err);
     if (e) {
         fprintf(stderr, "dp-worker: %s\n", err.text);
