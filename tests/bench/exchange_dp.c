@@ -1,0 +1,119 @@
+/* An exchange by the programs themselves. Thread: main. */
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "exchange.h"
+#include "util.h"
+
+enum { START_MS = 20000, ENDPOINT_MAX = 256 };
+
+struct job {
+    char folder[64];
+    char port_file[96];
+    int watch;
+    pid_t server;
+    char endpoint[ENDPOINT_MAX];
+};
+
+static bool job_init(struct job *job)
+{
+    *job = (struct job){.watch = inotify_init1(IN_CLOEXEC)};
+    (void)str_copy(job->folder, sizeof job->folder, "/tmp/dp-exchange-XXXXXX");
+    if (job->watch < 0 || !mkdtemp(job->folder))
+        return false;
+    snprintf(job->port_file, sizeof job->port_file, "%s/port", job->folder);
+    return inotify_add_watch(job->watch, job->folder, IN_MOVED_TO) >= 0;
+}
+
+static void job_fini(struct job *job)
+{
+    if (job->server > 0) {
+        kill(job->server, SIGTERM);
+        waitpid(job->server, NULL, 0);
+    }
+    close(job->watch);
+    unlink(job->port_file);
+    rmdir(job->folder);
+}
+
+static void server_exec(const struct job *job, const struct exchange *x, const char *path)
+{
+    char shards[24], workers[24], steps[24], listen[128];
+    snprintf(shards, sizeof shards, "%u", x->shards);
+    snprintf(workers, sizeof workers, "%u", x->workers);
+    snprintf(steps, sizeof steps, "%u", x->skip + x->steps);
+    if (strcmp(x->transport, "ipc") == 0)
+        snprintf(listen, sizeof listen, "ipc://%s/head", job->folder);
+    else
+        snprintf(listen, sizeof listen, "tcp://127.0.0.1:0");
+    execl(path, path, "--model", "linear", "--listen", listen, "--port-file", job->port_file, "--shards", shards,
+          "--slots", workers, "--batch", workers, "--steps", steps, "--optimizer", "sgd", "--lr", "0.1",
+          "--exit-when-done", "--quiet", (char *)NULL);
+    perror(path);
+    _exit(127);
+}
+
+/* Waits until the server has written its endpoint. */
+static bool endpoint_wait(struct job *job)
+{
+    struct pollfd watch = {.fd = job->watch, .events = POLLIN};
+    if (poll(&watch, 1, START_MS) != 1)
+        return false;
+    FILE *file = fopen(job->port_file, "r");
+    bool good = file && fgets(job->endpoint, sizeof job->endpoint, file);
+    if (file)
+        fclose(file);
+    job->endpoint[strcspn(job->endpoint, "\n")] = '\0';
+    return good;
+}
+
+static bool server_start(struct job *job, const struct exchange *x, const char *path)
+{
+    fflush(NULL);
+    job->server = fork();
+    if (job->server == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        server_exec(job, x, path);
+    }
+    return job->server > 0 && endpoint_wait(job);
+}
+
+static bool workers_start(struct crew *crew, const struct job *job, const struct exchange *x, const char *path)
+{
+    char elems[24], skip[24];
+    snprintf(elems, sizeof elems, "%llu", (unsigned long long)x->elems);
+    snprintf(skip, sizeof skip, "%u", x->skip);
+    for (uint32_t i = 0; i < x->workers; i++) {
+        int rc = crew_fork(crew);
+        if (rc < 0)
+            return false;
+        if (rc == 0) {
+            execl(path, path, job->endpoint, elems, skip, (char *)NULL);
+            perror(path);
+            _exit(127);
+        }
+    }
+    return crew_start(crew);
+}
+
+double dp_run(const struct exchange *x, const char *server_path, const char *worker_path)
+{
+    struct job job;
+    struct crew crew;
+    double seconds = -1;
+    if (!job_init(&job) || !crew_init(&crew)) {
+        perror("bench_exchange");
+        return -1;
+    }
+    if (server_start(&job, x, server_path) && workers_start(&crew, &job, x, worker_path))
+        seconds = crew_result(&crew);
+    job_fini(&job);
+    return seconds;
+}
