@@ -5,11 +5,13 @@
  *
  * Server and workers are processes. Each case runs bare and ours in turn, `rounds` times; the best of each is compared.
  * Columns: dp, bare: microseconds of a step; dp/bare: the price of the product; GB/s: pushed and pulled by all workers;
+ * cpu: the same ratio of the processor time of all processes, their start included, which a busy machine disturbs less;
  * memory/dp: the time that the bytes which must be touched (each gradient and theta read, theta' written) take at this
  * machine's triad rate, as a share of ours. shm is compared with bare tcp. Thread: main. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "exchange.h"
 #include "options.h"
@@ -57,34 +59,58 @@ static uint32_t steps_for(const struct exchange *x, double seconds)
     return (uint32_t)MAX(5.0, MIN(steps, 20000.0));
 }
 
-static void report(const struct exchange *x, double dp, double bare, double rate)
+/* Of all children that have ended. */
+static double cpu_seconds(void)
 {
+    struct rusage use;
+    getrusage(RUSAGE_CHILDREN, &use);
+    return (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
+           1e-6 * (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec);
+}
+
+/* The best of some runs. */
+struct best {
+    double seconds, cpu_seconds; /* negative: none */
+};
+
+static void best_add(struct best *best, double seconds, double cpu)
+{
+    if (seconds < 0)
+        return;
+    best->seconds = best->seconds < 0 ? seconds : MIN(best->seconds, seconds);
+    best->cpu_seconds = best->cpu_seconds < 0 ? cpu : MIN(best->cpu_seconds, cpu);
+}
+
+static void report(const struct exchange *x, const struct best *ours, const struct best *zmq, double rate)
+{
+    double dp = ours->seconds, bare = zmq->seconds;
     double bytes = 8.0 * (double)x->elems * x->workers;
     double touched = 4.0 * (double)x->elems * (x->workers + 2);
     printf("%-5s %9llu %7u %6u", x->transport, (unsigned long long)x->elems, x->workers, x->shards);
     if (dp < 0 || bare < 0)
         printf("  failed%s%s\n", dp < 0 ? " dp" : "", bare < 0 ? " bare" : "");
     else
-        printf(" %11.1f %11.1f %8.2f %7.2f %10.2f\n", dp * 1e6, bare * 1e6, dp / bare, bytes / dp / 1e9,
-               touched / rate / dp);
+        printf(" %11.1f %11.1f %8.2f %6.2f %7.2f %10.2f\n", dp * 1e6, bare * 1e6, dp / bare,
+               ours->cpu_seconds / zmq->cpu_seconds, bytes / dp / 1e9, touched / rate / dp);
     fflush(stdout);
 }
 
 static bool measure(struct exchange x, const struct bench_options *opts, const struct places *places, double rate)
 {
-    double dp = -1, bare = -1;
+    struct best dp = {-1, -1}, bare = {-1, -1};
     x.steps = steps_for(&x, opts->seconds);
     x.skip = x.steps / 4 + 3;
     for (uint64_t round = 0; round < opts->rounds; round++) {
-        double b = bare_run(&x), d = dp_run(&x, places->server, places->worker);
-        bare = bare < 0 || (b >= 0 && b < bare) ? b : bare;
-        dp = dp < 0 || (d >= 0 && d < dp) ? d : dp;
+        double before = cpu_seconds(), seconds = bare_run(&x), between = cpu_seconds();
+        best_add(&bare, seconds, between - before);
+        seconds = dp_run(&x, places->server, places->worker);
+        best_add(&dp, seconds, cpu_seconds() - between);
     }
-    report(&x, dp, bare, rate);
-    return dp >= 0 && bare >= 0;
+    report(&x, &dp, &bare, rate);
+    return dp.seconds >= 0 && bare.seconds >= 0;
 }
 
-/* Calls for each number of a list. */
+/* Number i of a list, 0 behind its end. */
 static uint64_t list_at(const char *list, uint32_t i)
 {
     for (; i > 0 && list; i--) {
@@ -133,8 +159,8 @@ int main(int argc, char **argv)
         double rate = memory_rate();
         find_programs(argv[0], &places);
         printf("memory: triad %.1f GB/s, one thread\n", rate / 1e9);
-        printf("%-5s %9s %7s %6s %11s %11s %8s %7s %10s\n", "plane", "floats", "workers", "shards", "dp us", "bare us",
-               "dp/bare", "GB/s", "memory/dp");
+        printf("%-5s %9s %7s %6s %11s %11s %8s %6s %7s %10s\n", "plane", "floats", "workers", "shards", "dp us",
+               "bare us", "dp/bare", "cpu", "GB/s", "memory/dp");
         for (size_t i = 0; i < ARRAY_LEN(TRANSPORTS); i++)
             if (strstr(opts.transports, TRANSPORTS[i]))
                 good = run_transport(TRANSPORTS[i], &opts, &places, rate) && good;
