@@ -394,19 +394,32 @@ static dp_err start_workers(struct head *head, dp_error *err)
 
 /* ---- start ---- */
 
+static bool is_ipc(const char *endpoint)
+{
+    return strncmp(endpoint, "ipc://", strlen("ipc://")) == 0;
+}
+
 /* The endpoint that workers are told for a shard: its port, at the host they came by or the one to advertise. */
 static void advertise(const struct head *head, const char *endpoint, char *text, size_t size)
 {
     const char *port = strrchr(endpoint, ':');
+    if (is_ipc(endpoint)) {
+        (void)str_copy(text, size, endpoint);
+        return;
+    }
     snprintf(text, size, "tcp://%s%s", head->opts->advertise ? head->opts->advertise : "*", port ? port : "");
 }
 
-/* The head's host with port 0: where its shards listen. */
-static void shard_listen(const char *listen, char *text, size_t size)
+/* Where a shard listens: at the head's host with port 0, or under an abstract name, of which a killed server leaves
+ * nothing behind. */
+static void shard_listen(const struct head *head, uint32_t shard, char *text, size_t size)
 {
-    const char *port = strrchr(listen, ':');
-    int host = port ? (int)(port - listen) : (int)strlen(listen);
-    snprintf(text, size, "%.*s:0", host, listen);
+    const char *port = strrchr(head->endpoint, ':');
+    int host = port ? (int)(port - head->endpoint) : (int)strlen(head->endpoint);
+    if (is_ipc(head->endpoint))
+        snprintf(text, size, "ipc://@dp-%016" PRIx64 "-%u", head->job.incarnation, shard);
+    else
+        snprintf(text, size, "%.*s:0", host, head->endpoint);
 }
 
 static dp_err open_socket(struct head *head, void **ret_socket, dp_error *err)
@@ -434,8 +447,8 @@ static dp_err open_socket(struct head *head, void **ret_socket, dp_error *err)
 static dp_err start_ports(struct head *head, dp_error *err)
 {
     char listen[PORT_ENDPOINT_MAX];
-    shard_listen(head->endpoint, listen, sizeof listen);
     for (uint32_t p = 0; p < head->opts->shards; p++) {
+        shard_listen(head, p, listen, sizeof listen);
         dp_err e = port_start(&head->ports[p], p, head->zmq, listen, &head->wake, err);
         if (e)
             return e;

@@ -39,7 +39,7 @@ static const struct option ROWS[] = {
     UPDATE_OPTION_ROWS(struct server_options, update),
 
     ROW("server", listen, "listen", OPT_STRING, "ENDPOINT", 0, 0, "tcp://127.0.0.1:7700", NULL, NULL,
-        "where workers come; port 0 takes a free one"),
+        "where workers come; port 0 takes a free one; ipc://PATH or ipc://@NAME is a socket of this machine"),
     ROW("server", advertise, "advertise", OPT_STRING, "HOST", 0, 0, NULL, NULL, NULL,
         "host that workers reach the shards by; else that by which they came"),
     ROW("server", port_file, "port-file", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL,
@@ -120,8 +120,9 @@ static dp_err check_host(const char *host, dp_error *err)
 
 static dp_err check_network(const struct server_options *opts, dp_error *err)
 {
-    if (strncmp(opts->listen, "tcp://", 6) != 0)
-        return dp_fail(err, DP_USAGE, "option --listen: '%s' is not of the form tcp://HOST:PORT", opts->listen);
+    if (strncmp(opts->listen, "tcp://", 6) != 0 && strncmp(opts->listen, "ipc://", 6) != 0)
+        return dp_fail(err, DP_USAGE, "option --listen: '%s' is not of the form tcp://HOST:PORT or ipc://PATH",
+                       opts->listen);
     if (!is_loopback(opts->listen) && !opts->insecure)
         return dp_fail(err, DP_USAGE,
                        "option --listen: %s can be reached from other machines, and nothing protects it; "

@@ -5,18 +5,22 @@
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "util.h"
 
-static const char SCHEME[] = "tcp://";
+static const char SCHEME[] = "tcp://", IPC_SCHEME[] = "ipc://";
 
 static dp_err endpoint_bad(const char *text, const char *what, dp_error *err)
 {
-    return dp_fail(err, DP_USAGE, "'%.200s' is no endpoint: %s; give tcp://HOST:PORT, such as tcp://127.0.0.1:7700",
+    return dp_fail(err, DP_USAGE,
+                   "'%.200s' is no endpoint: %s; give tcp://HOST:PORT, such as tcp://127.0.0.1:7700, or "
+                   "ipc://PATH",
                    text, what);
 }
 
@@ -59,13 +63,32 @@ static const char *host_port_split(const char *text, char *host, const char **re
     return strpbrk(host, " \t/") ? "its host has a blank or a slash" : NULL;
 }
 
+/* Whether the text names a Unix socket; then *ret_endpoint is one unless the path cannot be. */
+static bool ipc_parse(const char *text, struct endpoint *ret_endpoint, const char **ret_wrong)
+{
+    struct endpoint endpoint = {.ipc = true};
+    const char *path = text + strlen(IPC_SCHEME);
+    if (strncmp(text, IPC_SCHEME, strlen(IPC_SCHEME)) != 0)
+        return false;
+    *ret_wrong = NULL;
+    if (path[0] == '\0' || strcmp(path, "@") == 0)
+        *ret_wrong = "it has no path";
+    else if (strlen(path) >= sizeof((struct sockaddr_un){0}).sun_path)
+        *ret_wrong = "its path is too long for a socket";
+    else if (str_copy(endpoint.host, sizeof endpoint.host, path))
+        *ret_endpoint = endpoint;
+    return true;
+}
+
 dp_err endpoint_parse(const char *text, struct endpoint *ret_endpoint, dp_error *err)
 {
     struct endpoint endpoint = {0};
-    const char *port = NULL;
+    const char *port = NULL, *wrong;
+    if (ipc_parse(text, ret_endpoint, &wrong))
+        return wrong ? endpoint_bad(text, wrong, err) : DP_OK;
     if (strncmp(text, SCHEME, strlen(SCHEME)) != 0)
-        return endpoint_bad(text, "it does not begin with tcp://", err);
-    const char *wrong = host_port_split(text + strlen(SCHEME), endpoint.host, &port);
+        return endpoint_bad(text, "it does not begin with tcp:// or ipc://", err);
+    wrong = host_port_split(text + strlen(SCHEME), endpoint.host, &port);
     if (wrong)
         return endpoint_bad(text, wrong, err);
     if (!port_parse(port, &endpoint.port))
@@ -80,7 +103,9 @@ dp_err endpoint_parse_shard(const char *text, const char *head_host, struct endp
 {
     static const char *const ANY[] = {"*", "0.0.0.0", "::"};
     struct endpoint endpoint = {0};
-    const char *port = NULL;
+    const char *port = NULL, *wrong;
+    if (ipc_parse(text, ret_endpoint, &wrong) && !wrong)
+        return DP_OK;
     if (strncmp(text, SCHEME, strlen(SCHEME)) != 0 || host_port_split(text + strlen(SCHEME), endpoint.host, &port) ||
         !port_parse(port, &endpoint.port))
         return dp_fail(err, DP_PROTO, "the server named '%.200s' as the endpoint of a shard", text);
@@ -94,6 +119,10 @@ dp_err endpoint_parse_shard(const char *text, const char *head_host, struct endp
 void endpoint_text(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX])
 {
     bool bracket = strchr(endpoint->host, ':') != NULL;
+    if (endpoint->ipc) {
+        snprintf(text, ENDPOINT_TEXT_MAX, "ipc://%s", endpoint->host);
+        return;
+    }
     snprintf(text, ENDPOINT_TEXT_MAX, "tcp://%s%s%s:%u", bracket ? "[" : "", endpoint->host, bracket ? "]" : "",
              endpoint->port);
 }
@@ -120,6 +149,23 @@ static int connect_once(const struct addrinfo *address, uint64_t deadline_ms)
     int error = connect(fd, address->ai_addr, address->ai_addrlen) ? errno : 0;
     if (error == EINPROGRESS)
         error = connect_wait(fd, deadline_ms);
+    close(fd);
+    return error;
+}
+
+/* Connects to a Unix socket; 0 or an errno. */
+static int connect_ipc(const char *path)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    size_t length = strlen(path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return errno;
+    memcpy(to.sun_path, path, length);
+    if (path[0] == '@') /* an abstract name begins with a zero and has no other */
+        to.sun_path[0] = '\0';
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + (path[0] != '@'));
+    int error = connect(fd, (const struct sockaddr *)&to, size) ? errno : 0;
     close(fd);
     return error;
 }
@@ -151,6 +197,13 @@ dp_err endpoint_probe(const struct endpoint *endpoint, uint64_t timeout_ms, stru
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *list = NULL;
     char port[8];
+    if (endpoint->ipc) {
+        int why = connect_ipc(endpoint->host);
+        if (why)
+            return probe_fail(strerror(why), err);
+        *ret_address = *endpoint;
+        return DP_OK;
+    }
     snprintf(port, sizeof port, "%u", endpoint->port);
     int gai = getaddrinfo(endpoint->host, port, &hints, &list);
     if (gai)

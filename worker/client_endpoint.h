@@ -1,6 +1,6 @@
-/* Where servers are: "tcp://HOST:PORT", what it resolves to, and why it cannot be reached. ZeroMQ itself tries only the
- * first address of a name and never says why a connection fails, so addresses are found here by plain TCP connections.
- * Thread: any. */
+/* Where servers are: "tcp://HOST:PORT" or "ipc://PATH", what it resolves to, and why it cannot be reached. ZeroMQ
+ * itself tries only the first address of a name and never says why a connection fails, so addresses are found here by
+ * plain TCP connections. Thread: any. */
 #ifndef DP_CLIENT_ENDPOINT_H
 #define DP_CLIENT_ENDPOINT_H
 
@@ -12,19 +12,21 @@
 enum { ENDPOINT_HOST_MAX = 256, ENDPOINT_TEXT_MAX = ENDPOINT_HOST_MAX + 24 };
 
 struct endpoint {
-    char host[ENDPOINT_HOST_MAX]; /* name or address; an IPv6 address without its brackets */
+    char host[ENDPOINT_HOST_MAX]; /* name or address; an IPv6 address without its brackets; of ipc: the path, with @ in
+                                   * front where it is abstract */
     uint16_t port;
+    bool ipc;
 };
 
-/* Reads "tcp://HOST:PORT". DP_USAGE, saying what a good one looks like. */
+/* Reads "tcp://HOST:PORT" or "ipc://PATH". DP_USAGE, saying what a good one looks like. */
 DP_MUST_CHECK dp_err endpoint_parse(const char *text, struct endpoint *ret_endpoint, dp_error *err);
 /* The same, where a host of "*", 0.0.0.0 or [::] stands for `head_host`. */
 DP_MUST_CHECK dp_err endpoint_parse_shard(const char *text, const char *head_host, struct endpoint *ret_endpoint,
                                           dp_error *err);
-/* "tcp://HOST:PORT" */
+/* "tcp://HOST:PORT" or "ipc://PATH" */
 void endpoint_text(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX]);
 
-/* Connects by TCP to each address of the endpoint in turn, waiting at most `timeout_ms` in all, and gives back the
+/* Connects to each address of the endpoint in turn, waiting at most `timeout_ms` in all, and gives back the
  * first that answers, as a numeric host. DP_UNREACHABLE with the reason alone ("connection refused"). */
 DP_MUST_CHECK dp_err endpoint_probe(const struct endpoint *endpoint, uint64_t timeout_ms, struct endpoint *ret_address,
                                     dp_error *err);
