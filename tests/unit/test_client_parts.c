@@ -147,7 +147,9 @@ Test(endpoint, names_and_addresses)
     } CASES[] = {{"tcp://localhost:7700", "localhost", 7700},
                  {"tcp://10.0.0.1:1", "10.0.0.1", 1},
                  {"tcp://[::1]:65535", "::1", 65535},
-                 {"tcp://[fe80::1%eth0]:80", "fe80::1%eth0", 80}};
+                 {"tcp://[fe80::1%eth0]:80", "fe80::1%eth0", 80},
+                 {"ipc:///run/dp", "/run/dp", 0},
+                 {"ipc://@dp", "@dp", 0}};
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
         struct endpoint endpoint;
         dp_error err;
@@ -174,7 +176,9 @@ Test(endpoint, a_shard_on_any_address_is_where_the_head_is)
         cr_assert_eq(endpoint_parse_shard(CASES[i].text, "10.1.2.3", &endpoint, &err), DP_OK);
         cr_assert_str_eq(endpoint.host, CASES[i].host);
     }
-    cr_assert_eq(endpoint_parse_shard("ipc:///tmp/x", "h", &endpoint, &err), DP_PROTO);
+    cr_assert_eq(endpoint_parse_shard("ipc://@dp-1", "h", &endpoint, &err), DP_OK);
+    cr_assert_str_eq(endpoint.host, "@dp-1");
+    cr_assert_eq(endpoint_parse_shard("ipc://", "h", &endpoint, &err), DP_PROTO);
     cr_assert_eq(endpoint_parse_shard("tcp://*:0", "h", &endpoint, &err), DP_PROTO);
 }
 
