@@ -524,9 +524,18 @@ static dp_err start(struct head *head, dp_error *err)
     return e ? e : start_workers(head, err);
 }
 
+/* zmq leaves the socket of a path where it is. */
+static void remove_socket(const struct head *head)
+{
+    const char *path = head->endpoint + strlen("ipc://");
+    if (is_ipc(head->endpoint) && path[0] != '@')
+        (void)unlink(path);
+}
+
 static void free_all(struct head *head)
 {
     zmq_ctx_term(head->zmq);
+    remove_socket(head);
     export_free(&head->export);
     for (uint32_t p = 0; p < head->port_count; p++)
         port_fini(&head->ports[p]);
