@@ -89,7 +89,7 @@ const struct option_table server_option_table = {
 /* Names that begin like an address, such as 127.example.org, may lead anywhere. */
 static bool is_loopback(const char *listen)
 {
-    static const char *const LOCAL[] = {"tcp://localhost:", "tcp://[::1]:", "tcp://lo:"};
+    static const char *const LOCAL[] = {"tcp://localhost:", "tcp://[::1]:", "tcp://lo:", "ipc://"};
     static const char NET[] = "tcp://127.";
     for (size_t i = 0; i < sizeof LOCAL / sizeof LOCAL[0]; i++)
         if (strncmp(listen, LOCAL[i], strlen(LOCAL[i])) == 0)

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "exchange.h"
+#include "exchange_bench.h"
 #include "options.h"
 #include "util.h"
 

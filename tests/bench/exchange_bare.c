@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#include "exchange.h"
+#include "exchange_bench.h"
 #include "util.h"
 
 enum { BLOCK = 1024, ADDRESS_MAX = 128 };

@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "exchange.h"
+#include "exchange_bench.h"
 #include "util.h"
 
 double seconds_now(void)

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "exchange.h"
+#include "exchange_bench.h"
 #include "util.h"
 
 enum { START_MS = 20000, ENDPOINT_MAX = 256 };

@@ -1,7 +1,7 @@
 /* The streaming bandwidth of this machine, for the limit that no exchange can pass. Thread: main. */
 #include <stdlib.h>
 
-#include "exchange.h"
+#include "exchange_bench.h"
 #include "util.h"
 
 enum { RUNS = 5 };

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "dp.h"
-#include "exchange.h"
+#include "exchange_bench.h"
 #include "util.h"
 
 static void die(const dp_error *err)
