@@ -503,28 +503,6 @@ static dp_err allocate(struct port *port, dp_error *err)
     return DP_OK;
 }
 
-static void drop_commands(struct port *port)
-{
-    struct command command;
-    while (port->commands.items && queue_take(&port->commands, &command))
-        if (command.kind == COMMAND_TOTALS)
-            free(command.totals);
-}
-
-static void drop_events(struct port *port)
-{
-    struct event event;
-    while (port->events.items && queue_take(&port->events, &event)) {
-        for (uint32_t i = 0; event.pinned && i < port->shard.slice_count; i++)
-            if (event.pinned[i])
-                version_release(event.pinned[i]);
-        free(event.pinned);
-        free(event.owed);
-        free(event.failed);
-        free(event.sums);
-    }
-}
-
 static void free_leases(struct reply_lease *lease)
 {
     for (struct reply_lease *next; lease; lease = next) {
@@ -535,8 +513,7 @@ static void free_leases(struct reply_lease *lease)
 
 void port_fini(struct port *port)
 {
-    drop_commands(port);
-    drop_events(port);
+    port_drop_queues(port);
     shard_fini(&port->shard);
     arena_fini(&port->arena);
     queue_fini(&port->commands);

@@ -109,4 +109,9 @@ void port_stop(struct port *port);
 /* Once libzmq's context is terminated: frees all. Events that are left are dropped with what they carry. */
 void port_fini(struct port *port);
 
+/* ---- for port.c ---- */
+
+/* Frees what commands and events that nobody took still carry. */
+void port_drop_queues(struct port *port);
+
 #endif

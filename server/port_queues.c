@@ -1,0 +1,33 @@
+/* What is left in a port's queues when it ends: values own what they point to. Thread: head, once the shard's is over.
+ */
+#include <stdlib.h>
+
+#include "port.h"
+
+static void drop_commands(struct port *port)
+{
+    struct command command;
+    while (port->commands.items && queue_take(&port->commands, &command))
+        if (command.kind == COMMAND_TOTALS)
+            free(command.totals);
+}
+
+static void drop_events(struct port *port)
+{
+    struct event event;
+    while (port->events.items && queue_take(&port->events, &event)) {
+        for (uint32_t i = 0; event.pinned && i < port->shard.slice_count; i++)
+            if (event.pinned[i])
+                version_release(event.pinned[i]);
+        free(event.pinned);
+        free(event.owed);
+        free(event.failed);
+        free(event.sums);
+    }
+}
+
+void port_drop_queues(struct port *port)
+{
+    drop_commands(port);
+    drop_events(port);
+}
