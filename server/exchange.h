@@ -5,7 +5,7 @@
 
 #include "tensor.h"
 
-enum { EXCHANGE_REPORT = UINT32_MAX }; /* the phase of reports, which nobody waits for */
+#define EXCHANGE_REPORT UINT32_MAX /* the phase of reports, which nobody waits for */
 
 struct gathering; /* of one phase of one step */
 

@@ -1,6 +1,6 @@
 /* Bytes per second of every rule's commit, and the ratio to a triad measured in the same run with the same threads.
  *
- *   bench_update [--threads N] [auto|ref|avx2|avx512]
+ *   bench_update [--threads N] [--rule NAME] [auto|ref|avx2|avx512]
  *
  * Bytes are those that a rule must read and write: theta_t, the gradient and its state in, theta_{t+1} and the state
  * out (what a cache fetches before a write is not counted, in the triad neither). The triad is the better of one with
@@ -17,7 +17,7 @@
 #include "update.h"
 #include "util.h"
 
-enum { RUNS = 5, THREADS_MAX = 64, CHUNK = 1024, ARRAYS = 5 };
+enum { RUNS = 9, THREADS_MAX = 64, CHUNK = 1024, ARRAYS = 5 };
 static const size_t SIZES[] = {10000, 1000000, 100000000};
 static const uint64_t RUN_NS = 60000000;
 
@@ -158,7 +158,7 @@ static void measure(float *const *arrays, size_t threads, size_t n, const struct
     fflush(stdout);
 }
 
-static void report(float *const *arrays, size_t threads)
+static void report(float *const *arrays, size_t threads, const char *only)
 {
     printf("%-10s %5s", "rule", "bytes");
     for (size_t s = 0; s < ARRAY_LEN(SIZES); s++)
@@ -167,6 +167,8 @@ static void report(float *const *arrays, size_t threads)
     for (int r = -2; r < UPDATE_RULES; r++) {
         struct subject subject = {r < 0 ? NULL : update_rule_at(r), r == -1};
         const char *name = r == -2 ? "triad" : r == -1 ? "triad, nt" : subject.rule->name;
+        if (only && strcmp(only, name) != 0)
+            continue;
         printf("%-10s %5u", name, 12 + 8 * (subject.rule ? subject.rule->state_count : 0));
         for (size_t s = 0; s < ARRAY_LEN(SIZES); s++)
             measure(arrays, threads, SIZES[s], &subject);
@@ -178,13 +180,14 @@ int main(int argc, char **argv)
 {
     dp_error err;
     size_t threads = 1;
-    if (argc > 2 && strcmp(argv[1], "--threads") == 0) {
-        threads = (size_t)strtoul(argv[2], NULL, 10);
-        argc -= 2;
-        argv += 2;
-    }
+    const char *only = NULL;
+    for (; argc > 2 && argv[1][0] == '-'; argc -= 2, argv += 2)
+        if (strcmp(argv[1], "--threads") == 0)
+            threads = (size_t)strtoul(argv[2], NULL, 10);
+        else
+            only = argv[2];
     if (threads < 1 || threads > THREADS_MAX || kernels_select(argc > 1 ? argv[1] : "auto", &err)) {
-        fprintf(stderr, "usage: bench_update [--threads 1..%d] [auto|ref|avx2|avx512]\n", THREADS_MAX);
+        fprintf(stderr, "usage: bench_update [--threads 1..%d] [--rule NAME] [auto|ref|avx2|avx512]\n", THREADS_MAX);
         return 2;
     }
     float *arrays[ARRAYS];
@@ -196,7 +199,7 @@ int main(int argc, char **argv)
         }
     fill(arrays, n);
     printf("kernels %s, threads %zu\n", kernels_get()->name, threads);
-    report(arrays, threads);
+    report(arrays, threads, only);
     for (int a = 0; a < ARRAYS; a++)
         free(arrays[a]);
     return 0;
