@@ -98,16 +98,18 @@ static dp_err trial_gradient(struct trial *t, const float *targets, double *grad
         model_scratch_free(&scratch);
         return dp_fail(err, DP_NOMEM, "%s: out of memory", f->path);
     }
-    for (uint64_t first = 0, n; first < t->data.rows; first += n) {
+    dp_err e = DP_OK;
+    for (uint64_t first = 0, n; !e && first < t->data.rows; first += n) {
         n = MIN(t->data.rows - first, (uint64_t)GRADIENT_ROWS);
         for (uint64_t i = 0; i < n; i++)
             rows[i] = first + i;
         model_gradient(f->model, &f->spec, &t->data, targets, rows, (size_t)n, f->theta, scratch, run, &metrics);
         for (size_t i = 0; i < elems; i++)
             gradient[i] += (double)run[i] / (double)t->data.rows;
+        e = check_stop(t, err);
     }
     model_scratch_free(&scratch);
-    return DP_OK;
+    return e;
 }
 
 static dp_err measure_terms(struct trial *t, const float *targets, struct model_terms *terms, struct result *result,
