@@ -109,7 +109,7 @@ Test(worker, a_server_that_is_killed)
     process_signal(server, SIGKILL);
     process_expect(worker, ERR, "lost the session", CASE_MS);
     cr_assert_eq(process_wait(worker, CASE_MS), UNREACHABLE);
-    cr_assert_not_null(strstr(process_output(worker, ERR), "connection refused (tried for 2 s)"), "%s",
+    cr_assert_not_null(strstr(process_output(worker, ERR), "connection refused (tried for "), "%s",
                        process_output(worker, ERR));
 }
 
