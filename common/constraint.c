@@ -162,7 +162,7 @@ double constraint_violation(const struct constraint *c, const double *sums)
 {
     if (!constraint_is_global(c))
         return sums[0];
-    double terms[CONSTRAINT_TERMS_MAX], sum = c->kind == CONSTRAINT_SIMPLEX ? sums[1] : 0;
+    double terms[CONSTRAINT_TERMS_MAX] = {0}, sum = c->kind == CONSTRAINT_SIMPLEX ? sums[1] : 0;
     constraint_terms(c, sums, terms);
     for (uint32_t i = 0; i < constraint_term_count(c); i++)
         if (constraint_term_is_equality(c, i) || terms[i] > 0)

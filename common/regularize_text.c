@@ -22,7 +22,7 @@ static dp_err parse(struct strength *s, const char *option, const char *text, dp
 
 dp_err strengths_add(struct strengths *strengths, const char *option, const char *text, dp_error *err)
 {
-    struct strength s;
+    struct strength s = {0};
     dp_err e = parse(&s, option, text, err);
     if (e)
         return e;

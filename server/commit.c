@@ -303,7 +303,7 @@ void commit_project_sums(struct slice *slice, const struct projection *projectio
 {
     const struct slice_job *job = slice->job;
     struct walk walk = {.slice = slice};
-    for (struct block b; walk_next(&walk, &b); sums += PROJECT_VALUES * job->constraints.count)
+    for (struct block b; walk_next(&walk, &b); sums += (size_t)PROJECT_VALUES * job->constraints.count)
         for (uint32_t i = 0; i < job->constraints.count; i++) {
             const struct constraint *c = &job->constraints.list[i];
             const struct projection *p = &projections[i];

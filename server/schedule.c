@@ -6,9 +6,12 @@
 double power(double x, uint64_t n)
 {
     double result = 1;
-    for (; n; n >>= 1, x *= x)
+    while (n) {
         if (n & 1)
             result *= x;
+        n >>= 1;
+        x *= x;
+    }
     return result;
 }
 

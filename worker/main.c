@@ -71,6 +71,7 @@ static dp_err run_eval(const struct worker_options *o, struct eval_options *eval
         return e;
     eval->terms = &terms;
     e = eval_run(eval, err);
+    eval->terms = NULL;
     model_terms_fini(&terms);
     return e;
 }

@@ -259,7 +259,8 @@ Test(project, simplex_is_duchis)
         }
         project_simplex(N, 2, w);
         for (int i = 0; i < N; i++)
-            cr_assert_float_eq(w[i], fmax(v[i] - theta, 0), 2e-7 * (1 + fabs(v[i])), "round %u", (unsigned)round);
+            cr_assert_float_eq(w[i], fmax(v[i] - theta, 0), 2e-7 * (1 + fabs((double)v[i])), "round %u",
+                               (unsigned)round);
     }
 }
 
