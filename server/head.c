@@ -1,8 +1,7 @@
-/* The head's life: states, steps that become complete, the end. The invariants are in head.h. Thread: head. */
+/* The head's start and end: sockets, shards, local workers, the loop. The invariants are in head.h. Thread: head. */
 #include "head.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,361 +12,12 @@
 
 enum {
     TICK_MS = 250,
-    SAME_SIGNAL_MS = 300, /* a shell may send a signal to the process and to its group */
-    LEAVE_MS = 5000,      /* after DONE, how long workers have to say goodbye */
-    STOP_LEAVE_MS = 2000, /* after STOPPING */
     WARNINGS_PER_S = 5,
     ZMQ_SOCKETS_MAX = 8192,
     HOST_MAX = 256,
     RECEIVE_QUEUE = 64, /* messages of a peer that wait to be read, each up to HEAD_FRAME_MAX */
     HEAD_FRAME_MAX = FRAME_HEADER_BYTES_MAX + 4096,
 };
-
-/* ---- closing ---- */
-
-/* The last thing on the loop: with its handles closed, uv_run returns. */
-static void close_handles(struct head *head)
-{
-    for (uint32_t p = 0; p < head->port_count; p++)
-        port_stop(&head->ports[p]);
-    if (head->zuv_started)
-        zuv_close(&head->zuv, NULL);
-    if (!head->handles_started)
-        return;
-    uv_close((uv_handle_t *)&head->wake, NULL);
-    uv_close((uv_handle_t *)&head->tick, NULL);
-    uv_close((uv_handle_t *)&head->on_term, NULL);
-    uv_close((uv_handle_t *)&head->on_int, NULL);
-}
-
-static void on_supervise_ended(void *arg)
-{
-    close_handles(arg);
-}
-
-static void close_all(struct head *head)
-{
-    if (head->state == HEAD_CLOSING)
-        return;
-    head->state = HEAD_CLOSING;
-    if (head->supervise)
-        supervise_end(head->supervise);
-    else
-        close_handles(head);
-}
-
-void head_stop(struct head *head, int exit_status, const char *text)
-{
-    if (head->state == HEAD_STOPPING || head->state == HEAD_CLOSING)
-        return;
-    head->exit_status = exit_status;
-    head->state = HEAD_STOPPING;
-    head->ended_ms = mono_ms();
-    if (head->supervise)
-        supervise_expect_end(head->supervise);
-    head_notice(head, DP_SHUTDOWN, text);
-}
-
-void head_fail(struct head *head, const dp_error *err)
-{
-    if (head->state == HEAD_STOPPING || head->state == HEAD_CLOSING)
-        return;
-    progress_end(&head->progress);
-    fprintf(stderr, "dp-server: %s\n", err->text);
-    head_stop(head, dp_err_exit_status(err->code), err->text);
-}
-
-/* ---- export ---- */
-
-/* What somebody who left an option out may wonder at. */
-static void print_end(const struct server_options *opts)
-{
-    if (opts->quiet || opts->json)
-        return;
-    if (!opts->export_path)
-        fprintf(stderr, "dp-server: the model was not written: there was no --export FILE\n");
-    if (!opts->exit_when_done)
-        fprintf(stderr, "dp-server: still here for dp-ctl status until Ctrl-C; --exit-when-done ends by itself\n");
-}
-
-static void finish(struct head *head, bool exported)
-{
-    if (head->state != HEAD_EXPORTING)
-        return;
-    head->state = HEAD_DONE;
-    head->ended_ms = mono_ms();
-    progress_done(&head->progress, head->ended_ms,
-                  &(struct run_summary){.path = exported ? head->opts->export_path : NULL});
-    print_end(head->opts);
-    head_notice(head, DP_JOB_DONE, "the job is done");
-}
-
-/* A server that is being stopped has its status already, but must not end as if the model were there. */
-static void export_failed(struct head *head, const dp_error *err)
-{
-    head->exporting = false;
-    export_free(&head->export);
-    if (head->state != HEAD_STOPPING) {
-        head_fail(head, err);
-        return;
-    }
-    fprintf(stderr, "dp-server: %s\n", err->text);
-    head->exit_status = dp_err_exit_status(err->code);
-}
-
-static void on_exported(void *arg, const dp_error *err)
-{
-    struct head *head = arg;
-    if (err->code) {
-        export_failed(head, err);
-        return;
-    }
-    head->exporting = false;
-    if (head->state == HEAD_EXPORTING)
-        finish(head, true);
-    else
-        fprintf(stderr, "dp-server: %s %s\n",
-                head->export_step == plan_total(&head->job.core.plan)
-                    ? "the finished model is in"
-                    : "the parameters so far (not the finished model) are in",
-                head->opts->export_path);
-}
-
-/* Asks the shards for their parts of theta at a step that all of them hold. */
-static void export_at(struct head *head, uint64_t step)
-{
-    dp_error err;
-    if (head->exporting)
-        return;
-    if (export_new(&head->job, head->opts->export_path, step, &head->export, &err)) {
-        export_failed(head, &err);
-        return;
-    }
-    head->exporting = true;
-    head->export_step = step;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        if (!port_send(&head->ports[p], &(struct command){.kind = COMMAND_PIN, .step = step})) {
-            (void)dp_fail(&err, DP_BUSY, "shard %u has too much to do for the export", p);
-            export_failed(head, &err);
-            return;
-        }
-}
-
-static void on_pinned(struct head *head, uint32_t shard, struct event *event)
-{
-    if (!head->export) {
-        for (uint32_t i = 0; event->pinned && i < head->job.shards[shard].slice_count; i++)
-            if (event->pinned[i])
-                version_release(event->pinned[i]);
-        free(event->pinned);
-        return;
-    }
-    export_add(head->export, shard, event->pinned);
-    if (export_whole(head->export))
-        export_start(&head->export, &head->loop, on_exported, head);
-}
-
-/* ---- steps ---- */
-
-/* A loss that is no number stays so. */
-static void watch_loss(struct head *head, const struct plan_step *at, double loss)
-{
-    if (head->diverged || isfinite(loss))
-        return;
-    head->diverged = true;
-    log_warn("training-diverged train_step=%" PRIu64 " action=\"stop it and use a smaller --lr\"", at->train_step);
-}
-
-static void report_step(struct head *head, uint64_t step)
-{
-    struct plan_step at = plan_at(&head->job.core.plan, step);
-    const struct metrics *m = &head->metrics[step % SLICE_VERSIONS];
-    watch_loss(head, &at, m->loss);
-    if (at.kind == PLAN_EVAL)
-        progress_eval(&head->progress, mono_ms(), at.epoch, m->loss, m->count, m->correct);
-    else
-        progress_step(&head->progress, mono_ms(), at.epoch, at.train_step, m->loss, m->count, m->correct);
-}
-
-static void steps_over(struct head *head)
-{
-    head->state = HEAD_EXPORTING;
-    if (head->supervise)
-        supervise_expect_end(head->supervise);
-    if (head->opts->export_path)
-        export_at(head, head->global_low);
-    else
-        finish(head, false);
-}
-
-/* Moves global_low to the least of the shards' and tells them. */
-static void raise_global_low(struct head *head)
-{
-    uint64_t low = UINT64_MAX;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        low = MIN(low, head->lows[p]);
-    if (!head->job.settled || low == head->global_low)
-        return;
-    for (; head->global_low < low; head->global_low++)
-        report_step(head, head->global_low);
-    head->moved_ms = mono_ms();
-    for (uint32_t p = 0; p < head->port_count; p++)
-        port_announce_low(&head->ports[p], low);
-    if (low == plan_total(&head->job.core.plan) && head->state == HEAD_RUNNING)
-        steps_over(head);
-}
-
-static void on_event(struct head *head, uint32_t shard, struct event *event)
-{
-    switch (event->kind) {
-    case EVENT_COMPLETED:
-        head->lows[shard] = event->step + 1;
-        if (shard == head->first_port)
-            head->metrics[event->step % SLICE_VERSIONS] = event->metrics;
-        break;
-    case EVENT_PINNED:
-        on_pinned(head, shard, event);
-        break;
-    case EVENT_OWED:
-        head_reassign_owed(head, event->step, event->owed, event->owed_count);
-        free(event->owed);
-        break;
-    case EVENT_SUMS:
-        head_on_sums(head, shard, event);
-        break;
-    case EVENT_PREPARED:
-        head_on_prepared(head, event->step);
-        break;
-    case EVENT_FAILED: {
-        static const dp_error NOMEM = {DP_NOMEM, "a shard is out of memory"};
-        head_fail(head, event->failed ? event->failed : &NOMEM);
-        free(event->failed);
-        break;
-    }
-    }
-}
-
-static void on_wake(uv_async_t *wake)
-{
-    struct head *head = wake->data;
-    for (uint32_t p = 0; p < head->port_count; p++) {
-        struct event event;
-        while (head->ports[p].running && queue_take(&head->ports[p].events, &event))
-            on_event(head, p, &event);
-    }
-    raise_global_low(head);
-}
-
-/* ---- the job becomes whole ---- */
-
-static void start_progress(struct head *head)
-{
-    const struct plan *plan = &head->job.core.plan;
-    struct progress_facts facts = {
-        .epochs = job_epochs(&head->job),
-        .steps_per_epoch = plan_steps_per_epoch(plan),
-        .train_steps = plan->train_steps,
-        .evaluates = plan->eval_rows > 0,
-        .classifies = head->job.label_count > 0,
-    };
-    head->running_ms = head->moved_ms = mono_ms();
-    progress_begin(&head->progress, head->running_ms, &facts);
-}
-
-static bool start_shards(struct head *head)
-{
-    for (uint32_t p = 0; p < head->port_count; p++) {
-        const struct job_shard *shard = &head->job.shards[p];
-        struct command start = {.kind = COMMAND_START,
-                                .job = &head->job.core,
-                                .incarnation = head->job.incarnation,
-                                .first_slice = shard->first_slice,
-                                .slice_count = shard->slice_count,
-                                .slices = shard->slices};
-        if (!port_send(&head->ports[p], &start))
-            return false;
-        head->lows[p] = shard->slice_count ? 0 : UINT64_MAX;
-    }
-    for (head->first_port = 0; head->job.shards[head->first_port].slice_count == 0;)
-        head->first_port++;
-    return true;
-}
-
-dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
-{
-    AUTOFREE const char **endpoints = mem_array(head->port_count, sizeof *endpoints);
-    if (!endpoints)
-        return dp_fail(err, DP_NOMEM, "out of memory for the job");
-    for (uint32_t p = 0; p < head->port_count; p++)
-        endpoints[p] = head->endpoints[p];
-    dp_err e = job_settle(&head->job, join, head->port_count, endpoints, err);
-    if (e)
-        return e;
-    if (dealer_init(&head->dealer, head->job.core.plan.slots) || head_start_exchange(head) || !start_shards(head)) {
-        (void)dp_fail(err, DP_NOMEM, "out of memory for the job");
-        head_fail(head, err);
-        return err->code;
-    }
-    if (head->job.batch_cut && head->opts->batch_given)
-        log_warn("batch-cut asked=%" PRIu64 " rows=%" PRIu64 " action=\"every step takes all rows\"", head->opts->batch,
-                 head->job.train.rows);
-    head->state = HEAD_RUNNING;
-    start_progress(head);
-    return DP_OK;
-}
-
-bool head_open_session(struct head *head, uint64_t token)
-{
-    for (uint32_t p = 0; p < head->port_count; p++)
-        if (!port_send(&head->ports[p], &(struct command){.kind = COMMAND_OPEN, .session = token}))
-            return false;
-    return true;
-}
-
-/* ---- time and signals ---- */
-
-/* Whether the process may end: nobody is left to be told, or they had their time. */
-static bool may_close(const struct head *head, uint64_t now_ms)
-{
-    uint64_t patience_ms = head->state == HEAD_DONE ? LEAVE_MS : STOP_LEAVE_MS;
-    if (head->exporting)
-        return false;
-    return head->members.count == 0 || now_ms - head->ended_ms > patience_ms;
-}
-
-static void on_tick(uv_timer_t *tick)
-{
-    struct head *head = tick->data;
-    uint64_t now = mono_ms();
-    head_watch(head, now);
-    progress_tick(&head->progress, now);
-    if (head->state == HEAD_STOPPING || (head->state == HEAD_DONE && head->opts->exit_when_done)) {
-        if (may_close(head, now))
-            close_all(head);
-    }
-}
-
-static void on_signal(uv_signal_t *handle, int number)
-{
-    struct head *head = handle->data;
-    const char *name = number == SIGINT ? "SIGINT" : "SIGTERM";
-    if ((head->state == HEAD_STOPPING || head->state == HEAD_CLOSING) && mono_ms() - head->ended_ms < SAME_SIGNAL_MS)
-        return;
-    if (head->state == HEAD_STOPPING || head->state == HEAD_CLOSING) {
-        fprintf(stderr, "dp-server: %s again, ending at once\n", name);
-        _exit(128 + number);
-    }
-    if (head->state == HEAD_DONE) {
-        head_stop(head, 0, "the server is shutting down");
-        return;
-    }
-    progress_end(&head->progress);
-    if (!head->opts->quiet)
-        fprintf(stderr, "dp-server: stopped by %s after %" PRIu64 " steps\n", name, head->global_low);
-    head_stop(head, 128 + number, "the server was stopped by a signal");
-    if (head->job.settled && head->opts->export_path)
-        export_at(head, head->global_low);
-}
 
 /* ---- local workers ---- */
 
@@ -386,7 +36,7 @@ static void on_workers_gave_up(void *arg, const dp_error *err)
 
 static dp_err start_workers(struct head *head, dp_error *err)
 {
-    struct supervise_calls calls = {on_worker_died, on_workers_gave_up, on_supervise_ended, head};
+    struct supervise_calls calls = {on_worker_died, on_workers_gave_up, head_on_supervise_ended, head};
     if (head->opts->local_workers == 0)
         return DP_OK;
     return supervise_start(&head->loop, head->opts, head->endpoint, &calls, &head->supervise, err);
@@ -491,14 +141,14 @@ static dp_err allocate(struct head *head, dp_error *err)
 static void start_handles(struct head *head)
 {
     head->handles_started = true;
-    uv_async_init(&head->loop, &head->wake, on_wake);
+    uv_async_init(&head->loop, &head->wake, head_on_wake);
     uv_timer_init(&head->loop, &head->tick);
     uv_signal_init(&head->loop, &head->on_term);
     uv_signal_init(&head->loop, &head->on_int);
     head->wake.data = head->tick.data = head->on_term.data = head->on_int.data = head;
-    uv_timer_start(&head->tick, on_tick, TICK_MS, TICK_MS);
-    uv_signal_start(&head->on_term, on_signal, SIGTERM);
-    uv_signal_start(&head->on_int, on_signal, SIGINT);
+    uv_timer_start(&head->tick, head_on_tick, TICK_MS, TICK_MS);
+    uv_signal_start(&head->on_term, head_on_signal, SIGTERM);
+    uv_signal_start(&head->on_int, head_on_signal, SIGINT);
 }
 
 static dp_err start(struct head *head, dp_error *err)
@@ -589,7 +239,7 @@ static void run(struct head *head)
     if (start(head, &err)) {
         fprintf(stderr, "dp-server: %s\n", err.text);
         head->exit_status = dp_err_exit_status(err.code);
-        close_all(head);
+        head_close(head);
     } else {
         log_info("listening endpoint=%s shards=%u", head->endpoint, head->port_count);
         announce(head);

@@ -117,11 +117,26 @@ void head_watch(struct head *head, uint64_t now_ms);
 /* Slots that a shard says are owed while the job stands still. */
 void head_reassign_owed(struct head *head, uint64_t step, const uint32_t *owed, uint32_t count);
 
-/* head.c: states. */
+/* head_steps.c: the job becomes whole, and its steps complete. */
 dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err);
 bool head_open_session(struct head *head, uint64_t token);
+void head_on_wake(uv_async_t *wake);
+
+/* head_export.c: the model is written. */
+/* Asks the shards for their parts of theta at a step that all of them hold. */
+void head_export_at(struct head *head, uint64_t step);
+void head_on_pinned(struct head *head, uint32_t shard, struct event *event);
+/* EXPORTING is over. */
+void head_finish(struct head *head, bool exported);
+
+/* head_end.c: closing, signals. */
 void head_fail(struct head *head, const dp_error *err);
 void head_stop(struct head *head, int exit_status, const char *text);
+/* Ends local workers, then all handles, and with them the loop. */
+void head_close(struct head *head);
+void head_on_supervise_ended(void *arg);
+void head_on_tick(uv_timer_t *tick);
+void head_on_signal(uv_signal_t *handle, int number);
 
 /* head_exchange.c: sums over all shards. */
 DP_MUST_CHECK dp_err head_start_exchange(struct head *head);

@@ -1,0 +1,110 @@
+/* How a server ends: when all is done, by a failure, by signals. Thread: head. */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "head.h"
+
+enum {
+    SAME_SIGNAL_MS = 300, /* a shell may send a signal to the process and to its group */
+    LEAVE_MS = 5000,      /* after DONE, how long workers have to say goodbye */
+    STOP_LEAVE_MS = 2000, /* after STOPPING */
+};
+
+/* The last thing on the loop: with its handles closed, uv_run returns. */
+static void close_handles(struct head *head)
+{
+    for (uint32_t p = 0; p < head->port_count; p++)
+        port_stop(&head->ports[p]);
+    if (head->zuv_started)
+        zuv_close(&head->zuv, NULL);
+    if (!head->handles_started)
+        return;
+    uv_close((uv_handle_t *)&head->wake, NULL);
+    uv_close((uv_handle_t *)&head->tick, NULL);
+    uv_close((uv_handle_t *)&head->on_term, NULL);
+    uv_close((uv_handle_t *)&head->on_int, NULL);
+}
+
+void head_on_supervise_ended(void *arg)
+{
+    close_handles(arg);
+}
+
+void head_close(struct head *head)
+{
+    if (head->state == HEAD_CLOSING)
+        return;
+    head->state = HEAD_CLOSING;
+    if (head->supervise)
+        supervise_end(head->supervise);
+    else
+        close_handles(head);
+}
+
+void head_stop(struct head *head, int exit_status, const char *text)
+{
+    if (head->state == HEAD_STOPPING || head->state == HEAD_CLOSING)
+        return;
+    head->exit_status = exit_status;
+    head->state = HEAD_STOPPING;
+    head->ended_ms = mono_ms();
+    if (head->supervise)
+        supervise_expect_end(head->supervise);
+    head_notice(head, DP_SHUTDOWN, text);
+}
+
+void head_fail(struct head *head, const dp_error *err)
+{
+    if (head->state == HEAD_STOPPING || head->state == HEAD_CLOSING)
+        return;
+    progress_end(&head->progress);
+    fprintf(stderr, "dp-server: %s\n", err->text);
+    head_stop(head, dp_err_exit_status(err->code), err->text);
+}
+
+/* ---- time and signals ---- */
+
+/* Whether the process may end: nobody is left to be told, or they had their time. */
+static bool may_close(const struct head *head, uint64_t now_ms)
+{
+    uint64_t patience_ms = head->state == HEAD_DONE ? LEAVE_MS : STOP_LEAVE_MS;
+    if (head->exporting)
+        return false;
+    return head->members.count == 0 || now_ms - head->ended_ms > patience_ms;
+}
+
+void head_on_tick(uv_timer_t *tick)
+{
+    struct head *head = tick->data;
+    uint64_t now = mono_ms();
+    head_watch(head, now);
+    progress_tick(&head->progress, now);
+    if (head->state == HEAD_STOPPING || (head->state == HEAD_DONE && head->opts->exit_when_done)) {
+        if (may_close(head, now))
+            head_close(head);
+    }
+}
+
+void head_on_signal(uv_signal_t *handle, int number)
+{
+    struct head *head = handle->data;
+    const char *name = number == SIGINT ? "SIGINT" : "SIGTERM";
+    if ((head->state == HEAD_STOPPING || head->state == HEAD_CLOSING) && mono_ms() - head->ended_ms < SAME_SIGNAL_MS)
+        return;
+    if (head->state == HEAD_STOPPING || head->state == HEAD_CLOSING) {
+        fprintf(stderr, "dp-server: %s again, ending at once\n", name);
+        _exit(128 + number);
+    }
+    if (head->state == HEAD_DONE) {
+        head_stop(head, 0, "the server is shutting down");
+        return;
+    }
+    progress_end(&head->progress);
+    if (!head->opts->quiet)
+        fprintf(stderr, "dp-server: stopped by %s after %" PRIu64 " steps\n", name, head->global_low);
+    head_stop(head, 128 + number, "the server was stopped by a signal");
+    if (head->job.settled && head->opts->export_path)
+        head_export_at(head, head->global_low);
+}

@@ -1,0 +1,164 @@
+/* A job's run: it becomes whole, and steps become complete on all shards. Thread: head. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "head.h"
+#include "log.h"
+
+/* ---- steps ---- */
+
+/* A loss that is no number stays so. */
+static void watch_loss(struct head *head, const struct plan_step *at, double loss)
+{
+    if (head->diverged || isfinite(loss))
+        return;
+    head->diverged = true;
+    log_warn("training-diverged train_step=%" PRIu64 " action=\"stop it and use a smaller --lr\"", at->train_step);
+}
+
+static void report_step(struct head *head, uint64_t step)
+{
+    struct plan_step at = plan_at(&head->job.core.plan, step);
+    const struct metrics *m = &head->metrics[step % SLICE_VERSIONS];
+    watch_loss(head, &at, m->loss);
+    if (at.kind == PLAN_EVAL)
+        progress_eval(&head->progress, mono_ms(), at.epoch, m->loss, m->count, m->correct);
+    else
+        progress_step(&head->progress, mono_ms(), at.epoch, at.train_step, m->loss, m->count, m->correct);
+}
+
+static void steps_over(struct head *head)
+{
+    head->state = HEAD_EXPORTING;
+    if (head->supervise)
+        supervise_expect_end(head->supervise);
+    if (head->opts->export_path)
+        head_export_at(head, head->global_low);
+    else
+        head_finish(head, false);
+}
+
+/* Moves global_low to the least of the shards' and tells them. */
+static void raise_global_low(struct head *head)
+{
+    uint64_t low = UINT64_MAX;
+    for (uint32_t p = 0; p < head->port_count; p++)
+        low = MIN(low, head->lows[p]);
+    if (!head->job.settled || low == head->global_low)
+        return;
+    for (; head->global_low < low; head->global_low++)
+        report_step(head, head->global_low);
+    head->moved_ms = mono_ms();
+    for (uint32_t p = 0; p < head->port_count; p++)
+        port_announce_low(&head->ports[p], low);
+    if (low == plan_total(&head->job.core.plan) && head->state == HEAD_RUNNING)
+        steps_over(head);
+}
+
+static void on_event(struct head *head, uint32_t shard, struct event *event)
+{
+    switch (event->kind) {
+    case EVENT_COMPLETED:
+        head->lows[shard] = event->step + 1;
+        if (shard == head->first_port)
+            head->metrics[event->step % SLICE_VERSIONS] = event->metrics;
+        break;
+    case EVENT_PINNED:
+        head_on_pinned(head, shard, event);
+        break;
+    case EVENT_OWED:
+        head_reassign_owed(head, event->step, event->owed, event->owed_count);
+        free(event->owed);
+        break;
+    case EVENT_SUMS:
+        head_on_sums(head, shard, event);
+        break;
+    case EVENT_PREPARED:
+        head_on_prepared(head, event->step);
+        break;
+    case EVENT_FAILED: {
+        static const dp_error NOMEM = {DP_NOMEM, "a shard is out of memory"};
+        head_fail(head, event->failed ? event->failed : &NOMEM);
+        free(event->failed);
+        break;
+    }
+    }
+}
+
+void head_on_wake(uv_async_t *wake)
+{
+    struct head *head = wake->data;
+    for (uint32_t p = 0; p < head->port_count; p++) {
+        struct event event;
+        while (head->ports[p].running && queue_take(&head->ports[p].events, &event))
+            on_event(head, p, &event);
+    }
+    raise_global_low(head);
+}
+
+/* ---- the job becomes whole ---- */
+
+static void start_progress(struct head *head)
+{
+    const struct plan *plan = &head->job.core.plan;
+    struct progress_facts facts = {
+        .epochs = job_epochs(&head->job),
+        .steps_per_epoch = plan_steps_per_epoch(plan),
+        .train_steps = plan->train_steps,
+        .evaluates = plan->eval_rows > 0,
+        .classifies = head->job.label_count > 0,
+    };
+    head->running_ms = head->moved_ms = mono_ms();
+    progress_begin(&head->progress, head->running_ms, &facts);
+}
+
+static bool start_shards(struct head *head)
+{
+    for (uint32_t p = 0; p < head->port_count; p++) {
+        const struct job_shard *shard = &head->job.shards[p];
+        struct command start = {.kind = COMMAND_START,
+                                .job = &head->job.core,
+                                .incarnation = head->job.incarnation,
+                                .first_slice = shard->first_slice,
+                                .slice_count = shard->slice_count,
+                                .slices = shard->slices};
+        if (!port_send(&head->ports[p], &start))
+            return false;
+        head->lows[p] = shard->slice_count ? 0 : UINT64_MAX;
+    }
+    for (head->first_port = 0; head->job.shards[head->first_port].slice_count == 0;)
+        head->first_port++;
+    return true;
+}
+
+dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
+{
+    AUTOFREE const char **endpoints = mem_array(head->port_count, sizeof *endpoints);
+    if (!endpoints)
+        return dp_fail(err, DP_NOMEM, "out of memory for the job");
+    for (uint32_t p = 0; p < head->port_count; p++)
+        endpoints[p] = head->endpoints[p];
+    dp_err e = job_settle(&head->job, join, head->port_count, endpoints, err);
+    if (e)
+        return e;
+    if (dealer_init(&head->dealer, head->job.core.plan.slots) || head_start_exchange(head) || !start_shards(head)) {
+        (void)dp_fail(err, DP_NOMEM, "out of memory for the job");
+        head_fail(head, err);
+        return err->code;
+    }
+    if (head->job.batch_cut && head->opts->batch_given)
+        log_warn("batch-cut asked=%" PRIu64 " rows=%" PRIu64 " action=\"every step takes all rows\"", head->opts->batch,
+                 head->job.train.rows);
+    head->state = HEAD_RUNNING;
+    start_progress(head);
+    return DP_OK;
+}
+
+bool head_open_session(struct head *head, uint64_t token)
+{
+    for (uint32_t p = 0; p < head->port_count; p++)
+        if (!port_send(&head->ports[p], &(struct command){.kind = COMMAND_OPEN, .session = token}))
+            return false;
+    return true;
+}
