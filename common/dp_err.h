@@ -32,7 +32,8 @@ extern "C" {
     X(SHUTDOWN, 16, "server is shutting down", 1)                      \
     X(SYSTEM, 17, "system call failed", 0)                             \
     X(RANGE, 18, "step, slot or slice out of range", 0)                \
-    X(STOPPED, 19, "stopped by a signal", 0)
+    X(STOPPED, 19, "stopped by a signal", 0)                           \
+    X(KEYS_UNKNOWN, 20, "unknown list of row ids, send it again", 1)
 
 typedef enum {
 #define X(name, number, text, retryable) DP_##name = number,

@@ -44,8 +44,9 @@ static uint64_t shape_elems(uint32_t rank, const uint64_t *shape, uint64_t max)
     return elems;
 }
 
-dp_err tensors_add(struct tensors *tensors, const char *name, uint32_t rank, const uint64_t *shape,
-                   enum tensor_init init, float init_arg, bool regularized, dp_error *err)
+/* What holds for each kind. */
+static dp_err check_tensor(const struct tensors *tensors, const char *name, uint32_t rank, enum tensor_init init,
+                           float init_arg, dp_error *err)
 {
     if (!name_ok(name))
         return dp_fail(err, DP_RANGE,
@@ -57,18 +58,59 @@ dp_err tensors_add(struct tensors *tensors, const char *name, uint32_t rank, con
         return dp_fail(err, DP_RANGE, "tensor %s: a model may have at most %d tensors", name, TENSOR_COUNT_MAX);
     if (rank < 1 || rank > TENSOR_RANK_MAX)
         return dp_fail(err, DP_RANGE, "tensor %s: rank %u is not 1..%d", name, (unsigned)rank, TENSOR_RANK_MAX);
-    uint64_t elems = shape_elems(rank, shape, ELEMS_MAX - tensors_total(tensors));
-    if (elems == 0)
-        return dp_fail(err, DP_RANGE, "tensor %s: a dimension is 0, or the model has more than 2^40 elements", name);
     if ((unsigned)init > INIT_HE_UNIFORM || !isfinite(init_arg))
         return dp_fail(err, DP_RANGE, "tensor %s: unknown initializer %u or its argument is not finite", name,
                        (unsigned)init);
-    struct tensor *tensor = &tensors->list[tensors->count];
-    *tensor = (struct tensor){
-        .rank = rank, .elems = elems, .init = init, .init_arg = init_arg, .regularized = regularized, .unit = 1};
+    return DP_OK;
+}
+
+static struct tensor *append(struct tensors *tensors, const char *name, uint32_t rank, const uint64_t *shape)
+{
+    struct tensor *tensor = &tensors->list[tensors->count++];
+    *tensor = (struct tensor){.rank = rank, .unit = 1};
     str_copy(tensor->name, sizeof tensor->name, name);
     memcpy(tensor->shape, shape, rank * sizeof *shape);
-    tensors->count++;
+    return tensor;
+}
+
+dp_err tensors_add(struct tensors *tensors, const char *name, uint32_t rank, const uint64_t *shape,
+                   enum tensor_init init, float init_arg, bool regularized, dp_error *err)
+{
+    dp_err e = check_tensor(tensors, name, rank, init, init_arg, err);
+    if (e)
+        return e;
+    uint64_t elems = shape_elems(rank, shape, ELEMS_MAX - tensors_total(tensors));
+    if (elems == 0)
+        return dp_fail(err, DP_RANGE, "tensor %s: a dimension is 0, or the model has more than 2^40 elements", name);
+    struct tensor *tensor = append(tensors, name, rank, shape);
+    tensor->elems = elems;
+    tensor->init = init;
+    tensor->init_arg = init_arg;
+    tensor->regularized = regularized;
+    return DP_OK;
+}
+
+dp_err tensors_add_table(struct tensors *tensors, const char *name, enum tensor_kind kind, uint32_t rank,
+                         const uint64_t *shape, enum tensor_init init, float init_arg, bool regularized, dp_error *err)
+{
+    dp_err e = check_tensor(tensors, name, rank, init, init_arg, err);
+    if (e)
+        return e;
+    if (kind != TENSOR_TABLE && kind != TENSOR_HASHED)
+        return dp_fail(err, DP_RANGE, "tensor %s: unknown kind %u of table", name, (unsigned)kind);
+    uint32_t first = kind == TENSOR_TABLE ? 1 : 0;
+    uint64_t dim = shape_elems(rank - first, shape + first, TENSOR_DIM_MAX);
+    if (dim == 0 || shape_elems(rank, shape, ELEMS_MAX) == 0)
+        return dp_fail(err, DP_RANGE,
+                       "tensor %s: a dimension is 0, a row has more than %d elements, or the table more than 2^40",
+                       name, TENSOR_DIM_MAX);
+    struct tensor *tensor = append(tensors, name, rank, shape);
+    tensor->init = init;
+    tensor->init_arg = init_arg;
+    tensor->regularized = regularized;
+    tensor->kind = kind;
+    tensor->dim = (uint32_t)dim;
+    tensor->last_row = kind == TENSOR_TABLE ? shape[0] - 1 : UINT64_MAX;
     return DP_OK;
 }
 
@@ -90,7 +132,7 @@ uint64_t tensors_total(const struct tensors *tensors)
 static float init_limit(const struct tensor *tensor)
 {
     double out = tensor->rank > 1 ? (double)tensor->shape[tensor->rank - 1] : 1;
-    double in = (double)tensor->elems / out;
+    double in = (double)shape_elems(tensor->rank, tensor->shape, ELEMS_MAX) / out;
     return (float)sqrt(6 / (tensor->init == INIT_HE_UNIFORM ? in : in + out));
 }
 
@@ -129,6 +171,12 @@ void tensors_init_range(const struct tensors *tensors, uint64_t seed, uint64_t f
         uint64_t start = first + s->offset - tensors_offset(tensors, s->tensor);
         tensor_init_run(&tensors->list[s->tensor], s->tensor, seed, start, s->count, out + s->offset);
     }
+}
+
+void tensors_init_row(const struct tensors *tensors, uint32_t table, uint64_t seed, uint64_t id, float *out)
+{
+    const struct tensor *tensor = &tensors->list[table];
+    tensor_init_run(tensor, table, seed, id * tensor->dim, tensor->dim, out);
 }
 
 uint64_t layout_block(const struct tensors *tensors)

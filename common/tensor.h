@@ -1,9 +1,12 @@
-/* Tensors by name, and how the dense ones are laid out over shards and slices.
+/* Tensors by name, and how they are laid out over shards: dense ones in slices, tables in parts.
  *
  * Dense tensors are laid end to end in the order of their list: theta is one vector of `total` float32. It is cut only
  * at multiples of a tensor's block that start anew at each tensor; a block is whole units of the tensor and depends on
  * the tensors alone, never on the number of shards, so that ordered per-block sums have the same bits for any number of
- * shards. Thread: any. */
+ * shards.
+ *
+ * A table is no part of theta: its rows are addressed by 64-bit ids. It is cut into parts, runs of ids, at multiples of
+ * its block of ids; again a function of the tensor alone. Thread: any. */
 #ifndef DP_TENSOR_H
 #define DP_TENSOR_H
 
@@ -13,7 +16,11 @@
 
 #include "dp_err.h"
 
-enum { TENSOR_NAME_MAX = 64, TENSOR_RANK_MAX = 4, TENSOR_COUNT_MAX = 64 };
+enum { TENSOR_NAME_MAX = 64, TENSOR_RANK_MAX = 4, TENSOR_COUNT_MAX = 64, TENSOR_DIM_MAX = 1 << 16 };
+
+/* table: rows 0 .. shape[0] - 1 of the other dimensions. hashed: rows of any id, there once they were committed, so
+ * that only the shape of a row is known. */
+enum tensor_kind { TENSOR_DENSE, TENSOR_TABLE, TENSOR_HASHED };
 
 /* Initializers. constant: arg. normal: N(0, arg^2). Uniform in [-L, L): glorot L = sqrt(6/(in+out)), he L = sqrt(6/in),
  * as Glorot & Bengio 2010, He et al. 2015, where `out` is the last dimension (1 for a vector) and `in` the product of
@@ -24,11 +31,14 @@ struct tensor {
     char name[TENSOR_NAME_MAX];
     uint32_t rank;
     uint64_t shape[TENSOR_RANK_MAX]; /* row-major, in elements */
-    uint64_t elems;                  /* product of shape */
+    uint64_t elems;                  /* of theta: product of shape, 0 for a table */
     enum tensor_init init;
     float init_arg;
     bool regularized; /* false for intercepts: left out of R */
     uint64_t unit;    /* elements that lie in one slice together (a row, a group): 1 unless set; divides elems */
+    enum tensor_kind kind;
+    uint64_t last_row; /* tables: the largest id */
+    uint32_t dim;      /* tables: floats of a row */
 };
 
 struct tensors {
@@ -41,12 +51,19 @@ struct tensors {
  * dimension, too many tensors, or more than 2^40 elements in all. What it is given may come from a peer. */
 DP_MUST_CHECK dp_err tensors_add(struct tensors *tensors, const char *name, uint32_t rank, const uint64_t *shape,
                                  enum tensor_init init, float init_arg, bool regularized, dp_error *err);
+/* The same for a table. DP_RANGE also for rows of more than TENSOR_DIM_MAX floats. */
+DP_MUST_CHECK dp_err tensors_add_table(struct tensors *tensors, const char *name, enum tensor_kind kind, uint32_t rank,
+                                       const uint64_t *shape, enum tensor_init init, float init_arg, bool regularized,
+                                       dp_error *err);
 uint64_t tensors_total(const struct tensors *tensors);
 /* Offset of tensor i <= count in theta, in elements. */
 uint64_t tensors_offset(const struct tensors *tensors, uint32_t i);
 /* Initial values of elements [first, first + count) of theta. A pure function of (tensors, seed): every element is the
  * same whatever range it is computed in. */
 void tensors_init_range(const struct tensors *tensors, uint64_t seed, uint64_t first, uint64_t count, float *out);
+
+/* Initial values of a table's row. A pure function of (tensor, its index, seed, id). out[dim]. */
+void tensors_init_row(const struct tensors *tensors, uint32_t table, uint64_t seed, uint64_t id, float *out);
 
 /* A run of theta, in elements. */
 struct range {

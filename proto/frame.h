@@ -1,7 +1,7 @@
 /* Messages <-> bytes. All validation of received bytes happens here, before any state is touched: a message that parses
  * has every repeated field within its limit, every string printable, terminated and short, every number within its
  * type, and the payload frames that its header promises. Ranges that depend on the job (slice, slot, step) are checked
- * by frame_check_push_pull. Thread: any; an arena belongs to one thread. */
+ * by frame_check_push_pull and, for tables, by frame_rows.h. Thread: any; an arena belongs to one thread. */
 #ifndef DP_FRAME_H
 #define DP_FRAME_H
 
@@ -26,6 +26,11 @@ enum {
     FRAME_SLICES_MAX = 1 << 16,
     FRAME_LABELS_MAX = 1 << 16,
     SLICE_BYTES = 2 << 20, /* largest payload frame of a slice */
+    FRAME_PARTS_MAX = 1 << 12,
+    FRAME_ROWS_MAX = 1 << 22,        /* of one list of ids */
+    FRAME_ROWS_FLOATS_MAX = 1 << 23, /* of the values of one list */
+    FRAME_ROWS_BYTES_MAX = 32 << 20, /* largest payload frame of a part: either of these */
+    FRAME_FEATURE_TABLES = 1 << 4,   /* of Hello and Welcome: knows tables and their messages */
 };
 /* Elements of theta that a job can have. */
 #define FRAME_ELEMS_MAX ((uint64_t)FRAME_SLICES_MAX * (SLICE_BYTES / sizeof(float)))
@@ -48,8 +53,9 @@ void arena_fini(struct arena *arena);
  * no longer than FRAME_TEXT_MAX, Hello's and Welcome's than FRAME_NAME_MAX; Hello's magic and role (its version is the
  * head's to answer); the job in Welcome and Joined, with 1..FRAME_SLOTS_MAX slots; train and tensors in Join; tensors
  * of sane shapes and at most FRAME_ELEMS_MAX elements; in Joined tensors and shards whose slices of at most SLICE_BYTES
- * add up to the tensors; labels finite, those of a Dataset strictly ascending; slots of an Assign strictly ascending.
- * A loss may be anything: a job that diverges must be able to say so. */
+ * add up to the dense tensors and whose parts cover each table's ids in order; lists of ids of at most FRAME_ROWS_MAX;
+ * labels finite, those of a Dataset strictly ascending; slots of an Assign strictly ascending. A loss may be anything:
+ * a job that diverges must be able to say so. */
 DP_MUST_CHECK dp_err frame_parse(struct arena *arena, const void *data, size_t bytes, size_t payload_count,
                                  const Dp__Header **ret_header, dp_error *err);
 

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "frame_rows.h"
 #include "tensor.h"
 #include "text.h"
 
@@ -94,6 +95,8 @@ static dp_err check_tensor(const Dp__Tensor *tensor, uint64_t *total, dp_error *
     for (size_t i = 0; i < tensor->n_shape; i++)
         if (tensor->shape[i] == 0 || __builtin_mul_overflow(elems, tensor->shape[i], &elems))
             return dp_fail(err, DP_PROTO, "tensor %s has an impossible shape", tensor->name);
+    if (tensor->kind != DP__TENSOR__KIND__DENSE)
+        return frame_check_table(tensor, err);
     if (elems > FRAME_ELEMS_MAX - *total)
         return dp_fail(err, DP_PROTO, "tensors of more than %llu elements", (unsigned long long)FRAME_ELEMS_MAX);
     *total += elems;
@@ -144,7 +147,7 @@ static dp_err check_layout(const Dp__Job *job, dp_error *err)
     if (rc == DP_OK && job->n_shards > 0 && at != total)
         return dp_fail(err, DP_PROTO, "slices of %llu elements for tensors of %llu", (unsigned long long)at,
                        (unsigned long long)total);
-    return rc;
+    return rc == DP_OK ? frame_check_parts(job, err) : rc;
 }
 
 static dp_err check_job(const Dp__Job *job, dp_error *err)
@@ -222,12 +225,25 @@ static dp_err check_assign(const Dp__Assign *msg, dp_error *err)
     return rc == DP_OK ? check_slots(msg->n_extra_slots, msg->extra_slots, err) : rc;
 }
 
-/* Kinds that carry a payload have their own rule for it. */
-static dp_err check_data_plane(const Dp__Header *header, size_t payload_count, dp_error *err)
+/* Kinds that carry a payload have their own rule for it; false for the others. */
+static bool check_data_plane(const Dp__Header *header, size_t payload_count, dp_err *ret_code, dp_error *err)
 {
-    if (header->body_case == DP__HEADER__BODY_PUSH_PULL)
-        return check_push_pull(header->push_pull, payload_count, err);
-    return check_params(header->params, payload_count, err);
+    switch (header->body_case) {
+    case DP__HEADER__BODY_PUSH_PULL:
+        *ret_code = check_push_pull(header->push_pull, payload_count, err);
+        return true;
+    case DP__HEADER__BODY_PARAMS:
+        *ret_code = check_params(header->params, payload_count, err);
+        return true;
+    case DP__HEADER__BODY_ROWS_PUSH_PULL:
+        *ret_code = frame_check_rows_push_pull(header->rows_push_pull, payload_count, err);
+        return true;
+    case DP__HEADER__BODY_ROWS:
+        *ret_code = frame_check_rows(header->rows, payload_count, err);
+        return true;
+    default:
+        return false;
+    }
 }
 
 static dp_err check_control(const Dp__Header *header, dp_error *err)
@@ -266,8 +282,9 @@ static dp_err check_control(const Dp__Header *header, dp_error *err)
 
 dp_err frame_check_body(const Dp__Header *header, size_t payload_count, dp_error *err)
 {
-    if (header->body_case == DP__HEADER__BODY_PUSH_PULL || header->body_case == DP__HEADER__BODY_PARAMS)
-        return check_data_plane(header, payload_count, err);
+    dp_err data_plane;
+    if (check_data_plane(header, payload_count, &data_plane, err))
+        return data_plane;
     size_t want = header->body_case == DP__HEADER__BODY_STATUS ? 1 : 0;
     dp_err rc = check_control(header, err);
     return rc == DP_OK ? check_payload("control message", payload_count, want, want, err) : rc;

@@ -141,6 +141,8 @@ static dp_err settle_tensors(struct job *job, const Dp__Join *join, dp_error *er
         return dp_fail(err, DP_REFUSED, "the worker's model has no tensors");
     for (size_t i = 0; i < join->n_tensors; i++) {
         const Dp__Tensor *t = join->tensors[i];
+        if (t->kind != DP__TENSOR__KIND__DENSE)
+            return dp_fail(err, DP_REFUSED, "this server does not take tables, and tensor %s is one", t->name);
         dp_err e = tensors_add(tensors, t->name, (uint32_t)t->n_shape, t->shape, (enum tensor_init)t->init, t->init_arg,
                                t->regularized, err);
         if (e)

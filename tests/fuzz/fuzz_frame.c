@@ -2,7 +2,7 @@
  * against a job. */
 #include <string.h>
 
-#include "frame.h"
+#include "frame_rows.h"
 #include "fuzz.h"
 #include "util.h"
 
@@ -18,6 +18,27 @@ static void check_ranges(const Dp__PushPull *msg, size_t payload_bytes)
         return;
     FUZZ_ASSERT(msg->slice >= 1000 && msg->slice < 1003);
     FUZZ_ASSERT(!msg->push || frame_node_valid(msg->level, msg->index, 5));
+}
+
+/* The bytes behind the header are taken as the list of rows. */
+static void check_rows(const Dp__RowsPushPull *msg, const uint8_t *data, size_t bytes)
+{
+    static const struct frame_part parts[] = {{0, 999, 1}, {1000, UINT64_MAX, 16}};
+    static const struct frame_rows_limits limits = {
+        .first_part = 1000, .part_count = 2, .slots = 5, .parts = parts, .total_steps = 1 << 20};
+    size_t sizes[3] = {bytes, bytes, bytes};
+    struct frame_rows at = frame_rows_of(msg);
+    dp_error err;
+    FUZZ_ASSERT(at.count <= ARRAY_LEN(sizes));
+    if (at.push_ids != FRAME_NONE && at.values != FRAME_NONE)
+        sizes[at.values] = bytes / sizeof(uint64_t) * sizeof(float);
+    if (frame_check_part(msg, &limits, sizes, &err) != DP_OK)
+        return;
+    const struct frame_part *part = &parts[msg->part - 1000];
+    if (at.push_ids == FRAME_NONE || frame_check_ids(data, msg->push_keys, part, &err) != DP_OK)
+        return;
+    FUZZ_ASSERT(bytes == msg->push_keys->count * sizeof(uint64_t) &&
+                frame_keys_hash(data, msg->push_keys->count) == msg->push_keys->hash);
 }
 
 static void drop_unknown(ProtobufCMessage *msg);
@@ -77,13 +98,15 @@ static void parse(const uint8_t *data, size_t bytes, size_t payload_count)
     }
     if (header->body_case == DP__HEADER__BODY_PUSH_PULL)
         check_ranges(header->push_pull, payload_count ? 400 : SIZE_MAX);
+    if (header->body_case == DP__HEADER__BODY_ROWS_PUSH_PULL)
+        check_rows(header->rows_push_pull, data, bytes);
     free(first);
     free(second);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-    for (size_t payload_count = 0; payload_count < 3; payload_count++)
+    for (size_t payload_count = 0; payload_count < 4; payload_count++)
         parse(data, bytes, payload_count);
     return 0;
 }

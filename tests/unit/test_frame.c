@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "frame_rows.h"
 #include "leaks.h"
 #include "text.h"
 #include "util.h"
@@ -114,7 +115,10 @@ enum {
     ASK,
     STATUS,
     SET,
-    APPLIED
+    APPLIED,
+    JOINED_TABLES,
+    ROWS_PUSH_PULL,
+    ROWS
 };
 
 static dp_err parse_sample(size_t kind, size_t payload_count, dp_error *err)
@@ -152,9 +156,10 @@ Test(frame, payload_counts)
 {
     static const struct {
         size_t kind, min, max;
-    } table[] = {{PUSH_PULL, 0, 1}, {PARAMS, 1, 1}, {ERROR, 0, 0},     {HELLO, 0, 0},  {WELCOME, 0, 0}, {JOIN, 0, 0},
-                 {JOINED, 0, 0},    {ASSIGN, 0, 0}, {HEARTBEAT, 0, 0}, {ACK, 0, 0},    {BYE, 0, 0},     {NOTICE, 0, 0},
-                 {ASK, 0, 0},       {STATUS, 1, 1}, {SET, 0, 0},       {APPLIED, 0, 0}};
+    } table[] = {{PUSH_PULL, 0, 1}, {PARAMS, 1, 1},         {ERROR, 0, 0},  {HELLO, 0, 0},     {WELCOME, 0, 0},
+                 {JOIN, 0, 0},      {JOINED, 0, 0},         {ASSIGN, 0, 0}, {HEARTBEAT, 0, 0}, {ACK, 0, 0},
+                 {BYE, 0, 0},       {NOTICE, 0, 0},         {ASK, 0, 0},    {STATUS, 1, 1},    {SET, 0, 0},
+                 {APPLIED, 0, 0},   {ROWS_PUSH_PULL, 2, 2}, {ROWS, 1, 1}};
     samples_fill(samples);
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
         for (size_t count = 0; count < 4; count++) {
@@ -179,6 +184,57 @@ Test(frame, push_pull_refusals)
     TAKEN(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics->loss = (double)INFINITY);
     REFUSED(PARAMS, BODY(PARAMS, params)->unchanged = true, "payload");
     REFUSED(PARAMS, BODY(PARAMS, params)->last = true, "payload");
+}
+
+Test(frame, rows_refusals)
+{
+    REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->push = false, "list of rows");
+    REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->pull = false, "list of rows");
+    REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->level = 13, "node");
+    REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->index = 1024, "node");
+    REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->metrics->correct = 32562, "more samples");
+    REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->push_keys->count = FRAME_ROWS_MAX + 1, "list of");
+    REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->pull_keys->count = 0, "empty list");
+    REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->push_keys = NULL, "payload");
+    REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->push_keys->sent = true, "payload");
+    REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->pull_keys->sent = false, "payload");
+    REFUSED(ROWS, BODY(ROWS, rows)->count = FRAME_ROWS_MAX + 1, "at most");
+    REFUSED(ROWS, BODY(ROWS, rows)->count = 0, "payload");
+    REFUSED(ROWS, BODY(ROWS, rows)->unchanged = true, "payload");
+    REFUSED(ROWS, BODY(ROWS, rows)->last = true, "payload");
+}
+
+Test(frame, where_the_frames_of_rows_are)
+{
+    samples_fill(samples);
+    Dp__RowsPushPull *msg = BODY(ROWS_PUSH_PULL, rows_push_pull);
+    struct frame_rows at = frame_rows_of(msg);
+    cr_assert(at.push_ids == FRAME_NONE && at.values == 0 && at.pull_ids == 1 && at.count == 2);
+    msg->push_keys->sent = true;
+    at = frame_rows_of(msg);
+    cr_assert(at.push_ids == 0 && at.values == 1 && at.pull_ids == 2 && at.count == 3);
+    msg->pull_keys = NULL;
+    at = frame_rows_of(msg);
+    cr_assert(at.push_ids == 0 && at.values == 1 && at.pull_ids == FRAME_NONE && at.count == 2);
+    msg->push_keys = NULL;
+    cr_assert_eq(frame_rows_of(msg).count, 0);
+}
+
+Test(frame, part_refusals)
+{
+    REFUSED(JOINED_TABLES, BODY(JOINED_TABLES, joined)->job->tensors[1]->kind = (Dp__Tensor__Kind)3, "kind");
+    REFUSED(JOINED_TABLES, BODY(JOINED_TABLES, joined)->job->tensors[2]->shape = (uint64_t[]){65537}, "more than");
+    REFUSED(JOINED_TABLES, BODY(JOINED_TABLES, joined)->job->shards[0]->parts[0]->tensor = 0, "not a table");
+    REFUSED(JOINED_TABLES, BODY(JOINED_TABLES, joined)->job->shards[0]->parts[0]->tensor = 3, "not a table");
+    REFUSED(JOINED_TABLES, BODY(JOINED_TABLES, joined)->job->shards[0]->parts[0]->first = 1, "in order");
+    REFUSED(JOINED_TABLES, BODY(JOINED_TABLES, joined)->job->shards[0]->parts[0]->last = 1000000, "in order");
+    REFUSED(JOINED_TABLES, BODY(JOINED_TABLES, joined)->job->shards[1]->parts[0]->first = 499999, "in order");
+    REFUSED(JOINED_TABLES, BODY(JOINED_TABLES, joined)->job->shards[1]->parts[0]->last = 999998, "not cover");
+    REFUSED(JOINED_TABLES, BODY(JOINED_TABLES, joined)->job->shards[1]->n_parts = 1, "not cover");
+    REFUSED(JOINED_TABLES,
+            BODY(JOINED_TABLES, joined)->job->shards[1]->parts[1] =
+                BODY(JOINED_TABLES, joined)->job->shards[0]->parts[1],
+            "in order");
 }
 
 Test(frame, hello_and_text_refusals)
@@ -464,4 +520,81 @@ Test(text, clean)
     cr_assert_str_eq(out, "12345\xc3\xa9");
     text_clean(out, 1, "abc");
     cr_assert_str_eq(out, "");
+}
+
+/* -- rows against a job -- */
+
+static dp_err check_part(const Dp__RowsPushPull *msg, const size_t *payload_bytes)
+{
+    static const struct frame_part parts[] = {{0, 99, 1}, {100, UINT64_MAX, 1 << 16}};
+    static const struct frame_rows_limits limits = {
+        .first_part = 10, .part_count = 2, .slots = 8, .parts = parts, .total_steps = 50};
+    dp_error err = {0};
+    dp_err rc = frame_check_part(msg, &limits, payload_bytes, &err);
+    cr_assert((rc == DP_OK) == (err.text[0] == '\0'));
+    return rc;
+}
+
+Test(frame, ranges_of_rows)
+{
+    Dp__Keys keys = DP__KEYS__INIT;
+    Dp__RowsPushPull push = DP__ROWS_PUSH_PULL__INIT;
+    const size_t bytes[] = {3 * 8, 3 * 4};
+    keys.count = 3;
+    keys.sent = true;
+    push.part = 10;
+    push.push = true;
+    push.step = 49;
+    push.push_keys = &keys;
+    cr_assert_eq(check_part(&push, bytes), DP_OK);
+    cr_assert_eq(check_part(&push, (size_t[]){3 * 8, 3 * 8}), DP_PROTO);
+    cr_assert_eq(check_part(&push, (size_t[]){3 * 4, 3 * 4}), DP_PROTO);
+    push.part = 11;
+    cr_assert_eq(check_part(&push, bytes), DP_PROTO);
+    cr_assert_eq(check_part(&push, (size_t[]){3 * 8, 3 * (4 << 16)}), DP_OK);
+    keys.count = 129; /* of 2^16 floats */
+    cr_assert_eq(check_part(&push, (size_t[]){129 * 8, 129 * (4 << 16)}), DP_RANGE);
+    keys.count = 3;
+    for (uint32_t part = 9; part <= 12; part += 3) {
+        push.part = part;
+        cr_assert_eq(check_part(&push, bytes), DP_RANGE);
+    }
+    push.part = 10;
+    push.step = 50;
+    cr_assert_eq(check_part(&push, bytes), DP_RANGE);
+    push.step = 0;
+    push.index = 8;
+    cr_assert_eq(check_part(&push, bytes), DP_RANGE);
+    push.index = 0;
+    push.pull = true;
+    push.pull_step = 51;
+    cr_assert_eq(check_part(&push, bytes), DP_RANGE);
+}
+
+static dp_err check_ids(size_t count, const uint64_t *ids, uint64_t hash)
+{
+    static const struct frame_part part = {100, 200, 1};
+    Dp__Keys keys = DP__KEYS__INIT;
+    keys.count = (uint32_t)count;
+    keys.hash = hash;
+    char unaligned[1 + 4 * sizeof *ids];
+    if (count)
+        memcpy(unaligned + 1, ids, count * sizeof *ids);
+    dp_error err = {0};
+    return frame_check_ids(unaligned + 1, &keys, &part, &err);
+}
+
+Test(frame, lists_of_rows)
+{
+    static const uint64_t good[] = {100, 150, 151, 200}, twice[] = {100, 150, 150, 200}, low[] = {99, 150, 151, 152},
+                          high[] = {100, 150, 151, 201}, falls[] = {100, 151, 150, 200};
+    cr_assert_eq(frame_keys_hash(good, 4), 0x62d784e7c32248e, "what a client hashes must never change");
+    cr_assert_eq(check_ids(4, good, frame_keys_hash(good, 4)), DP_OK);
+    cr_assert_eq(check_ids(3, good, frame_keys_hash(good, 3)), DP_OK);
+    cr_assert_eq(check_ids(0, good, 0), DP_OK);
+    cr_assert_eq(check_ids(4, good, frame_keys_hash(good, 3)), DP_PROTO);
+    cr_assert_eq(check_ids(4, twice, frame_keys_hash(twice, 4)), DP_PROTO);
+    cr_assert_eq(check_ids(4, falls, frame_keys_hash(falls, 4)), DP_PROTO);
+    cr_assert_eq(check_ids(4, low, frame_keys_hash(low, 4)), DP_PROTO);
+    cr_assert_eq(check_ids(4, high, frame_keys_hash(high, 4)), DP_PROTO);
 }

@@ -295,3 +295,67 @@ Test(tensor, init_differs_by_seed_and_tensor)
     cr_assert_arr_neq(a, b, sizeof a);
     cr_assert_arr_neq(a, a + 32, sizeof a / 2);
 }
+
+/* -- tables -- */
+
+Test(tensor, tables_are_no_part_of_theta)
+{
+    struct tensors tensors = {0};
+    dp_error err = {0};
+    const uint64_t rows[] = {1000000, 4, 4}, row[] = {16}, five[] = {5};
+    cr_assert_eq(tensors_add_table(&tensors, "t", TENSOR_TABLE, 3, rows, INIT_NORMAL, 1, true, &err), DP_OK);
+    cr_assert_eq(tensors_add(&tensors, "d", 1, five, INIT_ZEROS, 0, true, &err), DP_OK);
+    cr_assert_eq(tensors_add_table(&tensors, "h", TENSOR_HASHED, 1, row, INIT_NORMAL, 1, true, &err), DP_OK);
+    cr_assert_eq(tensors_total(&tensors), 5);
+    cr_assert_eq(tensors.list[0].dim, 16);
+    cr_assert_eq(tensors.list[0].last_row, 999999);
+    cr_assert_eq(tensors.list[2].dim, 16);
+    cr_assert_eq(tensors.list[2].last_row, UINT64_MAX);
+    struct range range;
+    struct segment segments[2];
+    layout_shards(&tensors, 1, &range);
+    cr_assert_eq(range.count, 5);
+    cr_assert_eq(layout_segments(&tensors, range, segments, 2), 1);
+    cr_assert_eq(segments[0].tensor, 1);
+    cr_assert_eq(layout_slices(&tensors, range, 1024, &range, 1), 1);
+}
+
+Test(tensor, a_job_of_tables_alone_has_no_slices)
+{
+    struct tensors tensors = {0};
+    struct range ranges[3];
+    const uint64_t rows[] = {7};
+    cr_assert_eq(tensors_add_table(&tensors, "t", TENSOR_TABLE, 1, rows, INIT_ZEROS, 0, true, NULL), DP_OK);
+    layout_shards(&tensors, 3, ranges);
+    for (int s = 0; s < 3; s++)
+        cr_assert_eq(layout_slices(&tensors, ranges[s], 1024, NULL, 0), 0);
+}
+
+Test(tensor, rows_differ_and_do_not_change)
+{
+    struct tensors tensors = {0};
+    const uint64_t rows[] = {1000, 3}, row[] = {3};
+    float a[3], b[3], c[3];
+    cr_assert_eq(tensors_add_table(&tensors, "t", TENSOR_TABLE, 2, rows, INIT_NORMAL, 1, true, NULL), DP_OK);
+    cr_assert_eq(tensors_add_table(&tensors, "h", TENSOR_HASHED, 1, row, INIT_NORMAL, 1, true, NULL), DP_OK);
+    tensors_init_row(&tensors, 0, 42, 7, a);
+    tensors_init_row(&tensors, 0, 42, 7, b);
+    tensors_init_row(&tensors, 0, 42, 8, c);
+    cr_assert_arr_eq(a, b, sizeof a);
+    cr_assert_arr_neq(a, c, sizeof a);
+    tensors_init_row(&tensors, 1, 42, UINT64_MAX, b);
+    cr_assert_arr_neq(a, b, sizeof a);
+}
+
+Test(tensor, impossible_tables)
+{
+    struct tensors tensors = {0};
+    dp_error err = {0};
+    const uint64_t wide[] = {2, TENSOR_DIM_MAX + 1}, none[] = {0}, huge[] = {(uint64_t)1 << 40, 2};
+    cr_assert_eq(tensors_add_table(&tensors, "t", TENSOR_TABLE, 2, wide, INIT_ZEROS, 0, true, &err), DP_RANGE);
+    cr_assert_eq(tensors_add_table(&tensors, "t", TENSOR_TABLE, 1, none, INIT_ZEROS, 0, true, &err), DP_RANGE);
+    cr_assert_eq(tensors_add_table(&tensors, "t", TENSOR_TABLE, 2, huge, INIT_ZEROS, 0, true, &err), DP_RANGE);
+    cr_assert_eq(tensors_add_table(&tensors, "t", TENSOR_DENSE, 2, wide, INIT_ZEROS, 0, true, &err), DP_RANGE);
+    cr_assert_eq(tensors_add_table(&tensors, "", TENSOR_TABLE, 1, none, INIT_ZEROS, 0, true, &err), DP_RANGE);
+    cr_assert_eq(tensors.count, 0);
+}

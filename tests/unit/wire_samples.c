@@ -4,15 +4,21 @@
 static Dp__Metrics metrics;
 static Dp__PushPull push_pull;
 static Dp__Params params;
+static Dp__Keys push_keys, pull_keys;
+static Dp__RowsPushPull rows_push_pull;
+static Dp__Rows rows;
 static Dp__Error error;
 static Dp__Hello hello;
 static Dp__Welcome welcome;
 static Dp__Dataset train, eval;
 static Dp__Join join;
-static Dp__Joined joined;
+static Dp__Joined joined, joined_tables;
 static Dp__Tensor tensors[2], *tensor_list[] = {&tensors[0], &tensors[1]};
 static Dp__Shard shards[2], *shard_list[] = {&shards[0], &shards[1]};
-static Dp__Job job, early_job;
+static Dp__Tensor tables[2], *table_list[] = {&tensors[1], &tables[0], &tables[1]};
+static Dp__Part parts[4], *parts_a[] = {&parts[0], &parts[1]}, *parts_b[] = {&parts[2], &parts[3]};
+static Dp__Shard table_shards[2], *table_shard_list[] = {&table_shards[0], &table_shards[1]};
+static Dp__Job job, early_job, table_job;
 static Dp__Assign assign;
 static Dp__Heartbeat heartbeat;
 static Dp__HeartbeatAck ack;
@@ -25,6 +31,7 @@ static Dp__Applied applied;
 
 static double labels[] = {0, 1, 2};
 static uint64_t weight_shape[] = {64, 3}, bias_shape[] = {3};
+static uint64_t table_shape[] = {1000000, 4, 4}, hashed_shape[] = {16}, slices_bias[] = {3};
 static uint64_t slices_a[] = {64, 32}, slices_b[] = {99};
 static uint32_t slots[] = {0, 1, 5, 4095}, extra_slots[] = {7};
 
@@ -53,6 +60,35 @@ static void fill_data_plane(void)
     error.text = "the step is complete";
     error.step = 12;
     error.slice = 3;
+}
+
+static void fill_rows(void)
+{
+    dp__keys__init(&push_keys);
+    push_keys.hash = 0x1122334455667788;
+    push_keys.count = 1000;
+    dp__keys__init(&pull_keys);
+    pull_keys.hash = 0x8877665544332211;
+    pull_keys.count = 100000;
+    pull_keys.sent = true;
+    dp__rows_push_pull__init(&rows_push_pull);
+    rows_push_pull.part = 1025;
+    rows_push_pull.push = true;
+    rows_push_pull.step = 1999999;
+    rows_push_pull.level = 2;
+    rows_push_pull.index = 1;
+    rows_push_pull.metrics = &metrics;
+    rows_push_pull.pull = true;
+    rows_push_pull.pull_step = 2000000;
+    rows_push_pull.have = 2000000;
+    rows_push_pull.push_keys = &push_keys;
+    rows_push_pull.pull_keys = &pull_keys;
+    dp__rows__init(&rows);
+    rows.part = 1025;
+    rows.step = 2000000;
+    rows.version = 1998000;
+    rows.keys = 0x8877665544332211;
+    rows.count = 100000;
 }
 
 static void fill_handshake(void)
@@ -153,6 +189,50 @@ static void fill_joined(void)
     joined.job = &job;
 }
 
+static void fill_part(Dp__Part *part, uint32_t tensor, uint64_t first, uint64_t last)
+{
+    dp__part__init(part);
+    part->tensor = tensor;
+    part->first = first;
+    part->last = last;
+}
+
+static void fill_tables(void)
+{
+    dp__tensor__init(&tables[0]);
+    tables[0].name = "embedding";
+    tables[0].kind = DP__TENSOR__KIND__TABLE;
+    tables[0].n_shape = 3;
+    tables[0].shape = table_shape;
+    tables[0].regularized = true;
+    dp__tensor__init(&tables[1]);
+    tables[1].name = "words";
+    tables[1].kind = DP__TENSOR__KIND__HASHED;
+    tables[1].n_shape = 1;
+    tables[1].shape = hashed_shape;
+    fill_part(&parts[0], 1, 0, 499999);
+    fill_part(&parts[1], 2, 0, INT64_MAX);
+    fill_part(&parts[2], 1, 500000, 999999);
+    fill_part(&parts[3], 2, (uint64_t)1 << 63, UINT64_MAX);
+    dp__shard__init(&table_shards[0]);
+    table_shards[0].endpoint = "tcp://*:40001";
+    table_shards[0].n_slices = 1;
+    table_shards[0].slices = slices_bias;
+    table_shards[0].n_parts = 2;
+    table_shards[0].parts = parts_a;
+    dp__shard__init(&table_shards[1]);
+    table_shards[1].endpoint = "tcp://*:40002";
+    table_shards[1].first = 3;
+    table_shards[1].n_parts = 2;
+    table_shards[1].parts = parts_b;
+    table_job = job;
+    table_job.n_tensors = 3;
+    table_job.tensors = table_list;
+    table_job.shards = table_shard_list;
+    dp__joined__init(&joined_tables);
+    joined_tables.job = &table_job;
+}
+
 static void fill_control(void)
 {
     dp__assign__init(&assign);
@@ -198,10 +278,12 @@ static struct sample sample(const char *name, size_t payload_count, Dp__Header__
 void samples_fill(struct sample *samples)
 {
     fill_data_plane();
+    fill_rows();
     fill_handshake();
     fill_tensors();
     fill_join();
     fill_joined();
+    fill_tables();
     fill_control();
     size_t i = 0;
     samples[i++] = sample("push_pull", 1, DP__HEADER__BODY_PUSH_PULL, &push_pull);
@@ -220,6 +302,10 @@ void samples_fill(struct sample *samples)
     samples[i++] = sample("status", 1, DP__HEADER__BODY_STATUS, &status);
     samples[i++] = sample("set", 0, DP__HEADER__BODY_SET, &set);
     samples[i++] = sample("applied", 0, DP__HEADER__BODY_APPLIED, &applied);
-    for (i = 2; i < SAMPLE_COUNT; i++) /* the data plane does without request ids */
+    samples[i++] = sample("joined_tables", 0, DP__HEADER__BODY_JOINED, &joined_tables);
+    size_t named = i;
+    samples[i++] = sample("rows_push_pull", 2, DP__HEADER__BODY_ROWS_PUSH_PULL, &rows_push_pull);
+    samples[i++] = sample("rows", 1, DP__HEADER__BODY_ROWS, &rows);
+    for (i = 2; i < named; i++) /* the data plane does without request ids */
         samples[i].header.request = 1000 + i;
 }

@@ -7,7 +7,7 @@
 
 #include "frame.h"
 
-enum { SAMPLE_COUNT = 16 };
+enum { SAMPLE_COUNT = 19 };
 
 struct sample {
     const char *name; /* of the golden file */
