@@ -25,6 +25,7 @@ enum {
     FRAME_SHARDS_MAX = 1024,
     FRAME_SLICES_MAX = 1 << 16,
     FRAME_LABELS_MAX = 1 << 16,
+    FRAME_HASH_BITS_MAX = 31,
     SLICE_BYTES = 2 << 20, /* largest payload frame of a slice */
     FRAME_PARTS_MAX = 1 << 12,
     FRAME_ROWS_MAX = 1 << 22,        /* of one list of ids */

@@ -158,6 +158,8 @@ static dp_err check_job(const Dp__Job *job, dp_error *err)
     if (rc == DP_OK && (job->slots == 0 || job->slots > FRAME_SLOTS_MAX))
         return dp_fail(err, DP_PROTO, "a job of %u slots, 1 to %d are allowed", job->slots, FRAME_SLOTS_MAX);
     if (rc == DP_OK)
+        rc = check_count("hash bits", job->hash_bits, FRAME_HASH_BITS_MAX, err);
+    if (rc == DP_OK)
         rc = check_count("classes", job->classes, FRAME_LABELS_MAX, err);
     if (rc == DP_OK)
         rc = check_labels(job->n_labels, job->labels, err);

@@ -113,6 +113,9 @@ static dp_err describe(const struct export *x, struct safetensors_meta *meta)
     AUTOFREE char *labels = labels_text(job);
     uint64_t steps = plan_total(&job->core.plan);
     uint64_t trained = x->step < steps ? plan_at(&job->core.plan, x->step).train_step : job->core.plan.train_steps;
+    if (job->opts->hash_bits && (safetensors_meta_set(meta, "hash_bits", "%" PRIu64, job->opts->hash_bits) ||
+                                 safetensors_meta_set(meta, "hash_seed", "%" PRIu64, job->opts->seed)))
+        return DP_NOMEM;
     if (!labels || safetensors_meta_set(meta, "format", "dp-model-1") ||
         safetensors_meta_set(meta, "model", "%s", job->opts->model) ||
         safetensors_meta_set(meta, "features", "%" PRIu64, job->features) ||

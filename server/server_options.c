@@ -21,6 +21,8 @@ static const struct option ROWS[] = {
     ROW("job", model, "model", OPT_STRING, "NAME", 0, 0, NULL, NULL, NULL, "linear, logistic or softmax (required)"),
     ROW("job", features, "features", OPT_U64, "N", 0, 1e15, "0", NULL, NULL,
         "columns of the data; 0: as many as the data have"),
+    ROW("job", hash_bits, "hash-bits", OPT_U64, "N", 0, 31, "0", NULL, NULL,
+        "hash the features of LIBSVM data, any 64-bit numbers, to 2^N columns; 0: not"),
     ROW("job", classes, "classes", OPT_U64, "C", 0, 65536, "0", NULL, NULL,
         "softmax: labels are 0..C-1; 0: those in the data"),
     ROW("job", intercept, "intercept", OPT_SWITCH, NULL, 0, 0, "on", NULL, NULL,
@@ -134,6 +136,10 @@ static dp_err check_network(const struct server_options *opts, dp_error *err)
 dp_err server_options_check(const struct options *options, struct server_options *opts, dp_error *err)
 {
     opts->batch_given = given(options, "batch");
+    if (opts->hash_bits && opts->features)
+        return dp_fail(err, DP_USAGE, "options --features and --hash-bits exclude each other: N bits are 2^N features");
+    if (opts->hash_bits)
+        opts->features = UINT64_C(1) << opts->hash_bits;
     if (!opts->model)
         return dp_fail(err, DP_USAGE, "option --model is missing: give linear, logistic or softmax");
     if (strcmp(opts->model, "linear") != 0 && strcmp(opts->model, "logistic") != 0 &&

@@ -11,8 +11,9 @@
 struct server_options {
     /* job */
     const char *model;
-    uint64_t features; /* 0: as the first worker's data have it */
-    uint64_t classes;  /* 0: likewise */
+    uint64_t features;  /* 0: as the first worker's data have it */
+    uint64_t hash_bits; /* 0, or `features` is 2^hash_bits */
+    uint64_t classes;   /* 0: likewise */
     bool intercept;
     uint64_t batch;
     uint64_t slots;

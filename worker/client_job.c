@@ -74,7 +74,8 @@ dp_err client_job_take(const Dp__Job *msg, struct client_job *ret_job, dp_error 
                                       .seed = msg->seed,
                                       .train_steps = msg->train_steps,
                                       .train_rows = msg->train_rows,
-                                      .eval_rows = msg->eval_rows}};
+                                      .eval_rows = msg->eval_rows,
+                                      .hash_bits = msg->hash_bits}};
     job.view.model = strdup(msg->model);
     dp_err e = DP_OK;
     if (!job.view.model || !tensors_copy(msg, &job.view) || !labels_copy(msg, &job.view))
@@ -117,6 +118,7 @@ static dp_err numbers_same(const dp_job *was, const dp_job *now, dp_error *err)
         {"intercept", (uint64_t)was->intercept, (uint64_t)now->intercept},
         {"evaluate", (uint64_t)was->evaluate, (uint64_t)now->evaluate},
         {"batch", was->batch, now->batch},
+        {"hash-bits", was->hash_bits, now->hash_bits},
         {"slots", was->slots, now->slots},
         {"seed", was->seed, now->seed},
         {"the number of training steps", was->train_steps, now->train_steps},

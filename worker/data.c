@@ -68,6 +68,9 @@ static dp_err source_check(const struct data_source *source, enum data_format fo
     if (source->labels_path && format != DATA_IDX)
         return dp_fail(err, DP_USAGE, "%s: --labels is for IDX files, and this is read as %s", source->path,
                        format_name(format));
+    if (source->hash_bits && format != DATA_LIBSVM)
+        return dp_fail(err, DP_DATA, "%s: features are hashed, which is for LIBSVM files, and this is read as %s",
+                       source->path, format_name(format));
     return DP_OK;
 }
 

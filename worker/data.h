@@ -30,6 +30,10 @@ struct data_source {
                                  the header has it, else the first */
     const char *labels_path;  /* IDX: the label file; NULL: derived from the name (images-idx3 -> labels-idx1) */
     uint64_t features; /* 0: as found; else a file with more is an error (CSV, IDX: a file with another number is) */
+    /* Not 0: feature indices, which may then be any 64-bit numbers, are hashed to 2^hash_bits columns; LIBSVM only.
+     * `features` is not looked at. */
+    uint32_t hash_bits;
+    uint64_t hash_seed;
 };
 
 /* Reads a file whole. DP_IO where it cannot be read; DP_DATA as "FILE:LINE: what is wrong; what to do". */

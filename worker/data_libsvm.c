@@ -1,11 +1,12 @@
 /* LIBSVM (svmlight) text: `label index:value index:value ...` a line, indices from 1 and ascending, '#' begins a
- * comment, blank lines are skipped. Invariant: every array is as long as the text can need, counted beforehand, so
- * that nothing grows while reading. Thread: any. */
+ * comment, blank lines are skipped. Indices that are hashed are any 64-bit numbers in any order. Invariant: every array
+ * is as long as the text can need, counted beforehand, so that nothing grows while reading. Thread: any. */
 #include "data_parse.h"
 
 #include <inttypes.h>
 #include <string.h>
 
+#include "data_hash.h"
 #include "util.h"
 
 struct libsvm {
@@ -13,6 +14,8 @@ struct libsvm {
     const char *eol;  /* end of the line's content: before a comment and the newline */
     struct data *data;
     uint64_t features; /* asked for, or 0 */
+    uint32_t hash_bits;
+    uint64_t hash_seed;
     uint64_t entries;
     uint64_t widest; /* the largest index so far */
     dp_error *err;
@@ -58,8 +61,19 @@ static dp_err label_fail(struct libsvm *file)
     return text_fail(&file->text, file->err, "label %s %s", quote, number_fault(token, n));
 }
 
+/* Hashed ones are any 64-bit numbers, in any order. */
+static uint64_t index_max(const struct libsvm *file)
+{
+    return file->hash_bits ? UINT64_MAX : UINT32_MAX;
+}
+
+static uint32_t index_column(const struct libsvm *file, uint64_t index)
+{
+    return file->hash_bits ? data_hash_column(index, file->hash_bits, file->hash_seed) : (uint32_t)(index - 1);
+}
+
 /* The token at `text.at` is not INDEX:VALUE with an index in range. */
-static dp_err index_fail(struct libsvm *file, uint64_t index)
+static dp_err index_fail(struct libsvm *file, bool too_large)
 {
     char quote[QUOTE_MAX];
     const char *token = file->text.at;
@@ -68,25 +82,42 @@ static dp_err index_fail(struct libsvm *file, uint64_t index)
     if (n >= 4 && memcmp(token, "qid:", 4) == 0)
         return text_fail(&file->text, file->err, "%s: query ids are for ranking, which no model does; remove them",
                          quote);
-    if (index > UINT32_MAX)
-        return text_fail(&file->text, file->err, "%s: the index is larger than %u", quote, UINT32_MAX);
-    return text_fail(&file->text, file->err, "%s is not INDEX:VALUE with an index of 1 or more", quote);
+    if (too_large)
+        return text_fail(&file->text, file->err, "%s: the index is larger than %" PRIu64, quote, index_max(file));
+    return text_fail(&file->text, file->err, "%s is not INDEX:VALUE with an index of %d or more", quote,
+                     file->hash_bits ? 0 : 1);
+}
+
+/* The number before the colon at *at, which is left behind it. */
+static dp_err index_scan(struct libsvm *file, const char **at, uint64_t *ret_index)
+{
+    const uint64_t max = index_max(file);
+    uint64_t index = 0;
+    bool too_large = false;
+    const char *p = *at;
+    for (; p < file->eol && is_digit(*p); p++)
+        too_large |= __builtin_mul_overflow(index, 10, &index) ||
+                     __builtin_add_overflow(index, (uint64_t)(*p - '0'), &index) || index > max;
+    if (p == *at || p == file->eol || *p != ':' || too_large)
+        return index_fail(file, too_large);
+    *at = p + 1;
+    *ret_index = index;
+    return DP_OK;
 }
 
 /* The index of the entry, checked; `*at` is left behind its colon. */
-static dp_err index_read(struct libsvm *file, uint32_t last, const char **at, uint32_t *ret_index)
+static dp_err index_read(struct libsvm *file, uint64_t last, const char **at, uint64_t *ret_index)
 {
     uint64_t index = 0;
-    const char *p = *at;
-    for (; p < file->eol && is_digit(*p) && index <= UINT32_MAX; p++)
-        index = index * 10 + (uint64_t)(*p - '0');
-    if (p == *at || p == file->eol || *p != ':' || index > UINT32_MAX)
-        return index_fail(file, index);
+    dp_err e = index_scan(file, at, &index);
+    *ret_index = index;
+    if (e || file->hash_bits)
+        return e;
     if (index == 0)
         return text_fail(&file->text, file->err,
                          "index 0: LIBSVM indices begin with 1; add 1 to every index of the file");
     if (index <= last)
-        return text_fail(&file->text, file->err, "index %" PRIu64 " after %" PRIu32 ": %s", index, last,
+        return text_fail(&file->text, file->err, "index %" PRIu64 " after %" PRIu64 ": %s", index, last,
                          index == last ? "an index may stand once in a line; remove one of them"
                                        : "indices must be ascending; sort the line");
     if (file->features && index > file->features)
@@ -94,16 +125,14 @@ static dp_err index_read(struct libsvm *file, uint32_t last, const char **at, ui
                          "index %" PRIu64 ", but there are %" PRIu64 " features; set --features to %" PRIu64
                          " or more, or take data of the same kind",
                          index, file->features, index);
-    *at = p + 1;
-    *ret_index = (uint32_t)index;
     return DP_OK;
 }
 
 /* One INDEX:VALUE at `text.at`; `last` is the index before it. */
-static dp_err entry_read(struct libsvm *file, uint32_t *last)
+static dp_err entry_read(struct libsvm *file, uint64_t *last)
 {
     const char *p = file->text.at;
-    uint32_t index = 0;
+    uint64_t index = 0;
     dp_err e = index_read(file, *last, &p, &index);
     if (e)
         return e;
@@ -112,10 +141,10 @@ static dp_err entry_read(struct libsvm *file, uint32_t *last)
     if (!token_ends(file, after)) {
         char quote[QUOTE_MAX];
         size_t n = token_length(file) - (size_t)(p - file->text.at);
-        return text_fail(&file->text, file->err, "the value %s of index %" PRIu32 " %s", token_quote(quote, p, n),
+        return text_fail(&file->text, file->err, "the value %s of index %" PRIu64 " %s", token_quote(quote, p, n),
                          index, number_fault(p, n));
     }
-    file->data->columns[file->entries] = index - 1;
+    file->data->columns[file->entries] = index_column(file, index);
     file->data->values[file->entries++] = value;
     file->text.at = after;
     *last = index;
@@ -132,7 +161,7 @@ static dp_err line_read(struct libsvm *file)
     if (!token_ends(file, after))
         return label_fail(file);
     file->text.at = after;
-    uint32_t last = 0;
+    uint64_t last = 0;
     for (blanks_skip(file); file->text.at < file->eol; blanks_skip(file)) {
         dp_err e = entry_read(file, &last);
         if (e)
@@ -161,7 +190,11 @@ static dp_err lines_read(struct libsvm *file)
 
 dp_err libsvm_parse(const struct data_source *source, const void *bytes, size_t size, struct data *data, dp_error *err)
 {
-    struct libsvm file = {.data = data, .features = source->features, .err = err};
+    struct libsvm file = {.data = data,
+                          .features = source->features,
+                          .hash_bits = source->hash_bits,
+                          .hash_seed = source->hash_seed,
+                          .err = err};
     text_init(&file.text, source->path, bytes, size);
     uint64_t rows_max = text_count(&file.text, '\n') + 1;
     uint64_t entries_max = text_count(&file.text, ':');
@@ -177,6 +210,10 @@ dp_err libsvm_parse(const struct data_source *source, const void *bytes, size_t 
         return e;
     if (data->rows == 0)
         return dp_fail(err, DP_DATA, "%s: has no rows, only blank lines or comments", file.text.name);
+    if (source->hash_bits) {
+        data->features = UINT64_C(1) << source->hash_bits;
+        return data_hash_settle(data, err);
+    }
     data->features = source->features ? source->features : file.widest;
     if (data->features == 0)
         return dp_fail(err, DP_DATA, "%s: no row has a feature; write LABEL INDEX:VALUE ... or set --features",

@@ -100,6 +100,7 @@ typedef struct {
     uint32_t tensor_count;
     const double *labels; /* class -> label */
     size_t label_count;
+    uint32_t hash_bits; /* 0, or features are hashed to 2^hash_bits columns, with the seed */
 } dp_job;
 
 /* Sums over the samples of one slot. */

@@ -60,7 +60,10 @@ static dp_err run_train(const struct worker_options *o, dp_error *err)
 
 static struct data_source source_of(const struct data_options *data)
 {
-    return (struct data_source){data->data, (enum data_format)data->format, data->label_column, data->labels, 0};
+    return (struct data_source){.path = data->data,
+                                .format = (enum data_format)data->format,
+                                .label_column = data->label_column,
+                                .labels_path = data->labels};
 }
 
 static dp_err run_eval(const struct worker_options *o, struct eval_options *eval, dp_error *err)

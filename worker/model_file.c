@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data_hash.h"
 #include "data_parse.h"
 #include "safetensors.h"
 #include "util.h"
@@ -57,6 +58,21 @@ static dp_err spec_read(struct model_file *file, const struct safetensors_meta *
     if (!intercept || (strcmp(intercept, "on") != 0 && strcmp(intercept, "off") != 0))
         return meta_fail(file, "intercept", intercept, err);
     file->spec.intercept = strcmp(intercept, "on") == 0;
+    return DP_OK;
+}
+
+/* hash_bits and hash_seed: both or none */
+static dp_err hash_read(struct model_file *file, const struct safetensors_meta *meta, dp_error *err)
+{
+    const char *bits = safetensors_meta_get(meta, "hash_bits"), *seed = safetensors_meta_get(meta, "hash_seed");
+    uint64_t count = 0;
+    if (!bits && !seed)
+        return DP_OK;
+    if (!number_read(bits, DATA_HASH_BITS_MAX, &count) || count == 0 || file->spec.features != UINT64_C(1) << count)
+        return meta_fail(file, "hash_bits", bits, err);
+    if (!number_read(seed, UINT64_MAX, &file->hash_seed))
+        return meta_fail(file, "hash_seed", seed, err);
+    file->hash_bits = (uint32_t)count;
     return DP_OK;
 }
 
@@ -152,6 +168,8 @@ dp_err model_file_read(const char *path, struct model_file *ret_file, dp_error *
     if (!e)
         e = spec_read(file, &from->meta, err);
     if (!e)
+        e = hash_read(file, &from->meta, err);
+    if (!e)
         e = theta_read(file, from, err);
     if (!e)
         e = labels_read(file, safetensors_meta_get(&from->meta, "labels"), err);
@@ -176,6 +194,8 @@ dp_err model_file_data(const struct model_file *file, const struct data_source *
 {
     struct data data;
     struct data_source whole = *source;
+    whole.hash_bits = file->hash_bits;
+    whole.hash_seed = file->hash_seed;
     whole.features = 0; /* so that the message below says which of the two files is which */
     dp_err e = data_read(&whole, &data, err);
     if (e)

@@ -1,6 +1,7 @@
 /* A trained model from a file that dp-server exported: safetensors whose metadata say what it is.
  *   "format" = "dp-model-1", "model" = linear|logistic|softmax, "features", "classes" (0 where the model has none),
- *   "intercept" = on|off, "labels" = class -> label, comma-separated and ascending; other keys are not read.
+ *   "intercept" = on|off, "labels" = class -> label, comma-separated and ascending; "hash_bits" and "hash_seed" where
+ *   features were hashed. Other keys are not read.
  * Thread: any. */
 #ifndef DP_MODEL_FILE_H
 #define DP_MODEL_FILE_H
@@ -15,6 +16,8 @@ struct model_file {
     float *theta;           /* [tensors_total], cache-line aligned, finite */
     double *labels;         /* [label_count] class -> label; none for models that do not classify */
     size_t label_count;
+    uint32_t hash_bits; /* 0, or features are hashed as those of its training data were */
+    uint64_t hash_seed;
 };
 
 /* DP_IO or DP_DATA where the file is no safetensors file, DP_MODEL where its metadata and tensors do not fit. */

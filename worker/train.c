@@ -52,15 +52,22 @@ static dp_err read_data(struct train *t, dp_error *err)
 {
     const struct data_options *o = &t->opts->data;
     const dp_job *job = dp_client_job(t->client);
-    struct data_source source = {o->data, (enum data_format)o->format, o->label_column, o->labels, job->features};
+    struct data_source source = {.path = o->data,
+                                 .format = (enum data_format)o->format,
+                                 .label_column = o->label_column,
+                                 .labels_path = o->labels,
+                                 .features = job->features,
+                                 .hash_bits = job->hash_bits,
+                                 .hash_seed = job->seed};
     if (job->evaluate && !o->eval)
         return dp_fail(err, DP_USAGE, "this job evaluates: give --eval FILE");
     dp_err e = read_file(t, "train", &source, &t->train_data, err);
     if (e || !o->eval)
         return e;
     t->has_eval = true;
-    source = (struct data_source){o->eval, (enum data_format)o->format, o->label_column, o->eval_labels,
-                                  job->features ? job->features : t->train_data.features};
+    source.path = o->eval;
+    source.labels_path = o->eval_labels;
+    source.features = job->features ? job->features : t->train_data.features;
     return read_file(t, "eval", &source, &t->eval_data, err);
 }
 

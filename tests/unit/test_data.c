@@ -3,9 +3,11 @@
 
 #include <stdint.h>
 #include <string.h>
+#include <xxhash.h>
 #include <zlib.h>
 
 #include "data.h"
+#include "data_hash.h"
 #include "files.h"
 #include "leaks.h"
 
@@ -114,6 +116,72 @@ Test(libsvm, errors_name_the_line_and_what_to_do)
     static const struct bad WIDE[] = {
         {"1 1:1\n1 4:1\n", DP_DATA, "f:2: index 4, but there are 3 features; set --features"}};
     assert_bad((struct data_source){.features = 3}, WIDE, 1);
+}
+
+/* Hashed features */
+
+/* The low bits of XXH64 over 8 little-endian bytes: a model's columns depend on it for ever. */
+Test(hash, columns_are_pinned)
+{
+    cr_assert_eq(data_hash_column(0, 31, 0), XXH64("\0\0\0\0\0\0\0\0", 8, 0) & 0x7fffffff);
+    cr_assert_eq(data_hash_column(0x0102, 20, 7), XXH64("\2\1\0\0\0\0\0\0", 8, 7) & 0xfffff);
+    cr_assert_eq(data_hash_column(1, 16, 1), 38665);
+    cr_assert_eq(data_hash_column(UINT64_MAX, 24, 42), 11825106);
+}
+
+Test(hash, any_numbers_in_any_order_become_ascending_columns)
+{
+    struct data_source source = {.hash_bits = 16, .hash_seed = 3};
+    struct data data = must_parse(source, "1 18446744073709551615:2 0:-3 77:4\n-1\n1 77:0.5 77:0.25\n");
+    cr_assert_eq(data.features, 1 << 16);
+    cr_assert_eq(data.rows, 3);
+    const uint64_t indices[] = {UINT64_MAX, 0, 77};
+    const float values[] = {2, -3, 4};
+    for (size_t i = 0; i < 3; i++) {
+        uint32_t column = data_hash_column(indices[i], 16, 3);
+        uint64_t at = 0;
+        while (at < 3 && data.columns[at] != column)
+            at++;
+        cr_assert(at < 3 && data.values[at] == values[i], "feature %zu", i);
+    }
+    cr_assert(data.columns[0] < data.columns[1] && data.columns[1] < data.columns[2]);
+    cr_assert(data.row_at[1] == 3 && data.row_at[2] == 3 && data.row_at[3] == 4, "equal ones are one entry");
+    cr_assert_eq(data.values[3], 0.75f);
+    data_fini(&data);
+    ASSERT_NO_LEAKS();
+}
+
+/* With one bit, every row falls to two columns: the sums say what was added to what. */
+Test(hash, what_falls_together_adds_up)
+{
+    struct data data = must_parse((struct data_source){.hash_bits = 1, .hash_seed = 5}, "1 1:1 2:2 3:4 4:8 5:16\n");
+    float want[2] = {0};
+    for (uint64_t i = 0; i < 5; i++)
+        want[data_hash_column(i + 1, 1, 5)] += (float)(1 << i);
+    cr_assert_eq(data.row_at[1], 2);
+    cr_assert_arr_eq(data.values, want, sizeof want);
+    data_fini(&data);
+}
+
+Test(hash, the_seed_changes_the_columns_and_so_the_fingerprint)
+{
+    const char *text = "1 1:1 9:1\n";
+    struct data a = must_parse((struct data_source){.hash_bits = 20, .hash_seed = 1}, text);
+    struct data b = must_parse((struct data_source){.hash_bits = 20, .hash_seed = 2}, text);
+    cr_assert_neq(data_fingerprint(&a), data_fingerprint(&b));
+    data_fini(&a);
+    data_fini(&b);
+}
+
+Test(hash, errors)
+{
+    static const struct bad CASES[] = {
+        {"1 18446744073709551616:1\n", DP_DATA, "f:1: '18446744073709551616:1': the index is larger than 18446744"},
+        {"1 x:1\n", DP_DATA, "f:1: 'x:1' is not INDEX:VALUE with an index of 0 or more"},
+        {"1 1:3e38 2:3e38 3:3e38\n", DP_DATA, "f: row 1: features that were hashed to one column have a sum"},
+        {"1,2\n", DP_DATA, "f: features are hashed, which is for LIBSVM files, and this is read as csv"},
+    };
+    assert_bad((struct data_source){.hash_bits = 1}, CASES, sizeof CASES / sizeof CASES[0]);
 }
 
 /* CSV */

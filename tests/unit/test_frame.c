@@ -289,6 +289,7 @@ Test(frame, joined_refusals)
     static uint64_t wide[] = {SLICE_BYTES / 4 + 1, 32}, empty[] = {0, 96};
     REFUSED(JOINED, BODY(JOINED, joined)->job = NULL, "missing");
     REFUSED(JOINED, BODY(JOINED, joined)->job->model = (char[]){""}, "empty");
+    REFUSED(JOINED, BODY(JOINED, joined)->job->hash_bits = 32, "32 hash bits");
     REFUSED(JOINED, BODY(JOINED, joined)->job->slots = 0, "slots");
     REFUSED(JOINED, BODY(JOINED, joined)->job->slots = FRAME_SLOTS_MAX + 1, "slots");
     REFUSED(JOINED, BODY(JOINED, joined)->job->n_tensors = 0, "slices");

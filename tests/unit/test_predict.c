@@ -42,6 +42,7 @@ struct sample {
     const char *model, *features, *classes, *intercept, *labels;
     float theta[8];
     struct tensors tensors;
+    const char *hash_bits, *hash_seed;
 };
 
 static void model_make(struct sample *sample)
@@ -51,7 +52,8 @@ static void model_make(struct sample *sample)
     const char *const pairs[][2] = {{"format", "dp-model-1"},         {"model", sample->model},
                                     {"features", sample->features},   {"classes", sample->classes},
                                     {"intercept", sample->intercept}, {"labels", sample->labels},
-                                    {"dp_version", "0.1.0"},          {"steps", "7"}};
+                                    {"dp_version", "0.1.0"},          {"steps", "7"},
+                                    {"hash_bits", sample->hash_bits}, {"hash_seed", sample->hash_seed}};
     for (size_t i = 0; i < ARRAY_LEN(pairs); i++)
         if (pairs[i][1])
             cr_assert_eq(safetensors_meta_set(&meta, pairs[i][0], "%s", pairs[i][1]), DP_OK);
@@ -70,7 +72,7 @@ static void tensor_add(struct sample *sample, const char *name, uint32_t rank, u
 /* weight (1, -2), bias 0.5 */
 static struct sample logistic(void)
 {
-    struct sample s = {"logistic", "2", "0", "on", "0,1", {1, -2, 0.5f}, {0}};
+    struct sample s = {"logistic", "2", "0", "on", "0,1", {1, -2, 0.5f}, {0}, NULL, NULL};
     tensor_add(&s, "weight", 1, 2, 0);
     tensor_add(&s, "bias", 1, 1, 0);
     return s;
@@ -78,7 +80,7 @@ static struct sample logistic(void)
 
 static struct sample linear(void)
 {
-    struct sample s = {"linear", "2", "0", "off", "", {1, -2}, {0}};
+    struct sample s = {"linear", "2", "0", "off", "", {1, -2}, {0}, NULL, NULL};
     tensor_add(&s, "weight", 1, 2, 0);
     return s;
 }
@@ -86,7 +88,7 @@ static struct sample linear(void)
 /* class scores (x0, x1, 0) + (0, 0, 0.25) */
 static struct sample softmax(void)
 {
-    struct sample s = {"softmax", "2", "3", "on", "-1.5,3,7", {1, 0, 0, 0, 1, 0, 0, 0}, {0}};
+    struct sample s = {"softmax", "2", "3", "on", "-1.5,3,7", {1, 0, 0, 0, 1, 0, 0, 0}, {0}, NULL, NULL};
     tensor_add(&s, "weight", 2, 2, 3);
     tensor_add(&s, "bias", 1, 2, 0);
     s.tensors.list[1].shape[0] = s.tensors.list[1].elems = 3;
@@ -284,7 +286,7 @@ Test(predict, to_a_pipe_or_device_without_replacing_it)
 
 Test(predict, theta_is_found_by_name_whatever_the_order)
 {
-    struct sample s = {"logistic", "2", "0", "on", "-1,1", {0.5f, 1, -2}, {0}};
+    struct sample s = {"logistic", "2", "0", "on", "-1,1", {0.5f, 1, -2}, {0}, NULL, NULL};
     tensor_add(&s, "bias", 1, 1, 0);
     tensor_add(&s, "weight", 1, 2, 0);
     model_make(&s);
@@ -341,6 +343,11 @@ Test(predict, refuses_models_that_contradict_themselves)
     REFUSED(logistic(), s.labels = "3,4", "logistic needs -1 and 1");
     REFUSED(softmax(), s.classes = "1", "a softmax model cannot have 1 classes");
     REFUSED(softmax(), s.labels = "0,1", "2 labels for 3 classes");
+    REFUSED(logistic(), s.hash_bits = "1", "no 'hash_seed'");
+    REFUSED(logistic(), s.hash_seed = "1", "no 'hash_bits'");
+    REFUSED(logistic(), (s.hash_bits = "2", s.hash_seed = "1"), "'hash_bits' = '2'");
+    REFUSED(logistic(), (s.hash_bits = "32", s.hash_seed = "1"), "'hash_bits' = '32'");
+    REFUSED(logistic(), (s.hash_bits = "1", s.hash_seed = "-1"), "'hash_seed' = '-1'");
     REFUSED(logistic(), s.theta[2] = NAN, "element 0 of tensor 'bias' is not finite: its training diverged");
     REFUSED(logistic(), s.tensors.list[1].name[0] = 'B', "has no tensor 'bias'");
 }
