@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 
 #include "util.h"
 
@@ -196,4 +197,10 @@ dp_err zuv_send(struct zuv *zuv, zmq_msg_t *frames, size_t count)
     default:
         return DP_SYSTEM;
     }
+}
+
+void zuv_wake(uv_async_t *async)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    uv_async_send(async);
 }

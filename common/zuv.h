@@ -43,6 +43,12 @@ DP_MUST_CHECK dp_err zuv_send(struct zuv *zuv, zmq_msg_t *frames, size_t count);
  * from recv. What was sent goes out as the socket's ZMQ_LINGER has it. */
 void zuv_close(struct zuv *zuv, void (*closed)(void *arg));
 
+/* uv_async_send for a thread that has just left something for the loop's: its callback runs after the call, and sees
+ * what was stored before it. (libuv first looks whether a wake-up is pending; without a fence that look may come before
+ * the store, while the woken thread clears the mark and looks for the value too early: a value that nobody sees.)
+ * Thread: any. */
+void zuv_wake(uv_async_t *async);
+
 /* Binds to tcp://ADDRESS:PORT (an IP address, an interface, a name of this machine, or *; port 0 or * takes a free one)
  * or ipc://PATH. Sets ZMQ_IPV6 as the address wants it: * is both, IPv4 and IPv6. The endpoint with the port chosen
  * goes to endpoint[size]. DP_USAGE where the syntax is wrong, DP_SYSTEM otherwise, naming the endpoint, the reason, and

@@ -242,7 +242,7 @@ static void send_event(struct port *port, const struct event *event)
     bool sent = queue_put(&port->events, event);
     assert(sent);
     (void)sent;
-    uv_async_send(port->wake_head);
+    zuv_wake(port->wake_head);
 }
 
 static void tell_completed(void *arg, uint64_t step, const struct metrics *metrics)
@@ -575,14 +575,14 @@ bool port_send(struct port *port, const struct command *command)
 {
     if (!queue_put(&port->commands, command))
         return false;
-    uv_async_send(&port->wake);
+    zuv_wake(&port->wake);
     return true;
 }
 
 void port_announce_low(struct port *port, uint64_t global_low)
 {
     atomic_store_explicit(&port->global_low, global_low, memory_order_release);
-    uv_async_send(&port->wake);
+    zuv_wake(&port->wake);
 }
 
 void port_stop(struct port *port)
@@ -591,7 +591,7 @@ void port_stop(struct port *port)
         return;
     /* The shard drains its commands, so room comes. */
     while (!port_send(port, &(struct command){.kind = COMMAND_STOP}))
-        uv_async_send(&port->wake);
+        zuv_wake(&port->wake);
     uv_thread_join(&port->thread);
     uv_loop_close(&port->loop);
     port->running = false;
