@@ -18,6 +18,8 @@ struct data_options {
     const char *labels;       /* IDX label file of --data, NULL: by its name */
     const char *eval_labels;  /* the same for --eval */
     uint64_t threads;         /* 1..DATA_THREADS_MAX */
+    double emulate_slot_ms;   /* 0: nothing is emulated */
+    const char *emulate_stalls;
 };
 
 #define DATA_OPTION_ROW(struct_type, field, name, type, arg, min, max, dflt, choices, help)        \
@@ -45,6 +47,10 @@ struct data_options {
         DATA_OPTION_ROW(S, m.eval_labels, "eval-labels", OPT_STRING, "FILE", 0, 0, NULL, NULL,                 \
                         "IDX: label file of --eval"),                                                          \
         DATA_OPTION_ROW(S, m.threads, "threads", OPT_U64, "N", 1, DATA_THREADS_MAX, "1", NULL,                 \
-                        "slots that a worker computes side by side")
+                        "slots that a worker computes side by side"),                                          \
+        DATA_OPTION_ROW(S, m.emulate_slot_ms, "emulate-slot-ms", OPT_F64, "MS", 0, 86400000, "0", NULL,        \
+                        "to plan capacity: each slot takes at least so long, as if on a slower machine"),      \
+        DATA_OPTION_ROW(S, m.emulate_stalls, "emulate-stalls", OPT_STRING, "FACTOR@SHARE", 0, 0, NULL, NULL,   \
+                        "and a share of the slots a multiple of that, such as 3@0.2")
 
 #endif

@@ -133,7 +133,8 @@ static dp_err allocate(struct head *head, dp_error *err)
     head->endpoints = mem_array_zero(shards, sizeof *head->endpoints);
     head->lows = mem_array_zero(shards, sizeof *head->lows);
     head->numbers = mem_array(PORT_SESSIONS_MAX, sizeof *head->numbers);
-    if (!head->ports || !head->endpoints || !head->lows || !head->numbers || members_init(&head->members))
+    if (!head->ports || !head->endpoints || !head->lows || !head->numbers || members_init(&head->members) ||
+        head_balance_init(head))
         return dp_fail(err, DP_NOMEM, "out of memory for the server");
     return job_init(&head->job, head->opts, err);
 }
@@ -143,9 +144,10 @@ static void start_handles(struct head *head)
     head->handles_started = true;
     uv_async_init(&head->loop, &head->wake, head_on_wake);
     uv_timer_init(&head->loop, &head->tick);
+    uv_timer_init(&head->loop, &head->balance.timer);
     uv_signal_init(&head->loop, &head->on_term);
     uv_signal_init(&head->loop, &head->on_int);
-    head->wake.data = head->tick.data = head->on_term.data = head->on_int.data = head;
+    head->wake.data = head->tick.data = head->on_term.data = head->on_int.data = head->balance.timer.data = head;
     uv_timer_start(&head->tick, head_on_tick, TICK_MS, TICK_MS);
     uv_signal_start(&head->on_term, head_on_signal, SIGTERM);
     uv_signal_start(&head->on_int, head_on_signal, SIGINT);
@@ -192,6 +194,7 @@ static void free_all(struct head *head)
     supervise_free(&head->supervise);
     head_end_exchange(head);
     dealer_fini(&head->dealer);
+    head_balance_fini(head);
     members_fini(&head->members);
     job_fini(&head->job);
     arena_fini(&head->arena);

@@ -23,6 +23,7 @@
 #include "members.h"
 #include "port.h"
 #include "progress.h"
+#include "speculation.h"
 #include "step_report.h"
 #include "supervise.h"
 
@@ -38,6 +39,17 @@ struct control {
     double lr;
     struct routing_id route; /* who asked */
     uint64_t request;
+};
+
+/* Who is how fast, and what is done about it. */
+struct balance {
+    struct speculation speculation;
+    double *speed;                  /* [PORT_SESSIONS_MAX] by member number, their mean is 1 */
+    struct dealer_member *dealt;    /* [PORT_SESSIONS_MAX] scratch */
+    struct speculation_gift *gifts; /* [slots] scratch */
+    uv_timer_t timer;               /* when a slot may have become late */
+    uint64_t looked_ms;             /* when deals were last looked at */
+    uint64_t moves;                 /* deals that speeds brought about */
 };
 
 struct head {
@@ -60,6 +72,7 @@ struct head {
     struct job job;
     struct members members;
     struct dealer dealer;
+    struct balance balance;
     struct exchange exchange;
     struct report report;
     struct control control;
@@ -110,12 +123,40 @@ bool head_may_warn(struct head *head);
 
 /* head_slots.c: who computes what. */
 void head_deal(struct head *head);
+/* Tells a member its slots, and all of them. */
+void head_assign(struct head *head, uint32_t number);
+void head_assign_all(struct head *head);
+/* Tells a member how far the job is; whether its connection takes it. */
+bool head_reachable(struct head *head, const struct member *member);
 /* The member is gone: its token is void, its slots go to others. */
 void head_fence(struct head *head, struct member *member, const char *reason);
 /* Leases, probes and stalls; every HEAD_TICK_MS. */
 void head_watch(struct head *head, uint64_t now_ms);
 /* Slots that a shard says are owed while the job stands still. */
 void head_reassign_owed(struct head *head, uint64_t step, const uint32_t *owed, uint32_t count);
+
+/* head_balance.c: speeds, deals by them, late slots. */
+DP_MUST_CHECK dp_err head_balance_init(struct head *head);
+void head_balance_fini(struct head *head);
+/* The job is settled. DP_NOMEM. */
+DP_MUST_CHECK dp_err head_balance_start(struct head *head);
+/* Whether there are workers enough to go on. */
+bool head_has_enough(const struct head *head);
+/* The members that slots are dealt to (none while there are not enough), with their speeds, to balance.dealt; returns
+ * how many. */
+uint32_t head_balance_members(struct head *head);
+/* What a heartbeat says of its member's speed. */
+void head_measure(struct member *member, const Dp__Heartbeat *beat);
+void head_on_arrivals(struct head *head);
+/* global_low has moved. */
+void head_balance_open(struct head *head);
+/* The open step's slots were dealt. */
+void head_balance_dealt(struct head *head);
+/* Every tick. */
+void head_balance_watch(struct head *head, uint64_t now_ms);
+/* Gives late slots to the idle. */
+void head_speculate(struct head *head);
+json_t *head_balance_json(const struct head *head);
 
 /* head_steps.c: the job becomes whole, and its steps complete. */
 dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err);

@@ -127,7 +127,7 @@ static dp_err admission(const struct head *head, dp_error *err)
 /* Who comes when all is over, as local workers of a short job do, is no trouble. */
 static void log_refusal(struct head *head, const char *name, const dp_error *err)
 {
-    if (err->code == DP_JOB_DONE || err->code == DP_SHUTDOWN)
+    if (err->code == DP_JOB_DONE || err->code == DP_SHUTDOWN || err->code == DP_BUSY)
         log_info("worker-refused worker=\"%s\" reason=\"%s\"", name, err->text);
     else if (head_may_warn(head))
         log_warn("worker-refused worker=\"%s\" reason=\"%s\"", name, err->text);
@@ -159,9 +159,12 @@ static void on_hello(struct head *head, const struct routing_id *route, const Dp
     struct member *before = members_by_worker(&head->members, hello->worker);
     if (before)
         head_fence(head, before, "it said hello again");
-    struct member *member = members_add(&head->members);
+    uint64_t most = head->opts->max_workers ? head->opts->max_workers : UINT64_MAX;
+    struct member *member = head->members.count < most ? members_add(&head->members) : NULL;
     if (!member) {
-        head_refuse(head, route, request, DP_BUSY, "the server has as many workers as it can hold");
+        (void)dp_fail(&err, DP_BUSY, "the server has as many workers as it takes");
+        log_refusal(head, hello->name, &err);
+        head_refuse(head, route, request, err.code, err.text);
         return;
     }
     member->worker = hello->worker;
@@ -228,6 +231,7 @@ static void on_heartbeat(struct head *head, struct member *member, const struct 
         double rate = (double)(beat->samples - member->samples) * 1000.0 / (double)(now - member->last_seen_ms);
         member->samples_per_s = member->samples ? 0.5 * member->samples_per_s + 0.5 * rate : rate;
     }
+    head_measure(member, beat);
     member->samples = beat->samples;
     member->step = beat->step;
     member->last_seen_ms = now;

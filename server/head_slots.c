@@ -9,8 +9,9 @@
 #include "log.h"
 
 /* Sends a member its slots. What is lost with a connection is sent again when the worker joins anew. */
-static void assign(struct head *head, const struct member *member, uint32_t number, uint32_t *slots, uint32_t *extra)
+static void assign(struct head *head, uint32_t number, uint32_t *slots, uint32_t *extra)
 {
+    const struct member *member = &head->members.list[number];
     const struct dealer *dealer = &head->dealer;
     Dp__Assign body = DP__ASSIGN__INIT;
     body.from_step = dealer->from;
@@ -21,7 +22,7 @@ static void assign(struct head *head, const struct member *member, uint32_t numb
             slots[body.n_slots++] = k;
     body.extra_step = dealer->at;
     for (uint32_t k = 0; k < dealer->slots; k++)
-        if (dealer->owner[k] == number)
+        if (dealer->owner[k] == number || head->balance.speculation.slot[k].helper == number)
             extra[body.n_extra_slots++] = k;
     Dp__Header header = DP__HEADER__INIT;
     header.session = member->token;
@@ -31,9 +32,8 @@ static void assign(struct head *head, const struct member *member, uint32_t numb
         log_debug("assign-lost worker=\"%s\"", member->name);
 }
 
-static void assign_all(struct head *head)
+static void assign_to(struct head *head, const uint32_t *numbers, uint32_t count)
 {
-    uint32_t count = members_list(&head->members, head->numbers);
     AUTOFREE uint32_t *slots = mem_array(head->dealer.slots, sizeof *slots);
     AUTOFREE uint32_t *extra = mem_array(head->dealer.slots, sizeof *extra);
     if (!slots || !extra) {
@@ -41,7 +41,17 @@ static void assign_all(struct head *head)
         return;
     }
     for (uint32_t i = 0; i < count; i++)
-        assign(head, &head->members.list[head->numbers[i]], head->numbers[i], slots, extra);
+        assign(head, numbers[i], slots, extra);
+}
+
+void head_assign(struct head *head, uint32_t number)
+{
+    assign_to(head, &number, 1);
+}
+
+void head_assign_all(struct head *head)
+{
+    assign_to(head, head->numbers, members_list(&head->members, head->numbers));
     head->moved_ms = mono_ms();
 }
 
@@ -49,9 +59,10 @@ void head_deal(struct head *head)
 {
     if (!head->job.settled || head->state != HEAD_RUNNING)
         return;
-    uint32_t count = members_list(&head->members, head->numbers);
-    dealer_deal(&head->dealer, head->global_low, head->numbers, count);
-    assign_all(head);
+    uint32_t count = head_balance_members(head);
+    dealer_deal(&head->dealer, head->global_low, head->balance.dealt, count);
+    head_balance_dealt(head);
+    head_assign_all(head);
 }
 
 void head_fence(struct head *head, struct member *member, const char *reason)
@@ -69,7 +80,7 @@ void head_fence(struct head *head, struct member *member, const char *reason)
 }
 
 /* A worker whose connection is gone cannot be sent to: found out by sending. */
-static bool reachable(struct head *head, const struct member *member)
+bool head_reachable(struct head *head, const struct member *member)
 {
     Dp__HeartbeatAck ack = DP__HEARTBEAT_ACK__INIT;
     ack.global_low = head->global_low;
@@ -93,7 +104,7 @@ static void check_members(struct head *head, uint64_t now_ms, bool probe)
                          " s\" action=\"its slots go to others\"",
                          member->name, head->opts->lease_s);
             head_fence(head, member, "its lease ran out");
-        } else if (probe && !reachable(head, member)) {
+        } else if (probe && !head_reachable(head, member)) {
             if (head_may_warn(head))
                 log_warn(
                     "worker-lost worker=\"%s\" reason=\"its connection is gone\" action=\"its slots go to others\"",
@@ -106,7 +117,7 @@ static void check_members(struct head *head, uint64_t now_ms, bool probe)
 /* Nothing has moved for the stall time-out although every worker is alive: ask what is owed. */
 static void check_stall(struct head *head, uint64_t now_ms)
 {
-    if (head->state != HEAD_RUNNING || head->members.joined == 0 || head->owed_asked ||
+    if (head->state != HEAD_RUNNING || !head_has_enough(head) || head->owed_asked ||
         now_ms < head->moved_ms + head->opts->stall_timeout_s * 1000) /* dealt since now_ms was read: moved is later */
         return;
     for (uint32_t p = 0; p < head->port_count; p++)
@@ -121,7 +132,7 @@ void head_reassign_owed(struct head *head, uint64_t step, const uint32_t *owed, 
         return;
     head->owed_asked = false;
     head->moved_ms = mono_ms();
-    if (step != head->global_low || count == 0 || members == 0)
+    if (step != head->global_low || count == 0 || members == 0 || !head_has_enough(head))
         return;
     dealer_open(&head->dealer, step);
     for (uint32_t i = 0; i < count; i++) {
@@ -136,17 +147,19 @@ void head_reassign_owed(struct head *head, uint64_t step, const uint32_t *owed, 
                      head->opts->stall_timeout_s, head->members.list[next].name);
         dealer_reassign(&head->dealer, step, owed[i], next);
     }
-    assign_all(head);
+    head_balance_dealt(head);
+    head_assign_all(head);
 }
 
 /* Not at once: the workers of a job's last steps leave before the shards have told of those. */
 static void check_alone(struct head *head, bool stands_still)
 {
-    bool alone = head->job.settled && head->state == HEAD_RUNNING && members_list(&head->members, head->numbers) == 0;
+    bool alone = head->job.settled && head->state == HEAD_RUNNING && !head_has_enough(head);
     if (alone && !stands_still)
         return;
     if (alone && !head->alone)
-        log_warn("no-workers step=%" PRIu64 " waiting_for=\"a worker\"", head->global_low);
+        log_warn("no-workers step=%" PRIu64 " joined=%u waiting_for=\"%" PRIu64 " more\"", head->global_low,
+                 head->members.joined, head->opts->min_workers - head->members.joined);
     head->alone = alone;
 }
 
@@ -155,6 +168,7 @@ void head_watch(struct head *head, uint64_t now_ms)
     bool stands_still = head->global_low == head->low_seen;
     head->low_seen = head->global_low;
     check_members(head, now_ms, stands_still);
+    head_balance_watch(head, now_ms);
     check_stall(head, now_ms);
     check_alone(head, stands_still);
 }

@@ -43,13 +43,20 @@ static json_t *job_json(const struct head *head)
                      job->train.name);
 }
 
+enum { WAITING_BYTES = 96 };
+
 /* What the job waits for, in words; NULL if it does not. */
-static const char *waiting_for(const struct head *head)
+static const char *waiting_for(const struct head *head, char buf[WAITING_BYTES])
 {
     if (head->state == HEAD_WAITING)
         return head->members.count ? "the first worker to read its data" : "the first worker";
-    if (head->state == HEAD_RUNNING && head->members.joined == 0)
+    if (head->state == HEAD_RUNNING && head->members.joined == 0 && head->global_low > 0)
         return "a worker: all have left";
+    if (head->state == HEAD_RUNNING && !head_has_enough(head)) {
+        snprintf(buf, WAITING_BYTES, "workers: %u of the %" PRIu64 " of --min-workers are here", head->members.joined,
+                 head->opts->min_workers);
+        return buf;
+    }
     if (head->state == HEAD_EXPORTING)
         return "the model to be written";
     return NULL;
@@ -58,6 +65,7 @@ static const char *waiting_for(const struct head *head)
 static json_t *progress_json(const struct head *head)
 {
     struct progress_snapshot s;
+    char buf[WAITING_BYTES];
     progress_snapshot(&head->progress, mono_ms(), &s);
     const struct plan *plan = &head->job.core.plan;
     bool settled = head->job.settled;
@@ -66,7 +74,7 @@ static json_t *progress_json(const struct head *head)
                      "epochs", count(settled ? job_epochs(&head->job) : 0), "loss", number(s.loss), "eval_loss",
                      number(s.eval_loss), "eval_accuracy", number(s.eval_accuracy), "samples_per_s",
                      number(s.samples_per_s), "elapsed_s", number(s.elapsed_s), "eta_s", number(s.eta_s), "waiting_for",
-                     waiting_for(head));
+                     waiting_for(head, buf));
 }
 
 static json_t *slots_json(const struct head *head, uint32_t number_of)
@@ -86,12 +94,13 @@ static json_t *workers_json(const struct head *head)
         const struct member *m = &head->members.list[i];
         if (m->state == MEMBER_NONE)
             continue;
-        json_array_append_new(workers, json_pack("{so ss ss so so so so so so so}", "id", count(i), "name", m->name,
-                                                 "state", m->state == MEMBER_JOINED ? "training" : "reading data",
-                                                 "pid", count(m->pid), "slots", slots_json(head, i), "step",
-                                                 count(m->step), "samples", count(m->samples), "samples_per_s",
-                                                 number(m->samples_per_s), "threads", count(m->threads),
-                                                 "last_heartbeat_ms", count(now - MIN(now, m->last_seen_ms))));
+        json_array_append_new(
+            workers, json_pack("{so ss ss so so so so so so so so}", "id", count(i), "name", m->name, "state",
+                               m->state == MEMBER_JOINED ? "training" : "reading data", "pid", count(m->pid), "slots",
+                               slots_json(head, i), "step", count(m->step), "samples", count(m->samples),
+                               "samples_per_s", number(m->samples_per_s), "slots_per_s",
+                               m->slots_per_s > 0 ? number(m->slots_per_s) : json_null(), "threads", count(m->threads),
+                               "last_heartbeat_ms", count(now - MIN(now, m->last_seen_ms))));
     }
     return workers;
 }
@@ -120,10 +129,11 @@ json_t *head_status(struct head *head)
 {
     char incarnation[20];
     snprintf(incarnation, sizeof incarnation, "%016" PRIx64, head->job.incarnation);
-    return json_pack("{ss ss ss ss ss so so so so so so so so}", "version", DP_VERSION_TEXT, "incarnation", incarnation,
-                     "state", state_name(head->state), "endpoint", head->endpoint, "model", head->opts->model,
-                     "uptime_s", number((double)(mono_ms() - head->started_ms) / 1000.0), "malformed",
-                     count(head->malformed), "job", head->job.settled ? job_json(head) : json_null(), "progress",
-                     progress_json(head), "update", head->job.settled ? head_update_json(head) : json_null(), "report",
-                     head_report_json(head), "workers", workers_json(head), "shards", shards_json(head));
+    return json_pack("{ss ss ss ss ss so so so so so so so so so}", "version", DP_VERSION_TEXT, "incarnation",
+                     incarnation, "state", state_name(head->state), "endpoint", head->endpoint, "model",
+                     head->opts->model, "uptime_s", number((double)(mono_ms() - head->started_ms) / 1000.0),
+                     "malformed", count(head->malformed), "job", head->job.settled ? job_json(head) : json_null(),
+                     "progress", progress_json(head), "update",
+                     head->job.settled ? head_update_json(head) : json_null(), "report", head_report_json(head),
+                     "balance", head_balance_json(head), "workers", workers_json(head), "shards", shards_json(head));
 }

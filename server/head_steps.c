@@ -52,6 +52,7 @@ static void raise_global_low(struct head *head)
     head->moved_ms = mono_ms();
     for (uint32_t p = 0; p < head->port_count; p++)
         port_announce_low(&head->ports[p], low);
+    head_balance_open(head);
     if (low == plan_total(&head->job.core.plan) && head->state == HEAD_RUNNING)
         steps_over(head);
 }
@@ -94,7 +95,9 @@ void head_on_wake(uv_async_t *wake)
         while (head->ports[p].running && queue_take(&head->ports[p].events, &event))
             on_event(head, p, &event);
     }
+    head_on_arrivals(head); /* after the events: those of a step that is complete are here by now */
     raise_global_low(head);
+    head_speculate(head);
 }
 
 /* ---- the job becomes whole ---- */
@@ -142,7 +145,8 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
     dp_err e = job_settle(&head->job, join, head->port_count, endpoints, err);
     if (e)
         return e;
-    if (dealer_init(&head->dealer, head->job.core.plan.slots) || head_start_exchange(head) || !start_shards(head)) {
+    if (dealer_init(&head->dealer, head->job.core.plan.slots) || head_balance_start(head) ||
+        head_start_exchange(head) || !start_shards(head)) {
         (void)dp_fail(err, DP_NOMEM, "out of memory for the job");
         head_fail(head, err);
         return err->code;

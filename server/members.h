@@ -30,6 +30,9 @@ struct member {
     uint64_t step;    /* it said it is at */
     uint64_t samples; /* it said it has computed */
     double samples_per_s;
+    uint64_t slots_computed, busy_us; /* it said; training slots */
+    double slots_per_s;               /* while it computes; 0: not known */
+    uint64_t measured_ms;             /* when slots_per_s last changed */
 };
 
 struct members {

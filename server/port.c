@@ -16,6 +16,7 @@
 
 #include "log.h"
 
+enum { ARRIVALS_ROOM = 2 * PORT_SESSIONS_MAX, ARRIVALS_QUIET_US = 2000 };
 enum { COMMANDS_ROOM = 2 * PORT_SESSIONS_MAX, EVENTS_ROOM = 8 * SLICE_VERSIONS, RECEIVE_QUEUE = 64, MIB = 1 << 20 };
 
 /* What a reply in flight holds. */
@@ -245,8 +246,19 @@ static void send_event(struct port *port, const struct event *event)
     zuv_wake(port->wake_head);
 }
 
+/* In quick steps the head looks at arrivals when the step is complete: it has no use for them before. */
+static void tell_arrived(void *arg, uint32_t session, uint64_t step, uint32_t node)
+{
+    struct port *port = arg;
+    const struct arrival arrival = {session, node, step, mono_ns() / 1000};
+    if (queue_put(&port->arrivals, &arrival) && arrival.at_us - port->completed_us > ARRIVALS_QUIET_US)
+        uv_async_send(port->wake_head);
+}
+
 static void tell_completed(void *arg, uint64_t step, const struct metrics *metrics)
 {
+    struct port *port = arg;
+    port->completed_us = mono_ns() / 1000;
     send_event(arg, &(struct event){.kind = EVENT_COMPLETED, .step = step, .metrics = *metrics});
 }
 
@@ -498,7 +510,8 @@ static dp_err allocate(struct port *port, dp_error *err)
 {
     port->sessions = mem_array_zero(PORT_SESSIONS_MAX, sizeof *port->sessions);
     if (!port->sessions || queue_init(&port->commands, COMMANDS_ROOM, sizeof(struct command)) ||
-        queue_init(&port->events, EVENTS_ROOM, sizeof(struct event)))
+        queue_init(&port->events, EVENTS_ROOM, sizeof(struct event)) ||
+        queue_init(&port->arrivals, ARRIVALS_ROOM, sizeof(struct arrival)))
         return dp_fail(err, DP_NOMEM, "out of memory for shard %u", port->id);
     return DP_OK;
 }
@@ -518,6 +531,7 @@ void port_fini(struct port *port)
     arena_fini(&port->arena);
     queue_fini(&port->commands);
     queue_fini(&port->events);
+    queue_fini(&port->arrivals);
     free(port->sessions);
     free(port->slice_elems);
     for (struct kept_frame *f = port->frames, *next; f; f = next) {
@@ -534,7 +548,7 @@ dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const char 
 {
     *port = (struct port){
         .id = id, .wake_head = wake_head, .malformed_limit = {.per_second = 5}, .budget_limit = {.per_second = 1}};
-    struct shard_calls calls = {reply_params, reply_refuse, tell_completed, tell_failed, tell_sums, port};
+    struct shard_calls calls = {reply_params, reply_refuse, tell_completed, tell_arrived, tell_failed, tell_sums, port};
     shard_init(&port->shard, id, &port->counters, &calls);
     void *socket = NULL;
     dp_err e = allocate(port, err);

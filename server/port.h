@@ -62,6 +62,14 @@ struct event {
     double *sums; /* heap, the receiver's */
 };
 
+/* A node that came to the job's first slice: what the head knows of who is where. */
+struct arrival {
+    uint32_t session; /* number */
+    uint32_t node;
+    uint64_t step;
+    uint64_t at_us; /* monotonic */
+};
+
 struct port_session {
     uint64_t token; /* 0: none */
     uint8_t id_bytes;
@@ -78,6 +86,8 @@ struct port {
     struct shard shard;
     struct shard_counters counters;
     struct queue commands, events;
+    struct queue arrivals;       /* to the head as well; they give a picture only: when it is full they are left out */
+    uint64_t completed_us;       /* when the last step was complete */
     _Atomic uint64_t global_low; /* steps complete on all shards, announced by the head */
     uv_async_t wake;
     uv_async_t *wake_head;

@@ -56,12 +56,22 @@ static const struct option ROWS[] = {
         "writes the model as safetensors at the end"),
     ROW("server", insecure, "insecure", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
         "listen beyond loopback without encryption or authentication"),
-    ROW("server", lease_s, "lease", OPT_U64, "S", 1, 86400, "10", "s", NULL, "a worker silent for so long is given up"),
-    ROW("server", stall_timeout_s, "stall-timeout", OPT_U64, "S", 1, 86400, "30", "s", NULL,
-        "slots owed for so long are given to another worker too"),
     ROW("server", kernels, "kernels", OPT_CHOICE, "TABLE", 0, 0, "auto", NULL, "auto|ref|avx2|avx512",
         "vector kernels to use"),
     ROW("server", config, "config", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL, "flat YAML file of options"),
+
+    ROW("workers", min_workers, "min-workers", OPT_U64, "N", 1, 4096, "1", NULL, NULL,
+        "no step is begun while there are fewer"),
+    ROW("workers", max_workers, "max-workers", OPT_U64, "N", 0, 4096, "0", NULL, NULL,
+        "one more is asked to wait until another leaves; 0: as many as come"),
+    ROW("workers", lease_s, "lease", OPT_U64, "S", 1, 86400, "10", "s", NULL,
+        "a worker silent for so long is given up"),
+    ROW("workers", stall_timeout_s, "stall-timeout", OPT_U64, "S", 1, 86400, "30", "s", NULL,
+        "slots owed for so long are given to another worker too"),
+    ROW("workers", balance, "balance", OPT_CHOICE, "HOW", 0, 0, "speed", NULL, "off|speed",
+        "slots that a worker gets: equal shares, or by its measured speed"),
+    ROW("workers", speculate, "speculate", OPT_CHOICE, "WHEN", 0, 0, "auto", NULL, "off|auto",
+        "auto: late slots are also given to idle workers; the first result counts"),
 
     ROW("output", quiet, "quiet", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL, "no progress and no summary, only trouble"),
     ROW("output", json, "json", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL, "one JSON object per line on stdout"),
@@ -79,6 +89,7 @@ const struct option_table server_option_table = {
     .topics = "job: what is trained, and on how much at a time\n"
               "update: how parameters follow gradients\n"
               "server: where it listens, shards, life and end\n"
+              "workers: who may come, who computes what\n"
               "data: handed to --local-workers\n"
               "output: what is shown\n",
     .footer =
@@ -157,6 +168,9 @@ dp_err server_options_check(const struct options *options, struct server_options
         return dp_fail(err, DP_USAGE,
                        "options --data and --eval are for --local-workers; workers elsewhere are given theirs: "
                        "dp-worker --data FILE");
+    if (opts->max_workers && opts->min_workers > opts->max_workers)
+        return dp_fail(err, DP_USAGE, "options --min-workers and --max-workers: at least %llu, but at most %llu",
+                       (unsigned long long)opts->min_workers, (unsigned long long)opts->max_workers);
     dp_err e = check_network(opts, err);
     return e ? e : update_options_check(options, &opts->update, &opts->setup, err);
 }

@@ -8,6 +8,9 @@
 #include "data_options.h"
 #include "update_options.h"
 
+enum balance_mode { BALANCE_OFF, BALANCE_SPEED };
+enum speculate_mode { SPECULATE_OFF, SPECULATE_AUTO };
+
 struct server_options {
     /* job */
     const char *model;
@@ -33,6 +36,10 @@ struct server_options {
     uint64_t local_workers;
     uint64_t stall_timeout_s;
     uint64_t lease_s;
+    uint64_t min_workers;
+    uint64_t max_workers; /* 0: no limit */
+    int balance;          /* enum balance_mode */
+    int speculate;        /* enum speculate_mode */
     int kernels;
     const char *config;
     /* output */

@@ -202,6 +202,8 @@ static bool push(struct shard *shard, const struct push_pull *msg, struct blob *
     count(&shard->counters->pushes, 1);
     switch (slice_push(slice, msg->step, msg->node, gradient, &msg->metrics)) {
     case STEPS_KEEP:
+        if (shard->first_slice + msg->slice == 0)
+            shard->calls.arrived(shard->calls.arg, msg->session, msg->step, msg->node);
         return true;
     case STEPS_DUPLICATE:
         count(&shard->counters->duplicates, 1);

@@ -44,6 +44,8 @@ struct shard_calls {
                    const char *text);
     /* All slices have completed `step`; metrics are those of the shard's first slice. */
     void (*completed)(void *arg, uint64_t step, const struct metrics *metrics);
+    /* A node of `step` has come to the job's first slice: one that was needed. */
+    void (*arrived)(void *arg, uint32_t session, uint64_t step, uint32_t node);
     void (*failed)(void *arg, const dp_error *err);
     /* Sums of all blocks of the shard, to be added up over all shards (exchange.h); heap, the receiver's. Answered by
      * shard_totals, but for EXCHANGE_REPORT, which comes before the step is `completed`. */

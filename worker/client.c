@@ -192,8 +192,9 @@ static void client_advance(struct dp_client *client)
         step_skip_to(client, MAX(low, theta->want));
 }
 
-static void task_fill(const struct dp_client *client, uint32_t count, dp_task *ret_task)
+static void task_fill(struct dp_client *client, uint32_t count, dp_task *ret_task)
 {
+    client->busy_since_us = mono_ns() / 1000;
     *ret_task = (dp_task){.kind = client->eval ? DP_EVAL : DP_TRAIN,
                           .step = client->theta.step,
                           .theta = client->theta.now,
@@ -298,14 +299,27 @@ static const char *push_wrong(const struct dp_client *client, const float *grad,
     return grad ? NULL : "the gradient is missing";
 }
 
+/* What the head measures our speed by. */
+static void count_busy(struct dp_client *client)
+{
+    uint64_t now_us = mono_ns() / 1000;
+    if (!client->eval) {
+        atomic_fetch_add_explicit(&client->beat.slots_computed, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&client->beat.busy_us, now_us - client->busy_since_us, memory_order_relaxed);
+    }
+    client->busy_since_us = now_us;
+}
+
 dp_err dp_push(dp_client *client, uint32_t slot, float *grad, const dp_metrics *metrics, dp_error *err)
 {
     struct slab *slab = grad ? slab_find(&client->slabs, grad) : NULL;
     if (grad && !slab)
         return dp_fail(err, DP_USAGE, "slot %u: the gradient is not one of dp_gradient", slot);
     const char *wrong = push_wrong(client, grad, metrics);
-    if (!wrong)
+    if (!wrong) {
+        count_busy(client);
         return step_hand_in(client, slot, (struct node_value){slab, *metrics}, err);
+    }
     dp_gradient_free(client, grad);
     return dp_fail(err, DP_USAGE, "slot %u: %s", slot, wrong);
 }

@@ -136,6 +136,7 @@ struct dp_client {
     struct sent_node *sent;  /* of this step, job.view.slots at most */
     uint32_t sent_count;
     uint32_t *task_slots;
+    uint64_t busy_since_us; /* the task was taken, or its last slot handed in */
 };
 
 /* client.c */

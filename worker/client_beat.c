@@ -18,6 +18,8 @@ static void beat_send(struct beat *beat)
     body.step = atomic_load_explicit(&beat->step, memory_order_relaxed);
     body.slots_done = atomic_load_explicit(&beat->slots_done, memory_order_relaxed);
     body.samples = atomic_load_explicit(&beat->samples, memory_order_relaxed);
+    body.slots_computed = atomic_load_explicit(&beat->slots_computed, memory_order_relaxed);
+    body.busy_us = atomic_load_explicit(&beat->busy_us, memory_order_relaxed);
     Dp__Header header = DP__HEADER__INIT;
     header.session = beat->session;
     header.incarnation = beat->incarnation;
@@ -25,6 +27,14 @@ static void beat_send(struct beat *beat)
     header.heartbeat = &body;
     if (link_send(&beat->link, &header, NULL) != DP_OK)
         return; /* the queue is full: the head is away, which its silence says */
+}
+
+void beat_raise_low(struct beat *beat, uint64_t low)
+{
+    uint64_t now = atomic_load_explicit(&beat->global_low, memory_order_relaxed);
+    while (now < low && !atomic_compare_exchange_weak_explicit(&beat->global_low, &now, low, memory_order_relaxed,
+                                                               memory_order_relaxed))
+        ;
 }
 
 static void beat_take(struct beat *beat, const Dp__Header *header)
@@ -38,7 +48,7 @@ static void beat_take(struct beat *beat, const Dp__Header *header)
     if (header->body_case != DP__HEADER__BODY_HEARTBEAT_ACK)
         return;
     atomic_store_explicit(&beat->heard_ms, mono_ms(), memory_order_relaxed);
-    atomic_store_explicit(&beat->global_low, header->heartbeat_ack->global_low, memory_order_relaxed);
+    beat_raise_low(beat, header->heartbeat_ack->global_low);
 }
 
 /* What cannot be read is left alone: the client's own connection to the head reports what is wrong with it. */

@@ -23,6 +23,8 @@ struct beat {
     _Atomic uint64_t step;
     _Atomic uint32_t slots_done;
     _Atomic uint64_t samples;
+    _Atomic uint64_t slots_computed; /* of training steps */
+    _Atomic uint64_t busy_us;        /* with them */
     /* Heard of the head; written by the thread. */
     _Atomic uint64_t heard_ms;   /* mono_ms of the last answer */
     _Atomic uint64_t global_low; /* steps complete on all shards */
@@ -39,6 +41,8 @@ struct beat_target {
 
 /* Starts the thread; counts as having heard of the head now. DP_SYSTEM. */
 DP_MUST_CHECK dp_err beat_start(struct beat *beat, void *zmq, const struct beat_target *target, dp_error *err);
+/* The head has said that so many steps are complete. Thread: any. */
+void beat_raise_low(struct beat *beat, uint64_t low);
 /* Stops and joins it; what it heard stays readable. One that does not run is fine. */
 void beat_stop(struct beat *beat);
 

@@ -123,6 +123,7 @@ static const struct column WORKER_COLUMNS[] = {
     {"step", "step", whole, false},
     {"samples", "samples", shortened, false},
     {"samples/s", "samples_per_s", shortened, false},
+    {"slots/s", "slots_per_s", shortened, false},
     {"threads", "threads", whole, false},
     {"last seen", "last_heartbeat_ms", ago, false},
 };
@@ -234,6 +235,19 @@ static void print_progress(const json_t *progress, FILE *out)
 #undef FIELD
 }
 
+/* Nothing where all goes by equal shares and nothing was given twice. */
+static void print_balance(const json_t *balance, FILE *out)
+{
+    char a[TEXT_BYTES], b[TEXT_BYTES];
+#define FIELD(name) json_object_get(balance, name)
+    if (json_integer_value(FIELD("moves")) == 0 && json_integer_value(FIELD("given")) == 0)
+        return;
+    fprintf(out, "balance    slots moved %s times by speed; late slots given twice: %s, ", whole(FIELD("moves"), a),
+            whole(FIELD("given"), b));
+    fprintf(out, "of which the copy came first %s, second %s times\n", whole(FIELD("won"), a), whole(FIELD("lost"), b));
+#undef FIELD
+}
+
 void ctl_status_print(const json_t *status, const char *server, FILE *out)
 {
     char a[TEXT_BYTES], b[TEXT_BYTES];
@@ -242,6 +256,7 @@ void ctl_status_print(const json_t *status, const char *server, FILE *out)
     fprintf(out, ", up %s\n", human_clock(real_of(json_object_get(status, "uptime_s")), a));
     print_job(status, out);
     print_progress(json_object_get(status, "progress"), out);
+    print_balance(json_object_get(status, "balance"), out);
     print_table("workers", json_object_get(status, "workers"), WORKER_COLUMNS, ARRAY_LEN(WORKER_COLUMNS), out);
     print_table("shards", json_object_get(status, "shards"), SHARD_COLUMNS, ARRAY_LEN(SHARD_COLUMNS), out);
 }

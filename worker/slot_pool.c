@@ -45,7 +45,7 @@ static void compute(const struct lane *lane, struct slot_job *job)
 {
     const struct slot_work *work = lane->pool->work;
     struct plan_step at = plan_at(&work->plan, job->step);
-    uint64_t first, count;
+    uint64_t first, count, begin_ns = mono_ns();
     plan_slot(&work->plan, &at, job->slot, &first, &count);
     plan_rows(&work->plan, &at, first, count, lane->rows);
     job->metrics = (dp_metrics){0};
@@ -55,6 +55,7 @@ static void compute(const struct lane *lane, struct slot_job *job)
     else
         model_evaluate(work->model, &work->spec, work->eval, work->eval_targets, lane->rows, count, job->theta,
                        lane->scratch, &job->metrics);
+    emulate_wait(&work->emulate, job->step, job->slot, begin_ns);
 }
 
 static struct place *find_place(struct slot_pool *pool, enum place_state state)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "dp.h"
+#include "emulate.h"
 #include "model.h"
 #include "plan.h"
 
@@ -18,6 +19,7 @@ struct slot_work {
     struct plan plan;
     const struct data *train, *eval; /* eval: NULL where there is none */
     const float *train_targets, *eval_targets;
+    struct emulate emulate;
 };
 
 /* One slot: in, and once it is done, out. */

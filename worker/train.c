@@ -282,7 +282,10 @@ static void train_fini(struct train *t)
 dp_err train_run(const struct train_options *opts, dp_error *err)
 {
     struct train t = {.opts = opts, .report = {.quiet = opts->quiet, .json = opts->json}};
-    dp_err e = connect_to(&t, err);
+    dp_err e =
+        emulate_init(&t.work.emulate, opts->data.emulate_slot_ms, opts->emulate_slower, opts->data.emulate_stalls, err);
+    if (!e)
+        e = connect_to(&t, err);
     if (!e)
         e = describe_model(&t, err);
     if (!e)

@@ -14,6 +14,7 @@ struct train_options {
     uint64_t connect_timeout_s;
     uint64_t server_timeout_s;
     struct data_options data;
+    double emulate_slower;
     bool quiet;               /* tells of errors only */
     bool json;                /* one object per line on stdout */
     const volatile int *stop; /* set by a signal handler */

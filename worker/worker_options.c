@@ -21,6 +21,9 @@ static const struct option ROWS[] = {
     ROW("train", die_with_parent, "die-with-parent", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
         "end when the process that started this one ends"),
 
+    ROW("train", emulate_slower, "emulate-slower", OPT_F64, "FACTOR", 1, 1e6, "1", NULL, NULL,
+        "this worker's slots take so many times --emulate-slot-ms"),
+
     DATA_OPTION_ROWS(struct worker_options, data),
 
     ROW("model", model, "model", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL,
@@ -82,8 +85,9 @@ static dp_err find_command(const struct options *given, enum worker_command *ret
 dp_err worker_options_check(const struct options *given, const struct worker_options *opts,
                             enum worker_command *ret_command, dp_error *err)
 {
-    static const char *const TRAIN_ONLY[] = {"server",         "name", "connect-timeout",
-                                             "server-timeout", "eval", "eval-labels"};
+    static const char *const TRAIN_ONLY[] = {"server",          "name",           "connect-timeout",
+                                             "server-timeout",  "eval",           "eval-labels",
+                                             "emulate-slot-ms", "emulate-stalls", "emulate-slower"};
     static const char *const MODEL_ONLY[] = {"model",      "l1",         "l2",     "group-lasso",
                                              "group-size", "constraint", "output", "scores"};
     dp_err e = find_command(given, ret_command, err);

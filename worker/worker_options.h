@@ -12,6 +12,7 @@ struct worker_options {
     const char *name;
     uint64_t connect_timeout_s;
     uint64_t server_timeout_s;
+    double emulate_slower;
     const char *model;
     struct option_list l1, l2, group_lasso, constraint;
     uint64_t group_size;

@@ -109,8 +109,9 @@ Test(bitwise, a_killed_local_worker_is_replaced)
     NEED_PROGRAMS("dp-server", "dp-worker");
     char endpoint[128];
     const char *want = train_killing("quiet.safetensors", "1", 1, 0), *path = temp_path("replaced.safetensors");
-    struct process *server = SERVER(endpoint, LONG_JOB, "--local-workers", "2", "--data", source_file(TRAIN), "--eval",
-                                    source_file(TEST), "--log-level", "info", "--export", path);
+    struct process *server =
+        SERVER(endpoint, LONG_JOB, "--local-workers", "2", "--data", source_file(TRAIN), "--eval", source_file(TEST),
+               "--log-level", "info", "--emulate-slot-ms", "1", "--export", path);
     const char *line = process_expect(server, ERR, "local-worker-started", MINUTE_MS);
     const char *pid = strstr(line, "pid=");
     cr_assert_not_null(pid);

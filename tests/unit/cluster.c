@@ -32,6 +32,11 @@ static void on_completed(void *arg, uint64_t step, const struct metrics *metrics
     ((struct cluster_end *)arg)->completed = step + 1;
 }
 
+static void on_arrived(void *arg, uint32_t session, uint64_t step, uint32_t node)
+{
+    (void)arg, (void)session, (void)step, (void)node;
+}
+
 static void on_failed(void *arg, const dp_error *err)
 {
     (void)arg;
@@ -63,7 +68,7 @@ void cluster_start(struct cluster *c, const struct slice_job *job, uint32_t shar
         abort();
     for (uint32_t s = 0, first_slice = 0; s < shards; s++) {
         struct cluster_end *end = &c->ends[s];
-        struct shard_calls calls = {on_params, on_refuse, on_completed, on_failed, on_sums, end};
+        struct shard_calls calls = {on_params, on_refuse, on_completed, on_arrived, on_failed, on_sums, end};
         *end = (struct cluster_end){.cluster = c, .number = s, .range = ranges[s]};
         size_t count = layout_slices(&job->tensors, ranges[s], slice_elems, end->slices, CLUSTER_SLICES_MAX);
         assert(count <= CLUSTER_SLICES_MAX);

@@ -1,8 +1,12 @@
-/* The slot dealer: whatever joins and leaves, every slot has an owner that lives, now and from the next deal on. */
+/* The slot dealer: whatever joins and leaves, every slot has an owner that lives, now and from the next deal on; the
+ * fast get more. */
 #include <criterion/criterion.h>
 
 #include "dealer.h"
 #include "leaks.h"
+#include "util.h"
+
+enum { MEMBERS = 6 };
 
 static uint64_t state = 1234567891011u;
 
@@ -14,12 +18,18 @@ static uint32_t roll(uint32_t below)
     return (uint32_t)(state >> 20) % below;
 }
 
+/* Members of equal speed, anew for each deal, which puts them in another order. */
+#define EQUAL(...)           \
+    (struct dealer_member[]) \
+    {                        \
+        __VA_ARGS__          \
+    }
+
 Test(dealer, first_member_takes_all_at_once)
 {
     struct dealer d;
-    uint32_t members[] = {7};
     cr_assert_eq(dealer_init(&d, 8), DP_OK);
-    dealer_deal(&d, 0, members, 1);
+    dealer_deal(&d, 0, EQUAL({7, 1, 0}), 1);
     cr_assert_eq(d.from, 0);
     for (uint32_t k = 0; k < 8; k++)
         cr_assert_eq(d.next_owner[k], 7);
@@ -29,10 +39,9 @@ Test(dealer, first_member_takes_all_at_once)
 Test(dealer, a_joiner_gets_its_share_from_the_next_step)
 {
     struct dealer d;
-    uint32_t members[] = {1, 4};
     cr_assert_eq(dealer_init(&d, 8), DP_OK);
-    dealer_deal(&d, 0, members, 1);
-    dealer_deal(&d, 10, members, 2);
+    dealer_deal(&d, 0, EQUAL({1, 1, 0}), 1);
+    dealer_deal(&d, 10, EQUAL({1, 1, 0}, {4, 1, 0}), 2);
     cr_assert_eq(d.from, 11);
     for (uint32_t k = 0; k < 8; k++) {
         cr_assert_eq(d.owner[k], 1, "the open step stays with whom it was");
@@ -46,13 +55,87 @@ Test(dealer, a_joiner_gets_its_share_from_the_next_step)
 Test(dealer, the_open_slots_of_the_lost_go_to_others)
 {
     struct dealer d;
-    uint32_t both[] = {1, 4}, one[] = {1};
     cr_assert_eq(dealer_init(&d, 4), DP_OK);
-    dealer_deal(&d, 0, both, 2);
-    dealer_deal(&d, 3, one, 1);
+    dealer_deal(&d, 0, EQUAL({1, 1, 0}, {4, 1, 0}), 2);
+    dealer_deal(&d, 3, EQUAL({1, 1, 0}), 1);
     cr_assert_eq(d.from, 4);
     for (uint32_t k = 0; k < 4; k++)
         cr_assert_eq(d.owner[k], 1);
+    dealer_fini(&d);
+}
+
+static uint32_t count_of(const struct dealer *d, uint32_t member)
+{
+    uint32_t count = 0;
+    for (uint32_t k = 0; k < d->slots; k++)
+        count += d->next_owner[k] == member;
+    return count;
+}
+
+/* 4 workers of which one is 4 times slower, K = 16: 5 slots in the time of 5, instead of 4 in the time of 16. */
+Test(dealer, slots_are_in_proportion_to_speed_from_the_step_after_the_next)
+{
+    struct dealer d;
+    cr_assert_eq(dealer_init(&d, 16), DP_OK);
+    dealer_deal(&d, 0, EQUAL({0, 1, 0}, {1, 1, 0}, {2, 1, 0}, {3, 1, 0}), 4);
+    cr_assert_eq(count_of(&d, 1), 4);
+    cr_assert(dealer_balance(&d, 20, EQUAL({0, 1, 0}, {1, 0.25, 0}, {2, 1, 0}, {3, 1, 0}), 4));
+    cr_assert_eq(d.from, 22);
+    cr_assert_eq(count_of(&d, 1), 1);
+    cr_assert_eq(count_of(&d, 0), 5);
+    cr_assert_eq(count_of(&d, 3), 5);
+    dealer_open(&d, 21);
+    cr_assert_eq(d.owner[4], 1, "nothing moves before the step that was announced");
+    dealer_open(&d, 22);
+    cr_assert_eq(d.owner[4], 0);
+    cr_assert_eq(d.owner[15], 1);
+    dealer_fini(&d);
+}
+
+Test(dealer, speeds_that_waver_move_nothing)
+{
+    struct dealer d;
+    cr_assert_eq(dealer_init(&d, 64), DP_OK);
+    dealer_deal(&d, 0, EQUAL({0, 1, 0}, {1, 1, 0}), 2);
+    for (uint64_t open = 1; open < 1000; open++) {
+        double a = 0.95 + roll(100) / 1000.0, b = 0.95 + roll(100) / 1000.0;
+        cr_assert_not(dealer_balance(&d, open, EQUAL({0, a, 0}, {1, b, 0}), 2));
+    }
+    dealer_fini(&d);
+}
+
+/* No member could take another slot, or be spared one, for the step to end sooner. */
+Test(dealer, the_longest_time_is_the_shortest_possible)
+{
+    for (int round = 0; round < 2000; round++) {
+        struct dealer d;
+        struct dealer_member m[MEMBERS];
+        uint32_t count = 1 + roll(MEMBERS), total = 0;
+        for (uint32_t i = 0; i < count; i++)
+            m[i] = (struct dealer_member){.number = i, .speed = 0.05 + roll(1000) / 300.0};
+        cr_assert_eq(dealer_init(&d, 1 + roll(70)), DP_OK);
+        dealer_deal(&d, 0, m, count);
+        double longest = 0;
+        for (uint32_t i = 0; i < count; i++)
+            longest = MAX(longest, m[i].slots / m[i].speed);
+        for (uint32_t i = 0; i < count; i++) {
+            cr_assert_geq((m[i].slots + 1) / m[i].speed, longest * (1 - 1e-12));
+            cr_assert_eq(count_of(&d, m[i].number), m[i].slots);
+            total += m[i].slots;
+        }
+        cr_assert_eq(total, d.slots);
+        dealer_fini(&d);
+    }
+}
+
+Test(dealer, runs_of_equal_powers_of_two_are_blocks_of_the_tree)
+{
+    struct dealer d;
+    cr_assert_eq(dealer_init(&d, 16), DP_OK);
+    dealer_deal(&d, 0, EQUAL({0, 1, 0}, {1, 4, 0}, {2, 1, 0}, {3, 2, 0}), 4);
+    for (uint32_t k = 1; k < 16; k++)
+        if (d.next_owner[k] != d.next_owner[k - 1])
+            cr_assert_eq(k % count_of(&d, d.next_owner[k]), 0);
     dealer_fini(&d);
 }
 
@@ -60,23 +143,29 @@ Test(dealer, random_members_leave_no_slot_orphaned)
 {
     for (int round = 0; round < 500; round++) {
         struct dealer d;
-        bool alive[6] = {false};
+        bool alive[MEMBERS] = {false};
         uint64_t open = 0;
         cr_assert_eq(dealer_init(&d, 1 + roll(20)), DP_OK);
         for (int event = 0; event < 200; event++) {
-            uint32_t members[6], count = 0;
-            alive[roll(6)] ^= true;
-            for (uint32_t m = 0; m < 6; m++)
+            struct dealer_member members[MEMBERS];
+            uint32_t count = 0;
+            bool changed = roll(3) > 0;
+            alive[roll(MEMBERS)] ^= changed;
+            for (uint32_t m = 0; m < MEMBERS; m++)
                 if (alive[m])
-                    members[count++] = m;
-            dealer_deal(&d, open, members, count);
+                    members[count++] = (struct dealer_member){.number = m, .speed = 0.1 + roll(10)};
+            uint32_t some = count ? members[roll(count)].number : DEALER_NOBODY;
+            if (changed)
+                dealer_deal(&d, open, members, count);
+            else if (count)
+                (void)dealer_balance(&d, open, members, count);
             if (count && roll(2))
-                dealer_reassign(&d, open, roll(d.slots), members[roll(count)]);
+                dealer_reassign(&d, open, roll(d.slots), some);
             for (uint32_t k = 0; k < d.slots; k++) {
                 cr_assert(count ? alive[d.owner[k]] : d.owner[k] == DEALER_NOBODY);
                 cr_assert(count ? alive[d.next_owner[k]] : d.next_owner[k] == DEALER_NOBODY);
             }
-            cr_assert_leq(d.from, open + 1);
+            cr_assert_leq(d.from, open + 2);
             open += count ? roll(3) : 0;
         }
         dealer_fini(&d);

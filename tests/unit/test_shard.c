@@ -48,6 +48,12 @@ static void hear_completed(void *arg, uint64_t step, const struct metrics *m)
     h->metrics = *m;
 }
 
+static void hear_arrived(void *arg, uint32_t session, uint64_t step, uint32_t node)
+{
+    (void)arg, (void)session, (void)step, (void)node;
+    cr_assert_fail("the job's first slice is another shard's");
+}
+
 static void hear_failed(void *arg, const dp_error *err)
 {
     (void)arg;
@@ -75,7 +81,8 @@ static void set_up(struct fixture *f, uint64_t eval_rows)
 {
     dp_error err;
     uint64_t shape = ELEMS;
-    struct shard_calls calls = {hear_params, hear_refusal, hear_completed, hear_failed, hear_sums, &f->heard};
+    struct shard_calls calls = {hear_params, hear_refusal, hear_completed, hear_arrived,
+                                hear_failed, hear_sums,    &f->heard};
     struct range slices[SLICES] = {{0, 32}, {32, 32}};
     *f = (struct fixture){
         .job = {

@@ -1,0 +1,237 @@
+/* Who is how fast, and what follows: deals in proportion to speed, and copies of late slots for idle workers.
+ *
+ * A worker says how many training slots it has computed and how long it was busy with them, so its speed does not
+ * depend on how long it waits for others. Which slots have come is told by the shard that has the first slice. None of
+ * it is needed for a result to be right: a slot is counted once, whoever computes it. Thread: head. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "head.h"
+#include "log.h"
+
+enum {
+    LOOK_MS = 1000,    /* deals are looked at this often */
+    FORGET_MS = 10000, /* after so long without slots a worker's speed is no longer known: it gets some and shows it */
+};
+/* How much a new measure of a worker's speed counts. */
+#define SPEED_WEIGHT 0.5
+
+dp_err head_balance_init(struct head *head)
+{
+    struct balance *balance = &head->balance;
+    balance->speed = mem_array_zero(PORT_SESSIONS_MAX, sizeof *balance->speed);
+    balance->dealt = mem_array(PORT_SESSIONS_MAX, sizeof *balance->dealt);
+    return balance->speed && balance->dealt ? DP_OK : DP_NOMEM;
+}
+
+void head_balance_fini(struct head *head)
+{
+    speculation_fini(&head->balance.speculation);
+    free(head->balance.speed);
+    free(head->balance.dealt);
+    free(head->balance.gifts);
+}
+
+dp_err head_balance_start(struct head *head)
+{
+    struct balance *balance = &head->balance;
+    uint32_t slots = head->job.core.plan.slots;
+    balance->gifts = mem_array(slots, sizeof *balance->gifts);
+    if (!balance->gifts)
+        return DP_NOMEM;
+    return speculation_init(&balance->speculation, slots, PORT_SESSIONS_MAX, balance->speed);
+}
+
+void head_measure(struct member *member, const Dp__Heartbeat *beat)
+{
+    uint64_t slots = beat->slots_computed - member->slots_computed, busy_us = beat->busy_us - member->busy_us;
+    if (beat->slots_computed <= member->slots_computed || beat->busy_us <= member->busy_us)
+        return;
+    double rate = (double)slots * 1e6 / (double)busy_us;
+    member->slots_per_s =
+        member->slots_per_s > 0 ? member->slots_per_s + SPEED_WEIGHT * (rate - member->slots_per_s) : rate;
+    member->slots_computed = beat->slots_computed;
+    member->busy_us = beat->busy_us;
+    member->measured_ms = mono_ms();
+}
+
+/* Speeds around 1: that of a worker that has shown none yet is the mean of the others'. */
+static void find_speeds(struct head *head, const uint32_t *numbers, uint32_t count)
+{
+    double total = 0;
+    uint32_t known = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        double speed = head->members.list[numbers[i]].slots_per_s;
+        total += speed;
+        known += speed > 0;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        double speed = head->members.list[numbers[i]].slots_per_s;
+        head->balance.speed[numbers[i]] = speed > 0 ? speed * known / total : 1;
+    }
+}
+
+bool head_has_enough(const struct head *head)
+{
+    return head->members.joined >= head->opts->min_workers;
+}
+
+uint32_t head_balance_members(struct head *head)
+{
+    uint32_t count = members_list(&head->members, head->numbers);
+    if (!head_has_enough(head))
+        return 0;
+    find_speeds(head, head->numbers, count);
+    for (uint32_t i = 0; i < count; i++) {
+        double speed = head->opts->balance == BALANCE_SPEED ? head->balance.speed[head->numbers[i]] : 1;
+        head->balance.dealt[i] = (struct dealer_member){.number = head->numbers[i], .speed = speed};
+    }
+    return count;
+}
+
+/* ---- the open step ---- */
+
+static bool has_no_samples(const void *arg, uint32_t slot)
+{
+    const struct head *head = arg;
+    struct plan_step at = plan_at(&head->job.core.plan, head->global_low);
+    return plan_slot_empty(&head->job.core.plan, &at, slot);
+}
+
+static bool is_joined(const void *arg, uint32_t number)
+{
+    const struct head *head = arg;
+    return head->members.list[number].state == MEMBER_JOINED;
+}
+
+static uint64_t now_us(void)
+{
+    return mono_ns() / 1000;
+}
+
+/* Slots [*ret_first, *ret_end) that a node of the tree covers; the last may be beyond the job's. */
+static void node_slots(uint32_t slots, uint32_t node, uint32_t *ret_first, uint32_t *ret_end)
+{
+    uint32_t leaves = 1, first = node, end = node + 1;
+    while (leaves < slots)
+        leaves *= 2;
+    for (; first < leaves; first *= 2)
+        end *= 2;
+    *ret_first = first - leaves;
+    *ret_end = end - leaves;
+}
+
+void head_on_arrivals(struct head *head)
+{
+    struct arrival arrival;
+    uint32_t first, end;
+    if (!head->job.settled)
+        return;
+    while (queue_take(&head->ports[head->first_port].arrivals, &arrival)) {
+        node_slots(head->dealer.slots, arrival.node, &first, &end);
+        speculation_arrived(&head->balance.speculation, arrival.step, arrival.session, first, end, arrival.at_us);
+    }
+}
+
+/* Workers that compute what others have delivered would hear of it with their next heartbeat only. */
+static void tell_beaten(struct head *head)
+{
+    const struct speculation *s = &head->balance.speculation;
+    for (uint32_t m = 0; m < s->used; m++)
+        if (s->list[m].beaten && is_joined(head, m))
+            (void)head_reachable(head, &head->members.list[m]);
+}
+
+static void open_step(struct head *head)
+{
+    const struct plan *plan = &head->job.core.plan;
+    dealer_open(&head->dealer, head->global_low);
+    speculation_open(&head->balance.speculation, head->global_low, plan_at(plan, head->global_low).kind == PLAN_EVAL,
+                     head->dealer.owner, has_no_samples, head, now_us());
+}
+
+void head_balance_open(struct head *head)
+{
+    tell_beaten(head);
+    if (head->global_low < plan_total(&head->job.core.plan))
+        open_step(head);
+}
+
+void head_balance_dealt(struct head *head)
+{
+    struct speculation *s = &head->balance.speculation;
+    bool is_first = s->opened_us == 0;
+    if (is_first)
+        open_step(head);
+    else
+        speculation_owners(s, head->dealer.owner, is_joined, head, now_us());
+}
+
+/* ---- late slots ---- */
+
+static void on_timer(uv_timer_t *timer)
+{
+    head_speculate(timer->data);
+}
+
+static void look_again(struct head *head, uint64_t again_us, uint64_t now)
+{
+    if (again_us == 0)
+        uv_timer_stop(&head->balance.timer);
+    else
+        uv_timer_start(&head->balance.timer, on_timer, (again_us - MIN(again_us, now)) / 1000 + 1, 0);
+}
+
+void head_speculate(struct head *head)
+{
+    struct balance *balance = &head->balance;
+    uint64_t now = now_us(), again_us;
+    if (head->opts->speculate == SPECULATE_OFF || !head->job.settled || head->state != HEAD_RUNNING)
+        return;
+    uint32_t members = members_list(&head->members, head->numbers);
+    uint32_t count = speculation_decide(&balance->speculation, head->numbers, members, now, balance->gifts, &again_us);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct speculation_gift *gift = &balance->gifts[i];
+        log_debug("speculate step=%" PRIu64 " slot=%u to=\"%s\"", head->global_low, gift->slot,
+                  head->members.list[gift->member].name);
+        head_assign(head, gift->member);
+    }
+    look_again(head, again_us, now);
+}
+
+/* ---- deals ---- */
+
+/* A worker that was slow once must not be left without slots for ever. */
+static void forget_speeds(struct head *head, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < head->members.used; i++) {
+        struct member *member = &head->members.list[i];
+        if (member->state == MEMBER_JOINED && now_ms - MIN(now_ms, member->measured_ms) > FORGET_MS &&
+            now_ms - MIN(now_ms, member->joined_ms) > FORGET_MS && !dealer_holds(&head->dealer, i))
+            member->slots_per_s = 0;
+    }
+}
+
+void head_balance_watch(struct head *head, uint64_t now_ms)
+{
+    struct balance *balance = &head->balance;
+    if (head->state != HEAD_RUNNING || now_ms - MIN(now_ms, balance->looked_ms) < LOOK_MS)
+        return;
+    balance->looked_ms = now_ms;
+    forget_speeds(head, now_ms);
+    uint32_t count = head_balance_members(head);
+    if (count == 0 || !dealer_balance(&head->dealer, head->global_low, balance->dealt, count))
+        return;
+    balance->moves++;
+    log_info("slots-moved step=%" PRIu64 " reason=\"measured speeds\"", head->dealer.from);
+    head_assign_all(head);
+}
+
+json_t *head_balance_json(const struct head *head)
+{
+    const struct speculation *s = &head->balance.speculation;
+    static const char *const BALANCE[] = {"off", "speed"}, *const SPECULATE[] = {"off", "auto"};
+    return json_pack("{ss sI ss sI sI sI}", "mode", BALANCE[head->opts->balance], "moves",
+                     (json_int_t)head->balance.moves, "speculate", SPECULATE[head->opts->speculate], "given",
+                     (json_int_t)s->given, "won", (json_int_t)s->won, "lost", (json_int_t)s->lost);
+}

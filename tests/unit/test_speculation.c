@@ -1,0 +1,275 @@
+/* Speculation: late slots go to the idle, slots in time do not, and every copy is accounted for. */
+#include <criterion/criterion.h>
+
+#include "leaks.h"
+#include "speculation.h"
+#include "util.h"
+
+enum { SLOTS = 8, MEMBERS = 8, SLOT_US = 20000 };
+
+static double speed[MEMBERS];
+static const uint32_t ALL[MEMBERS] = {0, 1, 2, 3, 4, 5, 6, 7};
+
+static bool none_empty(const void *arg, uint32_t slot)
+{
+    (void)arg, (void)slot;
+    return false;
+}
+
+static bool odd_empty(const void *arg, uint32_t slot)
+{
+    (void)arg;
+    return slot % 2 == 1;
+}
+
+static bool lives(const void *arg, uint32_t member)
+{
+    return ((const bool *)arg)[member];
+}
+
+static void set_up(struct speculation *s)
+{
+    for (uint32_t m = 0; m < MEMBERS; m++)
+        speed[m] = 1;
+    cr_assert_eq(speculation_init(s, SLOTS, MEMBERS, speed), DP_OK);
+}
+
+/* Step `step`, two members with half of the slots each. */
+static void open_halves(struct speculation *s, uint64_t step, uint64_t now_us)
+{
+    static const uint32_t OWNER[SLOTS] = {0, 0, 0, 0, 1, 1, 1, 1};
+    speculation_open(s, step, 0, OWNER, none_empty, NULL, now_us);
+}
+
+static uint32_t decide(struct speculation *s, uint32_t members, uint64_t now_us, struct speculation_gift *gifts,
+                       uint64_t *ret_again_us)
+{
+    return speculation_decide(s, ALL, members, now_us, gifts, ret_again_us);
+}
+
+/* Both deliver in time: so long takes a slot. */
+static uint64_t learn(struct speculation *s)
+{
+    uint64_t now = 1000000;
+    open_halves(s, 0, now);
+    now += 4 * SLOT_US;
+    speculation_arrived(s, 0, 0, 0, 4, now);
+    speculation_arrived(s, 0, 1, 4, 8, now);
+    cr_assert_float_eq(s->unit_us[0], SLOT_US, 1);
+    return now;
+}
+
+Test(speculation, nothing_is_given_before_a_slot_time_is_known)
+{
+    struct speculation s;
+    struct speculation_gift gifts[SLOTS];
+    uint64_t again;
+    set_up(&s);
+    open_halves(&s, 0, 1);
+    cr_assert_eq(decide(&s, 3, 1000000000, gifts, &again), 0);
+    speculation_fini(&s);
+}
+
+Test(speculation, what_comes_in_time_is_not_computed_twice)
+{
+    struct speculation s;
+    struct speculation_gift gifts[SLOTS];
+    uint64_t again;
+    set_up(&s);
+    uint64_t now = learn(&s);
+    open_halves(&s, 1, now);
+    speculation_arrived(&s, 1, 0, 0, 4, now + 4 * SLOT_US - 3000);
+    cr_assert_eq(decide(&s, 2, now + 4 * SLOT_US - 3000, gifts, &again), 0);
+    cr_assert_gt(again, now + 4 * SLOT_US);
+    speculation_arrived(&s, 1, 1, 4, 8, now + 4 * SLOT_US + 1000);
+    cr_assert_eq(decide(&s, 2, again, gifts, &again), 0);
+    cr_assert_eq(again, 0, "nothing is owed");
+    cr_assert_eq(s.given, 0);
+    speculation_fini(&s);
+}
+
+Test(speculation, the_slots_of_a_frozen_worker_go_to_the_idle)
+{
+    struct speculation s;
+    struct speculation_gift gifts[SLOTS];
+    uint64_t again;
+    set_up(&s);
+    uint64_t now = learn(&s);
+    open_halves(&s, 1, now);
+    speculation_arrived(&s, 1, 0, 0, 4, now + 4 * SLOT_US);
+    cr_assert_eq(decide(&s, 3, now + 4 * SLOT_US, gifts, &again), 0);
+    cr_assert_eq(decide(&s, 3, again - 2, gifts, &again), 0);
+    cr_assert_eq(decide(&s, 3, again, gifts, &again), 2, "late by a slot and a half: one for each of the idle");
+    uint64_t late = now + 8 * SLOT_US;
+    cr_assert_eq(decide(&s, 3, late, gifts, &again), 0, "they are busy with these");
+    for (uint32_t k = 6; k < 8; k++)
+        speculation_arrived(&s, 1, s.slot[k].helper, k, k + 1, late);
+    cr_assert_eq(s.won, 2);
+    cr_assert(s.list[1].beaten, "the owner is told");
+    cr_assert_eq(decide(&s, 3, late, gifts, &again), 2, "the other two");
+    speculation_arrived(&s, 1, 1, 4, 8, late + 2);
+    cr_assert_eq(s.given, 4);
+    cr_assert_eq(s.lost, 2);
+    cr_assert(s.list[0].beaten && s.list[2].beaten);
+    cr_assert_eq(s.missing, 0);
+    speculation_fini(&s);
+}
+
+/* What a slow worker will not have done by then is taken over at once. */
+Test(speculation, an_idle_worker_takes_what_a_slow_one_would_have_later)
+{
+    struct speculation s;
+    struct speculation_gift gifts[SLOTS];
+    uint64_t again;
+    set_up(&s);
+    uint64_t now = learn(&s);
+    speed[1] = 0.25;
+    open_halves(&s, 1, now);
+    now += 4 * SLOT_US;
+    speculation_arrived(&s, 1, 0, 0, 4, now);
+    cr_assert_eq(decide(&s, 2, now, gifts, &again), 3, "of its four slots of four times the length one is done");
+    cr_assert_eq(gifts[0].slot, 7);
+    cr_assert_eq(gifts[1].slot, 6);
+    cr_assert_eq(gifts[2].slot, 5);
+    speculation_fini(&s);
+}
+
+Test(speculation, a_helper_that_is_gone_is_replaced)
+{
+    struct speculation s;
+    struct speculation_gift gifts[SLOTS];
+    bool alive[MEMBERS] = {true, true, false};
+    uint32_t owner[SLOTS] = {0, 0, 0, 0, 1, 1, 1, 1};
+    uint64_t again;
+    set_up(&s);
+    uint64_t now = learn(&s);
+    open_halves(&s, 1, now);
+    speculation_arrived(&s, 1, 0, 0, 4, now + 4 * SLOT_US);
+    now += 12 * SLOT_US;
+    cr_assert_eq(decide(&s, 3, now, gifts, &again), 4);
+    uint64_t given = s.given, by_two = 0;
+    for (uint32_t i = 0; i < 4; i++)
+        by_two += gifts[i].member == 2;
+    cr_assert_gt(by_two, 0);
+    speculation_owners(&s, owner, lives, alive, now);
+    cr_assert_eq(s.lost, by_two);
+    speculation_arrived(&s, 1, 0, 4, 8, now + SLOT_US);
+    cr_assert_eq(s.won + s.lost, given);
+    speculation_fini(&s);
+}
+
+/* With several shards, a quick worker's slots of the next step come before the head knows that this one is complete. */
+Test(speculation, what_comes_early_is_kept_in_mind)
+{
+    struct speculation s;
+    struct speculation_gift gifts[SLOTS];
+    uint64_t again;
+    set_up(&s);
+    uint64_t now = learn(&s);
+    speculation_arrived(&s, 1, 0, 0, 4, now);
+    open_halves(&s, 1, now + 10);
+    cr_assert_eq(s.missing, 4);
+    cr_assert(speculation_in(&s, 3));
+    cr_assert_not(speculation_in(&s, 4));
+    for (uint32_t i = decide(&s, 2, now + 20, gifts, &again); i > 0; i--)
+        cr_assert_geq(gifts[i - 1].slot, 4, "not what has come");
+    speculation_fini(&s);
+}
+
+Test(speculation, slots_without_samples_are_there)
+{
+    struct speculation s;
+    uint32_t owner[SLOTS] = {0, 0, 0, 0, 1, 1, 1, 1};
+    set_up(&s);
+    speculation_open(&s, 0, 1, owner, odd_empty, NULL, 5);
+    cr_assert_eq(s.missing, 4);
+    speculation_arrived(&s, 0, 0, 0, 4, 5 + 2 * SLOT_US);
+    cr_assert_float_eq(s.unit_us[1], SLOT_US, 1);
+    speculation_fini(&s);
+}
+
+/* ---- whatever happens ---- */
+
+static uint64_t state = 88172645463325252u;
+
+static uint32_t roll(uint32_t below)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (uint32_t)(state >> 20) % below;
+}
+
+static void assert_sound(const struct speculation *s, const bool *alive)
+{
+    uint32_t missing = 0, out = 0, open[MEMBERS] = {0};
+    for (uint32_t k = 0; k < SLOTS; k++) {
+        const struct speculation_slot *slot = &s->slot[k];
+        if (speculation_in(s, k))
+            continue;
+        missing++;
+        out += slot->helper != DEALER_NOBODY;
+        cr_assert_neq(slot->helper, slot->holder);
+        if (slot->helper != DEALER_NOBODY) {
+            cr_assert(alive[slot->helper]);
+            open[slot->helper]++;
+        }
+        open[slot->holder]++;
+    }
+    cr_assert_eq(missing, s->missing);
+    cr_assert_eq(s->given, s->won + s->lost + out);
+    for (uint32_t m = 0; m < MEMBERS; m++)
+        cr_assert_eq(s->list[m].open, open[m]);
+}
+
+Test(speculation, random_events_keep_the_accounts)
+{
+    struct speculation s;
+    bool alive[MEMBERS];
+    uint32_t owner[SLOTS];
+    uint64_t now = 1000, step = 0;
+    set_up(&s);
+    for (uint32_t m = 0; m < MEMBERS; m++)
+        alive[m] = true;
+    for (uint32_t k = 0; k < SLOTS; k++)
+        owner[k] = roll(MEMBERS);
+    speculation_open(&s, 0, 0, owner, none_empty, NULL, now);
+    for (int event = 0; event < 200000; event++) {
+        struct speculation_gift gifts[SLOTS];
+        uint32_t numbers[MEMBERS], count = 0, m = roll(MEMBERS), first = roll(SLOTS);
+        uint64_t again;
+        now += roll(30000);
+        for (uint32_t i = 0; i < MEMBERS; i++)
+            if (alive[i])
+                numbers[count++] = i;
+        switch (roll(6)) {
+        case 0:
+            alive[m] = !alive[m] || count == 1;
+            for (uint32_t k = 0; k < SLOTS; k++)
+                while (!alive[owner[k]])
+                    owner[k] = roll(MEMBERS);
+            speculation_owners(&s, owner, lives, alive, now);
+            break;
+        case 1:
+            speed[m] = 0.1 + roll(20) / 10.0;
+            break;
+        case 2:
+            step += s.missing == 0;
+            if (s.missing == 0)
+                speculation_open(&s, step, step % 7 == 0, owner, step % 5 ? none_empty : odd_empty, NULL, now);
+            break;
+        case 3:
+            for (uint32_t i = speculation_decide(&s, numbers, count, now, gifts, &again); i > 0; i--)
+                cr_assert(alive[gifts[i - 1].member]);
+            break;
+        default:
+            speculation_arrived(&s, step + roll(2), m, first, first + 1 + roll(3), now);
+            break;
+        }
+        assert_sound(&s, alive);
+    }
+    cr_assert_gt(s.won, 100);
+    cr_assert_gt(s.lost, 100);
+    speculation_fini(&s);
+    ASSERT_NO_LEAKS();
+}

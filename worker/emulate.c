@@ -1,0 +1,51 @@
+/* Emulated compute; see emulate.h. Thread: any. */
+#include "emulate.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "rng.h"
+#include "util.h"
+
+#define STALL_FACTOR_MAX 1e6
+
+dp_err emulate_init(struct emulate *emulate, double slot_ms, double slower, const char *stalls, dp_error *err)
+{
+    struct emulate made = {.slot_ms = slot_ms, .slower = slower, .stall_factor = 1, .seed = entropy_u64()};
+    if (stalls) {
+        char *at, *end = NULL;
+        made.stall_factor = strtod(stalls, &at);
+        if (*at == '@')
+            made.stall_share = strtod(at + 1, &end);
+        if (!end || end == at + 1 || *end || !(made.stall_factor >= 1 && made.stall_factor <= STALL_FACTOR_MAX) ||
+            !(made.stall_share >= 0 && made.stall_share <= 1))
+            return dp_fail(err, DP_USAGE,
+                           "option --emulate-stalls: '%s' is not FACTOR@SHARE with a factor from 1 on and a share of "
+                           "slots from 0 to 1, such as 3@0.2",
+                           stalls);
+    }
+    *emulate = made;
+    return DP_OK;
+}
+
+double emulate_slot_ms(const struct emulate *emulate, uint64_t step, uint32_t slot)
+{
+    const uint32_t counter[4] = {(uint32_t)step, (uint32_t)(step >> 32), slot, 0};
+    uint32_t words[4];
+    if (emulate->slot_ms <= 0)
+        return 0;
+    rng_philox(emulate->seed, counter, words);
+    bool stalls = words[0] * 0x1p-32 < emulate->stall_share;
+    return emulate->slot_ms * emulate->slower * (stalls ? emulate->stall_factor : 1);
+}
+
+void emulate_wait(const struct emulate *emulate, uint64_t step, uint32_t slot, uint64_t begin_ns)
+{
+    double ms = emulate_slot_ms(emulate, step, slot);
+    uint64_t end_ns = begin_ns + (uint64_t)(ms * 1e6);
+    const struct timespec end = {(time_t)(end_ns / 1000000000u), (long)(end_ns % 1000000000u)};
+    if (ms > 0)
+        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL) == EINTR)
+            ;
+}
