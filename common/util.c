@@ -43,6 +43,31 @@ void mem_keep(void)
     mallopt(M_ARENA_MAX, 1);
 }
 
+/* The number in a file of one line; UINT64_MAX where there is none, as in "max". */
+static uint64_t file_number(const char *path)
+{
+    char line[32] = "", *after = line;
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return UINT64_MAX;
+    bool read = fgets(line, sizeof line, file) != NULL;
+    fclose(file);
+    unsigned long long number = strtoull(line, &after, 10);
+    return read && after != line ? number : UINT64_MAX;
+}
+
+uint64_t mem_limit_bytes(void)
+{
+    struct rlimit space;
+    long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+    uint64_t limit = file_number("/sys/fs/cgroup/memory.max");
+    if (pages > 0 && page_bytes > 0)
+        limit = MIN(limit, (uint64_t)pages * (uint64_t)page_bytes);
+    if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY)
+        limit = MIN(limit, (uint64_t)space.rlim_cur);
+    return limit;
+}
+
 void mem_freep(void *p)
 {
     void **pp = p;

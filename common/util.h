@@ -23,6 +23,10 @@ void *mem_array(size_t count, size_t size) __attribute__((malloc, alloc_size(1, 
 /* The same, zeroed. */
 void *mem_array_zero(size_t count, size_t size) __attribute__((malloc, alloc_size(1, 2)));
 
+/* Memory that this process can have at most: the machine's, or less where a limit of its control group (version 2) or
+ * of its address space says so. UINT64_MAX where nothing is known. */
+uint64_t mem_limit_bytes(void);
+
 /* Makes malloc keep what is freed and serve all threads from one heap: libzmq takes a fresh buffer for each large
  * message, and giving its pages back to the kernel only to fault them in again costs more than the message. For
  * programs, at their start; a library leaves its process's malloc alone. Thread: main, before others start. */

@@ -152,6 +152,21 @@ static dp_err settle_tensors(struct job *job, const Dp__Join *join, dp_error *er
     return update_settle(&job->opts->setup, &job->core, err);
 }
 
+/* What the parameters will take at least: two versions, the rule's state, and one gradient that has arrived. A job that
+ * cannot be held is refused here, with the worker that declared it, before a shard runs out of memory in the midst of
+ * it. Bytes of more than 2^64 cannot be: tensors_add bounds the elements. */
+static dp_err check_memory(const struct job *job, dp_error *err)
+{
+    uint64_t elems = tensors_total(&job->core.tensors), limit = mem_limit_bytes();
+    uint64_t copies = 3 + job->core.rule->state_count, bytes = elems * copies * sizeof(float);
+    if (bytes <= limit)
+        return DP_OK;
+    return dp_fail(err, DP_REFUSED,
+                   "%" PRIu64 " parameters need %" PRIu64 " MiB (%" PRIu64 " times 4 bytes each under --optimizer %s), "
+                   "and the server's machine has %" PRIu64 " MiB: make the model smaller or take a larger machine",
+                   elems, bytes >> 20, copies, job->core.rule->name, limit >> 20);
+}
+
 /* Cuts one shard's range into slices; `next_slice` runs on over the shards. */
 static dp_err settle_shard(struct job *job, struct job_shard *shard, uint32_t *next_slice)
 {
@@ -256,6 +271,8 @@ dp_err job_settle(struct job *job, const Dp__Join *join, uint32_t shards, const 
     dp_err e = settle_plan(job, join, err);
     if (!e)
         e = settle_tensors(job, join, err);
+    if (!e)
+        e = check_memory(job, err);
     if (!e)
         e = settle_layout(job, shards, err);
     if (!e)

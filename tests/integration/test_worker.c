@@ -1,12 +1,14 @@
 /* dp-worker with servers that are absent, late, killed, stopped and started anew; and what it says and ends with. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -97,6 +99,43 @@ Test(worker, signals_end_it_in_order)
         process_expect_next(server, ERR, "it said goodbye", CASE_MS);
     }
     close(fd);
+}
+
+/* A pipe that nobody writes to is read for ever. */
+Test(worker, a_signal_ends_it_while_it_reads)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    char endpoint[128];
+    struct process *server = SERVER(endpoint, JOB, "--log-level", "info");
+    const char *pipe = temp_path("pipe");
+    cr_assert_eq(mkfifo(pipe, 0600), 0);
+    struct process *worker = PROCESS("dp-worker", "--server", endpoint, "--data", pipe);
+    process_expect(server, ERR, "worker-hello", CASE_MS);
+    int fd = open(pipe, O_WRONLY | O_CLOEXEC); /* returns once the worker has opened it too */
+    cr_assert_geq(fd, 0);
+    process_signal(worker, SIGTERM);
+    cr_assert_eq(process_wait(worker, CASE_MS), 128 + SIGTERM, "%s", process_output(worker, ERR));
+    process_expect(server, ERR, "it said goodbye", CASE_MS);
+    close(fd);
+}
+
+/* The one that asks for too much is told; the server goes on for others. */
+Test(worker, a_model_that_no_machine_here_can_hold)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    char endpoint[128], wide[128];
+    uint64_t features = MIN(mem_limit_bytes() / 8, (uint64_t)UINT32_MAX);
+    if (features * 3 * sizeof(float) <= mem_limit_bytes())
+        cr_skip_test("this machine can hold every model whose features a file can name");
+    snprintf(wide, sizeof wide, "1 %llu:1\n2 1:1\n", (unsigned long long)features);
+    struct process *server = SERVER(endpoint, "--model", "linear", "--epochs", "1", "--exit-when-done");
+    struct run_result r = RUN(CASE_MS, "dp-worker", "--server", endpoint, "--data", temp_text("wide.libsvm", wide));
+    cr_assert_eq(r.status, 1, "%s", r.err);
+    cr_assert_not_null(strstr(r.err, "parameters need "), "%s", r.err);
+    cr_assert_not_null(strstr(r.err, "and the server's machine has "), "%s", r.err);
+    r = RUN(CASE_MS, "dp-worker", "--server", endpoint, "--data", temp_text("good.libsvm", "1 1:1\n2 2:1\n"));
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    cr_assert_eq(process_wait(server, CASE_MS), 0);
 }
 
 Test(worker, a_server_that_is_killed)
