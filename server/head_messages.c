@@ -159,8 +159,13 @@ static void on_hello(struct head *head, const struct routing_id *route, const Dp
     struct member *before = members_by_worker(&head->members, hello->worker);
     if (before)
         head_fence(head, before, "it said hello again");
+    /* A connection is one worker: many hellos on it are one after the other, not many members. */
+    struct member *same_route = members_by_route(&head->members, route);
+    if (same_route)
+        head_fence(head, same_route, "another worker said hello on its connection");
     uint64_t most = head->opts->max_workers ? head->opts->max_workers : UINT64_MAX;
-    struct member *member = head->members.count < most ? members_add(&head->members) : NULL;
+    bool room = head->members.count < most && members_may_greet(&head->members);
+    struct member *member = room ? members_add(&head->members) : NULL;
     if (!member) {
         (void)dp_fail(&err, DP_BUSY, "the server has as many workers as it takes");
         log_refusal(head, hello->name, &err);

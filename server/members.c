@@ -2,6 +2,7 @@
 #include "members.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 dp_err members_init(struct members *members)
 {
@@ -32,6 +33,11 @@ struct member *members_add(struct members *members)
     return NULL;
 }
 
+bool members_may_greet(const struct members *members)
+{
+    return members->count - members->joined < MEMBERS_GREETED_MAX;
+}
+
 struct member *members_find(struct members *members, uint64_t token)
 {
     struct member *member = &members->list[session_number(token)];
@@ -43,6 +49,17 @@ struct member *members_by_worker(struct members *members, uint64_t worker)
     for (uint32_t i = 0; i < members->used; i++)
         if (members->list[i].state != MEMBER_NONE && members->list[i].worker == worker)
             return &members->list[i];
+    return NULL;
+}
+
+struct member *members_by_route(struct members *members, const struct routing_id *route)
+{
+    for (uint32_t i = 0; i < members->used; i++) {
+        struct member *member = &members->list[i];
+        if (member->state != MEMBER_NONE && member->route.bytes == route->bytes &&
+            memcmp(member->route.id, route->id, route->bytes) == 0)
+            return member;
+    }
     return NULL;
 }
 

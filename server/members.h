@@ -6,6 +6,8 @@
 #include "frame.h"
 #include "port.h"
 
+enum { MEMBERS_GREETED_MAX = PORT_SESSIONS_MAX / 4 };
+
 enum member_state {
     MEMBER_NONE,
     MEMBER_GREETED, /* said hello, is reading its data */
@@ -46,10 +48,15 @@ DP_MUST_CHECK dp_err members_init(struct members *members);
 void members_fini(struct members *members);
 /* A free number with a fresh token in state GREETED; NULL if all are taken. */
 struct member *members_add(struct members *members);
+/* Whether another hello may be answered: a bounded number of members have not joined yet, so that hellos alone cannot
+ * take all numbers. */
+bool members_may_greet(const struct members *members);
 /* The member with this token, or NULL. */
 struct member *members_find(struct members *members, uint64_t token);
 /* The member that is this process, or NULL. */
 struct member *members_by_worker(struct members *members, uint64_t worker);
+/* The member that came by this connection, or NULL. */
+struct member *members_by_route(struct members *members, const struct routing_id *route);
 struct member *members_by_pid(struct members *members, uint32_t pid);
 /* Moves to JOINED. */
 void members_join(struct members *members, struct member *member, uint64_t now_ms);
