@@ -15,6 +15,7 @@ struct export
     const struct job *job;
     const char *path;
     uint64_t step;
+    bool diverged;
     uint32_t missing;         /* shards that have a part of theta and were not added */
     struct version ***pinned; /* [shard][slice] */
     float *run;               /* [RUN_ELEMS] */
@@ -48,6 +49,11 @@ void export_add(struct export *x, uint32_t shard, struct version **pinned)
     if (!x->pinned[shard] && x->job->shards[shard].slice_count > 0)
         x->missing--;
     x->pinned[shard] = pinned;
+}
+
+void export_mark_diverged(struct export *x)
+{
+    x->diverged = true;
 }
 
 bool export_whole(const struct export *x)
@@ -126,7 +132,7 @@ static dp_err describe(const struct export *x, struct safetensors_meta *meta)
         safetensors_meta_set(meta, "steps", "%" PRIu64, trained) ||
         safetensors_meta_set(meta, "complete", "%s", x->step >= steps ? "yes" : "no"))
         return DP_NOMEM;
-    return DP_OK;
+    return x->diverged ? safetensors_meta_set(meta, "diverged", "yes") : DP_OK;
 }
 
 static void write_file(uv_work_t *work)

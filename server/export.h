@@ -18,6 +18,8 @@ DP_MUST_CHECK dp_err export_new(const struct job *job, const char *path, uint64_
                                 dp_error *err);
 /* The pinned versions of a shard, one per slice (taken: they are released after writing). */
 void export_add(struct export *export, uint32_t shard, struct version **pinned);
+/* The file will say of itself that its training diverged ("diverged": "yes"). */
+void export_mark_diverged(struct export *export);
 /* Whether all shards with a part of theta have been added. */
 bool export_whole(const struct export *export);
 /* Writes the file; calls done from the loop, then frees the export. */

@@ -87,8 +87,9 @@ struct head {
     uint64_t global_low;
     struct metrics metrics[SLICE_VERSIONS]; /* of steps >= global_low, at step % SLICE_VERSIONS */
 
-    bool alone;        /* the job waits for a worker, and the log says so */
-    bool diverged;     /* a step's loss was not finite */
+    bool alone;    /* the job waits for a worker, and the log says so */
+    bool diverged; /* a step's loss was not finite, and which training step's first */
+    uint64_t diverged_step;
     uint64_t low_seen; /* global_low at the last tick */
     uint64_t moved_ms; /* when global_low last moved, or the open step's slots were last dealt */
     bool owed_asked;

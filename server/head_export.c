@@ -53,7 +53,8 @@ static void on_exported(void *arg, const dp_error *err)
         head_finish(head, true);
     else
         fprintf(stderr, "dp-server: %s %s\n",
-                head->export_step == plan_total(&head->job.core.plan)
+                head->diverged ? "the parameters that diverged are in"
+                : head->export_step == plan_total(&head->job.core.plan)
                     ? "the finished model is in"
                     : "the parameters so far (not the finished model) are in",
                 head->opts->export_path);
@@ -69,6 +70,8 @@ void head_export_at(struct head *head, uint64_t step)
         export_failed(head, &err);
         return;
     }
+    if (head->diverged)
+        export_mark_diverged(head->export);
     head->exporting = true;
     head->export_step = step;
     for (uint32_t p = 0; p < head->port_count; p++)

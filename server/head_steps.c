@@ -8,20 +8,28 @@
 
 /* ---- steps ---- */
 
-/* A loss that is no number stays so. */
-static void watch_loss(struct head *head, const struct plan_step *at, double loss)
+/* A loss that is no number stays so. Who asked for the model gets it all the same, with the mark. */
+static void end_diverged(struct head *head)
 {
-    if (head->diverged || isfinite(loss))
+    dp_error err;
+    if (head->state != HEAD_RUNNING)
         return;
-    head->diverged = true;
-    log_warn("training-diverged train_step=%" PRIu64 " action=\"stop it and use a smaller --lr\"", at->train_step);
+    (void)dp_fail(&err, DP_MODEL,
+                  "training diverged: the loss of training step %" PRIu64 " is no finite number; use a smaller --lr",
+                  head->diverged_step);
+    head_fail(head, &err);
+    if (head->opts->export_path)
+        head_export_at(head, head->global_low);
 }
 
 static void report_step(struct head *head, uint64_t step)
 {
     struct plan_step at = plan_at(&head->job.core.plan, step);
     const struct metrics *m = &head->metrics[step % SLICE_VERSIONS];
-    watch_loss(head, &at, m->loss);
+    if (!head->diverged && !isfinite(m->loss)) {
+        head->diverged = true;
+        head->diverged_step = at.train_step;
+    }
     if (at.kind == PLAN_EVAL)
         progress_eval(&head->progress, mono_ms(), at.epoch, m->loss, m->count, m->correct);
     else
@@ -53,7 +61,9 @@ static void raise_global_low(struct head *head)
     for (uint32_t p = 0; p < head->port_count; p++)
         port_announce_low(&head->ports[p], low);
     head_balance_open(head);
-    if (low == plan_total(&head->job.core.plan) && head->state == HEAD_RUNNING)
+    if (head->diverged)
+        end_diverged(head);
+    else if (low == plan_total(&head->job.core.plan) && head->state == HEAD_RUNNING)
         steps_over(head);
 }
 

@@ -129,11 +129,27 @@ Test(display, a_job_that_diverges)
     NEED_PROGRAMS("dp-server", "dp-worker");
     struct run_result r =
         RUN(RUN_MS, "dp-server", "--model", "linear", "--local-workers", "1", "--exit-when-done", "--data", separable(),
-            "--listen", "tcp://127.0.0.1:0", "--lr", "1e20", "--epochs", "30", "--quiet");
-    cr_assert_eq(r.status, 0, "%s", r.err);
+            "--listen", "tcp://127.0.0.1:0", "--lr", "1e20", "--epochs", "1000000", "--quiet");
+    cr_assert_eq(r.status, 1, "%s", r.err);
     cr_assert_eq(lines_of(r.err), 1, "%s", r.err);
-    cr_assert_not_null(strstr(r.err, "training-diverged train_step="), "%s", r.err);
+    cr_assert_not_null(strstr(r.err, "training diverged: the loss of training step "), "%s", r.err);
     cr_assert_not_null(strstr(r.err, "smaller --lr"), "%s", r.err);
+}
+
+Test(display, the_export_of_a_job_that_diverged_is_marked)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *path = temp_path("m.safetensors");
+    struct run_result r = RUN(RUN_MS, "dp-server", "--model", "linear", "--local-workers", "1", "--data", separable(),
+                              "--listen", "tcp://127.0.0.1:0", "--lr", "1e20", "--export", path);
+    char head[4096] = "";
+    cr_assert_eq(r.status, 1, "%s", r.err);
+    cr_assert_not_null(strstr(r.err, "the parameters that diverged are in"), "%s", r.err);
+    FILE *file = fopen(path, "rb");
+    cr_assert_not_null(file);
+    size_t size = fread(head, 1, sizeof head, file);
+    fclose(file);
+    cr_assert_not_null(memmem(head, size, "\"diverged\":\"yes\"", strlen("\"diverged\":\"yes\"")));
 }
 
 /* 0.0.0.0 means something else on the worker's machine. */
