@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "client_resolve.h"
 #include "util.h"
 
 static const char SCHEME[] = "tcp://", IPC_SCHEME[] = "ipc://";
@@ -171,9 +172,8 @@ static int connect_ipc(const char *path)
 }
 
 /* The first address that answers, or NULL with the last one's errno. */
-static const struct addrinfo *connect_first(const struct addrinfo *list, uint64_t timeout_ms, int *ret_error)
+static const struct addrinfo *connect_first(const struct addrinfo *list, uint64_t deadline_ms, int *ret_error)
 {
-    uint64_t deadline_ms = mono_ms() + timeout_ms;
     for (const struct addrinfo *at = list; at; at = at->ai_next) {
         *ret_error = connect_once(at, deadline_ms);
         if (*ret_error == 0)
@@ -194,9 +194,8 @@ static dp_err probe_fail(const char *reason, dp_error *err)
 
 dp_err endpoint_probe(const struct endpoint *endpoint, uint64_t timeout_ms, struct endpoint *ret_address, dp_error *err)
 {
-    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *list = NULL;
-    char port[8];
+    uint64_t deadline_ms = mono_ms() + timeout_ms;
     if (endpoint->ipc) {
         int why = connect_ipc(endpoint->host);
         if (why)
@@ -204,12 +203,11 @@ dp_err endpoint_probe(const struct endpoint *endpoint, uint64_t timeout_ms, stru
         *ret_address = *endpoint;
         return DP_OK;
     }
-    snprintf(port, sizeof port, "%u", endpoint->port);
-    int gai = getaddrinfo(endpoint->host, port, &hints, &list);
-    if (gai)
-        return probe_fail(gai == EAI_SYSTEM ? strerror(errno) : gai_strerror(gai), err);
-    int error = ECONNREFUSED;
-    const struct addrinfo *found = connect_first(list, timeout_ms, &error);
+    dp_error why;
+    if (resolve(endpoint->host, endpoint->port, timeout_ms, &list, &why))
+        return probe_fail(why.text, err);
+    int gai = 0, error = ECONNREFUSED;
+    const struct addrinfo *found = connect_first(list, deadline_ms, &error);
     struct endpoint address = {.port = endpoint->port};
     if (found)
         gai =
