@@ -65,6 +65,9 @@ static dp_err source_check(const struct data_source *source, enum data_format fo
     if (source->label_column && format != DATA_CSV)
         return dp_fail(err, DP_USAGE, "%s: --label-column is for CSV files, and this is read as %s", source->path,
                        format_name(format));
+    if (source->unlabelled && (source->label_column || source->labels_path))
+        return dp_fail(err, DP_USAGE, "%s: --no-labels says that there are none, and --label%s where they are",
+                       source->path, source->label_column ? "-column" : "s");
     if (source->labels_path && format != DATA_IDX)
         return dp_fail(err, DP_USAGE, "%s: --labels is for IDX files, and this is read as %s", source->path,
                        format_name(format));
@@ -119,12 +122,14 @@ static dp_err idx_read(const struct data_source *source, const char *bytes, size
     struct data_source with_labels = *source;
     dp_err e = DP_OK;
     size_t labels_size = 0;
+    if (source->unlabelled)
+        return data_parse(source, bytes, size, NULL, 0, ret_data, err);
     if (!source->labels_path) {
         e = idx_labels_path(source->path, &derived, err);
         with_labels.labels_path = derived;
     }
     if (!e)
-        e = data_load(with_labels.labels_path, &labels, &labels_size, err);
+        e = data_load(with_labels.labels_path, source->stop, &labels, &labels_size, err);
     if (e == DP_IO && derived)
         e = dp_fail(err, e, "%s (the label file of %s; give its name with --labels)", err ? err->text : "",
                     source->path);
@@ -135,7 +140,7 @@ dp_err data_read(const struct data_source *source, struct data *ret_data, dp_err
 {
     AUTOFREE char *bytes = NULL;
     size_t size = 0;
-    dp_err e = data_load(source->path, &bytes, &size, err);
+    dp_err e = data_load(source->path, source->stop, &bytes, &size, err);
     if (e)
         return e;
     if (size && format_of(source, bytes, size) == DATA_IDX)

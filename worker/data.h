@@ -34,6 +34,8 @@ struct data_source {
      * `features` is not looked at. */
     uint32_t hash_bits;
     uint64_t hash_seed;
+    bool unlabelled;          /* LIBSVM, CSV: lines have features only, every label is 0; IDX: there is no label file */
+    const volatile int *stop; /* becomes non-zero (by a signal handler): reading ends with DP_STOPPED; may be NULL */
 };
 
 /* Reads a file whole. DP_IO where it cannot be read; DP_DATA as "FILE:LINE: what is wrong; what to do". */

@@ -22,7 +22,7 @@ struct csv {
     struct data *data;
     char delimiter;
     uint64_t fields; /* of the first row */
-    uint64_t label;  /* column of the label, from 0 */
+    uint64_t label;  /* column of the label, from 0; UINT64_MAX: none */
     dp_error *err;
 };
 
@@ -182,7 +182,9 @@ static bool header_find(const struct csv *csv, const char *name, uint64_t *ret_c
 static dp_err label_find(struct csv *csv)
 {
     const char *wanted = csv->source->label_column;
-    csv->label = 0;
+    csv->label = csv->source->unlabelled ? UINT64_MAX : 0;
+    if (csv->source->unlabelled)
+        return DP_OK;
     if (header_find(csv, wanted ? wanted : "label", &csv->label) || !wanted)
         return DP_OK;
     char *after;
@@ -231,7 +233,7 @@ static dp_err first_row_read(struct csv *csv)
         csv->fields++;
         csv->has_header |= field.n > 0 && !number_like(field.at, field.n);
     }
-    if (csv->fields < 2)
+    if (csv->fields < 2 && !csv->source->unlabelled)
         return text_fail(&csv->text, csv->err,
                          "one column only; a row needs a label and at least one feature, "
                          "separated by ',' ';' or tab");
@@ -265,6 +267,7 @@ static dp_err row_read(struct csv *csv)
     float *out = data->values + data->rows * data->features;
     struct field field = {0};
     uint64_t i = 0;
+    data->labels[data->rows] = 0;
     for (; i < csv->fields && !field.last; i++) {
         dp_err e = field_read(csv, &field);
         if (!e)
@@ -300,14 +303,15 @@ static dp_err matrix_new(struct csv *csv)
 
 static dp_err features_check(struct csv *csv)
 {
-    uint64_t features = csv->fields - 1, wanted = csv->source->features;
+    bool labelled = !csv->source->unlabelled;
+    uint64_t features = csv->fields - labelled, wanted = csv->source->features;
     csv->data->features = features;
     if (wanted == 0 || wanted == features)
         return DP_OK;
     return dp_fail(csv->err, DP_DATA,
-                   "%s: has %" PRIu64 " features (%" PRIu64 " columns, one of them the label), but there are %" PRIu64
+                   "%s: has %" PRIu64 " features (%" PRIu64 " columns, %s the label), but there are %" PRIu64
                    "; set --features to %" PRIu64 ", or take data of the same kind",
-                   csv->text.name, features, csv->fields, wanted, features);
+                   csv->text.name, features, csv->fields, labelled ? "one of them" : "none of them", wanted, features);
 }
 
 dp_err csv_parse(const struct data_source *source, const void *bytes, size_t size, struct data *data, dp_error *err)
@@ -321,8 +325,11 @@ dp_err csv_parse(const struct data_source *source, const void *bytes, size_t siz
         e = features_check(&csv);
     if (!e)
         e = matrix_new(&csv);
-    while (!e && row_begin(&csv))
+    while (!e && row_begin(&csv)) {
         e = row_read(&csv);
+        if (!e && data->rows % STOP_LINES == 0)
+            e = data_stopped(source->stop, err);
+    }
     if (!e && data->rows == 0)
         e = dp_fail(err, DP_DATA, "%s: has a header and no rows", csv.text.name);
     return e;

@@ -193,8 +193,11 @@ dp_err idx_parse(const struct data_source *source, const void *bytes, size_t siz
     if (!data->labels || !data->values)
         return dp_fail(err, DP_NOMEM, "%s: not enough memory for %" PRIu64 " rows of %" PRIu64 " features",
                        idx.text.name, idx.rows, idx.columns);
-    e = labels_read(&idx, source->labels_path ? source->labels_path : "label file", labels, labels_size, data->labels,
-                    err);
+    if (source->unlabelled)
+        memset(data->labels, 0, idx.rows * sizeof *data->labels);
+    else
+        e = labels_read(&idx, source->labels_path ? source->labels_path : "label file", labels, labels_size,
+                        data->labels, err);
     if (!e)
         e = values_read(&idx, true, data->values, err);
     data->rows = idx.rows;

@@ -14,7 +14,7 @@
 
 #include "util.h"
 
-enum { LOAD_BUFFER_BYTES = 1 << 18, LOAD_RUN_BYTES = 1 << 30 };
+enum { LOAD_BUFFER_BYTES = 1 << 18, LOAD_RUN_BYTES = 1 << 24 };
 
 void text_init(struct text *text, const char *path, const void *bytes, size_t size)
 {
@@ -64,6 +64,11 @@ const char *token_quote(char buf[QUOTE_MAX], const char *at, size_t n)
     return buf;
 }
 
+dp_err data_stopped(const volatile int *stop, dp_error *err)
+{
+    return stop && *stop ? dp_fail(err, DP_STOPPED, "stopped by a signal") : DP_OK;
+}
+
 /* A first guess of the bytes that the file has when unpacked; a plain file's is right. */
 static size_t size_guess(int fd)
 {
@@ -87,10 +92,13 @@ static dp_err gzip_fail(const char *path, gzFile file, dp_error *err)
 }
 
 /* Reads to the end; *bytes grows by doubling and holds at least one byte more than was read. */
-static dp_err load_all(const char *path, gzFile file, char **bytes, size_t capacity, size_t *ret_size, dp_error *err)
+static dp_err load_all(const char *path, gzFile file, const volatile int *stop, char **bytes, size_t capacity,
+                       size_t *ret_size, dp_error *err)
 {
     size_t size = 0;
     for (;;) {
+        if (data_stopped(stop, err))
+            return DP_STOPPED;
         if (size == capacity || !*bytes) {
             capacity = *bytes ? capacity * 2 : capacity;
             char *more = capacity > size && capacity <= PTRDIFF_MAX ? realloc(*bytes, capacity) : NULL;
@@ -99,6 +107,8 @@ static dp_err load_all(const char *path, gzFile file, char **bytes, size_t capac
             *bytes = more;
         }
         int n = gzread(file, *bytes + size, (unsigned)MIN(capacity - size, (size_t)LOAD_RUN_BYTES));
+        if (n < 0 && data_stopped(stop, err)) /* the signal ended the read */
+            return DP_STOPPED;
         if (n < 0)
             return gzip_fail(path, file, err);
         if (n == 0)
@@ -113,9 +123,11 @@ static dp_err load_all(const char *path, gzFile file, char **bytes, size_t capac
     return DP_OK;
 }
 
-dp_err data_load(const char *path, char **ret_bytes, size_t *ret_size, dp_error *err)
+dp_err data_load(const char *path, const volatile int *stop, char **ret_bytes, size_t *ret_size, dp_error *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == EINTR && data_stopped(stop, err)) /* a pipe that nobody has opened for writing */
+        return DP_STOPPED;
     if (fd < 0)
         return dp_fail(err, DP_IO, "%s: cannot be opened: %s", path, strerror(errno));
     size_t capacity = size_guess(fd);
@@ -126,7 +138,7 @@ dp_err data_load(const char *path, char **ret_bytes, size_t *ret_size, dp_error 
     }
     (void)gzbuffer(file, LOAD_BUFFER_BYTES);
     char *bytes = NULL;
-    dp_err e = load_all(path, file, &bytes, capacity, ret_size, err);
+    dp_err e = load_all(path, file, stop, &bytes, capacity, ret_size, err);
     (void)gzclose(file);
     if (e)
         free(bytes);

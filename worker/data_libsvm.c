@@ -16,6 +16,8 @@ struct libsvm {
     uint64_t features; /* asked for, or 0 */
     uint32_t hash_bits;
     uint64_t hash_seed;
+    bool unlabelled;
+    const volatile int *stop;
     uint64_t entries;
     uint64_t widest; /* the largest index so far */
     dp_error *err;
@@ -70,6 +72,21 @@ static uint64_t index_max(const struct libsvm *file)
 static uint32_t index_column(const struct libsvm *file, uint64_t index)
 {
     return file->hash_bits ? data_hash_column(index, file->hash_bits, file->hash_seed) : (uint32_t)(index - 1);
+}
+
+/* The label at the line's beginning. Where there is none, a line that begins with a number alone has one all the same,
+ * which is passed over: it would be an error otherwise, and who predicts may have either kind of file. */
+static dp_err label_read(struct libsvm *file, float *label)
+{
+    const char *after = number_scan(file->text.at, file->eol, label);
+    bool there = token_ends(file, after);
+    if (!there && !file->unlabelled)
+        return label_fail(file);
+    if (there)
+        file->text.at = after;
+    if (file->unlabelled)
+        *label = 0;
+    return DP_OK;
 }
 
 /* The token at `text.at` is not INDEX:VALUE with an index in range. */
@@ -157,13 +174,12 @@ static dp_err line_read(struct libsvm *file)
     blanks_skip(file);
     if (file->text.at == file->eol)
         return DP_OK;
-    const char *after = number_scan(file->text.at, file->eol, &data->labels[data->rows]);
-    if (!token_ends(file, after))
-        return label_fail(file);
-    file->text.at = after;
+    dp_err e = label_read(file, &data->labels[data->rows]);
+    if (e)
+        return e;
     uint64_t last = 0;
     for (blanks_skip(file); file->text.at < file->eol; blanks_skip(file)) {
-        dp_err e = entry_read(file, &last);
+        e = entry_read(file, &last);
         if (e)
             return e;
     }
@@ -175,6 +191,8 @@ static dp_err line_read(struct libsvm *file)
 static dp_err lines_read(struct libsvm *file)
 {
     while (file->text.at < file->text.end) {
+        if (file->text.line % STOP_LINES == 0 && data_stopped(file->stop, file->err))
+            return DP_STOPPED;
         const char *newline = memchr(file->text.at, '\n', (size_t)(file->text.end - file->text.at));
         const char *line_end = newline ? newline : file->text.end;
         const char *comment = memchr(file->text.at, '#', (size_t)(line_end - file->text.at));
@@ -194,6 +212,8 @@ dp_err libsvm_parse(const struct data_source *source, const void *bytes, size_t 
                           .features = source->features,
                           .hash_bits = source->hash_bits,
                           .hash_seed = source->hash_seed,
+                          .unlabelled = source->unlabelled,
+                          .stop = source->stop,
                           .err = err};
     text_init(&file.text, source->path, bytes, size);
     uint64_t rows_max = text_count(&file.text, '\n') + 1;

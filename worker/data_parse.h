@@ -9,7 +9,7 @@
 
 #include "data.h"
 
-enum { NUMBER_CHARS_MAX = 400, PLACE_NAME_MAX = 200, QUOTE_MAX = 64 };
+enum { NUMBER_CHARS_MAX = 400, PLACE_NAME_MAX = 200, QUOTE_MAX = 64, STOP_LINES = 4096 };
 
 /* A text that is being read. */
 struct text {
@@ -43,8 +43,12 @@ static inline bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* Loads a plain or gzip file whole. DP_IO, DP_NOMEM, or DP_DATA for a damaged or truncated gzip file. */
-DP_MUST_CHECK dp_err data_load(const char *path, char **ret_bytes, size_t *ret_size, dp_error *err);
+/* DP_STOPPED once the source's stop flag is set. Readers ask every some thousand lines. */
+DP_MUST_CHECK dp_err data_stopped(const volatile int *stop, dp_error *err);
+
+/* Loads a plain or gzip file whole. DP_IO, DP_NOMEM, DP_STOPPED, or DP_DATA for a damaged or truncated gzip file. */
+DP_MUST_CHECK dp_err data_load(const char *path, const volatile int *stop, char **ret_bytes, size_t *ret_size,
+                               dp_error *err);
 
 /* The readers. *data is zeroed but for name; on failure the caller frees what they left in it. */
 DP_MUST_CHECK dp_err libsvm_parse(const struct data_source *source, const void *bytes, size_t size, struct data *data,

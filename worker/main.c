@@ -16,10 +16,18 @@
 static volatile int stop;
 static volatile sig_atomic_t stop_signal;
 
+/* A signal that comes between a look at `stop` and a blocking call would not end that call: another one does. */
+static void on_alarm(int number)
+{
+    (void)number;
+    alarm(1);
+}
+
 static void on_signal(int number)
 {
     stop_signal = number;
     stop = 1;
+    alarm(1);
 }
 
 static void catch_signals(enum worker_command command)
@@ -27,6 +35,7 @@ static void catch_signals(enum worker_command command)
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
+    sigaction(SIGALRM, &(struct sigaction){.sa_handler = on_alarm}, NULL);
     /* predict | head ends in silence, as other filters do. */
     if (command == WORKER_TRAIN)
         signal(SIGPIPE, SIG_IGN);
@@ -59,12 +68,14 @@ static dp_err run_train(const struct worker_options *o, dp_error *err)
     return train_run(&train, err);
 }
 
-static struct data_source source_of(const struct data_options *data)
+static struct data_source source_of(const struct worker_options *o)
 {
-    return (struct data_source){.path = data->data,
-                                .format = (enum data_format)data->format,
-                                .label_column = data->label_column,
-                                .labels_path = data->labels};
+    return (struct data_source){.path = o->data.data,
+                                .format = (enum data_format)o->data.format,
+                                .label_column = o->data.label_column,
+                                .labels_path = o->data.labels,
+                                .unlabelled = o->no_labels,
+                                .stop = &stop};
 }
 
 static dp_err run_eval(const struct worker_options *o, struct eval_options *eval, dp_error *err)
@@ -83,9 +94,9 @@ static dp_err run_eval(const struct worker_options *o, struct eval_options *eval
 static dp_err run(enum worker_command command, const struct worker_options *o, dp_error *err)
 {
     struct eval_options eval = {
-        .model_path = o->model, .source = source_of(&o->data), .json = o->json, .quiet = o->quiet, .stop = &stop};
+        .model_path = o->model, .source = source_of(o), .json = o->json, .quiet = o->quiet, .stop = &stop};
     struct predict_options predict = {
-        .model_path = o->model, .source = source_of(&o->data), .output = o->output, .scores = o->scores, .stop = &stop};
+        .model_path = o->model, .source = source_of(o), .output = o->output, .scores = o->scores, .stop = &stop};
     switch (command) {
     case WORKER_TRAIN:
         return run_train(o, err);

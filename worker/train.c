@@ -58,7 +58,9 @@ static dp_err read_data(struct train *t, dp_error *err)
                                  .labels_path = o->labels,
                                  .features = job->features,
                                  .hash_bits = job->hash_bits,
-                                 .hash_seed = job->seed};
+                                 .hash_seed = job->seed,
+
+                                 .stop = t->opts->stop};
     if (job->evaluate && !o->eval)
         return dp_fail(err, DP_USAGE, "this job evaluates: give --eval FILE");
     dp_err e = read_file(t, "train", &source, &t->train_data, err);

@@ -42,6 +42,8 @@ static const struct option ROWS[] = {
         "predict: write here instead of to stdout"),
     ROW("model", scores, "scores", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
         "predict: the probability of each class as well"),
+    ROW("model", no_labels, "no-labels", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
+        "predict: the rows have features only"),
 
     ROW("output", quiet, "quiet", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL, "tell of errors only"),
     ROW("output", json, "json", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
@@ -88,8 +90,8 @@ dp_err worker_options_check(const struct options *given, const struct worker_opt
     static const char *const TRAIN_ONLY[] = {"server",          "name",           "connect-timeout",
                                              "server-timeout",  "eval",           "eval-labels",
                                              "emulate-slot-ms", "emulate-stalls", "emulate-slower"};
-    static const char *const MODEL_ONLY[] = {"model",      "l1",         "l2",     "group-lasso",
-                                             "group-size", "constraint", "output", "scores"};
+    static const char *const MODEL_ONLY[] = {"model",      "l1",     "l2",     "group-lasso", "group-size",
+                                             "constraint", "output", "scores", "no-labels"};
     dp_err e = find_command(given, ret_command, err);
     if (e)
         return e;
@@ -106,6 +108,8 @@ dp_err worker_options_check(const struct options *given, const struct worker_opt
         return dp_fail(
             err, DP_USAGE,
             "option --server is missing: give the endpoint that dp-server shows, such as tcp://127.0.0.1:7700");
+    if (*ret_command == WORKER_EVAL && opts->no_labels)
+        return dp_fail(err, DP_USAGE, "option --no-labels belongs to dp-worker predict: eval compares with labels");
     if (!train && !opts->model)
         return dp_fail(err, DP_USAGE, "option --model is missing: give the file that dp-server --export wrote");
     return DP_OK;

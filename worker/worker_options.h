@@ -18,6 +18,7 @@ struct worker_options {
     uint64_t group_size;
     const char *output;
     bool scores;
+    bool no_labels;
     struct data_options data;
     int kernels;
     const char *config;

@@ -473,3 +473,60 @@ Test(real, agaricus)
     cr_assert(data.rows == 6513 && data.features == 126);
     data_fini(&data);
 }
+
+/* What predict may be given: rows without a label. */
+
+Test(unlabelled, libsvm_lines_begin_with_an_index_or_with_a_label_that_is_passed_over)
+{
+    struct data data = must_parse((struct data_source){.unlabelled = true}, "1:0.5 3:-2\n\n7 2:4\n");
+    const float labels[] = {0, 0}, values[] = {0.5f, -2, 4};
+    const uint64_t row_at[] = {0, 2, 3};
+    cr_assert_eq(data.rows, 2);
+    cr_assert_arr_eq(data.labels, labels, sizeof labels);
+    cr_assert_arr_eq(data.values, values, sizeof values);
+    cr_assert_arr_eq(data.row_at, row_at, sizeof row_at);
+    data_fini(&data);
+    ASSERT_NO_LEAKS();
+}
+
+Test(unlabelled, every_column_of_a_csv_is_a_feature)
+{
+    struct data data = must_parse((struct data_source){.unlabelled = true}, "label,b\n1,2\n3,4\n");
+    const float values[] = {1, 2, 3, 4};
+    cr_assert_eq(data.features, 2);
+    cr_assert_arr_eq(data.values, values, sizeof values);
+    cr_assert_eq(data.labels[1], 0);
+    data_fini(&data);
+    data = must_parse((struct data_source){.unlabelled = true}, "5\n6\n");
+    cr_assert_eq(data.features, 1);
+    cr_assert_eq(data.rows, 2);
+    data_fini(&data);
+    ASSERT_NO_LEAKS();
+}
+
+Test(unlabelled, a_label_column_besides_is_a_mistake)
+{
+    struct data data;
+    dp_error err;
+    cr_assert_eq(parse((struct data_source){.unlabelled = true, .label_column = "1"}, "1,2\n", &data, &err), DP_USAGE);
+    cr_assert_not_null(strstr(err.text, "--no-labels"), "%s", err.text);
+}
+
+/* A signal's flag ends a reader within some thousand lines. */
+Test(stop, ends_the_readers)
+{
+    static const char *const LINES[] = {"1 1:2\n", "1,2\n"};
+    enum { COUNT = 10000 };
+    volatile int stop = 1;
+    for (size_t i = 0; i < 2; i++) {
+        size_t n = strlen(LINES[i]);
+        char *text = malloc(COUNT * n + 1);
+        for (size_t line = 0; line < COUNT; line++)
+            memcpy(text + line * n, LINES[i], n + 1);
+        struct data data;
+        dp_error err;
+        cr_assert_eq(parse((struct data_source){.stop = &stop}, text, &data, &err), DP_STOPPED);
+        free(text);
+    }
+    ASSERT_NO_LEAKS();
+}

@@ -352,6 +352,21 @@ Test(predict, refuses_models_that_contradict_themselves)
     REFUSED(logistic(), s.tensors.list[1].name[0] = 'B', "has no tensor 'bias'");
 }
 
+Test(predict, takes_rows_without_labels)
+{
+    dp_error err = {0};
+    struct sample s = logistic();
+    model_make(&s);
+    struct predict_options opts = {
+        .model_path = model_path, .source = {.path = data_path, .unlabelled = true}, .output = out_path};
+    static const char *const FILES[] = {"1:1\n2:1\n", "9 1:1\n9 2:1\n", "1,0\n0,1\n"};
+    for (size_t i = 0; i < ARRAY_LEN(FILES); i++) {
+        data_make(FILES[i]);
+        cr_assert_eq(predict_run(&opts, &err), DP_OK, "%s", err.text);
+        cr_assert_str_eq(output_read(), "1\n0\n");
+    }
+}
+
 Test(predict, refuses_data_of_another_kind)
 {
     dp_error err = {0};
