@@ -105,6 +105,7 @@ static void client_free(struct dp_client *client)
     if (client->zmq)
         zmq_ctx_term(client->zmq); /* waits until no message holds a slab */
     slab_pool_fini(&client->slabs);
+    tables_fini(&client->tables);
     theta_fini(&client->theta);
     layout_fini(&client->layout);
     client_job_fini(&client->job);
@@ -150,6 +151,8 @@ dp_err dp_join(dp_client *client, const dp_dataset *train, const dp_dataset *eva
     dp_err e = join_new(train, eval, model, &client->join, err);
     if (e)
         return e;
+    client->tables.rows = model->rows;
+    client->tables.rows_arg = model->rows_arg;
     e = session_join(client, mono_ms() + client->server_timeout_ms, err);
     if (e == DP_HELLO_REQUIRED || e == DP_INCARNATION)
         e = session_rejoin(client, err);
@@ -194,12 +197,16 @@ static void client_advance(struct dp_client *client)
 
 static void task_fill(struct dp_client *client, uint32_t count, dp_task *ret_task)
 {
+    const struct row_group *group = client->tables.task;
     client->busy_since_us = mono_ns() / 1000;
     *ret_task = (dp_task){.kind = client->eval ? DP_EVAL : DP_TRAIN,
                           .step = client->theta.step,
-                          .theta = client->theta.now,
+                          .theta = group ? tables_theta(group, &client->theta) : client->theta.now,
                           .slots = client->task_slots,
-                          .slot_count = count};
+                          .slot_count = count,
+                          .theta_elems = step_task_elems(client),
+                          .rows = group ? group->list->tables : NULL,
+                          .tag = group ? group->tag : 0};
 }
 
 dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
@@ -229,9 +236,9 @@ dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
             task_fill(client, count, ret_task);
             return DP_OK;
         }
-        if (!client->pulled)
-            plane_pull(client);
-        e = client_wait(client, err);
+        e = step_ask(client, err);
+        if (e == DP_OK)
+            e = client_wait(client, err);
         if (e)
             return e;
     }
@@ -249,16 +256,21 @@ int dp_task_wanted(dp_client *client)
     return !client->end.code && !client->closed && !theta_whole(&client->theta) && low <= client->theta.step;
 }
 
-uint64_t dp_slot_rows(const dp_client *client, uint32_t slot, uint64_t *rows, uint64_t max)
+uint64_t dp_step_rows(const dp_client *client, uint64_t step, uint32_t slot, uint64_t *rows, uint64_t max)
 {
-    if (!client->joined || !client->theta.valid || slot >= client->job.plan.slots)
+    if (!client->joined || step >= client->job.steps || slot >= client->job.plan.slots)
         return 0;
-    const struct plan_step at = plan_at(&client->job.plan, client->theta.step);
+    const struct plan_step at = plan_at(&client->job.plan, step);
     uint64_t first, count;
     plan_slot(&client->job.plan, &at, slot, &first, &count);
     if (max > 0)
         plan_rows(&client->job.plan, &at, first, MIN(count, max), rows);
     return count;
+}
+
+uint64_t dp_slot_rows(const dp_client *client, uint32_t slot, uint64_t *rows, uint64_t max)
+{
+    return client->theta.valid ? dp_step_rows(client, client->theta.step, slot, rows, max) : 0;
 }
 
 static float *no_gradient(dp_err code)
@@ -271,10 +283,11 @@ float *dp_gradient(dp_client *client, dp_error *err)
 {
     if (!client->joined)
         return no_gradient(dp_fail(err, DP_USAGE, "dp_gradient was called without a successful dp_join"));
-    struct slab *slab = slab_take(&client->slabs);
+    uint64_t elems = step_task_elems(client);
+    struct slab *slab = slab_take(&client->slabs, elems);
     if (!slab)
         return no_gradient(
-            dp_fail(err, DP_NOMEM, "no memory for a gradient of %llu values", (unsigned long long)client->slabs.elems));
+            dp_fail(err, DP_NOMEM, "no memory for a gradient of %llu values", (unsigned long long)elems));
     return slab->values;
 }
 
@@ -318,7 +331,7 @@ dp_err dp_push(dp_client *client, uint32_t slot, float *grad, const dp_metrics *
     const char *wrong = push_wrong(client, grad, metrics);
     if (!wrong) {
         count_busy(client);
-        return step_hand_in(client, slot, (struct node_value){slab, *metrics}, err);
+        return step_hand_in(client, slot, (struct node_value){.slab = slab, .metrics = *metrics}, err);
     }
     dp_gradient_free(client, grad);
     return dp_fail(err, DP_USAGE, "slot %u: %s", slot, wrong);

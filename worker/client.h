@@ -6,7 +6,9 @@
  *   client_join.c     what a worker brings to a job
  *   client_step.c     the step at hand: values held, folded, sent
  *   client_plane.c    pushes and pulls over the shards, sending again; messages of the shards
- *   client_duty.c, client_fold.c, client_theta.c, client_job.c   decisions and state without a network
+ *   client_plane_rows.c   the messages of tables
+ *   client_duty.c, client_fold.c, client_theta.c, client_job.c, client_tables.c, client_rows.c   decisions and state
+ *                         without a network
  *   client_link.c, client_beat.c, client_endpoint.c, client_slab.c   sockets, heartbeats, addresses, buffers
  *
  * Thread: the one that uses the client. */
@@ -25,6 +27,7 @@
 #include "client_job.h"
 #include "client_link.h"
 #include "client_slab.h"
+#include "client_tables.h"
 #include "client_theta.h"
 #include "dp.h"
 #include "frame.h"
@@ -47,6 +50,8 @@ extern const struct client_timing CLIENT_TIMING;
 /* A value of a node: held, or sent and kept until the step is complete. */
 struct node_value {
     struct slab *slab; /* NULL at evaluation steps, and where nothing is held */
+    struct row_list
+        *list; /* rows of the slab behind the dense tensors, one reference; NULL where there are no tables */
     dp_metrics metrics;
 };
 
@@ -61,6 +66,8 @@ struct shard {
     struct endpoint address; /* numeric */
     uint32_t first_slice;
     uint32_t slice_count;
+    uint32_t first_part;
+    uint32_t part_count;
     uint64_t resend_at_ms; /* 0: nothing is to be sent again */
     bool resend_pushes;    /* then, not only pulls */
     uint64_t resend_wait_ms;
@@ -126,6 +133,7 @@ struct dp_client {
     struct shard *shards;
     uint32_t shard_count;
     struct theta theta;
+    struct tables tables;
     struct slab_pool slabs;
     struct duty duty;
     struct fold fold;
@@ -205,6 +213,23 @@ void plane_resend_all(struct dp_client *client);
 bool plane_missing(const struct dp_client *client, const struct shard *shard);
 /* Takes all messages of the shards that are there. DP_PROTO. */
 DP_MUST_CHECK dp_err plane_drain(struct dp_client *client, dp_error *err);
+/* Sends again to the shard when it may be free: after BUSY, or where memory was short. */
+void plane_resend_later(struct dp_client *client, struct shard *shard);
+/* What a message says of a node of the step. */
+void plane_metrics(const struct sent_node *node, Dp__Metrics *metrics);
+
+/* client_plane_rows.c */
+
+/* One message about a part of the shard's: pushes a node, which may be NULL, and with `pull` asks for the rows wanted.
+ */
+void rows_send(struct dp_client *client, struct shard *shard, uint32_t part, const struct sent_node *node, bool pull);
+/* Asks all shards for rows of slots that came late, as far as they lack. */
+void rows_pull_more(struct dp_client *client, struct shard *shard);
+/* Takes rows. DP_PROTO. */
+DP_MUST_CHECK dp_err rows_take(struct dp_client *client, struct shard *shard, const struct link_message *message,
+                               bool *ret_new, dp_error *err);
+/* The shard has forgotten a list of ids. */
+void rows_keys_unknown(struct dp_client *client, const Dp__Error *error);
 
 /* client_step.c */
 
@@ -220,8 +245,14 @@ void step_skip_to(struct dp_client *client, uint64_t want);
 /* Forgets theta and all that was computed: another incarnation of the job. What the head has assigned meanwhile
  * stays. */
 void step_forget(struct dp_client *client);
-/* Slots to compute now go to client->task_slots; returns how many. */
+/* Slots to compute now go to client->task_slots; returns how many. Where there are tables, client->tables.task is their
+ * group. */
 uint32_t step_task(struct dp_client *client);
+/* Nothing is to be computed: asks for what is lacking, rows of slots that came late or theta of the next step.
+ * DP_NOMEM, or what the user says of rows. */
+DP_MUST_CHECK dp_err step_ask(struct dp_client *client, dp_error *err);
+/* Floats of theta and of a gradient of the task at hand. */
+uint64_t step_task_elems(const struct dp_client *client);
 /* Hands in a slot's value, which is taken; sends what has become ready. */
 DP_MUST_CHECK dp_err step_hand_in(struct dp_client *client, uint32_t slot, struct node_value value, dp_error *err);
 

@@ -7,6 +7,17 @@
 
 #include "util.h"
 
+/* Only dense tensors are in theta. */
+static void tensor_place(dp_tensor *tensor, uint64_t *theta_elems)
+{
+    for (uint32_t k = tensor->kind == DP_TABLE; k < tensor->rank; k++)
+        tensor->elems *= tensor->shape[k];
+    if (tensor->kind != DP_DENSE)
+        return;
+    tensor->offset = *theta_elems;
+    *theta_elems += tensor->elems;
+}
+
 /* Copies the tensors with names and shapes; false when out of memory. */
 static bool tensors_copy(const Dp__Job *msg, dp_job *view)
 {
@@ -24,16 +35,13 @@ static bool tensors_copy(const Dp__Job *msg, dp_job *view)
                                  .init = (dp_init)from->init,
                                  .init_arg = from->init_arg,
                                  .regularized = from->regularized,
-                                 .offset = view->theta_elems,
-                                 .elems = 1};
+                                 .elems = 1,
+                                 .kind = (dp_kind)from->kind};
         view->tensor_count++;
         if (!shape || !name)
             return false;
-        for (size_t k = 0; k < from->n_shape; k++) {
-            shape[k] = from->shape[k];
-            tensors[i].elems *= shape[k];
-        }
-        view->theta_elems += tensors[i].elems;
+        memcpy(shape, from->shape, from->n_shape * sizeof *shape);
+        tensor_place(&tensors[i], &view->theta_elems);
     }
     return true;
 }
@@ -75,6 +83,7 @@ dp_err client_job_take(const Dp__Job *msg, struct client_job *ret_job, dp_error 
                                       .train_steps = msg->train_steps,
                                       .train_rows = msg->train_rows,
                                       .eval_rows = msg->eval_rows,
+                                      .sparse = msg->sparse,
                                       .hash_bits = msg->hash_bits}};
     job.view.model = strdup(msg->model);
     dp_err e = DP_OK;
@@ -119,6 +128,7 @@ static dp_err numbers_same(const dp_job *was, const dp_job *now, dp_error *err)
         {"evaluate", (uint64_t)was->evaluate, (uint64_t)now->evaluate},
         {"batch", was->batch, now->batch},
         {"hash-bits", was->hash_bits, now->hash_bits},
+        {"sparse", (uint64_t)was->sparse, (uint64_t)now->sparse},
         {"slots", was->slots, now->slots},
         {"seed", was->seed, now->seed},
         {"the number of training steps", was->train_steps, now->train_steps},
@@ -135,7 +145,7 @@ static dp_err numbers_same(const dp_job *was, const dp_job *now, dp_error *err)
 
 static bool tensor_same(const dp_tensor *a, const dp_tensor *b)
 {
-    return strcmp(a->name, b->name) == 0 && a->rank == b->rank &&
+    return strcmp(a->name, b->name) == 0 && a->rank == b->rank && a->kind == b->kind &&
            memcmp(a->shape, b->shape, a->rank * sizeof *a->shape) == 0;
 }
 
@@ -159,6 +169,16 @@ dp_err client_job_same(const struct client_job *was, const struct client_job *no
     return DP_OK;
 }
 
+static void parts_take(const Dp__Shard *from, struct job_layout *layout, struct job_shard *shard)
+{
+    shard->first_part = layout->part_count;
+    shard->part_count = (uint32_t)from->n_parts;
+    for (size_t i = 0; i < from->n_parts; i++) {
+        const Dp__Part *part = from->parts[i];
+        layout->parts[layout->part_count++] = (struct job_part){part->tensor, part->first, part->last};
+    }
+}
+
 static void shard_take(const Dp__Shard *from, struct job_layout *layout, uint64_t *at, struct job_shard *shard)
 {
     shard->first_slice = layout->slice_count;
@@ -167,19 +187,23 @@ static void shard_take(const Dp__Shard *from, struct job_layout *layout, uint64_
         layout->slices[layout->slice_count++] = (struct range){*at, from->slices[i]};
         *at += from->slices[i];
     }
+    parts_take(from, layout, shard);
 }
 
 dp_err layout_take(const Dp__Job *msg, const char *head_host, struct job_layout *ret_layout, dp_error *err)
 {
-    size_t slices = 0;
-    for (size_t i = 0; i < msg->n_shards; i++)
+    size_t slices = 0, parts = 0;
+    for (size_t i = 0; i < msg->n_shards; i++) {
         slices += msg->shards[i]->n_slices;
+        parts += msg->shards[i]->n_parts;
+    }
     struct job_layout layout = {.shard_count = (uint32_t)msg->n_shards,
                                 .shards = mem_array_zero(msg->n_shards, sizeof *layout.shards),
-                                .slices = mem_array(slices, sizeof *layout.slices)};
+                                .slices = mem_array(slices, sizeof *layout.slices),
+                                .parts = mem_array(parts, sizeof *layout.parts)};
     dp_err e = DP_OK;
-    if (!layout.shards || !layout.slices)
-        e = dp_fail(err, DP_NOMEM, "no memory for a layout of %zu slices", slices);
+    if (!layout.shards || !layout.slices || !layout.parts)
+        e = dp_fail(err, DP_NOMEM, "no memory for a layout of %zu slices and %zu parts", slices, parts);
     uint64_t at = 0;
     for (size_t i = 0; e == DP_OK && i < msg->n_shards; i++) {
         e = endpoint_parse_shard(msg->shards[i]->endpoint, head_host, &layout.shards[i].endpoint, err);
@@ -196,5 +220,6 @@ void layout_fini(struct job_layout *layout)
 {
     free(layout->shards);
     free(layout->slices);
+    free(layout->parts);
     *layout = (struct job_layout){0};
 }

@@ -21,10 +21,19 @@ void client_job_fini(struct client_job *job);
 /* DP_REFUSED, naming the first thing in which `now` differs from `was`. */
 DP_MUST_CHECK dp_err client_job_same(const struct client_job *was, const struct client_job *now, dp_error *err);
 
+/* A run of a table's ids; its id on the wire is its index and the number of slices. */
+struct job_part {
+    uint32_t tensor;
+    uint64_t first, last;
+};
+
+/* Without slices and parts, the shard has no parameters. */
 struct job_shard {
     struct endpoint endpoint;
     uint32_t first_slice;
-    uint32_t slice_count; /* 0: the shard has no parameters */
+    uint32_t slice_count;
+    uint32_t first_part;
+    uint32_t part_count;
 };
 
 struct job_layout {
@@ -32,6 +41,8 @@ struct job_layout {
     struct job_shard *shards;
     uint32_t slice_count;
     struct range *slices; /* by slice id */
+    uint32_t part_count;
+    struct job_part *parts;
 };
 
 /* The shards of a job that frame_parse has passed. DP_PROTO for an endpoint that is none, DP_NOMEM. */

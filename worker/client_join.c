@@ -34,6 +34,15 @@ static void tensor_fill(Dp__Tensor *body, const dp_tensor *tensor)
     body->init = (uint32_t)tensor->init;
     body->init_arg = tensor->init_arg;
     body->regularized = tensor->regularized;
+    body->kind = (Dp__Tensor__Kind)tensor->kind;
+}
+
+static uint32_t tables_of(const dp_model *model)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < model->tensor_count; i++)
+        count += model->tensors[i].kind != DP_DENSE;
+    return count;
 }
 
 /* A copy that owns its memory, by way of the bytes. */
@@ -68,6 +77,8 @@ dp_err join_new(const dp_dataset *train, const dp_dataset *eval, const dp_model 
     Dp__Join join = DP__JOIN__INIT;
     if (!train || !model)
         return dp_fail(err, DP_USAGE, "a worker brings a training set and a model");
+    if (tables_of(model) > 0 && !model->rows)
+        return dp_fail(err, DP_USAGE, "the model has tables, and no function `rows` that says which rows slots touch");
     AUTOFREE Dp__Tensor *tensors = mem_array(model->tensor_count, sizeof *tensors);
     AUTOFREE Dp__Tensor **list = mem_array(model->tensor_count, sizeof *list);
     if (!tensors || !list)

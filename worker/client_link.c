@@ -101,16 +101,17 @@ static dp_err link_send_header(struct link *link, const Dp__Header *header, int 
     return e;
 }
 
-dp_err link_send(struct link *link, const Dp__Header *header, zmq_msg_t *payload)
+dp_err link_send(struct link *link, const Dp__Header *header, zmq_msg_t *payload, size_t count)
 {
-    dp_err e = link_send_header(link, header, payload ? ZMQ_SNDMORE : 0);
-    if (!payload)
-        return e;
-    /* Once its first frame was accepted, the rest of a message is accepted too. */
-    if (e == DP_OK && zmq_msg_send(payload, link->socket, ZMQ_DONTWAIT) < 0)
-        e = DP_SYSTEM;
-    if (e != DP_OK)
-        zmq_msg_close(payload);
+    dp_err e = link_send_header(link, header, count > 0 ? ZMQ_SNDMORE : 0);
+    for (size_t i = 0; i < count; i++) {
+        int more = i + 1 < count ? ZMQ_SNDMORE : 0;
+        /* Once its first frame was accepted, the rest of a message is accepted too. */
+        if (e == DP_OK && zmq_msg_send(&payload[i], link->socket, ZMQ_DONTWAIT | more) < 0)
+            e = DP_SYSTEM;
+        if (e != DP_OK)
+            zmq_msg_close(&payload[i]);
+    }
     return e;
 }
 

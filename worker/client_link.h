@@ -29,9 +29,9 @@ DP_MUST_CHECK dp_err link_open(struct link *link, void *zmq, const char *name, c
 /* Closes; messages that have not left are tried for `linger_ms` more. A link that is not open is fine. */
 void link_close(struct link *link, int linger_ms);
 
-/* Sends a header and, if `payload` is not NULL, a payload frame, which is consumed in every case. Never waits: DP_BUSY
- * where the queue is full. DP_NOMEM. */
-DP_MUST_CHECK dp_err link_send(struct link *link, const Dp__Header *header, zmq_msg_t *payload);
+/* Sends a header and payload[count] frames, which are consumed in every case. Never waits: DP_BUSY where the queue is
+ * full. DP_NOMEM. */
+DP_MUST_CHECK dp_err link_send(struct link *link, const Dp__Header *header, zmq_msg_t *payload, size_t count);
 
 struct link_message {
     const Dp__Header *header; /* until the next receive with the same arena */

@@ -1,8 +1,9 @@
 /* The data plane: pushes and pulls over the shards.
  *
- * A message is sent once for each slice. Whatever may have been lost is sent again: after a connection was made anew
- * and after BUSY at once with all nodes of the step; where there is merely no answer for long, first the pulls, which
- * cost nothing, then everything. All of it is idempotent. Thread: the one that uses the client. */
+ * A message is sent once for each piece: a slice, or a part of a table (client_plane_rows.c). Whatever may have been
+ * lost is sent again: after a connection was made anew and after BUSY at once with all nodes of the step; where there
+ * is merely no answer for long, first the pulls, which cost nothing, then everything. All of it is idempotent. Thread:
+ * the one that uses the client. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,14 +12,27 @@
 
 enum { QUEUE_SLACK = 64 };
 
+static uint32_t shard_pieces(const struct shard *shard)
+{
+    return shard->slice_count + shard->part_count;
+}
+
+/* Id of the shard's i-th piece: slices of all shards come first. */
+static uint32_t shard_piece(const struct dp_client *client, const struct shard *shard, uint32_t i)
+{
+    return i < shard->slice_count ? shard->first_slice + i
+                                  : client->theta.slice_count + shard->first_part + (i - shard->slice_count);
+}
+
 static struct link_limits shard_limits(const struct dp_client *client, const struct shard *shard)
 {
     uint64_t largest = 0;
     for (uint32_t i = 0; i < shard->slice_count; i++)
         largest = MAX(largest, client->theta.slices[shard->first_slice + i].count);
-    /* A step's nodes for each slice, and once more for what is sent again. */
-    uint64_t queue = (uint64_t)shard->slice_count * (client->job.view.slots + 1) * 2 + QUEUE_SLACK;
-    return (struct link_limits){(int)MIN(queue, (uint64_t)INT32_MAX), largest * sizeof(float)};
+    /* A step's nodes for each piece, and once more for what is sent again. */
+    uint64_t queue = (uint64_t)shard_pieces(shard) * (client->job.view.slots + 1) * 2 + QUEUE_SLACK;
+    uint64_t bytes = MAX(largest * sizeof(float), shard->part_count > 0 ? FRAME_ROWS_BYTES_MAX : UINT64_C(0));
+    return (struct link_limits){(int)MIN(queue, (uint64_t)INT32_MAX), bytes};
 }
 
 static dp_err shard_open(struct dp_client *client, const struct job_shard *from, uint64_t deadline_ms,
@@ -26,7 +40,10 @@ static dp_err shard_open(struct dp_client *client, const struct job_shard *from,
 {
     char name[ENDPOINT_TEXT_MAX];
     endpoint_text(&from->endpoint, name);
-    *shard = (struct shard){.first_slice = from->first_slice, .slice_count = from->slice_count};
+    *shard = (struct shard){.first_slice = from->first_slice,
+                            .slice_count = from->slice_count,
+                            .first_part = from->first_part,
+                            .part_count = from->part_count};
     dp_err e = session_reach(client, &from->endpoint, "workers must reach the shards too, see dp-server --advertise",
                              deadline_ms, &shard->address, err);
     if (e)
@@ -43,7 +60,7 @@ static dp_err shards_open(struct dp_client *client, uint64_t deadline_ms, dp_err
     dp_err e = DP_OK;
     for (uint32_t i = 0; e == DP_OK && i < client->layout.shard_count; i++) {
         const struct job_shard *from = &client->layout.shards[i];
-        if (from->slice_count > 0)
+        if (from->slice_count + from->part_count > 0)
             e = shard_open(client, from, deadline_ms, &client->shards[client->shard_count++], err);
     }
     return e;
@@ -66,16 +83,29 @@ static dp_err plane_items(struct dp_client *client, dp_error *err)
     return DP_OK;
 }
 
-static bool slices_same(const struct theta *theta, const struct job_layout *layout)
+static bool parts_same(const struct row_layout *rows, const struct job_layout *layout)
 {
+    bool same = rows->part_count == layout->part_count;
+    for (uint32_t i = 0; same && i < layout->part_count; i++)
+        same = rows->tables[rows->parts[i].table].tensor == layout->parts[i].tensor &&
+               rows->parts[i].first == layout->parts[i].first && rows->parts[i].last == layout->parts[i].last;
+    return same;
+}
+
+static bool pieces_same(const struct dp_client *client)
+{
+    const struct theta *theta = &client->theta;
+    const struct job_layout *layout = &client->layout;
     return theta->slice_count == layout->slice_count &&
-           memcmp(theta->slices, layout->slices, layout->slice_count * sizeof *layout->slices) == 0;
+           memcmp(theta->slices, layout->slices, layout->slice_count * sizeof *layout->slices) == 0 &&
+           parts_same(&client->tables.layout, layout);
 }
 
 /* theta keeps what it has if it is cut as before. */
-static dp_err plane_slices(struct dp_client *client, dp_error *err)
+static dp_err plane_pieces(struct dp_client *client, dp_error *err)
 {
-    if (client->theta.slices && slices_same(&client->theta, &client->layout))
+    keys_forget_all(&client->tables);
+    if (client->theta.slices && pieces_same(client))
         return DP_OK;
     struct range *slices = client->layout.slices;
     client->layout.slices = NULL;
@@ -83,13 +113,14 @@ static dp_err plane_slices(struct dp_client *client, dp_error *err)
         step_forget(client);
         theta_fini(&client->theta);
     }
-    return theta_init(&client->theta, slices, client->layout.slice_count, err);
+    dp_err e = theta_init(&client->theta, slices, client->layout.slice_count, client->layout.part_count, err);
+    return e ? e : tables_init(&client->tables, &client->job.view, &client->layout, err);
 }
 
 dp_err plane_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
     plane_close(client);
-    dp_err e = plane_slices(client, err);
+    dp_err e = plane_pieces(client, err);
     if (e == DP_OK)
         e = shards_open(client, deadline_ms, err);
     if (e == DP_OK)
@@ -114,19 +145,24 @@ static void resend_at(struct shard *shard, uint64_t at_ms, bool pushes)
     shard->resend_pushes |= pushes;
 }
 
-static void resend_when_free(struct dp_client *client, struct shard *shard)
+void plane_resend_later(struct dp_client *client, struct shard *shard)
 {
     shard->busy_wait_ms =
         shard->busy_wait_ms ? MIN(2 * shard->busy_wait_ms, client->timing.busy_max) : client->timing.busy;
     resend_at(shard, mono_ms() + shard->busy_wait_ms, true);
 }
 
-static void push_fill(const struct dp_client *client, const struct sent_node *node, Dp__Metrics *metrics,
-                      Dp__PushPull *body)
+void plane_metrics(const struct sent_node *node, Dp__Metrics *metrics)
 {
     metrics->count = node->value.metrics.count;
     metrics->loss = node->value.metrics.loss;
     metrics->correct = node->value.metrics.correct;
+}
+
+static void push_fill(const struct dp_client *client, const struct sent_node *node, Dp__Metrics *metrics,
+                      Dp__PushPull *body)
+{
+    plane_metrics(node, metrics);
     body->push = true;
     body->step = client->theta.step;
     body->level = node->node.level;
@@ -165,9 +201,9 @@ static void slice_send(struct dp_client *client, struct shard *shard, uint32_t s
     }
     dp_err e = has_payload ? payload_init(&payload, node->value.slab, client->theta.slices[slice]) : DP_OK;
     if (e == DP_OK)
-        e = link_send(&shard->link, &header, has_payload ? &payload : NULL);
+        e = link_send(&shard->link, &header, &payload, has_payload);
     if (e)
-        resend_when_free(client, shard);
+        plane_resend_later(client, shard);
 }
 
 /* A pull that has no answer is asked again after a while; `pushes` turns on and off, see above. */
@@ -179,22 +215,31 @@ static void pull_watch(struct dp_client *client, struct shard *shard)
     shard->resend_at_ms = mono_ms() + shard->resend_wait_ms;
 }
 
-static bool slice_missing(const struct dp_client *client, uint32_t slice)
+static bool piece_missing(const struct dp_client *client, uint32_t piece)
 {
-    return client->theta.got[slice] == THETA_MISSING;
+    return client->theta.got[piece] == THETA_MISSING;
+}
+
+static void piece_send(struct dp_client *client, struct shard *shard, uint32_t piece, const struct sent_node *node,
+                       bool pull)
+{
+    if (piece < client->theta.slice_count)
+        slice_send(client, shard, piece, node, pull);
+    else
+        rows_send(client, shard, piece - client->theta.slice_count, node, pull);
 }
 
 /* Sends nodes [first, sent_count) of the step and then, with the last of them, the pull. */
 static void shard_send(struct dp_client *client, struct shard *shard, uint32_t first, bool pull)
 {
-    for (uint32_t i = 0; i < shard->slice_count; i++) {
-        uint32_t slice = shard->first_slice + i;
-        if (!slice_missing(client, slice))
+    for (uint32_t i = 0; i < shard_pieces(shard); i++) {
+        uint32_t piece = shard_piece(client, shard, i);
+        if (!piece_missing(client, piece))
             continue;
         for (uint32_t n = first; n < client->sent_count; n++)
-            slice_send(client, shard, slice, &client->sent[n], pull && n + 1 == client->sent_count);
+            piece_send(client, shard, piece, &client->sent[n], pull && n + 1 == client->sent_count);
         if (pull && first >= client->sent_count)
-            slice_send(client, shard, slice, NULL, true);
+            piece_send(client, shard, piece, NULL, true);
     }
 }
 
@@ -221,8 +266,8 @@ void plane_pull(struct dp_client *client)
 
 bool plane_missing(const struct dp_client *client, const struct shard *shard)
 {
-    for (uint32_t i = 0; i < shard->slice_count; i++)
-        if (slice_missing(client, shard->first_slice + i))
+    for (uint32_t i = 0; i < shard_pieces(shard); i++)
+        if (piece_missing(client, shard_piece(client, shard, i)))
             return true;
     return false;
 }
@@ -234,10 +279,11 @@ static void shard_resend(struct dp_client *client, struct shard *shard, uint64_t
     if (!plane_missing(client, shard))
         return;
     shard->resend_pushes = !pushes;
-    if (client->pulled) {
+    if (client->pulled || tables_lacking(&client->tables)) {
         shard->resend_wait_ms = MIN(MAX(2 * shard->resend_wait_ms, client->timing.resend), client->timing.resend_max);
         shard->resend_at_ms = now_ms + shard->resend_wait_ms;
     }
+    rows_pull_more(client, shard);
     shard_send(client, shard, pushes ? 0 : client->sent_count, client->pulled);
 }
 
@@ -257,7 +303,7 @@ void plane_resend_all(struct dp_client *client)
 }
 
 static dp_err params_take(struct dp_client *client, struct shard *shard, const struct link_message *message,
-                          dp_error *err)
+                          bool *ret_new, dp_error *err)
 {
     const Dp__Params *params = message->header->params;
     const struct theta_answer answer = {.slice = params->slice,
@@ -267,15 +313,21 @@ static dp_err params_take(struct dp_client *client, struct shard *shard, const s
                                         .last = params->last,
                                         .values = message->values,
                                         .bytes = message->bytes};
-    bool is_new = false;
-    dp_err e = DP_OK;
     if (params->slice - shard->first_slice >= shard->slice_count)
-        e = dp_fail(err, DP_PROTO, "parameters of slice %u, which is another shard's", params->slice);
-    else if (!params->last && params->step >= client->job.steps)
-        e = dp_fail(err, DP_PROTO, "parameters of step %llu, the job has %llu", (unsigned long long)params->step,
-                    (unsigned long long)client->job.steps);
-    else
-        e = theta_take(&client->theta, &answer, &is_new, err);
+        return dp_fail(err, DP_PROTO, "parameters of slice %u, which is another shard's", params->slice);
+    if (!params->last && params->step >= client->job.steps)
+        return dp_fail(err, DP_PROTO, "parameters of step %llu, the job has %llu", (unsigned long long)params->step,
+                       (unsigned long long)client->job.steps);
+    return theta_take(&client->theta, &answer, ret_new, err);
+}
+
+/* An answer to a pull. */
+static dp_err answer_take(struct dp_client *client, struct shard *shard, const struct link_message *message,
+                          dp_error *err)
+{
+    bool is_new = false;
+    dp_err e = message->header->body_case == DP__HEADER__BODY_PARAMS ? params_take(client, shard, message, &is_new, err)
+                                                                     : rows_take(client, shard, message, &is_new, err);
     if (e)
         return dp_fail_in(err, "shard %s", shard->link.name);
     if (is_new) {
@@ -298,7 +350,11 @@ static void error_take(struct dp_client *client, struct shard *shard, const Dp__
         client->rejoin = true;
         return;
     case DP_BUSY:
-        resend_when_free(client, shard);
+        plane_resend_later(client, shard);
+        return;
+    case DP_KEYS_UNKNOWN:
+        rows_keys_unknown(client, error);
+        resend_at(shard, mono_ms(), true);
         return;
     case DP_STEP_DONE:
         if (error->step > client->theta.want && error->step <= client->job.steps)
@@ -317,8 +373,9 @@ static dp_err message_take(struct dp_client *client, struct shard *shard, const 
     const Dp__Header *header = message->header;
     if (header->body_case == DP__HEADER__BODY_ERROR)
         error_take(client, shard, header->error);
-    else if (header->body_case == DP__HEADER__BODY_PARAMS && session_owns(client, header))
-        return params_take(client, shard, message, err);
+    else if ((header->body_case == DP__HEADER__BODY_PARAMS || header->body_case == DP__HEADER__BODY_ROWS) &&
+             session_owns(client, header))
+        return answer_take(client, shard, message, err);
     return DP_OK;
 }
 

@@ -248,7 +248,7 @@ static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Head
     dp_err e = DP_OK;
     while (e == DP_OK && !client->question.answered) {
         uint64_t now = mono_ms();
-        if (now >= send_ms && link_send(&client->head_link, header, NULL) != DP_NOMEM)
+        if (now >= send_ms && link_send(&client->head_link, header, NULL, 0) != DP_NOMEM)
             send_ms = now + client->timing.ask_again;
         head_wait(client, MIN(left_ms(deadline_ms), left_ms(send_ms)));
         e = session_drain(client, err);
@@ -286,6 +286,7 @@ static dp_err session_hello(struct dp_client *client, uint64_t deadline_ms, dp_e
     body.magic = FRAME_MAGIC;
     body.protocol_major = FRAME_MAJOR;
     body.protocol_minor = FRAME_MINOR;
+    body.features = FRAME_FEATURE_TABLES;
     body.role = DP__HELLO__ROLE__WORKER;
     body.worker = client->worker_id;
     body.name = name;
@@ -400,5 +401,5 @@ dp_err session_bye(struct dp_client *client, dp_err code, const char *text)
     body.text = clean;
     header.body_case = DP__HEADER__BODY_BYE;
     header.bye = &body;
-    return link_send(&client->head_link, &header, NULL);
+    return link_send(&client->head_link, &header, NULL, 0);
 }

@@ -2,33 +2,41 @@
  * client may take it; the release of the last reference and the acquire here order the accesses. */
 #include "client_slab.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "util.h"
 
 static struct slab *slab_new(struct slab_pool *pool)
 {
-    struct slab *slab = malloc(sizeof *slab);
-    float *values = mem_array(pool->elems, sizeof *values);
-    if (!slab || !values) {
-        free(slab);
-        free(values);
-        return NULL;
+    struct slab *slab = mem_array_zero(1, sizeof *slab);
+    if (slab) {
+        slab->next = pool->all;
+        pool->all = slab;
     }
-    *slab = (struct slab){.values = values, .next = pool->all};
-    pool->all = slab;
     return slab;
 }
 
-struct slab *slab_take(struct slab_pool *pool)
+/* A step's rows may be more than those of the step before: a little room is left for the next. */
+static bool slab_grow(struct slab *slab, uint64_t elems)
+{
+    uint64_t room = slab->room ? elems + elems / 8 : elems;
+    free(slab->values);
+    slab->values = mem_array((size_t)room, sizeof *slab->values);
+    slab->room = slab->values ? room : 0;
+    return slab->values != NULL;
+}
+
+struct slab *slab_take(struct slab_pool *pool, uint64_t elems)
 {
     struct slab *slab = pool->all;
     while (slab && atomic_load_explicit(&slab->refs, memory_order_acquire) != 0)
         slab = slab->next;
     if (!slab)
         slab = slab_new(pool);
-    if (slab)
-        atomic_store_explicit(&slab->refs, 1, memory_order_relaxed);
+    if (!slab || ((slab->room < elems || !slab->values) && !slab_grow(slab, elems)))
+        return NULL;
+    atomic_store_explicit(&slab->refs, 1, memory_order_relaxed);
     return slab;
 }
 

@@ -9,18 +9,18 @@
 #include <stdint.h>
 
 struct slab {
-    float *values;    /* elems floats, cache-line aligned */
+    float *values;    /* cache-line aligned */
+    uint64_t room;    /* floats */
     atomic_uint refs; /* 0: free */
     struct slab *next;
 };
 
 struct slab_pool {
-    uint64_t elems;
     struct slab *all;
 };
 
-/* A slab with one reference, its values undefined; NULL when out of memory. */
-struct slab *slab_take(struct slab_pool *pool);
+/* A slab of at least `elems` floats with one reference, its values undefined; NULL when out of memory. */
+struct slab *slab_take(struct slab_pool *pool, uint64_t elems);
 /* The slab in use whose values these are, or NULL. */
 struct slab *slab_find(const struct slab_pool *pool, const float *values);
 void slab_keep(struct slab *slab);

@@ -3,6 +3,7 @@
  * Invariants: a slab of `held` and of `sent` has one reference of ours; what was sent is kept until the next step
  * begins, so that it can be sent again. Thread: the one that uses the client. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "client.h"
 #include "kernels.h"
@@ -11,7 +12,6 @@
 dp_err step_init(struct dp_client *client, dp_error *err)
 {
     uint32_t slots = client->job.view.slots;
-    client->slabs.elems = client->theta.elems;
     client->held = mem_array_zero(slots, sizeof *client->held);
     client->sent = mem_array_zero(slots, sizeof *client->sent);
     client->task_slots = mem_array_zero(SLOT_SET_MAX, sizeof *client->task_slots);
@@ -20,17 +20,11 @@ dp_err step_init(struct dp_client *client, dp_error *err)
     return DP_OK;
 }
 
-void step_fini(struct dp_client *client)
-{
-    mem_freep(&client->held);
-    mem_freep(&client->sent);
-    mem_freep(&client->task_slots);
-}
-
 static void value_drop(struct node_value *value)
 {
     if (value->slab)
         slab_drop(value->slab);
+    row_list_drop(value->list);
     *value = (struct node_value){0};
 }
 
@@ -41,6 +35,15 @@ static void step_drop_values(struct dp_client *client)
     client->sent_count = 0;
     for (uint32_t slot = 0; slot < client->job.view.slots; slot++)
         value_drop(&client->held[slot]);
+}
+
+void step_fini(struct dp_client *client)
+{
+    if (client->held && client->sent)
+        step_drop_values(client);
+    mem_freep(&client->held);
+    mem_freep(&client->sent);
+    mem_freep(&client->task_slots);
 }
 
 static struct slot_set step_rows(const struct plan *plan, const struct plan_step *at)
@@ -57,6 +60,7 @@ void step_begin(struct dp_client *client)
     const struct plan_step at = plan_at(&client->job.plan, client->theta.step);
     const struct slot_set rows = step_rows(&client->job.plan, &at);
     step_drop_values(client);
+    tables_turn(&client->tables);
     client->eval = at.kind == PLAN_EVAL;
     client->pulled = false;
     client->closed = false;
@@ -78,9 +82,10 @@ void step_owe(struct dp_client *client)
 void step_skip_to(struct dp_client *client, uint64_t want)
 {
     client->closed = true;
+    client->pulled = false;
     step_drop_values(client);
+    tables_unwant(&client->tables);
     theta_want(&client->theta, want);
-    plane_pull(client);
 }
 
 void step_forget(struct dp_client *client)
@@ -88,9 +93,27 @@ void step_forget(struct dp_client *client)
     if (!client->held)
         return;
     step_drop_values(client);
+    tables_forget(&client->tables);
     theta_forget(&client->theta);
     client->pulled = false;
     client->closed = true;
+}
+
+/* Of the slots, those of one group whose rows are there. */
+static void step_task_group(struct dp_client *client, struct slot_set *slots)
+{
+    const struct row_group *group = NULL;
+    for (uint32_t slot = slot_set_first(slots, 0, SLOT_SET_MAX); slot < SLOT_SET_MAX && !group;
+         slot = slot_set_first(slots, slot + 1, SLOT_SET_MAX)) {
+        group = tables_group(&client->tables, slot);
+        if (group && group->lacking > 0)
+            group = NULL;
+    }
+    client->tables.task = group;
+    if (group)
+        slot_set_intersect(slots, &group->slots);
+    else
+        *slots = (struct slot_set){0};
 }
 
 uint32_t step_task(struct dp_client *client)
@@ -99,28 +122,127 @@ uint32_t step_task(struct dp_client *client)
     if (!client->theta.valid || client->closed)
         return 0;
     fold_missing(&client->fold, &missing);
+    if (tables_any(&client->tables))
+        step_task_group(client, &missing);
     return slot_set_list(&missing, client->task_slots);
 }
 
-/* left = left + right, which is dropped. The order is that of the tree. */
-static void value_fold(uint64_t elems, struct node_value *left, struct node_value *right)
+uint64_t step_task_elems(const struct dp_client *client)
 {
+    const struct row_group *group = client->tables.task;
+    return client->theta.elems + (group ? group->list->floats : 0);
+}
+
+/* Rows are asked for with the slots that the worker is known to hold then. */
+static dp_err step_want_rows(struct dp_client *client, dp_error *err)
+{
+    struct slot_set slots = {0};
+    if (!tables_any(&client->tables))
+        return DP_OK;
+    if (client->theta.want < client->job.steps) {
+        const struct plan_step at = plan_at(&client->job.plan, client->theta.want);
+        const struct slot_set rows = step_rows(&client->job.plan, &at);
+        duty_at(&client->duty, client->theta.want, &slots);
+        slot_set_intersect(&slots, &rows);
+    }
+    return tables_want(&client->tables, &client->theta, &slots, err);
+}
+
+/* Asks for rows of what is missing and has none; one question at a time. */
+static dp_err step_want_more(struct dp_client *client, struct slot_set *missing, dp_error *err)
+{
+    if (tables_lacking(&client->tables))
+        return DP_OK;
+    dp_err e = tables_want_more(&client->tables, &client->theta, missing, err);
+    for (uint32_t i = 0; e == DP_OK && i < client->shard_count; i++)
+        rows_pull_more(client, &client->shards[i]);
+    return e;
+}
+
+dp_err step_ask(struct dp_client *client, dp_error *err)
+{
+    struct slot_set missing = {0};
+    if (client->theta.valid && !client->closed)
+        fold_missing(&client->fold, &missing);
+    if (!slot_set_empty(&missing))
+        return step_want_more(client, &missing, err);
+    if (client->pulled)
+        return DP_OK;
+    dp_err e = step_want_rows(client, err);
+    if (e == DP_OK)
+        plane_pull(client);
+    return e;
+}
+
+/* Gives the value all rows of the list, which has its own among them. */
+static dp_err value_widen(struct dp_client *client, struct node_value *value, struct row_list *list, dp_error *err)
+{
+    const uint64_t dense = client->theta.elems;
+    struct slab *slab = slab_take(&client->slabs, dense + list->floats);
+    if (!slab)
+        return dp_fail(err, DP_NOMEM, "no memory for %llu values of rows", (unsigned long long)list->floats);
+    memcpy(slab->values, value->slab->values, dense * sizeof *slab->values);
+    row_values_spread(&client->tables.layout, value->list, value->slab->values + dense, list, slab->values + dense);
+    slab_drop(value->slab);
+    row_list_drop(value->list);
+    row_list_keep(list);
+    value->slab = slab;
+    value->list = list;
+    return DP_OK;
+}
+
+/* Values of slots of different groups have different rows; a row that one lacks is 0 there, and as no value is -0, the
+ * sum is the other's. */
+static dp_err values_align(struct dp_client *client, struct node_value *left, struct node_value *right, dp_error *err)
+{
+    struct row_list *both;
+    if (left->list == right->list || !left->slab || !right->slab)
+        return DP_OK;
+    dp_err e = row_list_merge(&client->tables.layout, left->list, right->list, &both, err);
+    if (e)
+        return e;
+    e = value_widen(client, left, both, err);
+    if (e == DP_OK)
+        e = value_widen(client, right, both, err);
+    row_list_drop(both);
+    return e;
+}
+
+/* left = left + right, which is dropped. The order is that of the tree. */
+static dp_err value_fold(struct dp_client *client, struct node_value *left, struct node_value *right, dp_error *err)
+{
+    dp_err e = values_align(client, left, right, err);
+    if (e)
+        return e;
     if (left->slab && right->slab)
-        kernels_get()->add(elems, left->slab->values, right->slab->values, left->slab->values);
+        kernels_get()->add(client->theta.elems + (left->list ? left->list->floats : 0), left->slab->values,
+                           right->slab->values, left->slab->values);
     left->metrics.count += right->metrics.count;
     left->metrics.loss += right->metrics.loss;
     left->metrics.correct += right->metrics.correct;
     value_drop(right);
+    return DP_OK;
 }
 
-static void step_send(struct dp_client *client, struct fold_node node)
+static dp_err step_send(struct dp_client *client, struct fold_node node, dp_error *err)
 {
     struct node_value *value = &client->held[fold_value(&client->fold, node)];
     client->sent[client->sent_count++] = (struct sent_node){node, *value};
     *value = (struct node_value){0};
     struct slot_set missing;
     fold_missing(&client->fold, &missing);
-    plane_push(client, !client->pulled && slot_set_empty(&missing));
+    bool pull = !client->pulled && slot_set_empty(&missing);
+    dp_err e = pull ? step_want_rows(client, err) : DP_OK;
+    if (e == DP_OK)
+        plane_push(client, pull);
+    return e;
+}
+
+/* The rows that a slot's gradient has behind the dense tensors; NULL where there are no tables. */
+static struct row_list *slot_rows(const struct dp_client *client, uint32_t slot)
+{
+    const struct row_group *group = tables_group(&client->tables, slot);
+    return group ? group->list : NULL;
 }
 
 dp_err step_hand_in(struct dp_client *client, uint32_t slot, struct node_value value, dp_error *err)
@@ -139,12 +261,13 @@ dp_err step_hand_in(struct dp_client *client, uint32_t slot, struct node_value v
         value_drop(&value);
         return DP_OK;
     }
+    if (value.slab && (value.list = slot_rows(client, slot)) != NULL)
+        row_list_keep(value.list);
     client->held[slot] = value;
     atomic_fetch_add_explicit(&client->beat.slots_done, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&client->beat.samples, value.metrics.count, memory_order_relaxed);
-    for (size_t i = 0; i < merge_count; i++)
-        value_fold(client->theta.elems, &client->held[merges[i].left], &client->held[merges[i].right]);
-    if (answer == FOLD_SEND)
-        step_send(client, node);
-    return DP_OK;
+    dp_err e = DP_OK;
+    for (size_t i = 0; e == DP_OK && i < merge_count; i++)
+        e = value_fold(client, &client->held[merges[i].left], &client->held[merges[i].right], err);
+    return e == DP_OK && answer == FOLD_SEND ? step_send(client, node, err) : e;
 }

@@ -7,16 +7,17 @@
 
 #include "util.h"
 
-dp_err theta_init(struct theta *theta, struct range *slices, uint32_t slice_count, dp_error *err)
+dp_err theta_init(struct theta *theta, struct range *slices, uint32_t slice_count, uint32_t part_count, dp_error *err)
 {
-    *theta = (struct theta){.slices = slices, .slice_count = slice_count};
+    *theta = (struct theta){.slices = slices, .slice_count = slice_count, .piece_count = slice_count + part_count};
     for (uint32_t i = 0; i < slice_count; i++)
         theta->elems += slices[i].count;
+    theta->now_room = theta->next_room = theta->elems;
     theta->now = mem_array(theta->elems, sizeof *theta->now);
     theta->next = mem_array(theta->elems, sizeof *theta->next);
     theta->now_have = mem_array_zero(slice_count, sizeof *theta->now_have);
     theta->next_have = mem_array_zero(slice_count, sizeof *theta->next_have);
-    theta->got = mem_array_zero(slice_count, sizeof *theta->got);
+    theta->got = mem_array_zero(theta->piece_count, sizeof *theta->got);
     if (!theta->now || !theta->next || !theta->now_have || !theta->next_have || !theta->got) {
         dp_err e =
             dp_fail(err, DP_NOMEM, "no memory for two copies of %llu parameters", (unsigned long long)theta->elems);
@@ -41,9 +42,21 @@ void theta_fini(struct theta *theta)
 void theta_want(struct theta *theta, uint64_t want)
 {
     theta->want = want;
-    memset(theta->got, THETA_MISSING, theta->slice_count);
+    memset(theta->got, THETA_MISSING, theta->piece_count);
     memset(theta->counts, 0, sizeof theta->counts);
-    theta->counts[THETA_MISSING] = theta->slice_count;
+    theta->counts[THETA_MISSING] = theta->piece_count;
+}
+
+dp_err theta_rows_room(struct theta *theta, uint64_t floats, dp_error *err)
+{
+    if (theta->elems + floats <= theta->next_room)
+        return DP_OK;
+    uint64_t room = theta->elems + floats + floats / 4; /* the next step's are about as many */
+    free(theta->next);
+    theta->next = mem_array((size_t)room, sizeof *theta->next);
+    theta->next_room = theta->next ? room : 0;
+    return theta->next ? DP_OK
+                       : dp_fail(err, DP_NOMEM, "no memory for %llu values of rows", (unsigned long long)floats);
 }
 
 static enum theta_got answer_kind(const struct theta_answer *answer)
@@ -68,6 +81,13 @@ static dp_err answer_check(const struct theta *theta, const struct theta_answer 
     return DP_OK;
 }
 
+static void piece_got(struct theta *theta, uint32_t piece, enum theta_got kind)
+{
+    theta->got[piece] = (uint8_t)kind;
+    theta->counts[THETA_MISSING]--;
+    theta->counts[kind]++;
+}
+
 dp_err theta_take(struct theta *theta, const struct theta_answer *answer, bool *ret_new, dp_error *err)
 {
     *ret_new = false;
@@ -81,21 +101,29 @@ dp_err theta_take(struct theta *theta, const struct theta_answer *answer, bool *
         memcpy(theta->next + theta->slices[answer->slice].first, answer->values, answer->bytes);
         theta->next_have[answer->slice] = answer->version + 1;
     }
-    theta->got[answer->slice] = (uint8_t)kind;
-    theta->counts[THETA_MISSING]--;
-    theta->counts[kind]++;
+    piece_got(theta, answer->slice, kind);
     *ret_new = true;
     return DP_OK;
 }
 
+bool theta_take_part(struct theta *theta, uint32_t piece, bool last, uint64_t at, const void *values, size_t bytes)
+{
+    if (theta->got[piece] != THETA_MISSING)
+        return false;
+    if (!last && bytes > 0)
+        memcpy(theta->next + theta->elems + at, values, bytes);
+    piece_got(theta, piece, last ? THETA_LAST : THETA_NEW);
+    return true;
+}
+
 bool theta_whole(const struct theta *theta)
 {
-    return theta->counts[THETA_NEW] + theta->counts[THETA_UNCHANGED] == theta->slice_count;
+    return theta->counts[THETA_NEW] + theta->counts[THETA_UNCHANGED] == theta->piece_count;
 }
 
 bool theta_ended(const struct theta *theta)
 {
-    return theta->counts[THETA_LAST] == theta->slice_count;
+    return theta->counts[THETA_LAST] == theta->piece_count;
 }
 
 /* Completes `next` by the slices that stayed as they were. */
@@ -114,11 +142,13 @@ void theta_turn(struct theta *theta)
     if (theta->counts[THETA_NEW] > 0) {
         theta_copy_unchanged(theta);
         float *values = theta->now;
-        uint64_t *have = theta->now_have;
+        uint64_t *have = theta->now_have, room = theta->now_room;
         theta->now = theta->next;
         theta->now_have = theta->next_have;
+        theta->now_room = theta->next_room;
         theta->next = values;
         theta->next_have = have;
+        theta->next_room = room;
     }
     theta->valid = true;
     theta->step = theta->want;

@@ -1,5 +1,6 @@
-/* theta of the step at hand and, slice by slice, theta of the next one. Two buffers: theta_t stays readable until
- * theta_{t+1} is whole. Thread: the client's. */
+/* theta of the step at hand and, piece by piece, theta of the next one: slices of the dense tensors, and behind them
+ * the rows of tables that a step needs, whose pieces are the parts of the tables. Two buffers: theta_t stays readable
+ * until theta_{t+1} is whole. Thread: the client's. */
 #ifndef DP_CLIENT_THETA_H
 #define DP_CLIENT_THETA_H
 
@@ -14,15 +15,18 @@
 enum theta_got { THETA_MISSING, THETA_NEW, THETA_UNCHANGED, THETA_LAST };
 
 struct theta {
-    uint64_t elems;
+    uint64_t elems; /* of the dense tensors */
     uint32_t slice_count;
+    uint32_t piece_count; /* slices, then parts of tables: as their ids are on the wire */
     struct range *slices; /* of theta, by slice id; end to end */
     float *now;           /* theta of `step`, if `valid` */
     float *next;          /* theta of `want`, in assembly */
-    uint64_t *now_have;   /* per slice 1 + its version in `now`, 0 for none */
+    uint64_t now_room;    /* floats that they have room for */
+    uint64_t next_room;
+    uint64_t *now_have; /* per slice 1 + its version in `now`, 0 for none */
     uint64_t *next_have;
-    uint8_t *got;                    /* enum theta_got, per slice */
-    uint32_t counts[THETA_LAST + 1]; /* slices of each enum theta_got */
+    uint8_t *got;                    /* enum theta_got, per piece */
+    uint32_t counts[THETA_LAST + 1]; /* pieces of each enum theta_got */
     bool valid;
     uint64_t step;
     uint64_t want;
@@ -40,16 +44,22 @@ struct theta_answer {
 };
 
 /* Takes over the slices (heap). On failure they are freed as well. DP_NOMEM. */
-DP_MUST_CHECK dp_err theta_init(struct theta *theta, struct range *slices, uint32_t slice_count, dp_error *err);
+DP_MUST_CHECK dp_err theta_init(struct theta *theta, struct range *slices, uint32_t slice_count, uint32_t part_count,
+                                dp_error *err);
 void theta_fini(struct theta *theta);
 /* Starts assembling theta of step `want` anew; `now` stays what it is. */
 void theta_want(struct theta *theta, uint64_t want);
 /* Takes an answer. One for another step, or a second one, changes nothing. DP_PROTO where it does not fit the slice or
  * says `unchanged` of what we do not have. */
 DP_MUST_CHECK dp_err theta_take(struct theta *theta, const struct theta_answer *answer, bool *ret_new, dp_error *err);
-/* All slices of the step wanted are there. */
+/* Makes room for that many floats of rows in the theta that is wanted, of which nothing may be there yet. DP_NOMEM. */
+DP_MUST_CHECK dp_err theta_rows_room(struct theta *theta, uint64_t floats, dp_error *err);
+/* Takes a part's answer for the step wanted: its values, or the end of the job. They go to theta's rows, `at` floats
+ * from the first. False where it was there. */
+bool theta_take_part(struct theta *theta, uint32_t piece, bool last, uint64_t at, const void *values, size_t bytes);
+/* All pieces of the step wanted are there. */
 bool theta_whole(const struct theta *theta);
-/* The job has no such step: all slices said so. */
+/* The job has no such step: all pieces said so. */
 bool theta_ended(const struct theta *theta);
 /* Where theta is whole: makes it `now`, and wants the next step. */
 void theta_turn(struct theta *theta);

@@ -15,6 +15,9 @@
  *     }
  *     dp_leave(&c, err.code, err.text);
  *
+ * Where the job has tables, a worker moves only rows that its slots touch: dp_model.rows says which, theta of a task
+ * ends with their values, and a gradient with theirs.
+ *
  * The library decides what goes to which shard, folds the gradients of neighbouring slots, resends what a lost
  * connection lost, keeps the lease alive from a thread of its own, and takes up slots of workers that died.
  *
@@ -61,6 +64,10 @@ typedef struct {
  * He et al. 2015). All are seeded by the job, so every server computes the same values. */
 typedef enum { DP_INIT_ZEROS, DP_INIT_CONSTANT, DP_INIT_NORMAL, DP_INIT_GLOROT_UNIFORM, DP_INIT_HE_UNIFORM } dp_init;
 
+/* A dense tensor is moved as a whole. A table is moved by rows, which have 64-bit ids: 0 .. shape[0] - 1 and the other
+ * dimensions (DP_TABLE), or any (DP_HASHED: rows are there once they were pushed, and shape is that of a row). */
+typedef enum { DP_DENSE, DP_TABLE, DP_HASHED } dp_kind;
+
 typedef struct {
     const char *name;
     uint32_t rank;
@@ -68,9 +75,24 @@ typedef struct {
     dp_init init;
     float init_arg;
     int regularized; /* 0 for intercepts: left out of R */
-    uint64_t offset; /* in theta, elements; ignored by dp_join */
-    uint64_t elems;  /* product of shape; ignored by dp_join */
+    uint64_t offset; /* in theta, elements; 0 for tables; ignored by dp_join */
+    uint64_t elems;  /* product of shape, of tables that of a row; ignored by dp_join */
+    dp_kind kind;
 } dp_tensor;
+
+/* Rows of a table by their ids, strictly ascending. */
+typedef struct {
+    const uint64_t *ids;
+    uint64_t count;
+} dp_rows;
+
+/* Which rows of the job's tables do these slots touch? */
+typedef struct {
+    uint64_t tag; /* of the question: it comes back with the task that has its rows */
+    uint64_t step;
+    const uint32_t *slots; /* ascending */
+    uint32_t slot_count;   /* >= 1 */
+} dp_ask;
 
 /* What the worker's model needs of the server, which knows tensors but no models. Borrowed for the call. */
 typedef struct {
@@ -79,6 +101,11 @@ typedef struct {
     uint32_t classes;     /* 0 where the model has none */
     const double *labels; /* class -> label */
     size_t label_count;
+    /* Needed where there are tables: fills rows[i] for the i-th table, in the order of the tensors; the ids are copied.
+     * The answer is a function of the question's step and slots alone. Asked from within dp_next and dp_push, also for
+     * the step after the one at hand, so that rows arrive before they are needed. What it fails with ends that call. */
+    dp_err (*rows)(void *arg, const dp_ask *ask, dp_rows *rows, dp_error *err);
+    void *rows_arg;
 } dp_model;
 
 /* What the server said of the job. Borrowed from the client until dp_leave. Before dp_join, features, classes, rows and
@@ -95,11 +122,12 @@ typedef struct {
     uint64_t train_steps;
     uint64_t train_rows;
     uint64_t eval_rows;
-    uint64_t theta_elems;
+    uint64_t theta_elems; /* of the dense tensors */
     const dp_tensor *tensors;
     uint32_t tensor_count;
     const double *labels; /* class -> label */
     size_t label_count;
+    int sparse;         /* the job's model is to use a table where its weights go by features */
     uint32_t hash_bits; /* 0, or features are hashed to 2^hash_bits columns, with the seed */
 } dp_job;
 
@@ -119,6 +147,10 @@ typedef struct {
     const float *theta;    /* theta of exactly this step, theta_elems floats, cache-line aligned */
     const uint32_t *slots; /* ascending */
     uint32_t slot_count;   /* >= 1 */
+    /* The job's, and the values of `rows`: dense tensors end to end, then of each table row after row. */
+    uint64_t theta_elems;
+    const dp_rows *rows; /* of each table, what these slots touch at least; NULL where there are none */
+    uint64_t tag;        /* of the question that the rows answer */
 } dp_task;
 
 /* Connects and says hello, trying again with backoff until the deadline. DP_UNREACHABLE, DP_VERSION, DP_REFUSED,
@@ -137,11 +169,14 @@ DP_API int dp_task_wanted(dp_client *client);
  * how many there are; the first `max` of them go to rows. 0 for a slot without rows and where there is no task. Whose
  * data are in no such order may take any other rule that gives each row to one slot. */
 DP_API uint64_t dp_slot_rows(const dp_client *client, uint32_t slot, uint64_t *rows, uint64_t max);
-/* A buffer of theta_elems floats, cache-line aligned, contents undefined. It belongs to the caller until dp_push takes
- * it or dp_gradient_free. NULL when out of memory. */
+/* The same for any step of the job: what dp_model.rows may go by. */
+DP_API uint64_t dp_step_rows(const dp_client *client, uint64_t step, uint32_t slot, uint64_t *rows, uint64_t max);
+/* A buffer of the task's theta_elems floats, cache-line aligned, contents undefined. It belongs to the caller until
+ * dp_push takes it or dp_gradient_free. NULL when out of memory. */
 DP_API float *dp_gradient(dp_client *client, dp_error *err);
 DP_API void dp_gradient_free(dp_client *client, float *grad);
-/* Hands in a slot of the current task: the sum (not the mean) of the gradients of its samples. Takes grad; for DP_EVAL
+/* Hands in a slot of the current task: the sum (not the mean) of the gradients of its samples, laid out as theta is; 0
+ * where it does not touch a row of the task. Takes grad; for DP_EVAL
  * tasks grad is NULL. Returns at once. Slots may be handed in in any order. */
 DP_API DP_MUST_CHECK dp_err dp_push(dp_client *client, uint32_t slot, float *grad, const dp_metrics *metrics,
                                     dp_error *err);

@@ -13,11 +13,24 @@
 dp_err linear_declare(const struct model_spec *spec, struct tensors *tensors, dp_error *err)
 {
     const uint64_t shape[2] = {spec->features, spec->classes};
-    dp_err e = tensors_add(tensors, "weight", spec->classes ? 2 : 1, shape, INIT_ZEROS, 0, true, err);
+    const uint32_t rank = spec->classes ? 2 : 1;
+    dp_err e = spec->table ? tensors_add_table(tensors, "weight", TENSOR_TABLE, rank, shape, INIT_ZEROS, 0, true, err)
+                           : tensors_add(tensors, "weight", rank, shape, INIT_ZEROS, 0, true, err);
     if (e || !spec->intercept)
         return e;
     const uint64_t width = model_width(spec);
     return tensors_add(tensors, "bias", 1, &width, INIT_ZEROS, 0, false, err);
+}
+
+/* Where the weight and the bias begin: dense tensors come before the rows of tables. */
+static size_t weight_at(const struct model_spec *spec)
+{
+    return spec->table && spec->intercept ? model_width(spec) : 0;
+}
+
+static size_t bias_at(const struct model_spec *spec)
+{
+    return spec->table ? 0 : spec->features * model_width(spec);
 }
 
 static void sparse_scores(size_t width, const struct data *data, const uint64_t *rows, size_t count, const float *w,
@@ -92,12 +105,12 @@ void linear_scores(const struct model_spec *spec, const struct data *data, const
     const size_t width = model_width(spec);
     assert(data_is_sparse(data) ? data->features <= spec->features : data->features == spec->features);
     if (data_is_sparse(data)) {
-        sparse_scores(width, data, rows, count, theta, scores);
+        sparse_scores(width, data, rows, count, theta + weight_at(spec), scores);
     } else if (count) {
         rows_gather(data, rows, count, scratch->x);
         dense_scores(spec->features, width, count, scratch->x, theta, scores);
     }
-    const float *bias = theta + spec->features * width;
+    const float *bias = theta + bias_at(spec);
     for (size_t i = 0; spec->intercept && i < count; i++)
         for (size_t c = 0; c < width; c++)
             scores[i * width + c] += bias[c];
@@ -111,10 +124,10 @@ void linear_backward(const struct model_spec *spec, const struct data *data, con
     /* A sum that begins with +0 is never -0, so only what BLAS wrote needs canonicalizing. */
     memset(grad, 0, (weights + (spec->intercept ? width : 0)) * sizeof *grad);
     if (data_is_sparse(data))
-        sparse_backward(width, data, rows, count, residuals, grad);
+        sparse_backward(width, data, rows, count, residuals, grad + weight_at(spec));
     else if (count)
         dense_backward(spec->features, width, count, scratch->x, residuals, grad);
-    float *bias = grad + weights;
+    float *bias = grad + bias_at(spec);
     for (size_t i = 0; spec->intercept && i < count; i++)
         for (size_t c = 0; c < width; c++)
             bias[c] += residuals[i * width + c];

@@ -41,20 +41,51 @@ static uint64_t largest_slot(const struct plan *plan)
     return MAX(plan->batch, plan->eval_rows) / plan->slots + 1;
 }
 
+/* What a slot is computed from: rows of data, and the model that theta is one of. */
+struct slot_input {
+    const struct model_spec *spec;
+    const struct data *data;
+    const float *targets;
+    uint64_t count; /* of lane->rows */
+};
+
+/* The slot's rows, over all columns of the data. */
+static struct slot_input slot_whole(const struct lane *lane, const struct slot_job *job, const struct plan_step *at)
+{
+    const struct slot_work *work = lane->pool->work;
+    const bool train = at->kind == PLAN_TRAIN;
+    uint64_t first, count;
+    plan_slot(&work->plan, at, job->slot, &first, &count);
+    plan_rows(&work->plan, at, first, count, lane->rows);
+    return (struct slot_input){&work->spec, train ? work->train : work->eval,
+                               train ? work->train_targets : work->eval_targets, count};
+}
+
+/* The same over those columns whose rows of the table stand in theta. */
+static struct slot_input slot_touched(const struct lane *lane, const struct slot_job *job, struct model_spec *spec)
+{
+    const struct touched_slot *touched = &job->touched;
+    *spec = lane->pool->work->spec;
+    spec->features = touched->local->data.features;
+    for (uint64_t i = 0; i < touched->count; i++)
+        lane->rows[i] = touched->first + i;
+    return (struct slot_input){spec, &touched->local->data, touched->local->targets, touched->count};
+}
+
 static void compute(const struct lane *lane, struct slot_job *job)
 {
     const struct slot_work *work = lane->pool->work;
-    struct plan_step at = plan_at(&work->plan, job->step);
-    uint64_t first, count, begin_ns = mono_ns();
-    plan_slot(&work->plan, &at, job->slot, &first, &count);
-    plan_rows(&work->plan, &at, first, count, lane->rows);
+    const uint64_t begin_ns = mono_ns();
+    const struct plan_step at = plan_at(&work->plan, job->step);
+    struct model_spec spec;
+    const struct slot_input in = job->touched.local ? slot_touched(lane, job, &spec) : slot_whole(lane, job, &at);
     job->metrics = (dp_metrics){0};
     if (at.kind == PLAN_TRAIN)
-        model_gradient(work->model, &work->spec, work->train, work->train_targets, lane->rows, count, job->theta,
-                       lane->scratch, job->grad, &job->metrics);
+        model_gradient(work->model, in.spec, in.data, in.targets, lane->rows, in.count, job->theta, lane->scratch,
+                       job->grad, &job->metrics);
     else
-        model_evaluate(work->model, &work->spec, work->eval, work->eval_targets, lane->rows, count, job->theta,
-                       lane->scratch, &job->metrics);
+        model_evaluate(work->model, in.spec, in.data, in.targets, lane->rows, in.count, job->theta, lane->scratch,
+                       &job->metrics);
     emulate_wait(&work->emulate, job->step, job->slot, begin_ns);
 }
 

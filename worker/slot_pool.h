@@ -11,6 +11,7 @@
 #include "emulate.h"
 #include "model.h"
 #include "plan.h"
+#include "touched.h"
 
 /* What every slot of a job is computed from. Borrowed for the pool's life; immutable. */
 struct slot_work {
@@ -27,7 +28,8 @@ struct slot_job {
     uint64_t step;
     uint32_t slot;
     const float *theta;
-    float *grad; /* NULL at evaluation steps */
+    struct touched_slot touched; /* where the weight is a table: the slot's rows over the columns that theta has */
+    float *grad;                 /* NULL at evaluation steps */
     dp_metrics metrics;
 };
 

@@ -14,6 +14,7 @@
 #include "report.h"
 #include "slot_pool.h"
 #include "tensor.h"
+#include "touched.h"
 #include "util.h"
 
 enum { CLASSES_MAX = 65536 };
@@ -31,6 +32,7 @@ struct train {
     float *train_targets, *eval_targets;
     struct tensors tensors;
     struct slot_work work;
+    struct touched *touched; /* where the weight is a table */
     struct slot_pool *pool;
     uint64_t steps_done, slots_done, samples_done; /* of ours */
 };
@@ -45,6 +47,16 @@ static dp_err read_file(const struct train *t, const char *role, const struct da
     if (!e)
         report_data(&t->report, role, ret_data, (double)(mono_ms() - begin_ms) / 1000);
     return e;
+}
+
+/* Dense rows touch every feature, so there would be nothing to leave out. */
+static dp_err check_sparse(const dp_job *job, const struct data *data, dp_error *err)
+{
+    if (job->sparse && !data_is_sparse(data))
+        return dp_fail(err, DP_DATA,
+                       "%s: is dense, and this job is --sparse; give LIBSVM data, or start dp-server without --sparse",
+                       data->name);
+    return DP_OK;
 }
 
 /* The evaluation data have to be as wide as the training data. */
@@ -64,13 +76,16 @@ static dp_err read_data(struct train *t, dp_error *err)
     if (job->evaluate && !o->eval)
         return dp_fail(err, DP_USAGE, "this job evaluates: give --eval FILE");
     dp_err e = read_file(t, "train", &source, &t->train_data, err);
+    if (!e)
+        e = check_sparse(job, &t->train_data, err);
     if (e || !o->eval)
         return e;
     t->has_eval = true;
     source.path = o->eval;
     source.labels_path = o->eval_labels;
     source.features = job->features ? job->features : t->train_data.features;
-    return read_file(t, "eval", &source, &t->eval_data, err);
+    e = read_file(t, "eval", &source, &t->eval_data, err);
+    return e ? e : check_sparse(job, &t->eval_data, err);
 }
 
 /* --classes C: labels are 0..C-1, whether or not the data have all of them. */
@@ -114,6 +129,7 @@ static dp_err describe_model(struct train *t, dp_error *err)
         .features = job->features ? job->features : t->train_data.features,
         .classes = t->model->multiclass ? (uint32_t)t->label_count : 0,
         .intercept = job->intercept,
+        .table = job->sparse,
     };
     return t->model->declare(&t->work.spec, &t->tensors, err);
 }
@@ -141,6 +157,7 @@ static dp_err check_tensors(const struct train *t, dp_error *err)
         const struct tensor *ours = &t->tensors.list[i];
         const dp_tensor *theirs = &job->tensors[i];
         same = strcmp(theirs->name, ours->name) == 0 && theirs->rank == ours->rank &&
+               theirs->kind == (dp_kind)ours->kind &&
                memcmp(theirs->shape, ours->shape, ours->rank * sizeof *ours->shape) == 0;
     }
     if (!same)
@@ -148,15 +165,33 @@ static dp_err check_tensors(const struct train *t, dp_error *err)
     return DP_OK;
 }
 
+/* dp_model.rows: the weight is the only table. */
+static dp_err rows_of(void *arg, const dp_ask *ask, dp_rows *rows, dp_error *err)
+{
+    struct train *t = arg;
+    return touched_rows(t->touched, ask, rows, err);
+}
+
 static dp_err join(struct train *t, dp_error *err)
 {
     dp_tensor tensors[TENSOR_COUNT_MAX];
     for (uint32_t i = 0; i < t->tensors.count; i++) {
         const struct tensor *from = &t->tensors.list[i];
-        tensors[i] = (dp_tensor){from->name,     from->rank,        from->shape, (dp_init)from->init,
-                                 from->init_arg, from->regularized, 0,           from->elems};
+        tensors[i] = (dp_tensor){.name = from->name,
+                                 .rank = from->rank,
+                                 .shape = from->shape,
+                                 .init = (dp_init)from->init,
+                                 .init_arg = from->init_arg,
+                                 .regularized = from->regularized,
+                                 .kind = (dp_kind)from->kind};
     }
-    dp_model model = {tensors, t->tensors.count, t->work.spec.classes, t->labels, t->label_count};
+    dp_model model = {.tensors = tensors,
+                      .tensor_count = t->tensors.count,
+                      .classes = t->work.spec.classes,
+                      .labels = t->labels,
+                      .label_count = t->label_count,
+                      .rows = rows_of,
+                      .rows_arg = t};
     dp_dataset train = dataset_of(t, &t->train_data), eval = {0};
     if (t->has_eval)
         eval = dataset_of(t, &t->eval_data);
@@ -191,6 +226,10 @@ static dp_err prepare(struct train *t, dp_error *err)
         .train_steps = job->train_steps,
         .slots = job->slots,
     };
+    const struct touched_source source = {&work->plan, work->train, work->eval, work->train_targets,
+                                          work->eval_targets};
+    if (job->sparse && !(t->touched = touched_new(&source)))
+        return dp_fail(err, DP_NOMEM, "out of memory");
     return slot_pool_new(work, (uint32_t)t->opts->data.threads, &t->pool, err);
 }
 
@@ -201,6 +240,8 @@ static dp_err give_slot(struct train *t, const dp_task *task, uint32_t slot, dp_
     struct slot_job job = {.step = task->step, .slot = slot, .theta = task->theta};
     if (task->kind == DP_TRAIN && !(job.grad = dp_gradient(t->client, err)))
         return err->code;
+    if (t->touched)
+        job.touched = touched_find(t->touched, task->tag, slot);
     slot_pool_give(t->pool, &job);
     return DP_OK;
 }
@@ -242,6 +283,8 @@ static dp_err work(struct train *t, dp_error *err)
     while ((e = dp_next(t->client, &task, err)) == DP_OK) {
         t->steps_done += task.step != last_step;
         last_step = task.step;
+        if (t->touched)
+            touched_forget(t->touched, task.step);
         if ((e = compute(t, &task, err)) != DP_OK)
             break;
     }
@@ -276,6 +319,7 @@ static void train_fini(struct train *t)
 {
     data_fini(&t->train_data);
     data_fini(&t->eval_data);
+    touched_free(&t->touched);
     free(t->labels);
     free(t->train_targets);
     free(t->eval_targets);

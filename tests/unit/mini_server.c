@@ -8,20 +8,14 @@
 #include <string.h>
 #include <zmq.h>
 
-#include "frame.h"
+#include "mini_impl.h"
+#include "mini_rows.h"
 #include "util.h"
 
 enum { SLOTS = 8, ROWS = 16, EVAL_ROWS = 5, BEAT_MS = 20 };
 
-/* Who is spoken to: a socket and a routing id. */
-struct peer {
-    void *socket;
-    const void *id;
-    size_t id_size;
-};
-
-static void mini_send(const struct mini *m, struct peer to, uint64_t session, uint64_t request, Dp__Header *header,
-                      const void *payload, size_t bytes)
+void mini_send(const struct mini *m, struct mini_peer to, uint64_t session, uint64_t request, Dp__Header *header,
+               const void *payload, size_t bytes)
 {
     uint8_t buf[4096];
     if (atomic_load(&m->opts.mute))
@@ -38,18 +32,32 @@ static void mini_send(const struct mini *m, struct peer to, uint64_t session, ui
         zmq_send(to.socket, payload, bytes, 0);
 }
 
-static void send_error(const struct mini *m, struct peer to, const Dp__Header *answered, dp_err code, uint64_t step)
+static void send_error_body(const struct mini *m, struct mini_peer to, const Dp__Header *answered, dp_err code,
+                            Dp__Error *body)
 {
     Dp__Header header = DP__HEADER__INIT;
-    Dp__Error body = DP__ERROR__INIT;
     char text[64];
     snprintf(text, sizeof text, "mini says %s", dp_err_name(code));
-    body.code = code;
-    body.text = text;
-    body.step = step;
+    body->code = code;
+    body->text = text;
     header.body_case = DP__HEADER__BODY_ERROR;
-    header.error = &body;
+    header.error = body;
     mini_send(m, to, answered->session, answered->request, &header, NULL, 0);
+}
+
+void send_error(const struct mini *m, struct mini_peer to, const Dp__Header *answered, dp_err code, uint64_t step)
+{
+    Dp__Error body = DP__ERROR__INIT;
+    body.step = step;
+    send_error_body(m, to, answered, code, &body);
+}
+
+void send_keys_unknown(const struct mini *m, struct mini_peer to, const Dp__Header *answered, uint64_t hash)
+{
+    Dp__Error body = DP__ERROR__INIT;
+    body.slice = answered->rows_push_pull->part;
+    body.keys = hash;
+    send_error_body(m, to, answered, DP_KEYS_UNKNOWN, &body);
 }
 
 static bool session_known(const struct mini *m, uint64_t session)
@@ -74,7 +82,7 @@ static void job_fill(const struct mini *m, Dp__Job *job)
     job->evaluate = m->plan.eval_rows > 0;
 }
 
-static void send_welcome(struct mini *m, struct peer to, const Dp__Header *asked)
+static void send_welcome(struct mini *m, struct mini_peer to, const Dp__Header *asked)
 {
     Dp__Header header = DP__HEADER__INIT;
     Dp__Welcome body = DP__WELCOME__INIT;
@@ -92,12 +100,14 @@ static void send_welcome(struct mini *m, struct peer to, const Dp__Header *asked
     mini_send(m, to, session, asked->request, &header, NULL, 0);
 }
 
-static void send_joined(struct mini *m, struct peer to, const Dp__Header *asked)
+static void send_joined(struct mini *m, struct mini_peer to, const Dp__Header *asked)
 {
     Dp__Header header = DP__HEADER__INIT;
     Dp__Joined body = DP__JOINED__INIT;
     Dp__Job job;
-    Dp__Tensor tensor = DP__TENSOR__INIT, *tensors[] = {&tensor};
+    Dp__Tensor tensor = DP__TENSOR__INIT, table = DP__TENSOR__INIT, *tensors[] = {&tensor, &table};
+    Dp__Part parts[MINI_SHARDS], *part_list[MINI_SHARDS];
+    uint64_t table_shape[] = {MINI_SHARDS * MINI_PART_ROWS, MINI_DIM};
     Dp__Shard shards[MINI_SHARDS + 1], *list[MINI_SHARDS + 1];
     uint64_t shape[] = {(uint64_t)MINI_ALL * MINI_ELEMS}, slices[MINI_SLICES] = {MINI_ELEMS, MINI_ELEMS, MINI_ELEMS};
     double labels[] = {-1, atomic_load(&m->opts.other_labels) ? 3 : 1};
@@ -105,7 +115,11 @@ static void send_joined(struct mini *m, struct peer to, const Dp__Header *asked)
     tensor.name = "weight";
     tensor.n_shape = 1;
     tensor.shape = shape;
-    job.n_tensors = 1;
+    table.name = "table";
+    table.kind = DP__TENSOR__KIND__TABLE;
+    table.n_shape = 2;
+    table.shape = table_shape;
+    job.n_tensors = m->tables ? 2 : 1;
     job.tensors = tensors;
     job.n_labels = ARRAY_LEN(labels);
     job.labels = labels;
@@ -117,6 +131,15 @@ static void send_joined(struct mini *m, struct peer to, const Dp__Header *asked)
         shards[i].n_slices = i < MINI_SHARDS ? MINI_SLICES : 0;
         shards[i].slices = slices;
         list[i] = &shards[i];
+        if (!m->tables || i == MINI_SHARDS)
+            continue;
+        dp__part__init(&parts[i]);
+        parts[i].tensor = 1;
+        parts[i].first = i * MINI_PART_ROWS;
+        parts[i].last = parts[i].first + MINI_PART_ROWS - 1;
+        part_list[i] = &parts[i];
+        shards[i].n_parts = 1;
+        shards[i].parts = &part_list[i];
     }
     job.n_shards = MINI_SHARDS + 1;
     job.shards = list;
@@ -147,7 +170,7 @@ static void send_assign(struct mini *m, uint64_t slots, uint64_t extra_step, uin
     body.n_extra_slots = bits_list(extra, extra_list);
     header.body_case = DP__HEADER__BODY_ASSIGN;
     header.assign = &body;
-    mini_send(m, (struct peer){m->head, m->worker_id, m->worker_id_size}, m->worker_session, 0, &header, NULL, 0);
+    mini_send(m, (struct mini_peer){m->head, m->worker_id, m->worker_id_size}, m->worker_session, 0, &header, NULL, 0);
 }
 
 static void send_notice(struct mini *m, dp_err code)
@@ -158,7 +181,7 @@ static void send_notice(struct mini *m, dp_err code)
     body.text = "maintenance tonight";
     header.body_case = DP__HEADER__BODY_NOTICE;
     header.notice = &body;
-    mini_send(m, (struct peer){m->head, m->worker_id, m->worker_id_size}, m->worker_session, 0, &header, NULL, 0);
+    mini_send(m, (struct mini_peer){m->head, m->worker_id, m->worker_id_size}, m->worker_session, 0, &header, NULL, 0);
 }
 
 static uint64_t global_low(const struct mini *m)
@@ -166,10 +189,12 @@ static uint64_t global_low(const struct mini *m)
     uint64_t low = UINT64_MAX;
     for (size_t i = 0; i < MINI_ALL; i++)
         low = MIN(low, m->slices[i].open);
+    for (size_t i = 0; m->tables && i < MINI_SHARDS; i++)
+        low = MIN(low, m->parts[i].open);
     return low + (uint64_t)atomic_load(&m->opts.low);
 }
 
-static void take_join(struct mini *m, struct peer from, const Dp__Header *header)
+static void take_join(struct mini *m, struct mini_peer from, const Dp__Header *header)
 {
     if (atomic_load(&m->opts.refuse_join)) {
         send_error(m, from, header, DP_REFUSED, 0);
@@ -182,7 +207,7 @@ static void take_join(struct mini *m, struct peer from, const Dp__Header *header
     send_assign(m, atomic_load(&m->opts.first_slots), 0, 0);
 }
 
-static void take_head(struct mini *m, struct peer from, const Dp__Header *header)
+static void take_head(struct mini *m, struct mini_peer from, const Dp__Header *header)
 {
     Dp__Header answer = DP__HEADER__INIT;
     Dp__HeartbeatAck ack = DP__HEARTBEAT_ACK__INIT;
@@ -213,7 +238,7 @@ static void take_head(struct mini *m, struct peer from, const Dp__Header *header
     }
 }
 
-static void answer_pull(struct mini *m, struct peer to, uint32_t slice, uint64_t step, uint64_t have)
+static void answer_pull(struct mini *m, struct mini_peer to, uint32_t slice, uint64_t step, uint64_t have)
 {
     struct mini_slice *s = &m->slices[slice];
     Dp__Header header = DP__HEADER__INIT;
@@ -234,7 +259,7 @@ static void answer_pull(struct mini *m, struct peer to, uint32_t slice, uint64_t
     mini_send(m, to, m->worker_session, 0, &header, empty ? NULL : s->theta, bytes);
 }
 
-static void take_pull(struct mini *m, struct peer from, const Dp__Header *header, const Dp__PushPull *msg)
+static void take_pull(struct mini *m, struct mini_peer from, const Dp__Header *header, const Dp__PushPull *msg)
 {
     struct mini_slice *s = &m->slices[msg->slice];
     atomic_fetch_add(&m->pulls, 1);
@@ -251,13 +276,23 @@ static void take_pull(struct mini *m, struct peer from, const Dp__Header *header
     }
 }
 
-static uint64_t slots_with_rows(const struct mini *m, uint64_t step)
+uint64_t slots_with_rows(const struct mini *m, uint64_t step)
 {
     struct plan_step at = plan_at(&m->plan, step);
     uint64_t bits = 0;
     for (uint32_t k = 0; k < SLOTS; k++)
         bits |= (uint64_t)!plan_slot_empty(&m->plan, &at, k) << k;
     return bits;
+}
+
+uint64_t node_slots(const struct mini *m, uint64_t step, uint32_t level, uint32_t index)
+{
+    uint64_t node = 0;
+    for (uint32_t k = index << level; k < MIN((index + 1) << level, (uint32_t)SLOTS); k++)
+        node |= UINT64_C(1) << k;
+    node &= slots_with_rows(m, step);
+    cr_assert_neq(node, 0);
+    return node;
 }
 
 static void slice_commit(struct mini *m, uint32_t slice, void *socket)
@@ -272,7 +307,7 @@ static void slice_commit(struct mini *m, uint32_t slice, void *socket)
     s->open++;
     if (s->parked && s->parked_step == s->open) {
         s->parked = false;
-        answer_pull(m, (struct peer){socket, s->parked_id, s->parked_id_size}, slice, s->open, s->parked_have);
+        answer_pull(m, (struct mini_peer){socket, s->parked_id, s->parked_id_size}, slice, s->open, s->parked_have);
     }
 }
 
@@ -289,11 +324,7 @@ static void maybe_extra(struct mini *m, const struct mini_slice *s)
 static void take_push(struct mini *m, void *socket, const Dp__PushPull *msg, const float *values, size_t bytes)
 {
     struct mini_slice *s = &m->slices[msg->slice];
-    uint64_t node = 0;
-    for (uint32_t k = msg->index << msg->level; k < MIN((msg->index + 1) << msg->level, (uint32_t)SLOTS); k++)
-        node |= UINT64_C(1) << k;
-    node &= slots_with_rows(m, msg->step);
-    cr_assert_neq(node, 0);
+    uint64_t node = node_slots(m, msg->step, msg->level, msg->index);
     if (msg->step != s->open || (s->covered & node)) {
         atomic_fetch_add(&m->duplicates, 1);
         return;
@@ -314,8 +345,7 @@ static void take_push(struct mini *m, void *socket, const Dp__PushPull *msg, con
         slice_commit(m, msg->slice, socket);
 }
 
-/* One more of what is counted down in `left`. */
-static bool use_up(atomic_int *left)
+bool use_up(atomic_int *left)
 {
     if (atomic_load(left) <= 0)
         return false;
@@ -323,11 +353,21 @@ static bool use_up(atomic_int *left)
     return true;
 }
 
-static void take_shard(struct mini *m, struct peer from, const Dp__Header *header, const void *values, size_t bytes)
+static void take_slice(struct mini *m, struct mini_peer from, const Dp__Header *header, const void *values,
+                       size_t bytes)
 {
     const Dp__PushPull *msg = header->push_pull;
     cr_assert_eq(header->body_case, DP__HEADER__BODY_PUSH_PULL);
     cr_assert_lt(msg->slice, MINI_ALL);
+    if (msg->push)
+        take_push(m, from.socket, msg, values, bytes);
+    if (msg->pull)
+        take_pull(m, from, header, msg);
+}
+
+static void take_shard(struct mini *m, struct mini_peer from, const Dp__Header *header, const void *const *payload,
+                       size_t bytes)
+{
     if (use_up(&m->opts.drop_pushes))
         return;
     if (!session_known(m, header->session) || header->incarnation != m->incarnation) {
@@ -338,15 +378,16 @@ static void take_shard(struct mini *m, struct peer from, const Dp__Header *heade
         send_error(m, from, header, DP_BUSY, 0);
         return;
     }
-    if (msg->push)
-        take_push(m, from.socket, msg, values, bytes);
-    if (msg->pull)
-        take_pull(m, from, header, msg);
+    if (header->body_case == DP__HEADER__BODY_ROWS_PUSH_PULL)
+        mini_rows_take(m, from, header, payload);
+    else
+        take_slice(m, from, header, payload[0], bytes);
 }
 
 static void receive(struct mini *m, void *socket, struct arena *arena)
 {
-    zmq_msg_t frames[3];
+    zmq_msg_t frames[5];
+    const void *payload[3] = {NULL};
     size_t count = 0;
     const Dp__Header *header;
     dp_error err;
@@ -358,14 +399,15 @@ static void receive(struct mini *m, void *socket, struct arena *arena)
     cr_assert_geq(count, 2);
     cr_assert_eq(frame_parse(arena, zmq_msg_data(&frames[1]), zmq_msg_size(&frames[1]), count - 2, &header, &err),
                  DP_OK, "%s", err.text);
-    struct peer from = {socket, zmq_msg_data(&frames[0]), zmq_msg_size(&frames[0])};
+    for (size_t i = 2; i < count; i++)
+        payload[i - 2] = zmq_msg_data(&frames[i]);
+    struct mini_peer from = {socket, zmq_msg_data(&frames[0]), zmq_msg_size(&frames[0])};
     if (atomic_load(&m->opts.mute))
         ;
     else if (socket == m->head)
         take_head(m, from, header);
     else
-        take_shard(m, from, header, count > 2 ? zmq_msg_data(&frames[2]) : NULL,
-                   count > 2 ? zmq_msg_size(&frames[2]) : 0);
+        take_shard(m, from, header, payload, count > 2 ? zmq_msg_size(&frames[2]) : 0);
     while (count > 0)
         zmq_msg_close(&frames[--count]);
 }
@@ -387,6 +429,7 @@ static void *router(void *zmq, const char *listen, char *endpoint, size_t size)
 
 static void slices_start(struct mini *m)
 {
+    mini_rows_start(m);
     for (uint32_t i = 0; i < MINI_ALL; i++) {
         m->slices[i] = (struct mini_slice){.open = atomic_load(&m->opts.start_step)};
         m->slices[i].version = m->slices[i].open;
@@ -469,6 +512,7 @@ void mini_free(struct mini **ref)
     for (size_t i = 0; i < MINI_SHARDS; i++)
         zmq_close(m->shards[i]);
     zmq_ctx_term(m->zmq);
+    mini_rows_free(m);
     free(m);
     *ref = NULL;
 }

@@ -28,6 +28,37 @@ struct mini_slice {
     size_t parked_id_size;
 };
 
+enum { MINI_PART_ROWS = 50, MINI_DIM = 2, MINI_LISTS = 64 };
+
+/* Row ids that came with a name. */
+struct mini_list {
+    uint64_t hash;
+    uint32_t count;
+    uint64_t *ids;
+};
+
+/* A shard's part of the table; mini_rows.h. */
+struct mini_part {
+    uint64_t open;
+    uint64_t covered;
+    float theta[MINI_PART_ROWS][MINI_DIM];
+    float sum[MINI_PART_ROWS][MINI_DIM];
+    struct mini_list lists[MINI_LISTS];
+    size_t list_count;
+    bool parked;
+    uint64_t parked_step;
+    struct mini_list parked_list;
+    uint8_t parked_id[32];
+    size_t parked_id_size;
+};
+
+/* Who is spoken to: a socket and a routing id. */
+struct mini_peer {
+    void *socket;
+    const void *id;
+    size_t id_size;
+};
+
 struct mini_options {
     atomic_int drop_params;       /* replies to pulls that are not sent */
     atomic_int drop_pushes;       /* messages to shards that are not read */
@@ -40,6 +71,7 @@ struct mini_options {
     atomic_int notice;            /* a dp_err: sends it to the worker as a Notice */
     atomic_int wrong_size;        /* 1: parameters come with the wrong number of bytes */
     atomic_int other_labels;      /* 1: Joined has other labels */
+    atomic_int forget_lists;      /* messages about rows before which the part's lists are forgotten */
     atomic_int low;               /* adds to global_low of heartbeat answers */
     _Atomic uint64_t first_slots; /* bitmap assigned at Joined */
     _Atomic uint64_t extra_slots; /* assigned for the step once first_slots have come; 0: none */
@@ -49,11 +81,14 @@ struct mini_options {
 struct mini {
     struct mini_options opts;
     struct plan plan;
+    bool tables;       /* the job has a table; set before mini_start */
     char endpoint[64]; /* of the head */
     /* What it saw. */
     atomic_uint pushes;     /* that counted */
     atomic_uint duplicates; /* pushes of what was there */
     atomic_uint pulls;
+    atomic_uint row_pushes; /* to parts, that counted */
+    atomic_uint lists;      /* lists of row ids that it was sent and had not */
     atomic_uint hellos;
     atomic_uint beats;
     atomic_int bye; /* code of the Bye, -1: none came */
@@ -65,6 +100,7 @@ struct mini {
     void *shards[MINI_SHARDS];
     char shard_endpoints[MINI_SHARDS][64];
     struct mini_slice slices[MINI_ALL];
+    struct mini_part parts[MINI_SHARDS];
     uint64_t sessions[MINI_SESSIONS];
     size_t session_count;
     uint64_t incarnation;

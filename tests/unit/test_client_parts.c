@@ -19,7 +19,7 @@ static struct theta theta_new(void)
     dp_error err;
     for (uint64_t i = 0; i < SLICES; i++)
         slices[i] = (struct range){i * SLICE_ELEMS, SLICE_ELEMS};
-    cr_assert_eq(theta_init(&theta, slices, SLICES, &err), DP_OK);
+    cr_assert_eq(theta_init(&theta, slices, SLICES, 0, &err), DP_OK);
     return theta;
 }
 
@@ -123,18 +123,33 @@ Test(theta, a_job_ends_when_all_slices_say_so)
 
 Test(slab, one_is_free_when_nobody_holds_it)
 {
-    struct slab_pool pool = {.elems = 100};
-    struct slab *a = slab_take(&pool), *b = slab_take(&pool);
+    struct slab_pool pool = {0};
+    struct slab *a = slab_take(&pool, 100), *b = slab_take(&pool, 100);
     float foreign;
     cr_assert_neq(a, b);
     cr_assert_eq(slab_find(&pool, a->values), a);
     cr_assert_null(slab_find(&pool, &foreign));
     slab_keep(a);
     slab_drop(a);
-    cr_assert_neq(slab_take(&pool), a);
+    cr_assert_neq(slab_take(&pool, 100), a);
     slab_drop_message(a->values, a);
     cr_assert_null(slab_find(&pool, a->values), "nobody's");
-    cr_assert_eq(slab_take(&pool), a);
+    cr_assert_eq(slab_take(&pool, 100), a);
+    slab_pool_fini(&pool);
+    ASSERT_NO_LEAKS();
+}
+
+/* Rows differ from step to step, and so does what a gradient takes. */
+Test(slab, a_free_one_grows)
+{
+    struct slab_pool pool = {0};
+    struct slab *a = slab_take(&pool, 100);
+    slab_drop(a);
+    cr_assert_eq(slab_take(&pool, 1000), a);
+    cr_assert_geq(a->room, 1000);
+    a->values[999] = 1;
+    slab_drop(a);
+    cr_assert_eq(slab_take(&pool, 10), a);
     slab_pool_fini(&pool);
     ASSERT_NO_LEAKS();
 }
