@@ -9,14 +9,13 @@
  * of them only as the head announces that it has seen them. Thread: shard, unless stated. */
 #include "port.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "log.h"
 
-enum { ARRIVALS_ROOM = 2 * PORT_SESSIONS_MAX, ARRIVALS_QUIET_US = 2000 };
+enum { ARRIVALS_ROOM = 2 * PORT_SESSIONS_MAX };
 enum { COMMANDS_ROOM = 2 * PORT_SESSIONS_MAX, EVENTS_ROOM = 8 * SLICE_VERSIONS, RECEIVE_QUEUE = 64, MIB = 1 << 20 };
 
 /* What a reply in flight holds. */
@@ -236,45 +235,6 @@ static void reply_refuse(void *arg, uint32_t number, uint64_t request, uint32_t 
     send_error(port, session->id, session->id_bytes, &about, code, open_step, slice, text);
 }
 
-/* ---- to the head ---- */
-
-static void send_event(struct port *port, const struct event *event)
-{
-    bool sent = queue_put(&port->events, event);
-    assert(sent);
-    (void)sent;
-    zuv_wake(port->wake_head);
-}
-
-/* In quick steps the head looks at arrivals when the step is complete: it has no use for them before. */
-static void tell_arrived(void *arg, uint32_t session, uint64_t step, uint32_t node)
-{
-    struct port *port = arg;
-    const struct arrival arrival = {session, node, step, mono_ns() / 1000};
-    if (queue_put(&port->arrivals, &arrival) && arrival.at_us - port->completed_us > ARRIVALS_QUIET_US)
-        uv_async_send(port->wake_head);
-}
-
-static void tell_completed(void *arg, uint64_t step, const struct metrics *metrics)
-{
-    struct port *port = arg;
-    port->completed_us = mono_ns() / 1000;
-    send_event(arg, &(struct event){.kind = EVENT_COMPLETED, .step = step, .metrics = *metrics});
-}
-
-static void tell_failed(void *arg, const dp_error *err)
-{
-    dp_error *copy = mem_array(1, sizeof *copy);
-    if (copy)
-        *copy = *err;
-    send_event(arg, &(struct event){.kind = EVENT_FAILED, .failed = copy});
-}
-
-static void tell_sums(void *arg, uint64_t step, uint32_t phase, uint32_t values, double *sums)
-{
-    send_event(arg, &(struct event){.kind = EVENT_SUMS, .step = step, .phase = phase, .values = values, .sums = sums});
-}
-
 /* ---- commands of the head ---- */
 
 static dp_err start(struct port *port, const struct command *command, dp_error *err)
@@ -309,7 +269,7 @@ static void pin(struct port *port, uint64_t step)
         if (event.pinned[i])
             version_retain(event.pinned[i]);
     }
-    send_event(port, &event);
+    port_tell(port, &event);
 }
 
 static void report_owed(struct port *port)
@@ -318,13 +278,14 @@ static void report_owed(struct port *port)
     event.owed = mem_array(STEPS_SLOTS_MAX, sizeof *event.owed);
     if (event.owed && port->shard.job)
         event.owed_count = shard_owed(&port->shard, &event.step, event.owed);
-    send_event(port, &event);
+    port_tell(port, &event);
 }
 
 static void stop(struct port *port)
 {
     zuv_close(&port->zuv, NULL);
     uv_close((uv_handle_t *)&port->wake, NULL);
+    uv_close((uv_handle_t *)&port->tell_later, NULL);
 }
 
 static void obey(struct port *port, const struct command *command)
@@ -334,7 +295,7 @@ static void obey(struct port *port, const struct command *command)
     switch (command->kind) {
     case COMMAND_START:
         if (start(port, command, &err))
-            tell_failed(port, &err);
+            port_tell_failed(port, &err);
         break;
     case COMMAND_OPEN:
         session->token = command->session;
@@ -357,7 +318,7 @@ static void obey(struct port *port, const struct command *command)
         free(command->totals);
         break;
     case COMMAND_PREPARE:
-        send_event(port, &(struct event){.kind = EVENT_PREPARED, .step = shard_prepare(&port->shard, command->step)});
+        port_tell(port, &(struct event){.kind = EVENT_PREPARED, .step = shard_prepare(&port->shard, command->step)});
         break;
     case COMMAND_SET_LR:
         shard_set_lr(&port->shard, command->step, command->lr);
@@ -548,7 +509,8 @@ dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const char 
 {
     *port = (struct port){
         .id = id, .wake_head = wake_head, .malformed_limit = {.per_second = 5}, .budget_limit = {.per_second = 1}};
-    struct shard_calls calls = {reply_params, reply_refuse, tell_completed, tell_arrived, tell_failed, tell_sums, port};
+    struct shard_calls calls = {reply_params,     reply_refuse,   port_tell_completed, port_tell_arrived,
+                                port_tell_failed, port_tell_sums, port};
     shard_init(&port->shard, id, &port->counters, &calls);
     void *socket = NULL;
     dp_err e = allocate(port, err);
@@ -563,7 +525,8 @@ dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const char 
         goto fail;
     }
     uv_async_init(&port->loop, &port->wake, on_wake);
-    port->wake.data = port;
+    uv_timer_init(&port->loop, &port->tell_later);
+    port->wake.data = port->tell_later.data = port;
     e = zuv_init(&port->zuv, &port->loop, socket, on_message, port, err);
     if (e) {
         zmq_close(socket);
@@ -578,6 +541,7 @@ dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const char 
     return DP_OK;
 fail_loop:
     uv_close((uv_handle_t *)&port->wake, NULL);
+    uv_close((uv_handle_t *)&port->tell_later, NULL);
     uv_run(&port->loop, UV_RUN_DEFAULT);
     uv_loop_close(&port->loop);
 fail:

@@ -87,10 +87,11 @@ struct port {
     struct shard_counters counters;
     struct queue commands, events;
     struct queue arrivals;       /* to the head as well; they give a picture only: when it is full they are left out */
-    uint64_t completed_us;       /* when the last step was complete */
     _Atomic uint64_t global_low; /* steps complete on all shards, announced by the head */
     uv_async_t wake;
     uv_async_t *wake_head;
+    uv_timer_t tell_later; /* runs while a completed step waits to be told */
+    uint64_t told_ns;      /* when the head was last woken */
     uv_loop_t loop;
     uv_thread_t thread;
     bool running;
@@ -120,6 +121,14 @@ void port_stop(struct port *port);
 void port_fini(struct port *port);
 
 /* ---- for port.c ---- */
+
+/* port_tell.c: tells the head; it is woken at once, but for steps that nobody waits for. The latter three are calls of
+ * the shard's core, `arg` is the port. */
+void port_tell(struct port *port, const struct event *event);
+void port_tell_completed(void *arg, uint64_t step, const struct metrics *metrics);
+void port_tell_arrived(void *arg, uint32_t session, uint64_t step, uint32_t node);
+void port_tell_failed(void *arg, const dp_error *err);
+void port_tell_sums(void *arg, uint64_t step, uint32_t phase, uint32_t values, double *sums);
 
 /* Frees what commands and events that nobody took still carry. */
 void port_drop_queues(struct port *port);

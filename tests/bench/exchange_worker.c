@@ -11,6 +11,8 @@
 #include "exchange_bench.h"
 #include "util.h"
 
+static const uint64_t EPOCH_STEPS = 1 << 20;
+
 static void die(const dp_error *err)
 {
     fprintf(stderr, "bench_exchange_worker: %s\n", err->text);
@@ -20,8 +22,9 @@ static void die(const dp_error *err)
 static void join(dp_client *client, uint64_t elems)
 {
     dp_error err;
+    /* Rows for one long epoch: what is measured are ordinary steps, not the reports at the ends of epochs. */
     const dp_dataset data = {
-        .name = "synthetic", .rows = dp_client_job(client)->slots, .features = 1, .fingerprint = 1};
+        .name = "synthetic", .rows = EPOCH_STEPS * dp_client_job(client)->slots, .features = 1, .fingerprint = 1};
     const dp_tensor tensor = {.name = "w", .rank = 1, .shape = &elems, .init = DP_INIT_ZEROS, .regularized = 1};
     const dp_model model = {.tensors = &tensor, .tensor_count = 1};
     if (dp_join(client, &data, NULL, &model, &err))
