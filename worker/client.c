@@ -163,7 +163,7 @@ dp_err dp_join(dp_client *client, const dp_dataset *train, const dp_dataset *eva
     return e;
 }
 
-/* Takes everything that has arrived, without waiting. */
+/* Takes everything that is known to have arrived: see client_look and client_wait. */
 static dp_err client_drain(struct dp_client *client, dp_error *err)
 {
     dp_err e = session_drain(client, err);
@@ -215,10 +215,11 @@ dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
     err = err ? err : &unused;
     if (!client->joined)
         return dp_fail(err, DP_USAGE, "dp_next was called without a successful dp_join");
-    for (;;) {
+    dp_err e = client_look(client, err);
+    while (e == DP_OK) {
         if (client_stopped(client))
             return dp_fail(err, DP_STOPPED, "stopped by a signal");
-        dp_err e = client->end.code ? DP_OK : client_drain(client, err);
+        e = client->end.code ? DP_OK : client_drain(client, err);
         if (e == DP_OK && client->end.code)
             e = dp_fail(err, client->end.code, "%s", client->end.text);
         if (e == DP_OK && client->rejoin) {
@@ -239,9 +240,8 @@ dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
         e = step_ask(client, err);
         if (e == DP_OK)
             e = client_wait(client, err);
-        if (e)
-            return e;
     }
+    return e;
 }
 
 int dp_task_wanted(dp_client *client)
@@ -249,7 +249,9 @@ int dp_task_wanted(dp_client *client)
     dp_error err;
     if (!client->joined || client->end.code || client_stopped(client))
         return 0;
-    dp_err e = client_drain(client, &err);
+    dp_err e = client_look(client, &err);
+    if (e == DP_OK)
+        e = client_drain(client, &err);
     if (e)
         client_end(client, e, err.text);
     uint64_t low = atomic_load_explicit(&client->beat.global_low, memory_order_relaxed);

@@ -126,8 +126,9 @@ struct dp_client {
     uint64_t progress_ms;       /* something came for the step */
     uint64_t wait_notice_ms;    /* next time a person is told what is waited for, and the gap to the one after */
     uint64_t wait_notice_gap_ms;
-    zmq_pollitem_t *items; /* sockets and monitors of all links */
-    int item_count;
+    struct link **links; /* the head's and the shards' */
+    struct pollfd *items; /* [2 * link_count] scratch of links_wait */
+    size_t link_count;
 
     /* the step */
     struct shard *shards;
@@ -166,6 +167,8 @@ DP_MUST_CHECK dp_err join_new(const dp_dataset *train, const dp_dataset *eval, c
 
 /* client_wait.c */
 
+/* Looks, without waiting, for which links something has arrived. DP_SYSTEM. */
+DP_MUST_CHECK dp_err client_look(struct dp_client *client, dp_error *err);
 /* Waits a short while for something to arrive; sends again what is due and tells the user what takes long.
  * DP_UNREACHABLE where the server has been silent for too long, DP_STOPPED. */
 DP_MUST_CHECK dp_err client_wait(struct dp_client *client, dp_error *err);

@@ -83,6 +83,7 @@ static void *beat_run(void *arg)
             return NULL;
         if (items[1].revents)
             return NULL;
+        link_look(&beat->link);
         (void)link_news(&beat->link);
         beat_receive(beat);
     }

@@ -3,8 +3,10 @@
 #ifndef DP_CLIENT_LINK_H
 #define DP_CLIENT_LINK_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <zmq.h>
 
 #include "client_endpoint.h"
@@ -14,6 +16,9 @@
 struct link {
     void *socket;
     void *monitor;
+    int fd, monitor_fd; /* ZMQ_FD of both */
+    bool empty;         /* nothing to read, and nothing was done with the socket since that was found out */
+    bool monitor_empty; /* likewise */
     char name[ENDPOINT_TEXT_MAX]; /* for people: the endpoint as the user or the server named it */
     bool lost;                    /* the connection broke or could not be made, and has not been made since */
 };
@@ -44,6 +49,14 @@ struct link_message {
 DP_MUST_CHECK dp_err link_receive(struct link *link, struct arena *arena, struct link_message *ret_message,
                                   bool *ret_any, dp_error *err);
 void link_message_close(struct link_message *message);
+
+/* Waits until something has come for one of the links, at most `timeout_ms`; `items` is scratch for two a link. Only
+ * this, or link_look, makes link_receive and link_news see what comes after they found nothing: so they cost nothing
+ * until then. DP_SYSTEM. */
+DP_MUST_CHECK dp_err links_wait(struct link *const *links, size_t count, struct pollfd *items, uint64_t timeout_ms,
+                                dp_error *err);
+/* Somebody else waited for the sockets: there may be something. */
+void link_look(struct link *link);
 
 /* What happened to the connection since the last call. */
 enum link_news { LINK_NOTHING, LINK_LOST, LINK_BACK };

@@ -66,20 +66,16 @@ static dp_err shards_open(struct dp_client *client, uint64_t deadline_ms, dp_err
     return e;
 }
 
-static void link_items(struct dp_client *client, const struct link *link)
+static dp_err plane_links(struct dp_client *client, dp_error *err)
 {
-    client->items[client->item_count++] = (zmq_pollitem_t){.socket = link->socket, .events = ZMQ_POLLIN};
-    client->items[client->item_count++] = (zmq_pollitem_t){.socket = link->monitor, .events = ZMQ_POLLIN};
-}
-
-static dp_err plane_items(struct dp_client *client, dp_error *err)
-{
-    client->items = mem_array(2 * ((size_t)client->shard_count + 1), sizeof *client->items);
-    if (!client->items)
-        return dp_fail(err, DP_NOMEM, "no memory for %u connections", client->shard_count + 1);
-    link_items(client, &client->head_link);
+    size_t count = (size_t)client->shard_count + 1;
+    client->links = mem_array(count, sizeof(struct link *));
+    client->items = mem_array(2 * count, sizeof *client->items);
+    if (!client->links || !client->items)
+        return dp_fail(err, DP_NOMEM, "no memory for %zu connections", count);
+    client->links[client->link_count++] = &client->head_link;
     for (uint32_t i = 0; i < client->shard_count; i++)
-        link_items(client, &client->shards[i].link);
+        client->links[client->link_count++] = &client->shards[i].link;
     return DP_OK;
 }
 
@@ -124,7 +120,7 @@ dp_err plane_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
     if (e == DP_OK)
         e = shards_open(client, deadline_ms, err);
     if (e == DP_OK)
-        e = plane_items(client, err);
+        e = plane_links(client, err);
     return e;
 }
 
@@ -133,9 +129,10 @@ void plane_close(struct dp_client *client)
     for (uint32_t i = 0; i < client->shard_count; i++)
         link_close(&client->shards[i].link, 0);
     mem_freep(&client->shards);
+    mem_freep(&client->links);
     mem_freep(&client->items);
     client->shard_count = 0;
-    client->item_count = 0;
+    client->link_count = 0;
 }
 
 static void resend_at(struct shard *shard, uint64_t at_ms, bool pushes)

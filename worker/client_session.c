@@ -223,11 +223,11 @@ dp_err session_drain(struct dp_client *client, dp_error *err)
 }
 
 /* Waits for something from the head, at most `ms`. */
-static void head_wait(struct dp_client *client, uint64_t ms)
+static dp_err head_wait(struct dp_client *client, uint64_t ms, dp_error *err)
 {
-    zmq_pollitem_t items[] = {{.socket = client->head_link.socket, .events = ZMQ_POLLIN},
-                              {.socket = client->head_link.monitor, .events = ZMQ_POLLIN}};
-    (void)zmq_poll(items, ARRAY_LEN(items), (long)MIN(ms, client->timing.poll));
+    struct link *head = &client->head_link;
+    struct pollfd items[2];
+    return links_wait(&head, 1, items, MIN(ms, client->timing.poll), err);
 }
 
 static dp_err no_answer(const struct dp_client *client, uint64_t begin_ms, dp_error *err)
@@ -250,8 +250,9 @@ static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Head
         uint64_t now = mono_ms();
         if (now >= send_ms && link_send(&client->head_link, header, NULL, 0) != DP_NOMEM)
             send_ms = now + client->timing.ask_again;
-        head_wait(client, MIN(left_ms(deadline_ms), left_ms(send_ms)));
-        e = session_drain(client, err);
+        e = head_wait(client, MIN(left_ms(deadline_ms), left_ms(send_ms)), err);
+        if (e == DP_OK)
+            e = session_drain(client, err);
         if (e == DP_OK && client->question.refusal.code == DP_BUSY && left_ms(deadline_ms) > 0) {
             client->question.answered = false;
             client->question.refusal.code = DP_OK;

@@ -1,7 +1,5 @@
 /* Waiting for the next step: deadlines, what is sent again, and what people are told. Thread: the one that uses the
  * client. */
-#include <errno.h>
-
 #include "client.h"
 #include "util.h"
 
@@ -71,6 +69,11 @@ static dp_err check_silence(struct dp_client *client, uint64_t now_ms, dp_error 
     return DP_OK;
 }
 
+dp_err client_look(struct dp_client *client, dp_error *err)
+{
+    return links_wait(client->links, client->link_count, client->items, 0, err);
+}
+
 dp_err client_wait(struct dp_client *client, dp_error *err)
 {
     uint64_t now = mono_ms();
@@ -79,7 +82,5 @@ dp_err client_wait(struct dp_client *client, dp_error *err)
         return e;
     notice_waiting(client, now);
     plane_resend_due(client, now);
-    if (zmq_poll(client->items, client->item_count, (long)client->timing.poll) < 0 && errno != EINTR)
-        return dp_fail(err, DP_SYSTEM, "cannot wait for the server: %s", zmq_strerror(errno));
-    return DP_OK;
+    return links_wait(client->links, client->link_count, client->items, client->timing.poll, err);
 }
