@@ -75,9 +75,11 @@ struct block {
     size_t n;
 };
 
-/* The first block of a slice, and each that follows; false at the end. */
+/* The first block of a slice, and each that follows; false at the end. Where no sums are kept by block, as many blocks
+ * of a tensor as fit in cache are one: small tensors have blocks of few elements. */
 struct walk {
     const struct slice *slice;
+    bool merged;
     uint32_t segment;
     uint64_t done; /* elements of the segment */
 };
@@ -88,8 +90,10 @@ static bool walk_next(struct walk *walk, struct block *ret_block)
     if (walk->segment == slice->segment_count)
         return false;
     const struct segment *s = &slice->segments[walk->segment];
-    uint64_t left = s->count - walk->done;
-    *ret_block = (struct block){s->tensor, s->offset + walk->done, (size_t)MIN(left, slice->blocks[walk->segment])};
+    uint64_t left = s->count - walk->done, block = slice->blocks[walk->segment];
+    if (walk->merged)
+        block *= MAX((uint64_t)SLICE_FOLD / block, (uint64_t)1);
+    *ret_block = (struct block){s->tensor, s->offset + walk->done, (size_t)MIN(left, block)};
     walk->done += ret_block->n;
     if (walk->done == s->count) {
         walk->segment++;
@@ -259,7 +263,7 @@ void commit_step(struct slice *slice, const struct commit *commit, const float *
 {
     const struct slice_job *job = commit->job;
     double inv = slice->mean ? 1 : 1.0 / (double)commit->samples;
-    struct walk walk = {.slice = slice};
+    struct walk walk = {.slice = slice, .merged = !report && !lamb};
     struct kernel_update k = {0};
     uint32_t tensor = UINT32_MAX;
     for (struct block b; walk_next(&walk, &b);) {

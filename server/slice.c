@@ -66,7 +66,7 @@ static void open_next(struct slice *slice)
 static dp_err allocate_passes(struct slice *slice)
 {
     const struct slice_job *job = slice->job;
-    uint64_t longest = 0;
+    uint64_t longest = SLICE_FOLD; /* of what commit.c takes at a time */
     for (uint32_t i = 0; i < slice->segment_count; i++)
         longest = MAX(longest, MIN(slice->blocks[i], slice->segments[i].count));
     slice->prepared = mem_array(SLICE_FOLD, sizeof *slice->prepared);
