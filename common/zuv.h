@@ -29,7 +29,7 @@ struct zuv {
     void (*closed)(void *arg);
     int open_handles;
     bool closing;
-    bool empty; /* nothing to read, and nothing was done with the socket since that was found out */
+    bool empty;        /* nothing to read, and nothing was done with the socket since that was found out */
     uint64_t overlong; /* messages dropped for having more than ZUV_FRAMES_MAX frames */
 };
 

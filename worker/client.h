@@ -126,7 +126,7 @@ struct dp_client {
     uint64_t progress_ms;       /* something came for the step */
     uint64_t wait_notice_ms;    /* next time a person is told what is waited for, and the gap to the one after */
     uint64_t wait_notice_gap_ms;
-    struct link **links; /* the head's and the shards' */
+    struct link **links;  /* the head's and the shards' */
     struct pollfd *items; /* [2 * link_count] scratch of links_wait */
     size_t link_count;
 

@@ -1,9 +1,9 @@
 /* One connection of a client.
  *
- * Invariant: ZMQ_FD announces only what comes after a receive, or a look at ZMQ_EVENTS, that found nothing; so a link is
- * waited for by its descriptor only while it is `empty`, and is empty only from such a moment until it is used or
- * announced again. Asking ZeroMQ anew at each turn would cost some twenty system calls a step. Thread: the one that uses
- * it at the time. */
+ * Invariant: ZMQ_FD announces only what comes after a receive, or a look at ZMQ_EVENTS, that found nothing; so a link
+ * is waited for by its descriptor only while it is `empty`, and is empty only from such a moment until it is used or
+ * announced again. Asking ZeroMQ anew at each turn would cost some twenty system calls a step. Thread: the one that
+ * uses it at the time. */
 #include "client_link.h"
 
 #include <errno.h>

@@ -16,9 +16,9 @@
 struct link {
     void *socket;
     void *monitor;
-    int fd, monitor_fd; /* ZMQ_FD of both */
-    bool empty;         /* nothing to read, and nothing was done with the socket since that was found out */
-    bool monitor_empty; /* likewise */
+    int fd, monitor_fd;           /* ZMQ_FD of both */
+    bool empty;                   /* nothing to read, and nothing was done with the socket since that was found out */
+    bool monitor_empty;           /* likewise */
     char name[ENDPOINT_TEXT_MAX]; /* for people: the endpoint as the user or the server named it */
     bool lost;                    /* the connection broke or could not be made, and has not been made since */
 };
