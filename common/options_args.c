@@ -89,6 +89,8 @@ static dp_err scan_next(struct arg_scan *scan, bool *only_operands, dp_error *er
         return scan_named(scan, arg + 2, err);
     if (strcmp(arg, "-h") == 0)
         return scan_named(scan, "help", err);
+    if (strcmp(arg, "-v") == 0 && option_find(scan->opts->table, "verbose", strlen("verbose")) >= 0)
+        return scan_named(scan, "verbose", err);
     return dp_fail(err, DP_USAGE, "unknown option '%.64s': options are written --name; see %s --help", arg,
                    scan->opts->table->program);
 }

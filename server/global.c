@@ -236,6 +236,8 @@ bool global_try(struct shard *shard)
     global->commit = commit_at(&shard->own, at.train_step, at.rows);
     if (!versions_new(shard))
         return false;
+    for (uint32_t i = 0; i < shard->slice_count; i++)
+        shard_take_up(shard, &shard->slices[i]);
     return commit_gathers(&shard->own) ? gather(shard) : step(shard);
 }
 

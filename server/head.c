@@ -249,6 +249,8 @@ static void run(struct head *head)
     }
     uv_run(&head->loop, UV_RUN_DEFAULT);
     uv_loop_close(&head->loop);
+    if (head->opts->verbose)
+        head_print_counters(head, stderr);
 }
 
 int head_run(const struct server_options *opts)

@@ -188,6 +188,10 @@ void head_end_exchange(struct head *head);
 json_t *head_update_json(const struct head *head);
 json_t *head_report_json(const struct head *head);
 
+/* head_counters.c: what the shards have done so far, for the status (a new reference), and in words. */
+json_t *head_shards_json(const struct head *head);
+void head_print_counters(const struct head *head, FILE *out);
+
 /* head_control.c: settings of the running job. */
 void head_on_set(struct head *head, const struct routing_id *route, const Dp__Header *request);
 void head_on_prepared(struct head *head, uint64_t step);

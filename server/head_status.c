@@ -24,11 +24,6 @@ static json_t *count(uint64_t n)
     return json_integer((json_int_t)n);
 }
 
-static json_t *counter(const _Atomic uint64_t *n)
-{
-    return count(atomic_load_explicit(n, memory_order_relaxed));
-}
-
 static json_t *job_json(const struct head *head)
 {
     const struct job *job = &head->job;
@@ -105,35 +100,15 @@ static json_t *workers_json(const struct head *head)
     return workers;
 }
 
-static json_t *shards_json(const struct head *head)
-{
-    json_t *shards = json_array();
-    for (uint32_t p = 0; p < head->port_count; p++) {
-        const struct shard_counters *c = &head->ports[p].counters;
-        json_t *shard =
-            json_pack("{so ss so so so so so so so so}", "id", count(p), "endpoint", head->ports[p].endpoint, "low",
-                      counter(&c->low), "pushes", counter(&c->pushes), "duplicates", counter(&c->duplicates), "pulls",
-                      counter(&c->pulls), "refused", counter(&c->refused), "malformed", counter(&c->malformed),
-                      "bytes_in", counter(&c->bytes_in), "bytes_out", counter(&c->bytes_out));
-        if (shard && head->job.settled) {
-            json_object_set_new(shard, "first", count(head->job.shards[p].range.first));
-            json_object_set_new(shard, "count", count(head->job.shards[p].range.count));
-            json_object_set_new(shard, "slices", count(head->job.shards[p].slice_count));
-        }
-        json_array_append_new(shards, shard);
-    }
-    return shards;
-}
-
 json_t *head_status(struct head *head)
 {
     char incarnation[20];
     snprintf(incarnation, sizeof incarnation, "%016" PRIx64, head->job.incarnation);
-    return json_pack("{ss ss ss ss ss so so so so so so so so so}", "version", DP_VERSION_TEXT, "incarnation",
-                     incarnation, "state", state_name(head->state), "endpoint", head->endpoint, "model",
-                     head->opts->model, "uptime_s", number((double)(mono_ms() - head->started_ms) / 1000.0),
-                     "malformed", count(head->malformed), "job", head->job.settled ? job_json(head) : json_null(),
-                     "progress", progress_json(head), "update",
-                     head->job.settled ? head_update_json(head) : json_null(), "report", head_report_json(head),
-                     "balance", head_balance_json(head), "workers", workers_json(head), "shards", shards_json(head));
+    return json_pack(
+        "{ss ss ss ss ss so so so so so so so so so}", "version", DP_VERSION_TEXT, "incarnation", incarnation, "state",
+        state_name(head->state), "endpoint", head->endpoint, "model", head->opts->model, "uptime_s",
+        number((double)(mono_ms() - head->started_ms) / 1000.0), "malformed", count(head->malformed), "job",
+        head->job.settled ? job_json(head) : json_null(), "progress", progress_json(head), "update",
+        head->job.settled ? head_update_json(head) : json_null(), "report", head_report_json(head), "balance",
+        head_balance_json(head), "workers", workers_json(head), "shards", head_shards_json(head));
 }

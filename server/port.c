@@ -75,6 +75,8 @@ static dp_err payload_take(struct port *port, zmq_msg_t *msg, struct blob *ret_b
             return DP_NOMEM;
         }
         memcpy(zmq_msg_data(&frame->msg), zmq_msg_data(msg), bytes);
+        counter_add(&port->counters.copies, 1);
+        counter_add(&port->counters.copied_bytes, bytes);
     }
     *ret_blob = (struct blob){zmq_msg_data(&frame->msg), bytes, frame, frame_give_back};
     return DP_OK;
@@ -155,6 +157,7 @@ static void send_frames(struct port *port, const void *id, size_t id_bytes, cons
         zmq_msg_init(&frames[2]);
         zmq_msg_move(&frames[2], payload);
     }
+    counter_add(&port->counters.header_bytes_out, zmq_msg_size(&frames[1]));
     dp_err e = zuv_send(&port->zuv, frames, payload ? 3 : 2);
     if (e)
         log_debug("reply-lost shard=%u reason=%s", port->id, dp_err_name(e));
@@ -188,6 +191,7 @@ static bool over_budget(struct port *port, struct port_session *session)
 {
     if (atomic_load_explicit(&session->unsent_bytes, memory_order_relaxed) <= port->reply_budget_bytes)
         return false;
+    counter_add(&port->counters.unread, 1);
     uint64_t left_out;
     if (log_limit_pass(&port->budget_limit, mono_ms(), &left_out))
         log_warn("peer-does-not-read shard=%u session=%u budget_bytes=%" PRIu64 " more=%" PRIu64, port->id,
@@ -219,8 +223,7 @@ static void reply_params(void *arg, const struct params *params)
     zmq_msg_t payload;
     if (over_budget(port, session) || payload_frame(port, session, params->version, bytes, &payload))
         return;
-    uint64_t out = atomic_load_explicit(&port->counters.bytes_out, memory_order_relaxed);
-    atomic_store_explicit(&port->counters.bytes_out, out + bytes, memory_order_relaxed);
+    counter_add(&port->counters.theta_bytes_out, bytes);
     send_frames(port, session->id, session->id_bytes, &header, &payload);
 }
 
@@ -391,8 +394,8 @@ static struct push_pull to_core(const struct port *port, const Dp__Header *heade
 
 static void malformed(struct port *port, const dp_error *err)
 {
-    uint64_t left_out, n = atomic_load_explicit(&port->counters.malformed, memory_order_relaxed);
-    atomic_store_explicit(&port->counters.malformed, n + 1, memory_order_relaxed);
+    uint64_t left_out;
+    counter_add(&port->counters.malformed, 1);
     if (log_limit_pass(&port->malformed_limit, mono_ms(), &left_out))
         log_warn("malformed-message shard=%u reason=\"%s\" more=%" PRIu64, port->id, err->text, left_out);
 }
@@ -409,6 +412,7 @@ static void on_message(void *arg, zmq_msg_t *frames, size_t count)
         malformed(port, &err);
         return;
     }
+    counter_add(&port->counters.header_bytes_in, zmq_msg_size(&frames[1]));
     if (header->body_case != DP__HEADER__BODY_PUSH_PULL) {
         send_error(port, id, id_bytes, header, DP_PROTO, 0, 0,
                    "this is the port of a shard: use that of dp-server --listen");
@@ -428,8 +432,7 @@ static void on_message(void *arg, zmq_msg_t *frames, size_t count)
         send_error(port, id, id_bytes, header, DP_BUSY, 0, header->push_pull->slice, "out of memory for the push");
         return;
     }
-    uint64_t in = atomic_load_explicit(&port->counters.bytes_in, memory_order_relaxed);
-    atomic_store_explicit(&port->counters.bytes_in, in + gradient.bytes, memory_order_relaxed);
+    counter_add(&port->counters.gradient_bytes_in, gradient.bytes);
     struct push_pull msg = to_core(port, header);
     shard_push_pull(&port->shard, &msg, &gradient);
 }
@@ -509,8 +512,8 @@ dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const char 
 {
     *port = (struct port){
         .id = id, .wake_head = wake_head, .malformed_limit = {.per_second = 5}, .budget_limit = {.per_second = 1}};
-    struct shard_calls calls = {reply_params,     reply_refuse,   port_tell_completed, port_tell_arrived,
-                                port_tell_failed, port_tell_sums, port};
+    struct shard_calls calls = {reply_params,   reply_refuse, port_tell_completed, port_tell_arrived, port_tell_failed,
+                                port_tell_sums, port};
     shard_init(&port->shard, id, &port->counters, &calls);
     void *socket = NULL;
     dp_err e = allocate(port, err);

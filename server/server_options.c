@@ -74,6 +74,8 @@ static const struct option ROWS[] = {
         "auto: late slots are also given to idle workers; the first result counts"),
 
     ROW("output", quiet, "quiet", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL, "no progress and no summary, only trouble"),
+    ROW("output", verbose, "verbose", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
+        "-v: at the end, what each shard moved, copied and waited for"),
     ROW("output", json, "json", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL, "one JSON object per line on stdout"),
     ROW("output", log_level, "log-level", OPT_CHOICE, "LEVEL", 0, 0, "warn", NULL, "error|warn|info|debug",
         "events to log on stderr"),

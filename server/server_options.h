@@ -45,6 +45,7 @@ struct server_options {
     /* output */
     int log_level; /* enum log_level */
     bool quiet;
+    bool verbose;
     bool json;
     struct data_options data;
     bool batch_given;          /* not in the table: --batch was not left at its default */

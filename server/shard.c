@@ -25,13 +25,6 @@ void shard_fini(struct shard *shard)
     *shard = (struct shard){0};
 }
 
-static void count(_Atomic uint64_t *counter, uint64_t by)
-{
-    /* One writer: no read-modify-write is needed. */
-    uint64_t now = atomic_load_explicit(counter, memory_order_relaxed);
-    atomic_store_explicit(counter, now + by, memory_order_relaxed);
-}
-
 dp_err shard_start(struct shard *shard, const struct slice_job *job, uint32_t first_slice, const struct range *slices,
                    uint32_t slice_count, dp_error *err)
 {
@@ -54,7 +47,7 @@ dp_err shard_start(struct shard *shard, const struct slice_job *job, uint32_t fi
 
 static void refuse(struct shard *shard, const struct push_pull *msg, dp_err code, const char *text)
 {
-    count(&shard->counters->refused, 1);
+    counter_add(&shard->counters->refused, 1);
     shard->calls.refuse(shard->calls.arg, msg->session, msg->request, shard->first_slice + msg->slice, code,
                         shard->slices[msg->slice].window.next, text);
 }
@@ -71,7 +64,7 @@ static bool answer(struct shard *shard, uint32_t index, const struct parked *pul
     params.number = version->number;
     params.last = pull->step >= shard->total_steps;
     params.version = params.last || pull->have == version->number + 1 ? NULL : version;
-    count(&shard->counters->pulls, 1);
+    counter_add(&shard->counters->pulls, 1);
     shard->calls.params(shard->calls.arg, &params);
     return true;
 }
@@ -101,10 +94,13 @@ static void unpark(struct shard *shard, uint32_t index)
 {
     struct parked_list *list = &shard->parked[index];
     size_t kept = 0;
+    uint64_t now_ns = mono_ns();
     for (size_t i = 0; i < list->count; i++) {
         struct parked pull = list->list[i];
         if (!steps_pull_ready(&shard->slices[index].window, pull.step) || !answer(shard, index, &pull))
             list->list[kept++] = pull;
+        else
+            counter_add(&shard->counters->parked_ns, now_ns - pull.since_ns);
     }
     list->count = kept;
 }
@@ -147,6 +143,13 @@ bool shard_may_commit(const struct shard *shard, const struct slice *slice)
     return slice->window.next < shard->barrier && slice_ready(slice);
 }
 
+void shard_take_up(struct shard *shard, struct slice *slice)
+{
+    counter_add(&shard->counters->queued_ns, slice->arrivals * mono_ns() - slice->arrived_ns);
+    counter_add(&shard->counters->commits, 1);
+    slice->arrivals = slice->arrived_ns = 0;
+}
+
 static void published(struct shard *shard)
 {
     for (uint32_t i = 0; i < shard->slice_count; i++)
@@ -165,15 +168,21 @@ static void advance(struct shard *shard, uint32_t index)
     struct slice *slice = &shard->slices[index];
     if (!shard_may_commit(shard, slice))
         return;
+    uint64_t start_ns = mono_ns();
     if (is_global_step(shard, slice)) {
-        if (global_try(shard))
+        bool whole = global_try(shard);
+        counter_add(&shard->counters->commit_ns, mono_ns() - start_ns);
+        if (whole)
             published(shard);
         return;
     }
     struct metrics metrics;
     dp_error err;
     uint64_t step = slice->window.next;
-    if (slice_commit(slice, &metrics, &err)) {
+    shard_take_up(shard, slice);
+    dp_err e = slice_commit(slice, &metrics, &err);
+    counter_add(&shard->counters->commit_ns, mono_ns() - start_ns);
+    if (e) {
         shard->calls.failed(shard->calls.arg, &err);
         return;
     }
@@ -185,7 +194,10 @@ static void advance(struct shard *shard, uint32_t index)
 
 void shard_totals(struct shard *shard, uint64_t step, uint32_t phase, const double *totals)
 {
-    if (global_totals(shard, step, phase, totals))
+    uint64_t start_ns = mono_ns();
+    bool whole = global_totals(shard, step, phase, totals);
+    counter_add(&shard->counters->commit_ns, mono_ns() - start_ns);
+    if (whole)
         published(shard);
 }
 
@@ -199,14 +211,16 @@ static bool push(struct shard *shard, const struct push_pull *msg, struct blob *
                wants_payload ? "a training push needs its gradient" : "an evaluation push has no payload");
         return false;
     }
-    count(&shard->counters->pushes, 1);
+    counter_add(&shard->counters->pushes, 1);
     switch (slice_push(slice, msg->step, msg->node, gradient, &msg->metrics)) {
     case STEPS_KEEP:
         if (shard->first_slice + msg->slice == 0)
             shard->calls.arrived(shard->calls.arg, msg->session, msg->step, msg->node);
+        slice->arrivals++;
+        slice->arrived_ns += mono_ns();
         return true;
     case STEPS_DUPLICATE:
-        count(&shard->counters->duplicates, 1);
+        counter_add(&shard->counters->duplicates, 1);
         return true;
     case STEPS_AHEAD:
         break;
@@ -218,14 +232,16 @@ static bool push(struct shard *shard, const struct push_pull *msg, struct blob *
 static void pull(struct shard *shard, const struct push_pull *msg)
 {
     const struct slice *slice = &shard->slices[msg->slice];
-    struct parked want = {msg->session, msg->request, msg->pull_step, msg->have};
+    struct parked want = {msg->session, msg->request, msg->pull_step, msg->have, 0};
     if (steps_pull_ready(&slice->window, want.step)) {
         if (!answer(shard, msg->slice, &want))
             refuse(shard, msg, DP_STEP_DONE, "that step is complete");
     } else if (want.step > slice->window.next + 1) {
         refuse(shard, msg, DP_RANGE, "pull for a step beyond the next");
-    } else if (!park(shard, msg->slice, &want)) {
-        refuse(shard, msg, DP_BUSY, "out of memory for waiting pulls");
+    } else {
+        want.since_ns = mono_ns();
+        if (!park(shard, msg->slice, &want))
+            refuse(shard, msg, DP_BUSY, "out of memory for waiting pulls");
     }
 }
 

@@ -10,6 +10,7 @@
 #ifndef DP_SHARD_H
 #define DP_SHARD_H
 
+#include "counters.h"
 #include "global.h"
 #include "slice.h"
 
@@ -53,16 +54,12 @@ struct shard_calls {
     void *arg;
 };
 
-/* Written by the shard's thread, read by the head (relaxed). */
-struct shard_counters {
-    _Atomic uint64_t pushes, duplicates, pulls, refused, malformed, bytes_in, bytes_out, low;
-};
-
 struct parked {
     uint32_t session;
     uint64_t request;
     uint64_t step;
     uint64_t have;
+    uint64_t since_ns;
 };
 
 struct parked_list {
@@ -105,6 +102,8 @@ void shard_totals(struct shard *shard, uint64_t step, uint32_t phase, const doub
 uint64_t shard_prepare(struct shard *shard, uint64_t step);
 /* Second half, once all shards have promised the same step: lr holds from it on, and the promise is kept. */
 void shard_set_lr(struct shard *shard, uint64_t step, double lr);
+/* The open step of a slice is taken up for its commit: its gradients have waited until now. */
+void shard_take_up(struct shard *shard, struct slice *slice);
 /* Whether the slice's open step may be committed now. */
 bool shard_may_commit(const struct shard *shard, const struct slice *slice);
 /* The session is over: nothing is parked for it any more. */

@@ -79,6 +79,7 @@ struct slice {
     float *rates;                    /* step sizes of a block, where they are needed */
     double *reports[SLICE_VERSIONS]; /* sums of step t at t % SLICE_VERSIONS, NULL where there are none */
     uint32_t *replaced;              /* [K], for steps_offer */
+    uint64_t arrivals, arrived_ns;   /* nodes of the open step that were kept, and the sum of the times when */
     uint64_t total_steps;
 };
 

@@ -118,6 +118,12 @@ Test(options, defaults)
     ASSERT_NO_LEAKS();
 }
 
+Test(options, a_short_one_is_known_where_the_long_one_is)
+{
+    PARSE_FAILS("unknown option '-v': options are written --name; see dp-test --help", "-v");
+    options_fini(&opts);
+}
+
 Test(options, arguments_of_every_type)
 {
     PARSE_OK("--data", "a.svm", "--listen=tcp://*:0", "--batch", "32", "--lr=1e-3", "--l2", "3.071158748195694e-05",

@@ -250,3 +250,24 @@ Test(shard, owed_slots_are_those_missing_on_the_slowest_slice)
     cr_assert_eq(owed[1], 2);
     shard_fini(&f.shard);
 }
+
+Test(shard, counts_what_waited_and_what_was_committed)
+{
+    struct fixture f;
+    set_up(&f, 0);
+    pull(&f, 1, 0, 1, 0);
+    push(&f, 0, 0, 0, true);
+    cr_assert_eq(f.counters.commits, 0);
+    cr_assert_eq(f.counters.queued_ns, 0, "nothing was taken up");
+    cr_assert_eq(f.counters.parked_ns, 0, "nothing was answered");
+    push_all(&f, 0, 0);
+    push_all(&f, 1, 0);
+    cr_assert_eq(f.counters.commits, 2, "of two slices");
+    cr_assert_eq(f.counters.pulls, 1);
+    cr_assert_gt(f.counters.queued_ns, 0);
+    cr_assert_gt(f.counters.parked_ns, 0);
+    cr_assert_gt(f.counters.commit_ns, 0);
+    cr_assert_lt(f.counters.queued_ns, mono_ns(), "a sum of waits, not of moments");
+    cr_assert_eq(f.shard.slices[0].arrivals, 0, "taken up");
+    shard_fini(&f.shard);
+}

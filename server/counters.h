@@ -1,0 +1,35 @@
+/* What a shard has done so far: bytes by direction and kind, copies, and where time went. Written by the shard's
+ * thread, read by the head at any moment; each number by itself is right, all of them together are of nearly one
+ * moment. */
+#ifndef DP_COUNTERS_H
+#define DP_COUNTERS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct shard_counters {
+    _Atomic uint64_t low;                        /* steps complete on all slices */
+    _Atomic uint64_t pushes, duplicates, pulls;  /* messages that were taken, and what they asked for */
+    _Atomic uint64_t refused, malformed, unread; /* answered with an error; dropped; replies beyond a peer's budget */
+    _Atomic uint64_t gradient_bytes_in, header_bytes_in;
+    _Atomic uint64_t theta_bytes_out, header_bytes_out;
+    _Atomic uint64_t copies, copied_bytes; /* payloads that had to be moved to an aligned place */
+    _Atomic uint64_t commits;              /* of a slice */
+    _Atomic uint64_t parked_ns;            /* pulls waited for their step */
+    _Atomic uint64_t queued_ns;            /* gradients waited for the rest of their tree */
+    _Atomic uint64_t commit_ns;            /* trees were summed and theta was updated */
+};
+
+/* There is one writer: no read-modify-write is needed. Thread: shard. */
+static inline void counter_add(_Atomic uint64_t *counter, uint64_t by)
+{
+    uint64_t now = atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, now + by, memory_order_relaxed);
+}
+
+static inline uint64_t counter_get(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+#endif

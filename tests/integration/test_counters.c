@@ -1,0 +1,66 @@
+/* What a server says that it moved is what a job must move. */
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <signal.h>
+#include <string.h>
+
+#include "harness.h"
+
+TestSuite(counters, .init = harness_init, .fini = harness_fini, .timeout = 300);
+
+enum { MINUTE_MS = 60000, STEPS = 30, HEADER_MAX = 64 };
+
+#define DIGITS "tests/data/digits/train.csv.gz"
+#define JOB "--model", "softmax", "--batch", "100", "--slots", "8", "--steps", "30", "--verbose"
+
+static json_int_t number(const json_t *shard, const char *key)
+{
+    cr_assert(json_is_integer(json_object_get(shard, key)), "%s", key);
+    return json_integer_value(json_object_get(shard, key));
+}
+
+/* The shard's object of a server's status; *ret_status owns it. */
+static const json_t *only_shard(const char *endpoint, json_t **ret_status)
+{
+    struct run_result r = RUN(MINUTE_MS, "dp-ctl", "--server", endpoint, "--json", "status");
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    *ret_status = json_loads(r.out, 0, NULL);
+    const json_t *shards = json_object_get(*ret_status, "shards");
+    cr_assert_eq(json_array_size(shards), 1);
+    return json_array_get(shards, 0);
+}
+
+static void check_bytes(const json_t *shard)
+{
+    json_int_t slice = 4 * number(shard, "count"), pushes = number(shard, "pushes");
+    cr_assert_geq(pushes, STEPS);
+    cr_assert_eq(number(shard, "commits"), STEPS, "one slice");
+    cr_assert_eq(number(shard, "gradient_bytes_in"), pushes * slice);
+    cr_assert_eq(number(shard, "copied_bytes"), number(shard, "copies") * slice);
+    cr_assert_leq(number(shard, "header_bytes_in"), (pushes + number(shard, "pulls")) * HEADER_MAX);
+    cr_assert_eq(number(shard, "theta_bytes_out") % slice, 0);
+    cr_assert_geq(number(shard, "theta_bytes_out"), STEPS * slice, "theta_0 to theta_29, to one worker at least");
+    cr_assert_leq(number(shard, "theta_bytes_out"), number(shard, "pulls") * slice);
+    cr_assert_leq(number(shard, "header_bytes_out"), number(shard, "pulls") * HEADER_MAX);
+    cr_assert_eq(number(shard, "bytes_in"), number(shard, "gradient_bytes_in") + number(shard, "header_bytes_in"));
+    cr_assert_eq(number(shard, "bytes_out"), number(shard, "theta_bytes_out") + number(shard, "header_bytes_out"));
+    cr_assert_eq(number(shard, "refused") + number(shard, "malformed") + number(shard, "unread"), 0);
+    cr_assert_gt(json_real_value(json_object_get(shard, "queued_s")), 0);
+    cr_assert_gt(json_real_value(json_object_get(shard, "parked_s")), 0);
+    cr_assert_gt(json_real_value(json_object_get(shard, "commit_s")), 0);
+}
+
+Test(counters, status_and_the_end_say_what_a_job_moved)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    char endpoint[128];
+    json_t *status;
+    struct process *server = SERVER(endpoint, JOB, "--local-workers", "2", "--data", source_file(DIGITS));
+    process_expect(server, ERR, "still here", MINUTE_MS); /* the job is done */
+    check_bytes(only_shard(endpoint, &status));
+    json_decref(status);
+    process_signal(server, SIGTERM);
+    cr_assert_eq(process_wait(server, MINUTE_MS), 0);
+    const char *said = process_output(server, ERR);
+    cr_assert(strstr(said, "dp-server: shard 0: in ") && strstr(said, " 30 commits of slices"), "%s", said);
+}
