@@ -122,7 +122,7 @@ void port_fini(struct port *port);
 
 /* ---- for port.c ---- */
 
-/* port_tell.c: tells the head; it is woken at once, but for steps that nobody waits for. The latter three are calls of
+/* port_tell.c: tells the head; it is woken at once, but for steps that nobody waits for. The others are calls of
  * the shard's core, `arg` is the port. */
 void port_tell(struct port *port, const struct event *event);
 void port_tell_completed(void *arg, uint64_t step, const struct metrics *metrics);
