@@ -215,7 +215,7 @@ dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
     err = err ? err : &unused;
     if (!client->joined)
         return dp_fail(err, DP_USAGE, "dp_next was called without a successful dp_join");
-    dp_err e = step_task(client) > 0 ? client_look(client, err) : DP_OK; /* else it is going to wait, which looks */
+    dp_err e = client->pulled ? DP_OK : client_look(client, err); /* where all is pushed, it will wait, which looks */
     while (e == DP_OK) {
         if (client_stopped(client))
             return dp_fail(err, DP_STOPPED, "stopped by a signal");
