@@ -162,27 +162,22 @@ static double slot_us(const struct speculation *s, uint32_t number)
     return s->unit_us[s->kind] / s->speed[number];
 }
 
-/* When a slot of that holder is to be here, were it the last of `slots`. */
-static uint64_t due_us(const struct speculation *s, const struct speculation_slot *slot, uint32_t slots)
+/* When a slot is due: with the last of its holder's, since a worker hands neighbouring slots in together. */
+static uint64_t due_us(const struct speculation *s, const struct speculation_slot *slot)
 {
-    return slot->since_us + (uint64_t)(slots * slot_us(s, slot->holder));
+    return slot->since_us + (uint64_t)(s->list[slot->holder].held * slot_us(s, slot->holder));
 }
 
-/* Finds when each slot that may be given is to be expected. A worker hands neighbouring slots in together: one that is
- * late is so once all its holder's are. */
+/* Finds when each slot that may be given is to be expected. */
 static void expect(struct speculation *s, uint64_t now_us)
 {
     for (uint32_t k = 0; k < s->slots; k++) {
         const struct speculation_slot *slot = &s->slot[k];
-        struct speculation_member *holder = member_of(s, slot->holder);
         s->expected_us[k] = 0;
-        if (!holder)
+        if (slot->holder == DEALER_NOBODY || speculation_in(s, k) || slot->helper != DEALER_NOBODY)
             continue;
-        holder->turn++;
-        if (speculation_in(s, k) || slot->helper != DEALER_NOBODY)
-            continue;
-        uint64_t all = due_us(s, slot, holder->held);
-        s->expected_us[k] = now_us > all ? 2 * now_us - all : due_us(s, slot, holder->turn);
+        uint64_t due = due_us(s, slot);
+        s->expected_us[k] = now_us > due ? 2 * now_us - due : due;
     }
 }
 
@@ -223,7 +218,7 @@ static uint64_t again_us(const struct speculation *s, uint32_t number)
     uint64_t first = UINT64_MAX, patience = (uint64_t)slot_us(s, number) + gain_us(s, number) + 1;
     for (uint32_t k = 0; k < s->slots; k++)
         if (s->expected_us[k] > 0)
-            first = MIN(first, due_us(s, &s->slot[k], s->list[s->slot[k].holder].held) + patience);
+            first = MIN(first, due_us(s, &s->slot[k]) + patience);
     return first == UINT64_MAX ? 0 : first;
 }
 
@@ -233,7 +228,7 @@ static bool find_idle(struct speculation *s, const uint32_t *numbers, uint32_t c
     for (uint32_t i = 0; i < count; i++) {
         struct speculation_member *member = &s->list[numbers[i]];
         member->idle = member->open == 0;
-        member->turn = member->extra = 0;
+        member->extra = 0;
         any |= member->idle;
     }
     return any;

@@ -1,9 +1,9 @@
 /* Speculation: which slots of the open step are late, and who of the idle computes them as well. Pure: the caller says
  * what happens and what time it is; no clock, no network.
  *
- * A member computes its slots in ascending order, each in a time that is in proportion to 1 / speed; the factor is
- * learnt from members that have delivered all they held, for training and evaluation each. A slot is expected when its
- * holder's turn for it is over; one that is overdue is expected after as long again. It is given to an idle member that
+ * A member computes its slots one after the other, each in a time that is in proportion to 1 / speed, and delivers them
+ * at the end; the factor is learnt from members that have delivered all they held, for training and evaluation each.
+ * A slot is expected then; one that is overdue is expected after as long again. It is given to an idle member that
  * would have it clearly sooner. One copy of a slot is given at a time; the first result wins.
  *
  * Invariants:
@@ -30,7 +30,6 @@ struct speculation_slot {
 struct speculation_member {
     uint32_t held;  /* slots that it holds at the open step */
     uint32_t open;  /* slots that have not arrived, of those and of its copies */
-    uint32_t turn;  /* scratch: slots passed, in their order */
     uint32_t extra; /* scratch: copies given in this decision */
     bool beaten;    /* a slot that it computes came from another first */
     bool idle;      /* scratch */
