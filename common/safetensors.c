@@ -66,7 +66,7 @@ void safetensors_meta_fini(struct safetensors_meta *meta)
 }
 
 /* The entry of tensor i, or NULL. */
-static json_t *tensor_json(const struct tensors *tensors, uint32_t i)
+static json_t *tensor_json(const struct tensors *tensors, uint32_t i, const char *dtype)
 {
     const struct tensor *tensor = &tensors->list[i];
     uint64_t begin = tensors_offset(tensors, i) * sizeof(float), end = begin + tensor->elems * sizeof(float);
@@ -76,7 +76,7 @@ static json_t *tensor_json(const struct tensors *tensors, uint32_t i)
             json_decref(shape);
             return NULL;
         }
-    return json_pack("{s:s, s:o, s:[I,I]}", "dtype", "F32", "shape", shape, "data_offsets", (json_int_t)begin,
+    return json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype, "shape", shape, "data_offsets", (json_int_t)begin,
                      (json_int_t)end);
 }
 
@@ -92,13 +92,14 @@ static json_t *meta_json(const struct safetensors_meta *meta)
 }
 
 /* The header's text (heap), or NULL when out of memory or when a metadata value is not UTF-8. */
-static char *header_text(const struct tensors *tensors, const struct safetensors_meta *meta)
+static char *header_text(const struct tensors *tensors, uint64_t u64, const struct safetensors_meta *meta)
 {
     char *text = NULL;
     json_t *header = json_object();
     bool ok = header && (meta->count == 0 || json_object_set_new(header, "__metadata__", meta_json(meta)) == 0);
     for (uint32_t i = 0; ok && i < tensors->count; i++)
-        ok = json_object_set_new(header, tensors->list[i].name, tensor_json(tensors, i)) == 0;
+        ok = json_object_set_new(header, tensors->list[i].name,
+                                 tensor_json(tensors, i, u64 >> i & 1 ? "U64" : "F32")) == 0;
     if (ok)
         text = json_dumps(header, JSON_COMPACT);
     json_decref(header);
@@ -139,11 +140,12 @@ static dp_err write_all(void *arg, int fd, dp_error *err)
     return e;
 }
 
-dp_err safetensors_write(const char *path, const struct tensors *tensors, const struct safetensors_meta *meta,
-                         safetensors_source source, void *arg, uint64_t run_elems, dp_error *err)
+dp_err safetensors_write(const char *path, const struct tensors *tensors, uint64_t u64,
+                         const struct safetensors_meta *meta, safetensors_source source, void *arg, uint64_t run_elems,
+                         dp_error *err)
 {
     assert(run_elems > 0);
-    char *header = header_text(tensors, meta);
+    char *header = header_text(tensors, u64, meta);
     if (!header)
         return dp_fail(err, DP_IO, "%s: cannot make the header: out of memory, or metadata that is not UTF-8", path);
     struct writing writing = {header, tensors, source, arg, run_elems};

@@ -29,8 +29,9 @@ void safetensors_meta_fini(struct safetensors_meta *meta);
 typedef const float *(*safetensors_source)(void *arg, uint64_t first, uint64_t count);
 
 /* Writes all tensors as F32, replacing `path` as a whole (file_replace). `source` is asked for consecutive runs of at
- * most `run_elems` elements, none of which crosses the end of theta. DP_IO. */
-DP_MUST_CHECK dp_err safetensors_write(const char *path, const struct tensors *tensors,
+ * most `run_elems` elements, none of which crosses the end of theta. Bit t of `u64`: tensor t holds U64 instead, each
+ * of which is two elements of theta, so that its shape has half of its elems. DP_IO. */
+DP_MUST_CHECK dp_err safetensors_write(const char *path, const struct tensors *tensors, uint64_t u64,
                                        const struct safetensors_meta *meta, safetensors_source source, void *arg,
                                        uint64_t run_elems, dp_error *err);
 

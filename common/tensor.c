@@ -275,6 +275,16 @@ size_t layout_slices(const struct tensors *tensors, struct range range, uint64_t
     return n;
 }
 
+uint64_t layout_table_span(const struct tensor *table)
+{
+    return table->last_row / TABLE_BLOCKS_MAX + 1;
+}
+
+uint32_t layout_table_blocks(const struct tensor *table)
+{
+    return (uint32_t)(table->last_row / layout_table_span(table)) + 1;
+}
+
 size_t layout_segments(const struct tensors *tensors, struct range range, struct segment *segments, size_t max)
 {
     uint64_t start = 0, range_end = range.first + range.count;

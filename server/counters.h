@@ -11,13 +11,16 @@ struct shard_counters {
     _Atomic uint64_t low;                        /* steps complete on all slices */
     _Atomic uint64_t pushes, duplicates, pulls;  /* messages that were taken, and what they asked for */
     _Atomic uint64_t refused, malformed, unread; /* answered with an error; dropped; replies beyond a peer's budget */
-    _Atomic uint64_t gradient_bytes_in, header_bytes_in;
+    _Atomic uint64_t gradient_bytes_in, ids_bytes_in, header_bytes_in;
     _Atomic uint64_t theta_bytes_out, header_bytes_out;
-    _Atomic uint64_t copies, copied_bytes; /* payloads that had to be moved to an aligned place */
-    _Atomic uint64_t commits;              /* of a slice */
-    _Atomic uint64_t parked_ns;            /* pulls waited for their step */
-    _Atomic uint64_t queued_ns;            /* gradients waited for the rest of their tree */
-    _Atomic uint64_t commit_ns;            /* trees were summed and theta was updated */
+    _Atomic uint64_t rows, row_bytes; /* of tables: rows touched so far, and their memory */
+    _Atomic uint64_t rows_pushed, rows_pulled;
+    _Atomic uint64_t lists_received, list_bytes; /* lists of row ids that came; memory of those that are kept */
+    _Atomic uint64_t copies, copied_bytes;       /* payloads that had to be moved to an aligned place */
+    _Atomic uint64_t commits;                    /* of a slice */
+    _Atomic uint64_t parked_ns;                  /* pulls waited for their step */
+    _Atomic uint64_t queued_ns;                  /* gradients waited for the rest of their tree */
+    _Atomic uint64_t commit_ns;                  /* trees were summed and theta was updated */
 };
 
 /* There is one writer: no read-modify-write is needed. Thread: shard. */

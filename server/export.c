@@ -1,13 +1,13 @@
-/* Export of theta; see export.h. Invariant: a pinned version is released exactly once, by export_free. */
+/* Exports; see export.h. Invariant: a pinned version and a copy are released exactly once, by export_free. */
 #include "export.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "safetensors.h"
+#include "export_file.h"
 
-enum { RUN_ELEMS = 1 << 16, LABELS_TEXT_MAX = 32 };
+enum { LABELS_TEXT_MAX = 32 };
 
 struct export
 {
@@ -16,9 +16,9 @@ struct export
     const char *path;
     uint64_t step;
     bool diverged;
-    uint32_t missing;         /* shards that have a part of theta and were not added */
-    struct version ***pinned; /* [shard][slice] */
-    float *run;               /* [RUN_ELEMS] */
+    uint32_t missing;          /* shards that have a part of theta and were not added */
+    struct version ***pinned;  /* [shard][slice] */
+    struct rows_copy **copies; /* [shard][part] */
     dp_error err;
     export_done done;
     void *arg;
@@ -29,9 +29,9 @@ dp_err export_new(const struct job *job, const char *path, uint64_t step, struct
     struct export *x = mem_array_zero(1, sizeof *x);
     if (x) {
         x->pinned = mem_array_zero(job->shard_count, sizeof *x->pinned);
-        x->run = mem_array(RUN_ELEMS, sizeof *x->run);
+        x->copies = mem_array_zero(job->shard_count, sizeof *x->copies);
     }
-    if (!x || !x->pinned || !x->run) {
+    if (!x || !x->pinned || !x->copies) {
         export_free(&x);
         return dp_fail(err, DP_NOMEM, "out of memory for the export");
     }
@@ -39,16 +39,17 @@ dp_err export_new(const struct job *job, const char *path, uint64_t step, struct
     x->path = path;
     x->step = step;
     for (uint32_t s = 0; s < job->shard_count; s++)
-        x->missing += job->shards[s].slice_count > 0;
+        x->missing += job_shard_holds(&job->shards[s]);
     *ret_export = x;
     return DP_OK;
 }
 
-void export_add(struct export *x, uint32_t shard, struct version **pinned)
+void export_add(struct export *x, uint32_t shard, struct version **pinned, struct rows_copy *copies)
 {
-    if (!x->pinned[shard] && x->job->shards[shard].slice_count > 0)
+    if (job_shard_holds(&x->job->shards[shard]))
         x->missing--;
     x->pinned[shard] = pinned;
+    x->copies[shard] = copies;
 }
 
 void export_mark_diverged(struct export *x)
@@ -66,41 +67,19 @@ void export_free(struct export **export)
     struct export *x = *export;
     if (!x)
         return;
-    for (uint32_t s = 0; x->pinned && s < x->job->shard_count; s++) {
+    for (uint32_t s = 0; x->pinned && x->copies && s < x->job->shard_count; s++) {
         for (uint32_t i = 0; x->pinned[s] && i < x->job->shards[s].slice_count; i++)
             if (x->pinned[s][i])
                 version_release(x->pinned[s][i]);
         free(x->pinned[s]);
+        for (uint32_t i = 0; x->copies[s] && i < x->job->shards[s].part_count; i++)
+            rows_copy_fini(&x->copies[s][i]);
+        free(x->copies[s]);
     }
     free(x->pinned);
-    free(x->run);
+    free(x->copies);
     free(x);
     *export = NULL;
-}
-
-/* Copies the part of a run that lies in one slice. */
-static void copy_overlap(const struct range *slice, const float *theta, uint64_t first, uint64_t count, float *run)
-{
-    uint64_t begin = MAX(first, slice->first), end = MIN(first + count, slice->first + slice->count);
-    if (begin < end)
-        memcpy(run + (begin - first), theta + (begin - slice->first), (size_t)(end - begin) * sizeof *run);
-}
-
-/* safetensors_source: a run of theta, gathered from the slices it touches. */
-static const float *gather(void *arg, uint64_t first, uint64_t count)
-{
-    struct export *x = arg;
-    for (uint32_t s = 0; s < x->job->shard_count; s++) {
-        const struct job_shard *shard = &x->job->shards[s];
-        if (shard->range.first >= first + count || shard->range.first + shard->range.count <= first)
-            continue;
-        for (uint32_t i = 0; i < shard->slice_count; i++) {
-            if (!x->pinned[s] || !x->pinned[s][i])
-                return NULL;
-            copy_overlap(&shard->slices[i], x->pinned[s][i]->theta, first, count, x->run);
-        }
-    }
-    return x->run;
 }
 
 /* "0,1,2": class -> label. Heap, NULL when out of memory. */
@@ -135,14 +114,34 @@ static dp_err describe(const struct export *x, struct safetensors_meta *meta)
     return x->diverged ? safetensors_meta_set(meta, "diverged", "yes") : DP_OK;
 }
 
+/* Where all values are; false where a shard did not have them. */
+static bool add_runs(const struct export *x, struct export_file *file)
+{
+    for (uint32_t s = 0; s < x->job->shard_count; s++) {
+        const struct job_shard *shard = &x->job->shards[s];
+        for (uint32_t i = 0; i < shard->slice_count; i++)
+            if (!x->pinned[s] || !x->pinned[s][i] || export_file_theta(file, shard->slices[i], x->pinned[s][i]->theta))
+                return false;
+        for (uint32_t i = 0; i < shard->part_count; i++)
+            if (!x->copies[s] || export_file_rows(file, shard->parts[i].tensor, &x->copies[s][i]))
+                return false;
+    }
+    return true;
+}
+
 static void write_file(uv_work_t *work)
 {
     struct export *x = work->data;
     struct safetensors_meta meta = {0};
+    struct export_file file = {.tensors = &x->job->core.tensors};
     if (describe(x, &meta))
         (void)dp_fail(&x->err, DP_NOMEM, "out of memory for the export");
-    else if (safetensors_write(x->path, &x->job->core.tensors, &meta, gather, x, RUN_ELEMS, &x->err) == DP_OK)
+    else if (!add_runs(x, &file))
+        (void)dp_fail(&x->err, DP_IO, "%s: the values of the model are not at hand, or there is no memory for them",
+                      x->path);
+    else if (export_file_write(&file, x->path, &meta, &x->err) == DP_OK)
         x->err.code = DP_OK;
+    export_file_fini(&file);
     safetensors_meta_fini(&meta);
 }
 

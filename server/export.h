@@ -1,5 +1,6 @@
-/* Export of theta to a safetensors file, from pinned versions, off the head's loop. Thread: head; the writing runs on a
- * libuv worker. */
+/* Export of theta and tables to a safetensors file, from pinned versions and copies of rows, off the head's loop. A
+ * dense-range table is one tensor; a hashed one `name` is `name.ids` (U64, ascending) and `name.values`, a row each.
+ * Thread: head; the writing runs on a libuv worker. */
 #ifndef DP_EXPORT_H
 #define DP_EXPORT_H
 
@@ -16,11 +17,11 @@ typedef void (*export_done)(void *arg, const dp_error *err);
  * DP_NOMEM. */
 DP_MUST_CHECK dp_err export_new(const struct job *job, const char *path, uint64_t step, struct export **ret_export,
                                 dp_error *err);
-/* The pinned versions of a shard, one per slice (taken: they are released after writing). */
-void export_add(struct export *export, uint32_t shard, struct version **pinned);
+/* The pinned versions of a shard, one per slice, and the rows of its parts (taken: they are released after writing). */
+void export_add(struct export *export, uint32_t shard, struct version **pinned, struct rows_copy *copies);
 /* The file will say of itself that its training diverged ("diverged": "yes"). */
 void export_mark_diverged(struct export *export);
-/* Whether all shards with a part of theta have been added. */
+/* Whether all shards that hold something have been added. */
 bool export_whole(const struct export *export);
 /* Writes the file; calls done from the loop, then frees the export. */
 void export_start(struct export **export, uv_loop_t *loop, export_done done, void *arg);

@@ -15,7 +15,7 @@ static bool prepare(struct head *head, uint64_t step)
     control->step = control->latest = step;
     control->missing = 0;
     for (uint32_t p = 0; p < head->port_count; p++) {
-        if (head->job.shards[p].slice_count == 0)
+        if (!job_shard_holds(&head->job.shards[p]))
             continue;
         if (!port_send(&head->ports[p], &(struct command){.kind = COMMAND_PREPARE, .step = step}))
             return false;
@@ -47,7 +47,7 @@ static void commit(struct head *head, uint64_t step)
     bool sent = true, over = step >= plan_total(&head->job.core.plan);
     control->busy = false;
     for (uint32_t p = 0; p < head->port_count; p++)
-        if (head->job.shards[p].slice_count > 0)
+        if (job_shard_holds(&head->job.shards[p]))
             sent &=
                 port_send(&head->ports[p], &(struct command){.kind = COMMAND_SET_LR, .step = step, .lr = control->lr});
     if (!sent) {

@@ -15,9 +15,16 @@ static const struct {
         {"malformed", offsetof(struct shard_counters, malformed)},
         {"unread", offsetof(struct shard_counters, unread)},
         {"gradient_bytes_in", offsetof(struct shard_counters, gradient_bytes_in)},
+        {"ids_bytes_in", offsetof(struct shard_counters, ids_bytes_in)},
         {"header_bytes_in", offsetof(struct shard_counters, header_bytes_in)},
         {"theta_bytes_out", offsetof(struct shard_counters, theta_bytes_out)},
         {"header_bytes_out", offsetof(struct shard_counters, header_bytes_out)},
+        {"rows", offsetof(struct shard_counters, rows)},
+        {"row_bytes", offsetof(struct shard_counters, row_bytes)},
+        {"rows_pushed", offsetof(struct shard_counters, rows_pushed)},
+        {"rows_pulled", offsetof(struct shard_counters, rows_pulled)},
+        {"lists_received", offsetof(struct shard_counters, lists_received)},
+        {"list_bytes", offsetof(struct shard_counters, list_bytes)},
         {"copies", offsetof(struct shard_counters, copies)},
         {"copied_bytes", offsetof(struct shard_counters, copied_bytes)},
         {"commits", offsetof(struct shard_counters, commits)},
@@ -53,13 +60,15 @@ static json_t *shard_json(const struct head *head, uint32_t p)
         set(shard, NUMBERS[i].name, number_at(c, NUMBERS[i].field));
     for (size_t i = 0; i < ARRAY_LEN(TIMES); i++)
         json_object_set_new(shard, TIMES[i].name, json_real((double)number_at(c, TIMES[i].field) * 1e-9));
-    set(shard, "bytes_in", counter_get(&c->gradient_bytes_in) + counter_get(&c->header_bytes_in));
+    set(shard, "bytes_in",
+        counter_get(&c->gradient_bytes_in) + counter_get(&c->ids_bytes_in) + counter_get(&c->header_bytes_in));
     set(shard, "bytes_out", counter_get(&c->theta_bytes_out) + counter_get(&c->header_bytes_out));
     if (!head->job.settled)
         return shard;
     set(shard, "first", head->job.shards[p].range.first);
     set(shard, "count", head->job.shards[p].range.count);
     set(shard, "slices", head->job.shards[p].slice_count);
+    set(shard, "parts", head->job.shards[p].part_count);
     return shard;
 }
 

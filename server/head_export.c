@@ -85,13 +85,10 @@ void head_export_at(struct head *head, uint64_t step)
 void head_on_pinned(struct head *head, uint32_t shard, struct event *event)
 {
     if (!head->export) {
-        for (uint32_t i = 0; event->pinned && i < head->job.shards[shard].slice_count; i++)
-            if (event->pinned[i])
-                version_release(event->pinned[i]);
-        free(event->pinned);
+        port_drop_pinned(&head->ports[shard], event);
         return;
     }
-    export_add(head->export, shard, event->pinned);
+    export_add(head->export, shard, event->pinned, event->copies);
     if (export_whole(head->export))
         export_start(&head->export, &head->loop, on_exported, head);
 }

@@ -105,6 +105,7 @@ static void welcome(struct head *head, const struct routing_id *route, const Dp_
     body.version = (char *)DP_VERSION_TEXT;
     body.lease_ms = (uint32_t)head->opts->lease_s * 1000;
     body.heartbeat_ms = MAX(body.lease_ms / 10, 50u);
+    body.features = FRAME_FEATURE_TABLES;
     body.frame_bytes_max = SLICE_BYTES;
     body.job = head->job.wire;
     Dp__Header header = DP__HEADER__INIT;

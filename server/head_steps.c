@@ -135,12 +135,15 @@ static bool start_shards(struct head *head)
                                 .incarnation = head->job.incarnation,
                                 .first_slice = shard->first_slice,
                                 .slice_count = shard->slice_count,
-                                .slices = shard->slices};
+                                .slices = shard->slices,
+                                .first_part = shard->first_part,
+                                .part_count = shard->part_count,
+                                .parts = shard->parts};
         if (!port_send(&head->ports[p], &start))
             return false;
-        head->lows[p] = shard->slice_count ? 0 : UINT64_MAX;
+        head->lows[p] = job_shard_holds(shard) ? 0 : UINT64_MAX;
     }
-    for (head->first_port = 0; head->job.shards[head->first_port].slice_count == 0;)
+    for (head->first_port = 0; !job_shard_holds(&head->job.shards[head->first_port]);)
         head->first_port++;
     return true;
 }

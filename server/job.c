@@ -35,8 +35,10 @@ static void free_wire(Dp__Job *wire)
 {
     for (size_t i = 0; wire->tensors && i < wire->n_tensors; i++)
         free(wire->tensors[i]);
-    for (size_t i = 0; wire->shards && i < wire->n_shards; i++)
+    for (size_t i = 0; wire->shards && i < wire->n_shards; i++) {
+        job_free_parts(wire->shards[i]);
         free(wire->shards[i]);
+    }
     free(wire->tensors);
     free(wire->shards);
     wire->tensors = NULL;
@@ -51,6 +53,7 @@ static void unsettle(struct job *job)
     for (uint32_t s = 0; job->shards && s < job->shard_count; s++) {
         free(job->shards[s].slices);
         free(job->shards[s].slice_elems);
+        free(job->shards[s].parts);
     }
     free(job->shards);
     free(job->labels);
@@ -142,14 +145,12 @@ static dp_err settle_tensors(struct job *job, const Dp__Join *join, dp_error *er
         return dp_fail(err, DP_REFUSED, "the worker's model has no tensors");
     for (size_t i = 0; i < join->n_tensors; i++) {
         const Dp__Tensor *t = join->tensors[i];
-        if (t->kind != DP__TENSOR__KIND__DENSE)
-            return dp_fail(err, DP_REFUSED, "this server does not take tables, and tensor %s is one", t->name);
-        dp_err e = tensors_add(tensors, t->name, (uint32_t)t->n_shape, t->shape, (enum tensor_init)t->init, t->init_arg,
-                               t->regularized, err);
+        dp_err e = job_add_tensor(tensors, t, err);
         if (e)
             return e;
     }
-    return update_settle(&job->opts->setup, &job->core, err);
+    dp_err e = update_settle(&job->opts->setup, &job->core, err);
+    return e ? e : rowrule_check(&job->core, err);
 }
 
 /* What the parameters will take at least: two versions, the rule's state, and one gradient that has arrived. A job that
@@ -202,7 +203,7 @@ static dp_err settle_layout(struct job *job, uint32_t shards, dp_error *err)
     if (next_slice > FRAME_SLICES_MAX)
         return dp_fail(err, DP_REFUSED, "the model has %u slices of %d MiB; the most is %d", next_slice,
                        SLICE_TARGET_BYTES >> 20, FRAME_SLICES_MAX);
-    return DP_OK;
+    return job_settle_parts(job, next_slice, err);
 }
 
 static dp_err wire_tensors(struct job *job)
@@ -222,6 +223,7 @@ static dp_err wire_tensors(struct job *job)
         t->init = (uint32_t)tensors->list[i].init;
         t->init_arg = tensors->list[i].init_arg;
         t->regularized = tensors->list[i].regularized;
+        t->kind = (Dp__Tensor__Kind)tensors->list[i].kind;
         job->wire->n_tensors = i + 1;
     }
     return DP_OK;
@@ -242,6 +244,8 @@ static dp_err wire_shards(struct job *job, const char *const *endpoints)
         s->n_slices = job->shards[i].slice_count;
         s->slices = job->shards[i].slice_elems;
         job->wire->n_shards = i + 1;
+        if (job_wire_parts(&job->shards[i], s))
+            return DP_NOMEM;
     }
     return DP_OK;
 }
@@ -306,7 +310,8 @@ static dp_err check_data(const struct job_data *job, const Dp__Dataset *data, co
 static bool same_tensor(const struct tensor *ours, const Dp__Tensor *theirs)
 {
     if (strcmp(ours->name, theirs->name) != 0 || ours->rank != theirs->n_shape ||
-        (uint32_t)ours->init != theirs->init || ours->regularized != (bool)theirs->regularized)
+        (uint32_t)ours->init != theirs->init || ours->regularized != (bool)theirs->regularized ||
+        (int)ours->kind != (int)theirs->kind)
         return false;
     return memcmp(ours->shape, theirs->shape, ours->rank * sizeof *ours->shape) == 0 &&
            memcmp(&ours->init_arg, &theirs->init_arg, sizeof ours->init_arg) == 0;

@@ -3,6 +3,7 @@
 #define DP_JOB_H
 
 #include "frame.h"
+#include "part.h"
 #include "server_options.h"
 #include "slice.h"
 
@@ -20,7 +21,16 @@ struct job_shard {
     uint32_t slice_count;
     struct range *slices;  /* [slice_count] */
     uint64_t *slice_elems; /* [slice_count], as sent */
+    uint32_t first_part;
+    uint32_t part_count;
+    struct part_range *parts; /* [part_count] */
 };
+
+/* Whether the shard holds anything. */
+static inline bool job_shard_holds(const struct job_shard *shard)
+{
+    return shard->slice_count + shard->part_count > 0;
+}
 
 struct job {
     const struct server_options *opts;
@@ -54,6 +64,16 @@ DP_MUST_CHECK dp_err job_settle(struct job *job, const Dp__Join *join, uint32_t 
                                 dp_error *err);
 /* Whether another worker brings the same. DP_REFUSED naming the difference. */
 DP_MUST_CHECK dp_err job_check(const struct job *job, const Dp__Join *join, dp_error *err);
+
+/* ---- for job.c: job_parts.c ---- */
+
+/* A tensor as a worker declares it. DP_RANGE. */
+DP_MUST_CHECK dp_err job_add_tensor(struct tensors *tensors, const Dp__Tensor *from, dp_error *err);
+/* Cuts the tables into parts; ids run on from `slices`. DP_NOMEM. */
+DP_MUST_CHECK dp_err job_settle_parts(struct job *job, uint32_t slices, dp_error *err);
+/* A shard's parts as messages carry them: heap, one block, freed with job_free_parts. */
+DP_MUST_CHECK dp_err job_wire_parts(const struct job_shard *shard, Dp__Shard *wire);
+void job_free_parts(Dp__Shard *wire);
 
 /* Steps that one epoch has, and the epochs of the job (the last may be a part). */
 uint64_t job_epochs(const struct job *job);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "port_rows.h"
 
 enum { ARRIVALS_ROOM = 2 * PORT_SESSIONS_MAX };
 enum { COMMANDS_ROOM = 2 * PORT_SESSIONS_MAX, EVENTS_ROOM = 8 * SLICE_VERSIONS, RECEIVE_QUEUE = 64, MIB = 1 << 20 };
@@ -60,7 +61,7 @@ static struct kept_frame *frame_take(struct port *port)
 
 /* Takes the payload of a message. libzmq leaves small frames wherever they were in its buffer: those are copied to an
  * aligned place; large ones stay. */
-static dp_err payload_take(struct port *port, zmq_msg_t *msg, struct blob *ret_blob)
+dp_err port_payload_take(struct port *port, zmq_msg_t *msg, struct blob *ret_blob)
 {
     struct kept_frame *frame = frame_take(port);
     if (!frame)
@@ -145,8 +146,7 @@ static dp_err id_frame(const void *id, size_t bytes, zmq_msg_t *msg)
 
 /* Sends a header, and `payload` behind it unless NULL. A peer that is gone, or out of memory here, loses the reply: it
  * asks again. */
-static void send_frames(struct port *port, const void *id, size_t id_bytes, const Dp__Header *header,
-                        zmq_msg_t *payload)
+void port_send_frames(struct port *port, const void *id, size_t id_bytes, const Dp__Header *header, zmq_msg_t *payload)
 {
     zmq_msg_t frames[3];
     if (id_frame(id, id_bytes, &frames[0]))
@@ -183,11 +183,11 @@ static void send_error(struct port *port, const void *id, size_t id_bytes, const
     header.request = about->request;
     header.body_case = DP__HEADER__BODY_ERROR;
     header.error = &error;
-    send_frames(port, id, id_bytes, &header, NULL);
+    port_send_frames(port, id, id_bytes, &header, NULL);
 }
 
 /* A peer that does not read its replies is not served beyond a budget; it asks again when it is back. */
-static bool over_budget(struct port *port, struct port_session *session)
+bool port_over_budget(struct port *port, struct port_session *session)
 {
     if (atomic_load_explicit(&session->unsent_bytes, memory_order_relaxed) <= port->reply_budget_bytes)
         return false;
@@ -216,15 +216,15 @@ static void reply_params(void *arg, const struct params *params)
     header.body_case = DP__HEADER__BODY_PARAMS;
     header.params = &body;
     if (!params->version) {
-        send_frames(port, session->id, session->id_bytes, &header, NULL);
+        port_send_frames(port, session->id, session->id_bytes, &header, NULL);
         return;
     }
     size_t bytes = (size_t)port->slice_elems[params->slice - port->shard.first_slice] * sizeof(float);
     zmq_msg_t payload;
-    if (over_budget(port, session) || payload_frame(port, session, params->version, bytes, &payload))
+    if (port_over_budget(port, session) || payload_frame(port, session, params->version, bytes, &payload))
         return;
     counter_add(&port->counters.theta_bytes_out, bytes);
-    send_frames(port, session->id, session->id_bytes, &header, &payload);
+    port_send_frames(port, session->id, session->id_bytes, &header, &payload);
 }
 
 static void reply_refuse(void *arg, uint32_t number, uint64_t request, uint32_t slice, dp_err code, uint64_t open_step,
@@ -258,7 +258,7 @@ static dp_err start(struct port *port, const struct command *command, dp_error *
         return e;
     port->limits = (struct frame_limits){command->first_slice, command->slice_count, command->job->plan.slots,
                                          port->slice_elems, plan_total(&command->job->plan)};
-    return DP_OK;
+    return port_rows_start(port, command, err);
 }
 
 static void pin(struct port *port, uint64_t step)
@@ -272,6 +272,7 @@ static void pin(struct port *port, uint64_t step)
         if (event.pinned[i])
             version_retain(event.pinned[i]);
     }
+    event.copies = port_rows_copy(port, step);
     port_tell(port, &event);
 }
 
@@ -392,7 +393,7 @@ static struct push_pull to_core(const struct port *port, const Dp__Header *heade
     return msg;
 }
 
-static void malformed(struct port *port, const dp_error *err)
+void port_malformed(struct port *port, const dp_error *err)
 {
     uint64_t left_out;
     counter_add(&port->counters.malformed, 1);
@@ -409,26 +410,31 @@ static void on_message(void *arg, zmq_msg_t *frames, size_t count)
     size_t id_bytes = zmq_msg_size(&frames[0]);
     if (count < 2 || id_bytes > PORT_ROUTING_ID_MAX ||
         frame_parse(&port->arena, zmq_msg_data(&frames[1]), zmq_msg_size(&frames[1]), count - 2, &header, &err)) {
-        malformed(port, &err);
+        port_malformed(port, &err);
         return;
     }
     counter_add(&port->counters.header_bytes_in, zmq_msg_size(&frames[1]));
-    if (header->body_case != DP__HEADER__BODY_PUSH_PULL) {
+    if (header->body_case != DP__HEADER__BODY_PUSH_PULL && header->body_case != DP__HEADER__BODY_ROWS_PUSH_PULL) {
         send_error(port, id, id_bytes, header, DP_PROTO, 0, 0,
                    "this is the port of a shard: use that of dp-server --listen");
         return;
     }
-    if (!find_session(port, header, id, id_bytes))
+    struct port_session *session = find_session(port, header, id, id_bytes);
+    if (!session)
         return;
+    if (header->body_case == DP__HEADER__BODY_ROWS_PUSH_PULL) {
+        port_on_rows(port, session, header, frames + 2);
+        return;
+    }
     size_t bytes = count > 2 ? zmq_msg_size(&frames[2]) : SIZE_MAX;
     dp_err e = frame_check_push_pull(header->push_pull, &port->limits, bytes, &err);
     if (e) {
-        malformed(port, &err);
+        port_malformed(port, &err);
         send_error(port, id, id_bytes, header, e, 0, header->push_pull->slice, err.text);
         return;
     }
     struct blob gradient = {0};
-    if (count > 2 && payload_take(port, &frames[2], &gradient)) {
+    if (count > 2 && port_payload_take(port, &frames[2], &gradient)) {
         send_error(port, id, id_bytes, header, DP_BUSY, 0, header->push_pull->slice, "out of memory for the push");
         return;
     }
@@ -453,7 +459,7 @@ static dp_err open_socket(struct port *port, void *context, const char *listen, 
     if (!socket)
         return dp_fail(err, DP_SYSTEM, "cannot make a socket for shard %u: %s", port->id, zmq_strerror(zmq_errno()));
     int yes = 1, v6 = strchr(listen, '[') != NULL, none = 0, queue = RECEIVE_QUEUE;
-    int64_t largest = SLICE_BYTES + 4096;
+    int64_t largest = FRAME_ROWS_BYTES_MAX + 4096;
     zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &yes, sizeof yes);
     zmq_setsockopt(socket, ZMQ_LINGER, &none, sizeof none);
     zmq_setsockopt(socket, ZMQ_SNDHWM, &none, sizeof none);
@@ -498,6 +504,7 @@ void port_fini(struct port *port)
     queue_fini(&port->arrivals);
     free(port->sessions);
     free(port->slice_elems);
+    port_rows_fini(port);
     for (struct kept_frame *f = port->frames, *next; f; f = next) {
         next = f->next;
         free(f);
@@ -512,8 +519,8 @@ dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const char 
 {
     *port = (struct port){
         .id = id, .wake_head = wake_head, .malformed_limit = {.per_second = 5}, .budget_limit = {.per_second = 1}};
-    struct shard_calls calls = {reply_params,   reply_refuse, port_tell_completed, port_tell_arrived, port_tell_failed,
-                                port_tell_sums, port};
+    struct shard_calls calls = {reply_params,     reply_refuse,   port_tell_completed, port_tell_arrived,
+                                port_tell_failed, port_tell_sums, port_reply_rows,     port};
     shard_init(&port->shard, id, &port->counters, &calls);
     void *socket = NULL;
     dp_err e = allocate(port, err);

@@ -7,7 +7,7 @@
 
 #include <uv.h>
 
-#include "frame.h"
+#include "frame_rows.h"
 #include "log.h"
 #include "queue.h"
 #include "shard.h"
@@ -45,6 +45,9 @@ struct command {
     uint32_t first_slice;
     uint32_t slice_count;
     const struct range *slices;
+    uint32_t first_part;
+    uint32_t part_count;
+    const struct part_range *parts;
 };
 
 /* Shard to head. */
@@ -53,8 +56,9 @@ struct event {
     uint64_t step;          /* COMPLETED, PINNED, OWED, SUMS; PREPARED: the one promised */
     struct metrics metrics; /* COMPLETED */
     struct version *
-        *pinned;    /* PINNED: one reference each, per slice of the shard; heap, the receiver's. NULL: not held */
-    uint32_t *owed; /* OWED: slots, heap, the receiver's */
+        *pinned; /* PINNED: one reference each, per slice of the shard; heap, the receiver's. NULL: not held */
+    struct rows_copy *copies; /* PINNED: per part of the shard; heap, the receiver's. NULL: not held */
+    uint32_t *owed;           /* OWED: slots, heap, the receiver's */
     uint32_t owed_count;
     dp_error *failed; /* FAILED: heap, the receiver's */
     uint32_t phase;   /* SUMS: as shard_calls.sums */
@@ -103,6 +107,7 @@ struct port {
     struct log_limit malformed_limit, budget_limit;
     uint64_t *slice_elems; /* [slice_count], for frame_limits */
     struct frame_limits limits;
+    struct frame_rows_limits rows_limits;   /* its parts: [part_count] */
     _Atomic(struct reply_lease *) returned; /* by libzmq's threads */
     struct reply_lease *leases;             /* free ones */
     struct kept_frame *frames;              /* free ones */
@@ -120,7 +125,7 @@ void port_stop(struct port *port);
 /* Once libzmq's context is terminated: frees all. Events that are left are dropped with what they carry. */
 void port_fini(struct port *port);
 
-/* ---- for port.c ---- */
+/* ---- for the files of the port ---- */
 
 /* port_tell.c: tells the head; it is woken at once, but for steps that nobody waits for. The others are calls of
  * the shard's core, `arg` is the port. */
@@ -130,6 +135,17 @@ void port_tell_arrived(void *arg, uint32_t session, uint64_t step, uint32_t node
 void port_tell_failed(void *arg, const dp_error *err);
 void port_tell_sums(void *arg, uint64_t step, uint32_t phase, uint32_t values, double *sums);
 
+/* Takes the payload of a message, where libzmq received it if that is aligned to floats. DP_NOMEM. */
+DP_MUST_CHECK dp_err port_payload_take(struct port *port, zmq_msg_t *msg, struct blob *ret_blob);
+/* Sends a header, and `payload` behind it unless NULL, which is taken. */
+void port_send_frames(struct port *port, const void *id, size_t id_bytes, const Dp__Header *header, zmq_msg_t *payload);
+/* Whether so much is on its way to a session that it gets no more (logged). */
+bool port_over_budget(struct port *port, struct port_session *session);
+/* Counts and logs a message that was no good. */
+void port_malformed(struct port *port, const dp_error *err);
+
+/* Frees what an event of pinned parameters carries. */
+void port_drop_pinned(const struct port *port, struct event *event);
 /* Frees what commands and events that nobody took still carry. */
 void port_drop_queues(struct port *port);
 

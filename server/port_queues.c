@@ -12,14 +12,22 @@ static void drop_commands(struct port *port)
             free(command.totals);
 }
 
+void port_drop_pinned(const struct port *port, struct event *event)
+{
+    for (uint32_t i = 0; event->pinned && i < port->shard.slice_count; i++)
+        if (event->pinned[i])
+            version_release(event->pinned[i]);
+    for (uint32_t i = 0; event->copies && i < port->shard.tables.count; i++)
+        rows_copy_fini(&event->copies[i]);
+    free(event->pinned);
+    free(event->copies);
+}
+
 static void drop_events(struct port *port)
 {
     struct event event;
     while (port->events.items && queue_take(&port->events, &event)) {
-        for (uint32_t i = 0; event.pinned && i < port->shard.slice_count; i++)
-            if (event.pinned[i])
-                version_release(event.pinned[i]);
-        free(event.pinned);
+        port_drop_pinned(port, &event);
         free(event.owed);
         free(event.failed);
         free(event.sums);

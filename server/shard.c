@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "exchange.h"
+#include "shard_rows.h"
 
 void shard_init(struct shard *shard, uint32_t id, struct shard_counters *counters, const struct shard_calls *calls)
 {
@@ -20,6 +21,7 @@ void shard_fini(struct shard *shard)
         free(shard->parked[i].list);
     }
     global_fini(&shard->global, shard->slice_count);
+    shard_rows_fini(shard);
     free(shard->slices);
     free(shard->parked);
     *shard = (struct shard){0};
@@ -124,14 +126,13 @@ static void send_report(struct shard *shard, uint64_t step)
         shard->calls.sums(shard->calls.arg, step, EXCHANGE_REPORT, values, sums);
 }
 
-/* Tells the head of the steps that have become complete on all slices. */
-static void raise_low(struct shard *shard)
+void shard_raise_low(struct shard *shard)
 {
-    uint64_t low = UINT64_MAX;
+    uint64_t low = shard_rows_low(shard);
     for (uint32_t i = 0; i < shard->slice_count; i++)
         low = MIN(low, shard->slices[i].window.next);
     for (; shard->low < low; shard->low++) {
-        if (shard->slices[0].reports[shard->low % SLICE_VERSIONS])
+        if (shard->slice_count > 0 && shard->slices[0].reports[shard->low % SLICE_VERSIONS])
             send_report(shard, shard->low);
         shard->calls.completed(shard->calls.arg, shard->low, &shard->first_metrics[shard->low % SLICE_VERSIONS]);
     }
@@ -154,7 +155,7 @@ static void published(struct shard *shard)
 {
     for (uint32_t i = 0; i < shard->slice_count; i++)
         unpark(shard, i);
-    raise_low(shard);
+    shard_raise_low(shard);
 }
 
 static bool is_global_step(const struct shard *shard, const struct slice *slice)
@@ -189,7 +190,7 @@ static void advance(struct shard *shard, uint32_t index)
     if (index == 0)
         shard->first_metrics[step % SLICE_VERSIONS] = metrics;
     unpark(shard, index);
-    raise_low(shard);
+    shard_raise_low(shard);
 }
 
 void shard_totals(struct shard *shard, uint64_t step, uint32_t phase, const double *totals)
@@ -262,10 +263,13 @@ void shard_global_low(struct shard *shard, uint64_t low)
         slice_release_before(&shard->slices[i], low);
         advance(shard, i);
     }
+    shard_rows_release_before(shard, low);
+    shard_rows_advance_all(shard);
 }
 
 uint64_t shard_prepare(struct shard *shard, uint64_t step)
 {
+    step = MAX(step, shard_rows_high(shard));
     for (uint32_t i = 0; i < shard->slice_count; i++)
         step = MAX(step, shard->slices[i].window.next);
     if (shard->global.busy)
@@ -285,6 +289,7 @@ void shard_set_lr(struct shard *shard, uint64_t step, double lr)
     shard->barrier = UINT64_MAX;
     for (uint32_t i = 0; i < shard->slice_count; i++)
         advance(shard, i);
+    shard_rows_advance_all(shard);
 }
 
 void shard_forget(struct shard *shard, uint32_t session)
@@ -297,6 +302,7 @@ void shard_forget(struct shard *shard, uint32_t session)
                 list->list[kept++] = list->list[p];
         list->count = kept;
     }
+    shard_rows_forget(shard, session);
 }
 
 uint32_t shard_owed(const struct shard *shard, uint64_t *ret_step, uint32_t *owed)
@@ -308,5 +314,5 @@ uint32_t shard_owed(const struct shard *shard, uint64_t *ret_step, uint32_t *owe
             if (n > 0)
                 return n;
         }
-    return 0;
+    return shard_rows_owed(shard, shard->low, owed);
 }

@@ -1,5 +1,6 @@
-/* A shard: the slices of its range, pulls that wait, and what it tells the head. Shared-nothing: no lock, no state of
- * another shard. Knows sessions by number and replies through callbacks; sockets and bytes are shard_port's.
+/* A shard: the slices of its range, its parts of tables (shard_rows.h), pulls that wait, and what it tells the head.
+ * Shared-nothing: no lock, no state of another shard. Knows sessions by number and replies through callbacks; sockets
+ * and bytes are shard_port's.
  *
  * Invariants:
  *   1. A pull is answered at once, parked, or refused; a session has at most one parked pull per slice, its latest.
@@ -12,6 +13,7 @@
 
 #include "counters.h"
 #include "global.h"
+#include "part.h"
 #include "slice.h"
 
 /* A checked message: one node of a step, or a pull, or both. */
@@ -39,6 +41,20 @@ struct params {
     bool last;
 };
 
+/* Rows of a part for a step. */
+struct rows_params {
+    uint32_t session;
+    uint64_t request;
+    uint32_t part; /* id in the job */
+    uint64_t step;
+    uint64_t number;
+    uint64_t keys; /* hash of the list, and its rows */
+    uint32_t count;
+    float *values; /* heap, the receiver's; NULL: no payload */
+    size_t bytes;
+    bool unchanged, last;
+};
+
 struct shard_calls {
     void (*params)(void *arg, const struct params *params);
     void (*refuse)(void *arg, uint32_t session, uint64_t request, uint32_t slice, dp_err code, uint64_t open_step,
@@ -51,6 +67,7 @@ struct shard_calls {
     /* Sums of all blocks of the shard, to be added up over all shards (exchange.h); heap, the receiver's. Answered by
      * shard_totals, but for EXCHANGE_REPORT, which comes before the step is `completed`. */
     void (*sums)(void *arg, uint64_t step, uint32_t phase, uint32_t values, double *sums);
+    void (*rows)(void *arg, const struct rows_params *rows);
     void *arg;
 };
 
@@ -67,6 +84,30 @@ struct parked_list {
     struct parked *list;
 };
 
+/* A pull of rows that waits; holds its list (NULL: an empty one). */
+struct parked_pull {
+    uint32_t session;
+    uint64_t request;
+    uint64_t step;
+    uint64_t have;
+    struct rowlist *keys;
+    uint64_t since_ns;
+};
+
+struct parked_rows {
+    size_t count, room;
+    struct parked_pull *list;
+};
+
+/* The parts of tables that a shard holds. */
+struct shard_tables {
+    uint32_t first_part; /* id of parts[0] in the job */
+    uint32_t count;
+    struct part *parts;
+    struct parked_rows *parked; /* [count] */
+    struct rowcache cache;
+};
+
 struct shard {
     uint32_t id;
     const struct slice_job *job; /* &own, NULL until the job is settled */
@@ -80,7 +121,9 @@ struct shard {
     uint64_t global_low;        /* steps complete on all shards, as the head announced */
     uint64_t total_steps;
     struct global global;
-    struct metrics first_metrics[SLICE_VERSIONS]; /* of slices[0], of steps >= low, at step % SLICE_VERSIONS */
+    struct shard_tables tables;
+    struct metrics
+        first_metrics[SLICE_VERSIONS]; /* of the first slice, else part, of steps >= low, at step % SLICE_VERSIONS */
     struct shard_counters *counters;
     struct shard_calls calls;
 };
@@ -110,5 +153,10 @@ bool shard_may_commit(const struct shard *shard, const struct slice *slice);
 void shard_forget(struct shard *shard, uint32_t session);
 /* Slots owed at the first step that is not complete here, to owed[K]; returns how many and the step. */
 uint32_t shard_owed(const struct shard *shard, uint64_t *ret_step, uint32_t *owed);
+
+/* ---- for the files of the shard ---- */
+
+/* Tells the head of the steps that have become complete on all slices and parts. */
+void shard_raise_low(struct shard *shard);
 
 #endif

@@ -13,6 +13,12 @@ static void on_params(void *arg, const struct params *params)
     (void)params;
 }
 
+static void on_rows(void *arg, const struct rows_params *rows)
+{
+    (void)arg;
+    free(rows->values);
+}
+
 static void on_refuse(void *arg, uint32_t session, uint64_t request, uint32_t slice, dp_err code, uint64_t open_step,
                       const char *text)
 {
@@ -68,7 +74,7 @@ void cluster_start(struct cluster *c, const struct slice_job *job, uint32_t shar
         abort();
     for (uint32_t s = 0, first_slice = 0; s < shards; s++) {
         struct cluster_end *end = &c->ends[s];
-        struct shard_calls calls = {on_params, on_refuse, on_completed, on_arrived, on_failed, on_sums, end};
+        struct shard_calls calls = {on_params, on_refuse, on_completed, on_arrived, on_failed, on_sums, on_rows, end};
         *end = (struct cluster_end){.cluster = c, .number = s, .range = ranges[s]};
         size_t count = layout_slices(&job->tensors, ranges[s], slice_elems, end->slices, CLUSTER_SLICES_MAX);
         assert(count <= CLUSTER_SLICES_MAX);

@@ -57,7 +57,7 @@ static void model_make(struct sample *sample)
     for (size_t i = 0; i < ARRAY_LEN(pairs); i++)
         if (pairs[i][1])
             cr_assert_eq(safetensors_meta_set(&meta, pairs[i][0], "%s", pairs[i][1]), DP_OK);
-    cr_assert_eq(safetensors_write(model_path, &sample->tensors, &meta, from_array, sample->theta, 3, &err), DP_OK,
+    cr_assert_eq(safetensors_write(model_path, &sample->tensors, 0, &meta, from_array, sample->theta, 3, &err), DP_OK,
                  "%s", err.text);
     safetensors_meta_fini(&meta);
 }

@@ -80,7 +80,7 @@ Test(file, round_trip)
     cr_assert_eq(safetensors_meta_set(&meta, "empty", "%s", ""), DP_OK);
     dp_error err = {0};
     for (uint64_t run = 1; run <= 4; run++)
-        cr_assert_eq(safetensors_write(place.path, &tensors, &meta, from_array, theta, run, &err), DP_OK, "%s",
+        cr_assert_eq(safetensors_write(place.path, &tensors, 0, &meta, from_array, theta, run, &err), DP_OK, "%s",
                      err.text);
     struct safetensors model = {0};
     cr_assert_eq(safetensors_read(place.path, &model, &err), DP_OK, "%s", err.text);
@@ -108,7 +108,7 @@ Test(file, is_what_other_tools_expect)
     struct safetensors_meta meta = {0};
     dp_error err = {0};
     cr_assert_eq(safetensors_meta_set(&meta, "format", "f"), DP_OK);
-    cr_assert_eq(safetensors_write(place.path, &tensors, &meta, from_array, theta, 4, &err), DP_OK);
+    cr_assert_eq(safetensors_write(place.path, &tensors, 0, &meta, from_array, theta, 4, &err), DP_OK);
     static const char HEADER[] = "{\"__metadata__\":{\"format\":\"f\"},"
                                  "\"weight\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
                                  "\"bias\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[24,28]}}";
@@ -134,10 +134,10 @@ Test(file, failures_leave_the_old_one)
     struct safetensors_meta meta = {0};
     struct safetensors model;
     dp_error err = {0};
-    cr_assert_eq(safetensors_write(place.path, &tensors, &meta, from_nowhere, NULL, 4, &err), DP_IO);
+    cr_assert_eq(safetensors_write(place.path, &tensors, 0, &meta, from_nowhere, NULL, 4, &err), DP_IO);
     cr_assert_not_null(strstr(err.text, "not at hand"), "%s", err.text);
     cr_assert_eq(safetensors_meta_set(&meta, "bad", "\xff"), DP_OK);
-    cr_assert_eq(safetensors_write(place.path, &tensors, &meta, from_array, (float[7]){0}, 4, &err), DP_IO);
+    cr_assert_eq(safetensors_write(place.path, &tensors, 0, &meta, from_array, (float[7]){0}, 4, &err), DP_IO);
     cr_assert_not_null(strstr(err.text, "not UTF-8"), "%s", err.text);
     cr_assert_eq(safetensors_read(place.path, &model, &err), DP_DATA);
     cr_assert_not_null(strstr(err.text, "is no safetensors file"), "%s", err.text);

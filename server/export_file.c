@@ -1,0 +1,135 @@
+/* The model file; see export_file.h. */
+#include "export_file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK_WORDS = 1 << 16 };
+_Static_assert(sizeof(float) == sizeof(uint32_t), "words of a file are floats or halves of ids");
+
+void export_file_fini(struct export_file *file)
+{
+    free(file->runs);
+    free(file->chunk);
+    *file = (struct export_file){0};
+}
+
+static dp_err add_run(struct export_file *file, struct export_run run)
+{
+    if (file->count == file->room) {
+        size_t room = file->room ? file->room * 2 : 64;
+        struct export_run *grown = realloc(file->runs, room * sizeof *grown);
+        if (!grown)
+            return DP_NOMEM;
+        file->runs = grown;
+        file->room = room;
+    }
+    file->runs[file->count++] = run;
+    return DP_OK;
+}
+
+dp_err export_file_theta(struct export_file *file, struct range range, const float *theta)
+{
+    struct segment segments[TENSOR_COUNT_MAX];
+    size_t n = layout_segments(file->tensors, range, segments, ARRAY_LEN(segments));
+    dp_err e = DP_OK;
+    for (size_t i = 0; !e && i < n; i++) {
+        const struct segment *s = &segments[i];
+        uint64_t at = range.first + s->offset - tensors_offset(file->tensors, s->tensor);
+        e = add_run(file, (struct export_run){s->tensor, false, at, s->count, theta + s->offset});
+    }
+    return e;
+}
+
+dp_err export_file_rows(struct export_file *file, uint32_t table, const struct rows_copy *copy)
+{
+    uint64_t dim = file->tensors->list[table].dim, done = file->rows[table];
+    dp_err e = add_run(file, (struct export_run){table, false, done * dim, copy->count * dim, copy->values});
+    if (!e && copy->ids)
+        e = add_run(file, (struct export_run){table, true, 2 * done, 2 * copy->count, copy->ids});
+    file->rows[table] += copy->count;
+    return e;
+}
+
+/* A tensor of the file; returns the word that it begins at. */
+static uint64_t append(struct export_file *file, const char *name, const char *suffix, uint32_t rank,
+                       const uint64_t *shape, uint64_t words)
+{
+    struct tensor *disk = &file->disk.list[file->disk.count];
+    uint64_t first = tensors_total(&file->disk);
+    *disk = (struct tensor){.rank = rank, .elems = words, .unit = 1};
+    snprintf(disk->name, sizeof disk->name, "%s%s", name, suffix);
+    memcpy(disk->shape, shape, rank * sizeof *shape);
+    file->disk.count++;
+    return first;
+}
+
+/* A hashed table's values. A row of the highest rank leaves no dimension for the rows: it is written as a vector. */
+static void append_values(struct export_file *file, uint32_t t)
+{
+    const struct tensor *table = &file->tensors->list[t];
+    uint64_t shape[TENSOR_RANK_MAX] = {file->rows[t], table->dim};
+    uint32_t rank = 2;
+    if (table->rank < TENSOR_RANK_MAX) {
+        memcpy(shape + 1, table->shape, table->rank * sizeof *shape);
+        rank = table->rank + 1;
+    }
+    file->first[t] = append(file, table->name, ".values", rank, shape, file->rows[t] * table->dim);
+}
+
+static dp_err check_count(const struct export_file *file, dp_error *err)
+{
+    uint32_t count = 0;
+    for (uint32_t t = 0; t < file->tensors->count; t++)
+        count += file->tensors->list[t].kind == TENSOR_HASHED ? 2 : 1;
+    if (count > TENSOR_COUNT_MAX)
+        return dp_fail(err, DP_RANGE, "the model's %u tensors are more than a file may have (%d)", count,
+                       TENSOR_COUNT_MAX);
+    return DP_OK;
+}
+
+/* Ids come first, where they are aligned. */
+static void lay_out(struct export_file *file)
+{
+    for (uint32_t t = 0; t < file->tensors->count; t++)
+        if (file->tensors->list[t].kind == TENSOR_HASHED) {
+            file->u64 |= UINT64_C(1) << file->disk.count;
+            file->first_id[t] = append(file, file->tensors->list[t].name, ".ids", 1, &file->rows[t], 2 * file->rows[t]);
+        }
+    for (uint32_t t = 0; t < file->tensors->count; t++) {
+        const struct tensor *tensor = &file->tensors->list[t];
+        uint64_t words = tensor->kind == TENSOR_DENSE ? tensor->elems : file->rows[t] * tensor->dim;
+        if (tensor->kind == TENSOR_HASHED)
+            append_values(file, t);
+        else
+            file->first[t] = append(file, tensor->name, "", tensor->rank, tensor->shape, words);
+    }
+}
+
+/* safetensors_source: words of the file, from the runs that they are in. */
+static const float *gather(void *arg, uint64_t first, uint64_t count)
+{
+    struct export_file *file = arg;
+    for (size_t i = 0; i < file->count; i++) {
+        const struct export_run *run = &file->runs[i];
+        uint64_t at = run->at + (run->ids ? file->first_id : file->first)[run->tensor];
+        uint64_t begin = MAX(first, at), end = MIN(first + count, at + run->words);
+        if (begin < end)
+            memcpy(file->chunk + (begin - first), (const uint32_t *)run->data + (begin - at),
+                   (size_t)(end - begin) * sizeof *file->chunk);
+    }
+    return (const float *)(const void *)file->chunk;
+}
+
+dp_err export_file_write(struct export_file *file, const char *path, const struct safetensors_meta *meta, dp_error *err)
+{
+    file->chunk = mem_array(CHUNK_WORDS, sizeof *file->chunk);
+    if (!file->chunk)
+        return dp_fail(err, DP_NOMEM, "out of memory for the export");
+    dp_err e = check_count(file, err);
+    if (e)
+        return e;
+    lay_out(file);
+    return safetensors_write(path, &file->disk, file->u64, meta, gather, file, CHUNK_WORDS, err);
+}

@@ -1,0 +1,95 @@
+/* Sums of rows; see rowfold.h.
+ *
+ * Where both sides have the same list, which they do under full batches, no row is looked at twice: it is one addition
+ * of vectors in place. Thread: shard. */
+#include "rowfold.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels.h"
+
+void rowsum_release(struct rowsum *sum)
+{
+    rowlist_release(&sum->list);
+    blob_release(&sum->values);
+}
+
+static void copy(float *to, const float *from, size_t n)
+{
+    if (n == 1)
+        *to = *from;
+    else
+        memcpy(to, from, n * sizeof *to);
+}
+
+static void add(float *to, const float *left, const float *right, size_t n)
+{
+    if (n == 1)
+        *to = *left + *right;
+    else
+        kernels_get()->add(n, left, right, to);
+}
+
+/* Rows [at, end of from) to the end of `to`; returns how many rows it then has. */
+static uint32_t take_rest(struct rowlist *to, uint32_t n, const struct rowlist *from, uint32_t at)
+{
+    uint32_t left = from->count - at;
+    memcpy(to->ids + n, from->ids + at, left * sizeof *to->ids);
+    memcpy(to->rows + n, from->rows + at, left * sizeof *to->rows);
+    return n + left;
+}
+
+static void merge(const struct rowsum *left, const struct rowsum *right, uint32_t dim, struct rowlist *list, float *out)
+{
+    const struct rowlist *l = left->list, *r = right->list;
+    const float *lv = left->values.data, *rv = right->values.data;
+    uint32_t i = 0, j = 0, n = 0;
+    while (i < l->count && j < r->count) {
+        uint64_t a = l->ids[i], b = r->ids[j];
+        list->ids[n] = MIN(a, b);
+        list->rows[n] = a <= b ? l->rows[i] : r->rows[j];
+        if (a == b)
+            add(out + (size_t)n * dim, lv + (size_t)i * dim, rv + (size_t)j * dim, dim);
+        else
+            copy(out + (size_t)n * dim, a < b ? lv + (size_t)i * dim : rv + (size_t)j * dim, dim);
+        i += a <= b;
+        j += b <= a;
+        n++;
+    }
+    const float *rest = i < l->count ? lv + (size_t)i * dim : rv + (size_t)j * dim;
+    size_t kept = n;
+    n = take_rest(list, n, l, i);
+    n = take_rest(list, n, r, j);
+    memcpy(out + kept * dim, rest, (n - kept) * dim * sizeof *out);
+    list->count = n;
+}
+
+dp_err rowsum_add(struct rowsum *left, struct rowsum *right, uint32_t dim, struct rowsum *ret_sum)
+{
+    if (!left->list || !right->list || left->list == right->list) {
+        struct rowsum *kept = left->list ? left : right;
+        if (left->list && right->list)
+            kernels_get()->add((size_t)left->list->count * dim, left->values.data, right->values.data,
+                               left->values.data);
+        struct rowsum sum = *kept;
+        *kept = (struct rowsum){0};
+        rowsum_release(left);
+        rowsum_release(right);
+        *ret_sum = sum;
+        return DP_OK;
+    }
+    uint32_t most = left->list->count + right->list->count;
+    struct rowlist *list = rowlist_new(most);
+    float *out = mem_array((size_t)most * dim, sizeof *out);
+    if (!list || !out) {
+        rowlist_release(&list);
+        free(out);
+        return DP_NOMEM;
+    }
+    merge(left, right, dim, list, out);
+    rowsum_release(left);
+    rowsum_release(right);
+    *ret_sum = (struct rowsum){list, {out, (size_t)list->count * dim * sizeof *out, out, free}};
+    return DP_OK;
+}

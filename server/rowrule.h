@@ -1,0 +1,38 @@
+/* What the update does to rows of a table: their initial value, the commits that left them alone (catchup.h), and a
+ * commit that touches them. Rows are records of a table (table.h); a row's result does not depend on which others are
+ * committed with it. Thread: shard. */
+#ifndef DP_ROWRULE_H
+#define DP_ROWRULE_H
+
+#include "catchup.h"
+#include "slice.h"
+#include "table.h"
+
+enum { ROWRULE_FLOATS = 1024, ROWRULE_GAPS = 256 };
+
+struct rowrule {
+    const struct slice_job *job;
+    uint32_t tensor;
+    uint32_t dim;
+    bool moves;                                     /* rows change while they are left alone */
+    bool projects;                                  /* rows are under a constraint */
+    uint32_t chunk;                                 /* rows that are committed at a time */
+    float *w, *g, *rates, *state[UPDATE_STATE_MAX]; /* [chunk * dim] */
+    struct catchup gaps[ROWRULE_GAPS];              /* prepared, by from and to */
+};
+
+/* Whether the job's update can be had on tables: that of a row must be a function of the row alone, and what happens to
+ * it while it is left alone must have a closed form or be replayed exactly. DP_USAGE saying why not. */
+DP_MUST_CHECK dp_err rowrule_check(const struct slice_job *job, dp_error *err);
+DP_MUST_CHECK dp_err rowrule_init(struct rowrule *rule, const struct slice_job *job, uint32_t tensor);
+void rowrule_fini(struct rowrule *rule);
+
+/* The floats of a row at training step t, from its record as it was at or before t (NULL: never touched); out[dim].
+ * Nothing is written to the record. */
+void rowrule_read(struct rowrule *rule, uint64_t id, const float *record, uint64_t t, float *out);
+/* Commits training step t on the rows of a list that the table has, with the sums of their gradients. `before`, unless
+ * NULL, gets the records as they were. */
+void rowrule_commit(struct rowrule *rule, struct table *table, const struct rowlist *list, const float *values,
+                    uint64_t t, uint64_t samples, float *before);
+
+#endif

@@ -1,0 +1,257 @@
+/* Storage of tables, lists of ids, their cache, and sums of rows. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "leaks.h"
+#include "rowfold.h"
+#include "table.h"
+
+static uint64_t state = 998244353u;
+
+static uint64_t roll(void)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state;
+}
+
+static struct rowlist *list_of(uint32_t count, const uint64_t *ids)
+{
+    struct rowlist *list = rowlist_new(count);
+    memcpy(list->ids, ids, count * sizeof *ids);
+    return list;
+}
+
+#define LIST(...) list_of(ARRAY_LEN(((const uint64_t[]){__VA_ARGS__})), (const uint64_t[]){__VA_ARGS__})
+
+/* -- storage -- */
+
+static struct tensor tensor_of(enum tensor_kind kind, uint64_t rows, uint32_t dim)
+{
+    struct tensors tensors = {0};
+    const uint64_t table[] = {rows, dim}, row[] = {dim};
+    cr_assert_eq(tensors_add_table(&tensors, "t", kind, kind == TENSOR_TABLE ? 2 : 1,
+                                   kind == TENSOR_TABLE ? table : row, INIT_ZEROS, 0, true, NULL),
+                 DP_OK);
+    return tensors.list[0];
+}
+
+Test(table, rows_of_a_dense_range_are_where_their_ids_say)
+{
+    struct tensor tensor = tensor_of(TENSOR_TABLE, 1000, 3);
+    struct table table;
+    cr_assert_eq(table_init(&table, &tensor, 100, 299, 2), DP_OK);
+    cr_assert_eq(table.stride, 1 + 3 * 3);
+    struct rowlist *list = LIST(100, 101, 299);
+    table_find(&table, list);
+    cr_assert_eq(list->missing, 0);
+    cr_assert(list->rows[0] == 0 && list->rows[1] == 1 && list->rows[2] == 199);
+    cr_assert_eq(record_stamp(table_record(&table, 199)), 0, "nothing has touched it");
+    rowlist_release(&list);
+    table_fini(&table);
+    ASSERT_NO_LEAKS();
+}
+
+Test(table, hashed_rows_are_found_again_wherever_the_table_grows_to)
+{
+    enum { ROWS = 20000 };
+    struct tensor tensor = tensor_of(TENSOR_HASHED, 0, 2);
+    struct table table;
+    cr_assert_eq(table_init(&table, &tensor, 0, UINT64_MAX, 0), DP_OK);
+    uint64_t *ids = mem_array(ROWS, sizeof *ids);
+    for (uint32_t i = 0; i < ROWS; i++)
+        ids[i] =
+            i < ROWS / 2 ? i * 4096 : (UINT64_C(1) << 63) + i * UINT64_C(0x100000001); /* ascending, with patterns */
+    ids[ROWS - 1] = UINT64_MAX;
+    for (uint32_t i = 0; i < ROWS; i += 100) {
+        struct rowlist *list = list_of(100, ids + i);
+        table_find(&table, list);
+        cr_assert_eq(list->missing, 100);
+        cr_assert_eq(table_make(&table, list), DP_OK);
+        cr_assert_eq(list->missing, 0);
+        for (uint32_t k = 0; k < 100; k++)
+            table_record(&table, list->rows[k])[1] = (float)(i + k);
+        rowlist_release(&list);
+    }
+    cr_assert_eq(table.count, ROWS);
+    struct rowlist *all = list_of(ROWS, ids);
+    cr_assert_eq(table_make(&table, all), DP_OK);
+    cr_assert_eq(table.count, ROWS, "none is made twice");
+    for (uint32_t i = 0; i < ROWS; i++)
+        cr_assert_eq(table_record(&table, all->rows[i])[1], (float)i);
+    rowlist_release(&all);
+    free(ids);
+    table_fini(&table);
+    ASSERT_NO_LEAKS();
+}
+
+Test(table, looking_for_rows_makes_none)
+{
+    struct tensor tensor = tensor_of(TENSOR_HASHED, 0, 1);
+    struct table table;
+    cr_assert_eq(table_init(&table, &tensor, 0, UINT64_MAX, 0), DP_OK);
+    struct rowlist *a = LIST(0, 5, 7), *b = LIST(5, 6);
+    table_find(&table, a);
+    cr_assert(a->missing == 3 && a->rows[1] == ROW_NONE && table.count == 0);
+    cr_assert_eq(table_make(&table, b), DP_OK);
+    table_find(&table, a);
+    cr_assert(a->missing == 2 && a->rows[0] == ROW_NONE && a->rows[1] == b->rows[0] && a->rows[2] == ROW_NONE);
+    cr_assert_eq(table.count, 2);
+    rowlist_release(&a);
+    rowlist_release(&b);
+    table_fini(&table);
+    ASSERT_NO_LEAKS();
+}
+
+/* -- lists that are kept -- */
+
+static struct rowlist *named(uint32_t part, uint64_t hash, uint32_t count)
+{
+    struct rowlist *list = rowlist_new(count);
+    list->part = part;
+    list->hash = hash;
+    return list;
+}
+
+static void keep(struct rowcache *cache, uint32_t part, uint64_t hash, uint32_t count)
+{
+    struct rowlist *list = named(part, hash, count);
+    rowcache_keep(cache, list);
+    rowlist_release(&list);
+}
+
+Test(rowlist, the_cache_knows_lists_by_part_hash_and_count)
+{
+    static struct rowcache cache;
+    rowcache_init(&cache, 1 << 20);
+    keep(&cache, 0, 7, 10);
+    keep(&cache, 1, 7, 10);
+    keep(&cache, 0, 7 + ROWCACHE_BUCKETS, 10);
+    cr_assert_not_null(rowcache_find(&cache, 0, 7, 10));
+    cr_assert_neq(rowcache_find(&cache, 0, 7, 10), rowcache_find(&cache, 1, 7, 10));
+    cr_assert_not_null(rowcache_find(&cache, 0, 7 + ROWCACHE_BUCKETS, 10));
+    cr_assert_null(rowcache_find(&cache, 0, 7, 11));
+    cr_assert_null(rowcache_find(&cache, 2, 7, 10));
+    cr_assert_null(rowcache_find(&cache, 0, 8, 10));
+    cr_assert_eq(cache.lists, 3);
+    rowcache_fini(&cache);
+    cr_assert(cache.lists == 0 && cache.bytes == 0 && !cache.newest);
+    ASSERT_NO_LEAKS();
+}
+
+Test(rowlist, what_is_used_least_is_forgotten_first_and_lives_on_where_it_is_held)
+{
+    static struct rowcache cache;
+    rowcache_init(&cache, 3 * (100 * 12 + sizeof(struct rowlist)));
+    for (uint64_t hash = 1; hash <= 3; hash++)
+        keep(&cache, 0, hash, 100);
+    struct rowlist *held = rowlist_retain(rowcache_find(&cache, 0, 2, 100));
+    cr_assert_not_null(rowcache_find(&cache, 0, 1, 100));
+    keep(&cache, 0, 4, 100);
+    cr_assert_null(rowcache_find(&cache, 0, 3, 100), "the one that nobody asked for");
+    keep(&cache, 0, 5, 100);
+    cr_assert_null(rowcache_find(&cache, 0, 2, 100));
+    cr_assert(held->refs == 1 && held->count == 100);
+    keep(&cache, 0, 6, 1000);
+    cr_assert_eq(cache.lists, 0, "too large alone");
+    rowlist_release(&held);
+    rowcache_fini(&cache);
+    ASSERT_NO_LEAKS();
+}
+
+/* -- sums -- */
+
+static struct rowsum sum_of(struct rowlist *list, uint32_t dim, float first)
+{
+    float *values = mem_array((size_t)list->count * dim, sizeof *values);
+    for (uint32_t i = 0; i < list->count * dim; i++)
+        values[i] = first + (float)i;
+    return (struct rowsum){list, {values, (size_t)list->count * dim * sizeof *values, values, free}};
+}
+
+Test(rowfold, rows_of_both_are_added_and_others_taken_over)
+{
+    struct rowlist *a = LIST(2, 5, 9), *b = LIST(1, 5, 9, 10, 11);
+    for (uint32_t i = 0; i < 3; i++)
+        a->rows[i] = (uint32_t)a->ids[i];
+    for (uint32_t i = 0; i < 5; i++)
+        b->rows[i] = (uint32_t)b->ids[i];
+    struct rowsum left = sum_of(a, 2, 1), right = sum_of(b, 2, 100), sum;
+    ((float *)left.values.data)[0] = -0.0f;
+    cr_assert_eq(rowsum_add(&left, &right, 2, &sum), DP_OK);
+    cr_assert(!left.list && !right.list && !left.values.data && !right.values.data);
+    const uint64_t ids[] = {1, 2, 5, 9, 10, 11};
+    const float values[] = {100, 101, 0, 2, 3 + 102, 4 + 103, 5 + 104, 6 + 105, 106, 107, 108, 109};
+    cr_assert_eq(sum.list->count, 6);
+    cr_assert_arr_eq(sum.list->ids, ids, sizeof ids);
+    for (uint32_t i = 0; i < 6; i++)
+        cr_assert_eq(sum.list->rows[i], ids[i]);
+    for (uint32_t i = 0; i < 12; i++)
+        cr_assert_eq(((float *)sum.values.data)[i], values[i]);
+    cr_assert(signbit(((float *)sum.values.data)[2]), "never added to 0");
+    rowsum_release(&sum);
+    ASSERT_NO_LEAKS();
+}
+
+Test(rowfold, the_same_list_is_one_addition_in_place)
+{
+    struct rowlist *list = LIST(1, 2, 3);
+    struct rowsum left = sum_of(list, 1, 0), right = sum_of(rowlist_retain(list), 1, 10), sum;
+    cr_assert_eq(rowsum_add(&left, &right, 1, &sum), DP_OK);
+    cr_assert_eq(sum.list, list);
+    cr_assert_eq(list->refs, 1);
+    cr_assert_eq(((float *)sum.values.data)[2], 14);
+    rowsum_release(&sum);
+    ASSERT_NO_LEAKS();
+}
+
+Test(rowfold, an_empty_side_gives_the_other)
+{
+    struct rowsum left = sum_of(LIST(4), 1, 1), none = {0}, sum;
+    cr_assert_eq(rowsum_add(&none, &left, 1, &sum), DP_OK);
+    cr_assert(sum.list->count == 1 && ((float *)sum.values.data)[0] == 1 && !left.list);
+    left = sum;
+    cr_assert_eq(rowsum_add(&left, &none, 1, &sum), DP_OK);
+    cr_assert_eq(sum.list->count, 1);
+    rowsum_release(&sum);
+    cr_assert_eq(rowsum_add(&none, &none, 1, &sum), DP_OK);
+    cr_assert_null(sum.list);
+    ASSERT_NO_LEAKS();
+}
+
+Test(rowfold, random_lists)
+{
+    enum { IDS = 200, DIM = 3 };
+    for (int round = 0; round < 200; round++) {
+        struct rowsum side[2], sum;
+        float want[IDS] = {0};
+        bool there[IDS] = {false};
+        for (int s = 0; s < 2; s++) {
+            uint64_t ids[IDS], every = 1 + roll() % 9;
+            uint32_t n = 0;
+            for (uint64_t id = 0; id < IDS; id++)
+                if (roll() % every == 0)
+                    ids[n++] = id;
+            side[s] = sum_of(list_of(n, ids), DIM, (float)(roll() % 1000));
+            memset(side[s].list->rows, 0, n * sizeof(uint32_t));
+            for (uint32_t i = 0; i < n; i++) {
+                want[ids[i]] += ((float *)side[s].values.data)[i * DIM];
+                there[ids[i]] = true;
+            }
+        }
+        cr_assert_eq(rowsum_add(&side[0], &side[1], DIM, &sum), DP_OK);
+        uint32_t n = 0;
+        for (uint64_t id = 0; id < IDS; id++)
+            if (there[id]) {
+                cr_assert_eq(sum.list->ids[n], id);
+                cr_assert_eq(((float *)sum.values.data)[n * DIM], want[id]);
+                n++;
+            }
+        cr_assert_eq(sum.list->count, n);
+        rowsum_release(&sum);
+    }
+    ASSERT_NO_LEAKS();
+}
