@@ -2,8 +2,8 @@
  *
  * A completed step is news that lets shards go of old versions; until those run out nobody waits for it, and waking
  * another thread costs as much as a small step. So the head is woken for completed steps, and for what arrives of the
- * open one, at most once a millisecond, or when half of a slice's versions are in use. Whatever else it is told of, it
- * is woken for at once.
+ * open one, at most once a millisecond, or when half of a slice's versions (or a part's undo logs) are in use. Whatever
+ * else it is told of, it is woken for at once.
  *
  * Invariant: an event that is in the queue has woken the head, or tell_later runs, or it is a report, which its step
  * follows. Thread: shard. */
@@ -35,7 +35,8 @@ static void on_tell_later(uv_timer_t *timer)
 
 static bool versions_run_out(const struct shard *shard, uint64_t step)
 {
-    return step + 1 - shard->global_low >= slice_versions_max(&shard->slices[0]) / 2;
+    uint64_t most = shard->slice_count > 0 ? slice_versions_max(&shard->slices[0]) : PART_STEPS;
+    return step + 1 - shard->global_low >= most / 2;
 }
 
 void port_tell(struct port *port, const struct event *event)
