@@ -124,6 +124,7 @@ static void report_block(const struct slice *slice, struct block b, const float 
     sums[REPORT_SQUARES] = r.squares;
     sums[REPORT_GROUPS] = r.group_norms;
     sums[REPORT_ZEROS] = r.zeros;
+    sums[REPORT_ELEMS] = (double)b.n;
     add_constraint_sums(slice, b, w, sums + REPORT_VALUES);
 }
 

@@ -32,7 +32,15 @@ bool commit_reports(const struct plan *plan, const struct plan_step *at);
 /* Sums per block of each pass. */
 enum { GATHER_GRADIENT, GATHER_WEIGHT, GATHER_VALUES }; /* and the constraints' where not projected */
 enum { LAMB_WEIGHT, LAMB_DIRECTION, LAMB_VALUES };      /* squares */
-enum { REPORT_MAGNITUDES, REPORT_SQUARES, REPORT_GROUPS, REPORT_ZEROS, REPORT_GRADIENT, REPORT_VALUES }; /* ... */
+enum {
+    REPORT_MAGNITUDES,
+    REPORT_SQUARES,
+    REPORT_GROUPS,
+    REPORT_ZEROS,
+    REPORT_ELEMS,
+    REPORT_GRADIENT,
+    REPORT_VALUES
+}; /* ... */
 uint32_t commit_gather_values(const struct slice_job *job);
 uint32_t commit_report_values(const struct slice_job *job);
 uint32_t commit_constraint_values(const struct slice_job *job);

@@ -19,10 +19,25 @@ dp_err exchange_init(struct exchange *exchange, const struct tensors *tensors, u
 {
     *exchange = (struct exchange){.tensors = tensors, .shard_count = shard_count};
     exchange->ranges = mem_array(shard_count, sizeof *exchange->ranges);
-    if (!exchange->ranges)
+    exchange->table_blocks = mem_array_zero((size_t)shard_count * tensors->count, sizeof *exchange->table_blocks);
+    if (!exchange->ranges || !exchange->table_blocks)
         return DP_NOMEM;
     memcpy(exchange->ranges, ranges, shard_count * sizeof *ranges);
     return DP_OK;
+}
+
+void exchange_add_blocks(struct exchange *exchange, uint32_t shard, uint32_t table, uint64_t blocks)
+{
+    exchange->table_blocks[(size_t)shard * exchange->tensors->count + table] += blocks;
+}
+
+/* Whether a shard hands in sums of the phase. */
+static bool takes_part(const struct exchange *exchange, uint32_t shard, uint32_t phase)
+{
+    uint64_t blocks = 0;
+    for (uint32_t t = 0; phase == EXCHANGE_REPORT && t < exchange->tensors->count; t++)
+        blocks += exchange->table_blocks[(size_t)shard * exchange->tensors->count + t];
+    return exchange->ranges[shard].count > 0 || blocks > 0;
 }
 
 static void gathering_free(const struct exchange *exchange, struct gathering *g)
@@ -39,6 +54,7 @@ void exchange_fini(struct exchange *exchange)
         gathering_free(exchange, g);
     }
     free(exchange->ranges);
+    free(exchange->table_blocks);
     *exchange = (struct exchange){0};
 }
 
@@ -59,22 +75,33 @@ static struct gathering *gathering_new(const struct exchange *exchange, uint64_t
     g->step = step;
     g->phase = phase;
     for (uint32_t s = 0; s < exchange->shard_count; s++)
-        g->missing += exchange->ranges[s].count > 0;
+        g->missing += takes_part(exchange, s, phase);
     return g;
 }
 
-static void add_range(const struct exchange *exchange, struct range range, uint32_t values, const double *sums,
-                      double *totals)
+/* Adds the sums of `blocks` blocks; returns those after them. */
+static const double *add_blocks(uint64_t blocks, uint32_t values, const double *sums, double *to)
 {
+    for (uint64_t b = 0; b < blocks; b++, sums += values)
+        for (uint32_t v = 0; v < values; v++)
+            to[v] += sums[v];
+    return sums;
+}
+
+static void add_shard(const struct exchange *exchange, uint32_t shard, uint32_t phase, uint32_t values,
+                      const double *sums, double *totals)
+{
+    const struct tensors *tensors = exchange->tensors;
     struct segment segments[TENSOR_COUNT_MAX];
-    size_t n = layout_segments(exchange->tensors, range, segments, ARRAY_LEN(segments));
+    size_t n = layout_segments(tensors, exchange->ranges[shard], segments, ARRAY_LEN(segments));
     for (size_t i = 0; i < n; i++) {
-        uint64_t block = layout_tensor_block(exchange->tensors, segments[i].tensor);
+        uint64_t block = layout_tensor_block(tensors, segments[i].tensor);
         double *to = totals + (size_t)segments[i].tensor * values;
-        for (uint64_t at = 0; at < segments[i].count; at += block, sums += values)
-            for (uint32_t v = 0; v < values; v++)
-                to[v] += sums[v];
+        sums = add_blocks((segments[i].count + block - 1) / block, values, sums, to);
     }
+    for (uint32_t t = 0; phase == EXCHANGE_REPORT && t < tensors->count; t++)
+        sums = add_blocks(exchange->table_blocks[(size_t)shard * tensors->count + t], values, sums,
+                          totals + (size_t)t * values);
 }
 
 dp_err exchange_add(struct exchange *exchange, uint32_t shard, uint64_t step, uint32_t phase, uint32_t values,
@@ -94,7 +121,7 @@ dp_err exchange_add(struct exchange *exchange, uint32_t shard, uint64_t step, ui
     double *totals = mem_array_zero((size_t)exchange->tensors->count * values, sizeof *totals);
     for (uint32_t s = 0; totals && s < exchange->shard_count; s++)
         if (g->sums[s])
-            add_range(exchange, exchange->ranges[s], values, g->sums[s], totals);
+            add_shard(exchange, s, phase, values, g->sums[s], totals);
     *at = g->next;
     gathering_free(exchange, g);
     *ret_totals = totals;

@@ -12,7 +12,8 @@ struct gathering; /* of one phase of one step */
 struct exchange {
     const struct tensors *tensors;
     uint32_t shard_count;
-    struct range *ranges; /* [shard_count]; those of no elements hand in nothing */
+    struct range *ranges;   /* [shard_count]; those of no elements hand in nothing but reports of tables */
+    uint64_t *table_blocks; /* [shard_count][tensors] of tables */
     struct gathering *open;
 };
 
@@ -20,6 +21,8 @@ struct exchange {
 DP_MUST_CHECK dp_err exchange_init(struct exchange *exchange, const struct tensors *tensors, uint32_t shard_count,
                                    const struct range *ranges);
 void exchange_fini(struct exchange *exchange);
+/* The shard also has `blocks` blocks of a table, which its reports bring after those of theta, table by table. */
+void exchange_add_blocks(struct exchange *exchange, uint32_t shard, uint32_t table, uint64_t blocks);
 /* Takes `values` sums of each block of the shard, heap. Once all shards have handed in: *ret_totals is
  * [tensor][value], heap, the caller's; else NULL. DP_NOMEM. */
 DP_MUST_CHECK dp_err exchange_add(struct exchange *exchange, uint32_t shard, uint64_t step, uint32_t phase,

@@ -5,6 +5,17 @@
 
 #include "head.h"
 
+/* Parts are cut at blocks. */
+static void add_table_blocks(struct head *head)
+{
+    for (uint32_t p = 0; p < head->port_count; p++)
+        for (uint32_t i = 0; i < head->job.shards[p].part_count; i++) {
+            const struct part_range *part = &head->job.shards[p].parts[i];
+            uint64_t span = layout_table_span(&head->job.core.tensors.list[part->tensor]);
+            exchange_add_blocks(&head->exchange, p, part->tensor, (part->last - part->first) / span + 1);
+        }
+}
+
 dp_err head_start_exchange(struct head *head)
 {
     AUTOFREE struct range *ranges = mem_array(head->port_count, sizeof *ranges);
@@ -19,7 +30,10 @@ dp_err head_start_exchange(struct head *head)
         if (!head->pull_sums)
             return DP_NOMEM;
     }
-    return exchange_init(&head->exchange, &core->tensors, head->port_count, ranges);
+    if (exchange_init(&head->exchange, &core->tensors, head->port_count, ranges))
+        return DP_NOMEM;
+    add_table_blocks(head);
+    return DP_OK;
 }
 
 void head_end_exchange(struct head *head)

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "commit.h"
+
 enum { LOOK_AHEAD = 24 };
 static const uint64_t UNDO_BYTES_MAX = (uint64_t)256 << 20; /* beyond it a part waits for the head's announcement */
 
@@ -71,8 +73,10 @@ static void release_nodes(struct part *part)
 void part_fini(struct part *part)
 {
     release_nodes(part);
-    for (int i = 0; i < PART_STEPS; i++)
+    for (int i = 0; i < PART_STEPS; i++) {
         undo_drop(part, &part->undo[i]);
+        free(part->reports[i]);
+    }
     table_fini(&part->table);
     rowrule_fini(&part->rule);
     free(part->nodes);
@@ -133,6 +137,12 @@ static dp_err commit_train(struct part *part, const struct plan_step *at)
     struct rowsum *sum = &part->nodes[1].rows;
     if (fold(part, 1))
         return DP_NOMEM;
+    if (commit_reports(&part->job->plan, at)) {
+        double *report = part_report(part, sum, at->rows);
+        if (!report)
+            return DP_NOMEM;
+        part->reports[part->window.next % PART_STEPS] = report;
+    }
     if (!sum->list)
         return DP_OK;
     size_t stride = part->table.stride;
@@ -159,6 +169,13 @@ dp_err part_commit(struct part *part, struct metrics *ret_metrics, dp_error *err
     steps_advance(&part->window);
     open_next(part);
     return DP_OK;
+}
+
+double *part_report_take(struct part *part, uint64_t step)
+{
+    double *report = part->reports[step % PART_STEPS];
+    part->reports[step % PART_STEPS] = NULL;
+    return report;
 }
 
 bool part_holds(const struct part *part, uint64_t step)

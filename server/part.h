@@ -42,8 +42,9 @@ struct part {
     struct rowrule rule;
     struct undo undo[PART_STEPS]; /* of step t at t % PART_STEPS */
     uint64_t undo_bytes;
-    uint64_t oldest;    /* first t that can be read */
-    uint32_t *replaced; /* [K], for steps_offer */
+    double *reports[PART_STEPS]; /* sums of step t at t % PART_STEPS, NULL where there are none */
+    uint64_t oldest;             /* first t that can be read */
+    uint32_t *replaced;          /* [K], for steps_offer */
     uint64_t total_steps;
 };
 
@@ -78,9 +79,20 @@ void rows_copy_fini(struct rows_copy *copy);
 /* All shards have completed the steps before `low`: what only theta before it needs is let go. */
 void part_release_before(struct part *part, uint64_t low);
 
-/* ---- for part_copy.c ---- */
+/* Blocks of the table that the part has. */
+uint64_t part_blocks(const struct part *part);
+/* Sums of the report of a completed step, part_blocks * commit_report_values of them, heap, the caller's; NULL if there
+ * are none. */
+double *part_report_take(struct part *part, uint64_t step);
+
+/* ---- for the files of the part ---- */
 
 /* The records of the list's rows as they were at a step, NULL where there were none; to records[count]. */
 void part_records(const struct part *part, uint64_t step, const struct rowlist *list, const float **records);
+/* All rows of a hashed table that have a record, sorted. NULL when out of memory. */
+struct rowlist *part_sorted(const struct part *part);
+/* part_report.c: the sums at the open step, which is about to be committed with this sum of gradients; heap. NULL when
+ * out of memory. */
+double *part_report(struct part *part, const struct rowsum *sum, uint64_t samples);
 
 #endif

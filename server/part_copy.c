@@ -64,18 +64,24 @@ static dp_err keep_touched(struct part *part, uint64_t step, struct rowlist *lis
     return DP_OK;
 }
 
-static dp_err copy_hashed(struct part *part, uint64_t step, struct rows_copy *copy)
+struct rowlist *part_sorted(const struct part *part)
 {
     uint32_t count = part->table.count;
     struct rowlist *list = rowlist_new(count);
+    if (!list || count == 0)
+        return list;
+    memcpy(list->ids, part->table.ids.base, count * sizeof *list->ids);
+    qsort(list->ids, count, sizeof *list->ids, by_id);
+    return list;
+}
+
+static dp_err copy_hashed(struct part *part, uint64_t step, struct rows_copy *copy)
+{
+    uint32_t count = part->table.count;
+    struct rowlist *list = part_sorted(part);
     copy->ids = mem_array(count, sizeof *copy->ids);
     copy->values = mem_array((size_t)count * part->table.dim, sizeof *copy->values);
-    dp_err e = list && copy->ids && copy->values ? DP_OK : DP_NOMEM;
-    if (!e && count > 0) {
-        memcpy(list->ids, part->table.ids.base, count * sizeof *list->ids);
-        qsort(list->ids, count, sizeof *list->ids, by_id);
-        e = keep_touched(part, step, list, copy);
-    }
+    dp_err e = list && copy->ids && copy->values ? keep_touched(part, step, list, copy) : DP_NOMEM;
     rowlist_release(&list);
     return e;
 }

@@ -107,23 +107,39 @@ static void unpark(struct shard *shard, uint32_t index)
     list->count = kept;
 }
 
-/* The slices' sums of a completed step, one after the other, to the head. */
+/* The next sums of a report: moves them to `to`, which may be NULL, and returns where the ones after them go. */
+static double *move_report(double *report, uint64_t blocks, uint32_t values, double *to)
+{
+    size_t count = (size_t)blocks * values;
+    if (to && report)
+        memcpy(to, report, count * sizeof *to);
+    free(report);
+    return to ? to + count : NULL;
+}
+
+/* The sums of a completed step, of slices and then parts, one after the other, to the head. */
 static void send_report(struct shard *shard, uint64_t step)
 {
+    const struct shard_tables *tables = &shard->tables;
     uint32_t values = commit_report_values(&shard->own);
     uint64_t blocks = 0;
     for (uint32_t i = 0; i < shard->slice_count; i++)
         blocks += shard->slices[i].block_count;
-    double *sums = mem_array((size_t)blocks * values, sizeof *sums), *to = sums;
-    for (uint32_t i = 0; i < shard->slice_count; i++) {
-        AUTOFREE double *report = slice_report_take(&shard->slices[i], step);
-        size_t count = (size_t)shard->slices[i].block_count * values;
-        if (sums && report)
-            memcpy(to, report, count * sizeof *to);
-        to = sums ? to + count : NULL;
-    }
+    for (uint32_t i = 0; i < tables->count; i++)
+        blocks += part_blocks(&tables->parts[i]);
+    double *sums = mem_array_zero((size_t)blocks * values, sizeof *sums), *to = sums;
+    for (uint32_t i = 0; i < shard->slice_count; i++)
+        to = move_report(slice_report_take(&shard->slices[i], step), shard->slices[i].block_count, values, to);
+    for (uint32_t i = 0; i < tables->count; i++)
+        to = move_report(part_report_take(&tables->parts[i], step), part_blocks(&tables->parts[i]), values, to);
     if (sums)
         shard->calls.sums(shard->calls.arg, step, EXCHANGE_REPORT, values, sums);
+}
+
+static bool has_report(const struct shard *shard, uint64_t step)
+{
+    return (shard->slice_count > 0 && shard->slices[0].reports[step % SLICE_VERSIONS]) ||
+           (shard->tables.count > 0 && shard->tables.parts[0].reports[step % PART_STEPS]);
 }
 
 void shard_raise_low(struct shard *shard)
@@ -132,7 +148,7 @@ void shard_raise_low(struct shard *shard)
     for (uint32_t i = 0; i < shard->slice_count; i++)
         low = MIN(low, shard->slices[i].window.next);
     for (; shard->low < low; shard->low++) {
-        if (shard->slice_count > 0 && shard->slices[0].reports[shard->low % SLICE_VERSIONS])
+        if (has_report(shard, shard->low))
             send_report(shard, shard->low);
         shard->calls.completed(shard->calls.arg, shard->low, &shard->first_metrics[shard->low % SLICE_VERSIONS]);
     }

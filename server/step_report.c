@@ -8,7 +8,7 @@ static void add_tensor(struct report *report, const struct slice_job *job, uint3
     struct regular_sums sums = {of[REPORT_MAGNITUDES], of[REPORT_SQUARES], of[REPORT_GROUPS], of[REPORT_ZEROS]};
     report->regularizer += regular_value(&job->regular[t], &sums);
     report->zeros += sums.zeros;
-    report->elems += (double)job->tensors.list[t].elems;
+    report->elems += of[REPORT_ELEMS];
     report->gradient_norm += of[REPORT_GRADIENT];
 }
 

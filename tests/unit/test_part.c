@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "commit.h"
+#include "exchange.h"
 #include "leaks.h"
 #include "part.h"
 #include "slice.h"
@@ -318,6 +320,78 @@ Test(part, reads_make_no_rows)
     read_range(&part, 0, out);
     cr_assert_eq(part.table.count, count);
     part_fini(&part);
+    ASSERT_NO_LEAKS();
+}
+
+/* -- reports -- */
+
+/* The totals of the report at step 3, over two parts cut at `cut` as of two shards. */
+static void report_of(const struct slice_job *job, uint64_t cut, double *ret_totals)
+{
+    const struct range none[2] = {{0, 0}, {0, 0}};
+    struct exchange exchange;
+    struct metrics m;
+    double *totals = NULL;
+    cr_assert_eq(exchange_init(&exchange, &job->tensors, 2, none), DP_OK);
+    for (uint32_t p = 0; p < 2; p++) {
+        struct part part;
+        start(&part, job, p ? cut : 0, p ? job->tensors.list[0].last_row : cut - 1);
+        exchange_add_blocks(&exchange, p, 0, part_blocks(&part));
+        part_fini(&part);
+    }
+    for (uint32_t p = 0; p < 2; p++) {
+        struct part part;
+        start(&part, job, p ? cut : 0, p ? job->tensors.list[0].last_row : cut - 1);
+        while (part.window.next <= 3)
+            step_part(&part, &m);
+        cr_assert_null(part_report_take(&part, 2), "not the end of an epoch");
+        double *sums = part_report_take(&part, 3);
+        cr_assert_not_null(sums);
+        cr_assert_eq(exchange_add(&exchange, p, 3, EXCHANGE_REPORT, commit_report_values(job), sums, &totals), DP_OK);
+        cr_assert_eq(totals != NULL, p == 1);
+        part_fini(&part);
+    }
+    memcpy(ret_totals, totals, commit_report_values(job) * sizeof *totals);
+    free(totals);
+    exchange_fini(&exchange);
+}
+
+Test(part, reports_add_up_over_shards_with_the_same_bits)
+{
+    struct slice_job job = job_of("momentum", TENSOR_TABLE);
+    job.regular[0] = (struct regular){.l1 = 0.01, .l2 = 0.1};
+    double want[REPORT_VALUES], got[REPORT_VALUES], squares = 0;
+    static float theta[ELEMS];
+    struct part part;
+    struct metrics m;
+    report_of(&job, 30, want);
+    for (uint64_t cut = 1; cut < ROWS; cut += 11) {
+        report_of(&job, cut, got);
+        cr_assert_arr_eq(got, want, sizeof want);
+    }
+    start(&part, &job, 0, ROWS - 1);
+    while (part.window.next < 3)
+        step_part(&part, &m);
+    read_range(&part, 3, theta);
+    for (uint32_t i = 0; i < ELEMS; i++)
+        squares += (double)theta[i] * (double)theta[i];
+    part_fini(&part);
+    cr_assert_float_eq(want[REPORT_SQUARES], squares, 1e-9 * squares, "of all rows as the step found them");
+    cr_assert_eq(want[REPORT_ELEMS], ELEMS);
+    cr_assert_gt(want[REPORT_GRADIENT], 0);
+    ASSERT_NO_LEAKS();
+}
+
+/* A hashed table reports what was touched before the step. */
+Test(part, reports_of_hashed_tables)
+{
+    struct slice_job job = job_of("sgd", TENSOR_HASHED), ranged = job_of("sgd", TENSOR_TABLE);
+    double got[REPORT_VALUES], all[REPORT_VALUES];
+    report_of(&job, UINT64_C(1) << 54, got);
+    report_of(&ranged, 30, all);
+    cr_assert(got[REPORT_ELEMS] > 0 && got[REPORT_ELEMS] < ELEMS && fmod(got[REPORT_ELEMS], DIM) == 0);
+    cr_assert_lt(got[REPORT_SQUARES], all[REPORT_SQUARES]);
+    cr_assert_float_eq(got[REPORT_GRADIENT], all[REPORT_GRADIENT], 1e-9 * all[REPORT_GRADIENT]);
     ASSERT_NO_LEAKS();
 }
 
