@@ -269,6 +269,8 @@ static dp_err check_control(const Dp__Header *header, dp_error *err)
         return check_text("Bye's text", header->bye->text, FRAME_TEXT_MAX, err);
     case DP__HEADER__BODY_NOTICE:
         return check_text("Notice's text", header->notice->text, FRAME_TEXT_MAX, err);
+    case DP__HEADER__BODY_STALL:
+        return check_text("Stall's text", header->stall->text, FRAME_TEXT_MAX, err);
     case DP__HEADER__BODY_SET:
         return check_name("the setting", header->set->name, FRAME_NAME_MAX, err);
     case DP__HEADER__BODY_HEARTBEAT:

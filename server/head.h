@@ -52,6 +52,13 @@ struct balance {
     uint64_t moves;                 /* deals that speeds brought about */
 };
 
+/* A step that waits. */
+struct stall {
+    uint64_t opened_ms; /* when the open step was opened */
+    uint32_t asked;     /* shards that are to say what they are owed */
+    bool reported;      /* this step is one that stalls */
+};
+
 struct head {
     const struct server_options *opts;
     enum head_state state;
@@ -92,7 +99,7 @@ struct head {
     uint64_t diverged_step;
     uint64_t low_seen; /* global_low at the last tick */
     uint64_t moved_ms; /* when global_low last moved, or the open step's slots were last dealt */
-    bool owed_asked;
+    struct stall stall;
     uint64_t started_ms;
     uint64_t running_ms; /* when the first step could begin */
     uint64_t ended_ms;   /* when DONE or STOPPING was entered */
@@ -133,8 +140,16 @@ bool head_reachable(struct head *head, const struct member *member);
 void head_fence(struct head *head, struct member *member, const char *reason);
 /* Leases, probes and stalls; every HEAD_TICK_MS. */
 void head_watch(struct head *head, uint64_t now_ms);
-/* Slots that a shard says are owed while the job stands still. */
-void head_reassign_owed(struct head *head, uint64_t step, const uint32_t *owed, uint32_t count);
+
+/* head_stall.c: steps that wait for too long. */
+/* Every tick. */
+void head_stall_watch(struct head *head, uint64_t now_ms);
+/* global_low has moved. */
+void head_stall_over(struct head *head);
+/* What a shard says it is owed. */
+void head_on_owed(struct head *head, uint32_t shard, const struct event *event);
+/* The open step: how long it waits, and for whom; a new reference. */
+json_t *head_waits_json(const struct head *head);
 
 /* head_balance.c: speeds, deals by them, late slots. */
 DP_MUST_CHECK dp_err head_balance_init(struct head *head);

@@ -1,4 +1,4 @@
-/* Who computes what: deals, fences, leases, probes and stalls. Giving a slot to two workers is never wrong, only work
+/* Who computes what: deals, fences, leases and probes. Giving a slot to two workers is never wrong, only work
  * done twice: so whoever seems lost is replaced at once. Thread: head. */
 #include "head.h"
 
@@ -114,43 +114,6 @@ static void check_members(struct head *head, uint64_t now_ms, bool probe)
     }
 }
 
-/* Nothing has moved for the stall time-out although every worker is alive: ask what is owed. */
-static void check_stall(struct head *head, uint64_t now_ms)
-{
-    if (head->state != HEAD_RUNNING || !head_has_enough(head) || head->owed_asked ||
-        now_ms < head->moved_ms + head->opts->stall_timeout_s * 1000) /* dealt since now_ms was read: moved is later */
-        return;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        if (head->lows[p] == head->global_low && port_send(&head->ports[p], &(struct command){.kind = COMMAND_OWED}))
-            head->owed_asked = true;
-}
-
-void head_reassign_owed(struct head *head, uint64_t step, const uint32_t *owed, uint32_t count)
-{
-    uint32_t members = members_list(&head->members, head->numbers);
-    if (!head->owed_asked)
-        return;
-    head->owed_asked = false;
-    head->moved_ms = mono_ms();
-    if (step != head->global_low || count == 0 || members == 0 || !head_has_enough(head))
-        return;
-    dealer_open(&head->dealer, step);
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t owner = head->dealer.owner[owed[i]], at = 0;
-        for (uint32_t m = 0; m < members; m++)
-            if (head->numbers[m] == owner)
-                at = m;
-        uint32_t next = head->numbers[(at + 1) % members];
-        if (head_may_warn(head))
-            log_warn("stall step=%" PRIu64 " slot=%u owed_by=\"%s\" for_s=%" PRIu64 " action=\"given to %s too\"", step,
-                     owed[i], owner == DEALER_NOBODY ? "nobody" : head->members.list[owner].name,
-                     head->opts->stall_timeout_s, head->members.list[next].name);
-        dealer_reassign(&head->dealer, step, owed[i], next);
-    }
-    head_balance_dealt(head);
-    head_assign_all(head);
-}
-
 /* Not at once: the workers of a job's last steps leave before the shards have told of those. */
 static void check_alone(struct head *head, bool stands_still)
 {
@@ -169,6 +132,6 @@ void head_watch(struct head *head, uint64_t now_ms)
     head->low_seen = head->global_low;
     check_members(head, now_ms, stands_still);
     head_balance_watch(head, now_ms);
-    check_stall(head, now_ms);
+    head_stall_watch(head, now_ms);
     check_alone(head, stands_still);
 }

@@ -60,6 +60,7 @@ static void raise_global_low(struct head *head)
     head->moved_ms = mono_ms();
     for (uint32_t p = 0; p < head->port_count; p++)
         port_announce_low(&head->ports[p], low);
+    head_stall_over(head);
     head_balance_open(head);
     if (head->diverged)
         end_diverged(head);
@@ -79,7 +80,7 @@ static void on_event(struct head *head, uint32_t shard, struct event *event)
         head_on_pinned(head, shard, event);
         break;
     case EVENT_OWED:
-        head_reassign_owed(head, event->step, event->owed, event->owed_count);
+        head_on_owed(head, shard, event);
         free(event->owed);
         break;
     case EVENT_SUMS:
@@ -122,7 +123,7 @@ static void start_progress(struct head *head)
         .evaluates = plan->eval_rows > 0,
         .classifies = head->job.label_count > 0,
     };
-    head->running_ms = head->moved_ms = mono_ms();
+    head->running_ms = head->moved_ms = head->stall.opened_ms = mono_ms();
     progress_begin(&head->progress, head->running_ms, &facts);
 }
 

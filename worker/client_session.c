@@ -193,6 +193,9 @@ static void head_take(struct dp_client *client, const Dp__Header *header)
         if (session_owns(client, header))
             beat_raise_low(&client->beat, header->heartbeat_ack->global_low);
         break;
+    case DP__HEADER__BODY_STALL:
+        client_notice(client, "%s", header->stall->text);
+        break;
     case DP__HEADER__BODY_NOTICE:
         client_end(client, dp_err_from_wire(header->notice->code), header->notice->text);
         break;

@@ -10,7 +10,7 @@
 #include "text.h"
 #include "util.h"
 
-enum { TEXT_BYTES = 96, COLUMNS_MAX = 12 };
+enum { TEXT_BYTES = 96, COLUMNS_MAX = 12, WAIT_SHOWN_MS = 1000 };
 
 /* --- values --- */
 
@@ -235,6 +235,23 @@ static void print_progress(const json_t *progress, FILE *out)
 #undef FIELD
 }
 
+/* A step that has been open for long, and who owes what of it; one that goes by quickly is not worth a line. */
+static void print_waits(const json_t *waits, FILE *out)
+{
+    char a[TEXT_BYTES], b[TEXT_BYTES];
+    const json_t *owed = json_object_get(waits, "owed");
+    if (json_integer_value(json_object_get(waits, "for_ms")) < WAIT_SHOWN_MS)
+        return;
+    for (size_t i = 0; i < json_array_size(owed); i++) {
+        const json_t *entry = json_array_get(owed, i);
+        fprintf(out, "waiting    for slots %s of %s", slots(json_object_get(entry, "slots"), a),
+                string_or_dash(json_object_get(entry, "name"), b));
+        fprintf(out, " (last heard of %s ago)", ago(json_object_get(entry, "last_heard_ms"), a));
+        fprintf(out, " since %s%s\n", ago(json_object_get(waits, "for_ms"), a),
+                json_is_true(json_object_get(waits, "stalled")) ? ": a stall" : "");
+    }
+}
+
 /* Nothing where all goes by equal shares and nothing was given twice. */
 static void print_balance(const json_t *balance, FILE *out)
 {
@@ -256,6 +273,7 @@ void ctl_status_print(const json_t *status, const char *server, FILE *out)
     fprintf(out, ", up %s\n", human_clock(real_of(json_object_get(status, "uptime_s")), a));
     print_job(status, out);
     print_progress(json_object_get(status, "progress"), out);
+    print_waits(json_object_get(status, "waits"), out);
     print_balance(json_object_get(status, "balance"), out);
     print_table("workers", json_object_get(status, "workers"), WORKER_COLUMNS, ARRAY_LEN(WORKER_COLUMNS), out);
     print_table("shards", json_object_get(status, "shards"), SHARD_COLUMNS, ARRAY_LEN(SHARD_COLUMNS), out);

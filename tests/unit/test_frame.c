@@ -118,7 +118,8 @@ enum {
     APPLIED,
     JOINED_TABLES,
     ROWS_PUSH_PULL,
-    ROWS
+    ROWS,
+    STALL
 };
 
 static dp_err parse_sample(size_t kind, size_t payload_count, dp_error *err)
@@ -159,7 +160,7 @@ Test(frame, payload_counts)
     } table[] = {{PUSH_PULL, 0, 1}, {PARAMS, 1, 1},         {ERROR, 0, 0},  {HELLO, 0, 0},     {WELCOME, 0, 0},
                  {JOIN, 0, 0},      {JOINED, 0, 0},         {ASSIGN, 0, 0}, {HEARTBEAT, 0, 0}, {ACK, 0, 0},
                  {BYE, 0, 0},       {NOTICE, 0, 0},         {ASK, 0, 0},    {STATUS, 1, 1},    {SET, 0, 0},
-                 {APPLIED, 0, 0},   {ROWS_PUSH_PULL, 2, 2}, {ROWS, 1, 1}};
+                 {APPLIED, 0, 0},   {ROWS_PUSH_PULL, 2, 2}, {ROWS, 1, 1},   {STALL, 0, 0}};
     samples_fill(samples);
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
         for (size_t count = 0; count < 4; count++) {

@@ -28,6 +28,7 @@ static Dp__StatusRequest status_request;
 static Dp__Status status;
 static Dp__Set set;
 static Dp__Applied applied;
+static Dp__Stall stall;
 
 static double labels[] = {0, 1, 2};
 static uint64_t weight_shape[] = {64, 3}, bias_shape[] = {3};
@@ -262,6 +263,10 @@ static void fill_control(void)
     dp__applied__init(&applied);
     applied.step = 1234;
     applied.train_step = 1200;
+    dp__stall__init(&stall);
+    stall.step = 300;
+    stall.for_ms = 31000;
+    stall.text = "step 300 has been waiting for 31 s for slots 4-7 of alpha:4711";
 }
 
 static struct sample sample(const char *name, size_t payload_count, Dp__Header__BodyCase body, void *message)
@@ -306,6 +311,7 @@ void samples_fill(struct sample *samples)
     size_t named = i;
     samples[i++] = sample("rows_push_pull", 2, DP__HEADER__BODY_ROWS_PUSH_PULL, &rows_push_pull);
     samples[i++] = sample("rows", 1, DP__HEADER__BODY_ROWS, &rows);
+    samples[i++] = sample("stall", 0, DP__HEADER__BODY_STALL, &stall);
     for (i = 2; i < named; i++) /* the data plane does without request ids */
         samples[i].header.request = 1000 + i;
 }

@@ -7,7 +7,7 @@
 
 #include "frame.h"
 
-enum { SAMPLE_COUNT = 19 };
+enum { SAMPLE_COUNT = 20 };
 
 struct sample {
     const char *name; /* of the golden file */

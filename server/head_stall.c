@@ -1,0 +1,187 @@
+/* Steps that wait for too long: who owes what, said to the log, to dp-ctl and to the workers, and what is done about
+ * it.
+ *
+ * While a step is open the head knows what has come to the job's first slice. When it has waited for the stall time-out
+ * the shards are asked, since a worker may reach one of them and not another. Thread: head. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "head.h"
+#include "log.h"
+#include "text.h"
+
+enum { SLOTS_TEXT = 96 };
+
+/* "4-7,9", cut where there are too many. */
+static void slots_text(const uint32_t *slots, uint32_t count, char text[SLOTS_TEXT])
+{
+    size_t at = 0;
+    text[0] = '\0';
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t first = slots[i], last = first;
+        while (i + 1 < count && slots[i + 1] == last + 1)
+            last = slots[++i];
+        bool fits = str_append(text, SLOTS_TEXT, &at, "%s%u", at ? "," : "", first);
+        if (!fits || (last > first && !str_append(text, SLOTS_TEXT, &at, "-%u", last)))
+            return;
+    }
+}
+
+static uint64_t seconds_since(uint64_t then_ms)
+{
+    uint64_t now = mono_ms();
+    return (now - MIN(now, then_ms)) / 1000;
+}
+
+static const char *owner_name(const struct head *head, uint32_t owner)
+{
+    return owner == DEALER_NOBODY ? "nobody" : head->members.list[owner].name;
+}
+
+/* ---- what is told ---- */
+
+/* To all workers: those that wait see whom they wait for. */
+static void tell_workers(struct head *head, const char *text)
+{
+    char clean[FRAME_TEXT_MAX + 1];
+    Dp__Stall body = DP__STALL__INIT;
+    text_clean(clean, sizeof clean, text);
+    body.step = head->global_low;
+    body.for_ms = mono_ms() - head->stall.opened_ms;
+    body.text = clean;
+    for (uint32_t i = 0; i < head->members.used; i++) {
+        const struct member *member = &head->members.list[i];
+        Dp__Header header = DP__HEADER__INIT;
+        header.session = member->token;
+        header.body_case = DP__HEADER__BODY_STALL;
+        header.stall = &body;
+        if (member->state == MEMBER_JOINED && head_send(head, &member->route, &header, NULL))
+            log_debug("stall-report-lost worker=\"%s\"", member->name);
+    }
+}
+
+/* One owner's part of what a shard is owed. */
+static void report(struct head *head, uint32_t shard, uint32_t owner, const uint32_t *slots, uint32_t count,
+                   dp_error *ret_text)
+{
+    char list[SLOTS_TEXT];
+    uint64_t for_s = seconds_since(head->stall.opened_ms);
+    uint64_t heard_s = owner == DEALER_NOBODY ? 0 : seconds_since(head->members.list[owner].last_seen_ms);
+    slots_text(slots, count, list);
+    (void)dp_fail(ret_text, DP_TIMEOUT,
+                  "step %" PRIu64 " has been waiting for %" PRIu64 " s for slot%s %s of %s, last heard of %" PRIu64
+                  " s ago",
+                  head->global_low, for_s, count > 1 ? "s" : "", list, owner_name(head, owner), heard_s);
+    if (head_may_warn(head))
+        log_warn("stall step=%" PRIu64 " slots=%s owed_by=\"%s\" for_s=%" PRIu64 " last_heard_s=%" PRIu64
+                 " shard=%u action=\"%s\"",
+                 head->global_low, list, owner_name(head, owner), for_s, heard_s, shard,
+                 head->opts->on_stall == ON_STALL_FAIL ? "the job fails" : "given to another worker too");
+    tell_workers(head, ret_text->text);
+}
+
+/* All owners, one after the other; `owed` ends empty. The text of the last one is returned. */
+static void report_all(struct head *head, uint32_t shard, uint32_t *owed, uint32_t count, dp_error *ret_text)
+{
+    AUTOFREE uint32_t *mine = mem_array(count, sizeof *mine);
+    while (mine && count > 0) {
+        uint32_t owner = head->dealer.owner[owed[0]], found = 0, rest = 0;
+        for (uint32_t i = 0; i < count; i++)
+            if (head->dealer.owner[owed[i]] == owner)
+                mine[found++] = owed[i];
+            else
+                owed[rest++] = owed[i];
+        report(head, shard, owner, mine, found, ret_text);
+        count = rest;
+    }
+}
+
+/* ---- what is done ---- */
+
+/* The member after the owner. */
+static void pass_on(struct head *head, uint32_t slot, const uint32_t *numbers, uint32_t members)
+{
+    uint32_t at = 0;
+    for (uint32_t m = 0; m < members; m++)
+        if (numbers[m] == head->dealer.owner[slot])
+            at = m;
+    dealer_reassign(&head->dealer, head->global_low, slot, numbers[(at + 1) % members]);
+}
+
+/* The open step stands still, though workers are there: asks what is owed. */
+void head_stall_watch(struct head *head, uint64_t now_ms)
+{
+    if (head->state != HEAD_RUNNING || !head_has_enough(head) || head->stall.asked > 0 ||
+        now_ms < head->moved_ms + head->opts->stall_timeout_s * 1000) /* dealt since now_ms was read: moved is later */
+        return;
+    for (uint32_t p = 0; p < head->port_count; p++)
+        if (head->lows[p] == head->global_low && port_send(&head->ports[p], &(struct command){.kind = COMMAND_OWED}))
+            head->stall.asked++;
+}
+
+void head_on_owed(struct head *head, uint32_t shard, const struct event *event)
+{
+    uint32_t members = members_list(&head->members, head->numbers);
+    dp_error text = {.code = DP_OK};
+    head->stall.asked -= head->stall.asked > 0;
+    head->moved_ms = mono_ms();
+    if (event->step != head->global_low || event->owed_count == 0 || members == 0 || !head_has_enough(head) ||
+        head->state != HEAD_RUNNING)
+        return;
+    AUTOFREE uint32_t *owed = mem_array(event->owed_count, sizeof *owed);
+    if (!owed)
+        return; /* asked again after another time-out */
+    for (uint32_t i = 0; i < event->owed_count; i++)
+        owed[i] = event->owed[i];
+    dealer_open(&head->dealer, head->global_low);
+    head->stall.reported = true;
+    report_all(head, shard, owed, event->owed_count, &text);
+    if (head->opts->on_stall == ON_STALL_FAIL) {
+        head_fail(head, &text);
+        return;
+    }
+    for (uint32_t i = 0; i < event->owed_count; i++)
+        pass_on(head, event->owed[i], head->numbers, members);
+    head_balance_dealt(head);
+    head_assign_all(head);
+}
+
+void head_stall_over(struct head *head)
+{
+    if (head->stall.reported)
+        log_warn("stall-over step=%" PRIu64 " after_s=%" PRIu64, head->global_low - 1,
+                 seconds_since(head->stall.opened_ms));
+    head->stall.reported = false;
+    head->stall.opened_ms = mono_ms();
+}
+
+/* ---- what dp-ctl shows ---- */
+
+static json_t *owed_json(const struct head *head, uint32_t number)
+{
+    json_t *slots = json_array();
+    for (uint32_t k = 0; k < head->dealer.slots; k++)
+        if (head->dealer.owner[k] == number && !speculation_in(&head->balance.speculation, k))
+            json_array_append_new(slots, json_integer(k));
+    if (json_array_size(slots) == 0) {
+        json_decref(slots);
+        return NULL;
+    }
+    const struct member *member = &head->members.list[number];
+    return json_pack("{sI ss sI so}", "worker", (json_int_t)number, "name", member->name, "last_heard_ms",
+                     (json_int_t)(mono_ms() - member->last_seen_ms), "slots", slots);
+}
+
+json_t *head_waits_json(const struct head *head)
+{
+    if (!head->job.settled || head->state != HEAD_RUNNING)
+        return json_null();
+    json_t *owed = json_array();
+    for (uint32_t i = 0; i < head->members.used; i++) {
+        json_t *entry = head->members.list[i].state == MEMBER_JOINED ? owed_json(head, i) : NULL;
+        if (entry)
+            json_array_append_new(owed, entry);
+    }
+    return json_pack("{sI sI sb so}", "step", (json_int_t)head->global_low, "for_ms",
+                     (json_int_t)(mono_ms() - head->stall.opened_ms), "stalled", head->stall.reported, "owed", owed);
+}

@@ -1,0 +1,114 @@
+/* Nothing waits in silence: each party is frozen in turn, and the report names it. */
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <string.h>
+
+#include "harness.h"
+
+TestSuite(stall, .init = harness_init, .fini = harness_fini, .timeout = 300);
+
+enum { MINUTE_MS = 60000 };
+
+#define DATA "tests/data/digits/train.csv.gz"
+/* 90 steps of at least 10 ms a slot, four slots a worker: long enough for something to happen in the middle. */
+#define JOB                                                                                                   \
+    "--model", "softmax", "--batch", "320", "--slots", "8", "--epochs", "18", "--lr", "0.002", "--seed", "7", \
+        "--exit-when-done", "--json", "--min-workers", "2", "--speculate", "off"
+
+static struct process *worker(const char *endpoint, const char *name)
+{
+    return PROCESS("dp-worker", "--server", endpoint, "--data", source_file(DATA), "--name", name, "--emulate-slot-ms",
+                   "10");
+}
+
+/* A server and two workers in the middle of a job. */
+static struct process *start(char *endpoint, size_t size, const char *on_stall, const char *lease,
+                             struct process **ret_workers)
+{
+    const char *options[] = {JOB, "--stall-timeout", "1", "--on-stall", on_stall, "--lease", lease, NULL};
+    struct process *server = server_start(endpoint, size, options);
+    ret_workers[0] = worker(endpoint, "alpha");
+    ret_workers[1] = worker(endpoint, "beta");
+    process_expect(server, OUT, "\"event\":\"epoch\"", MINUTE_MS);
+    return server;
+}
+
+Test(stall, a_frozen_worker_is_named_to_all_and_its_slots_are_given_away)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    char endpoint[128];
+    struct process *workers[2], *server = start(endpoint, sizeof endpoint, "wait", "3600", workers);
+    process_signal(workers[0], SIGSTOP);
+    const char *line = process_expect(server, ERR, "stall step=", MINUTE_MS);
+    cr_assert_not_null(strstr(line, "owed_by=\"alpha\""), "%s", line);
+    cr_assert_not_null(strstr(line, "slots="), "%s", line);
+    cr_assert_not_null(strstr(line, "for_s="), "%s", line);
+    process_expect(workers[1], ERR, "of alpha, last heard of", MINUTE_MS);
+    process_expect(server, ERR, "stall-over step=", MINUTE_MS);
+    struct run_result status = RUN(MINUTE_MS, "dp-ctl", "--server", endpoint, "status", "--json");
+    cr_assert_not_null(strstr(status.out, "\"waits\""), "%s", status.out);
+    process_signal(workers[0], SIGCONT);
+    cr_assert_eq(process_wait(server, MINUTE_MS), 0, "%s", process_output(server, ERR));
+}
+
+/* Before the stall time-out, dp-ctl says whom the step waits for. */
+Test(stall, dp_ctl_names_who_owes)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    char endpoint[128];
+    struct process *workers[2];
+    struct process *server = SERVER(endpoint, JOB, "--stall-timeout", "3600", "--lease", "3600");
+    workers[0] = worker(endpoint, "alpha");
+    workers[1] = worker(endpoint, "beta");
+    process_expect(server, OUT, "\"event\":\"epoch\"", MINUTE_MS);
+    process_signal(workers[1], SIGSTOP);
+    for (bool named = false; !named;) {
+        cr_assert_not(process_ended(server, 500));
+        struct run_result status = RUN(MINUTE_MS, "dp-ctl", "--server", endpoint, "status");
+        cr_assert_eq(status.status, 0, "%s", status.err);
+        named = strstr(status.out, " of beta (last heard of") != NULL;
+    }
+    process_signal(workers[1], SIGCONT);
+    cr_assert_eq(process_wait(server, MINUTE_MS), 0);
+}
+
+Test(stall, a_job_may_be_told_to_fail)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    char endpoint[128];
+    struct process *workers[2], *server = start(endpoint, sizeof endpoint, "fail", "3600", workers);
+    process_signal(workers[0], SIGSTOP);
+    process_expect(server, ERR, "of alpha, last heard of", MINUTE_MS);
+    cr_assert_neq(process_wait(server, MINUTE_MS), 0);
+    cr_assert_neq(process_wait(workers[1], MINUTE_MS), 0);
+}
+
+Test(stall, a_frozen_server_is_named_by_its_workers)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    char endpoint[128];
+    struct process *workers[2], *server = start(endpoint, sizeof endpoint, "wait", "10", workers);
+    process_signal(server, SIGSTOP);
+    const char *line = process_expect(workers[0], ERR, "has been silent for", 2 * MINUTE_MS);
+    cr_assert_not_null(strstr(line, endpoint), "%s", line);
+    process_signal(server, SIGCONT);
+    process_expect(workers[0], ERR, "answers again", MINUTE_MS);
+    cr_assert_eq(process_wait(server, MINUTE_MS), 0, "%s", process_output(server, ERR));
+}
+
+Test(stall, a_server_without_workers_says_so_and_goes_on_when_they_come)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    char endpoint[128];
+    struct process *workers[2], *server = start(endpoint, sizeof endpoint, "wait", "3600", workers);
+    for (int i = 0; i < 2; i++) {
+        process_signal(workers[i], SIGKILL);
+        cr_assert_eq(process_wait(workers[i], MINUTE_MS), 128 + SIGKILL);
+    }
+    process_expect(server, ERR, "no-workers step=", MINUTE_MS);
+    struct run_result status = RUN(MINUTE_MS, "dp-ctl", "--server", endpoint, "status");
+    cr_assert_not_null(strstr(status.out, "waiting    for "), "%s", status.out);
+    (void)worker(endpoint, "gamma");
+    (void)worker(endpoint, "delta");
+    cr_assert_eq(process_wait(server, MINUTE_MS), 0, "%s", process_output(server, ERR));
+}
