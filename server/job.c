@@ -26,6 +26,7 @@ dp_err job_init(struct job *job, const struct server_options *opts, dp_error *er
     job->wire->batch = opts->batch;
     job->wire->slots = (uint32_t)opts->slots;
     job->wire->seed = opts->seed;
+    job->wire->sparse = opts->sparse;
     job->wire->hash_bits = (uint32_t)opts->hash_bits;
     job->wire->evaluate = opts->data.eval != NULL;
     return DP_OK;

@@ -23,6 +23,8 @@ static const struct option ROWS[] = {
         "columns of the data; 0: as many as the data have"),
     ROW("job", hash_bits, "hash-bits", OPT_U64, "N", 0, 31, "0", NULL, NULL,
         "hash the features of LIBSVM data, any 64-bit numbers, to 2^N columns; 0: not"),
+    ROW("job", sparse, "sparse", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
+        "keep the weights in a table, of which a worker moves only rows that its data touch"),
     ROW("job", classes, "classes", OPT_U64, "C", 0, 65536, "0", NULL, NULL,
         "softmax: labels are 0..C-1; 0: those in the data"),
     ROW("job", intercept, "intercept", OPT_SWITCH, NULL, 0, 0, "on", NULL, NULL,

@@ -15,7 +15,8 @@ enum speculate_mode { SPECULATE_OFF, SPECULATE_AUTO };
 struct server_options {
     /* job */
     const char *model;
-    uint64_t features;  /* 0: as the first worker's data have it */
+    uint64_t features; /* 0: as the first worker's data have it */
+    bool sparse;
     uint64_t hash_bits; /* 0, or `features` is 2^hash_bits */
     uint64_t classes;   /* 0: likewise */
     bool intercept;

@@ -85,8 +85,14 @@ static void send_rows(struct mini *m, struct mini_peer to, uint32_t p, uint64_t 
     body.count = list->count;
     header.body_case = DP__HEADER__BODY_ROWS;
     header.rows = &body;
-    bool empty = body.last || list->count == 0;
-    mini_send(m, to, m->worker_session, 0, &header, empty ? NULL : values, list->count * sizeof values[0]);
+    const int wrong = atomic_load(&m->opts.wrong_rows);
+    body.unchanged = wrong == MINI_UNCHANGED;
+    body.keys += wrong == MINI_OTHER_LIST;
+    if (wrong == MINI_FOREIGN_PART)
+        body.part = MINI_ALL + (p + 1) % MINI_SHARDS;
+    bool empty = body.last || body.unchanged || list->count == 0;
+    mini_send(m, to, m->worker_session, 0, &header, empty ? NULL : values,
+              list->count * sizeof values[0] - (wrong == MINI_SHORT ? sizeof(float) : 0));
 }
 
 static void take_pull(struct mini *m, struct mini_peer from, const Dp__Header *header, uint32_t p,

@@ -59,6 +59,8 @@ struct mini_peer {
     size_t id_size;
 };
 
+enum mini_wrong { MINI_RIGHT, MINI_SHORT, MINI_UNCHANGED, MINI_FOREIGN_PART, MINI_OTHER_LIST };
+
 struct mini_options {
     atomic_int drop_params;       /* replies to pulls that are not sent */
     atomic_int drop_pushes;       /* messages to shards that are not read */
@@ -71,6 +73,7 @@ struct mini_options {
     atomic_int notice;            /* a dp_err: sends it to the worker as a Notice */
     atomic_int wrong_size;        /* 1: parameters come with the wrong number of bytes */
     atomic_int other_labels;      /* 1: Joined has other labels */
+    atomic_int wrong_rows;        /* answers about rows that are wrong in the way of enum mini_wrong */
     atomic_int forget_lists;      /* messages about rows before which the part's lists are forgotten */
     atomic_int low;               /* adds to global_low of heartbeat answers */
     _Atomic uint64_t first_slots; /* bitmap assigned at Joined */

@@ -263,6 +263,55 @@ Test(client_tables, a_session_lost_and_a_server_started_anew)
     ASSERT_NO_LEAKS();
 }
 
+/* The server's fault, and nothing is computed on it. */
+Test(client_tables, rows_that_are_wrong_end_the_job)
+{
+    static const struct {
+        enum mini_wrong wrong;
+        const char *says;
+    } CASES[] = {{MINI_SHORT, "bytes instead of"},
+                 {MINI_UNCHANGED, "are said to be unchanged"},
+                 {MINI_FOREIGN_PART, "which is another shard's"}};
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct mini *mini = tables_new(3, false);
+        dp_error err;
+        dp_task task;
+        mini_start(mini);
+        dp_client *client = tables_join(mini);
+        cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+        atomic_store(&mini->opts.wrong_rows, CASES[i].wrong);
+        for (uint32_t k = 0; k < task.slot_count; k++)
+            tables_push_slot(client, &task, task.slots[k]);
+        cr_assert_eq(dp_next(client, &task, &err), DP_PROTO);
+        cr_assert_not_null(strstr(err.text, CASES[i].says), "%s", err.text);
+        dp_leave(&client, DP_PROTO, err.text);
+        mini_free(&mini);
+    }
+    ASSERT_NO_LEAKS();
+}
+
+/* Rows of a list that nobody asked for are somebody else's answer: the right ones are waited for. */
+Test(client_tables, rows_of_another_list_are_ignored)
+{
+    struct mini *mini = tables_new(2, false);
+    dp_error err;
+    dp_task task;
+    mini_start(mini);
+    dp_client *client = tables_join(mini);
+    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    atomic_store(&mini->opts.wrong_rows, MINI_OTHER_LIST);
+    for (uint32_t k = 0; k < task.slot_count; k++)
+        tables_push_slot(client, &task, task.slots[k]);
+    while (atomic_load(&mini->row_pushes) < MINI_SHARDS)
+        ;
+    for (int i = 0; i < 100; i++)
+        cr_assert(dp_task_wanted(client), "the next step is not whole");
+    atomic_store(&mini->opts.wrong_rows, MINI_RIGHT);
+    expect_tables(mini, client, 1, 2);
+    mini_free(&mini);
+    ASSERT_NO_LEAKS();
+}
+
 Test(client_tables, what_rows_fails_with_ends_the_call)
 {
     struct mini *mini = tables_new(2, false);
