@@ -3,8 +3,9 @@
  *   bench_update [--threads N] [--rule NAME] [auto|ref|avx2|avx512]
  *
  * Bytes are those that a rule must read and write: theta_t, the gradient and its state in, theta_{t+1} and the state
- * out (what a cache fetches before a write is not counted, in the triad neither). The triad is the better of one with
- * plain and one with streaming stores. The arrays of a run lie end to end in slices, as a shard's do; each thread has
+ * out (what a cache fetches before a write is not counted, in the triad neither). The triad has plain
+ * stores, as the rules have: a slice's theta is sent soon, and streaming stores would put it out of the cache. What
+ * these would give is a row of its own. The arrays of a run lie end to end in slices, as a shard's do; each thread has
  * its own slices, as shards have. The best of several runs is taken. Thread: main and its own. */
 #include <pthread.h>
 #include <stdio.h>
@@ -37,6 +38,7 @@ struct part {
     const struct update_rule *rule; /* NULL: a triad */
     bool streaming;
     size_t n, calls;
+    uint64_t start_ns, end_ns;
     float *w, *g, *out, *state[UPDATE_STATE_MAX];
 };
 
@@ -75,6 +77,7 @@ static void *work(void *arg)
 {
     struct part *p = arg;
     pthread_barrier_wait(p->barrier);
+    p->start_ns = mono_ns();
     for (size_t i = 0; i < p->calls; i++)
         if (p->rule)
             commit(p);
@@ -82,27 +85,30 @@ static void *work(void *arg)
             triad_streaming(p->n, p->w, p->g, p->out);
         else
             triad_plain(p->n, p->w, p->g, p->out);
+    p->end_ns = mono_ns();
     return NULL;
 }
 
-/* Nanoseconds of `calls` calls on all threads at once. */
+/* Nanoseconds of `calls` calls on all threads at once, by their own clocks: this thread may be woken long after them.
+ */
 static uint64_t run(struct part *parts, size_t threads, size_t calls)
 {
     pthread_barrier_t barrier;
-    pthread_barrier_init(&barrier, NULL, (unsigned)threads + 1);
+    uint64_t start = UINT64_MAX, end = 0;
+    pthread_barrier_init(&barrier, NULL, (unsigned)threads);
     for (size_t t = 0; t < threads; t++) {
         parts[t].barrier = &barrier;
         parts[t].calls = calls;
         if (pthread_create(&parts[t].thread, NULL, work, &parts[t]))
             abort();
     }
-    pthread_barrier_wait(&barrier);
-    uint64_t start = mono_ns();
-    for (size_t t = 0; t < threads; t++)
+    for (size_t t = 0; t < threads; t++) {
         pthread_join(parts[t].thread, NULL);
-    uint64_t spent = mono_ns() - start;
+        start = MIN(start, parts[t].start_ns);
+        end = MAX(end, parts[t].end_ns);
+    }
     pthread_barrier_destroy(&barrier);
-    return spent;
+    return end - start;
 }
 
 /* Bytes per nanosecond of one run. */

@@ -210,6 +210,60 @@ Test(rules, constraints_have_the_same_bits_for_any_layout, .timeout = 60)
     ASSERT_NO_LEAKS();
 }
 
+enum { HELD_STEPS = 12, HELD_SLICE = 200 };
+
+static struct version *held[HELD_STEPS][CLUSTER_SHARDS_MAX][CLUSTER_SLICES_MAX];
+
+static void hold_versions(uint64_t step)
+{
+    for (uint32_t s = 0; s < cluster.shard_count; s++)
+        for (uint32_t k = 0; k < cluster.ends[s].shard.slice_count; k++)
+            version_retain(held[step][s][k] = slice_theta(&cluster.ends[s].shard.slices[k], step));
+}
+
+/* What was held at a step still is theta of that step. */
+static void release_versions(uint64_t step, const float *theta)
+{
+    for (uint32_t s = 0; s < cluster.shard_count; s++)
+        for (uint32_t k = 0; k < cluster.ends[s].shard.slice_count; k++) {
+            struct range range = cluster.ends[s].shard.slices[k].range;
+            cr_assert_eq(memcmp(held[step][s][k]->theta, theta + range.first, range.count * sizeof *theta), 0,
+                         "theta_%d of slice %u", (int)step, k);
+            version_release(held[step][s][k]);
+        }
+}
+
+/* Replies under way and exports hold versions: a global rule writes theta_{t+1} in several passes, none of them into
+ * what somebody may be reading. */
+Test(rules, global_rules_write_no_version_that_is_held, .timeout = 60)
+{
+    struct slice_job job = bits_job(&rule_momentum, "l2-ball=2");
+    uint64_t elems = tensors_total(&job.tensors);
+    float *slots = malloc(elems * job.plan.slots * sizeof *slots), *theta = malloc(elems * sizeof *theta);
+    float *seen = malloc((HELD_STEPS + 1) * elems * sizeof *seen);
+    double report[256];
+    job.params.clip_norm = 0.5;
+    cluster_start(&cluster, &job, 2, HELD_SLICE);
+    for (uint64_t t = 0; t < HELD_STEPS; t++) {
+        cluster_theta(&cluster, t, seen + t * elems);
+        hold_versions(t);
+        for (uint64_t i = 0; i < elems * job.plan.slots; i++)
+            slots[i] = rng_normal(11, RNG_STREAM_INIT, t, i);
+        cluster_step_slots(&cluster, t, slots, t);
+    }
+    cluster_theta(&cluster, HELD_STEPS, seen + HELD_STEPS * elems);
+    for (uint64_t t = 0; t < HELD_STEPS; t++)
+        release_versions(t, seen + t * elems);
+    cluster_stop(&cluster);
+    run_bits(&job, 1, 1 << 20, 0, HELD_STEPS, theta, report);
+    cr_assert_eq(memcmp(theta, seen + HELD_STEPS * elems, elems * sizeof *theta), 0, "one slice that nobody held");
+    constraints_fini(&job.constraints);
+    free(slots);
+    free(theta);
+    free(seen);
+    ASSERT_NO_LEAKS();
+}
+
 /* The strength of a regularizer is per commit: that of K slots is that of one. */
 Test(rules, regularizers_do_not_depend_on_slots, .timeout = 60)
 {
