@@ -17,7 +17,13 @@
 #include "port_rows.h"
 
 enum { ARRIVALS_ROOM = 2 * PORT_SESSIONS_MAX };
-enum { COMMANDS_ROOM = 2 * PORT_SESSIONS_MAX, EVENTS_ROOM = 8 * SLICE_VERSIONS, RECEIVE_QUEUE = 64, MIB = 1 << 20 };
+enum {
+    COMMANDS_ROOM = 2 * PORT_SESSIONS_MAX,
+    EVENTS_ROOM = 8 * SLICE_VERSIONS,
+    RECEIVE_QUEUE = 64,
+    REPLY_QUEUE = 4096,
+    MIB = 1 << 20
+};
 
 /* What a reply in flight holds. */
 struct reply_lease {
@@ -159,6 +165,8 @@ void port_send_frames(struct port *port, const void *id, size_t id_bytes, const 
     }
     counter_add(&port->counters.header_bytes_out, zmq_msg_size(&frames[1]));
     dp_err e = zuv_send(&port->zuv, frames, payload ? 3 : 2);
+    if (e == DP_BUSY)
+        counter_add(&port->counters.unread, 1);
     if (e)
         log_debug("reply-lost shard=%u reason=%s", port->id, dp_err_name(e));
     return;
@@ -186,7 +194,8 @@ static void send_error(struct port *port, const void *id, size_t id_bytes, const
     port_send_frames(port, id, id_bytes, &header, NULL);
 }
 
-/* A peer that does not read its replies is not served beyond a budget; it asks again when it is back. */
+/* A peer that does not read its replies is not served beyond a budget, of bytes that replies hold of versions here and
+ * of messages in its queue; it asks again when it is back. */
 bool port_over_budget(struct port *port, struct port_session *session)
 {
     if (atomic_load_explicit(&session->unsent_bytes, memory_order_relaxed) <= port->reply_budget_bytes)
@@ -240,6 +249,12 @@ static void reply_refuse(void *arg, uint32_t number, uint64_t request, uint32_t 
 
 /* ---- commands of the head ---- */
 
+/* Messages that may wait for a peer to read them. */
+static void send_queue(struct zuv *zuv, int messages)
+{
+    zmq_setsockopt(zuv->socket, ZMQ_SNDHWM, &messages, sizeof messages);
+}
+
 static dp_err start(struct port *port, const struct command *command, dp_error *err)
 {
     uint64_t bytes = 0;
@@ -250,7 +265,8 @@ static dp_err start(struct port *port, const struct command *command, dp_error *
         port->slice_elems[i] = command->slices[i].count;
         bytes += command->slices[i].count * sizeof(float);
     }
-    port->reply_budget_bytes = 2 * bytes + 64 * (uint64_t)MIB;
+    port->reply_budget_bytes = 2 * bytes + 16 * (uint64_t)MIB;
+    send_queue(&port->zuv, REPLY_QUEUE + 4 * (int)command->slice_count);
     port->incarnation = command->incarnation;
     dp_err e =
         shard_start(&port->shard, command->job, command->first_slice, command->slices, command->slice_count, err);
@@ -451,18 +467,17 @@ static void run(void *arg)
     uv_run(&port->loop, UV_RUN_DEFAULT);
 }
 
-/* A ROUTER that refuses what is too large before reading it and never blocks. Replies are bounded in bytes per session,
- * not in messages. */
+/* A ROUTER that refuses what is too large before reading it and never blocks. */
 static dp_err open_socket(struct port *port, void *context, const char *listen, void **ret_socket, dp_error *err)
 {
     void *socket = zmq_socket(context, ZMQ_ROUTER);
     if (!socket)
         return dp_fail(err, DP_SYSTEM, "cannot make a socket for shard %u: %s", port->id, zmq_strerror(zmq_errno()));
-    int yes = 1, v6 = strchr(listen, '[') != NULL, none = 0, queue = RECEIVE_QUEUE;
+    int yes = 1, v6 = strchr(listen, '[') != NULL, none = 0, queue = RECEIVE_QUEUE, replies = REPLY_QUEUE;
     int64_t largest = FRAME_ROWS_BYTES_MAX + 4096;
     zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &yes, sizeof yes);
     zmq_setsockopt(socket, ZMQ_LINGER, &none, sizeof none);
-    zmq_setsockopt(socket, ZMQ_SNDHWM, &none, sizeof none);
+    zmq_setsockopt(socket, ZMQ_SNDHWM, &replies, sizeof replies);
     zmq_setsockopt(socket, ZMQ_RCVHWM, &queue, sizeof queue);
     zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
     zmq_setsockopt(socket, ZMQ_TCP_KEEPALIVE, &yes, sizeof yes);
