@@ -233,7 +233,7 @@ bool global_try(struct shard *shard)
     struct plan_step at = plan_at(&shard->own.plan, next);
     global->step = next;
     global->phase = 0;
-    global->commit = commit_at(&shard->own, at.train_step, at.rows);
+    global->commit = commit_at(&shard->own, at.train_step, slice_samples(&shard->slices[0], &at));
     if (!versions_new(shard))
         return false;
     for (uint32_t i = 0; i < shard->slice_count; i++)

@@ -343,6 +343,13 @@ static void obey(struct port *port, const struct command *command)
     case COMMAND_SET_LR:
         shard_set_lr(&port->shard, command->step, command->lr);
         break;
+    case COMMAND_ROSTER:
+        roster_take(&port->shard, command->roster, command->live);
+        free(command->live);
+        break;
+    case COMMAND_GO:
+        shard_go(&port->shard, command->step);
+        break;
     case COMMAND_STOP:
         stop(port);
         break;
@@ -534,8 +541,9 @@ dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const char 
 {
     *port = (struct port){
         .id = id, .wake_head = wake_head, .malformed_limit = {.per_second = 5}, .budget_limit = {.per_second = 1}};
-    struct shard_calls calls = {reply_params,     reply_refuse,   port_tell_completed, port_tell_arrived,
-                                port_tell_failed, port_tell_sums, port_reply_rows,     port};
+    struct shard_calls calls = {reply_params,      reply_refuse,     port_tell_completed,
+                                port_tell_arrived, port_tell_failed, port_tell_sums,
+                                port_reply_rows,   port_tell_ready,  port};
     shard_init(&port->shard, id, &port->counters, &calls);
     void *socket = NULL;
     dp_err e = allocate(port, err);

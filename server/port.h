@@ -32,13 +32,17 @@ struct command {
         COMMAND_TOTALS,
         COMMAND_PREPARE,
         COMMAND_SET_LR,
+        COMMAND_ROSTER,
+        COMMAND_GO,
         COMMAND_STOP
     } kind;
     uint64_t session; /* OPEN, CLOSE: token */
-    uint64_t step;    /* PIN: the step whose theta is wanted; TOTALS; PREPARE, SET_LR: the step it holds from */
+    uint64_t step;    /* PIN: the step whose theta is wanted; TOTALS; PREPARE, SET_LR: the step it holds from; GO */
     uint32_t phase;   /* TOTALS */
     double *totals;   /* TOTALS: heap, the receiver's */
     double lr;        /* SET_LR */
+    uint64_t roster;  /* ROSTER: its number, and its slots, [slots], heap, the receiver's */
+    uint8_t *live;
     /* START: borrowed until the shard has stopped */
     const struct slice_job *job;
     uint64_t incarnation;
@@ -52,8 +56,8 @@ struct command {
 
 /* Shard to head. */
 struct event {
-    enum { EVENT_COMPLETED, EVENT_PINNED, EVENT_OWED, EVENT_FAILED, EVENT_SUMS, EVENT_PREPARED } kind;
-    uint64_t step;          /* COMPLETED, PINNED, OWED, SUMS; PREPARED: the one promised */
+    enum { EVENT_COMPLETED, EVENT_PINNED, EVENT_OWED, EVENT_FAILED, EVENT_SUMS, EVENT_PREPARED, EVENT_READY } kind;
+    uint64_t step;          /* COMPLETED, PINNED, OWED, SUMS; PREPARED: the one promised; READY: the first not ready */
     struct metrics metrics; /* COMPLETED */
     struct version *
         *pinned; /* PINNED: one reference each, per slice of the shard; heap, the receiver's. NULL: not held */
@@ -61,6 +65,7 @@ struct event {
     uint32_t *owed;           /* OWED: slots, heap, the receiver's */
     uint32_t owed_count;
     dp_error *failed; /* FAILED: heap, the receiver's */
+    uint64_t roster;  /* READY: by which roster */
     uint32_t phase;   /* SUMS: as shard_calls.sums */
     uint32_t values;
     double *sums; /* heap, the receiver's */
@@ -134,6 +139,7 @@ void port_tell_completed(void *arg, uint64_t step, const struct metrics *metrics
 void port_tell_arrived(void *arg, uint32_t session, uint64_t step, uint32_t node);
 void port_tell_failed(void *arg, const dp_error *err);
 void port_tell_sums(void *arg, uint64_t step, uint32_t phase, uint32_t values, double *sums);
+void port_tell_ready(void *arg, uint64_t ready, uint64_t roster);
 
 /* Takes the payload of a message, where libzmq received it if that is aligned to floats. DP_NOMEM. */
 DP_MUST_CHECK dp_err port_payload_take(struct port *port, zmq_msg_t *msg, struct blob *ret_blob);

@@ -10,6 +10,8 @@ static void drop_commands(struct port *port)
     while (port->commands.items && queue_take(&port->commands, &command))
         if (command.kind == COMMAND_TOTALS)
             free(command.totals);
+        else if (command.kind == COMMAND_ROSTER)
+            free(command.live);
 }
 
 void port_drop_pinned(const struct port *port, struct event *event)

@@ -87,3 +87,8 @@ void port_tell_sums(void *arg, uint64_t step, uint32_t phase, uint32_t values, d
     if (phase != EXCHANGE_REPORT)
         wake_head(port);
 }
+
+void port_tell_ready(void *arg, uint64_t ready, uint64_t roster)
+{
+    port_tell(arg, &(struct event){.kind = EVENT_READY, .step = ready, .roster = roster});
+}

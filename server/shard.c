@@ -22,6 +22,7 @@ void shard_fini(struct shard *shard)
     }
     global_fini(&shard->global, shard->slice_count);
     shard_rows_fini(shard);
+    roster_fini(&shard->roster);
     free(shard->slices);
     free(shard->parked);
     *shard = (struct shard){0};
@@ -35,6 +36,9 @@ dp_err shard_start(struct shard *shard, const struct slice_job *job, uint32_t fi
     shard->own = *job;
     if (!shard->slices || !shard->parked || global_init(&shard->global, job, slice_count))
         return dp_fail(err, DP_NOMEM, "out of memory for %u slices", slice_count);
+    if (job->local && roster_init(&shard->roster, job->plan.slots))
+        return dp_fail(err, DP_NOMEM, "out of memory for %u slots", job->plan.slots);
+    shard->own.live = shard->roster.live;
     for (uint32_t i = 0; i < slice_count; i++) {
         dp_err e = slice_init(&shard->slices[i], &shard->own, slices[i], err);
         if (e)
@@ -157,7 +161,8 @@ void shard_raise_low(struct shard *shard)
 
 bool shard_may_commit(const struct shard *shard, const struct slice *slice)
 {
-    return slice->window.next < shard->barrier && slice_ready(slice);
+    return slice->window.next < shard->barrier && roster_lets_go(&shard->roster, slice->window.next) &&
+           slice_ready(slice);
 }
 
 void shard_take_up(struct shard *shard, struct slice *slice)
@@ -216,6 +221,8 @@ void shard_totals(struct shard *shard, uint64_t step, uint32_t phase, const doub
     counter_add(&shard->counters->commit_ns, mono_ns() - start_ns);
     if (whole)
         published(shard);
+    if (shard->roster.on)
+        roster_look(shard);
 }
 
 static bool push(struct shard *shard, const struct push_pull *msg, struct blob *gradient)
@@ -270,6 +277,16 @@ void shard_push_pull(struct shard *shard, const struct push_pull *msg, struct bl
         pull(shard, msg);
     if (good && msg->push)
         advance(shard, msg->slice);
+    if (good && msg->push && shard->roster.on)
+        roster_look(shard);
+}
+
+void shard_go(struct shard *shard, uint64_t go)
+{
+    shard->roster.go = MAX(shard->roster.go, go);
+    for (uint32_t i = 0; i < shard->slice_count; i++)
+        advance(shard, i);
+    roster_look(shard);
 }
 
 void shard_global_low(struct shard *shard, uint64_t low)
@@ -281,6 +298,8 @@ void shard_global_low(struct shard *shard, uint64_t low)
     }
     shard_rows_release_before(shard, low);
     shard_rows_advance_all(shard);
+    if (shard->roster.on)
+        roster_look(shard);
 }
 
 uint64_t shard_prepare(struct shard *shard, uint64_t step)

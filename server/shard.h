@@ -14,6 +14,7 @@
 #include "counters.h"
 #include "global.h"
 #include "part.h"
+#include "roster.h"
 #include "slice.h"
 
 /* A checked message: one node of a step, or a pull, or both. */
@@ -68,6 +69,8 @@ struct shard_calls {
      * shard_totals, but for EXCHANGE_REPORT, which comes before the step is `completed`. */
     void (*sums)(void *arg, uint64_t step, uint32_t phase, uint32_t values, double *sums);
     void (*rows)(void *arg, const struct rows_params *rows);
+    /* Of a local job: the steps before `ready` have all that roster number `roster` wants. */
+    void (*ready)(void *arg, uint64_t ready, uint64_t roster);
     void *arg;
 };
 
@@ -121,6 +124,7 @@ struct shard {
     uint64_t global_low;        /* steps complete on all shards, as the head announced */
     uint64_t total_steps;
     struct global global;
+    struct roster roster;
     struct shard_tables tables;
     struct metrics
         first_metrics[SLICE_VERSIONS]; /* of the first slice, else part, of steps >= low, at step % SLICE_VERSIONS */
@@ -147,6 +151,8 @@ uint64_t shard_prepare(struct shard *shard, uint64_t step);
 void shard_set_lr(struct shard *shard, uint64_t step, double lr);
 /* The open step of a slice is taken up for its commit: its gradients have waited until now. */
 void shard_take_up(struct shard *shard, struct slice *slice);
+/* Of a local job: what all shards have of the steps before `go`, so that they may be committed. */
+void shard_go(struct shard *shard, uint64_t go);
 /* Whether the slice's open step may be committed now. */
 bool shard_may_commit(const struct shard *shard, const struct slice *slice);
 /* The session is over: nothing is parked for it any more. */

@@ -52,6 +52,8 @@ struct version *slice_version_new(struct slice *slice)
 static bool slot_is_empty(const void *arg, uint32_t slot)
 {
     const struct slice *slice = arg;
+    if (slice->job->local)
+        return !slice->job->live[slot];
     struct plan_step at = plan_at(&slice->job->plan, slice->window.next);
     return plan_slot_empty(&slice->job->plan, &at, slot);
 }
@@ -154,10 +156,13 @@ static struct metrics metrics_add(struct metrics a, struct metrics b)
     return (struct metrics){a.count + b.count, a.loss + b.loss, a.correct + b.correct};
 }
 
-/* Beyond K/2 + 1 payloads, siblings are added up (in place, left + right) so that memory stays bounded. */
+/* Of a local job, any slot may yet become void, so its payload stays apart. Else beyond K/2 + 1 payloads, siblings are
+ * added up (in place, left + right) so that memory stays bounded. */
 static void fold_over_budget(struct slice *slice, uint64_t step)
 {
     uint32_t left, right, parent;
+    if (slice->job->local)
+        return;
     while (steps_held(&slice->window, step) > slice->window.slots / 2 + 1 &&
            steps_fold(&slice->window, step, &left, &right, &parent)) {
         struct node *l = &slice->nodes[left], *r = &slice->nodes[right];
@@ -228,6 +233,11 @@ static struct metrics fold_metrics(const struct slice *slice, uint32_t node)
     return left.count == 0 ? right : right.count == 0 ? left : metrics_add(left, right);
 }
 
+uint64_t slice_samples(const struct slice *slice, const struct plan_step *at)
+{
+    return slice->job->local ? MAX(fold_metrics(slice, 1).count, 1) : at->rows;
+}
+
 const float *slice_fold(const struct slice *slice, uint64_t at, size_t n)
 {
     return fold_tree(slice, 1, at, n, slice->scratch, slice->scratch + SLICE_FOLD);
@@ -236,7 +246,7 @@ const float *slice_fold(const struct slice *slice, uint64_t at, size_t n)
 /* The version that follows `now` when the open training step is committed by a local rule. */
 static struct version *commit_train(struct slice *slice, const struct version *now, const struct plan_step *at)
 {
-    struct commit commit = commit_at(slice->job, at->train_step, at->rows);
+    struct commit commit = commit_at(slice->job, at->train_step, slice_samples(slice, at));
     struct version *v = slice_version_new(slice);
     double *report = NULL;
     if (!v)

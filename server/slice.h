@@ -53,6 +53,8 @@ struct node {
 /* What is the same for all slices of a job. Borrowed for their life. */
 struct slice_job {
     struct plan plan;
+    bool local;          /* workers have data of their own: a step has as many samples as came, slots may be void */
+    const uint8_t *live; /* local: [slots] of the shard's roster, which the job's copy in the shard refers to */
     struct tensors tensors;
     const struct update_rule *rule;
     struct update_params params;
@@ -90,6 +92,8 @@ void slice_fini(struct slice *slice);
 /* A node arrives. The payload is taken (released if it is not kept). An evaluation step's payload is empty. */
 enum steps_verdict slice_push(struct slice *slice, uint64_t step, uint32_t node, struct blob *gradient,
                               const struct metrics *metrics);
+/* Samples of the open step, which is complete: those of the plan, or of a local job those that came, at least 1. */
+uint64_t slice_samples(const struct slice *slice, const struct plan_step *at);
 /* Whether the open step's tree is complete and there is room for another version. */
 bool slice_ready(const struct slice *slice);
 /* Commits the open step, which must be ready: writes the next version, opens the next step, and gives the step's

@@ -81,8 +81,8 @@ static void set_up(struct fixture *f, uint64_t eval_rows)
 {
     dp_error err;
     uint64_t shape = ELEMS;
-    struct shard_calls calls = {hear_params, hear_refusal, hear_completed, hear_arrived,
-                                hear_failed, hear_sums,    NULL,           &f->heard};
+    struct shard_calls calls = {hear_params, hear_refusal, hear_completed, hear_arrived, hear_failed,
+                                hear_sums,   NULL,         NULL,           &f->heard};
     struct range slices[SLICES] = {{0, 32}, {32, 32}};
     *f = (struct fixture){
         .job = {

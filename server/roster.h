@@ -1,0 +1,46 @@
+/* Which slots of a job have somebody who computes them, where workers have data of their own (--data-mode local): the
+ * slot of a worker that left, or is not there yet, is void, and nobody waits for it.
+ *
+ * A roster holds from a step on, the same on all shards (DESIGN rule 3). To that end a shard commits a step only once
+ * the head has said `go`: which it does when all shards have told that what the roster wants of the step is there. So
+ * what the head's next roster holds from, the first step without a go, has been committed by no shard; what had arrived
+ * for a slot that becomes void there is dropped on all of them alike.
+ *
+ * Invariants: a shard that has not been given a go for a step has not committed it. A step with no slot that is not
+ * void is not complete. What a shard tells carries the number of the roster that it has counted by, so that the head
+ * knows what was told before it changed its mind. Thread: shard. */
+#ifndef DP_ROSTER_H
+#define DP_ROSTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dp_err.h"
+
+struct shard;
+
+struct roster {
+    bool on;                /* else every step may go, and no slot is void */
+    uint64_t go;            /* steps before this one may be committed */
+    uint64_t number;        /* of the roster in force */
+    uint8_t *live;          /* [slots] of it */
+    uint64_t coming_number; /* of the last one that was sent; in force once all slices are at `go` */
+    uint8_t *coming;        /* [slots] of it */
+    uint64_t told_ready;    /* what the head was told last */
+    uint64_t told_number;
+};
+
+/* Rosters of `slots` slots, at first all void. DP_NOMEM. */
+DP_MUST_CHECK dp_err roster_init(struct roster *roster, uint32_t slots);
+void roster_fini(struct roster *roster);
+bool roster_lets_go(const struct roster *roster, uint64_t step);
+
+/* ---- of a shard, whose roster is on ---- */
+
+/* Roster `number` holds from step `go` on. `live[slots]` is borrowed for the call. */
+void roster_take(struct shard *shard, uint64_t number, const uint8_t *live);
+/* Something has arrived or was committed: takes up the roster that is coming, if it is time, and tells the head what is
+ * there. */
+void roster_look(struct shard *shard);
+
+#endif
