@@ -52,7 +52,7 @@ void arena_fini(struct arena *arena);
  * never freed by the caller. `payload_count` is the number of frames that follow. DP_PROTO with what is wrong.
  * What passes has: exactly one body, known; strings that are never NULL, printable (text.h; senders use text_clean) and
  * no longer than FRAME_TEXT_MAX, Hello's and Welcome's than FRAME_NAME_MAX; Hello's magic and role (its version is the
- * head's to answer); the job in Welcome and Joined, with 1..FRAME_SLOTS_MAX slots; train and tensors in Join; tensors
+ * head's to answer); the job in Welcome and Joined, with 1..FRAME_SLOTS_MAX slots; tensors in Join; tensors
  * of sane shapes and at most FRAME_ELEMS_MAX elements; in Joined tensors and shards whose slices of at most SLICE_BYTES
  * add up to the dense tensors and whose parts cover each table's ids in order; lists of ids of at most FRAME_ROWS_MAX;
  * labels finite, those of a Dataset strictly ascending; slots of an Assign strictly ascending. A loss may be anything:

@@ -188,12 +188,10 @@ static dp_err check_dataset(const Dp__Dataset *set, dp_error *err)
 
 static dp_err check_join(const Dp__Join *msg, dp_error *err)
 {
-    if (!msg->train)
-        return dp_fail(err, DP_PROTO, "Join without training data");
     if (msg->n_tensors == 0)
         return dp_fail(err, DP_PROTO, "Join without tensors");
     uint64_t total;
-    dp_err rc = check_dataset(msg->train, err);
+    dp_err rc = msg->train ? check_dataset(msg->train, err) : DP_OK;
     if (rc == DP_OK && msg->eval)
         rc = check_dataset(msg->eval, err);
     if (rc == DP_OK)

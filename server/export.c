@@ -109,7 +109,7 @@ static dp_err describe(const struct export *x, struct safetensors_meta *meta)
         safetensors_meta_set(meta, "labels", "%s", labels) ||
         safetensors_meta_set(meta, "dp_version", "%s", DP_VERSION_TEXT) ||
         safetensors_meta_set(meta, "steps", "%" PRIu64, trained) ||
-        safetensors_meta_set(meta, "complete", "%s", x->step >= steps ? "yes" : "no"))
+        safetensors_meta_set(meta, "complete", "%s", x->step >= steps || job->over ? "yes" : "no"))
         return DP_NOMEM;
     return x->diverged ? safetensors_meta_set(meta, "diverged", "yes") : DP_OK;
 }

@@ -59,6 +59,23 @@ struct stall {
     bool reported;      /* this step is one that stalls */
 };
 
+/* A local job (--data-mode local): who has data of its own has a slot of its own, its rank. */
+struct rank {
+    uint32_t holder; /* member number, DEALER_NOBODY: none; then the slot is void */
+    uint64_t worker; /* the last holder's own number, 0 before there was one */
+    bool finished;   /* its data are through: void for good */
+};
+
+struct ranks {
+    struct rank *list; /* [slots], NULL where the job is not local */
+    bool begun;        /* until then all slots are void: the others are waited for */
+    uint64_t go;       /* steps before this may be committed */
+    uint64_t number;   /* of the last roster that was sent */
+    bool changed;      /* since then */
+    uint64_t *ready;   /* [port_count] steps that a shard has all of, by the roster named in */
+    uint64_t *known;   /* [port_count] */
+};
+
 struct head {
     const struct server_options *opts;
     enum head_state state;
@@ -80,6 +97,7 @@ struct head {
     struct members members;
     struct dealer dealer;
     struct balance balance;
+    struct ranks ranks;
     struct exchange exchange;
     struct report report;
     struct control control;
@@ -176,6 +194,8 @@ json_t *head_balance_json(const struct head *head);
 
 /* head_steps.c: the job becomes whole, and its steps complete. */
 dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err);
+/* No step will follow: the model is written, and the job is done. */
+void head_steps_over(struct head *head);
 bool head_open_session(struct head *head, uint64_t token);
 void head_on_wake(uv_async_t *wake);
 
@@ -210,6 +230,19 @@ void head_print_counters(const struct head *head, FILE *out);
 /* head_control.c: settings of the running job. */
 void head_on_set(struct head *head, const struct routing_id *route, const Dp__Header *request);
 void head_on_prepared(struct head *head, uint64_t step);
+
+/* head_ranks.c: the slots of a local job. */
+DP_MUST_CHECK dp_err head_ranks_start(struct head *head);
+void head_ranks_fini(struct head *head);
+/* Whether there is a rank for one more worker, where the job has ranks. DP_BUSY, saying how to get more. */
+DP_MUST_CHECK dp_err head_ranks_admit(const struct head *head, dp_error *err);
+/* Members have changed. */
+void head_ranks_deal(struct head *head);
+/* The member's data are through; it is about to leave. */
+void head_ranks_finish(struct head *head, const struct member *member);
+void head_ranks_on_ready(struct head *head, uint32_t shard, const struct event *event);
+/* Every HEAD_TICK_MS. */
+void head_ranks_watch(struct head *head, uint64_t now_ms);
 
 /* head_status.c: the status document; a new reference, NULL when out of memory. Its fields are stated in
  * server/README.md. */

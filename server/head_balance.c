@@ -215,7 +215,7 @@ static void forget_speeds(struct head *head, uint64_t now_ms)
 void head_balance_watch(struct head *head, uint64_t now_ms)
 {
     struct balance *balance = &head->balance;
-    if (head->state != HEAD_RUNNING || now_ms - MIN(now_ms, balance->looked_ms) < LOOK_MS)
+    if (head->ranks.list || head->state != HEAD_RUNNING || now_ms - MIN(now_ms, balance->looked_ms) < LOOK_MS)
         return;
     balance->looked_ms = now_ms;
     forget_speeds(head, now_ms);

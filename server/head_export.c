@@ -54,7 +54,7 @@ static void on_exported(void *arg, const dp_error *err)
     else
         fprintf(stderr, "dp-server: %s %s\n",
                 head->diverged ? "the parameters that diverged are in"
-                : head->export_step == plan_total(&head->job.core.plan)
+                : head->job.over || head->export_step == plan_total(&head->job.core.plan)
                     ? "the finished model is in"
                     : "the parameters so far (not the finished model) are in",
                 head->opts->export_path);

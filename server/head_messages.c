@@ -214,6 +214,10 @@ static void on_join(struct head *head, struct member *member, const Dp__Header *
         return;
     }
     bool again = member->state == MEMBER_JOINED;
+    if (!again && head_ranks_admit(head, &err)) {
+        head_refuse(head, &member->route, request, err.code, err.text);
+        return;
+    }
     if (!again && !head_open_session(head, member->token)) {
         head_refuse(head, &member->route, request, DP_BUSY, "the shards have too much to do, try again");
         return;
@@ -257,6 +261,8 @@ static void on_bye(struct head *head, struct member *member, const Dp__Header *r
     if (code != DP_OK && code != DP_JOB_DONE && code != DP_SHUTDOWN && head_may_warn(head))
         log_write(local ? LOG_INFO : LOG_WARN, "worker-gave-up worker=\"%s\" reason=\"%s\"", member->name,
                   bye->text[0] ? bye->text : dp_err_text(code));
+    if (code == DP_OK)
+        head_ranks_finish(head, member);
     head_fence(head, member, "it said goodbye");
 }
 

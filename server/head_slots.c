@@ -59,6 +59,10 @@ void head_deal(struct head *head)
 {
     if (!head->job.settled || head->state != HEAD_RUNNING)
         return;
+    if (head->ranks.list) {
+        head_ranks_deal(head);
+        return;
+    }
     uint32_t count = head_balance_members(head);
     dealer_deal(&head->dealer, head->global_low, head->balance.dealt, count);
     head_balance_dealt(head);
@@ -133,5 +137,6 @@ void head_watch(struct head *head, uint64_t now_ms)
     check_members(head, now_ms, stands_still);
     head_balance_watch(head, now_ms);
     head_stall_watch(head, now_ms);
+    head_ranks_watch(head, now_ms);
     check_alone(head, stands_still);
 }

@@ -76,7 +76,9 @@ static void report(struct head *head, uint32_t shard, uint32_t owner, const uint
         log_warn("stall step=%" PRIu64 " slots=%s owed_by=\"%s\" for_s=%" PRIu64 " last_heard_s=%" PRIu64
                  " shard=%u action=\"%s\"",
                  head->global_low, list, owner_name(head, owner), for_s, heard_s, shard,
-                 head->opts->on_stall == ON_STALL_FAIL ? "the job fails" : "given to another worker too");
+                 head->opts->on_stall == ON_STALL_FAIL ? "the job fails"
+                 : head->ranks.list                    ? "waiting: nobody else has its data"
+                                                       : "given to another worker too");
     tell_workers(head, ret_text->text);
 }
 
@@ -140,6 +142,8 @@ void head_on_owed(struct head *head, uint32_t shard, const struct event *event)
         head_fail(head, &text);
         return;
     }
+    if (head->ranks.list)
+        return;
     for (uint32_t i = 0; i < event->owed_count; i++)
         pass_on(head, event->owed[i], head->numbers, members);
     head_balance_dealt(head);

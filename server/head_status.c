@@ -63,11 +63,12 @@ static json_t *progress_json(const struct head *head)
     char buf[WAITING_BYTES];
     progress_snapshot(&head->progress, mono_ms(), &s);
     const struct plan *plan = &head->job.core.plan;
-    bool settled = head->job.settled;
+    bool settled = head->job.settled, open_ended = settled && job_open_ended(&head->job);
     return json_pack("{so so so so so so so so so so so ss?}", "step", count(head->global_low), "total_steps",
-                     count(settled ? plan_total(plan) : 0), "train_step", count(s.train_step), "epoch", count(s.epoch),
-                     "epochs", count(settled ? job_epochs(&head->job) : 0), "loss", number(s.loss), "eval_loss",
-                     number(s.eval_loss), "eval_accuracy", number(s.eval_accuracy), "samples_per_s",
+                     open_ended ? json_null() : count(settled ? plan_total(plan) : 0), "train_step",
+                     count(s.train_step), "epoch", count(s.epoch), "epochs",
+                     open_ended ? json_null() : count(settled ? job_epochs(&head->job) : 0), "loss", number(s.loss),
+                     "eval_loss", number(s.eval_loss), "eval_accuracy", number(s.eval_accuracy), "samples_per_s",
                      number(s.samples_per_s), "elapsed_s", number(s.elapsed_s), "eta_s", number(s.eta_s), "waiting_for",
                      waiting_for(head, buf));
 }

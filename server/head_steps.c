@@ -36,7 +36,7 @@ static void report_step(struct head *head, uint64_t step)
         progress_step(&head->progress, mono_ms(), at.epoch, at.train_step, m->loss, m->count, m->correct);
 }
 
-static void steps_over(struct head *head)
+void head_steps_over(struct head *head)
 {
     head->state = HEAD_EXPORTING;
     if (head->supervise)
@@ -65,7 +65,7 @@ static void raise_global_low(struct head *head)
     if (head->diverged)
         end_diverged(head);
     else if (low == plan_total(&head->job.core.plan) && head->state == HEAD_RUNNING)
-        steps_over(head);
+        head_steps_over(head);
 }
 
 static void on_event(struct head *head, uint32_t shard, struct event *event)
@@ -88,6 +88,9 @@ static void on_event(struct head *head, uint32_t shard, struct event *event)
         break;
     case EVENT_PREPARED:
         head_on_prepared(head, event->step);
+        break;
+    case EVENT_READY:
+        head_ranks_on_ready(head, shard, event);
         break;
     case EVENT_FAILED: {
         static const dp_error NOMEM = {DP_NOMEM, "a shard is out of memory"};
@@ -120,6 +123,7 @@ static void start_progress(struct head *head)
         .epochs = job_epochs(&head->job),
         .steps_per_epoch = plan_steps_per_epoch(plan),
         .train_steps = plan->train_steps,
+        .open_ended = job_open_ended(&head->job),
         .evaluates = plan->eval_rows > 0,
         .classifies = head->job.label_count > 0,
     };
@@ -159,7 +163,7 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
     dp_err e = job_settle(&head->job, join, head->port_count, endpoints, err);
     if (e)
         return e;
-    if (dealer_init(&head->dealer, head->job.core.plan.slots) || head_balance_start(head) ||
+    if (dealer_init(&head->dealer, head->job.core.plan.slots) || head_balance_start(head) || head_ranks_start(head) ||
         head_start_exchange(head) || !start_shards(head)) {
         (void)dp_fail(err, DP_NOMEM, "out of memory for the job");
         head_fail(head, err);

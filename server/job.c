@@ -10,6 +10,9 @@
 /* A slice of this size stays in a core's cache between the socket and the sum; of smaller ones, headers and wake-ups
  * cost more than that saves. */
 enum { SLICE_TARGET_BYTES = 1 << 20, SLICE_ELEMS = SLICE_TARGET_BYTES / sizeof(float) };
+/* Local jobs: steps that no job reaches, and how many are reported at a time. */
+#define LOCAL_STEPS_MAX ((uint64_t)1 << 48)
+enum { LOCAL_REPORT_STEPS = 100 };
 _Static_assert((int)SLICE_TARGET_BYTES <= (int)SLICE_BYTES, "workers refuse slices above SLICE_BYTES");
 
 dp_err job_init(struct job *job, const struct server_options *opts, dp_error *err)
@@ -29,6 +32,9 @@ dp_err job_init(struct job *job, const struct server_options *opts, dp_error *er
     job->wire->sparse = opts->sparse;
     job->wire->hash_bits = (uint32_t)opts->hash_bits;
     job->wire->evaluate = opts->data.eval != NULL;
+    job->wire->local = opts->local;
+    job->wire->local_rows = (opts->batch + opts->slots - 1) / opts->slots;
+    job->wire->local_epochs = opts->local && opts->steps == 0 ? opts->epochs : 0;
     return DP_OK;
 }
 
@@ -93,6 +99,11 @@ void job_forget_numerics(struct job *job)
         job->numerics[0] = '\0';
 }
 
+bool job_open_ended(const struct job *job)
+{
+    return job->core.local && job->core.plan.train_steps == LOCAL_STEPS_MAX;
+}
+
 uint64_t job_epochs(const struct job *job)
 {
     uint64_t per_epoch = plan_steps_per_epoch(&job->core.plan);
@@ -107,9 +118,37 @@ static void copy_data(struct job_data *data, const Dp__Dataset *from)
     data->fingerprint = from->fingerprint;
 }
 
+/* Workers with data of their own: a step is one minibatch of each, of as many rows as it brings, and the plan's rows
+ * are ranks. An epoch is what is reported at a time. */
+static dp_err settle_local(struct job *job, const Dp__Join *join, dp_error *err)
+{
+    const struct server_options *opts = job->opts;
+    uint64_t steps = opts->steps ? opts->steps : LOCAL_STEPS_MAX;
+    for (size_t i = 0; i < join->n_tensors; i++)
+        if (join->tensors[i]->kind != DP__TENSOR__KIND__DENSE)
+            return dp_fail(err, DP_REFUSED, "tensor '%s' is a table, which a job of --data-mode local cannot have",
+                           join->tensors[i]->name);
+    job->features = opts->features;
+    job->classes = join->classes;
+    job->train = job->eval = (struct job_data){0};
+    (void)str_copy(job->train.name, sizeof job->train.name, "the workers' own");
+    job->core.local = true;
+    job->core.plan = (struct plan){
+        .seed = opts->seed,
+        .train_rows = opts->slots * MIN(steps, (uint64_t)LOCAL_REPORT_STEPS),
+        .batch = opts->slots,
+        .train_steps = steps,
+        .slots = (uint32_t)opts->slots,
+    };
+    job->train.rows = job->core.plan.train_rows;
+    return plan_check(&job->core.plan, err);
+}
+
 static dp_err settle_plan(struct job *job, const Dp__Join *join, dp_error *err)
 {
     const struct server_options *opts = job->opts;
+    if (opts->local)
+        return settle_local(job, join, err);
     if (!join->train)
         return dp_fail(err, DP_REFUSED, "the worker brings no training data");
     if (opts->data.eval && !join->eval)
@@ -336,6 +375,10 @@ static dp_err check_tensors(const struct job *job, const Dp__Join *join, dp_erro
 
 dp_err job_check(const struct job *job, const Dp__Join *join, dp_error *err)
 {
+    if (job->core.local)
+        return check_tensors(job, join, err);
+    if (!join->train)
+        return dp_fail(err, DP_REFUSED, "the worker brings no training data");
     dp_err e = check_data(&job->train, join->train, "training", "--data", err);
     if (!e)
         e = check_data(&job->eval, join->eval, "evaluation", "--eval", err);

@@ -45,6 +45,7 @@ struct job {
     struct slice_job core;
     uint32_t shard_count;
     struct job_shard *shards; /* [shard_count] */
+    bool over;                /* local: its workers have finished, whatever the plan says */
     bool batch_cut;           /* --batch was larger than the data */
     Dp__Job *wire;            /* the job as messages carry it; owned, freed with the job */
 };
@@ -75,6 +76,8 @@ DP_MUST_CHECK dp_err job_settle_parts(struct job *job, uint32_t slices, dp_error
 DP_MUST_CHECK dp_err job_wire_parts(const struct job_shard *shard, Dp__Shard *wire);
 void job_free_parts(Dp__Shard *wire);
 
+/* A job that is local and has no --steps ends when its workers have finished. */
+bool job_open_ended(const struct job *job);
 /* Steps that one epoch has, and the epochs of the job (the last may be a part). */
 uint64_t job_epochs(const struct job *job);
 

@@ -7,7 +7,7 @@
 #include "human.h"
 #include "util.h"
 
-enum { MILESTONES = 20 };
+enum { MILESTONES = 20, OPEN_WIDTH = 8 };
 
 /* Widths are those of the heads or of the longest value of human.h, whichever is more. */
 enum { LOSS_WIDTH = 8, EVAL_LOSS_WIDTH = 9, ACCURACY_WIDTH = 8, RATE_WIDTH = 9, CLOCK_WIDTH = 8 };
@@ -30,6 +30,11 @@ void progress_columns_init(struct progress_columns *columns, const struct progre
         .eval_loss = facts->evaluates,
         .eval_accuracy = facts->evaluates && facts->classifies,
     };
+    if (facts->open_ended) {
+        columns->epoch_total = false;
+        columns->epoch_width = columns->step_width = OPEN_WIDTH;
+        return;
+    }
     char head[PROGRESS_ROW_MAX];
     size_t bytes = 0;
     str_append(head, sizeof head, &bytes, "%s", progress_head_text(columns, (char[PROGRESS_ROW_MAX]){0}));

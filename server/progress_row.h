@@ -11,6 +11,7 @@ struct progress_facts {
     uint64_t epochs;
     uint64_t steps_per_epoch;
     uint64_t train_steps; /* of the job; the last epoch may be a part */
+    bool open_ended;      /* the two above are bounds: nobody knows when the job will end */
     bool evaluates;
     bool classifies; /* accuracies mean something */
 };

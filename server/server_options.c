@@ -18,7 +18,8 @@
 enum { HOST_MAX = 100 }; /* with scheme and port within what a port's endpoint may have */
 
 static const struct option ROWS[] = {
-    ROW("job", model, "model", OPT_STRING, "NAME", 0, 0, NULL, NULL, NULL, "linear, logistic or softmax (required)"),
+    ROW("job", model, "model", OPT_STRING, "NAME", 0, 0, NULL, NULL, NULL,
+        "linear, logistic, softmax; free: tensors that clients of libdp declare (required)"),
     ROW("job", features, "features", OPT_U64, "N", 0, 1e15, "0", NULL, NULL,
         "columns of the data; 0: as many as the data have"),
     ROW("job", hash_bits, "hash-bits", OPT_U64, "N", 0, 31, "0", NULL, NULL,
@@ -39,6 +40,8 @@ static const struct option ROWS[] = {
         "of initial parameters and the order of the data"),
     ROW("job", mixed_numerics, "mixed-numerics", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
         "take workers whose CPU or build gives other bits"),
+    ROW("job", data_mode, "data-mode", OPT_CHOICE, "MODE", 0, 0, "shared", NULL, "shared|local",
+        "shared: every worker has all data; local: each has its own and one of --slots, which nobody takes over"),
 
     UPDATE_OPTION_ROWS(struct server_options, update),
 
@@ -150,6 +153,25 @@ static dp_err check_network(const struct server_options *opts, dp_error *err)
     return opts->advertise ? check_host(opts->advertise, err) : DP_OK;
 }
 
+/* What workers must agree on is not found in anybody's data. */
+static dp_err check_local(const struct options *options, const struct server_options *opts, dp_error *err)
+{
+    bool is_free = strcmp(opts->model, "free") == 0, softmax = strcmp(opts->model, "softmax") == 0;
+    if (is_free && given(options, "data-mode") && opts->data_mode == 0)
+        return dp_fail(err, DP_USAGE, "option --model free is for workers with data of their own: --data-mode local");
+    if (!is_free && opts->features == 0)
+        return dp_fail(err, DP_USAGE,
+                       "option --data-mode local needs --features N: no worker's data say it for all of them");
+    if (softmax && opts->classes == 0)
+        return dp_fail(err, DP_USAGE,
+                       "option --data-mode local needs --classes C: no worker's data say it for all of them");
+    if (opts->local_workers)
+        return dp_fail(err, DP_USAGE,
+                       "option --local-workers gives the same --data to all; with --data-mode local start each worker "
+                       "with its own");
+    return DP_OK;
+}
+
 dp_err server_options_check(const struct options *options, struct server_options *opts, dp_error *err)
 {
     opts->batch_given = given(options, "batch");
@@ -158,10 +180,18 @@ dp_err server_options_check(const struct options *options, struct server_options
     if (opts->hash_bits)
         opts->features = UINT64_C(1) << opts->hash_bits;
     if (!opts->model)
-        return dp_fail(err, DP_USAGE, "option --model is missing: give linear, logistic or softmax");
+        return dp_fail(err, DP_USAGE, "option --model is missing: give linear, logistic, softmax or free");
     if (strcmp(opts->model, "linear") != 0 && strcmp(opts->model, "logistic") != 0 &&
-        strcmp(opts->model, "softmax") != 0)
-        return dp_fail(err, DP_USAGE, "option --model: '%s' is not one of linear, logistic, softmax", opts->model);
+        strcmp(opts->model, "softmax") != 0 && strcmp(opts->model, "free") != 0)
+        return dp_fail(err, DP_USAGE, "option --model: '%s' is not one of linear, logistic, softmax, free",
+                       opts->model);
+    opts->local = opts->data_mode == 1 || strcmp(opts->model, "free") == 0;
+    if (opts->local && check_local(options, opts, err))
+        return err->code;
+    if (opts->local) { /* its slots cannot move */
+        opts->balance = BALANCE_OFF;
+        opts->speculate = SPECULATE_OFF;
+    }
     if (given(options, "steps") && given(options, "epochs") && opts->steps > 0)
         return dp_fail(err, DP_USAGE, "options --steps and --epochs exclude each other: give one of them");
     if (opts->classes && strcmp(opts->model, "softmax") != 0)

@@ -26,6 +26,7 @@ struct server_options {
     uint64_t steps; /* 0: by epochs */
     uint64_t seed;
     bool mixed_numerics;
+    int data_mode; /* 0: shared, 1: local */
     struct update_options update;
     /* server */
     const char *listen;
@@ -51,6 +52,7 @@ struct server_options {
     bool verbose;
     bool json;
     struct data_options data;
+    bool local;                /* not in the table: workers have data of their own */
     bool batch_given;          /* not in the table: --batch was not left at its default */
     struct update_setup setup; /* likewise: `update`, checked */
 };

@@ -142,10 +142,9 @@ const dp_job *dp_client_job(const dp_client *client)
     return &client->view;
 }
 
-dp_err dp_join(dp_client *client, const dp_dataset *train, const dp_dataset *eval, const dp_model *model, dp_error *err)
+static dp_err client_join(dp_client *client, const dp_dataset *train, const dp_dataset *eval, const dp_model *model,
+                          dp_error *err)
 {
-    dp_error unused;
-    err = err ? err : &unused;
     if (client->join)
         return dp_fail(err, DP_USAGE, "dp_join was called before");
     dp_err e = join_new(train, eval, model, &client->join, err);
@@ -161,6 +160,30 @@ dp_err dp_join(dp_client *client, const dp_dataset *train, const dp_dataset *eva
     client->joined = e == DP_OK;
     client->progress_ms = mono_ms();
     return e;
+}
+
+dp_err dp_join(dp_client *client, const dp_dataset *train, const dp_dataset *eval, const dp_model *model, dp_error *err)
+{
+    dp_error unused;
+    err = err ? err : &unused;
+    if (!train)
+        return dp_fail(err, DP_USAGE, "a worker brings a training set; one with data of its own joins by dp_join_free");
+    if (client->view.local)
+        return dp_fail(err, DP_REFUSED,
+                       "the job is of workers with data of their own: join by dp_join_free, or start dp-server with "
+                       "--data-mode shared");
+    return client_join(client, train, eval, model, err);
+}
+
+dp_err dp_join_free(dp_client *client, const dp_model *model, dp_error *err)
+{
+    dp_error unused;
+    err = err ? err : &unused;
+    if (!client->view.local)
+        return dp_fail(err, DP_REFUSED,
+                       "the job deals out the rows of a data set that all workers have: start dp-server with "
+                       "--data-mode local, or --model free");
+    return client_join(client, NULL, NULL, model, err);
 }
 
 /* Takes everything that is known to have arrived: see client_look and client_wait. */
@@ -337,6 +360,18 @@ dp_err dp_push(dp_client *client, uint32_t slot, float *grad, const dp_metrics *
     }
     dp_gradient_free(client, grad);
     return dp_fail(err, DP_USAGE, "slot %u: %s", slot, wrong);
+}
+
+dp_err dp_step(dp_client *client, float *grad, const dp_metrics *metrics, dp_task *ret_task, dp_error *err)
+{
+    dp_error unused;
+    err = err ? err : &unused;
+    if (!client->view.local) {
+        dp_gradient_free(client, grad);
+        return dp_fail(err, DP_USAGE, "dp_step is for those who joined by dp_join_free");
+    }
+    dp_err e = dp_push(client, client->joined ? client->task_slots[0] : 0, grad, metrics, err);
+    return e ? e : dp_next(client, ret_task, err);
 }
 
 void dp_leave(dp_client **ref, dp_err reason, const char *text)

@@ -160,7 +160,8 @@ void client_end(struct dp_client *client, dp_err code, const char *text);
 
 /* client_join.c */
 
-/* Deep copy of what a worker brings, as the message that says it. DP_USAGE for what no server takes, DP_NOMEM. Freed by
+/* Deep copy of what a worker brings, as the message that says it; no data sets where it keeps its data to itself.
+ * DP_USAGE for what no server takes, DP_NOMEM. Freed by
  * dp__join__free_unpacked. */
 DP_MUST_CHECK dp_err join_new(const dp_dataset *train, const dp_dataset *eval, const dp_model *model,
                               Dp__Join **ret_join, dp_error *err);

@@ -79,6 +79,9 @@ dp_err client_job_take(const Dp__Job *msg, struct client_job *ret_job, dp_error 
                                       .evaluate = msg->evaluate,
                                       .batch = msg->batch,
                                       .slots = msg->slots,
+                                      .local = msg->local,
+                                      .local_rows = msg->local_rows,
+                                      .local_epochs = msg->local_epochs,
                                       .seed = msg->seed,
                                       .train_steps = msg->train_steps,
                                       .train_rows = msg->train_rows,
@@ -124,6 +127,7 @@ static dp_err numbers_same(const dp_job *was, const dp_job *now, dp_error *err)
     } numbers[] = {
         {"features", was->features, now->features},
         {"classes", was->classes, now->classes},
+        {"local data", (uint64_t)was->local, (uint64_t)now->local},
         {"intercept", (uint64_t)was->intercept, (uint64_t)now->intercept},
         {"evaluate", (uint64_t)was->evaluate, (uint64_t)now->evaluate},
         {"batch", was->batch, now->batch},

@@ -75,8 +75,8 @@ dp_err join_new(const dp_dataset *train, const dp_dataset *eval, const dp_model 
 {
     struct dataset_message train_message, eval_message;
     Dp__Join join = DP__JOIN__INIT;
-    if (!train || !model)
-        return dp_fail(err, DP_USAGE, "a worker brings a training set and a model");
+    if (!model)
+        return dp_fail(err, DP_USAGE, "a worker brings the tensors of its model");
     if (tables_of(model) > 0 && !model->rows)
         return dp_fail(err, DP_USAGE, "the model has tables, and no function `rows` that says which rows slots touch");
     AUTOFREE Dp__Tensor *tensors = mem_array(model->tensor_count, sizeof *tensors);
@@ -87,8 +87,10 @@ dp_err join_new(const dp_dataset *train, const dp_dataset *eval, const dp_model 
         tensor_fill(&tensors[i], &model->tensors[i]);
         list[i] = &tensors[i];
     }
-    dataset_fill(&train_message, train);
-    join.train = &train_message.body;
+    if (train) {
+        dataset_fill(&train_message, train);
+        join.train = &train_message.body;
+    }
     if (eval) {
         dataset_fill(&eval_message, eval);
         join.eval = &eval_message.body;

@@ -111,7 +111,8 @@ static void answer_refuse(struct dp_client *client, dp_err code, const char *tex
 static dp_err welcome_take(struct dp_client *client, const Dp__Header *header, dp_error *err)
 {
     client->heartbeat_ms = header->welcome->heartbeat_ms;
-    if (client->session && header->incarnation != client->incarnation)
+    /* Of a local job, the slot became void with the old session, and the new one may be of another rank. */
+    if (client->session && (header->incarnation != client->incarnation || client->view.local))
         step_forget(client);
     client->session = header->session;
     client->incarnation = header->incarnation;
@@ -248,6 +249,7 @@ static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Head
     uint64_t begin_ms = mono_ms(), send_ms = begin_ms;
     client->question = (struct session_question){.request = header->request, .awaited = awaited};
     client->rejoin = false;
+    bool told = false;
     dp_err e = DP_OK;
     while (e == DP_OK && !client->question.answered) {
         uint64_t now = mono_ms();
@@ -257,6 +259,9 @@ static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Head
         if (e == DP_OK)
             e = session_drain(client, err);
         if (e == DP_OK && client->question.refusal.code == DP_BUSY && left_ms(deadline_ms) > 0) {
+            if (!told)
+                client_notice(client, "%s: %.300s; trying again", client->server, client->question.refusal.text);
+            told = true;
             client->question.answered = false;
             client->question.refusal.code = DP_OK;
             send_ms = mono_ms() + client->timing.retry_max;

@@ -222,9 +222,13 @@ static void print_progress(const json_t *progress, FILE *out)
     char a[TEXT_BYTES], b[TEXT_BYTES], c[TEXT_BYTES];
 #define FIELD(name) json_object_get(progress, name)
     double total = real_of(FIELD("total_steps"));
-    if (total > 0) {
+    bool open_ended = json_is_null(FIELD("total_steps")); /* it ends when its workers have finished */
+    if (open_ended)
+        fprintf(out, "progress   step %s, until all ranks have finished\n", whole(FIELD("step"), a));
+    if (total > 0)
         fprintf(out, "progress   epoch %s of %s, step %s of %.0f (%.0f%%)\n", whole(FIELD("epoch"), a),
                 whole(FIELD("epochs"), b), whole(FIELD("step"), c), total, floor(100 * real_of(FIELD("step")) / total));
+    if (total > 0 || open_ended) {
         fprintf(out, "loss       %s, evaluation %s, accuracy %s\n", loss(FIELD("loss"), a), loss(FIELD("eval_loss"), b),
                 human_percent(real_of(FIELD("eval_accuracy")), c));
         fprintf(out, "speed      %s samples/s, elapsed %s, ETA %s\n", shortened(FIELD("samples_per_s"), a),

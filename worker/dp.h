@@ -15,6 +15,21 @@
  *     }
  *     dp_leave(&c, err.code, err.text);
  *
+ * A worker with data of its own, of which the server knows nothing, brings tensors only, and has one slot for as long
+ * as it is there, its rank (dp-server --data-mode local, or --model free). It computes a gradient of its next
+ * minibatch, of any size, and goes on with the parameters that have come of everybody's; who has no more leaves, and
+ * nobody waits for it:
+ *
+ *     if (dp_connect(&config, &c, &err) == DP_OK && dp_join_free(c, &model, &err) == DP_OK &&
+ *         dp_next(c, &task, &err) == DP_OK)
+ *         while (there are data) {
+ *             float *grad = dp_gradient(c, &err);
+ *             ... fill grad from task.theta and the next minibatch ...
+ *             if (dp_step(c, grad, &metrics, &task, &err) != DP_OK)
+ *                 break;
+ *         }
+ *     dp_leave(&c, err.code, err.text);
+ *
  * Where the job has tables, a worker moves only rows that its slots touch: dp_model.rows says which, theta of a task
  * ends with their values, and a gradient with theirs.
  *
@@ -118,6 +133,10 @@ typedef struct {
     int evaluate; /* workers must bring an evaluation set */
     uint64_t batch;
     uint32_t slots;
+    int local;           /* workers have data of their own and one slot each: dp_join_free. What follows of rows is 0 or
+                          * of no meaning then; */
+    uint64_t local_rows; /* the job's wishes: rows of a worker's minibatch, */
+    uint64_t local_epochs; /* passes over its data; 0: until DP_JOB_DONE */
     uint64_t seed;
     uint64_t train_steps;
     uint64_t train_rows;
@@ -161,6 +180,10 @@ DP_API const dp_job *dp_client_job(const dp_client *client);
  * difference, if another worker's differ. */
 DP_API DP_MUST_CHECK dp_err dp_join(dp_client *client, const dp_dataset *train, const dp_dataset *eval,
                                     const dp_model *model, dp_error *err);
+/* The same for a worker with data of its own: it brings the model's tensors, those of the first such worker settle the
+ * job, and takes a rank. Training begins when all ranks are taken, or after the server's --stall-timeout. DP_REFUSED
+ * where the job is of the other kind; waits while all ranks are taken, DP_BUSY at the deadline. */
+DP_API DP_MUST_CHECK dp_err dp_join_free(dp_client *client, const dp_model *model, dp_error *err);
 /* Waits for work. DP_JOB_DONE at the end; DP_UNREACHABLE, DP_SHUTDOWN, DP_STOPPED. */
 DP_API DP_MUST_CHECK dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err);
 /* Whether the current task is still wanted; polls without waiting. Worth asking between long slots. */
@@ -179,6 +202,12 @@ DP_API void dp_gradient_free(dp_client *client, float *grad);
  * where it does not touch a row of the task. Takes grad; for DP_EVAL
  * tasks grad is NULL. Returns at once. Slots may be handed in in any order. */
 DP_API DP_MUST_CHECK dp_err dp_push(dp_client *client, uint32_t slot, float *grad, const dp_metrics *metrics,
+                                    dp_error *err);
+/* After dp_join_free: dp_push of the task's one slot, the sum of the gradients of a minibatch, which is divided by the
+ * samples of all workers' minibatches together (the sum of metrics->count); then dp_next. When it returns DP_OK, the
+ * step is part of the parameters. A step in whose midst the session was lost may not be: then others have gone on, and
+ * the task that comes back is that of a later step, or of the same one to compute again. */
+DP_API DP_MUST_CHECK dp_err dp_step(dp_client *client, float *grad, const dp_metrics *metrics, dp_task *ret_task,
                                     dp_error *err);
 /* Says goodbye (DP_OK, or the code and text of what went wrong, for the server's log) and frees the client. Accepts
  * NULL. */

@@ -35,6 +35,7 @@ struct train {
     struct touched *touched; /* where the weight is a table */
     struct slot_pool *pool;
     uint64_t steps_done, slots_done, samples_done; /* of ours */
+    uint32_t rank;                                 /* of a local job: the slot of ours */
 };
 
 /* ---- what the job is about ---- */
@@ -172,6 +173,16 @@ static dp_err rows_of(void *arg, const dp_ask *ask, dp_rows *rows, dp_error *err
     return touched_rows(t->touched, ask, rows, err);
 }
 
+static dp_err join_with(struct train *t, const dp_model *model, dp_error *err)
+{
+    if (dp_client_job(t->client)->local)
+        return dp_join_free(t->client, model, err);
+    dp_dataset train = dataset_of(t, &t->train_data), eval = {0};
+    if (t->has_eval)
+        eval = dataset_of(t, &t->eval_data);
+    return dp_join(t->client, &train, t->has_eval ? &eval : NULL, model, err);
+}
+
 static dp_err join(struct train *t, dp_error *err)
 {
     dp_tensor tensors[TENSOR_COUNT_MAX];
@@ -192,15 +203,28 @@ static dp_err join(struct train *t, dp_error *err)
                       .label_count = t->label_count,
                       .rows = rows_of,
                       .rows_arg = t};
-    dp_dataset train = dataset_of(t, &t->train_data), eval = {0};
-    if (t->has_eval)
-        eval = dataset_of(t, &t->eval_data);
-    dp_err e = dp_join(t->client, &train, t->has_eval ? &eval : NULL, &model, err);
+    dp_err e = join_with(t, &model, err);
     if (!e)
         e = check_tensors(t, err);
     if (!e)
         report_joined(&t->report, t->opts->server, dp_client_job(t->client));
     return e;
+}
+
+/* A worker with data of its own goes through them in minibatches of its own: one slot at a step, which rows it has is a
+ * function of (seed, step) and the data, so that one that comes back goes on where the job is. */
+static struct plan local_plan(const dp_job *job, uint64_t rows)
+{
+    struct plan plan = {
+        .seed = job->seed,
+        .train_rows = rows,
+        .batch = MIN(MAX(job->local_rows, 1), rows),
+        .train_steps = job->train_steps,
+        .slots = 1,
+    };
+    if (job->local_epochs)
+        plan.train_steps = MIN(plan.train_steps, job->local_epochs * plan_steps_per_epoch(&plan));
+    return plan;
 }
 
 /* The settled job says what is left to know: targets, the plan, the threads' buffers. */
@@ -226,6 +250,8 @@ static dp_err prepare(struct train *t, dp_error *err)
         .train_steps = job->train_steps,
         .slots = job->slots,
     };
+    if (job->local)
+        work->plan = local_plan(job, t->train_data.rows);
     const struct touched_source source = {&work->plan, work->train, work->eval, work->train_targets,
                                           work->eval_targets};
     if (job->sparse && !(t->touched = touched_new(&source)))
@@ -237,7 +263,9 @@ static dp_err prepare(struct train *t, dp_error *err)
 
 static dp_err give_slot(struct train *t, const dp_task *task, uint32_t slot, dp_error *err)
 {
-    struct slot_job job = {.step = task->step, .slot = slot, .theta = task->theta};
+    bool local = dp_client_job(t->client)->local;
+    struct slot_job job = {.step = task->step, .slot = local ? 0 : slot, .theta = task->theta};
+    t->rank = slot;
     if (task->kind == DP_TRAIN && !(job.grad = dp_gradient(t->client, err)))
         return err->code;
     if (t->touched)
@@ -251,7 +279,8 @@ static dp_err hand_in(struct train *t, dp_error *err)
     struct slot_job job = slot_pool_take(t->pool);
     t->slots_done++;
     t->samples_done += job.metrics.count;
-    return dp_push(t->client, job.slot, job.grad, &job.metrics, err);
+    uint32_t slot = dp_client_job(t->client)->local ? t->rank : job.slot;
+    return dp_push(t->client, slot, job.grad, &job.metrics, err);
 }
 
 /* Computes the slots of a task, as many side by side as there are threads; stops early where nobody wants them any
@@ -280,7 +309,12 @@ static dp_err work(struct train *t, dp_error *err)
     uint64_t begin_ms = mono_ms(), last_step = UINT64_MAX;
     dp_task task;
     dp_err e;
+    bool local = dp_client_job(t->client)->local;
     while ((e = dp_next(t->client, &task, err)) == DP_OK) {
+        if (local && task.step >= plan_total(&t->work.plan)) {
+            e = DP_JOB_DONE; /* our part of it: the data are through */
+            break;
+        }
         t->steps_done += task.step != last_step;
         last_step = task.step;
         if (t->touched)

@@ -23,8 +23,9 @@ static void open_progress(enum progress_mode mode, uint64_t epochs, uint64_t ste
     err_file = open_memstream(&err_text, &err_bytes);
     out_file = open_memstream(&out_text, &out_bytes);
     progress_init(&progress, mode, err_file, out_file);
-    progress_begin(&progress, 1000,
-                   &(struct progress_facts){epochs, steps_per_epoch, epochs * steps_per_epoch, evaluates, classifies});
+    progress_begin(
+        &progress, 1000,
+        &(struct progress_facts){epochs, steps_per_epoch, epochs * steps_per_epoch, false, evaluates, classifies});
 }
 
 /* What was written to err so far; the next call gives what comes after. */

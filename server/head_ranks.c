@@ -1,0 +1,273 @@
+/* The slots of a local job, in which workers have data of their own: slot = rank.
+ *
+ * A worker that joins takes a rank that is free, its own from before if it can. The slot of a rank that nobody holds is
+ * void. Which are is told to the shards as a roster (roster.h), one at a time: the next one is sent when all shards
+ * have that of before. Only then are workers told their ranks, since what comes for a void slot is dropped. A rank
+ * whose holder said goodbye has finished; when all have, the job is over. Ranks that are free, and keep a job of which
+ * somebody has finished from its end, are given up after the stall time-out. Thread: head. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "head.h"
+#include "log.h"
+
+dp_err head_ranks_start(struct head *head)
+{
+    struct ranks *ranks = &head->ranks;
+    uint32_t slots = head->job.core.plan.slots;
+    if (!head->job.core.local)
+        return DP_OK;
+    ranks->list = mem_array_zero(slots, sizeof *ranks->list);
+    ranks->ready = mem_array_zero(head->port_count, sizeof *ranks->ready);
+    ranks->known = mem_array_zero(head->port_count, sizeof *ranks->known);
+    if (!ranks->list || !ranks->ready || !ranks->known)
+        return DP_NOMEM;
+    for (uint32_t k = 0; k < slots; k++)
+        ranks->list[k].holder = DEALER_NOBODY;
+    return DP_OK;
+}
+
+void head_ranks_fini(struct head *head)
+{
+    free(head->ranks.list);
+    free(head->ranks.ready);
+    free(head->ranks.known);
+    head->ranks = (struct ranks){0};
+}
+
+static bool has_parameters(const struct head *head, uint32_t port)
+{
+    return head->job.shards[port].slice_count > 0;
+}
+
+/* Whether all shards go by the last roster. */
+static bool roster_known(const struct head *head)
+{
+    for (uint32_t p = 0; p < head->port_count; p++)
+        if (has_parameters(head, p) && head->ranks.known[p] != head->ranks.number)
+            return false;
+    return true;
+}
+
+static void command_send(struct head *head, uint32_t port, struct command *command)
+{
+    dp_error err;
+    if (port_send(&head->ports[port], command))
+        return;
+    free(command->live);
+    (void)dp_fail(&err, DP_BUSY, "shard %u has too much to do for the slots of the job", port);
+    head_fail(head, &err);
+}
+
+static void send_roster(struct head *head)
+{
+    struct ranks *ranks = &head->ranks;
+    uint32_t slots = head->job.core.plan.slots;
+    if (!ranks->changed || !roster_known(head))
+        return;
+    ranks->changed = false;
+    ranks->number++;
+    for (uint32_t p = 0; p < head->port_count; p++) {
+        struct command command = {.kind = COMMAND_ROSTER, .roster = ranks->number};
+        if (!has_parameters(head, p))
+            continue;
+        command.live = mem_array_zero(slots, 1);
+        if (!command.live) {
+            head_fail(head, &(dp_error){DP_NOMEM, "out of memory for the slots of the job"});
+            return;
+        }
+        for (uint32_t k = 0; k < slots; k++)
+            command.live[k] = ranks->list[k].holder != DEALER_NOBODY;
+        command_send(head, p, &command);
+    }
+}
+
+static uint32_t rank_of(const struct head *head, uint32_t number)
+{
+    for (uint32_t k = 0; k < head->job.core.plan.slots; k++)
+        if (head->ranks.list[k].holder == number)
+            return k;
+    return DEALER_NOBODY;
+}
+
+static void tell_rank(struct head *head, const struct member *member, uint32_t rank)
+{
+    Dp__Assign body = DP__ASSIGN__INIT;
+    Dp__Header header = DP__HEADER__INIT;
+    body.from_step = head->ranks.go;
+    body.slots = &rank;
+    body.n_slots = 1;
+    header.session = member->token;
+    header.body_case = DP__HEADER__BODY_ASSIGN;
+    header.assign = &body;
+    if (head_send(head, &member->route, &header, NULL))
+        log_debug("assign-lost worker=\"%s\"", member->name);
+}
+
+/* What is told to a worker that has its rank already is what it knows, unless its connection lost it. */
+static void tell_all(struct head *head)
+{
+    uint32_t count = members_list(&head->members, head->numbers);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t rank = rank_of(head, head->numbers[i]);
+        if (rank != DEALER_NOBODY)
+            tell_rank(head, &head->members.list[head->numbers[i]], rank);
+    }
+}
+
+void head_ranks_on_ready(struct head *head, uint32_t shard, const struct event *event)
+{
+    struct ranks *ranks = &head->ranks;
+    uint64_t go = UINT64_MAX;
+    bool news = ranks->known[shard] != event->roster;
+    ranks->ready[shard] = event->step;
+    ranks->known[shard] = event->roster;
+    if (!roster_known(head))
+        return;
+    if (ranks->changed) {
+        send_roster(head);
+        return;
+    }
+    if (news)
+        tell_all(head);
+    for (uint32_t p = 0; p < head->port_count; p++)
+        if (has_parameters(head, p))
+            go = MIN(go, ranks->ready[p]);
+    if (go <= ranks->go)
+        return;
+    ranks->go = go;
+    for (uint32_t p = 0; p < head->port_count; p++)
+        if (has_parameters(head, p))
+            command_send(head, p, &(struct command){.kind = COMMAND_GO, .step = go});
+}
+
+/* ---- who has which ---- */
+
+/* A rank for this worker: the one it had, else one that nobody had, else any that is free. */
+static uint32_t rank_choose(const struct head *head, uint64_t worker)
+{
+    uint32_t found = DEALER_NOBODY;
+    for (uint32_t k = 0; k < head->job.core.plan.slots; k++) {
+        const struct rank *rank = &head->ranks.list[k];
+        if (rank->holder != DEALER_NOBODY || rank->finished)
+            continue;
+        if (rank->worker == worker)
+            return k;
+        if (found == DEALER_NOBODY || (rank->worker == 0 && head->ranks.list[found].worker != 0))
+            found = k;
+    }
+    return found;
+}
+
+dp_err head_ranks_admit(const struct head *head, dp_error *err)
+{
+    if (!head->ranks.list || rank_choose(head, 0) != DEALER_NOBODY)
+        return DP_OK;
+    return dp_fail(err, DP_BUSY, "all %u ranks are taken or have finished: dp-server --slots K says how many there are",
+                   head->job.core.plan.slots);
+}
+
+/* Ranks whose holders are gone are free. */
+static void release(struct head *head)
+{
+    for (uint32_t k = 0; k < head->job.core.plan.slots; k++) {
+        struct rank *rank = &head->ranks.list[k];
+        if (rank->holder == DEALER_NOBODY || head->members.list[rank->holder].state == MEMBER_JOINED)
+            continue;
+        rank->holder = DEALER_NOBODY;
+        head->ranks.changed = true;
+        if (!rank->finished)
+            log_warn("rank-void rank=%u step=%" PRIu64
+                     " action=\"nobody waits for it; its data are left out until a worker with them joins again\"",
+                     k, head->ranks.go);
+    }
+}
+
+static uint32_t held(const struct head *head)
+{
+    uint32_t count = 0;
+    for (uint32_t k = 0; k < head->job.core.plan.slots; k++)
+        count += head->ranks.list[k].holder != DEALER_NOBODY;
+    return count;
+}
+
+/* Ranks for those who have none. */
+static void give(struct head *head)
+{
+    uint32_t count = members_list(&head->members, head->numbers);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct member *member = &head->members.list[head->numbers[i]];
+        uint32_t rank = rank_choose(head, member->worker);
+        if (rank == DEALER_NOBODY || rank_of(head, head->numbers[i]) != DEALER_NOBODY)
+            continue;
+        head->ranks.list[rank] = (struct rank){.holder = head->numbers[i], .worker = member->worker};
+        head->ranks.changed = true;
+        log_info("rank worker=\"%s\" rank=%u step=%" PRIu64, member->name, rank, head->ranks.go);
+    }
+}
+
+void head_ranks_deal(struct head *head)
+{
+    struct ranks *ranks = &head->ranks;
+    uint32_t slots = head->job.core.plan.slots;
+    release(head);
+    ranks->begun |= members_list(&head->members, head->numbers) >= slots;
+    give(head);
+    for (uint32_t k = 0; k < slots; k++) /* for the status */
+        head->dealer.owner[k] = head->dealer.next_owner[k] = ranks->list[k].holder;
+    if (ranks->begun && ranks->changed)
+        send_roster(head);
+    else if (ranks->begun && roster_known(head))
+        tell_all(head);
+    head->moved_ms = mono_ms();
+}
+
+/* ---- ends ---- */
+
+void head_ranks_finish(struct head *head, const struct member *member)
+{
+    uint32_t rank = head->ranks.list ? rank_of(head, members_number(&head->members, member)) : DEALER_NOBODY;
+    if (rank != DEALER_NOBODY && head->state == HEAD_RUNNING)
+        head->ranks.list[rank].finished = true;
+}
+
+static uint32_t finished(const struct head *head)
+{
+    uint32_t count = 0;
+    for (uint32_t k = 0; k < head->job.core.plan.slots; k++)
+        count += head->ranks.list[k].finished;
+    return count;
+}
+
+/* Nobody is there, and not all have finished: those that are missing had their time. */
+static void give_up_missing(struct head *head)
+{
+    uint32_t slots = head->job.core.plan.slots;
+    log_warn("ranks-missing finished=%u of=%u for_s=%" PRIu64 " action=\"the job ends without the others\"",
+             finished(head), slots, head->opts->stall_timeout_s);
+    for (uint32_t k = 0; k < slots; k++)
+        head->ranks.list[k].finished = true;
+}
+
+void head_ranks_watch(struct head *head, uint64_t now_ms)
+{
+    struct ranks *ranks = &head->ranks;
+    if (!ranks->list || head->state != HEAD_RUNNING)
+        return;
+    bool patient = now_ms < head->moved_ms + head->opts->stall_timeout_s * 1000;
+    if (!ranks->begun && !patient && held(head) > 0) {
+        log_warn("ranks-missing joined=%u of=%u for_s=%" PRIu64 " action=\"the job begins without the others\"",
+                 held(head), head->job.core.plan.slots, head->opts->stall_timeout_s);
+        ranks->begun = true;
+        head_ranks_deal(head);
+    }
+    if (held(head) == 0 && !patient && finished(head) > 0 && finished(head) < head->job.core.plan.slots)
+        give_up_missing(head);
+    /* What the last of them pushed was answered, so that it is committed everywhere; the shards' word may be under way.
+     */
+    if (held(head) == 0 && finished(head) == head->job.core.plan.slots && head->global_low == ranks->go) {
+        head->job.over = true;
+        head_steps_over(head);
+    }
+}

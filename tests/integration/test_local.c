@@ -1,0 +1,214 @@
+/* Workers with data of their own: slot = rank. Clients of the library that know no plan, of uneven lengths, killed and
+ * replaced; and dp-worker on partitions. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "harness.h"
+#include "util.h"
+
+TestSuite(local, .init = harness_init, .fini = harness_fini, .timeout = 300);
+
+enum { CASE_MS = 60000, CLIENTS = 3 };
+
+/* What client i brings: samples a minibatch, and the gradient of each. */
+static const char *const SAMPLES[CLIENTS] = {"1", "2", "3"}, *const VALUES[CLIENTS] = {"1", "2", "4"};
+static const double RATE = 0.01;
+
+#define FREE_JOB "--model", "free", "--slots", "3", "--lr", "0.01", "--log-level", "info", "--exit-when-done"
+
+static struct process *client_start(const char *endpoint, int i, const char *minibatches)
+{
+    static const char *const NAMES[CLIENTS] = {"one", "two", "three"};
+    return PROCESS(FREE_CLIENT, endpoint, NAMES[i], minibatches, SAMPLES[i], VALUES[i]);
+}
+
+/* Mean gradient of a step over the samples of these clients. */
+static double mean_of(bool one, bool two, bool three)
+{
+    const bool there[CLIENTS] = {one, two, three};
+    double sum = 0, samples = 0;
+    for (int i = 0; i < CLIENTS; i++) {
+        double n = there[i] ? atof(SAMPLES[i]) : 0;
+        sum += n * atof(VALUES[i]);
+        samples += n;
+    }
+    return sum / samples;
+}
+
+/* The last line of a client's: theta's first and last element, after its step. */
+static void assert_theta(struct process *client, uint64_t step, double want)
+{
+    char text[64];
+    double first, last;
+    snprintf(text, sizeof text, "step %llu theta ", (unsigned long long)step);
+    const char *line = process_expect(client, OUT, text, CASE_MS);
+    char *after;
+    first = strtod(line + strlen(text), &after);
+    last = strtod(after, NULL);
+    cr_assert_float_eq(first, want, 1e-4, "%s, want %f", line, want);
+    cr_assert_eq(first, last, "the shards do not agree: %s", line);
+}
+
+/* Who has finished is waited for by nobody, and a step's mean is over the samples that came. */
+static void uneven(const char *const *optimizer)
+{
+    NEED_PROGRAMS("dp-server");
+    static const char *const LENGTHS[CLIENTS] = {"5", "10", "20"};
+    char endpoint[128];
+    struct process *clients[CLIENTS];
+    struct process *server = SERVER(endpoint, FREE_JOB, "--shards", "2", optimizer[0], optimizer[1]);
+    for (int i = 0; i < CLIENTS; i++)
+        clients[i] = client_start(endpoint, i, LENGTHS[i]);
+    for (int i = 0; i < CLIENTS; i++)
+        cr_assert_eq(process_wait(clients[i], CASE_MS), 0, "%s", process_output(clients[i], ERR));
+    cr_assert_eq(process_wait(server, CASE_MS), 0, "%s", process_output(server, ERR));
+    const double all = mean_of(1, 1, 1), two = mean_of(0, 1, 1), alone = mean_of(0, 0, 1);
+    assert_theta(clients[0], 4, -RATE * 5 * all);
+    assert_theta(clients[1], 9, -RATE * (5 * all + 5 * two));
+    assert_theta(clients[2], 19, -RATE * (5 * all + 5 * two + 10 * alone));
+    cr_assert_null(strstr(process_output(server, ERR), "ranks-missing"), "%s", process_output(server, ERR));
+}
+
+Test(local, uneven_numbers_of_minibatches)
+{
+    uneven((const char *const[]){"--optimizer", "sgd"});
+}
+
+/* A rule that commits in passes over all shards. */
+Test(local, uneven_numbers_of_minibatches_with_a_global_rule)
+{
+    uneven((const char *const[]){"--clip-norm", "1e9"});
+}
+
+static void expect_lost(struct process *server, struct process *client)
+{
+    process_expect(client, OUT, "step 3 ", CASE_MS);
+    process_signal(client, SIGKILL);
+    process_expect_next(server, ERR, "rank-void", CASE_MS);
+}
+
+/* A client that is killed delays the others until it is missed, and no longer; who comes later takes its rank. */
+Test(local, a_client_that_is_killed)
+{
+    NEED_PROGRAMS("dp-server");
+    char endpoint[128];
+    struct process *clients[CLIENTS];
+    struct process *server = SERVER(endpoint, FREE_JOB, "--shards", "3", "--lease", "1", "--stall-timeout", "1");
+    for (int i = 0; i < CLIENTS; i++)
+        clients[i] = client_start(endpoint, i, i == 2 ? "1000000" : "100");
+    expect_lost(server, clients[2]);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(process_wait(clients[i], CASE_MS), 0, "%s", process_output(clients[i], ERR));
+    process_expect(server, ERR, "ranks-missing finished=2 of=3", CASE_MS);
+    cr_assert_eq(process_wait(server, CASE_MS), 0, "%s", process_output(server, ERR));
+}
+
+Test(local, a_client_that_takes_the_rank_of_a_killed_one)
+{
+    NEED_PROGRAMS("dp-server");
+    char endpoint[128];
+    struct process *clients[CLIENTS];
+    struct process *server = SERVER(endpoint, FREE_JOB, "--steps", "1000", "--lease", "1");
+    for (int i = 0; i < CLIENTS; i++)
+        clients[i] = client_start(endpoint, i, "1000000");
+    expect_lost(server, clients[0]);
+    struct process *late = client_start(endpoint, 0, "3");
+    cr_assert_eq(process_wait(late, CASE_MS), 0, "%s", process_output(late, ERR));
+    for (int i = 1; i < CLIENTS; i++) /* until the job has made its steps */
+        cr_assert_eq(process_wait(clients[i], CASE_MS), 0, "%s", process_output(clients[i], ERR));
+    cr_assert_eq(process_wait(server, CASE_MS), 0, "%s", process_output(server, ERR));
+}
+
+/* Who comes when all ranks are taken waits for one; dp-worker, which knows models only, is told. */
+Test(local, more_clients_than_ranks)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    char endpoint[128];
+    struct process *server = SERVER(endpoint, "--model", "free", "--slots", "1", "--lease", "1", "--mixed-numerics");
+    struct process *first = client_start(endpoint, 0, "1000000");
+    process_expect(first, OUT, "step 0 ", CASE_MS);
+    const char *data = temp_text("t.csv", "label,a\n1,2\n2,3\n");
+    struct run_result r = RUN(CASE_MS, "dp-worker", "--server", endpoint, "--data", data);
+    cr_assert_eq(r.status, 1, "%s", r.err);
+    cr_assert_not_null(strstr(r.err, "of model 'free'"), "%s", r.err);
+    r = RUN(CASE_MS, "dp-ctl", "--server", endpoint, "status");
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    cr_assert_not_null(strstr(r.out, ", until all ranks have finished"), "%s", r.out);
+    struct process *second = client_start(endpoint, 1, "1000000");
+    process_expect(second, ERR, "all 1 ranks are taken", CASE_MS);
+    process_signal(first, SIGKILL);
+    process_expect(second, OUT, "step ", CASE_MS);
+    process_signal(server, SIGTERM);
+    cr_assert_eq(process_wait(server, CASE_MS), 128 + SIGTERM);
+}
+
+/* ---- dp-worker on partitions ---- */
+
+/* Every `parts`-th row of the digits, from `part` on, and the header. */
+static const char *partition(const char *name, int part, int parts)
+{
+    const char *path = temp_path(name);
+    char line[4096];
+    gzFile in = gzopen(source_file("tests/data/digits/train.csv.gz"), "rb");
+    FILE *out = fopen(path, "w");
+    cr_assert(in && out);
+    for (int i = 0; gzgets(in, line, sizeof line); i++)
+        if (i % parts == part)
+            fputs(line, out);
+    gzclose(in);
+    fclose(out);
+    return path;
+}
+
+#define DIGITS                                                                                                      \
+    "--model", "softmax", "--data-mode", "local", "--features", "64", "--classes", "10", "--slots", "2", "--batch", \
+        "100", "--lr", "0.002", "--optimizer", "momentum", "--exit-when-done"
+
+/* Two runs have the same bits, whoever gets which rank: of two slots the sum is the same either way. */
+Test(local, workers_on_partitions)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *parts[] = {partition("even.csv", 0, 2), partition("odd.csv", 1, 2)};
+    const char *models[] = {temp_path("a.safetensors"), temp_path("b.safetensors")};
+    for (int run = 0; run < 2; run++) {
+        char endpoint[128];
+        struct process *server = SERVER(endpoint, DIGITS, "--epochs", "20", "--export", models[run]);
+        struct process *workers[2];
+        for (int i = 0; i < 2; i++)
+            workers[i] = PROCESS("dp-worker", "--server", endpoint, "--data", parts[(i + run) % 2]);
+        for (int i = 0; i < 2; i++)
+            cr_assert_eq(process_wait(workers[i], CASE_MS), 0, "%s", process_output(workers[i], ERR));
+        cr_assert_eq(process_wait(server, CASE_MS), 0, "%s", process_output(server, ERR));
+    }
+    models_assert_same(models[0], models[1]);
+    struct run_result r = RUN(CASE_MS, "dp-worker", "eval", "--model", models[0], "--data",
+                              source_file("tests/data/digits/test.csv.gz"), "--json");
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    const char *accuracy = strstr(r.out, "\"accuracy\":");
+    cr_assert(accuracy && atof(accuracy + strlen("\"accuracy\":")) > 0.85, "%s", r.out);
+}
+
+/* The data of one that died are left out, and said to be; it goes on when it comes back. */
+Test(local, a_worker_on_a_partition_that_is_killed)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *parts[] = {partition("even.csv", 0, 2), partition("odd.csv", 1, 2)};
+    char endpoint[128];
+    struct process *server =
+        SERVER(endpoint, DIGITS, "--steps", "5000", "--lease", "1", "--json", "--log-level", "info");
+    struct process *stays = PROCESS("dp-worker", "--server", endpoint, "--data", parts[0]);
+    struct process *dies = PROCESS("dp-worker", "--server", endpoint, "--data", parts[1]);
+    process_expect(server, OUT, "\"event\":\"epoch\"", CASE_MS);
+    process_signal(dies, SIGKILL);
+    const char *line = process_expect(server, ERR, "rank-void", CASE_MS);
+    cr_assert_not_null(strstr(line, "its data are left out until"), "%s", line);
+    struct process *back = PROCESS("dp-worker", "--server", endpoint, "--data", parts[1]);
+    cr_assert_eq(process_wait(stays, CASE_MS), 0, "%s", process_output(stays, ERR));
+    cr_assert_eq(process_wait(back, CASE_MS), 0, "%s", process_output(back, ERR));
+    cr_assert_eq(process_wait(server, CASE_MS), 0, "%s", process_output(server, ERR));
+}
