@@ -251,8 +251,7 @@ static void scatter(const struct rowrule *rule, struct table *table, const uint3
     uint32_t dim = rule->dim, states = rule->job->rule->state_count;
     for (uint32_t i = 0; i < n; i++) {
         float *record = table_record(table, rows[i]);
-        table->touched += record_stamp(record) == 0;
-        record_set_stamp(record, (uint32_t)t + 2);
+        table_stamp(table, rows[i], (uint32_t)t + 2);
         copy(record + 1, rule->w + (size_t)i * dim, dim);
         for (uint32_t s = 0; s < states; s++)
             copy(record + 1 + (size_t)dim * (s + 1), rule->state[s] + (size_t)i * dim, dim);

@@ -7,7 +7,7 @@
 
 #include "util.h"
 
-enum { ROOM_FIRST = 1024, INDEX_FIRST = 2 * ROOM_FIRST, LOOK_AHEAD = 16 };
+enum { ROOM_FIRST = 1024, INDEX_FIRST = 2 * ROOM_FIRST, LOOK_AHEAD = 16, MARK_BITS = 64 };
 /* Up to here, pages of 2 MiB cost no more memory than a table that is touched all over does anyway. */
 static const size_t HUGE_UP_TO = (size_t)1 << 30;
 
@@ -53,6 +53,13 @@ static dp_err init_hashed(struct table *table)
     return pages_init(&table->records, ROOM_FIRST * record_bytes(table));
 }
 
+static dp_err init_range(struct table *table, uint64_t rows)
+{
+    if (pages_init(&table->marks, (rows + MARK_BITS - 1) / MARK_BITS * sizeof(uint64_t)))
+        return DP_NOMEM;
+    return pages_init(&table->records, rows * record_bytes(table));
+}
+
 dp_err table_init(struct table *table, const struct tensor *tensor, uint64_t first, uint64_t last, uint32_t state_count)
 {
     *table = (struct table){.kind = tensor->kind, .first = first, .last = last, .dim = tensor->dim};
@@ -62,7 +69,7 @@ dp_err table_init(struct table *table, const struct tensor *tensor, uint64_t fir
     if (tensor->kind == TENSOR_HASHED)
         e = init_hashed(table);
     else
-        e = rows > ROW_NONE ? DP_NOMEM : pages_init(&table->records, rows * record_bytes(table));
+        e = rows > ROW_NONE ? DP_NOMEM : init_range(table, rows);
     if (e)
         table_fini(table);
     return e;
@@ -72,6 +79,7 @@ void table_fini(struct table *table)
 {
     pages_fini(&table->records);
     pages_fini(&table->ids);
+    pages_fini(&table->marks);
     free(table->index);
     *table = (struct table){0};
 }
@@ -80,6 +88,32 @@ uint64_t table_bytes(const struct table *table)
 {
     uint64_t rows = table->kind == TENSOR_HASHED ? table->count : table->touched;
     return rows * (record_bytes(table) + (table->kind == TENSOR_HASHED ? sizeof(uint64_t) : 0));
+}
+
+void table_stamp(struct table *table, uint32_t row, uint32_t stamp)
+{
+    float *record = table_record(table, row);
+    if (record_stamp(record) == 0) {
+        table->touched++;
+        if (table->marks.base)
+            ((uint64_t *)table->marks.base)[row / MARK_BITS] |= UINT64_C(1) << row % MARK_BITS;
+    }
+    *(uint32_t *)(void *)record = stamp;
+}
+
+uint64_t table_next_touched(const struct table *table, uint64_t id)
+{
+    const uint64_t *marks = table->marks.base;
+    uint64_t row = id - table->first, words = table->marks.bytes / sizeof *marks, at = row / MARK_BITS;
+    if (at >= words)
+        return UINT64_MAX;
+    uint64_t word = marks[at] & ~UINT64_C(0) << row % MARK_BITS;
+    while (word == 0) {
+        if (++at == words)
+            return UINT64_MAX;
+        word = marks[at];
+    }
+    return table->first + at * MARK_BITS + (uint64_t)__builtin_ctzll(word);
 }
 
 /* Where an id begins to be looked for: spreads what comes in sequences (the last rounds of MurmurHash3's finalizer). */

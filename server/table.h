@@ -24,7 +24,8 @@ struct table {
     uint32_t dim;         /* floats of a row */
     uint32_t stride;      /* words of a record */
     struct pages records;
-    uint64_t touched; /* rows that have a stamp */
+    uint64_t touched;   /* rows that have a stamp */
+    struct pages marks; /* dense range: a bit for each of them, so that they are found without looking at all rows */
     /* hashed */
     uint32_t count; /* records */
     uint32_t room;  /* that there is memory for */
@@ -41,6 +42,10 @@ void table_fini(struct table *table);
 void table_find(const struct table *table, struct rowlist *list);
 /* Makes those that are missing, untouched. DP_NOMEM: some may still be missing. */
 DP_MUST_CHECK dp_err table_make(struct table *table, struct rowlist *list);
+/* Puts a stamp on a row's record. */
+void table_stamp(struct table *table, uint32_t row, uint32_t stamp);
+/* Dense range: the first touched id from `id` on, UINT64_MAX if there is none. */
+uint64_t table_next_touched(const struct table *table, uint64_t id);
 /* Memory that rows take, as far as they are there. */
 uint64_t table_bytes(const struct table *table);
 
@@ -52,10 +57,6 @@ static inline float *table_record(const struct table *table, uint32_t row)
 static inline uint32_t record_stamp(const float *record)
 {
     return *(const uint32_t *)(const void *)record;
-}
-static inline void record_set_stamp(float *record, uint32_t stamp)
-{
-    *(uint32_t *)(void *)record = stamp;
 }
 
 #endif

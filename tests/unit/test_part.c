@@ -382,6 +382,24 @@ Test(part, reports_add_up_over_shards_with_the_same_bits)
     ASSERT_NO_LEAKS();
 }
 
+/* Where rows begin as zeros, those that nothing touched are counted, not looked at. */
+Test(part, reports_of_zeros)
+{
+    struct slice_job zeros = job_of("adam", TENSOR_TABLE), all = zeros;
+    double got[REPORT_VALUES], want[REPORT_VALUES];
+    zeros.tensors.list[0].init = INIT_ZEROS;
+    all.tensors.list[0].init = INIT_CONSTANT;
+    all.tensors.list[0].init_arg = 0;
+    for (uint64_t cut = 1; cut < ROWS; cut += 29) {
+        report_of(&zeros, cut, got);
+        report_of(&all, cut, want);
+        cr_assert_eq(got[REPORT_ELEMS], ELEMS);
+        cr_assert(got[REPORT_ZEROS] > 0 && got[REPORT_ZEROS] == want[REPORT_ZEROS]);
+        cr_assert_float_eq(got[REPORT_SQUARES], want[REPORT_SQUARES], 1e-12 * want[REPORT_SQUARES]);
+    }
+    ASSERT_NO_LEAKS();
+}
+
 /* A hashed table reports what was touched before the step. */
 Test(part, reports_of_hashed_tables)
 {

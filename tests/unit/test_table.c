@@ -88,6 +88,30 @@ Test(table, hashed_rows_are_found_again_wherever_the_table_grows_to)
     ASSERT_NO_LEAKS();
 }
 
+Test(table, touched_rows_are_found_without_looking_at_the_others)
+{
+    struct tensor tensor = tensor_of(TENSOR_TABLE, 1000, 1);
+    const uint32_t rows[] = {0, 1, 63, 64, 200, 498, 499};
+    struct table table;
+    cr_assert_eq(table_init(&table, &tensor, 500, 999, 0), DP_OK);
+    cr_assert_eq(table_next_touched(&table, 500), UINT64_MAX);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        table_stamp(&table, rows[i], 7);
+        table_stamp(&table, rows[i], 8);
+    }
+    cr_assert_eq(table.touched, ARRAY_LEN(rows));
+    uint64_t id = 500;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++, id++) {
+        id = table_next_touched(&table, id);
+        cr_assert_eq(id, 500 + rows[i]);
+    }
+    cr_assert_eq(table_next_touched(&table, id), UINT64_MAX);
+    cr_assert_eq(table_next_touched(&table, 5000), UINT64_MAX);
+    cr_assert_eq(record_stamp(table_record(&table, 63)), 8);
+    table_fini(&table);
+    ASSERT_NO_LEAKS();
+}
+
 Test(table, looking_for_rows_makes_none)
 {
     struct tensor tensor = tensor_of(TENSOR_HASHED, 0, 1);
