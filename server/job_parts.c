@@ -7,6 +7,8 @@
 #include "job.h"
 
 enum {
+    WIDE_DIM = 16,
+    WIDE_ELEMS = 1 << 20,
     PARTS_MAX = 16, /* of a table on a shard: each costs a message per slot and step */
     HASHED_NAME_MAX = TENSOR_NAME_MAX - sizeof ".values", /* a model file has name.ids and name.values */
 };
@@ -29,13 +31,20 @@ static uint32_t count_tables(const struct tensors *tensors)
     return n;
 }
 
+/* Rows that a part should have at most. Of wide rows fewer, so that parts are committed and answered while others still
+ * arrive; of narrow ones messages are so small that this costs more than it saves. */
+static uint64_t part_rows(const struct tensor *table)
+{
+    uint32_t elems = table->dim >= WIDE_DIM ? WIDE_ELEMS : FRAME_ROWS_FLOATS_MAX;
+    return MAX(MIN(elems / table->dim, (uint32_t)FRAME_ROWS_MAX), 1U);
+}
+
 /* How many parts a shard has its `blocks` of a table in. */
 static uint64_t parts_wanted(const struct tensor *table, uint64_t blocks, uint64_t most)
 {
     if (table->kind == TENSOR_HASHED)
         return 1;
-    uint64_t rows = blocks * layout_table_span(table),
-             rows_max = MIN(FRAME_ROWS_MAX, FRAME_ROWS_FLOATS_MAX / table->dim);
+    uint64_t rows = blocks * layout_table_span(table), rows_max = part_rows(table);
     return MIN(MIN((rows + rows_max - 1) / rows_max, most), blocks);
 }
 
