@@ -182,10 +182,30 @@ static double replay_step(const struct catchup *c, uint64_t t, double eta, doubl
     return update_effective_rate(rule, p, eta);
 }
 
+/* Whether nothing moves the element any more: neither regularization nor what its momentum still has. */
+static bool at_rest(const struct catchup *c, double w, double s0)
+{
+    bool glides = c->rule->takes & (TAKES_MOMENTUM | TAKES_BETAS); /* s0 is a momentum */
+    return (w == 0 || (c->regular.l1 <= 0 && c->regular.l2 <= 0)) && (!glides || s0 == 0);
+}
+
+/* The steps [t, to) of an element that is at rest: only second moments fade. */
+static void rest(const struct catchup *c, uint64_t t, double *s0, double *s1)
+{
+    if (c->rule == &rule_rmsprop)
+        *s0 *= power(c->params->alpha, c->to - t);
+    else if (c->rule->takes & TAKES_BETAS)
+        *s1 *= power(c->params->beta2, c->to - t);
+}
+
 static void replay(const struct catchup *c, double *w, double *s0, double *s1)
 {
     bool decoupled = c->rule->decoupled || c->params->decay == DECAY_DECOUPLED;
     for (uint64_t t = c->from; t < c->to; t++) {
+        if (at_rest(c, *w, *s0)) {
+            rest(c, t, s0, s1);
+            return;
+        }
         double eta = schedule_rate(&c->params->schedule, t);
         double u = decoupled ? 0 : c->regular.l2 * *w;
         if (decoupled)

@@ -4,7 +4,8 @@
  *
  * What is linear (gradient descent, heavy ball, Nesterov, with L2 coupled or decoupled) is one 2x2 matrix, the product
  * of the steps' matrices. L1 has closed forms under gradient descent and AdaGrad; FTRL's state stays, and w is a
- * function of it. All else is replayed, element by element, which costs the length of the gap. Thread: any. */
+ * function of it. All else is replayed, element by element, which costs the length of the gap, or of what it takes
+ * until the element is at rest: an element that is 0, without momentum, stays so. Thread: any. */
 #ifndef DP_CATCHUP_H
 #define DP_CATCHUP_H
 

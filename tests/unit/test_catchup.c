@@ -7,6 +7,7 @@
 #include "catchup.h"
 #include "reference.h"
 #include "rng.h"
+#include "util.h"
 
 enum { ELEMS = 40 };
 
@@ -176,4 +177,35 @@ Test(catchup, rows_of_floats_are_rounded_once)
     cr_assert_eq(w[0], (float)want);
     cr_assert_eq(w[1], -2);
     cr_assert_eq(m[2], (float)(-8 * c.mm));
+}
+
+/* A gap that no replay would come to the end of: what is 0 and has no momentum stays 0, and second moments fade. */
+Test(catchup, elements_at_rest_cost_nothing)
+{
+    static const char *const RULES[] = {"momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"};
+    struct update_params params = {.schedule = {.kind = SCHEDULE_INV_TIME, .lr = 0.1, .decay = 0.5},
+                                   .momentum = 0.9,
+                                   .beta1 = 0.9,
+                                   .beta2 = 0.999,
+                                   .alpha = 0.99,
+                                   .eps = 1e-8};
+    const struct regular both = {.l1 = 0.1, .l2 = 0.1}, none = {0};
+    for (size_t r = 0; r < ARRAY_LEN(RULES); r++) {
+        const struct update_rule *rule = update_rule_find(RULES[r]);
+        const bool glides = rule->takes & (TAKES_MOMENTUM | TAKES_BETAS);
+        double w = 0, s0 = glides ? 0 : 4, s1 = 9, *state[] = {&s0, &s1};
+        struct catchup c;
+        catchup_prepare(&c, rule, &params, &both, 10, UINT64_C(1) << 50);
+        cr_assert_eq(c.kind, CATCHUP_REPLAY, "%s", RULES[r]);
+        catchup_apply(&c, 1, &w, state);
+        cr_assert_eq(w, 0, "%s", RULES[r]);
+        cr_assert_eq(s0, rule == &rule_adagrad ? 4 : 0, "%s", RULES[r]);
+        cr_assert_eq(s1, rule->takes & TAKES_BETAS ? 0 : 9, "%s", RULES[r]);
+    }
+    double w = 0.5, s0 = 0, s1 = 9, *state[] = {&s0, &s1};
+    struct catchup c;
+    catchup_prepare(&c, &rule_adam, &params, &none, 10, 20);
+    catchup_apply(&c, 1, &w, state);
+    cr_assert_eq(w, 0.5);
+    cr_assert_float_eq(s1, 9 * pow(0.999, 10), 1e-12);
 }
