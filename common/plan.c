@@ -78,6 +78,46 @@ bool plan_slot_empty(const struct plan *plan, const struct plan_step *at, uint32
     return count == 0;
 }
 
+/* The windows of an epoch whose order is by blocks. */
+struct block_order {
+    const struct plan *plan;
+    uint64_t epoch;
+    struct perm blocks; /* of the whole ones */
+    uint64_t window;    /* that `rows` is of */
+    struct perm rows;   /* of the window */
+};
+
+static void window_begin(struct block_order *order, uint64_t window)
+{
+    uint64_t span = order->plan->block_rows * order->plan->window_blocks, begin = window * span;
+    /* The permutation of the blocks has the first PERM_ROUNDS numbers of the epoch for itself. */
+    uint64_t seed = rng_u64(order->plan->seed, RNG_STREAM_SHUFFLE, order->epoch, PERM_ROUNDS + window);
+    order->window = window;
+    perm_init(&order->rows, MIN(span, order->plan->train_rows - begin), seed, 0);
+}
+
+/* Row at place `at` of the epoch's order. */
+static uint64_t block_order_at(struct block_order *order, uint64_t at)
+{
+    const struct plan *plan = order->plan;
+    uint64_t span = plan->block_rows * plan->window_blocks;
+    if (at / span != order->window)
+        window_begin(order, at / span);
+    uint64_t in_window = perm_at(&order->rows, at % span);
+    uint64_t block = at / span * plan->window_blocks + in_window / plan->block_rows;
+    if (block < order->blocks.n)
+        block = perm_at(&order->blocks, block);
+    return block * plan->block_rows + in_window % plan->block_rows;
+}
+
+static void block_rows(const struct plan *plan, uint64_t epoch, uint64_t start, uint64_t count, uint64_t *rows)
+{
+    struct block_order order = {.plan = plan, .epoch = epoch, .window = UINT64_MAX};
+    perm_init(&order.blocks, plan->train_rows / plan->block_rows, plan->seed, epoch);
+    for (uint64_t i = 0; i < count; i++)
+        rows[i] = block_order_at(&order, start + i);
+}
+
 void plan_rows(const struct plan *plan, const struct plan_step *at, uint64_t first, uint64_t count, uint64_t *rows)
 {
     assert(first <= at->rows && count <= at->rows - first);
@@ -85,6 +125,10 @@ void plan_rows(const struct plan *plan, const struct plan_step *at, uint64_t fir
     if (at->kind == PLAN_EVAL || plan->batch == plan->train_rows) {
         for (uint64_t i = 0; i < count; i++)
             rows[i] = start + i;
+        return;
+    }
+    if (plan->block_rows) {
+        block_rows(plan, at->epoch, start, count, rows);
         return;
     }
     struct perm perm;

@@ -24,6 +24,11 @@ struct plan {
     uint64_t batch;       /* rows of a minibatch, 1..train_rows; an epoch's last one may be smaller */
     uint64_t train_steps; /* training steps of the job, 1..2^56 */
     uint32_t slots;       /* K, >= 1 */
+    /* Rows of a block and blocks of a window, for data that are held by blocks; 0: an epoch's order is one permutation
+     * of all rows. Else it is a permutation of the blocks, cut into windows, and one of the rows of each window; the
+     * rows behind the last whole block come last. */
+    uint64_t block_rows;
+    uint32_t window_blocks;
 };
 
 struct plan_step {

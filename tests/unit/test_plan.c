@@ -224,3 +224,43 @@ Test(plan, random_jobs)
         walk(&plan);
     }
 }
+
+/* An order by blocks has every row once an epoch, needs the blocks of one window at a time, and is another one in
+ * each epoch and with another seed. */
+Test(plan, order_by_blocks)
+{
+    static const struct {
+        uint64_t rows, block_rows;
+        uint32_t window_blocks;
+    } CASES[] = {{1000, 10, 4}, {1003, 10, 4}, {7, 10, 4}, {50, 1, 1}, {64, 64, 1}, {129, 64, 16}, {999, 7, 3}};
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct plan plan = plan_of(CASES[i].rows, 3, MIN(6, CASES[i].rows - 1), 2 * CASES[i].rows, 4);
+        plan.block_rows = CASES[i].block_rows;
+        plan.window_blocks = CASES[i].window_blocks;
+        walk(&plan);
+    }
+}
+
+Test(plan, order_by_blocks_stays_in_its_window)
+{
+    enum { ROWS = 1005, BLOCK = 10, WINDOW = 4, SPAN = BLOCK * WINDOW };
+    struct plan plan = plan_of(ROWS, 0, ROWS - 1, 4, 1);
+    plan.block_rows = BLOCK;
+    plan.window_blocks = WINDOW;
+    uint64_t rows[ROWS], other[ROWS];
+    const struct plan_step at = plan_at(&plan, 0), next = plan_at(&plan, 2);
+    plan_rows(&plan, &at, 0, ROWS - 1, rows);
+    plan_rows(&plan, &next, 0, ROWS - 1, other);
+    cr_assert_neq(memcmp(rows, other, (ROWS - 1) * sizeof *rows), 0, "each epoch has the same order");
+    for (uint64_t first = 0; first + SPAN < ROWS; first += SPAN) {
+        bool seen[ROWS / BLOCK + 1] = {false};
+        uint32_t blocks = 0, ascents = 0;
+        for (uint64_t k = first; k < first + SPAN; k++) {
+            blocks += !seen[rows[k] / BLOCK];
+            seen[rows[k] / BLOCK] = true;
+            ascents += k > first && rows[k] == rows[k - 1] + 1;
+        }
+        cr_assert_leq(blocks, WINDOW);
+        cr_assert_lt(ascents, SPAN / 4, "the rows of a window are hardly mixed");
+    }
+}
