@@ -11,14 +11,15 @@
 enum { DATA_THREADS_MAX = 1024 };
 
 struct data_options {
-    const char *data;         /* --data, NULL when not given */
-    const char *eval;         /* --eval, NULL when not given */
-    int format;               /* enum data_format of worker/data.h; the choices below are in its order */
-    const char *label_column; /* NULL: "label" if the header has it, else the first */
-    const char *labels;       /* IDX label file of --data, NULL: by its name */
-    const char *eval_labels;  /* the same for --eval */
-    uint64_t threads;         /* 1..DATA_THREADS_MAX */
-    double emulate_slot_ms;   /* 0: nothing is emulated */
+    const char *data;          /* --data, NULL when not given */
+    const char *eval;          /* --eval, NULL when not given */
+    int format;                /* enum data_format of worker/data.h; the choices below are in its order */
+    const char *label_column;  /* NULL: "label" if the header has it, else the first */
+    const char *labels;        /* IDX label file of --data, NULL: by its name */
+    const char *eval_labels;   /* the same for --eval */
+    uint64_t threads;          /* 1..DATA_THREADS_MAX */
+    uint64_t memory_limit_mib; /* of the training data that are held; 0: all of them */
+    double emulate_slot_ms;    /* 0: nothing is emulated */
     const char *emulate_stalls;
 };
 
@@ -48,6 +49,8 @@ struct data_options {
                         "IDX: label file of --eval"),                                                          \
         DATA_OPTION_ROW(S, m.threads, "threads", OPT_U64, "N", 1, DATA_THREADS_MAX, "1", NULL,                 \
                         "slots that a worker computes side by side"),                                          \
+        DATA_OPTION_ROW(S, m.memory_limit_mib, "memory-limit", OPT_U64, "MIB", 0, 1e9, "0", NULL,              \
+                        "training data to hold at a time, for dp-server --shuffle block; 0: all of them"),     \
         DATA_OPTION_ROW(S, m.emulate_slot_ms, "emulate-slot-ms", OPT_F64, "MS", 0, 86400000, "0", NULL,        \
                         "to plan capacity: each slot takes at least so long, as if on a slower machine"),      \
         DATA_OPTION_ROW(S, m.emulate_stalls, "emulate-stalls", OPT_STRING, "FACTOR@SHARE", 0, 0, NULL, NULL,   \

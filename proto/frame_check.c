@@ -155,6 +155,11 @@ static dp_err check_job(const Dp__Job *job, dp_error *err)
     if (!job)
         return dp_fail(err, DP_PROTO, "a job is missing");
     dp_err rc = check_name("the job's model", job->model, FRAME_TEXT_MAX, err);
+    if (rc == DP_OK && (job->block_rows == 0) != (job->window_blocks == 0))
+        return dp_fail(err, DP_PROTO, "a job whose blocks have %llu rows, and its windows %u blocks",
+                       (unsigned long long)job->block_rows, job->window_blocks);
+    if (rc == DP_OK && job->block_rows > (uint64_t)1 << 32)
+        return dp_fail(err, DP_PROTO, "a job with blocks of more than 2^32 rows");
     if (rc == DP_OK && (job->slots == 0 || job->slots > FRAME_SLOTS_MAX))
         return dp_fail(err, DP_PROTO, "a job of %u slots, 1 to %d are allowed", job->slots, FRAME_SLOTS_MAX);
     if (rc == DP_OK)

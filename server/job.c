@@ -32,6 +32,8 @@ dp_err job_init(struct job *job, const struct server_options *opts, dp_error *er
     job->wire->sparse = opts->sparse;
     job->wire->hash_bits = (uint32_t)opts->hash_bits;
     job->wire->evaluate = opts->data.eval != NULL;
+    job->wire->block_rows = opts->by_blocks ? opts->block_rows : 0;
+    job->wire->window_blocks = opts->by_blocks ? (uint32_t)opts->window_blocks : 0;
     job->wire->local = opts->local;
     job->wire->local_rows = (opts->batch + opts->slots - 1) / opts->slots;
     job->wire->local_epochs = opts->local && opts->steps == 0 ? opts->epochs : 0;
@@ -165,6 +167,8 @@ static dp_err settle_plan(struct job *job, const Dp__Join *join, dp_error *err)
         .train_rows = job->train.rows,
         .eval_rows = job->eval.rows,
         .batch = MIN(opts->batch, job->train.rows),
+        .block_rows = opts->by_blocks ? opts->block_rows : 0,
+        .window_blocks = opts->by_blocks ? (uint32_t)opts->window_blocks : 0,
         .train_steps = opts->steps,
         .slots = (uint32_t)opts->slots,
     };

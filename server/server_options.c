@@ -42,6 +42,13 @@ static const struct option ROWS[] = {
         "take workers whose CPU or build gives other bits"),
     ROW("job", data_mode, "data-mode", OPT_CHOICE, "MODE", 0, 0, "shared", NULL, "shared|local",
         "shared: every worker has all data; local: each has its own and one of --slots, which nobody takes over"),
+    ROW("job", by_blocks, "shuffle", OPT_CHOICE, "HOW", 0, 0, "rows", NULL, "rows|block",
+        "order of an epoch: of all rows, or of blocks and of the rows of some blocks at a time, for data that workers "
+        "hold in part (dp-worker --memory-limit)"),
+    ROW("job", block_rows, "block-rows", OPT_U64, "N", 1, 1e9, "4096", "rows", NULL,
+        "--shuffle block: rows of a block"),
+    ROW("job", window_blocks, "window-blocks", OPT_U64, "N", 1, 65536, "16", NULL, NULL,
+        "--shuffle block: blocks whose rows are mixed"),
 
     UPDATE_OPTION_ROWS(struct server_options, update),
 
@@ -186,6 +193,8 @@ dp_err server_options_check(const struct options *options, struct server_options
         return dp_fail(err, DP_USAGE, "option --model: '%s' is not one of linear, logistic, softmax, free",
                        opts->model);
     opts->local = opts->data_mode == 1 || strcmp(opts->model, "free") == 0;
+    if (!opts->by_blocks && (given(options, "block-rows") || given(options, "window-blocks")))
+        return dp_fail(err, DP_USAGE, "options --block-rows and --window-blocks belong to --shuffle block");
     if (opts->local && check_local(options, opts, err))
         return err->code;
     if (opts->local) { /* its slots cannot move */

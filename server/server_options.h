@@ -27,6 +27,9 @@ struct server_options {
     uint64_t seed;
     bool mixed_numerics;
     int data_mode; /* 0: shared, 1: local */
+    int by_blocks; /* --shuffle: 0 of all rows, 1 by blocks */
+    uint64_t block_rows;
+    uint64_t window_blocks;
     struct update_options update;
     /* server */
     const char *listen;

@@ -82,8 +82,9 @@ static dp_err make_args(struct supervise *s, const struct server_options *opts, 
     static const char *const FORMATS[] = {"auto", "libsvm", "csv", "idx"};
     static const char *const KERNELS[] = {"auto", "ref", "avx2", "avx512"};
     static const char *const LEVELS[] = {"error", "warn", "info", "debug"};
-    char threads[24], slot_ms[32];
+    char threads[24], limit[24], slot_ms[32];
     snprintf(threads, sizeof threads, "%" PRIu64, opts->data.threads);
+    snprintf(limit, sizeof limit, "%" PRIu64, opts->data.memory_limit_mib);
     snprintf(slot_ms, sizeof slot_ms, "%.9g", opts->data.emulate_slot_ms);
     const struct {
         const char *name, *value;
@@ -96,6 +97,7 @@ static dp_err make_args(struct supervise *s, const struct server_options *opts, 
         {"labels", opts->data.labels},
         {"eval-labels", opts->data.eval_labels},
         {"threads", threads},
+        {"memory-limit", limit},
         {"emulate-slot-ms", slot_ms},
         {"emulate-stalls", opts->data.emulate_stalls},
         {"kernels", KERNELS[opts->kernels]},

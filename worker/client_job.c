@@ -64,7 +64,9 @@ static dp_err job_plan(struct client_job *job, dp_error *err)
                               .eval_rows = view->eval_rows,
                               .batch = view->batch,
                               .train_steps = view->train_steps,
-                              .slots = view->slots};
+                              .slots = view->slots,
+                              .block_rows = view->block_rows,
+                              .window_blocks = view->window_blocks};
     if (plan_check(&job->plan, err))
         return dp_fail(err, DP_PROTO, "the server's description of the job makes no plan: %.300s", err->text);
     job->steps = plan_total(&job->plan);
@@ -79,6 +81,8 @@ dp_err client_job_take(const Dp__Job *msg, struct client_job *ret_job, dp_error 
                                       .evaluate = msg->evaluate,
                                       .batch = msg->batch,
                                       .slots = msg->slots,
+                                      .block_rows = msg->block_rows,
+                                      .window_blocks = msg->window_blocks,
                                       .local = msg->local,
                                       .local_rows = msg->local_rows,
                                       .local_epochs = msg->local_epochs,
@@ -127,6 +131,8 @@ static dp_err numbers_same(const dp_job *was, const dp_job *now, dp_error *err)
     } numbers[] = {
         {"features", was->features, now->features},
         {"classes", was->classes, now->classes},
+        {"the rows of a block", was->block_rows, now->block_rows},
+        {"the blocks of a window", was->window_blocks, now->window_blocks},
         {"local data", (uint64_t)was->local, (uint64_t)now->local},
         {"intercept", (uint64_t)was->intercept, (uint64_t)now->intercept},
         {"evaluate", (uint64_t)was->evaluate, (uint64_t)now->evaluate},

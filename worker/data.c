@@ -4,9 +4,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "data_parse.h"
+#include "fingerprint.h"
 #include "util.h"
 
 static const char *format_name(enum data_format format)
@@ -52,7 +52,7 @@ static enum data_format text_detect(const char *path, const void *bytes, size_t 
     return DATA_CSV;
 }
 
-static enum data_format format_of(const struct data_source *source, const void *bytes, size_t size)
+enum data_format data_format(const struct data_source *source, const void *bytes, size_t size)
 {
     if (source->format != DATA_AUTO)
         return source->format;
@@ -98,7 +98,7 @@ dp_err data_parse(const struct data_source *source, const void *bytes, size_t si
 {
     if (size == 0)
         return dp_fail(err, DP_DATA, "%s: is empty; a LIBSVM, CSV or IDX file is needed", source->path);
-    enum data_format format = format_of(source, bytes, size);
+    enum data_format format = data_format(source, bytes, size);
     dp_err e = source_check(source, format, err);
     if (e)
         return e;
@@ -143,7 +143,7 @@ dp_err data_read(const struct data_source *source, struct data *ret_data, dp_err
     dp_err e = data_load(source->path, source->stop, &bytes, &size, err);
     if (e)
         return e;
-    if (size && format_of(source, bytes, size) == DATA_IDX)
+    if (size && data_format(source, bytes, size) == DATA_IDX)
         return idx_read(source, bytes, size, ret_data, err);
     return data_parse(source, bytes, size, NULL, 0, ret_data, err);
 }
@@ -158,30 +158,12 @@ void data_fini(struct data *data)
     *data = (struct data){0};
 }
 
-/* Columns that have an entry, so that the hash does not depend on how many were asked for. */
-static uint64_t features_found(const struct data *data)
-{
-    if (!data_is_sparse(data))
-        return data->features;
-    uint64_t found = 0;
-    for (uint64_t r = 0; r < data->rows; r++)
-        if (data->row_at[r + 1] > data->row_at[r])
-            found = MAX(found, (uint64_t)data->columns[data->row_at[r + 1] - 1] + 1);
-    return found;
-}
-
 uint64_t data_fingerprint(const struct data *data)
 {
-    uint64_t entries = data_is_sparse(data) ? data->row_at[data->rows] : data->rows * data->features;
-    uint64_t head[4] = {data->rows, features_found(data), data_is_sparse(data), entries};
-    XXH64_hash_t hash = XXH64(head, sizeof head, 0);
-    hash = XXH64(data->labels, data->rows * sizeof *data->labels, hash);
-    hash = XXH64(data->values, entries * sizeof *data->values, hash);
-    if (data_is_sparse(data)) {
-        hash = XXH64(data->row_at, (data->rows + 1) * sizeof *data->row_at, hash);
-        hash = XXH64(data->columns, entries * sizeof *data->columns, hash);
-    }
-    return hash;
+    struct fingerprint fingerprint;
+    fingerprint_begin(&fingerprint);
+    fingerprint_add(&fingerprint, data);
+    return fingerprint_end(&fingerprint);
 }
 
 /* Place of `label` in the ascending list, or where it belongs. */

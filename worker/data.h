@@ -35,6 +35,7 @@ struct data_source {
     uint32_t hash_bits;
     uint64_t hash_seed;
     bool unlabelled;          /* LIBSVM, CSV: lines have features only, every label is 0; IDX: there is no label file */
+    uint64_t first_line;      /* where the bytes begin, for messages; 0: 1 */
     const volatile int *stop; /* becomes non-zero (by a signal handler): reading ends with DP_STOPPED; may be NULL */
 };
 
@@ -50,7 +51,7 @@ static inline bool data_is_sparse(const struct data *data)
     return data->row_at != NULL;
 }
 
-/* XXH64 of rows, features as found, labels and entries. */
+/* Of rows, features as found, labels and entries (XXH64; fingerprint.h). */
 uint64_t data_fingerprint(const struct data *data);
 /* Distinct labels in ascending order: a heap array to *ret_labels, at most `max` of them. DP_MODEL naming the file and
  * the number found where there are more. */

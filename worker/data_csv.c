@@ -244,6 +244,14 @@ static dp_err first_row_read(struct csv *csv)
     return DP_OK;
 }
 
+size_t csv_header_bytes(const char *bytes, size_t size)
+{
+    static const struct data_source NOBODY = {.unlabelled = true};
+    struct csv csv = {.line = 1, .source = &NOBODY};
+    text_init(&csv.text, "", bytes, size);
+    return first_row_read(&csv) == DP_OK && csv.has_header ? (size_t)(csv.text.at - bytes) : 0;
+}
+
 static dp_err value_read(struct csv *csv, const struct field *field, uint64_t column, float *ret_value)
 {
     if (number_scan(field->at, field->at + field->n, ret_value) == field->at + field->n)
@@ -316,7 +324,7 @@ static dp_err features_check(struct csv *csv)
 
 dp_err csv_parse(const struct data_source *source, const void *bytes, size_t size, struct data *data, dp_error *err)
 {
-    struct csv csv = {.line = 1, .source = source, .data = data, .err = err};
+    struct csv csv = {.line = MAX(source->first_line, 1), .source = source, .data = data, .err = err};
     text_init(&csv.text, source->path, bytes, size);
     dp_err e = first_row_read(&csv);
     if (!e)

@@ -216,6 +216,7 @@ dp_err libsvm_parse(const struct data_source *source, const void *bytes, size_t 
                           .stop = source->stop,
                           .err = err};
     text_init(&file.text, source->path, bytes, size);
+    file.text.line = MAX(source->first_line, 1);
     uint64_t rows_max = text_count(&file.text, '\n') + 1;
     uint64_t entries_max = text_count(&file.text, ':');
     data->labels = mem_array(rows_max, sizeof *data->labels);

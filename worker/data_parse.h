@@ -58,6 +58,11 @@ DP_MUST_CHECK dp_err csv_parse(const struct data_source *source, const void *byt
 DP_MUST_CHECK dp_err idx_parse(const struct data_source *source, const void *bytes, size_t size, const void *labels,
                                size_t labels_size, struct data *data, dp_error *err);
 
+/* The format of a file that begins with these bytes: the one asked for, else by the content. */
+enum data_format data_format(const struct data_source *source, const void *bytes, size_t size);
+/* Bytes of a CSV file up to and with its header; 0 where it has none. */
+size_t csv_header_bytes(const char *bytes, size_t size);
+
 /* Whether the bytes begin like an IDX file. */
 bool idx_detect(const void *bytes, size_t size);
 /* The name of the label file that belongs to an IDX file (heap): "images" -> "labels", "idx3" -> "idx1" in the last

@@ -133,6 +133,10 @@ typedef struct {
     int evaluate; /* workers must bring an evaluation set */
     uint64_t batch;
     uint32_t slots;
+    /* Not 0: the rows of an epoch come in an order by blocks of block_rows, of which window_blocks are mixed at a time:
+     * who holds those has what is needed for a while. */
+    uint64_t block_rows;
+    uint32_t window_blocks;
     int local;           /* workers have data of their own and one slot each: dp_join_free. What follows of rows is 0 or
                           * of no meaning then; */
     uint64_t local_rows; /* the job's wishes: rows of a worker's minibatch, */

@@ -27,16 +27,16 @@ void report_notice(const struct report *report, const char *text)
     report_object(report, json_pack("{s:s, s:s}", "event", "notice", "text", text));
 }
 
-void report_data(const struct report *report, const char *role, const struct data *data, double seconds)
+void report_data(const struct report *report, const char *role, const struct data_blocks_facts *data, double seconds)
 {
     char count[HUMAN_MAX], took[HUMAN_MAX];
     if (!report->quiet)
         fprintf(stderr, "%sread %s: %s rows, %" PRIu64 " features, %s, in %s\n", PROGRAM, data->name,
-                human_count((double)data->rows, count), data->features, data_is_sparse(data) ? "sparse" : "dense",
+                human_count((double)data->rows, count), data->features, data->sparse ? "sparse" : "dense",
                 human_seconds(seconds, took));
     report_object(report, json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:f}", "event", "data", "role", role, "file",
                                     data->name, "rows", (json_int_t)data->rows, "features", (json_int_t)data->features,
-                                    "sparse", data_is_sparse(data), "seconds", seconds));
+                                    "sparse", data->sparse, "seconds", seconds));
 }
 
 void report_joined(const struct report *report, const char *server, const dp_job *job)

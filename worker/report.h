@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "data.h"
+#include "data_blocks.h"
 #include "dp.h"
 
 struct report {
@@ -15,7 +15,7 @@ struct report {
 
 /* Trouble and recovery. */
 void report_notice(const struct report *report, const char *text);
-void report_data(const struct report *report, const char *role, const struct data *data, double seconds);
+void report_data(const struct report *report, const char *role, const struct data_blocks_facts *data, double seconds);
 void report_joined(const struct report *report, const char *server, const dp_job *job);
 void report_done(const struct report *report, uint64_t tasks, uint64_t slots, uint64_t samples, double seconds);
 

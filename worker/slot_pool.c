@@ -20,7 +20,9 @@ struct lane {
     struct slot_pool *pool;
     pthread_t thread;
     struct model_scratch *scratch;
-    uint64_t *rows; /* [rows_max] */
+    uint64_t *rows;           /* [rows_max] */
+    struct gathered gathered; /* a slot's rows, where the data are not held whole */
+    float *targets;           /* theirs */
 };
 
 struct slot_pool {
@@ -61,6 +63,21 @@ static struct slot_input slot_whole(const struct lane *lane, const struct slot_j
                                train ? work->train_targets : work->eval_targets, count};
 }
 
+/* The same where the data are read by blocks. */
+static struct slot_input slot_gathered(struct lane *lane, struct slot_job *job, const struct plan_step *at)
+{
+    const struct slot_work *work = lane->pool->work;
+    struct slot_input in = slot_whole(lane, job, at);
+    mem_freep(&lane->targets);
+    dp_err e = data_blocks_gather(work->blocks, lane->rows, in.count, &lane->gathered, &job->err);
+    if (!e)
+        e = model_targets(work->model, &lane->gathered.data, work->labels, work->label_count, &lane->targets,
+                          &job->err);
+    for (uint64_t i = 0; i < in.count; i++)
+        lane->rows[i] = i;
+    return (struct slot_input){&work->spec, &lane->gathered.data, lane->targets, e ? 0 : in.count};
+}
+
 /* The same over those columns whose rows of the table stand in theta. */
 static struct slot_input slot_touched(const struct lane *lane, const struct slot_job *job, struct model_spec *spec)
 {
@@ -72,14 +89,20 @@ static struct slot_input slot_touched(const struct lane *lane, const struct slot
     return (struct slot_input){spec, &touched->local->data, touched->local->targets, touched->count};
 }
 
-static void compute(const struct lane *lane, struct slot_job *job)
+static void compute(struct lane *lane, struct slot_job *job)
 {
     const struct slot_work *work = lane->pool->work;
     const uint64_t begin_ns = mono_ns();
     const struct plan_step at = plan_at(&work->plan, job->step);
     struct model_spec spec;
-    const struct slot_input in = job->touched.local ? slot_touched(lane, job, &spec) : slot_whole(lane, job, &at);
     job->metrics = (dp_metrics){0};
+    job->err.code = DP_OK;
+    bool by_blocks = work->blocks && at.kind == PLAN_TRAIN;
+    const struct slot_input in = job->touched.local ? slot_touched(lane, job, &spec)
+                                 : by_blocks        ? slot_gathered(lane, job, &at)
+                                                    : slot_whole(lane, job, &at);
+    if (job->err.code)
+        return;
     if (at.kind == PLAN_TRAIN)
         model_gradient(work->model, in.spec, in.data, in.targets, lane->rows, in.count, job->theta, lane->scratch,
                        job->grad, &job->metrics);
@@ -121,7 +144,9 @@ static void *lane_run(void *arg)
 
 static dp_err lane_init(struct slot_pool *pool, struct lane *lane)
 {
-    bool dense = !data_is_sparse(pool->work->train) || (pool->work->eval && !data_is_sparse(pool->work->eval));
+    const struct slot_work *work = pool->work;
+    bool dense = work->blocks ? !data_blocks_facts(work->blocks).sparse : !data_is_sparse(work->train);
+    dense = dense || (pool->work->eval && !data_is_sparse(pool->work->eval));
     lane->pool = pool;
     lane->rows = mem_array(pool->rows_max, sizeof *lane->rows);
     lane->scratch = model_scratch_new(&pool->work->spec, pool->rows_max, dense);
@@ -209,6 +234,8 @@ void slot_pool_free(struct slot_pool **pool_at)
     for (uint32_t i = 0; pool->lanes && i < pool->count; i++) {
         model_scratch_free(&pool->lanes[i].scratch);
         free(pool->lanes[i].rows);
+        free(pool->lanes[i].targets);
+        gathered_fini(&pool->lanes[i].gathered);
     }
     pthread_mutex_destroy(&pool->mutex);
     pthread_cond_destroy(&pool->given);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "data_blocks.h"
 #include "dp.h"
 #include "emulate.h"
 #include "model.h"
@@ -20,6 +21,9 @@ struct slot_work {
     struct plan plan;
     const struct data *train, *eval; /* eval: NULL where there is none */
     const float *train_targets, *eval_targets;
+    struct data_blocks *blocks; /* instead of train, where it is not held whole; else NULL */
+    const double *labels;       /* class -> label, for those */
+    size_t label_count;
     struct emulate emulate;
 };
 
@@ -31,6 +35,7 @@ struct slot_job {
     struct touched_slot touched; /* where the weight is a table: the slot's rows over the columns that theta has */
     float *grad;                 /* NULL at evaluation steps */
     dp_metrics metrics;
+    dp_error err; /* code != DP_OK: its data could not be read */
 };
 
 struct slot_pool;

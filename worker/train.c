@@ -25,7 +25,8 @@ struct train {
     struct report report;
     dp_client *client;
     const struct model *model;
-    struct data train_data, eval_data;
+    struct data train_data, eval_data; /* train_data: only name, rows and features where there are blocks */
+    struct data_blocks *blocks;        /* --memory-limit */
     bool has_eval;
     double *labels; /* class -> label */
     size_t label_count;
@@ -40,14 +41,40 @@ struct train {
 
 /* ---- what the job is about ---- */
 
+static struct data_blocks_facts facts_of(const struct data *data)
+{
+    return (struct data_blocks_facts){
+        .name = data->name, .rows = data->rows, .features = data->features, .sparse = data_is_sparse(data)};
+}
+
 static dp_err read_file(const struct train *t, const char *role, const struct data_source *source,
                         struct data *ret_data, dp_error *err)
 {
     uint64_t begin_ms = mono_ms();
     dp_err e = data_read(source, ret_data, err);
-    if (!e)
-        report_data(&t->report, role, ret_data, (double)(mono_ms() - begin_ms) / 1000);
-    return e;
+    if (e)
+        return e;
+    const struct data_blocks_facts facts = facts_of(ret_data);
+    report_data(&t->report, role, &facts, (double)(mono_ms() - begin_ms) / 1000);
+    return DP_OK;
+}
+
+/* --memory-limit: the order of the rows has to be such that a part of them will do for a while. */
+static dp_err open_blocks(struct train *t, const struct data_source *source, dp_error *err)
+{
+    const dp_job *job = dp_client_job(t->client);
+    const struct data_blocks_shape shape = {job->block_rows, job->window_blocks, t->opts->data.memory_limit_mib << 20};
+    uint64_t begin_ms = mono_ms();
+    if (job->block_rows == 0 || job->sparse)
+        return dp_fail(err, DP_USAGE, "option --memory-limit is for jobs of dp-server --shuffle block%s",
+                       job->sparse ? " without --sparse" : "");
+    dp_err e = data_blocks_open(source, &shape, t->model->classifies ? CLASSES_MAX : 0, &t->blocks, err);
+    if (e)
+        return e;
+    const struct data_blocks_facts facts = data_blocks_facts(t->blocks);
+    t->train_data = (struct data){.name = strdup(facts.name), .rows = facts.rows, .features = facts.features};
+    report_data(&t->report, "train", &facts, (double)(mono_ms() - begin_ms) / 1000);
+    return t->train_data.name ? DP_OK : dp_fail(err, DP_NOMEM, "out of memory");
 }
 
 /* Dense rows touch every feature, so there would be nothing to leave out. */
@@ -58,6 +85,14 @@ static dp_err check_sparse(const dp_job *job, const struct data *data, dp_error 
                        "%s: is dense, and this job is --sparse; give LIBSVM data, or start dp-server without --sparse",
                        data->name);
     return DP_OK;
+}
+
+static dp_err read_train(struct train *t, const struct data_source *source, dp_error *err)
+{
+    if (t->opts->data.memory_limit_mib)
+        return open_blocks(t, source, err);
+    dp_err e = read_file(t, "train", source, &t->train_data, err);
+    return e ? e : check_sparse(dp_client_job(t->client), &t->train_data, err);
 }
 
 /* The evaluation data have to be as wide as the training data. */
@@ -76,9 +111,7 @@ static dp_err read_data(struct train *t, dp_error *err)
                                  .stop = t->opts->stop};
     if (job->evaluate && !o->eval)
         return dp_fail(err, DP_USAGE, "this job evaluates: give --eval FILE");
-    dp_err e = read_file(t, "train", &source, &t->train_data, err);
-    if (!e)
-        e = check_sparse(job, &t->train_data, err);
+    dp_err e = read_train(t, &source, err);
     if (e || !o->eval)
         return e;
     t->has_eval = true;
@@ -103,6 +136,17 @@ static dp_err labels_of_classes(struct train *t, uint32_t classes, dp_error *err
     return DP_OK;
 }
 
+static dp_err labels_of_blocks(struct train *t, dp_error *err)
+{
+    const struct data_blocks_facts facts = data_blocks_facts(t->blocks);
+    t->labels = mem_array(facts.label_count, sizeof *t->labels);
+    if (!t->labels)
+        return dp_fail(err, DP_NOMEM, "out of memory for %zu labels", facts.label_count);
+    memcpy(t->labels, facts.labels, facts.label_count * sizeof *t->labels);
+    t->label_count = facts.label_count;
+    return DP_OK;
+}
+
 static dp_err find_labels(struct train *t, dp_error *err)
 {
     const dp_job *job = dp_client_job(t->client);
@@ -110,7 +154,8 @@ static dp_err find_labels(struct train *t, dp_error *err)
         return DP_OK;
     if (job->classes)
         return labels_of_classes(t, job->classes, err);
-    dp_err e = data_labels(&t->train_data, CLASSES_MAX, &t->labels, &t->label_count, err);
+    dp_err e = t->blocks ? labels_of_blocks(t, err)
+                         : data_labels(&t->train_data, CLASSES_MAX, &t->labels, &t->label_count, err);
     return e ? e : model_check_labels(t->model, t->labels, t->label_count, t->train_data.name, err);
 }
 
@@ -143,7 +188,8 @@ static dp_dataset dataset_of(const struct train *t, const struct data *data)
         .name = data->name,
         .rows = data->rows,
         .features = data->features,
-        .fingerprint = data_fingerprint(data),
+        .fingerprint =
+            t->blocks && data == &t->train_data ? data_blocks_facts(t->blocks).fingerprint : data_fingerprint(data),
         .labels = t->labels,
         .label_count = t->label_count,
     };
@@ -221,6 +267,8 @@ static struct plan local_plan(const dp_job *job, uint64_t rows)
         .batch = MIN(MAX(job->local_rows, 1), rows),
         .train_steps = job->train_steps,
         .slots = 1,
+        .block_rows = job->block_rows,
+        .window_blocks = job->window_blocks,
     };
     if (job->local_epochs)
         plan.train_steps = MIN(plan.train_steps, job->local_epochs * plan_steps_per_epoch(&plan));
@@ -232,13 +280,18 @@ static dp_err prepare(struct train *t, dp_error *err)
 {
     const dp_job *job = dp_client_job(t->client);
     struct slot_work *work = &t->work;
-    dp_err e = model_targets(t->model, &t->train_data, job->labels, job->label_count, &t->train_targets, err);
+    dp_err e = DP_OK;
+    if (!t->blocks)
+        e = model_targets(t->model, &t->train_data, job->labels, job->label_count, &t->train_targets, err);
     if (!e && t->has_eval)
         e = model_targets(t->model, &t->eval_data, job->labels, job->label_count, &t->eval_targets, err);
     if (e)
         return e;
     work->model = t->model;
     work->train = &t->train_data;
+    work->blocks = t->blocks;
+    work->labels = job->labels;
+    work->label_count = job->label_count;
     work->eval = t->has_eval ? &t->eval_data : NULL;
     work->train_targets = t->train_targets;
     work->eval_targets = t->eval_targets;
@@ -249,6 +302,8 @@ static dp_err prepare(struct train *t, dp_error *err)
         .batch = job->batch,
         .train_steps = job->train_steps,
         .slots = job->slots,
+        .block_rows = job->block_rows,
+        .window_blocks = job->window_blocks,
     };
     if (job->local)
         work->plan = local_plan(job, t->train_data.rows);
@@ -277,6 +332,10 @@ static dp_err give_slot(struct train *t, const dp_task *task, uint32_t slot, dp_
 static dp_err hand_in(struct train *t, dp_error *err)
 {
     struct slot_job job = slot_pool_take(t->pool);
+    if (job.err.code) {
+        dp_gradient_free(t->client, job.grad);
+        return dp_fail(err, job.err.code, "%s", job.err.text);
+    }
     t->slots_done++;
     t->samples_done += job.metrics.count;
     uint32_t slot = dp_client_job(t->client)->local ? t->rank : job.slot;
@@ -352,6 +411,7 @@ static dp_err connect_to(struct train *t, dp_error *err)
 static void train_fini(struct train *t)
 {
     data_fini(&t->train_data);
+    data_blocks_free(&t->blocks);
     data_fini(&t->eval_data);
     touched_free(&t->touched);
     free(t->labels);

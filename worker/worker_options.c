@@ -87,9 +87,9 @@ static dp_err find_command(const struct options *given, enum worker_command *ret
 dp_err worker_options_check(const struct options *given, const struct worker_options *opts,
                             enum worker_command *ret_command, dp_error *err)
 {
-    static const char *const TRAIN_ONLY[] = {"server",          "name",           "connect-timeout",
-                                             "server-timeout",  "eval",           "eval-labels",
-                                             "emulate-slot-ms", "emulate-stalls", "emulate-slower"};
+    static const char *const TRAIN_ONLY[] = {"server",         "name",        "connect-timeout", "server-timeout",
+                                             "eval",           "eval-labels", "emulate-slot-ms", "emulate-stalls",
+                                             "emulate-slower", "memory-limit"};
     static const char *const MODEL_ONLY[] = {"model",      "l1",     "l2",     "group-lasso", "group-size",
                                              "constraint", "output", "scores", "no-labels"};
     dp_err e = find_command(given, ret_command, err);

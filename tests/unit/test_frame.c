@@ -291,6 +291,8 @@ Test(frame, joined_refusals)
     REFUSED(JOINED, BODY(JOINED, joined)->job->model = (char[]){""}, "empty");
     REFUSED(JOINED, BODY(JOINED, joined)->job->hash_bits = 32, "32 hash bits");
     REFUSED(JOINED, BODY(JOINED, joined)->job->slots = 0, "slots");
+    REFUSED(JOINED, BODY(JOINED, joined)->job->block_rows = 5, "windows");
+    REFUSED(JOINED, BODY(JOINED, joined)->job->window_blocks = 5, "windows");
     REFUSED(JOINED, BODY(JOINED, joined)->job->slots = FRAME_SLOTS_MAX + 1, "slots");
     REFUSED(JOINED, BODY(JOINED, joined)->job->n_tensors = 0, "slices");
     REFUSED(JOINED, BODY(JOINED, joined)->job->n_shards = 0, "without shards");

@@ -1,0 +1,179 @@
+/* Data by blocks: the rows, labels and fingerprint of the same file read whole, with a budget for a part of it; and
+ * what is said of files and budgets that will not do. */
+#include <criterion/criterion.h>
+
+#include <string.h>
+#include <sys/stat.h>
+
+#include "data_blocks.h"
+#include "files.h"
+#include "leaks.h"
+#include "util.h"
+
+static char folder[PATH_MAX], path[PATH_MAX + 8];
+
+static void begin(void)
+{
+    folder_make(folder);
+    snprintf(path, sizeof path, "%s/d", folder);
+}
+
+static void end(void)
+{
+    unlink(path);
+    cr_assert_eq(rmdir(folder), 0, "a file was left");
+    ASSERT_NO_LEAKS();
+}
+
+TestSuite(blocks, .init = begin, .fini = end);
+
+enum { ROWS = 1000, BLOCK = 64 };
+
+/* Comments, blank lines and an end without a newline stand between the rows. */
+static void make_libsvm(void)
+{
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    for (int r = 0; r < ROWS; r++) {
+        fprintf(file, "%d", r % 3);
+        for (int k = 0; k < r % 7; k++)
+            fprintf(file, " %d:%d.5", 1 + k * 5 + r % 4, r + k);
+        if (r + 1 < ROWS)
+            fprintf(file, "%s\n", r % 10 ? "" : " # a comment\n\n# 1 1:1");
+    }
+    fclose(file);
+}
+
+static void make_csv(const char *header)
+{
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    fputs(header, file);
+    for (int r = 0; r < ROWS; r++)
+        fprintf(file, "%d,%d.25,%d%s", r % 5, r, -r, r % 8 ? "\n" : "\n  \n");
+    fclose(file);
+}
+
+static struct data_blocks *must_open(uint64_t budget_bytes)
+{
+    struct data_blocks *blocks = NULL;
+    dp_error err = {0};
+    const struct data_source source = {.path = path};
+    const struct data_blocks_shape shape = {BLOCK, 2, budget_bytes};
+    cr_assert_eq(data_blocks_open(&source, &shape, 10, &blocks, &err), DP_OK, "%s", err.text);
+    return blocks;
+}
+
+static void assert_row(const struct data *want, uint64_t row, const struct data *got, uint64_t at)
+{
+    cr_assert_eq(got->labels[at], want->labels[row]);
+    if (!data_is_sparse(want)) {
+        cr_assert_arr_eq(got->values + at * want->features, want->values + row * want->features,
+                         want->features * sizeof *want->values);
+        return;
+    }
+    uint64_t n = want->row_at[row + 1] - want->row_at[row];
+    cr_assert_eq(got->row_at[at + 1] - got->row_at[at], n);
+    cr_assert_arr_eq(got->values + got->row_at[at], want->values + want->row_at[row], n * sizeof *want->values);
+    cr_assert_arr_eq(got->columns + got->row_at[at], want->columns + want->row_at[row], n * sizeof *want->columns);
+}
+
+/* All rows in some order that goes back and forth, in pieces, with room for a few blocks. */
+static void assert_same_as_whole(void)
+{
+    struct data whole = {0};
+    dp_error err = {0};
+    const struct data_source source = {.path = path};
+    cr_assert_eq(data_read(&source, &whole, &err), DP_OK, "%s", err.text);
+    struct data_blocks *blocks = must_open(8 << 10);
+    struct data_blocks_facts facts = data_blocks_facts(blocks);
+    AUTOFREE double *labels = NULL;
+    size_t label_count;
+    cr_assert_eq(data_labels(&whole, 10, &labels, &label_count, &err), DP_OK);
+    cr_assert_eq(facts.rows, ROWS);
+    cr_assert_eq(facts.features, whole.features);
+    cr_assert_eq(facts.sparse, data_is_sparse(&whole));
+    cr_assert_eq(facts.fingerprint, data_fingerprint(&whole));
+    cr_assert_eq(facts.label_count, label_count);
+    cr_assert_arr_eq(facts.labels, labels, label_count * sizeof *labels);
+    struct gathered gathered = {0};
+    uint64_t rows[100];
+    for (uint64_t first = 0; first < ROWS; first += 100) {
+        for (uint64_t i = 0; i < 100; i++)
+            rows[i] = (first + i) * 387 % ROWS;
+        cr_assert_eq(data_blocks_gather(blocks, rows, 100, &gathered, &err), DP_OK, "%s", err.text);
+        cr_assert_eq(gathered.data.rows, 100);
+        for (uint64_t i = 0; i < 100; i++)
+            assert_row(&whole, rows[i], &gathered.data, i);
+    }
+    gathered_fini(&gathered);
+    data_blocks_free(&blocks);
+    data_fini(&whole);
+}
+
+Test(blocks, libsvm_is_what_it_is_as_a_whole)
+{
+    make_libsvm();
+    assert_same_as_whole();
+}
+
+Test(blocks, csv_is_what_it_is_as_a_whole)
+{
+    make_csv("");
+    assert_same_as_whole();
+    make_csv("label,a,b\n");
+    assert_same_as_whole();
+}
+
+static void assert_refused(dp_err code, const char *says)
+{
+    struct data_blocks *blocks = NULL;
+    dp_error err = {0};
+    const struct data_source source = {.path = path};
+    const struct data_blocks_shape shape = {BLOCK, 2, 1 << 20};
+    cr_assert_eq(data_blocks_open(&source, &shape, 10, &blocks, &err), code, "%s", err.text);
+    cr_assert_not_null(strstr(err.text, says), "'%s' does not say '%s'", err.text, says);
+}
+
+Test(blocks, what_will_not_do)
+{
+    struct data_blocks *blocks = NULL;
+    dp_error err = {0};
+    file_make(path, "\x1f\x8b\x08", 3);
+    assert_refused(DP_USAGE, "is gzip, of which no block can be read alone: unpack it");
+    file_make(path, "", 0);
+    assert_refused(DP_DATA, "is empty");
+    file_make(path, "# nothing\n\n", 11);
+    assert_refused(DP_DATA, "has no rows");
+    make_csv("label,a,b\n");
+    const struct data_source source = {.path = path};
+    const struct data_blocks_shape shape = {BLOCK, 2, 1000};
+    cr_assert_eq(data_blocks_open(&source, &shape, 10, &blocks, &err), DP_USAGE);
+    cr_assert_not_null(strstr(err.text, "3 blocks of 64 rows are used side by side and need 1 MiB"), "%s", err.text);
+}
+
+/* A line far behind the first block is named as itself. */
+Test(blocks, a_broken_line)
+{
+    make_csv("label,a,b\n");
+    FILE *file = fopen(path, "a");
+    fputs("1,2,x\n", file);
+    fclose(file);
+    char says[32];
+    snprintf(says, sizeof says, ":%d: ", 1 + ROWS + ROWS / 8 + 1);
+    assert_refused(DP_DATA, says);
+}
+
+/* A file that changes under us is not trained on. */
+Test(blocks, a_file_that_shrinks)
+{
+    make_csv("");
+    struct data_blocks *blocks = must_open(8 << 10);
+    struct gathered gathered = {0};
+    dp_error err = {0};
+    cr_assert_eq(truncate(path, 100), 0);
+    cr_assert_eq(data_blocks_gather(blocks, (const uint64_t[]){ROWS - 1}, 1, &gathered, &err), DP_IO);
+    cr_assert_not_null(strstr(err.text, "it has become shorter"), "%s", err.text);
+    gathered_fini(&gathered);
+    data_blocks_free(&blocks);
+}
