@@ -172,6 +172,10 @@ static dp_err check_local(const struct options *options, const struct server_opt
     if (softmax && opts->classes == 0)
         return dp_fail(err, DP_USAGE,
                        "option --data-mode local needs --classes C: no worker's data say it for all of them");
+    if (opts->sparse)
+        return dp_fail(err, DP_USAGE,
+                       "options --sparse and --data-mode local exclude each other: a job of workers with data of their "
+                       "own has no tables");
     if (opts->local_workers)
         return dp_fail(err, DP_USAGE,
                        "option --local-workers gives the same --data to all; with --data-mode local start each worker "

@@ -221,7 +221,7 @@ Test(sparse, a_hashed_model_is_what_a_dense_one_would_be)
     cr_assert_str_eq(p.out, q.out);
 }
 
-Test(sparse, dense_data_are_refused)
+Test(sparse, what_a_table_is_not_for_is_refused)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     struct run_result r =
@@ -229,4 +229,7 @@ Test(sparse, dense_data_are_refused)
             "--local-workers", "1", "--data", source_file("tests/data/digits/train.csv.gz"), "--exit-when-done");
     cr_assert_neq(r.status, 0);
     cr_assert_not_null(strstr(r.err, "is dense, and this job is --sparse"), "%s", r.err);
+    r = RUN(TIMEOUT_MS, "dp-server", "--model", "logistic", "--sparse", "--data-mode", "local", "--features", "9");
+    cr_assert_eq(r.status, 2);
+    cr_assert_not_null(strstr(r.err, "--sparse and --data-mode local exclude each other"), "%s", r.err);
 }
