@@ -141,6 +141,8 @@ dp_err head_send(struct head *head, const struct routing_id *route, Dp__Header *
 /* Answers a request with an error. */
 void head_refuse(struct head *head, const struct routing_id *route, const Dp__Header *request, dp_err code,
                  const char *text);
+/* How often members are to be heard of. */
+uint64_t head_heartbeat_ms(const struct head *head);
 /* Tells all members JOB_DONE or SHUTDOWN. */
 void head_notice(struct head *head, dp_err code, const char *text);
 

@@ -9,6 +9,8 @@
 #include "log.h"
 #include "text.h"
 
+enum { HEARTBEAT_MIN_MS = 50 };
+
 static dp_err copy_frame(const void *data, size_t bytes, zmq_msg_t *msg)
 {
     if (zmq_msg_init_size(msg, bytes))
@@ -96,6 +98,11 @@ void head_notice(struct head *head, dp_err code, const char *text)
 
 /* ---- hello ---- */
 
+uint64_t head_heartbeat_ms(const struct head *head)
+{
+    return MAX(head->opts->lease_s * 100, (uint64_t)HEARTBEAT_MIN_MS);
+}
+
 static void welcome(struct head *head, const struct routing_id *route, const Dp__Header *request,
                     const struct member *member)
 {
@@ -104,7 +111,7 @@ static void welcome(struct head *head, const struct routing_id *route, const Dp_
     body.protocol_minor = FRAME_MINOR;
     body.version = (char *)DP_VERSION_TEXT;
     body.lease_ms = (uint32_t)head->opts->lease_s * 1000;
-    body.heartbeat_ms = MAX(body.lease_ms / 10, 50u);
+    body.heartbeat_ms = (uint32_t)head_heartbeat_ms(head);
     body.features = FRAME_FEATURE_TABLES;
     body.frame_bytes_max = SLICE_BYTES;
     body.job = head->job.wire;
@@ -166,20 +173,20 @@ static void on_hello(struct head *head, const struct routing_id *route, const Dp
         head_fence(head, same_route, "another worker said hello on its connection");
     uint64_t most = head->opts->max_workers ? head->opts->max_workers : UINT64_MAX;
     bool room = head->members.count < most && members_may_greet(&head->members);
-    struct member *member = room ? members_add(&head->members) : NULL;
+    struct member *member = room ? members_add(&head->members, hello->worker) : NULL;
     if (!member) {
         (void)dp_fail(&err, DP_BUSY, "the server has as many workers as it takes");
         log_refusal(head, hello->name, &err);
         head_refuse(head, route, request, err.code, err.text);
         return;
     }
-    member->worker = hello->worker;
     member->route = *route;
     member->pid = hello->pid;
     member->threads = hello->threads;
     member->last_seen_ms = mono_ms();
     (void)str_copy(member->name, sizeof member->name, hello->name);
-    log_info("worker-hello worker=\"%s\" number=%u", member->name, members_number(&head->members, member));
+    log_info("worker-hello worker=\"%s\" number=%u attempt=%u", member->name, members_number(&head->members, member),
+             member->attempt);
     welcome(head, route, request, member);
 }
 

@@ -95,6 +95,15 @@ bool head_reachable(struct head *head, const struct member *member)
     return head_send(head, &member->route, &header, NULL) != DP_UNREACHABLE;
 }
 
+/* Whether it is worth knowing if the member is still connected: somebody waits for it, or it should have been heard of.
+ * To ask all of hundreds of idle ones all the time would cost more than the job. */
+static bool is_suspect(const struct head *head, uint32_t number, uint64_t now_ms)
+{
+    const struct speculation *s = &head->balance.speculation;
+    uint64_t seen_ms = head->members.list[number].last_seen_ms;
+    return (s->list && s->list[number].open > 0) || now_ms - MIN(now_ms, seen_ms) > head_heartbeat_ms(head);
+}
+
 static void check_members(struct head *head, uint64_t now_ms, bool probe)
 {
     uint64_t lease_ms = head->opts->lease_s * 1000;
@@ -108,7 +117,7 @@ static void check_members(struct head *head, uint64_t now_ms, bool probe)
                          " s\" action=\"its slots go to others\"",
                          member->name, head->opts->lease_s);
             head_fence(head, member, "its lease ran out");
-        } else if (probe && !head_reachable(head, member)) {
+        } else if (probe && is_suspect(head, i, now_ms) && !head_reachable(head, member)) {
             if (head_may_warn(head))
                 log_warn(
                     "worker-lost worker=\"%s\" reason=\"its connection is gone\" action=\"its slots go to others\"",

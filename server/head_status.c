@@ -91,10 +91,10 @@ static json_t *workers_json(const struct head *head)
         if (m->state == MEMBER_NONE)
             continue;
         json_array_append_new(
-            workers, json_pack("{so ss ss so so so so so so so so}", "id", count(i), "name", m->name, "state",
-                               m->state == MEMBER_JOINED ? "training" : "reading data", "pid", count(m->pid), "slots",
-                               slots_json(head, i), "step", count(m->step), "samples", count(m->samples),
-                               "samples_per_s", number(m->samples_per_s), "slots_per_s",
+            workers, json_pack("{so so ss ss so so so so so so so so}", "id", count(i), "attempt", count(m->attempt),
+                               "name", m->name, "state", m->state == MEMBER_JOINED ? "training" : "reading data", "pid",
+                               count(m->pid), "slots", slots_json(head, i), "step", count(m->step), "samples",
+                               count(m->samples), "samples_per_s", number(m->samples_per_s), "slots_per_s",
                                m->slots_per_s > 0 ? number(m->slots_per_s) : json_null(), "threads", count(m->threads),
                                "last_heartbeat_ms", count(now - MIN(now, m->last_seen_ms))));
     }

@@ -16,21 +16,35 @@ void members_fini(struct members *members)
     *members = (struct members){0};
 }
 
-struct member *members_add(struct members *members)
+/* The number that the worker had before, else one that nobody had, else that of who left first; NULL if none is free.
+ */
+static struct member *free_number(struct members *members, uint64_t worker)
 {
-    for (uint32_t i = 0; i < PORT_SESSIONS_MAX; i++) {
+    struct member *oldest = NULL;
+    for (uint32_t i = 0; i < members->used; i++) {
         struct member *member = &members->list[i];
         if (member->state != MEMBER_NONE)
             continue;
-        uint64_t token = 0;
-        while (token / PORT_SESSIONS_MAX == 0)
-            token = entropy_u64() / PORT_SESSIONS_MAX * PORT_SESSIONS_MAX + i;
-        *member = (struct member){.state = MEMBER_GREETED, .token = token};
-        members->count++;
-        members->used = MAX(members->used, i + 1);
-        return member;
+        if (member->worker == worker)
+            return member;
+        if (!oldest || member->left < oldest->left)
+            oldest = member;
     }
-    return NULL;
+    return members->used < PORT_SESSIONS_MAX ? &members->list[members->used++] : oldest;
+}
+
+struct member *members_add(struct members *members, uint64_t worker)
+{
+    struct member *member = free_number(members, worker);
+    if (!member)
+        return NULL;
+    uint64_t token = 0;
+    while (token / PORT_SESSIONS_MAX == 0)
+        token = entropy_u64() / PORT_SESSIONS_MAX * PORT_SESSIONS_MAX + members_number(members, member);
+    uint32_t attempt = member->worker == worker ? member->attempt + 1 : 1;
+    *member = (struct member){.state = MEMBER_GREETED, .token = token, .worker = worker, .attempt = attempt};
+    members->count++;
+    return member;
 }
 
 bool members_may_greet(const struct members *members)
@@ -84,7 +98,7 @@ void members_remove(struct members *members, struct member *member)
     if (member->state == MEMBER_JOINED)
         members->joined--;
     members->count--;
-    *member = (struct member){0};
+    *member = (struct member){.worker = member->worker, .attempt = member->attempt, .left = ++members->leavings};
 }
 
 uint32_t members_number(const struct members *members, const struct member *member)

@@ -22,7 +22,9 @@ struct routing_id {
 struct member {
     enum member_state state;
     uint64_t token;
-    uint64_t worker; /* the process's own number, kept over reconnects */
+    uint64_t worker;  /* the process's own number, kept over reconnects; here also after it has left */
+    uint32_t attempt; /* sessions it has had, this one included: each has a token of its own */
+    uint64_t left;    /* MEMBER_NONE: the how manieth leaving it was */
     char name[FRAME_NAME_MAX + 1];
     struct routing_id route; /* of its main socket */
     uint32_t pid;
@@ -41,13 +43,15 @@ struct members {
     uint32_t joined;     /* in state JOINED */
     uint32_t count;      /* in any state but NONE */
     uint32_t used;       /* numbers ever used are below this */
+    uint64_t leavings;   /* so far */
     struct member *list; /* [PORT_SESSIONS_MAX] */
 };
 
 DP_MUST_CHECK dp_err members_init(struct members *members);
 void members_fini(struct members *members);
-/* A free number with a fresh token in state GREETED; NULL if all are taken. */
-struct member *members_add(struct members *members);
+/* A member in state GREETED with a fresh token: under the number that this worker had before if it comes again, else a
+ * free one, of which those that nobody had come first. NULL if all are taken. */
+struct member *members_add(struct members *members, uint64_t worker);
 /* Whether another hello may be answered: a bounded number of members have not joined yet, so that hellos alone cannot
  * take all numbers. */
 bool members_may_greet(const struct members *members);

@@ -12,14 +12,14 @@ Test(members, who_only_greets_takes_a_part_of_the_numbers)
     struct member *first = NULL;
     for (int i = 0; i < MEMBERS_GREETED_MAX; i++) {
         cr_assert(members_may_greet(&members));
-        struct member *member = members_add(&members);
+        struct member *member = members_add(&members, 100 + (uint64_t)i);
         cr_assert_not_null(member);
         first = first ? first : member;
     }
     cr_assert_not(members_may_greet(&members));
     members_join(&members, first, 1);
     cr_assert(members_may_greet(&members));
-    cr_assert_not_null(members_add(&members));
+    cr_assert_not_null(members_add(&members, 77));
     cr_assert_not(members_may_greet(&members));
     members_remove(&members, first);
     cr_assert_not(members_may_greet(&members));
@@ -32,12 +32,48 @@ Test(members, are_found_by_the_connection_they_came_by)
     struct members members;
     const struct routing_id one = {2, {1, 2}}, other = {3, {1, 2, 3}};
     cr_assert_eq(members_init(&members), DP_OK);
-    struct member *member = members_add(&members);
+    struct member *member = members_add(&members, 77);
     member->route = one;
     cr_assert_eq(members_by_route(&members, &one), member);
     cr_assert_null(members_by_route(&members, &other));
     members_remove(&members, member);
     cr_assert_null(members_by_route(&members, &one));
+    members_fini(&members);
+    ASSERT_NO_LEAKS();
+}
+
+/* What a worker was told by its old token is void, but it is the same one to people. */
+Test(members, who_comes_again_keeps_its_number)
+{
+    struct members members;
+    cr_assert_eq(members_init(&members), DP_OK);
+    struct member *first = members_add(&members, 7), *second = members_add(&members, 8);
+    uint64_t token = first->token;
+    cr_assert_eq(first->attempt, 1);
+    members_remove(&members, first);
+    cr_assert_null(members_find(&members, token));
+    cr_assert_neq(members_add(&members, 9), first, "numbers of the gone are the last to be given to others");
+    cr_assert_eq(members_add(&members, 7), first);
+    cr_assert_eq(first->attempt, 2);
+    cr_assert_neq(first->token, token);
+    cr_assert_eq(second->attempt, 1);
+    members_fini(&members);
+    ASSERT_NO_LEAKS();
+}
+
+Test(members, numbers_of_those_who_left_first_are_given_again)
+{
+    struct members members;
+    struct member *all[PORT_SESSIONS_MAX];
+    cr_assert_eq(members_init(&members), DP_OK);
+    for (uint64_t i = 0; i < PORT_SESSIONS_MAX; i++)
+        all[i] = members_add(&members, 1 + i);
+    cr_assert_null(members_add(&members, 1u << 20));
+    members_remove(&members, all[5]);
+    members_remove(&members, all[3]);
+    cr_assert_eq(members_add(&members, 1u << 20), all[5]);
+    cr_assert_eq(all[5]->attempt, 1);
+    cr_assert_eq(members_add(&members, 1u << 21), all[3]);
     members_fini(&members);
     ASSERT_NO_LEAKS();
 }
