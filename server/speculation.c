@@ -131,8 +131,9 @@ static void slot_arrived(struct speculation *s, uint32_t k, uint32_t number)
     s->missing--;
     s->won += copied && number == slot->helper;
     s->lost += copied && number != slot->helper;
-    if (copied)
-        s->list[number == slot->helper ? slot->holder : slot->helper].beaten = true;
+    struct speculation_member *other = member_of(s, number == slot->helper ? slot->holder : slot->helper);
+    if (copied && other)
+        other->beaten = true;
     owe(s, slot->holder, -1);
     owe(s, slot->helper, -1);
     slot->helper = DEALER_NOBODY;

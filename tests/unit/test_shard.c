@@ -271,3 +271,49 @@ Test(shard, counts_what_waited_and_what_was_committed)
     cr_assert_eq(f.shard.slices[0].arrivals, 0, "taken up");
     shard_fini(&f.shard);
 }
+
+/* The worker asks again, with the push that it may have lost as well: it counts once, and the answer comes again. */
+Test(shard, a_lost_reply_is_given_again)
+{
+    struct fixture f;
+    set_up(&f, 0);
+    for (uint32_t k = 0; k + 1 < SLOTS; k++)
+        push(&f, 0, 0, k, true);
+    for (size_t times = 1; times <= 3; times++) {
+        struct blob g = ones();
+        struct push_pull msg = {.session = 1,
+                                .request = 8 + times,
+                                .push = true,
+                                .node = 2 * SLOTS - 1,
+                                .metrics = {2, 0.5, 1},
+                                .pull = true,
+                                .pull_step = 1};
+        shard_push_pull(&f.shard, &msg, &g);
+        cr_assert_eq(f.heard.params, times);
+        cr_assert_eq(f.heard.last_params.step, 1);
+        cr_assert_eq(atomic_load(&f.counters.duplicates), times - 1);
+    }
+    cr_assert_eq(f.heard.refusals, 0);
+    shard_fini(&f.shard);
+    ASSERT_NO_LEAKS();
+}
+
+/* Their pulls wait while one of them computes the slot of a worker that died: its push needs no pull to free all. */
+Test(shard, all_survivors_parked_when_a_slot_must_be_recomputed)
+{
+    struct fixture f;
+    uint64_t step;
+    uint32_t owed[SLOTS];
+    set_up(&f, 0);
+    for (uint32_t k = 0; k + 1 < SLOTS; k++)
+        push(&f, 0, 0, k, true);
+    for (uint32_t session = 1; session <= 3; session++)
+        pull(&f, session, 0, 1, 0);
+    cr_assert_eq(f.heard.params, 0, "parked");
+    cr_assert_eq(shard_owed(&f.shard, &step, owed), 1);
+    cr_assert_eq(owed[0], SLOTS - 1);
+    push(&f, 0, step, owed[0], true);
+    cr_assert_eq(f.heard.params, 3);
+    shard_fini(&f.shard);
+    ASSERT_NO_LEAKS();
+}
