@@ -256,7 +256,8 @@ static void on_process_exit(uv_process_t *process, int64_t status, int signal_nu
     child->running = false;
     child->quick_deaths = mono_ms() - child->started_ms < QUICK_DEATH_MS ? child->quick_deaths + 1 : 1;
     bool fatal = !signal_number && (status == 1 || status == 2);
-    bool expected = s->ending || s->end_expected;
+    bool over = !signal_number && status == 0; /* the shards have told it that the job is done, maybe before the head */
+    bool expected = over || s->ending || s->end_expected;
     child->restart_wanted = !expected && !fatal && child->quick_deaths < QUICK_DEATHS_MAX;
     if (!expected && !child->restart_wanted)
         child->failed = !fatal ? DP_SYSTEM : status == 2 ? DP_USAGE : DP_DATA;
