@@ -44,6 +44,17 @@ void crew_report(double seconds);
 double bare_run(const struct exchange *exchange);
 /* exchange_dp.c: by dp-server and bench_exchange_worker, which stand in the folders given. */
 double dp_run(const struct exchange *exchange, const char *server_path, const char *worker_path);
+/* A server of such a job, with as many slots as there are workers. */
+struct served {
+    char folder[64];
+    char port_file[96];
+    int watch;
+    long server;
+    char endpoint[256];
+};
+/* False where it does not start; to be ended all the same. */
+bool served_start(struct served *served, const struct exchange *exchange, const char *server_path);
+void served_end(struct served *served);
 /* exchange_memory.c: bytes per second of a triad (24 MB arrays or larger, no write-allocate counted), one thread. */
 double memory_rate(void);
 

@@ -12,19 +12,11 @@
 #include "exchange_bench.h"
 #include "util.h"
 
-enum { START_MS = 20000, ENDPOINT_MAX = 256 };
+enum { START_MS = 20000 };
 
-struct job {
-    char folder[64];
-    char port_file[96];
-    int watch;
-    pid_t server;
-    char endpoint[ENDPOINT_MAX];
-};
-
-static bool job_init(struct job *job)
+static bool served_init(struct served *job)
 {
-    *job = (struct job){.watch = inotify_init1(IN_CLOEXEC)};
+    *job = (struct served){.watch = inotify_init1(IN_CLOEXEC)};
     (void)str_copy(job->folder, sizeof job->folder, "/tmp/dp-exchange-XXXXXX");
     if (job->watch < 0 || !mkdtemp(job->folder))
         return false;
@@ -32,18 +24,18 @@ static bool job_init(struct job *job)
     return inotify_add_watch(job->watch, job->folder, IN_MOVED_TO) >= 0;
 }
 
-static void job_fini(struct job *job)
+void served_end(struct served *job)
 {
     if (job->server > 0) {
-        kill(job->server, SIGTERM);
-        waitpid(job->server, NULL, 0);
+        kill((pid_t)job->server, SIGTERM);
+        waitpid((pid_t)job->server, NULL, 0);
     }
     close(job->watch);
     unlink(job->port_file);
     rmdir(job->folder);
 }
 
-static void server_exec(const struct job *job, const struct exchange *x, const char *path)
+static void server_exec(const struct served *job, const struct exchange *x, const char *path)
 {
     char shards[24], workers[24], steps[24], listen[128];
     snprintf(shards, sizeof shards, "%u", x->shards);
@@ -55,13 +47,13 @@ static void server_exec(const struct job *job, const struct exchange *x, const c
         snprintf(listen, sizeof listen, "tcp://127.0.0.1:0");
     execl(path, path, "--model", "linear", "--listen", listen, "--port-file", job->port_file, "--shards", shards,
           "--slots", workers, "--batch", workers, "--steps", steps, "--optimizer", "sgd", "--lr", "0.1",
-          "--exit-when-done", "--quiet", (char *)NULL);
+          "--exit-when-done", "--quiet", "--log-level", "error", (char *)NULL);
     perror(path);
     _exit(127);
 }
 
 /* Waits until the server has written its endpoint. */
-static bool endpoint_wait(struct job *job)
+static bool endpoint_wait(struct served *job)
 {
     struct pollfd watch = {.fd = job->watch, .events = POLLIN};
     if (poll(&watch, 1, START_MS) != 1)
@@ -74,8 +66,10 @@ static bool endpoint_wait(struct job *job)
     return good;
 }
 
-static bool server_start(struct job *job, const struct exchange *x, const char *path)
+bool served_start(struct served *job, const struct exchange *x, const char *path)
 {
+    if (!served_init(job))
+        return false;
     fflush(NULL);
     job->server = fork();
     if (job->server == 0) {
@@ -85,7 +79,7 @@ static bool server_start(struct job *job, const struct exchange *x, const char *
     return job->server > 0 && endpoint_wait(job);
 }
 
-static bool workers_start(struct crew *crew, const struct job *job, const struct exchange *x, const char *path)
+static bool workers_start(struct crew *crew, const struct served *job, const struct exchange *x, const char *path)
 {
     char elems[24], skip[24];
     snprintf(elems, sizeof elems, "%llu", (unsigned long long)x->elems);
@@ -105,15 +99,15 @@ static bool workers_start(struct crew *crew, const struct job *job, const struct
 
 double dp_run(const struct exchange *x, const char *server_path, const char *worker_path)
 {
-    struct job job;
+    struct served job;
     struct crew crew;
     double seconds = -1;
-    if (!job_init(&job) || !crew_init(&crew)) {
+    if (!crew_init(&crew)) {
         perror("bench_exchange");
         return -1;
     }
-    if (server_start(&job, x, server_path) && workers_start(&crew, &job, x, worker_path))
+    if (served_start(&job, x, server_path) && workers_start(&crew, &job, x, worker_path))
         seconds = crew_result(&crew);
-    job_fini(&job);
+    served_end(&job);
     return seconds;
 }
