@@ -65,7 +65,7 @@ void ref_ftrl(size_t n, const struct kernel_update *p, const float *w, const flo
         float s = c[i] + u * u;
         float root = sqrtf(s), sum = root + sqrtf(c[i]);
         float d = sum == 0 ? 0 : u * u / sum * p->inv_alpha;
-        z[i] = z[i] + (u - d * w[i]);
+        z[i] = z[i] + (p->gain1 * u - d * w[i]);
         c[i] = s;
         float a = fabsf(z[i]) - p->l1;
         out[i] = a <= 0 ? 0 : -copysignf(a, z[i]) / ((p->beta + root) * p->inv_alpha + p->l2);

@@ -125,7 +125,7 @@ static void simd_ftrl(size_t n, const struct kernel_update *p, const float *w, c
         v_float s = ci + u * u;
         v_float root = SIMD_SQRT(s), sum = root + SIMD_SQRT(ci);
         v_float d = choose((v_word)(sum == 0), splat_float(0), u * u / sum * k.inv_alpha);
-        v_float zi = load(z + i) + (u - d * wi);
+        v_float zi = load(z + i) + (k.gain1 * u - d * wi);
         store(z + i, zi);
         store(c + i, s);
         v_float a = magnitude(zi) - k.l1;

@@ -34,6 +34,11 @@ bool commit_is_global(const struct slice_job *job)
     return global;
 }
 
+bool commit_may_arrive(const struct slice_job *job)
+{
+    return job->rule->part && !commit_is_global(job);
+}
+
 uint32_t commit_constraint_values(const struct slice_job *job)
 {
     uint32_t values = 0;
@@ -61,9 +66,26 @@ bool commit_reports(const struct plan *plan, const struct plan_step *at)
 struct commit commit_at(const struct slice_job *job, uint64_t t, uint64_t samples)
 {
     struct commit c = {
-        .job = job, .t = t, .samples = samples, .eta = schedule_rate(&job->params.schedule, t), .clip_scale = 1};
+        .job = job,
+        .t = t,
+        .samples = samples,
+        .eta = schedule_rate(&job->params.schedule, t),
+        .gain = 1,
+        .clip_scale = 1,
+    };
     for (uint32_t i = 0; i < TENSOR_COUNT_MAX; i++)
         c.trust[i] = 1;
+    return c;
+}
+
+struct commit commit_part_at(const struct slice_job *job, uint64_t t, uint64_t samples, const struct update_part *part)
+{
+    struct commit c = commit_at(job, t, samples);
+    struct kernel_update unit = {.inv_count = 1};
+    job->rule->part(&job->params, &job->regular[0], part, &unit);
+    c.part = part;
+    c.eta = part->fraction * part->eta;
+    c.gain = unit.inv_count;
     return c;
 }
 
@@ -161,6 +183,8 @@ void commit_gather(struct slice *slice, const struct commit *commit, const float
 static struct kernel_update kernel_of(const struct slice *slice, const struct commit *commit, uint32_t tensor)
 {
     const struct slice_job *job = commit->job;
+    if (commit->part)
+        return update_part_at(job->rule, &job->params, &job->regular[tensor], commit->t, commit->samples, commit->part);
     struct kernel_update k = update_at(job->rule, &job->params, &job->regular[tensor], commit->t, commit->samples);
     if (slice->mean)
         k.inv_count = (float)commit->clip_scale;
@@ -192,10 +216,10 @@ static const float *prepared(struct slice *slice, const struct commit *commit, s
     if (slice->mean)
         kernels_get()->clip(b.n, k->inv_count, INFINITY, g, slice->prepared);
     else
-        mean_of(commit, k->inv_count, b.n, g, slice->prepared);
+        mean_of(commit, (float)(1.0 / (double)commit->samples), b.n, g, slice->prepared);
     if (pulls(commit->job))
         pull(slice, commit, b, w, slice->prepared);
-    k->inv_count = 1;
+    k->inv_count = (float)commit->gain;
     return slice->prepared;
 }
 
@@ -227,7 +251,9 @@ static void prox(struct slice *slice, const struct commit *commit, struct block 
     float *state[UPDATE_STATE_MAX];
     for (uint32_t i = 0; i < job->rule->state_count; i++)
         state[i] = slice->state[i] + b.at;
-    job->rule->rates(b.n, k, state, slice->rates);
+    struct kernel_update whole = *k;
+    whole.lr = (float)commit->eta; /* a rule may have made something else of it */
+    job->rule->rates(b.n, &whole, state, slice->rates);
     prox_by_rate(regular, slice->rates, b.n, w);
 }
 
@@ -289,6 +315,15 @@ void commit_step(struct slice *slice, const struct commit *commit, const float *
             prox(slice, commit, b, &k, out + b.at);
             project_block(job, b, out + b.at);
         }
+    }
+}
+
+void commit_report(const struct slice *slice, const float *w, double *report)
+{
+    struct walk walk = {.slice = slice};
+    for (struct block b; walk_next(&walk, &b); report += commit_report_values(slice->job)) {
+        report_block(slice, b, w + b.at, report);
+        report[REPORT_GRADIENT] = NAN;
     }
 }
 

@@ -17,7 +17,9 @@ struct commit {
     const struct slice_job *job;
     uint64_t t; /* training step */
     uint64_t samples;
-    double eta;
+    double eta;                           /* of this commit: on arrival, of its fraction of a step */
+    const struct update_part *part;       /* on arrival; NULL: the commit is a whole step */
+    double gain;                          /* on arrival: what the rule makes of the gradient's factor; else 1 */
     double clip_scale;                    /* of clipping by norm */
     double trust[TENSOR_COUNT_MAX];       /* LARS: eta's factor; LAMB: length along its direction per eta */
     const double *pull_sums;              /* penalties: constraint sums of theta_t, one constraint after the other */
@@ -25,6 +27,8 @@ struct commit {
 };
 
 struct commit commit_at(const struct slice_job *job, uint64_t t, uint64_t samples);
+/* A commit on arrival, of `samples` of step t; borrows part. */
+struct commit commit_part_at(const struct slice_job *job, uint64_t t, uint64_t samples, const struct update_part *part);
 
 /* Whether the step's report is made: at the last step of each epoch. */
 bool commit_reports(const struct plan *plan, const struct plan_step *at);
@@ -52,6 +56,8 @@ void commit_gather(struct slice *slice, const struct commit *commit, const float
  * sums. `report`: sums of theta_t and the gradient, NULL if not wanted. */
 void commit_step(struct slice *slice, const struct commit *commit, const float *w, float *out, double *report,
                  double *lamb);
+/* The report alone, of theta where no whole step's gradient is known: its norm is NaN. */
+void commit_report(const struct slice *slice, const float *w, double *report);
 /* LAMB's second half: out is the direction and becomes theta_{t+1}. */
 void commit_descend(struct slice *slice, const struct commit *commit, const float *w, float *out);
 
@@ -73,6 +79,8 @@ void commit_project(struct slice *slice, const struct projection *projections, f
 bool commit_projects_globally(const struct slice_job *job, uint32_t constraint);
 /* Whether the job's rule is global: its commits need sums over all slices. */
 bool commit_is_global(const struct slice_job *job);
+/* Whether slots can be committed on arrival: not by global rules. */
+bool commit_may_arrive(const struct slice_job *job);
 /* Whether its first pass gathers the gradient and sums. */
 bool commit_gathers(const struct slice_job *job);
 

@@ -13,6 +13,18 @@ static void prepare_adagrad(const struct update_params *params, const struct reg
     k->v_scale = 1;
 }
 
+/* G = G + c g^2: the kernel squares what it is given, so that it is given sqrt(c) g. */
+static void part_adagrad(const struct update_params *params, const struct regular *regular,
+                         const struct update_part *part, struct kernel_update *k)
+{
+    (void)params;
+    (void)regular;
+    double gain = sqrt(part->fraction);
+    k->inv_count *= (float)gain;
+    k->l2 *= (float)gain;
+    k->lr = (float)(gain * part->eta);
+}
+
 static void step_adagrad(size_t n, const struct kernel_update *k, const float *w, const float *g, float *const *state,
                          float *out)
 {
@@ -30,6 +42,15 @@ static void prepare_rmsprop(const struct update_params *params, const struct reg
     prepare_adagrad(params, regular, t, k);
     k->beta2 = (float)params->alpha;
     k->gain2 = (float)(1 - params->alpha);
+}
+
+static void part_rmsprop(const struct update_params *params, const struct regular *regular,
+                         const struct update_part *part, struct kernel_update *k)
+{
+    (void)regular;
+    double alpha = pow(params->alpha, part->fraction);
+    k->beta2 = (float)alpha;
+    k->gain2 = (float)(1 - alpha);
 }
 
 static void step_rmsprop(size_t n, const struct kernel_update *k, const float *w, const float *g, float *const *state,
@@ -51,6 +72,19 @@ static void prepare_adam(const struct update_params *params, const struct regula
     k->eps = (float)params->eps;
 }
 
+static void part_adam(const struct update_params *params, const struct regular *regular, const struct update_part *part,
+                      struct kernel_update *k)
+{
+    (void)regular;
+    double beta1 = pow(params->beta1, part->fraction), beta2 = pow(params->beta2, part->fraction);
+    k->momentum = (float)beta1;
+    k->gain1 = (float)(1 - beta1);
+    k->beta2 = (float)beta2;
+    k->gain2 = (float)(1 - beta2);
+    k->m_scale = (float)(1 / (1 - pow(params->beta1, part->passed)));
+    k->v_scale = (float)(1 / sqrt(1 - pow(params->beta2, part->passed)));
+}
+
 static void step_adam(size_t n, const struct kernel_update *k, const float *w, const float *g, float *const *state,
                       float *out)
 {
@@ -70,6 +104,7 @@ const struct update_rule rule_adagrad = {
     .lr = 0.01,
     .eps = 1e-10,
     .prepare = prepare_adagrad,
+    .part = part_adagrad,
     .step = step_adagrad,
     .rates = rates_of_first,
 };
@@ -82,6 +117,7 @@ const struct update_rule rule_rmsprop = {
     .lr = 0.01,
     .eps = 1e-8,
     .prepare = prepare_rmsprop,
+    .part = part_rmsprop,
     .step = step_rmsprop,
     .rates = rates_of_first,
 };
@@ -94,6 +130,7 @@ const struct update_rule rule_adam = {
     .lr = 0.001,
     .eps = 1e-8,
     .prepare = prepare_adam,
+    .part = part_adam,
     .step = step_adam,
     .rates = rates_of_second,
 };
@@ -107,6 +144,7 @@ const struct update_rule rule_adamw = {
     .lr = 0.001,
     .eps = 1e-8,
     .prepare = prepare_adam,
+    .part = part_adam,
     .step = step_adam,
     .rates = rates_of_second,
 };

@@ -1,4 +1,6 @@
 /* Gradient descent, heavy ball and Nesterov's momentum, in torch.optim.SGD's form. Thread: shard. */
+#include <math.h>
+
 #include "update.h"
 
 static void step_sgd(size_t n, const struct kernel_update *k, const float *w, const float *g, float *const *state,
@@ -16,6 +18,26 @@ static void prepare(const struct update_params *params, const struct regular *re
     k->momentum = (float)params->momentum;
 }
 
+static void part_sgd(const struct update_params *params, const struct regular *regular, const struct update_part *part,
+                     struct kernel_update *k)
+{
+    (void)params;
+    (void)regular;
+    (void)part;
+    (void)k;
+}
+
+/* beta^c, and a gradient such that the commits of a whole step come to beta m + u for a constant u. */
+static void part_momentum(const struct update_params *params, const struct regular *regular,
+                          const struct update_part *part, struct kernel_update *k)
+{
+    (void)regular;
+    double beta = pow(params->momentum, part->fraction), gain = (1 - beta) / (1 - params->momentum);
+    k->momentum = (float)beta;
+    k->inv_count *= (float)gain;
+    k->l2 *= (float)gain;
+}
+
 static void step_momentum(size_t n, const struct kernel_update *k, const float *w, const float *g, float *const *state,
                           float *out)
 {
@@ -28,7 +50,7 @@ static void step_nesterov(size_t n, const struct kernel_update *k, const float *
     kernels_get()->nesterov(n, k, w, g, state[0], out);
 }
 
-const struct update_rule rule_sgd = {.name = "sgd", .lr = 0.1, .step = step_sgd};
+const struct update_rule rule_sgd = {.name = "sgd", .lr = 0.1, .part = part_sgd, .step = step_sgd};
 
 const struct update_rule rule_momentum = {
     .name = "momentum",
@@ -36,6 +58,7 @@ const struct update_rule rule_momentum = {
     .takes = TAKES_MOMENTUM,
     .lr = 0.1,
     .prepare = prepare,
+    .part = part_momentum,
     .step = step_momentum,
 };
 
@@ -45,5 +68,6 @@ const struct update_rule rule_nesterov = {
     .takes = TAKES_MOMENTUM,
     .lr = 0.1,
     .prepare = prepare,
+    .part = part_momentum,
     .step = step_nesterov,
 };

@@ -27,6 +27,19 @@ double update_effective_rate(const struct update_rule *rule, const struct update
     return rule->takes & TAKES_MOMENTUM ? eta / (1 - params->momentum) : eta;
 }
 
+struct kernel_update update_part_at(const struct update_rule *rule, const struct update_params *params,
+                                    const struct regular *regular, uint64_t t, uint64_t samples,
+                                    const struct update_part *part)
+{
+    struct kernel_update k = update_at(rule, params, regular, t, samples);
+    double eta = part->fraction * part->eta;
+    k.lr = (float)eta;
+    if (k.decay > 0)
+        k.decay = (float)(update_effective_rate(rule, params, eta) * regular->l2);
+    rule->part(params, regular, part, &k);
+    return k;
+}
+
 struct kernel_update update_at(const struct update_rule *rule, const struct update_params *params,
                                const struct regular *regular, uint64_t t, uint64_t samples)
 {

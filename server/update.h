@@ -41,6 +41,13 @@ struct update_params {
     double clip_norm;  /* the mean gradient is scaled to a norm of at most c; 0: not */
 };
 
+/* A commit on arrival: a fraction of a step (MATH.md). */
+struct update_part {
+    double fraction; /* c: the push's samples of the step's, 0 < c <= 1 */
+    double passed;   /* sum of c over all commits so far, this one included: steps */
+    double eta;      /* rate of a whole step */
+};
+
 struct update_rule {
     const char *name;
     uint32_t state_count; /* floats of state per element */
@@ -56,6 +63,10 @@ struct update_rule {
     /* Fills what of *k depends on the rule, for training step t (from 0); lr, l2, decay and inv_count are set. */
     void (*prepare)(const struct update_params *params, const struct regular *regular, uint64_t t,
                     struct kernel_update *k);
+    /* Brings what `prepare` filled to a fraction of a step; lr and decay are already. The gradient's factor goes to
+     * inv_count and l2. NULL: the rule has whole steps only. */
+    void (*part)(const struct update_params *params, const struct regular *regular, const struct update_part *part,
+                 struct kernel_update *k);
     /* One commit of n elements, a row of a table as well. state[i] has n floats each. `out` is w or another array. A
      * rule that works in two halves (LAMB) brings its state up to date here and leaves its direction in `out`. */
     void (*step)(size_t n, const struct kernel_update *k, const float *w, const float *g, float *const *state,
@@ -78,6 +89,10 @@ extern const struct update_rule rule_sgd, rule_momentum, rule_nesterov, rule_ada
 /* What one commit of a tensor needs: `samples` is the step's count, t the training step. */
 struct kernel_update update_at(const struct update_rule *rule, const struct update_params *params,
                                const struct regular *regular, uint64_t t, uint64_t samples);
+/* The same for a commit on arrival of `samples`; the rule must have `part`. */
+struct kernel_update update_part_at(const struct update_rule *rule, const struct update_params *params,
+                                    const struct regular *regular, uint64_t t, uint64_t samples,
+                                    const struct update_part *part);
 /* eta_e: how far a constant gradient moves a coordinate in the long run, per step: eta, or eta/(1 - beta) under
  * momentum and Nesterov. What proximal steps and decoupled decay go by. For adaptive rules: eta, to be replaced by
  * `rates` in proximal steps. */
