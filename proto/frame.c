@@ -204,6 +204,14 @@ static dp_err check_push(const Dp__PushPull *msg, const struct frame_limits *lim
     return DP_OK;
 }
 
+/* 1 + the number of a version: a step makes one, or one for each of its slots. */
+static bool version_possible(uint64_t number, const struct frame_limits *limits)
+{
+    uint64_t most;
+    bool any = __builtin_mul_overflow(limits->total_steps, (uint64_t)limits->slots, &most);
+    return any || number <= most + 1;
+}
+
 dp_err frame_check_push_pull(const Dp__PushPull *msg, const struct frame_limits *limits, size_t payload_bytes,
                              dp_error *err)
 {
@@ -212,7 +220,7 @@ dp_err frame_check_push_pull(const Dp__PushPull *msg, const struct frame_limits 
                        limits->first_slice, (unsigned long long)limits->first_slice + limits->slice_count);
     if (!msg->push && payload_bytes != SIZE_MAX)
         return dp_fail(err, DP_PROTO, "pull of slice %u has a payload", msg->slice);
-    if (msg->pull && (msg->pull_step > limits->total_steps || msg->have > limits->total_steps + 1))
+    if (msg->pull && (msg->pull_step > limits->total_steps || !version_possible(msg->have, limits)))
         return dp_fail(err, DP_RANGE, "pull of step %llu (holding version %llu), the job has %llu steps",
                        (unsigned long long)msg->pull_step, (unsigned long long)msg->have,
                        (unsigned long long)limits->total_steps);

@@ -21,6 +21,7 @@ enum {
     FRAME_TEXT_MAX = 512,
     FRAME_NAME_MAX = 160,
     FRAME_SLOTS_MAX = 4096,
+    FRAME_STALENESS_MAX = 32,
     FRAME_LEVEL_MAX = 12, /* of the root over that many slots */
     FRAME_SHARDS_MAX = 1024,
     FRAME_SLICES_MAX = 1 << 16,

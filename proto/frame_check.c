@@ -66,10 +66,30 @@ static dp_err check_push_pull(const Dp__PushPull *msg, size_t payload_count, dp_
     return check_payload("PushPull", payload_count, 0, msg->push ? 1 : 0, err);
 }
 
+static dp_err check_accepted(size_t bytes, dp_error *err)
+{
+    if (bytes > FRAME_SLOTS_MAX / 8)
+        return dp_fail(err, DP_PROTO, "a set of accepted slots of %zu bytes", bytes);
+    return DP_OK;
+}
+
 static dp_err check_params(const Dp__Params *msg, size_t payload_count, dp_error *err)
 {
+    if (msg->staleness > FRAME_STALENESS_MAX)
+        return dp_fail(err, DP_PROTO, "a staleness of %u steps", msg->staleness);
+    dp_err rc = check_accepted(msg->accepted.len, err);
+    if (rc != DP_OK)
+        return rc;
     size_t want = msg->unchanged || msg->last ? 0 : 1;
     return check_payload("Params", payload_count, want, want, err);
+}
+
+static dp_err check_error(const Dp__Error *msg, dp_error *err)
+{
+    if (msg->code == DP_OK)
+        return dp_fail(err, DP_PROTO, "Error without a code");
+    dp_err rc = check_accepted(msg->accepted.len, err);
+    return rc == DP_OK ? check_text("Error's text", msg->text, FRAME_TEXT_MAX, err) : rc;
 }
 
 static dp_err check_hello(const Dp__Hello *msg, dp_error *err)
@@ -255,9 +275,7 @@ static dp_err check_control(const Dp__Header *header, dp_error *err)
 {
     switch (header->body_case) {
     case DP__HEADER__BODY_ERROR:
-        if (header->error->code == DP_OK)
-            return dp_fail(err, DP_PROTO, "Error without a code");
-        return check_text("Error's text", header->error->text, FRAME_TEXT_MAX, err);
+        return check_error(header->error, err);
     case DP__HEADER__BODY_HELLO:
         return check_hello(header->hello, err);
     case DP__HEADER__BODY_WELCOME:

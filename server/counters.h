@@ -7,6 +7,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "staleness.h"
+
 struct shard_counters {
     _Atomic uint64_t low;                        /* steps complete on all slices */
     _Atomic uint64_t pushes, duplicates, pulls;  /* messages that were taken, and what they asked for */
@@ -21,6 +23,7 @@ struct shard_counters {
     _Atomic uint64_t parked_ns;                  /* pulls waited for their step */
     _Atomic uint64_t queued_ns;                  /* gradients waited for the rest of their tree */
     _Atomic uint64_t commit_ns;                  /* trees were summed and theta was updated */
+    struct staleness staleness;
 };
 
 /* There is one writer: no read-modify-write is needed. Thread: shard. */

@@ -229,6 +229,11 @@ json_t *head_report_json(const struct head *head);
 json_t *head_shards_json(const struct head *head);
 void head_print_counters(const struct head *head, FILE *out);
 
+/* head_consistency.c: the mode in force, and the staleness of one shard's or of all commits; new references. */
+json_t *head_consistency_json(const struct head *head);
+json_t *head_staleness_json(const struct shard_counters *counters);
+json_t *head_staleness_total_json(const struct head *head);
+
 /* head_control.c: settings of the running job. */
 void head_on_set(struct head *head, const struct routing_id *route, const Dp__Header *request);
 void head_on_prepared(struct head *head, uint64_t step);

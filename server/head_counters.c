@@ -63,6 +63,7 @@ static json_t *shard_json(const struct head *head, uint32_t p)
     set(shard, "bytes_in",
         counter_get(&c->gradient_bytes_in) + counter_get(&c->ids_bytes_in) + counter_get(&c->header_bytes_in));
     set(shard, "bytes_out", counter_get(&c->theta_bytes_out) + counter_get(&c->header_bytes_out));
+    json_object_set_new(shard, "staleness", head_staleness_json(c));
     if (!head->job.settled)
         return shard;
     set(shard, "first", head->job.shards[p].range.first);

@@ -22,8 +22,10 @@ void head_finish(struct head *head, bool exported)
         return;
     head->state = HEAD_DONE;
     head->ended_ms = mono_ms();
-    progress_done(&head->progress, head->ended_ms,
-                  &(struct run_summary){.path = exported ? head->opts->export_path : NULL});
+    struct run_summary summary = {.path = exported ? head->opts->export_path : NULL,
+                                  .staleness = head_staleness_total_json(head)};
+    progress_done(&head->progress, head->ended_ms, &summary);
+    json_decref(summary.staleness);
     print_end(head->opts);
     head_notice(head, DP_JOB_DONE, "the job is done");
 }

@@ -28,14 +28,15 @@ static json_t *job_json(const struct head *head)
 {
     const struct job *job = &head->job;
     const struct plan *plan = &job->core.plan;
-    return json_pack("{so so sb sb so so so so so so so so ss sf sf sf ss}", "features", count(job->features),
+    return json_pack("{so so sb sb so so so so so so so so so ss sf sf sf ss}", "features", count(job->features),
                      "classes", count(job->classes), "intercept", head->opts->intercept, "sparse", head->opts->sparse,
                      "hash_bits", count(head->opts->hash_bits), "batch", count(plan->batch), "slots",
-                     count(plan->slots), "seed", count(plan->seed), "train_steps", count(plan->train_steps),
-                     "train_rows", count(plan->train_rows), "eval_rows", count(plan->eval_rows), "theta_elems",
-                     count(tensors_total(&job->core.tensors)), "optimizer", job->core.rule->name, "lr",
-                     schedule_rate(&job->core.params.schedule, 0), "momentum", job->core.params.momentum, "l2",
-                     strengths_of(&head->opts->setup.regularizers.l2, ""), "data", job->train.name);
+                     count(plan->slots), "consistency", head_consistency_json(head), "seed", count(plan->seed),
+                     "train_steps", count(plan->train_steps), "train_rows", count(plan->train_rows), "eval_rows",
+                     count(plan->eval_rows), "theta_elems", count(tensors_total(&job->core.tensors)), "optimizer",
+                     job->core.rule->name, "lr", schedule_rate(&job->core.params.schedule, 0), "momentum",
+                     job->core.params.momentum, "l2", strengths_of(&head->opts->setup.regularizers.l2, ""), "data",
+                     job->train.name);
 }
 
 enum { WAITING_BYTES = 96 };
@@ -105,12 +106,12 @@ json_t *head_status(struct head *head)
 {
     char incarnation[20];
     snprintf(incarnation, sizeof incarnation, "%016" PRIx64, head->job.incarnation);
-    return json_pack("{ss ss ss ss ss so so so so so so so so so so}", "version", DP_VERSION_TEXT, "incarnation",
+    return json_pack("{ss ss ss ss ss so so so so so so so so so so so}", "version", DP_VERSION_TEXT, "incarnation",
                      incarnation, "state", state_name(head->state), "endpoint", head->endpoint, "model",
                      head->opts->model, "uptime_s", number((double)(mono_ms() - head->started_ms) / 1000.0),
                      "malformed", count(head->malformed), "job", head->job.settled ? job_json(head) : json_null(),
                      "progress", progress_json(head), "update",
                      head->job.settled ? head_update_json(head) : json_null(), "report", head_report_json(head),
-                     "balance", head_balance_json(head), "waits", head_waits_json(head), "workers", workers_json(head),
-                     "shards", head_shards_json(head));
+                     "balance", head_balance_json(head), "waits", head_waits_json(head), "staleness",
+                     head_staleness_total_json(head), "workers", workers_json(head), "shards", head_shards_json(head));
 }

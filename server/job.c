@@ -193,6 +193,7 @@ static dp_err settle_tensors(struct job *job, const Dp__Join *join, dp_error *er
         if (e)
             return e;
     }
+    (void)consistency_set(&job->core.consistency, 0, job->opts->staleness); /* the first change always fits */
     dp_err e = update_settle(&job->opts->setup, &job->core, err);
     return e ? e : rowrule_check(&job->core, err);
 }

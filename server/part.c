@@ -178,6 +178,11 @@ double *part_report_take(struct part *part, uint64_t step)
     return report;
 }
 
+bool part_pull_ready(const struct part *part, uint64_t step)
+{
+    return step < part->total_steps ? steps_pull_ready(&part->window, step) : part->window.next >= part->total_steps;
+}
+
 bool part_holds(const struct part *part, uint64_t step)
 {
     return step >= part->oldest && step <= part->window.next;

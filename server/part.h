@@ -59,6 +59,8 @@ enum steps_verdict part_push(struct part *part, uint64_t step, uint32_t node, st
 bool part_ready(const struct part *part);
 /* Commits the open step, which must be ready. DP_NOMEM: the part cannot go on. */
 DP_MUST_CHECK dp_err part_commit(struct part *part, struct metrics *ret_metrics, dp_error *err);
+/* Whether a pull for the step can be answered; of the job's end, when all is complete. */
+bool part_pull_ready(const struct part *part, uint64_t step);
 /* Whether theta of the step can be read. */
 bool part_holds(const struct part *part, uint64_t step);
 /* Training steps that theta of a step has seen: its version. */

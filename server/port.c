@@ -25,6 +25,8 @@ enum {
     MIB = 1 << 20
 };
 
+_Static_assert((int)CONSISTENCY_STALENESS_MAX == (int)FRAME_STALENESS_MAX, "clients refuse a wider window");
+
 /* What a reply in flight holds. */
 struct reply_lease {
     struct reply_lease *next;
@@ -177,14 +179,15 @@ no_id:
         zmq_msg_close(payload);
 }
 
-static void send_error(struct port *port, const void *id, size_t id_bytes, const Dp__Header *about, dp_err code,
-                       uint64_t step, uint32_t slice, const char *text)
+static void send_error(struct port *port, const void *id, size_t id_bytes, const Dp__Header *about,
+                       const struct refusal *refusal)
 {
     Dp__Error error = DP__ERROR__INIT;
-    error.code = (uint32_t)code;
-    error.text = (char *)text;
-    error.step = step;
-    error.slice = slice;
+    error.code = (uint32_t)refusal->code;
+    error.text = (char *)refusal->text;
+    error.step = refusal->step;
+    error.slice = refusal->slice;
+    error.accepted = (ProtobufCBinaryData){refusal->accepted_bytes, (uint8_t *)refusal->accepted};
     Dp__Header header = DP__HEADER__INIT;
     header.session = about->session;
     header.incarnation = port->incarnation;
@@ -218,6 +221,8 @@ static void reply_params(void *arg, const struct params *params)
     body.version = params->number;
     body.last = params->last;
     body.unchanged = !params->version && !params->last;
+    body.staleness = params->staleness;
+    body.accepted = (ProtobufCBinaryData){params->accepted_bytes, (uint8_t *)params->accepted};
     Dp__Header header = DP__HEADER__INIT;
     header.session = session->token;
     header.incarnation = port->incarnation;
@@ -236,15 +241,14 @@ static void reply_params(void *arg, const struct params *params)
     port_send_frames(port, session->id, session->id_bytes, &header, &payload);
 }
 
-static void reply_refuse(void *arg, uint32_t number, uint64_t request, uint32_t slice, dp_err code, uint64_t open_step,
-                         const char *text)
+static void reply_refuse(void *arg, const struct refusal *refusal)
 {
     struct port *port = arg;
-    struct port_session *session = &port->sessions[number];
+    struct port_session *session = &port->sessions[refusal->session];
     Dp__Header about = DP__HEADER__INIT;
     about.session = session->token;
-    about.request = request;
-    send_error(port, session->id, session->id_bytes, &about, code, open_step, slice, text);
+    about.request = refusal->request;
+    send_error(port, session->id, session->id_bytes, &about, refusal);
 }
 
 /* ---- commands of the head ---- */
@@ -381,11 +385,14 @@ static struct port_session *find_session(struct port *port, const Dp__Header *he
     if (session->token != header->session || header->session == 0)
         obey_all(port);
     if (session->token != header->session || header->session == 0) {
-        send_error(port, id, id_bytes, header, DP_HELLO_REQUIRED, 0, 0, "unknown session, say hello to the head again");
+        send_error(
+            port, id, id_bytes, header,
+            &(struct refusal){.code = DP_HELLO_REQUIRED, .text = "unknown session, say hello to the head again"});
         return NULL;
     }
     if (header->incarnation != port->incarnation) {
-        send_error(port, id, id_bytes, header, DP_INCARNATION, 0, 0, "message of another incarnation of the job");
+        send_error(port, id, id_bytes, header,
+                   &(struct refusal){.code = DP_INCARNATION, .text = "message of another incarnation of the job"});
         return NULL;
     }
     if (session->id_bytes != id_bytes || memcmp(session->id, id, id_bytes) != 0) {
@@ -408,6 +415,7 @@ static struct push_pull to_core(const struct port *port, const Dp__Header *heade
         .pull = m->pull,
         .pull_step = m->pull_step,
         .have = m->have,
+        .read = m->read,
     };
     if (m->push)
         msg.node = steps_node(&shard->slices[msg.slice].window, m->level, m->index);
@@ -438,8 +446,9 @@ static void on_message(void *arg, zmq_msg_t *frames, size_t count)
     }
     counter_add(&port->counters.header_bytes_in, zmq_msg_size(&frames[1]));
     if (header->body_case != DP__HEADER__BODY_PUSH_PULL && header->body_case != DP__HEADER__BODY_ROWS_PUSH_PULL) {
-        send_error(port, id, id_bytes, header, DP_PROTO, 0, 0,
-                   "this is the port of a shard: use that of dp-server --listen");
+        send_error(
+            port, id, id_bytes, header,
+            &(struct refusal){.code = DP_PROTO, .text = "this is the port of a shard: use that of dp-server --listen"});
         return;
     }
     struct port_session *session = find_session(port, header, id, id_bytes);
@@ -453,12 +462,15 @@ static void on_message(void *arg, zmq_msg_t *frames, size_t count)
     dp_err e = frame_check_push_pull(header->push_pull, &port->limits, bytes, &err);
     if (e) {
         port_malformed(port, &err);
-        send_error(port, id, id_bytes, header, e, 0, header->push_pull->slice, err.text);
+        send_error(port, id, id_bytes, header,
+                   &(struct refusal){.code = e, .slice = header->push_pull->slice, .text = err.text});
         return;
     }
     struct blob gradient = {0};
     if (count > 2 && port_payload_take(port, &frames[2], &gradient)) {
-        send_error(port, id, id_bytes, header, DP_BUSY, 0, header->push_pull->slice, "out of memory for the push");
+        send_error(port, id, id_bytes, header,
+                   &(struct refusal){
+                       .code = DP_BUSY, .slice = header->push_pull->slice, .text = "out of memory for the push"});
         return;
     }
     counter_add(&port->counters.gradient_bytes_in, gradient.bytes);

@@ -274,7 +274,7 @@ void progress_done(struct progress *progress, uint64_t now_ms, const struct run_
     erase_live(progress);
     progress->ended = true;
     if (progress->mode == PROGRESS_JSON)
-        progress_done_json(&row, summary->path, progress->out);
+        progress_done_json(&row, summary->path, summary->staleness, progress->out);
     else if (progress->mode != PROGRESS_QUIET)
         print_summary(progress, &row, summary->path);
     pthread_mutex_unlock(&progress->mutex);

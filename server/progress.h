@@ -23,7 +23,8 @@ struct progress_snapshot {
 };
 
 struct run_summary {
-    const char *path; /* where the model went; NULL: nowhere */
+    const char *path;  /* where the model went; NULL: nowhere */
+    json_t *staleness; /* of the applied gradients, as in the status; for JSON; borrowed, may be NULL */
 };
 
 /* Samples trained at a time; between two of them lies the rate. */

@@ -140,9 +140,13 @@ void progress_row_json(const struct progress_row *row, FILE *out)
     print_line(row_object("epoch", row), out);
 }
 
-void progress_done_json(const struct progress_row *row, const char *model, FILE *out)
+void progress_done_json(const struct progress_row *row, const char *model, json_t *staleness, FILE *out)
 {
     json_t *object = row_object("done", row);
     json_object_set_new(object, "model", model ? json_string(model) : json_null());
+    json_object_set(object, "commits", json_object_get(staleness, "commits"));
+    json_object_set(object, "staleness_mean", json_object_get(staleness, "mean"));
+    json_object_set(object, "staleness_max", json_object_get(staleness, "max"));
+    json_object_set(object, "staleness_buckets", json_object_get(staleness, "buckets"));
     print_line(object, out);
 }

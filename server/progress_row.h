@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include <jansson.h>
+
 struct progress_facts {
     uint64_t epochs;
     uint64_t steps_per_epoch;
@@ -59,6 +61,6 @@ bool progress_is_milestone(uint64_t epoch, uint64_t epochs);
 
 /* {"event":"epoch",...} and {"event":"done",...}, one line each. What is unknown or not finite is null. */
 void progress_row_json(const struct progress_row *row, FILE *out);
-void progress_done_json(const struct progress_row *row, const char *model, FILE *out);
+void progress_done_json(const struct progress_row *row, const char *model, json_t *staleness, FILE *out);
 
 #endif

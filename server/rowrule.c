@@ -76,6 +76,9 @@ dp_err rowrule_check(const struct slice_job *job, dp_error *err)
     for (uint32_t t = 0; t < job->tensors.count; t++) {
         if (job->tensors.list[t].kind == TENSOR_DENSE)
             continue;
+        if (consistency_at(&job->consistency, 0) > 0)
+            return dp_fail(err, DP_USAGE,
+                           "option --consistency: rows of tables commit once a step, not on arrival; use bsp");
         if (job->params.clip_norm > 0)
             return dp_fail(err, DP_USAGE,
                            "option --clip-norm: the norm of a gradient that is spread over tables is not known when "

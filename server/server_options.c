@@ -49,6 +49,8 @@ static const struct option ROWS[] = {
         "--shuffle block: rows of a block"),
     ROW("job", window_blocks, "window-blocks", OPT_U64, "N", 1, 65536, "16", NULL, NULL,
         "--shuffle block: blocks whose rows are mixed"),
+    ROW("job", consistency, "consistency", OPT_STRING, CONSISTENCY_FORMS, 0, 0, "bsp", NULL, NULL,
+        "one commit a step; or each slot's when it arrives, steps up to S apart; async: S = 32"),
 
     UPDATE_OPTION_ROWS(struct server_options, update),
 
@@ -183,6 +185,18 @@ static dp_err check_local(const struct options *options, const struct server_opt
     return DP_OK;
 }
 
+static dp_err check_consistency(struct server_options *opts, dp_error *err)
+{
+    if (consistency_parse(opts->consistency, &opts->staleness, err))
+        return dp_fail_in(err, "option --consistency");
+    if (opts->staleness > 0 && opts->local)
+        return dp_fail(
+            err, DP_USAGE,
+            "options --consistency and --data-mode local: slots that come and go with their workers commit once "
+            "a step; use bsp");
+    return opts->staleness > 0 ? update_options_check_arrival(&opts->setup, err) : DP_OK;
+}
+
 dp_err server_options_check(const struct options *options, struct server_options *opts, dp_error *err)
 {
     opts->batch_given = given(options, "batch");
@@ -221,7 +235,13 @@ dp_err server_options_check(const struct options *options, struct server_options
         return dp_fail(err, DP_USAGE, "options --min-workers and --max-workers: at least %llu, but at most %llu",
                        (unsigned long long)opts->min_workers, (unsigned long long)opts->max_workers);
     dp_err e = check_network(opts, err);
-    return e ? e : update_options_check(options, &opts->update, &opts->setup, err);
+    if (!e)
+        e = update_options_check(options, &opts->update, &opts->setup, err);
+    if (!e && check_consistency(opts, err)) {
+        update_setup_fini(&opts->setup);
+        e = err->code;
+    }
+    return e;
 }
 
 void server_options_fini(struct server_options *opts)

@@ -30,6 +30,7 @@ struct server_options {
     int by_blocks; /* --shuffle: 0 of all rows, 1 by blocks */
     uint64_t block_rows;
     uint64_t window_blocks;
+    const char *consistency;
     struct update_options update;
     /* server */
     const char *listen;
@@ -57,6 +58,7 @@ struct server_options {
     struct data_options data;
     bool local;                /* not in the table: workers have data of their own */
     bool batch_given;          /* not in the table: --batch was not left at its default */
+    uint32_t staleness;        /* likewise: what `consistency` says, see consistency.h */
     struct update_setup setup; /* likewise: `update`, checked */
 };
 

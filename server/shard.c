@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arrival.h"
 #include "exchange.h"
 #include "shard_rows.h"
 
@@ -51,11 +52,28 @@ dp_err shard_start(struct shard *shard, const struct slice_job *job, uint32_t fi
     return DP_OK;
 }
 
+/* A refused push on arrival is told what has been accepted of its step. */
+static void refuse_at(struct shard *shard, const struct push_pull *msg, dp_err code, uint64_t step, const char *text)
+{
+    const struct slice *slice = &shard->slices[msg->slice];
+    bool tell = msg->push && slice_staleness(slice, msg->step) > 0;
+    struct refusal refusal = {
+        .session = msg->session,
+        .request = msg->request,
+        .slice = shard->first_slice + msg->slice,
+        .code = code,
+        .step = step,
+        .text = text,
+        .accepted = shard->accepted,
+        .accepted_bytes = tell ? steps_accepted(&slice->window, msg->step, shard->accepted) : 0,
+    };
+    counter_add(&shard->counters->refused, 1);
+    shard->calls.refuse(shard->calls.arg, &refusal);
+}
+
 static void refuse(struct shard *shard, const struct push_pull *msg, dp_err code, const char *text)
 {
-    counter_add(&shard->counters->refused, 1);
-    shard->calls.refuse(shard->calls.arg, msg->session, msg->request, shard->first_slice + msg->slice, code,
-                        shard->slices[msg->slice].window.next, text);
+    refuse_at(shard, msg, code, shard->slices[msg->slice].window.next, text);
 }
 
 /* Answers a pull for a step that is not in the future; false if theta of it is no longer held. */
@@ -70,6 +88,10 @@ static bool answer(struct shard *shard, uint32_t index, const struct parked *pul
     params.number = version->number;
     params.last = pull->step >= shard->total_steps;
     params.version = params.last || pull->have == version->number + 1 ? NULL : version;
+    params.staleness = slice_staleness(slice, pull->step);
+    params.accepted = shard->accepted;
+    if (params.staleness > 0)
+        params.accepted_bytes = steps_accepted(&slice->window, pull->step, shard->accepted);
     counter_add(&shard->counters->pulls, 1);
     shard->calls.params(shard->calls.arg, &params);
     return true;
@@ -103,7 +125,7 @@ static void unpark(struct shard *shard, uint32_t index)
     uint64_t now_ns = mono_ns();
     for (size_t i = 0; i < list->count; i++) {
         struct parked pull = list->list[i];
-        if (!steps_pull_ready(&shard->slices[index].window, pull.step) || !answer(shard, index, &pull))
+        if (!slice_pull_ready(&shard->slices[index], pull.step) || !answer(shard, index, &pull))
             list->list[kept++] = pull;
         else
             counter_add(&shard->counters->parked_ns, now_ns - pull.since_ns);
@@ -172,10 +194,30 @@ void shard_take_up(struct shard *shard, struct slice *slice)
     slice->arrivals = slice->arrived_ns = 0;
 }
 
+static uint64_t slots_of(const struct shard *shard, const struct plan_step *at)
+{
+    uint64_t slots = 0;
+    if (!shard->own.local)
+        return MIN(at->rows, (uint64_t)shard->own.plan.slots);
+    for (uint32_t k = 0; k < shard->own.plan.slots; k++)
+        slots += shard->own.live[k];
+    return slots;
+}
+
+/* A training step was committed at once: none of its gradients was stale. */
+static void count_slots(struct shard *shard, const struct slice *slice, uint64_t step)
+{
+    struct plan_step at = plan_at(&shard->own.plan, step);
+    if (at.kind == PLAN_TRAIN && slice_staleness(slice, step) == 0)
+        staleness_add(&shard->counters->staleness, 0, slots_of(shard, &at));
+}
+
 static void published(struct shard *shard)
 {
-    for (uint32_t i = 0; i < shard->slice_count; i++)
+    for (uint32_t i = 0; i < shard->slice_count; i++) {
+        count_slots(shard, &shard->slices[i], shard->global.step);
         unpark(shard, i);
+    }
     shard_raise_low(shard);
 }
 
@@ -184,7 +226,28 @@ static bool is_global_step(const struct shard *shard, const struct slice *slice)
     return shard->global.needed && plan_at(&shard->own.plan, slice->window.next).kind == PLAN_TRAIN;
 }
 
-/* Commits the slice's open step if it can be, and answers those who wait for it. */
+/* Commits what is complete of a slice, one step or, on arrival, all that follow one another. False on failure. */
+static bool commit(struct shard *shard, uint32_t index)
+{
+    struct slice *slice = &shard->slices[index];
+    while (shard_may_commit(shard, slice) && !is_global_step(shard, slice)) {
+        struct metrics metrics;
+        dp_error err;
+        uint64_t step = slice->window.next;
+        if (slice_staleness(slice, step) == 0)
+            shard_take_up(shard, slice);
+        if (slice_commit(slice, &metrics, &err)) {
+            shard->calls.failed(shard->calls.arg, &err);
+            return false;
+        }
+        count_slots(shard, slice, step);
+        if (index == 0)
+            shard->first_metrics[step % SLICE_VERSIONS] = metrics;
+    }
+    return true;
+}
+
+/* Commits the slice's steps that can be, and answers those who wait for them. */
 static void advance(struct shard *shard, uint32_t index)
 {
     struct slice *slice = &shard->slices[index];
@@ -198,18 +261,10 @@ static void advance(struct shard *shard, uint32_t index)
             published(shard);
         return;
     }
-    struct metrics metrics;
-    dp_error err;
-    uint64_t step = slice->window.next;
-    shard_take_up(shard, slice);
-    dp_err e = slice_commit(slice, &metrics, &err);
+    bool good = commit(shard, index);
     counter_add(&shard->counters->commit_ns, mono_ns() - start_ns);
-    if (e) {
-        shard->calls.failed(shard->calls.arg, &err);
+    if (!good)
         return;
-    }
-    if (index == 0)
-        shard->first_metrics[step % SLICE_VERSIONS] = metrics;
     unpark(shard, index);
     shard_raise_low(shard);
 }
@@ -225,9 +280,40 @@ void shard_totals(struct shard *shard, uint64_t step, uint32_t phase, const doub
         roster_look(shard);
 }
 
-static bool push(struct shard *shard, const struct push_pull *msg, struct blob *gradient)
+/* A slot is committed at once; out of memory, the head is told. */
+static enum steps_verdict arrive(struct shard *shard, struct slice *slice, const struct push_pull *msg,
+                                 struct blob *gradient)
+{
+    uint64_t start_ns = mono_ns(), number = slice_theta(slice, slice->window.next)->number;
+    enum steps_verdict verdict = STEPS_DUPLICATE;
+    dp_error err;
+    if (arrival_push(slice, msg->step, msg->node, gradient, &msg->metrics, &verdict, &err))
+        shard->calls.failed(shard->calls.arg, &err);
+    if (verdict != STEPS_KEEP)
+        return verdict;
+    counter_add(&shard->counters->commits, 1);
+    counter_add(&shard->counters->commit_ns, mono_ns() - start_ns);
+    if (msg->read > 0 && msg->read <= number + 1)
+        staleness_add(&shard->counters->staleness, number + 1 - msg->read, 1);
+    return verdict;
+}
+
+static enum steps_verdict offer(struct shard *shard, const struct push_pull *msg, struct blob *gradient)
 {
     struct slice *slice = &shard->slices[msg->slice];
+    if (slice_staleness(slice, msg->step) > 0)
+        return arrive(shard, slice, msg, gradient);
+    enum steps_verdict verdict = slice_push(slice, msg->step, msg->node, gradient, &msg->metrics);
+    if (verdict == STEPS_KEEP) {
+        slice->arrivals++;
+        slice->arrived_ns += mono_ns();
+    }
+    return verdict;
+}
+
+static bool push(struct shard *shard, const struct push_pull *msg, struct blob *gradient)
+{
+    const struct slice *slice = &shard->slices[msg->slice];
     struct plan_step at = plan_at(&shard->job->plan, msg->step);
     bool wants_payload = at.kind == PLAN_TRAIN;
     if (wants_payload != (gradient->data != NULL)) {
@@ -235,13 +321,15 @@ static bool push(struct shard *shard, const struct push_pull *msg, struct blob *
                wants_payload ? "a training push needs its gradient" : "an evaluation push has no payload");
         return false;
     }
+    if (slice_staleness(slice, msg->step) > 0 && msg->node < slice->window.leaves) {
+        refuse(shard, msg, DP_REFUSED, "where commits are on arrival, slots are pushed one by one");
+        return false;
+    }
     counter_add(&shard->counters->pushes, 1);
-    switch (slice_push(slice, msg->step, msg->node, gradient, &msg->metrics)) {
+    switch (offer(shard, msg, gradient)) {
     case STEPS_KEEP:
         if (shard->first_slice + msg->slice == 0)
             shard->calls.arrived(shard->calls.arg, msg->session, msg->step, msg->node);
-        slice->arrivals++;
-        slice->arrived_ns += mono_ns();
         return true;
     case STEPS_DUPLICATE:
         counter_add(&shard->counters->duplicates, 1);
@@ -257,10 +345,10 @@ static void pull(struct shard *shard, const struct push_pull *msg)
 {
     const struct slice *slice = &shard->slices[msg->slice];
     struct parked want = {msg->session, msg->request, msg->pull_step, msg->have, 0};
-    if (steps_pull_ready(&slice->window, want.step)) {
+    if (slice_pull_ready(slice, want.step)) {
         if (!answer(shard, msg->slice, &want))
-            refuse(shard, msg, DP_STEP_DONE, "that step is complete");
-    } else if (want.step > slice->window.next + 1) {
+            refuse_at(shard, msg, DP_STEP_DONE, slice->oldest, "that step is complete");
+    } else if (want.step > slice->window.opened) {
         refuse(shard, msg, DP_RANGE, "pull for a step beyond the next");
     } else {
         want.since_ns = mono_ns();
@@ -302,14 +390,31 @@ void shard_global_low(struct shard *shard, uint64_t low)
         roster_look(shard);
 }
 
+/* The first step of a slice of which nothing has been committed. */
+static uint64_t first_uncommitted(const struct slice *slice)
+{
+    return slice_staleness(slice, slice->window.next) > 0 ? slice->window.opened : slice->window.next;
+}
+
+static void set_barrier(struct shard *shard, uint64_t step)
+{
+    shard->barrier = step;
+    for (uint32_t i = 0; i < shard->slice_count; i++) {
+        struct slice *slice = &shard->slices[i];
+        slice->limit = step < shard->total_steps && slice_staleness(slice, step) > 0 ? step : UINT64_MAX;
+        slice_open(slice);
+        unpark(shard, i);
+    }
+}
+
 uint64_t shard_prepare(struct shard *shard, uint64_t step)
 {
     step = MAX(step, shard_rows_high(shard));
     for (uint32_t i = 0; i < shard->slice_count; i++)
-        step = MAX(step, shard->slices[i].window.next);
+        step = MAX(step, first_uncommitted(&shard->slices[i]));
     if (shard->global.busy)
         step = MAX(step, shard->global.step + 1);
-    shard->barrier = step;
+    set_barrier(shard, step);
     return step;
 }
 
@@ -321,7 +426,7 @@ void shard_set_lr(struct shard *shard, uint64_t step, double lr)
         (void)dp_fail(&err, DP_BUSY, "the learning rate was set more than %d times", SCHEDULE_CHANGES_MAX);
         shard->calls.failed(shard->calls.arg, &err);
     }
-    shard->barrier = UINT64_MAX;
+    set_barrier(shard, UINT64_MAX);
     for (uint32_t i = 0; i < shard->slice_count; i++)
         advance(shard, i);
     shard_rows_advance_all(shard);

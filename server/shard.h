@@ -26,6 +26,7 @@ struct push_pull {
     uint64_t step;
     uint32_t node; /* heap number */
     struct metrics metrics;
+    uint64_t read; /* 1 + number of the version that the push was computed on, 0 if that is not known */
     bool pull;
     uint64_t pull_step;
     uint64_t have; /* 1 + number of the version held, 0 for none */
@@ -40,6 +41,21 @@ struct params {
     uint64_t number;
     struct version *version;
     bool last;
+    uint32_t staleness;      /* of the step; more than 0: its slots commit on arrival, and are pushed one by one, */
+    const uint8_t *accepted; /* those that have been, of steps_accepted; borrowed for the call */
+    size_t accepted_bytes;
+};
+
+/* Why a message is refused. */
+struct refusal {
+    uint32_t session;
+    uint64_t request;
+    uint32_t slice;
+    dp_err code;
+    uint64_t step; /* the one to go on with */
+    const char *text;
+    const uint8_t *accepted; /* of the step that was pushed to, as in params */
+    size_t accepted_bytes;
 };
 
 /* Rows of a part for a step. */
@@ -58,8 +74,7 @@ struct rows_params {
 
 struct shard_calls {
     void (*params)(void *arg, const struct params *params);
-    void (*refuse)(void *arg, uint32_t session, uint64_t request, uint32_t slice, dp_err code, uint64_t open_step,
-                   const char *text);
+    void (*refuse)(void *arg, const struct refusal *refusal);
     /* All slices have completed `step`; metrics are those of the shard's first slice. */
     void (*completed)(void *arg, uint64_t step, const struct metrics *metrics);
     /* A node of `step` has come to the job's first slice: one that was needed. */
@@ -119,7 +134,7 @@ struct shard {
     uint32_t slice_count;
     struct slice *slices;
     struct parked_list *parked; /* [slice_count] */
-    uint64_t barrier;           /* no step from here on is committed; UINT64_MAX: none */
+    uint64_t barrier;           /* no step from here on is committed, or opened on arrival; UINT64_MAX: none */
     uint64_t low;               /* steps complete on all slices */
     uint64_t global_low;        /* steps complete on all shards, as the head announced */
     uint64_t total_steps;
@@ -128,6 +143,7 @@ struct shard {
     struct shard_tables tables;
     struct metrics
         first_metrics[SLICE_VERSIONS]; /* of the first slice, else part, of steps >= low, at step % SLICE_VERSIONS */
+    uint8_t accepted[STEPS_ACCEPTED_BYTES]; /* scratch of answers */
     struct shard_counters *counters;
     struct shard_calls calls;
 };
@@ -144,8 +160,8 @@ void shard_push_pull(struct shard *shard, const struct push_pull *msg, struct bl
 void shard_global_low(struct shard *shard, uint64_t low);
 /* What the shard handed in as `sums` comes to over all shards, [tensor][value]. */
 void shard_totals(struct shard *shard, uint64_t step, uint32_t phase, const double *totals);
-/* Step-stamped control, first half: the shard promises to commit no step >= the one returned, which is `step`, or the
- * first that it has not begun to commit if that is later. Until shard_set_lr. */
+/* Step-stamped control, first half: the shard promises to commit nothing of a step >= the one returned, which is
+ * `step`, or the first that it has not begun to commit if that is later. Until shard_set_lr. */
 uint64_t shard_prepare(struct shard *shard, uint64_t step);
 /* Second half, once all shards have promised the same step: lr holds from it on, and the promise is kept. */
 void shard_set_lr(struct shard *shard, uint64_t step, double lr);

@@ -76,8 +76,12 @@ static void refuse(struct shard *shard, const struct rows_push_pull *msg, dp_err
 {
     const struct shard_tables *tables = &shard->tables;
     counter_add(&shard->counters->refused, 1);
-    shard->calls.refuse(shard->calls.arg, msg->session, msg->request, tables->first_part + msg->part, code,
-                        tables->parts[msg->part].window.next, text);
+    shard->calls.refuse(shard->calls.arg, &(struct refusal){.session = msg->session,
+                                                            .request = msg->request,
+                                                            .slice = tables->first_part + msg->part,
+                                                            .code = code,
+                                                            .step = tables->parts[msg->part].window.next,
+                                                            .text = text});
 }
 
 /* Answers a pull for a step that the part holds. DP_NOMEM: there is no answer. */
@@ -138,8 +142,7 @@ static void unpark(struct shard *shard, uint32_t index)
     uint64_t now_ns = mono_ns();
     for (size_t i = 0; i < list->count;) {
         const struct parked_pull *pull = &list->list[i];
-        if (steps_pull_ready(&part->window, pull->step) && part_holds(part, pull->step) &&
-            answer(shard, index, pull) == DP_OK) {
+        if (part_pull_ready(part, pull->step) && part_holds(part, pull->step) && answer(shard, index, pull) == DP_OK) {
             counter_add(&shard->counters->parked_ns, now_ns - pull->since_ns);
             parked_drop(list, i);
         } else {
@@ -152,7 +155,7 @@ static void pull(struct shard *shard, const struct rows_push_pull *msg)
 {
     const struct part *part = &shard->tables.parts[msg->part];
     struct parked_pull want = {msg->session, msg->request, msg->pull_step, msg->have, msg->pull_list, 0};
-    if (steps_pull_ready(&part->window, want.step)) {
+    if (part_pull_ready(part, want.step)) {
         if (!part_holds(part, want.step))
             refuse(shard, msg, DP_STEP_DONE, "that step is complete");
         else if (answer(shard, msg->part, &want))

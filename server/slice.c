@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arrival.h"
 #include "commit.h"
 
 enum {
@@ -54,14 +55,46 @@ static bool slot_is_empty(const void *arg, uint32_t slot)
     const struct slice *slice = arg;
     if (slice->job->local)
         return !slice->job->live[slot];
-    struct plan_step at = plan_at(&slice->job->plan, slice->window.next);
+    struct plan_step at = plan_at(&slice->job->plan, slice->window.opened);
     return plan_slot_empty(&slice->job->plan, &at, slot);
 }
 
-static void open_next(struct slice *slice)
+uint32_t slice_staleness(const struct slice *slice, uint64_t step)
 {
-    if (slice->window.next < slice->total_steps)
-        steps_open(&slice->window, slice->window.next, slot_is_empty, slice);
+    if (step >= slice->total_steps || plan_at(&slice->job->plan, step).kind == PLAN_EVAL)
+        return 0;
+    return consistency_at(&slice->job->consistency, step);
+}
+
+/* Beside a step that is not complete only steps of the same kind are open: what commits once, an evaluation above all,
+ * must see a theta that stands still, and so must the first step after a change of consistency. */
+static bool may_open(const struct slice *slice)
+{
+    const struct steps *window = &slice->window;
+    uint64_t step = window->opened;
+    if (step >= slice->total_steps || step >= slice->limit)
+        return false;
+    if (step == window->next)
+        return true;
+    uint32_t staleness = slice_staleness(slice, step);
+    return step - window->next <= staleness && slice_staleness(slice, step - 1) == staleness;
+}
+
+void slice_open(struct slice *slice)
+{
+    while (may_open(slice)) {
+        uint64_t step = slice->window.opened;
+        slice->arrived[step % SLICE_VERSIONS] = (struct metrics){0};
+        if (step == slice->window.next)
+            slice->passed = (double)plan_at(&slice->job->plan, step).train_step; /* no rounding is carried on */
+        steps_open(&slice->window, step, slot_is_empty, slice);
+    }
+}
+
+bool slice_pull_ready(const struct slice *slice, uint64_t step)
+{
+    return step < slice->total_steps ? steps_pull_ready(&slice->window, step)
+                                     : slice->window.next >= slice->total_steps;
 }
 
 /* What the job's kind of update needs besides. */
@@ -82,7 +115,7 @@ static dp_err allocate_passes(struct slice *slice)
 
 static dp_err allocate(struct slice *slice)
 {
-    dp_err e = steps_init(&slice->window, slice->job->plan.slots, 0);
+    dp_err e = steps_init(&slice->window, slice->job->plan.slots, consistency_at(&slice->job->consistency, 0));
     if (e)
         return e;
     slice->nodes = mem_array_zero((size_t)slice->window.leaves * 2, sizeof *slice->nodes);
@@ -112,7 +145,7 @@ static void find_blocks(struct slice *slice)
 
 dp_err slice_init(struct slice *slice, const struct slice_job *job, struct range range, dp_error *err)
 {
-    *slice = (struct slice){.job = job, .range = range, .total_steps = plan_total(&job->plan)};
+    *slice = (struct slice){.job = job, .range = range, .limit = UINT64_MAX, .total_steps = plan_total(&job->plan)};
     find_blocks(slice);
     if (allocate(slice)) {
         slice_fini(slice);
@@ -124,7 +157,7 @@ dp_err slice_init(struct slice *slice, const struct slice_job *job, struct range
     tensors_init_range(&job->tensors, job->plan.seed, range.first, range.count, slice->at[0]->theta);
     if (job->rule->start)
         job->rule->start((size_t)range.count, &job->params, slice->at[0]->theta, slice->state);
-    open_next(slice);
+    slice_open(slice);
     return DP_OK;
 }
 
@@ -151,7 +184,7 @@ void slice_fini(struct slice *slice)
     *slice = (struct slice){0};
 }
 
-static struct metrics metrics_add(struct metrics a, struct metrics b)
+struct metrics metrics_add(struct metrics a, struct metrics b)
 {
     return (struct metrics){a.count + b.count, a.loss + b.loss, a.correct + b.correct};
 }
@@ -287,13 +320,15 @@ void slice_publish(struct slice *slice, struct version *version, struct metrics 
     slice->at[(step + 1) % SLICE_VERSIONS] = version;
     release_nodes(slice);
     steps_advance(&slice->window);
-    open_next(slice);
+    slice_open(slice);
 }
 
 dp_err slice_commit(struct slice *slice, struct metrics *ret_metrics, dp_error *err)
 {
     uint64_t step = slice->window.next;
     struct plan_step at = plan_at(&slice->job->plan, step);
+    if (slice_staleness(slice, step) > 0)
+        return arrival_pass(slice, ret_metrics, err);
     struct version *now = slice->at[step % SLICE_VERSIONS];
     struct version *then = now;
     if (at.kind == PLAN_TRAIN)
@@ -309,13 +344,18 @@ dp_err slice_commit(struct slice *slice, struct metrics *ret_metrics, dp_error *
 
 struct version *slice_theta(const struct slice *slice, uint64_t step)
 {
-    return step >= slice->oldest && step <= slice->window.next ? slice->at[step % SLICE_VERSIONS] : NULL;
+    uint64_t next = slice->window.next;
+    if (step < slice->oldest || (step > next && step >= slice->window.opened))
+        return NULL;
+    return slice->at[(slice_staleness(slice, step) > 0 ? next : step) % SLICE_VERSIONS];
 }
 
 void slice_release_before(struct slice *slice, uint64_t low)
 {
     for (; slice->oldest < low && slice->oldest < slice->window.next; slice->oldest++) {
-        version_release(slice->at[slice->oldest % SLICE_VERSIONS]);
-        slice->at[slice->oldest % SLICE_VERSIONS] = NULL;
+        struct version **at = &slice->at[slice->oldest % SLICE_VERSIONS];
+        if (*at)
+            version_release(*at);
+        *at = NULL;
     }
 }

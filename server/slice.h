@@ -7,6 +7,8 @@
  *   2. The payload of each node present in the window is held, unchanged since it arrived but for folds of siblings
  * (left + right).
  *   3. theta_{t+1} is a function of theta_t, the state and the set of slots of t alone: not of the order of arrival.
+ * Steps whose commits are on arrival (consistency.h) have no theta of their own: at[next] is what all of them see; 1
+ * holds of it likewise, as a commit writes to it only while nobody else has it, else to a copy (arrival.h).
  * Knows no network. Thread: shard; a version may be released from any thread. */
 #ifndef DP_SLICE_H
 #define DP_SLICE_H
@@ -15,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "consistency.h"
 #include "constraint.h"
 #include "plan.h"
 #include "regularize.h"
@@ -43,6 +46,7 @@ struct metrics {
     double loss;
     uint64_t correct;
 };
+struct metrics metrics_add(struct metrics a, struct metrics b);
 
 /* A node that is present: its gradient sum (empty for evaluation steps) and metrics. */
 struct node {
@@ -60,6 +64,7 @@ struct slice_job {
     struct update_params params;
     struct regular regular[TENSOR_COUNT_MAX];
     struct constraints constraints;
+    struct consistency consistency;
 };
 
 struct slice {
@@ -68,10 +73,13 @@ struct slice {
     uint32_t segment_count;
     struct segment segments[SLICE_SEGMENTS_MAX];
     struct steps window;
-    struct node *nodes;                 /* [2 * leaves], by heap number, of the open step */
-    struct version *at[SLICE_VERSIONS]; /* theta_t at t % SLICE_VERSIONS, NULL where it is not held */
-    uint64_t oldest;                    /* first t that is held */
-    struct version *versions;           /* all that were ever allocated */
+    uint64_t limit;                         /* no step from here on is opened; UINT64_MAX: none */
+    struct node *nodes;                     /* [2 * leaves], by heap number, of the open step; none on arrival */
+    struct metrics arrived[SLICE_VERSIONS]; /* on arrival: of step t so far, at t % SLICE_VERSIONS */
+    double passed;                          /* training steps committed, with fractions on arrival */
+    struct version *at[SLICE_VERSIONS];     /* theta_t at t % SLICE_VERSIONS, NULL where it is not held */
+    uint64_t oldest;                        /* first t that is held */
+    struct version *versions;               /* all that were ever allocated */
     float *state[UPDATE_STATE_MAX];
     uint64_t blocks[SLICE_SEGMENTS_MAX]; /* layout_tensor_block of each segment */
     uint64_t block_count;
@@ -89,15 +97,20 @@ struct slice {
 DP_MUST_CHECK dp_err slice_init(struct slice *slice, const struct slice_job *job, struct range range, dp_error *err);
 void slice_fini(struct slice *slice);
 
-/* A node arrives. The payload is taken (released if it is not kept). An evaluation step's payload is empty. */
+/* The staleness of a step: 0 where it commits once, as evaluation steps do; else its slots commit on arrival. */
+uint32_t slice_staleness(const struct slice *slice, uint64_t step);
+/* Opens the steps that may be open now. */
+void slice_open(struct slice *slice);
+/* A node arrives for a step that commits once. The payload is taken (released if it is not kept). An evaluation step's
+ * payload is empty. */
 enum steps_verdict slice_push(struct slice *slice, uint64_t step, uint32_t node, struct blob *gradient,
                               const struct metrics *metrics);
 /* Samples of the open step, which is complete: those of the plan, or of a local job those that came, at least 1. */
 uint64_t slice_samples(const struct slice *slice, const struct plan_step *at);
 /* Whether the open step's tree is complete and there is room for another version. */
 bool slice_ready(const struct slice *slice);
-/* Commits the open step, which must be ready: writes the next version, opens the next step, and gives the step's
- * metrics. DP_NOMEM leaves everything as it was. */
+/* Commits step `next`, which must be ready (on arrival: its last slot has been): writes the next version, opens the
+ * next step, and gives the step's metrics. DP_NOMEM leaves everything as it was. */
 DP_MUST_CHECK dp_err slice_commit(struct slice *slice, struct metrics *ret_metrics, dp_error *err);
 /* The open step's gradient sum of elements [at, at + n), n <= SLICE_FOLD: borrowed until the next call. */
 const float *slice_fold(const struct slice *slice, uint64_t at, size_t n);
@@ -108,7 +121,10 @@ void slice_publish(struct slice *slice, struct version *version, struct metrics 
 /* Sums of the report of a completed step, block_count * commit_report_values of them, heap, the caller's; NULL if there
  * are none. */
 double *slice_report_take(struct slice *slice, uint64_t step);
-/* theta of step t, or NULL if it is not held (too old, or not there yet). Borrowed: retain it to keep it. */
+/* Whether a pull for step t can be answered; of the job's end, when all is complete. */
+bool slice_pull_ready(const struct slice *slice, uint64_t step);
+/* theta of step t, or NULL if it is not held (too old, or not there yet); on arrival: as it is now. Borrowed: retain it
+ * to keep it. */
 struct version *slice_theta(const struct slice *slice, uint64_t step);
 /* All shards have completed the steps before `low`: versions of steps before it are let go. */
 void slice_release_before(struct slice *slice, uint64_t low);

@@ -31,6 +31,26 @@ dp_err steps_init(struct steps *steps, uint32_t slots, uint64_t staleness)
     return DP_OK;
 }
 
+dp_err steps_widen(struct steps *steps, uint64_t staleness)
+{
+    struct steps wide;
+    if (staleness <= steps->staleness)
+        return DP_OK;
+    if (steps_init(&wide, steps->slots, staleness))
+        return DP_NOMEM;
+    wide.next = steps->next;
+    wide.opened = steps->opened;
+    for (uint64_t t = steps->next; t < steps->opened; t++) {
+        struct steps_open *from = &steps->ring[t % (steps->staleness + 1)], *to = &wide.ring[t % (staleness + 1)];
+        struct steps_open fresh = *to;
+        *to = *from;
+        *from = fresh;
+    }
+    steps_fini(steps);
+    *steps = wide;
+    return DP_OK;
+}
+
 void steps_fini(struct steps *steps)
 {
     for (uint64_t i = 0; steps->ring && i <= steps->staleness; i++)
@@ -50,7 +70,7 @@ uint32_t steps_node(const struct steps *steps, uint32_t level, uint32_t index)
 
 bool steps_is_open(const struct steps *steps, uint64_t step)
 {
-    return step >= steps->next && step - steps->next <= steps->staleness;
+    return step >= steps->next && step < steps->opened;
 }
 
 static struct steps_open *open_at(const struct steps *steps, uint64_t step)
@@ -60,7 +80,7 @@ static struct steps_open *open_at(const struct steps *steps, uint64_t step)
 
 void steps_open(struct steps *steps, uint64_t step, bool (*empty)(const void *arg, uint32_t slot), const void *arg)
 {
-    assert(steps_is_open(steps, step));
+    assert(step >= steps->next && step <= steps->opened && step - steps->next <= steps->staleness);
     struct steps_open *open = open_at(steps, step);
     memset(open->nodes, NODE_ABSENT, (size_t)steps->leaves * 2);
     open->held = 0;
@@ -70,6 +90,7 @@ void steps_open(struct steps *steps, uint64_t step, bool (*empty)(const void *ar
         open->nodes[steps->leaves + k] = none ? NODE_EMPTY : NODE_ABSENT;
         open->missing += !none;
     }
+    steps->opened = MAX(steps->opened, step + 1);
 }
 
 /* Visits the descendants of `node`, itself included, from the leaves up: takes away those present, and counts the slots
@@ -164,13 +185,30 @@ uint32_t steps_owed(const struct steps *steps, uint64_t step, uint32_t *owed)
     return count;
 }
 
+size_t steps_accepted(const struct steps *steps, uint64_t step, uint8_t *bits)
+{
+    size_t used = 0;
+    if (!steps_is_open(steps, step))
+        return 0;
+    const struct steps_open *open = open_at(steps, step);
+    memset(bits, 0, (steps->slots + 7) / 8);
+    for (uint32_t k = 0; k < steps->slots; k++) {
+        uint32_t leaf = steps->leaves + k;
+        if (open->nodes[leaf] == NODE_EMPTY || !slot_covered(open, leaf))
+            continue;
+        bits[k / 8] |= (uint8_t)(1U << k % 8);
+        used = k / 8 + 1;
+    }
+    return used;
+}
+
 void steps_advance(struct steps *steps)
 {
-    assert(steps_complete(steps, steps->next));
+    assert(steps_is_open(steps, steps->next) && steps_complete(steps, steps->next));
     steps->next++;
 }
 
 bool steps_pull_ready(const struct steps *steps, uint64_t step)
 {
-    return step <= steps->next + steps->staleness;
+    return step < steps->opened;
 }

@@ -7,8 +7,8 @@
  * Invariants, at every moment:
  *   1. next is the first incomplete step of the slice; all steps before it are complete (low = next - 1); it never goes
  * back.
- *   2. Only steps in [next, next + staleness] are open; of an open step, the nodes present cover each slot at most
- * once.
+ *   2. The steps of [next, opened) are open, opened <= next + staleness + 1; of an open step, the nodes present cover
+ * each slot at most once.
  *   3. A step is complete exactly when every slot that is not empty is covered.
  * Thread: shard. */
 #ifndef DP_STEPS_H
@@ -20,7 +20,7 @@
 
 #include "dp_err.h"
 
-enum { STEPS_SLOTS_MAX = 4096 };
+enum { STEPS_SLOTS_MAX = 4096, STEPS_ACCEPTED_BYTES = STEPS_SLOTS_MAX / 8 };
 
 struct steps_open {
     uint8_t *nodes;   /* [2 * leaves] states by heap number: the root is 1, slot k is leaves + k */
@@ -32,6 +32,7 @@ struct steps {
     uint32_t slots;          /* K */
     uint32_t leaves;         /* K padded to a power of two */
     uint64_t next;           /* first incomplete step */
+    uint64_t opened;         /* first step that is not open yet */
     uint64_t staleness;      /* s: steps that may be open beyond next */
     struct steps_open *ring; /* [staleness + 1], step t at t % (staleness + 1) */
 };
@@ -43,7 +44,12 @@ void steps_fini(struct steps *steps);
 /* Heap number of a node; 0 if there is no such node. */
 uint32_t steps_node(const struct steps *steps, uint32_t level, uint32_t index);
 
-/* Opens step `step` in [next, next + staleness], empty but for the slots that empty(arg, slot) says have no samples. */
+/* Makes room for more steps to be open side by side; what is open stays as it is. Less than now changes nothing.
+ * DP_NOMEM. */
+DP_MUST_CHECK dp_err steps_widen(struct steps *steps, uint64_t staleness);
+
+/* Opens step `opened`, which must be at most next + staleness, or an open step anew: empty but for the slots that
+ * empty(arg, slot) says have no samples. */
 void steps_open(struct steps *steps, uint64_t step, bool (*empty)(const void *arg, uint32_t slot), const void *arg);
 
 enum steps_verdict {
@@ -72,10 +78,14 @@ bool steps_fold(struct steps *steps, uint64_t step, uint32_t *ret_left, uint32_t
 /* Slots of an open step that are still owed, to owed[K]; returns how many. */
 uint32_t steps_owed(const struct steps *steps, uint64_t step, uint32_t *owed);
 
-/* Step `next`, which must be complete, is done with: next moves on. */
+/* Which slots of an open step are covered, a bit each from the lowest bit of the first byte on, to bits[(K + 7) / 8];
+ * slots without samples are not. Returns the number of bytes up to the last one that is not 0. */
+size_t steps_accepted(const struct steps *steps, uint64_t step, uint8_t *bits);
+
+/* Step `next`, which must be open and complete, is done with: next moves on. */
 void steps_advance(struct steps *steps);
 
-/* Whether a pull for theta of `step` can be answered: low >= step - 1 - staleness. */
+/* Whether a pull for theta of `step` can be answered: the step has been opened, so low >= step - 1 - staleness. */
 bool steps_pull_ready(const struct steps *steps, uint64_t step);
 
 #endif

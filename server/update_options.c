@@ -238,6 +238,18 @@ void update_setup_fini(struct update_setup *setup)
     constraints_fini(&setup->constraints);
 }
 
+dp_err update_options_check_arrival(const struct update_setup *setup, dp_error *err)
+{
+    const struct slice_job job = {.rule = setup->rule, .params = setup->params, .constraints = setup->constraints};
+    if (commit_may_arrive(&job))
+        return DP_OK;
+    return dp_fail(
+        err, DP_USAGE,
+        "option --consistency: ssp and async commit each slot on each shard when it arrives there, but lars, "
+        "lamb, --clip-norm and constraints on whole vectors need sums over all shards of one and the same "
+        "commit; use bsp, or --clip-value, max-norm, unit-norm, box or nonneg");
+}
+
 /* ---- with tensors ---- */
 
 /* Elements of a tensor that must not be cut: of its groups and of rows under a constraint. */

@@ -115,6 +115,8 @@ struct update_setup {
 DP_MUST_CHECK dp_err update_options_check(const struct options *given, const struct update_options *opts,
                                           struct update_setup *setup, dp_error *err);
 void update_setup_fini(struct update_setup *setup);
+/* Whether the update can be had by commits on arrival. DP_USAGE, saying what speaks against it. */
+DP_MUST_CHECK dp_err update_options_check_arrival(const struct update_setup *setup, dp_error *err);
 /* With tensors and plan known: fills rule, params, regular, constraints, and the units of the tensors, of *core.
  * DP_USAGE. */
 DP_MUST_CHECK dp_err update_settle(const struct update_setup *setup, struct slice_job *core, dp_error *err);

@@ -212,7 +212,9 @@ static void client_advance(struct dp_client *client)
     }
     if (low <= (theta->valid ? theta->step : theta->want))
         return;
-    if (client->pulled)
+    if (theta->valid && client->arrival.staleness > 0)
+        step_complete(client, low);
+    else if (client->pulled)
         client->closed = true; /* the next step's theta is on its way: nothing to compute until it is here */
     else
         step_skip_to(client, MAX(low, theta->want));
@@ -278,7 +280,8 @@ int dp_task_wanted(dp_client *client)
     if (e)
         client_end(client, e, err.text);
     uint64_t low = atomic_load_explicit(&client->beat.global_low, memory_order_relaxed);
-    return !client->end.code && !client->closed && !theta_whole(&client->theta) && low <= client->theta.step;
+    bool passed = client->arrival.staleness == 0 && theta_whole(&client->theta); /* on arrival that says nothing */
+    return !client->end.code && !client->closed && !passed && low <= client->theta.step;
 }
 
 uint64_t dp_step_rows(const dp_client *client, uint64_t step, uint32_t slot, uint64_t *rows, uint64_t max)

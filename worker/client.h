@@ -7,9 +7,9 @@
  *   client_step.c     the step at hand: values held, folded, sent
  *   client_plane.c    pushes and pulls over the shards, sending again; messages of the shards
  *   client_plane_rows.c   the messages of tables
- *   client_duty.c, client_fold.c, client_theta.c, client_job.c, client_tables.c, client_rows.c   decisions and state
- *                         without a network
- *   client_link.c, client_beat.c, client_endpoint.c, client_slab.c   sockets, heartbeats, addresses, buffers
+ *   client_duty.c, client_arrival.c, client_fold.c, client_theta.c, client_job.c, client_tables.c, client_rows.c
+ * decisions and state without a network client_link.c, client_beat.c, client_endpoint.c, client_slab.c   sockets,
+ * heartbeats, addresses, buffers
  *
  * Thread: the one that uses the client. */
 #ifndef DP_CLIENT_H
@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <zmq.h>
 
+#include "client_arrival.h"
 #include "client_beat.h"
 #include "client_duty.h"
 #include "client_endpoint.h"
@@ -137,6 +138,7 @@ struct dp_client {
     struct tables tables;
     struct slab_pool slabs;
     struct duty duty;
+    struct arrival arrival;
     struct fold fold;
     bool eval;               /* the step is an evaluation: pushes without values */
     bool pulled;             /* the next step's theta has been asked for */
@@ -244,6 +246,13 @@ void step_fini(struct dp_client *client);
 void step_begin(struct dp_client *client);
 /* Takes up what the assignments say of this step. */
 void step_owe(struct dp_client *client);
+/* Takes up an assignment that has just come: on arrival it may lead back to an earlier step, even while this worker
+ * waits for a later one. */
+void step_assigned(struct dp_client *client, const struct duty_assign *assign);
+/* The first step whose assignments still matter. */
+uint64_t step_floor(const struct dp_client *client);
+/* The steps before `low` are complete, and this one with them if it is one of those: goes on. */
+void step_complete(struct dp_client *client, uint64_t low);
 /* Gives up this step and wants theta of `want`. */
 void step_skip_to(struct dp_client *client, uint64_t want);
 /* Forgets theta and all that was computed: another incarnation of the job. What the head has assigned meanwhile

@@ -7,7 +7,8 @@
 
 #include "slot_set.h"
 
-enum { DUTY_ASSIGNS_MAX = 16, DUTY_EXTRAS_MAX = 8 };
+/* As many steps may be open side by side (client_arrival.h), and some to come. */
+enum { DUTY_ASSIGNS_MAX = 40, DUTY_EXTRAS_MAX = 40 };
 
 struct duty_entry {
     uint64_t step;

@@ -16,7 +16,13 @@ void fold_begin(struct fold *fold, uint32_t slots, const struct slot_set *rows)
     fold->owed = (struct slot_set){0};
     fold->in = (struct slot_set){0};
     fold->gone = (struct slot_set){0};
+    fold->singly = false;
     memset(fold->held, FOLD_NOT_HELD, sizeof fold->held);
+}
+
+void fold_singly(struct fold *fold)
+{
+    fold->singly = true;
 }
 
 void fold_owe(struct fold *fold, const struct slot_set *slots)
@@ -87,7 +93,7 @@ static enum climb fold_climb(struct fold *fold, struct fold_node at, struct fold
 {
     struct fold_node parent = {at.level + 1, at.index / 2};
     struct fold_node sibling = {at.level, at.index ^ 1};
-    if (node_is_root(fold, at) || !node_is_ours(fold, parent))
+    if (fold->singly || node_is_root(fold, at) || !node_is_ours(fold, parent))
         return CLIMB_END;
     if (node_empty(fold, sibling))
         return CLIMB_ALONE;

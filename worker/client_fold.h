@@ -29,6 +29,7 @@ struct fold {
     struct slot_set owed;       /* of those, what this worker is to hand in */
     struct slot_set in;         /* of those, what it has handed in */
     struct slot_set gone;       /* of those, what has been sent */
+    bool singly;                /* every slot is sent by itself */
     uint8_t held[SLOT_SET_MAX]; /* level of the node that is held, by the node's first slot; FOLD_NOT_HELD */
 };
 
@@ -40,6 +41,8 @@ enum fold_answer {
 
 /* Starts a step of which nothing is owed. */
 void fold_begin(struct fold *fold, uint32_t slots, const struct slot_set *rows);
+/* From here on, until the next fold_begin, each slot is sent by itself, at once. */
+void fold_singly(struct fold *fold);
 /* More slots are owed; those without rows are not. What is owed never shrinks within a step. */
 void fold_owe(struct fold *fold, const struct slot_set *slots);
 /* What is owed and has not been handed in. */

@@ -11,6 +11,7 @@
 #include "util.h"
 
 enum { QUEUE_SLACK = 64 };
+_Static_assert((int)ARRIVAL_STALENESS_MAX == (int)FRAME_STALENESS_MAX, "a step may be as stale as messages say");
 
 static uint32_t shard_pieces(const struct shard *shard)
 {
@@ -165,6 +166,7 @@ static void push_fill(const struct dp_client *client, const struct sent_node *no
     body->level = node->node.level;
     body->index = node->node.index;
     body->metrics = metrics;
+    body->read = node->value.slab ? client->theta.now_have[body->slice] : 0;
 }
 
 /* A payload that is the slice's part of the slab, which is kept until the message has left. */
@@ -231,11 +233,12 @@ static void shard_send(struct dp_client *client, struct shard *shard, uint32_t f
 {
     for (uint32_t i = 0; i < shard_pieces(shard); i++) {
         uint32_t piece = shard_piece(client, shard, i);
-        if (!piece_missing(client, piece))
-            continue;
+        bool missing = piece_missing(client, piece);
+        if (!missing && client->arrival.staleness == 0)
+            continue; /* it has what is sent, since it has answered */
         for (uint32_t n = first; n < client->sent_count; n++)
-            piece_send(client, shard, piece, &client->sent[n], pull && n + 1 == client->sent_count);
-        if (pull && first >= client->sent_count)
+            piece_send(client, shard, piece, &client->sent[n], pull && missing && n + 1 == client->sent_count);
+        if (pull && missing && first >= client->sent_count)
             piece_send(client, shard, piece, NULL, true);
     }
 }
@@ -271,7 +274,7 @@ bool plane_missing(const struct dp_client *client, const struct shard *shard)
 
 static void shard_resend(struct dp_client *client, struct shard *shard, uint64_t now_ms)
 {
-    bool pushes = shard->resend_pushes;
+    bool pushes = shard->resend_pushes || client->arrival.staleness > 0; /* on arrival no answer depends on them */
     shard->resend_at_ms = 0;
     if (!plane_missing(client, shard))
         return;
@@ -308,6 +311,9 @@ static dp_err params_take(struct dp_client *client, struct shard *shard, const s
                                         .version = params->version,
                                         .unchanged = params->unchanged,
                                         .last = params->last,
+                                        .staleness = params->staleness,
+                                        .accepted = params->accepted.data,
+                                        .accepted_bytes = params->accepted.len,
                                         .values = message->values,
                                         .bytes = message->bytes};
     if (params->slice - shard->first_slice >= shard->slice_count)
@@ -355,7 +361,7 @@ static void error_take(struct dp_client *client, struct shard *shard, const Dp__
         return;
     case DP_STEP_DONE:
         if (error->step > client->theta.want && error->step <= client->job.steps)
-            step_skip_to(client, error->step);
+            step_complete(client, error->step);
         return;
     default:
         str_append(text, sizeof text, &at, "shard %s: %s", shard->link.name,

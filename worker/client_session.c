@@ -162,8 +162,8 @@ static void assign_take(struct dp_client *client, const Dp__Assign *msg)
                                        .extra_step = msg->extra_step,
                                        .extra_slots = msg->extra_slots,
                                        .extra_count = msg->n_extra_slots};
-    duty_take(&client->duty, &assign, client->theta.valid ? client->theta.step : client->theta.want);
-    step_owe(client);
+    duty_take(&client->duty, &assign, step_floor(client));
+    step_assigned(client, &assign);
 }
 
 static void head_error_take(struct dp_client *client, const Dp__Header *header)

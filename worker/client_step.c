@@ -65,6 +65,10 @@ void step_begin(struct dp_client *client)
     client->pulled = false;
     client->closed = false;
     fold_begin(&client->fold, client->job.view.slots, &rows);
+    arrival_begin(&client->arrival, client->theta.step, client->theta.staleness);
+    arrival_done(&client->arrival, client->theta.step, &client->theta.accepted);
+    if (client->arrival.staleness > 0)
+        fold_singly(&client->fold);
     step_owe(client);
     atomic_store_explicit(&client->beat.step, client->theta.step, memory_order_relaxed);
     atomic_store_explicit(&client->beat.slots_done, 0, memory_order_relaxed);
@@ -76,7 +80,58 @@ void step_owe(struct dp_client *client)
     if (!client->theta.valid || client->closed)
         return;
     duty_at(&client->duty, client->theta.step, &slots);
+    arrival_missing(&client->arrival, client->theta.step, &slots);
     fold_owe(&client->fold, &slots);
+}
+
+uint64_t step_floor(const struct dp_client *client)
+{
+    if (!client->theta.valid)
+        return client->theta.want;
+    return client->arrival.staleness > 0 ? MIN(arrival_floor(&client->arrival), client->theta.step)
+                                         : client->theta.step;
+}
+
+static bool step_finished(const struct dp_client *client)
+{
+    struct slot_set missing;
+    fold_missing(&client->fold, &missing);
+    return client->closed || slot_set_empty(&missing);
+}
+
+/* On arrival the next step may be an earlier one; else it is the one that theta_turn has named. Whether it changed. */
+static bool step_aim(struct dp_client *client)
+{
+    if (!client->theta.valid || client->arrival.staleness == 0)
+        return false;
+    uint64_t next = arrival_next(&client->arrival, &client->duty, &client->job.plan);
+    if (next == client->theta.want)
+        return false;
+    theta_want(&client->theta, next);
+    return true;
+}
+
+void step_complete(struct dp_client *client, uint64_t low)
+{
+    if (client->arrival.staleness == 0 || !client->theta.valid) {
+        step_skip_to(client, low);
+        return;
+    }
+    arrival_complete(&client->arrival, low);
+    client->closed |= client->theta.step < low;
+}
+
+void step_assigned(struct dp_client *client, const struct duty_assign *assign)
+{
+    struct slot_set asked = {0};
+    step_owe(client);
+    if (!client->theta.valid || client->arrival.staleness == 0)
+        return;
+    for (size_t i = 0; i < assign->extra_count; i++)
+        if (assign->extra_slots[i] < SLOT_SET_MAX)
+            slot_set_add(&asked, assign->extra_slots[i]);
+    if (assign->extra_step != client->theta.step) /* what was sent of this one is sent again by itself */
+        arrival_asked(&client->arrival, assign->extra_step, &asked);
 }
 
 void step_skip_to(struct dp_client *client, uint64_t want)
@@ -95,6 +150,7 @@ void step_forget(struct dp_client *client)
     step_drop_values(client);
     tables_forget(&client->tables);
     theta_forget(&client->theta);
+    client->arrival = (struct arrival){0};
     client->pulled = false;
     client->closed = true;
 }
@@ -166,6 +222,8 @@ dp_err step_ask(struct dp_client *client, dp_error *err)
         fold_missing(&client->fold, &missing);
     if (!slot_set_empty(&missing))
         return step_want_more(client, &missing, err);
+    if (step_aim(client))
+        client->pulled = false;
     if (client->pulled)
         return DP_OK;
     dp_err e = step_want_rows(client, err);
@@ -229,9 +287,9 @@ static dp_err step_send(struct dp_client *client, struct fold_node node, dp_erro
     struct node_value *value = &client->held[fold_value(&client->fold, node)];
     client->sent[client->sent_count++] = (struct sent_node){node, *value};
     *value = (struct node_value){0};
-    struct slot_set missing;
-    fold_missing(&client->fold, &missing);
-    bool pull = !client->pulled && slot_set_empty(&missing);
+    bool pull = !client->pulled && step_finished(client);
+    if (pull)
+        (void)step_aim(client);
     dp_err e = pull ? step_want_rows(client, err) : DP_OK;
     if (e == DP_OK)
         plane_push(client, pull);
@@ -243,6 +301,14 @@ static struct row_list *slot_rows(const struct dp_client *client, uint32_t slot)
 {
     const struct row_group *group = tables_group(&client->tables, slot);
     return group ? group->list : NULL;
+}
+
+/* On arrival a slot is done with when it has been handed in. */
+static void step_done(struct dp_client *client, uint32_t slot)
+{
+    struct slot_set done = {0};
+    slot_set_add(&done, slot);
+    arrival_done(&client->arrival, client->theta.step, &done);
 }
 
 dp_err step_hand_in(struct dp_client *client, uint32_t slot, struct node_value value, dp_error *err)
@@ -269,5 +335,7 @@ dp_err step_hand_in(struct dp_client *client, uint32_t slot, struct node_value v
     dp_err e = DP_OK;
     for (size_t i = 0; e == DP_OK && i < merge_count; i++)
         e = value_fold(client, &client->held[merges[i].left], &client->held[merges[i].right], err);
+    if (client->arrival.staleness > 0)
+        step_done(client, slot);
     return e == DP_OK && answer == FOLD_SEND ? step_send(client, node, err) : e;
 }

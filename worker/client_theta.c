@@ -45,6 +45,8 @@ void theta_want(struct theta *theta, uint64_t want)
     memset(theta->got, THETA_MISSING, theta->piece_count);
     memset(theta->counts, 0, sizeof theta->counts);
     theta->counts[THETA_MISSING] = theta->piece_count;
+    theta->want_staleness = 0;
+    theta->want_accepted = (struct slot_set){0};
 }
 
 dp_err theta_rows_room(struct theta *theta, uint64_t floats, dp_error *err)
@@ -88,6 +90,20 @@ static void piece_got(struct theta *theta, uint32_t piece, enum theta_got kind)
     theta->counts[kind]++;
 }
 
+/* What all slices have of the step wanted, of which this is the `nth` answer. */
+static void accepted_take(struct theta *theta, const struct theta_answer *answer, uint32_t nth)
+{
+    struct slot_set set = {0};
+    for (uint32_t slot = 0; slot < answer->accepted_bytes * 8; slot++)
+        if (answer->accepted[slot / 8] >> slot % 8 & 1)
+            slot_set_add(&set, slot);
+    if (nth == 0)
+        theta->want_accepted = set;
+    else
+        slot_set_intersect(&theta->want_accepted, &set);
+    theta->want_staleness = answer->staleness;
+}
+
 dp_err theta_take(struct theta *theta, const struct theta_answer *answer, bool *ret_new, dp_error *err)
 {
     *ret_new = false;
@@ -101,6 +117,7 @@ dp_err theta_take(struct theta *theta, const struct theta_answer *answer, bool *
         memcpy(theta->next + theta->slices[answer->slice].first, answer->values, answer->bytes);
         theta->next_have[answer->slice] = answer->version + 1;
     }
+    accepted_take(theta, answer, theta->piece_count - theta->counts[THETA_MISSING]);
     piece_got(theta, answer->slice, kind);
     *ret_new = true;
     return DP_OK;
@@ -152,6 +169,8 @@ void theta_turn(struct theta *theta)
     }
     theta->valid = true;
     theta->step = theta->want;
+    theta->staleness = theta->want_staleness;
+    theta->accepted = theta->want_accepted;
     theta_want(theta, theta->want + 1);
 }
 

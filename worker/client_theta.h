@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "dp_err.h"
+#include "slot_set.h"
 #include "tensor.h"
 
 /* How a slice of the step wanted has been answered. */
@@ -30,6 +31,8 @@ struct theta {
     bool valid;
     uint64_t step;
     uint64_t want;
+    uint32_t staleness, want_staleness; /* of both steps: whether their slots commit on arrival (client_arrival.h), */
+    struct slot_set accepted, want_accepted; /* and the slots that all slices have by now */
 };
 
 /* An answer to a pull; the values are borrowed for the call and need not be aligned. */
@@ -39,6 +42,9 @@ struct theta_answer {
     uint64_t version;
     bool unchanged;
     bool last;
+    uint32_t staleness;
+    const uint8_t *accepted; /* a bit for each slot, as the wire has it */
+    size_t accepted_bytes;   /* at most SLOT_SET_MAX / 8 */
     const void *values;
     size_t bytes;
 };

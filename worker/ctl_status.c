@@ -189,6 +189,23 @@ static void print_table(const char *title, const json_t *rows, const struct colu
 
 /* --- job and progress --- */
 
+/* Gradients that were applied: how many others were between reading theta and that. */
+static void print_consistency(const char *mode, const json_t *staleness, FILE *out)
+{
+    char a[TEXT_BYTES], b[TEXT_BYTES], c[TEXT_BYTES];
+    fprintf(out, "commits    %s, %s gradients, staleness %s on average, %s at most\n", mode,
+            shortened(json_object_get(staleness, "commits"), a), parameter(json_object_get(staleness, "mean"), b),
+            whole(json_object_get(staleness, "max"), c));
+    const json_t *buckets = json_object_get(staleness, "buckets");
+    if (json_array_size(buckets) < 2)
+        return; /* none was stale */
+    fprintf(out, "staleness ");
+    for (size_t i = 0; i < json_array_size(buckets); i++)
+        fprintf(out, "%s %u%s: %s", i ? "," : "", i ? 1U << (i - 1) % 32 : 0, i > 1 ? "+" : "",
+                shortened(json_array_get(buckets, i), b));
+    fputc('\n', out);
+}
+
 static void print_job(const json_t *status, FILE *out)
 {
     char a[TEXT_BYTES], b[TEXT_BYTES], c[TEXT_BYTES], d[TEXT_BYTES];
@@ -214,6 +231,8 @@ static void print_job(const json_t *status, FILE *out)
     if (strcmp(a, "sgd") != 0)
         fprintf(out, ", momentum %s", parameter(JOB("momentum"), b));
     fprintf(out, ", l2 %s\n", parameter(JOB("l2"), b));
+    if (json_is_string(JOB("consistency")))
+        print_consistency(string_or_dash(JOB("consistency"), a), json_object_get(status, "staleness"), out);
 #undef JOB
 }
 

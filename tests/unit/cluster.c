@@ -19,16 +19,10 @@ static void on_rows(void *arg, const struct rows_params *rows)
     free(rows->values);
 }
 
-static void on_refuse(void *arg, uint32_t session, uint64_t request, uint32_t slice, dp_err code, uint64_t open_step,
-                      const char *text)
+static void on_refuse(void *arg, const struct refusal *refusal)
 {
     (void)arg;
-    (void)session;
-    (void)request;
-    (void)slice;
-    (void)code;
-    (void)open_step;
-    fprintf(stderr, "refused: %s\n", text);
+    fprintf(stderr, "refused: %s\n", refusal->text);
     abort();
 }
 

@@ -107,6 +107,22 @@ Test(ctl, a_job_of_which_little_is_known)
                    "shards: 0\n");
 }
 
+Test(ctl, how_stale_gradients_were)
+{
+    assert_printed("{\"job\":{\"consistency\":\"ssp:3\"},\"staleness\":{\"commits\":12,\"mean\":1.5,\"max\":9,"
+                   "\"buckets\":[4,5,0,2,1]}}",
+                   "dp-server - at tcp://head:7700: -, up -\n"
+                   "model      -, - features, - parameters\n"
+                   "data       - rows, - to evaluate on, batch -, - slots, seed -\n"
+                   "update     -, lr -, momentum -, l2 -\n"
+                   "commits    ssp:3, 12 gradients, staleness 1.5 on average, 9 at most\n"
+                   "staleness  0: 4, 1: 5, 2+: 0, 4+: 2, 8+: 1\n"
+                   "\n"
+                   "workers: 0\n"
+                   "\n"
+                   "shards: 0\n");
+}
+
 Test(ctl, what_it_waits_for_and_odd_texts)
 {
     assert_printed(

@@ -484,7 +484,8 @@ Test(frame, ranges_of_a_job)
     cr_assert_eq(check(WITH(push, index = 8), 28), DP_RANGE);
     cr_assert_eq(check(WITH(push, level = 4), 28), DP_RANGE);
     cr_assert_eq(check(WITH(pull, pull_step = 51), SIZE_MAX), DP_RANGE);
-    cr_assert_eq(check(WITH(pull, have = 52), SIZE_MAX), DP_RANGE);
+    cr_assert_eq(check(WITH(pull, have = 401), SIZE_MAX), DP_OK, "on arrival each slot makes a version");
+    cr_assert_eq(check(WITH(pull, have = 402), SIZE_MAX), DP_RANGE);
 }
 
 /* -- texts -- */

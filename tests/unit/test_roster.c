@@ -70,11 +70,10 @@ static void on_params(void *arg, const struct params *params)
     (void)arg, (void)params;
 }
 
-static void on_refuse(void *arg, uint32_t session, uint64_t request, uint32_t slice, dp_err code, uint64_t step,
-                      const char *text)
+static void on_refuse(void *arg, const struct refusal *refusal)
 {
-    (void)arg, (void)session, (void)request, (void)slice, (void)code, (void)step;
-    cr_assert_fail("%s", text);
+    (void)arg;
+    cr_assert_fail("%s", refusal->text);
 }
 
 /* Theta of a step is the same everywhere. */

@@ -36,14 +36,12 @@ static void hear_params(void *arg, const struct params *params)
     h->params++;
 }
 
-static void hear_refusal(void *arg, uint32_t session, uint64_t request, uint32_t slice, dp_err code, uint64_t open_step,
-                         const char *text)
+static void hear_refusal(void *arg, const struct refusal *refusal)
 {
     struct heard *h = arg;
-    (void)session, (void)request, (void)open_step, (void)text;
     h->refusals++;
-    h->last_refusal = code;
-    h->refused_part = slice;
+    h->last_refusal = refusal->code;
+    h->refused_part = refusal->slice;
 }
 
 static void hear_completed(void *arg, uint64_t step, const struct metrics *m)

@@ -154,6 +154,7 @@ Test(steps, pulls_wait_for_all_steps_before)
     cr_assert_not(steps_pull_ready(&w, 1));
     cr_assert_eq(steps_offer(&w, 0, 1, replaced, &count), STEPS_KEEP);
     steps_advance(&w);
+    steps_open(&w, 1, none_empty, NULL);
     cr_assert(steps_pull_ready(&w, 1));
     cr_assert_not(steps_pull_ready(&w, 2));
     steps_fini(&w);

@@ -2,12 +2,12 @@
 #include "wire_samples.h"
 
 static Dp__Metrics metrics;
-static Dp__PushPull push_pull;
-static Dp__Params params;
+static Dp__PushPull push_pull, push_arrival;
+static Dp__Params params, params_arrival;
 static Dp__Keys push_keys, pull_keys;
 static Dp__RowsPushPull rows_push_pull;
 static Dp__Rows rows;
-static Dp__Error error;
+static Dp__Error error, error_arrival;
 static Dp__Hello hello;
 static Dp__Welcome welcome;
 static Dp__Dataset train, eval;
@@ -34,6 +34,7 @@ static double labels[] = {0, 1, 2};
 static uint64_t weight_shape[] = {64, 3}, bias_shape[] = {3};
 static uint64_t table_shape[] = {1000000, 4, 4}, hashed_shape[] = {16}, slices_bias[] = {3};
 static uint64_t slices_a[] = {64, 32}, slices_b[] = {99};
+static uint8_t accepted[] = {0x81, 0, 2};
 static uint32_t slots[] = {0, 1, 5, 4095}, extra_slots[] = {7};
 
 static void fill_data_plane(void)
@@ -90,6 +91,21 @@ static void fill_rows(void)
     rows.version = 1998000;
     rows.keys = 0x8877665544332211;
     rows.count = 100000;
+}
+
+/* Where commits are on arrival. */
+static void fill_arrival(void)
+{
+    push_arrival = push_pull;
+    push_arrival.level = 0;
+    push_arrival.read = 7990000;
+    params_arrival = params;
+    params_arrival.staleness = 3;
+    params_arrival.accepted = (ProtobufCBinaryData){sizeof accepted, accepted};
+    error_arrival = error;
+    error_arrival.code = DP_REFUSED;
+    error_arrival.text = "slots are pushed one by one";
+    error_arrival.accepted = params_arrival.accepted;
 }
 
 static void fill_handshake(void)
@@ -283,6 +299,7 @@ static struct sample sample(const char *name, size_t payload_count, Dp__Header__
 void samples_fill(struct sample *samples)
 {
     fill_data_plane();
+    fill_arrival();
     fill_rows();
     fill_handshake();
     fill_tensors();
@@ -312,6 +329,9 @@ void samples_fill(struct sample *samples)
     samples[i++] = sample("rows_push_pull", 2, DP__HEADER__BODY_ROWS_PUSH_PULL, &rows_push_pull);
     samples[i++] = sample("rows", 1, DP__HEADER__BODY_ROWS, &rows);
     samples[i++] = sample("stall", 0, DP__HEADER__BODY_STALL, &stall);
+    samples[i++] = sample("push_arrival", 1, DP__HEADER__BODY_PUSH_PULL, &push_arrival);
+    samples[i++] = sample("params_arrival", 1, DP__HEADER__BODY_PARAMS, &params_arrival);
+    samples[i++] = sample("error_arrival", 0, DP__HEADER__BODY_ERROR, &error_arrival);
     for (i = 2; i < named; i++) /* the data plane does without request ids */
         samples[i].header.request = 1000 + i;
 }

@@ -7,7 +7,7 @@
 
 #include "frame.h"
 
-enum { SAMPLE_COUNT = 20 };
+enum { SAMPLE_COUNT = 23 };
 
 struct sample {
     const char *name; /* of the golden file */

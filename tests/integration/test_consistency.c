@@ -1,0 +1,149 @@
+/* Jobs whose slots commit on arrival, with real processes: they reach what bsp reaches, and every slot of every step is
+ * committed exactly once on every shard, whoever is killed. */
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "harness.h"
+
+TestSuite(consistency, .init = harness_init, .fini = harness_fini, .timeout = 300);
+
+enum { TIMEOUT_MS = 120000, SLOTS = 6, SHARDS = 2 };
+
+/* The line of `--json` that says the job is done. */
+static json_t *done_line(const char *out)
+{
+    const char *line = strstr(out, "{\"event\":\"done\"");
+    cr_assert_not_null(line, "%s", out);
+    json_error_t error;
+    json_t *object = json_loads(line, JSON_DISABLE_EOF_CHECK, &error);
+    cr_assert_not_null(object, "%s", error.text);
+    return object;
+}
+
+static double field(const json_t *object, const char *name)
+{
+    return json_number_value(json_object_get(object, name));
+}
+
+/* Each step's slots (all have samples) on each shard's one slice. */
+static void check_conserved(const json_t *done)
+{
+    double slots = field(done, "step") * SLOTS * SHARDS, counted = 0;
+    size_t i;
+    json_t *bucket;
+    cr_assert_eq(field(done, "commits"), slots, "%g commits of %g slots", field(done, "commits"), slots);
+    json_array_foreach(json_object_get(done, "staleness_buckets"), i, bucket) counted += json_number_value(bucket);
+    cr_assert_eq(counted, slots);
+}
+
+static json_t *run_digits(const char *consistency, const char *optimizer, const char *lr)
+{
+    struct run_result r =
+        RUN(TIMEOUT_MS, "dp-server", "--listen", "tcp://127.0.0.1:0", "--model", "softmax", "--slots", "6", "--shards",
+            "2", "--batch", "100", "--epochs", "20", "--optimizer", optimizer, "--lr", lr, "--l2", "1e-2",
+            "--local-workers", "3", "--data", source_file("tests/data/digits/train.csv.gz"), "--eval",
+            source_file("tests/data/digits/test.csv.gz"), "--exit-when-done", "--json", "--consistency", consistency);
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    json_t *done = done_line(r.out);
+    check_conserved(done);
+    return done;
+}
+
+/* The evaluation's loss, which is of one theta, within 5% of bsp's. The mean over an epoch's minibatches is of as many
+ * thetas as there were commits, and so rather smaller: it only must not be larger. */
+static void check_close(const json_t *bsp, const char *consistency, const char *optimizer, const char *lr)
+{
+    json_t *got = run_digits(consistency, optimizer, lr);
+    cr_assert_lt(field(got, "loss"), 1.05 * field(bsp, "loss"), "%s %s", consistency, optimizer);
+    cr_assert_lt(fabs(field(got, "eval_loss") / field(bsp, "eval_loss") - 1), 0.05, "%s %s: %g, bsp %g", consistency,
+                 optimizer, field(got, "eval_loss"), field(bsp, "eval_loss"));
+    json_decref(got);
+}
+
+Test(consistency, on_arrival_reaches_what_bsp_reaches)
+{
+    static const char *const RULES[][2] = {{"sgd", "0.005"}, {"momentum", "0.0005"}};
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    for (size_t i = 0; i < sizeof RULES / sizeof RULES[0]; i++) {
+        json_t *bsp = run_digits("bsp", RULES[i][0], RULES[i][1]);
+        check_close(bsp, "ssp:3", RULES[i][0], RULES[i][1]);
+        check_close(bsp, "async", RULES[i][0], RULES[i][1]);
+        json_decref(bsp);
+    }
+}
+
+/* Workers that die at any moment, also between their pushes to two shards: what they left is computed by others. */
+static void run_with_deaths(const char *consistency)
+{
+    char endpoint[128];
+    const char *data = source_file("tests/data/digits/train.csv.gz");
+    struct process *server =
+        SERVER(endpoint, "--model", "softmax", "--slots", "6", "--shards", "2", "--batch", "100", "--steps", "4000",
+               "--lr", "0.01", "--exit-when-done", "--json", "--consistency", consistency);
+    struct process *stays = PROCESS("dp-worker", "--server", endpoint, "--data", data);
+    int deaths = 0;
+    for (int round = 0; round < 6; round++) {
+        struct process *dies = PROCESS("dp-worker", "--server", endpoint, "--data", data, "--json");
+        process_expect(server, OUT, "\"epoch\"", TIMEOUT_MS);
+        if (process_ended(dies, 60 + 45 * (uint32_t)round))
+            break; /* the job is done */
+        process_signal(dies, SIGKILL);
+        process_wait(dies, TIMEOUT_MS);
+        deaths++;
+    }
+    cr_assert_geq(deaths, 3, "the job was over too soon");
+    cr_assert_eq(process_wait(server, TIMEOUT_MS), 0, "%s", process_output(server, ERR));
+    cr_assert_eq(process_wait(stays, TIMEOUT_MS), 0, "%s", process_output(stays, ERR));
+    json_t *done = done_line(process_output(server, OUT));
+    cr_assert_eq(field(done, "step"), 4000);
+    check_conserved(done);
+    json_decref(done);
+}
+
+Test(consistency, ssp_commits_each_slot_once_whoever_dies)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    run_with_deaths("ssp:3");
+}
+
+Test(consistency, async_commits_each_slot_once_whoever_dies)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    run_with_deaths("async");
+}
+
+/* bsp with S = 0 under another name has its bits. */
+Test(consistency, ssp_0_is_bsp)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *models[2], *modes[] = {"bsp", "ssp:0"};
+    for (int i = 0; i < 2; i++) {
+        models[i] = temp_path(i ? "zero.safetensors" : "bsp.safetensors");
+        struct run_result r =
+            RUN(TIMEOUT_MS, "dp-server", "--listen", "tcp://127.0.0.1:0", "--model", "softmax", "--epochs", "2",
+                "--local-workers", "2", "--data", source_file("tests/data/digits/train.csv.gz"), "--exit-when-done",
+                "--quiet", "--export", models[i], "--consistency", modes[i]);
+        cr_assert_eq(r.status, 0, "%s", r.err);
+    }
+    models_assert_same(models[0], models[1]);
+}
+
+Test(consistency, what_cannot_be_had_on_arrival_is_said)
+{
+    static const char *const RULES[][2] = {
+        {"--optimizer", "lars"}, {"--optimizer", "lamb"}, {"--clip-norm", "1"}, {"--constraint", "l2-ball=1"}};
+    NEED_PROGRAMS("dp-server");
+    for (size_t i = 0; i < sizeof RULES / sizeof RULES[0]; i++) {
+        struct run_result r =
+            RUN(TIMEOUT_MS, "dp-server", "--model", "linear", "--consistency", "async", RULES[i][0], RULES[i][1]);
+        cr_assert_eq(r.status, 2);
+        cr_assert_not_null(strstr(r.err, "sums over all shards"), "%s", r.err);
+    }
+    struct run_result r = RUN(TIMEOUT_MS, "dp-server", "--model", "linear", "--consistency", "ssp:33");
+    cr_assert_eq(r.status, 2);
+    cr_assert_not_null(strstr(r.err, "0 to 32"), "%s", r.err);
+}
