@@ -8,7 +8,7 @@
 #include "stress.h"
 #include "zuv.h"
 
-enum { VALUES = 150000, UNDER_WAY = 1, SPIN = 1023, ROOM = 16, STUCK_MS = 20000 };
+enum { VALUES = 50000, UNDER_WAY = 1, SPIN = 1023, ROOM = 16, STUCK_MS = 20000 };
 
 /* One end: it answers each value that it takes by one for the other end, up to VALUES of them. */
 struct end {
