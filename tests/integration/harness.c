@@ -134,16 +134,16 @@ bool program_built(const char *name)
     return access(program_path(name), X_OK) == 0;
 }
 
-/* The environment without DP_* but for those of `extra`. */
+/* `extra` first, since the first of a name counts; then the environment without DP_*. */
 static void env_fill(char **env, const char *const *extra)
 {
     extern char **environ;
     size_t n = 0;
+    for (; extra && *extra && n < ENV_MAX; extra++)
+        env[n++] = (char *)*extra;
     for (char **e = environ; *e && n < ENV_MAX; e++)
         if (strncmp(*e, "DP_", 3) != 0)
             env[n++] = *e;
-    for (; extra && *extra && n < ENV_MAX; extra++)
-        env[n++] = (char *)*extra;
     env[n] = NULL;
 }
 
