@@ -66,7 +66,8 @@ const char *token_quote(char buf[QUOTE_MAX], const char *at, size_t n)
 
 dp_err data_stopped(const volatile int *stop, dp_error *err)
 {
-    return stop && *stop ? dp_fail(err, DP_STOPPED, "stopped by a signal") : DP_OK;
+    bool set = stop && __atomic_load_n(stop, __ATOMIC_RELAXED); /* by a signal handler, or by another thread */
+    return set ? dp_fail(err, DP_STOPPED, "stopped by a signal") : DP_OK;
 }
 
 /* A first guess of the bytes that the file has when unpacked; a plain file's is right. */

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data_parse.h"
 #include "kernels.h"
 #include "model_file.h"
 #include "util.h"
@@ -50,11 +51,6 @@ static dp_err trial_init(struct trial *t, const char *model_path, const struct d
     if (e)
         trial_fini(t);
     return e;
-}
-
-static dp_err check_stop(const struct trial *t, dp_error *err)
-{
-    return t->stop && *t->stop ? dp_fail(err, DP_STOPPED, "stopped by a signal") : DP_OK;
 }
 
 /* Names the rows of the run that begins at `first`; returns how many there are, 0 at the end. */
@@ -106,7 +102,7 @@ static dp_err trial_gradient(struct trial *t, const float *targets, double *grad
         model_gradient(f->model, &f->spec, &t->data, targets, rows, (size_t)n, f->theta, scratch, run, &metrics);
         for (size_t i = 0; i < elems; i++)
             gradient[i] += (double)run[i] / (double)t->data.rows;
-        e = check_stop(t, err);
+        e = data_stopped(t->stop, err);
     }
     model_scratch_free(&scratch);
     return e;
@@ -136,7 +132,7 @@ static dp_err trial_measure(struct trial *t, struct model_terms *terms, struct r
     struct result result = {0};
     size_t n;
     for (uint64_t first = 0; (n = run_take(t, first)) > 0; first += n) {
-        e = check_stop(t, err);
+        e = data_stopped(t->stop, err);
         if (e)
             return e;
         model_evaluate(f->model, &f->spec, &t->data, targets, t->rows, n, f->theta, t->scratch, &result.metrics);
@@ -272,7 +268,7 @@ static dp_err print_rows(struct prediction *p, FILE *out, const char *where, dp_
     const struct model_file *f = &t->file;
     size_t width = f->spec.classes ? f->spec.classes : 1, n;
     for (uint64_t first = 0; (n = run_take(t, first)) > 0 && !ferror(out); first += n) {
-        dp_err e = check_stop(t, err);
+        dp_err e = data_stopped(t->stop, err);
         if (e)
             return e;
         f->model->scores(&f->spec, &t->data, t->rows, n, f->theta, t->scratch, p->run);
