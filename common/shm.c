@@ -175,5 +175,7 @@ void shm_host(char text[SHM_HOST_MAX])
         fclose(file);
     boot[strcspn(boot, "\n")] = '\0';
     known = known && readlink("/proc/self/ns/net", net, sizeof net - 1) > 0;
-    snprintf(text, SHM_HOST_MAX, known ? "%s %s" : "", boot, net);
+    text[0] = '\0';
+    if (known)
+        snprintf(text, SHM_HOST_MAX, "%s %s", boot, net);
 }

@@ -18,6 +18,10 @@ struct shm {
     int fd;       /* -1 once closed; the mapping stays */
 };
 
+/* Whether a program shares memory: where it can, or not at all unless it can, or never. */
+enum shm_mode { SHM_AUTO, SHM_ON, SHM_OFF };
+#define SHM_MODES "auto|on|off"
+
 /* Who may write what shm_new makes. */
 enum shm_access {
     SHM_READERS, /* nobody but its maker: others can map it read-only */

@@ -63,7 +63,9 @@ static dp_err check_push_pull(const Dp__PushPull *msg, size_t payload_count, dp_
                        FRAME_SLOTS_MAX);
     if (msg->metrics && msg->metrics->correct > msg->metrics->count)
         return dp_fail(err, DP_PROTO, "PushPull with more samples predicted right than there are");
-    return check_payload("PushPull", payload_count, 0, msg->push ? 1 : 0, err);
+    if (msg->slab && !msg->push)
+        return dp_fail(err, DP_PROTO, "PushPull with a slab and no push");
+    return check_payload("PushPull", payload_count, 0, msg->push && !msg->slab ? 1 : 0, err);
 }
 
 static dp_err check_accepted(size_t bytes, dp_error *err)
@@ -80,7 +82,10 @@ static dp_err check_params(const Dp__Params *msg, size_t payload_count, dp_error
     dp_err rc = check_accepted(msg->accepted.len, err);
     if (rc != DP_OK)
         return rc;
-    size_t want = msg->unchanged || msg->last ? 0 : 1;
+    bool bare = msg->unchanged || msg->last;
+    if (bare && msg->plane)
+        return dp_fail(err, DP_PROTO, "Params in a plane that have no values");
+    size_t want = bare || msg->plane ? 0 : 1;
     return check_payload("Params", payload_count, want, want, err);
 }
 
@@ -127,6 +132,9 @@ static dp_err check_tensor(const Dp__Tensor *tensor, uint64_t *total, dp_error *
 static dp_err check_shard(const Dp__Shard *shard, uint64_t *at, size_t *slices, dp_error *err)
 {
     dp_err rc = check_name("a shard's endpoint", shard->endpoint, FRAME_TEXT_MAX, err);
+    if (rc != DP_OK)
+        return rc;
+    rc = check_text("a shard's socket for shared memory", shard->shm, FRAME_NAME_MAX, err);
     if (rc != DP_OK)
         return rc;
     if (shard->first != *at)
@@ -197,6 +205,8 @@ static dp_err check_welcome(const Dp__Welcome *msg, dp_error *err)
         return dp_fail(err, DP_PROTO, "Welcome with a heartbeat of %u ms and a lease of %u ms", msg->heartbeat_ms,
                        msg->lease_ms);
     dp_err rc = check_text("Welcome's version", msg->version, FRAME_NAME_MAX, err);
+    if (rc == DP_OK)
+        rc = check_text("Welcome's host", msg->host, FRAME_NAME_MAX, err);
     return rc == DP_OK ? check_job(msg->job, err) : rc;
 }
 

@@ -13,7 +13,7 @@ static dp_err out_of_memory(const struct slice *slice, dp_error *err)
 static struct version *writable(struct slice *slice, struct version *now)
 {
     bool ours = atomic_load_explicit(&now->refs, memory_order_acquire) == 1;
-    return ours ? now : slice_version_new(slice);
+    return ours ? now : slice_version_new(slice, now->number + 1);
 }
 
 static uint64_t slot_samples(const struct slice *slice, const struct plan_step *at, uint32_t leaf)

@@ -15,7 +15,8 @@ struct shard_counters {
     _Atomic uint64_t refused, malformed, unread; /* answered with an error; dropped; replies beyond a peer's budget */
     _Atomic uint64_t gradient_bytes_in, ids_bytes_in, header_bytes_in;
     _Atomic uint64_t theta_bytes_out, header_bytes_out;
-    _Atomic uint64_t rows, row_bytes; /* of tables: rows touched so far, and their memory */
+    _Atomic uint64_t shm_bytes_in, shm_bytes_out; /* read and lent in shared memory; in none of the others */
+    _Atomic uint64_t rows, row_bytes;             /* of tables: rows touched so far, and their memory */
     _Atomic uint64_t rows_pushed, rows_pulled;
     _Atomic uint64_t lists_received, list_bytes; /* lists of row ids that came; memory of those that are kept */
     _Atomic uint64_t copies, copied_bytes;       /* payloads that had to be moved to an aligned place */

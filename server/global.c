@@ -210,12 +210,11 @@ static bool versions_new(struct shard *shard)
 {
     for (uint32_t i = 0; i < shard->slice_count; i++) {
         struct slice *slice = &shard->slices[i];
-        struct version *v = slice_version_new(slice);
+        struct version *v = slice_version_new(slice, slice_theta(slice, slice->window.next)->number + 1);
         if (!v) {
             fail(shard);
             return false;
         }
-        v->number = slice_theta(slice, slice->window.next)->number + 1;
         shard->global.pending[i] = v;
     }
     return true;

@@ -98,8 +98,11 @@ static dp_err start_ports(struct head *head, dp_error *err)
 {
     char listen[PORT_ENDPOINT_MAX];
     for (uint32_t p = 0; p < head->opts->shards; p++) {
+        char shm[SHM_NAME_MAX];
         shard_listen(head, p, listen, sizeof listen);
-        dp_err e = port_start(&head->ports[p], p, head->zmq, listen, &head->wake, err);
+        snprintf(shm, sizeof shm, "dp-shm-%016" PRIx64 "-%u", head->job.incarnation, p);
+        const struct port_place place = {listen, shm, (enum shm_mode)head->opts->shm};
+        dp_err e = port_start(&head->ports[p], p, head->zmq, &place, &head->wake, err);
         if (e)
             return e;
         head->port_count = p + 1;

@@ -108,6 +108,7 @@ struct head {
     struct port *ports;                   /* [port_count] */
     char (*endpoints)[PORT_ENDPOINT_MAX]; /* [port_count] as workers are told */
     uint64_t *lows;                       /* [port_count] steps complete on each shard */
+    uint64_t fences, all_fenced;          /* sessions that were ended, and those of which all shards know */
     uint32_t first_port;                  /* the shard whose metrics count */
     uint64_t global_low;
     struct metrics metrics[SLICE_VERSIONS]; /* of steps >= global_low, at step % SLICE_VERSIONS */
@@ -158,6 +159,8 @@ void head_assign_all(struct head *head);
 bool head_reachable(struct head *head, const struct member *member);
 /* The member is gone: its token is void, its slots go to others. */
 void head_fence(struct head *head, struct member *member, const char *reason);
+/* Tells the shards of the sessions whose end all of them know. */
+void head_see_fences(struct head *head);
 /* Leases, probes and stalls; every HEAD_TICK_MS. */
 void head_watch(struct head *head, uint64_t now_ms);
 

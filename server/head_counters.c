@@ -19,6 +19,8 @@ static const struct {
         {"header_bytes_in", offsetof(struct shard_counters, header_bytes_in)},
         {"theta_bytes_out", offsetof(struct shard_counters, theta_bytes_out)},
         {"header_bytes_out", offsetof(struct shard_counters, header_bytes_out)},
+        {"shm_bytes_in", offsetof(struct shard_counters, shm_bytes_in)},
+        {"shm_bytes_out", offsetof(struct shard_counters, shm_bytes_out)},
         {"rows", offsetof(struct shard_counters, rows)},
         {"row_bytes", offsetof(struct shard_counters, row_bytes)},
         {"rows_pushed", offsetof(struct shard_counters, rows_pushed)},
@@ -95,7 +97,9 @@ void head_print_counters(const struct head *head, FILE *out)
         print_count(out, " in ", &c->gradient_bytes_in, "B of gradients");
         print_count(out, " and ", &c->header_bytes_in, "B of headers;");
         print_count(out, " out ", &c->theta_bytes_out, "B of parameters");
-        print_count(out, " and ", &c->header_bytes_out, "B of headers\n");
+        print_count(out, " and ", &c->header_bytes_out, "B of headers;");
+        print_count(out, " shared ", &c->shm_bytes_in, "B of gradients");
+        print_count(out, " and ", &c->shm_bytes_out, "B of parameters\n");
         fprintf(out, "dp-server: shard %u:", p);
         print_count(out, " ", &c->pushes, " pushes,");
         print_count(out, " ", &c->duplicates, " of them again;");

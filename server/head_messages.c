@@ -115,6 +115,12 @@ static void welcome(struct head *head, const struct routing_id *route, const Dp_
     body.features = FRAME_FEATURE_TABLES;
     body.frame_bytes_max = SLICE_BYTES;
     body.job = head->job.wire;
+    char host[SHM_HOST_MAX];
+    if (head->opts->shm != SHM_OFF && request->hello->features & FRAME_FEATURE_SHM) {
+        body.features = FRAME_FEATURE_SHM;
+        shm_host(host);
+        body.host = host;
+    }
     Dp__Header header = DP__HEADER__INIT;
     header.session = member->token;
     header.body_case = DP__HEADER__BODY_WELCOME;
@@ -251,6 +257,7 @@ static void on_heartbeat(struct head *head, struct member *member, const struct 
     head_measure(member, beat);
     member->samples = beat->samples;
     member->step = beat->step;
+    member->shm = beat->shm;
     member->last_seen_ms = now;
     Dp__HeartbeatAck ack = DP__HEARTBEAT_ACK__INIT;
     ack.global_low = head->global_low;

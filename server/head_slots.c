@@ -73,14 +73,28 @@ void head_fence(struct head *head, struct member *member, const char *reason)
 {
     bool held_slots = member->state == MEMBER_JOINED;
     log_info("worker-gone worker=\"%s\" reason=\"%s\"", member->name, reason);
+    const struct command close = {.kind = COMMAND_CLOSE, .session = member->token, .fence = head->fences + held_slots};
+    head->fences += held_slots;
     for (uint32_t p = 0; held_slots && p < head->port_count; p++)
-        if (!port_send(&head->ports[p], &(struct command){.kind = COMMAND_CLOSE, .session = member->token}))
+        if (!port_send(&head->ports[p], &close))
             log_error("queue-full shard=%u command=close-session", p);
     members_remove(&head->members, member);
     if (head->members.count == 0)
         job_forget_numerics(&head->job);
     if (held_slots)
         head_deal(head);
+}
+
+void head_see_fences(struct head *head)
+{
+    uint64_t known = head->fences;
+    for (uint32_t p = 0; p < head->port_count; p++)
+        known = MIN(known, atomic_load_explicit(&head->ports[p].fenced, memory_order_acquire));
+    if (known == head->all_fenced)
+        return;
+    head->all_fenced = known;
+    for (uint32_t p = 0; p < head->port_count; p++)
+        port_announce_fence(&head->ports[p], known);
 }
 
 /* A worker whose connection is gone cannot be sent to: found out by sending. */

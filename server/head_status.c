@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 static const char *state_name(enum head_state state)
 {
@@ -83,6 +84,11 @@ static json_t *slots_json(const struct head *head, uint32_t number_of)
     return slots;
 }
 
+static const char *transport(const struct head *head, const struct member *member)
+{
+    return member->shm ? "shm" : strncmp(head->endpoint, "ipc:", 4) == 0 ? "ipc" : "tcp";
+}
+
 static json_t *workers_json(const struct head *head)
 {
     json_t *workers = json_array();
@@ -92,10 +98,11 @@ static json_t *workers_json(const struct head *head)
         if (m->state == MEMBER_NONE)
             continue;
         json_array_append_new(
-            workers, json_pack("{so so ss ss so so so so so so so so}", "id", count(i), "attempt", count(m->attempt),
-                               "name", m->name, "state", m->state == MEMBER_JOINED ? "training" : "reading data", "pid",
-                               count(m->pid), "slots", slots_json(head, i), "step", count(m->step), "samples",
-                               count(m->samples), "samples_per_s", number(m->samples_per_s), "slots_per_s",
+            workers, json_pack("{so so ss ss ss so so so so so so so so}", "id", count(i), "attempt", count(m->attempt),
+                               "name", m->name, "transport", transport(head, m), "state",
+                               m->state == MEMBER_JOINED ? "training" : "reading data", "pid", count(m->pid), "slots",
+                               slots_json(head, i), "step", count(m->step), "samples", count(m->samples),
+                               "samples_per_s", number(m->samples_per_s), "slots_per_s",
                                m->slots_per_s > 0 ? number(m->slots_per_s) : json_null(), "threads", count(m->threads),
                                "last_heartbeat_ms", count(now - MIN(now, m->last_seen_ms))));
     }

@@ -112,6 +112,7 @@ void head_on_wake(uv_async_t *wake)
     head_on_arrivals(head); /* after the events: those of a step that is complete are here by now */
     raise_global_low(head);
     head_speculate(head);
+    head_see_fences(head);
 }
 
 /* ---- the job becomes whole ---- */
@@ -143,7 +144,8 @@ static bool start_shards(struct head *head)
                                 .slices = shard->slices,
                                 .first_part = shard->first_part,
                                 .part_count = shard->part_count,
-                                .parts = shard->parts};
+                                .parts = shard->parts,
+                                .shm = (enum shm_mode)head->opts->shm};
         if (!port_send(&head->ports[p], &start))
             return false;
         head->lows[p] = job_shard_holds(shard) ? 0 : UINT64_MAX;
@@ -163,6 +165,8 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
     dp_err e = job_settle(&head->job, join, head->port_count, endpoints, err);
     if (e)
         return e;
+    for (uint32_t p = 0; p < head->port_count; p++)
+        head->job.wire->shards[p]->shm = head->ports[p].door.name;
     if (dealer_init(&head->dealer, head->job.core.plan.slots) || head_balance_start(head) || head_ranks_start(head) ||
         head_start_exchange(head) || !start_shards(head)) {
         (void)dp_fail(err, DP_NOMEM, "out of memory for the job");

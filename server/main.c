@@ -9,12 +9,14 @@
 #include "log.h"
 #include "util.h"
 
-enum { FILES_SELF = 32, FILES_PER_SHARD = 8, FILES_PER_LOCAL_WORKER = 8 };
+enum { FILES_SELF = 32, FILES_PER_SHARD = 32, FILES_PER_LOCAL_WORKER = 8 };
 
-/* The server's own files, and for each local worker a pipe and its connections to head and shards. */
+/* The server's own files, and for each local worker a pipe and its connections to head and shards, two to a shard
+ * where memory is shared. */
 static uint64_t files_needed(const struct server_options *opts)
 {
-    return FILES_SELF + opts->shards * FILES_PER_SHARD + opts->local_workers * (FILES_PER_LOCAL_WORKER + opts->shards);
+    return FILES_SELF + opts->shards * FILES_PER_SHARD +
+           opts->local_workers * (FILES_PER_LOCAL_WORKER + 2 * opts->shards);
 }
 
 static dp_err set_up(const struct server_options *opts, dp_error *err)

@@ -37,6 +37,7 @@ struct member {
     uint64_t slots_computed, busy_us; /* it said; training slots */
     double slots_per_s;               /* while it computes; 0: not known */
     uint64_t measured_ms;             /* when slots_per_s last changed */
+    bool shm;                         /* it shares memory with the shards, as it said */
 };
 
 struct members {

@@ -229,11 +229,18 @@ static void reply_params(void *arg, const struct params *params)
     header.request = params->request;
     header.body_case = DP__HEADER__BODY_PARAMS;
     header.params = &body;
-    if (!params->version) {
+    uint32_t slice = params->slice - port->shard.first_slice;
+    size_t bytes = (size_t)port->slice_elems[slice] * sizeof(float);
+    if (session->shm)
+        body.done = port->shard.slices[slice].window.next;
+    if (session->shm && params->version && shm_session_lend(session->shm, slice, params->version)) {
+        body.plane = 1 + params->version->plane;
+        counter_add(&port->counters.shm_bytes_out, bytes);
+    }
+    if (!params->version || body.plane) {
         port_send_frames(port, session->id, session->id_bytes, &header, NULL);
         return;
     }
-    size_t bytes = (size_t)port->slice_elems[params->slice - port->shard.first_slice] * sizeof(float);
     zmq_msg_t payload;
     if (port_over_budget(port, session) || payload_frame(port, session, params->version, bytes, &payload))
         return;
@@ -272,8 +279,9 @@ static dp_err start(struct port *port, const struct command *command, dp_error *
     port->reply_budget_bytes = 2 * bytes + 16 * (uint64_t)MIB;
     send_queue(&port->zuv, REPLY_QUEUE + 4 * (int)command->slice_count);
     port->incarnation = command->incarnation;
-    dp_err e =
-        shard_start(&port->shard, command->job, command->first_slice, command->slices, command->slice_count, err);
+    dp_err e = port_shm_start(port, command, err);
+    if (e == DP_OK)
+        e = shard_start(&port->shard, command->job, command->first_slice, command->slices, command->slice_count, err);
     if (e)
         return e;
     port->limits = (struct frame_limits){command->first_slice, command->slice_count, command->job->plan.slots,
@@ -308,6 +316,7 @@ static void report_owed(struct port *port)
 static void stop(struct port *port)
 {
     zuv_close(&port->zuv, NULL);
+    shm_door_close(&port->door);
     uv_close((uv_handle_t *)&port->wake, NULL);
     uv_close((uv_handle_t *)&port->tell_later, NULL);
 }
@@ -327,9 +336,12 @@ static void obey(struct port *port, const struct command *command)
         break;
     case COMMAND_CLOSE:
         if (session->token == command->session) {
+            port_shm_fence(port, session, command->fence);
             session->token = 0;
             shard_forget(&port->shard, session_number(command->session));
         }
+        atomic_store_explicit(&port->fenced, command->fence, memory_order_release);
+        uv_async_send(port->wake_head);
         break;
     case COMMAND_PIN:
         pin(port, command->step);
@@ -361,19 +373,22 @@ static void obey(struct port *port, const struct command *command)
 }
 
 /* global_low is read first: what the head asked before it announced this one must find the versions of then. */
-static void obey_all(struct port *port)
+void port_obey(struct port *port)
 {
     struct command command;
     uint64_t low = atomic_load_explicit(&port->global_low, memory_order_acquire);
+    uint64_t fence = atomic_load_explicit(&port->all_fenced, memory_order_acquire);
     while (queue_take(&port->commands, &command))
         obey(port, &command);
     if (low > port->shard.global_low)
         shard_global_low(&port->shard, low);
+    if (port->over)
+        port_shm_fenced(port, fence);
 }
 
 static void on_wake(uv_async_t *wake)
 {
-    obey_all(wake->data);
+    port_obey(wake->data);
 }
 
 /* ---- messages in ---- */
@@ -383,7 +398,7 @@ static struct port_session *find_session(struct port *port, const Dp__Header *he
 {
     struct port_session *session = &port->sessions[session_number(header->session)];
     if (session->token != header->session || header->session == 0)
-        obey_all(port);
+        port_obey(port);
     if (session->token != header->session || header->session == 0) {
         send_error(
             port, id, id_bytes, header,
@@ -432,6 +447,24 @@ void port_malformed(struct port *port, const dp_error *err)
         log_warn("malformed-message shard=%u reason=\"%s\" more=%" PRIu64, port->id, err->text, left_out);
 }
 
+/* The part of a shared slab that a push names. */
+static bool slab_payload(const struct port *port, const Dp__Header *header, struct blob *ret_payload)
+{
+    const Dp__PushPull *m = header->push_pull;
+    const struct shm_session *shm = port->sessions[session_number(header->session)].shm;
+    struct range slice = port->shard.slices[m->slice - port->shard.first_slice].range;
+    return shm && shm_session_payload(shm, m->slab - 1, slice.first, slice.count, ret_payload);
+}
+
+/* A pull says what the worker has: it reads nothing older. */
+static void take_back(const struct port *port, const Dp__Header *header)
+{
+    const Dp__PushPull *m = header->push_pull;
+    struct shm_session *shm = port->sessions[session_number(header->session)].shm;
+    if (shm && m->pull && m->have > 0)
+        shm_session_returned(shm, m->slice - port->shard.first_slice, m->have - 1);
+}
+
 static void on_message(void *arg, zmq_msg_t *frames, size_t count)
 {
     struct port *port = arg;
@@ -467,13 +500,21 @@ static void on_message(void *arg, zmq_msg_t *frames, size_t count)
         return;
     }
     struct blob gradient = {0};
+    if (header->push_pull->slab && !slab_payload(port, header, &gradient)) {
+        send_error(port, id, id_bytes, header,
+                   &(struct refusal){
+                       .code = DP_PROTO, .slice = header->push_pull->slice, .text = "push of a slab never passed"});
+        return;
+    }
     if (count > 2 && port_payload_take(port, &frames[2], &gradient)) {
         send_error(port, id, id_bytes, header,
                    &(struct refusal){
                        .code = DP_BUSY, .slice = header->push_pull->slice, .text = "out of memory for the push"});
         return;
     }
-    counter_add(&port->counters.gradient_bytes_in, gradient.bytes);
+    counter_add(shm_is_slab(&gradient) ? &port->counters.shm_bytes_in : &port->counters.gradient_bytes_in,
+                gradient.bytes);
+    take_back(port, header);
     struct push_pull msg = to_core(port, header);
     shard_push_pull(&port->shard, &msg, &gradient);
 }
@@ -531,6 +572,7 @@ static void free_leases(struct reply_lease *lease)
 void port_fini(struct port *port)
 {
     port_drop_queues(port);
+    port_shm_fini(port);
     shard_fini(&port->shard);
     arena_fini(&port->arena);
     queue_fini(&port->commands);
@@ -548,8 +590,19 @@ void port_fini(struct port *port)
     *port = (struct port){0};
 }
 
-dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const char *listen, uv_async_t *wake_head,
-                  dp_error *err)
+/* Without the door the port does all that it must: workers use their sockets. */
+static dp_err open_door(struct port *port, const struct port_place *place, dp_error *err)
+{
+    if (place->mode == SHM_OFF || port_shm_open(port, place->shm, err) == DP_OK)
+        return DP_OK;
+    if (place->mode == SHM_ON)
+        return err->code;
+    log_warn("shared-memory-unused shard=%u reason=\"%s\"", port->id, err->text);
+    return DP_OK;
+}
+
+dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const struct port_place *place,
+                  uv_async_t *wake_head, dp_error *err)
 {
     *port = (struct port){
         .id = id, .wake_head = wake_head, .malformed_limit = {.per_second = 5}, .budget_limit = {.per_second = 1}};
@@ -561,7 +614,7 @@ dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const char 
     dp_err e = allocate(port, err);
     if (e)
         goto fail;
-    e = open_socket(port, zmq_context, listen, &socket, err);
+    e = open_socket(port, zmq_context, place->listen, &socket, err);
     if (e)
         goto fail;
     if (uv_loop_init(&port->loop)) {
@@ -577,9 +630,15 @@ dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const char 
         zmq_close(socket);
         goto fail_loop;
     }
+    e = open_door(port, place, err);
+    if (e) {
+        zuv_close(&port->zuv, NULL);
+        goto fail_loop;
+    }
     if (uv_thread_create(&port->thread, run, port)) {
         e = dp_fail(err, DP_SYSTEM, "cannot start a thread for shard %u", id);
         zuv_close(&port->zuv, NULL);
+        shm_door_close(&port->door);
         goto fail_loop;
     }
     port->running = true;
@@ -592,6 +651,12 @@ fail_loop:
 fail:
     port_fini(port);
     return e;
+}
+
+void port_announce_fence(struct port *port, uint64_t fence)
+{
+    atomic_store_explicit(&port->all_fenced, fence, memory_order_release);
+    uv_async_send(&port->wake);
 }
 
 bool port_send(struct port *port, const struct command *command)

@@ -11,6 +11,8 @@
 #include "log.h"
 #include "queue.h"
 #include "shard.h"
+#include "shm_door.h"
+#include "shm_session.h"
 #include "zuv.h"
 
 enum { PORT_SESSIONS_MAX = 4096, PORT_ROUTING_ID_MAX = 32, PORT_ENDPOINT_MAX = 128 };
@@ -37,6 +39,7 @@ struct command {
         COMMAND_STOP
     } kind;
     uint64_t session; /* OPEN, CLOSE: token */
+    uint64_t fence;   /* CLOSE: its number, ascending */
     uint64_t step;    /* PIN: the step whose theta is wanted; TOTALS; PREPARE, SET_LR: the step it holds from; GO */
     uint32_t phase;   /* TOTALS */
     double *totals;   /* TOTALS: heap, the receiver's */
@@ -52,6 +55,7 @@ struct command {
     uint32_t first_part;
     uint32_t part_count;
     const struct part_range *parts;
+    enum shm_mode shm;
 };
 
 /* Shard to head. */
@@ -84,6 +88,7 @@ struct port_session {
     uint8_t id_bytes;
     uint8_t id[PORT_ROUTING_ID_MAX];
     _Atomic uint64_t unsent_bytes; /* of replies that libzmq still holds */
+    struct shm_session *shm;       /* NULL: its worker shares no memory */
 };
 
 struct reply_lease;
@@ -97,6 +102,8 @@ struct port {
     struct queue commands, events;
     struct queue arrivals;       /* to the head as well; they give a picture only: when it is full they are left out */
     _Atomic uint64_t global_low; /* steps complete on all shards, announced by the head */
+    _Atomic uint64_t fenced;     /* the latest fence that this shard knows */
+    _Atomic uint64_t all_fenced; /* the latest that all shards know, announced by the head */
     uv_async_t wake;
     uv_async_t *wake_head;
     uv_timer_t tell_later; /* runs while a completed step waits to be told */
@@ -110,7 +117,9 @@ struct port {
     struct port_session *sessions; /* [PORT_SESSIONS_MAX] */
     struct arena arena;
     struct log_limit malformed_limit, budget_limit;
-    uint64_t *slice_elems; /* [slice_count], for frame_limits */
+    struct shm_door door;
+    struct shm_session *over; /* sessions whose fence some shard may not know */
+    uint64_t *slice_elems;    /* [slice_count], for frame_limits */
     struct frame_limits limits;
     struct frame_rows_limits rows_limits;   /* its parts: [part_count] */
     _Atomic(struct reply_lease *) returned; /* by libzmq's threads */
@@ -118,13 +127,21 @@ struct port {
     struct kept_frame *frames;              /* free ones */
 };
 
-/* Binds to `listen` (port 0: a free one) and starts the thread. Events wake `wake_head`. DP_SYSTEM, DP_NOMEM. */
-DP_MUST_CHECK dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const char *listen,
+/* Where a port listens. */
+struct port_place {
+    const char *listen; /* port 0: a free one */
+    const char *shm;    /* name of its socket for shared memory */
+    enum shm_mode mode;
+};
+/* Binds and starts the thread. Events wake `wake_head`. DP_SYSTEM, DP_NOMEM. */
+DP_MUST_CHECK dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const struct port_place *place,
                                 uv_async_t *wake_head, dp_error *err);
 /* False if the queue is full: nothing was sent. */
 bool port_send(struct port *port, const struct command *command);
 /* Tells the shard how far all shards are. */
 void port_announce_low(struct port *port, uint64_t global_low);
+/* Tells the shard which fence all shards know. */
+void port_announce_fence(struct port *port, uint64_t fence);
 /* Stops the thread, closes its socket and waits for both. libzmq may hold replies until its context is terminated. */
 void port_stop(struct port *port);
 /* Once libzmq's context is terminated: frees all. Events that are left are dropped with what they carry. */
@@ -152,6 +169,22 @@ void port_malformed(struct port *port, const dp_error *err);
 
 /* Frees what an event of pinned parameters carries. */
 void port_drop_pinned(const struct port *port, struct event *event);
+
+/* Does what the head has asked so far. */
+void port_obey(struct port *port);
+
+/* port_shm.c. DP_SYSTEM. */
+DP_MUST_CHECK dp_err port_shm_open(struct port *port, const char *name, dp_error *err);
+/* Before the shard starts: makes the memory for its versions. With SHM_ON the reason why it cannot be had, else that is
+ * logged. */
+DP_MUST_CHECK dp_err port_shm_start(struct port *port, const struct command *start, dp_error *err);
+/* The session is over, as fence number `fence` has it. */
+void port_shm_fence(struct port *port, struct port_session *session, uint64_t fence);
+/* All shards know the fences up to `known`: takes back what those sessions were lent. */
+void port_shm_fenced(struct port *port, uint64_t known);
+/* Before the shard's slices are freed. */
+void port_shm_fini(struct port *port);
+
 /* Frees what commands and events that nobody took still carry. */
 void port_drop_queues(struct port *port);
 

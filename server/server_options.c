@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernels.h"
+#include "shm.h"
 #include "steps.h"
 #include "update.h"
 
@@ -70,6 +71,8 @@ static const struct option ROWS[] = {
         "writes the model as safetensors at the end"),
     ROW("server", insecure, "insecure", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
         "listen beyond loopback without encryption or authentication"),
+    ROW("server", shm, "shm", OPT_CHOICE, "MODE", 0, 0, "auto", NULL, SHM_MODES,
+        "memory shared with workers of this machine; on: or fail, auto: where it can be had"),
     ROW("server", kernels, "kernels", OPT_CHOICE, "TABLE", 0, 0, "auto", NULL, "auto|ref|avx2|avx512",
         "vector kernels to use"),
     ROW("server", config, "config", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL, "flat YAML file of options"),

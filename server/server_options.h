@@ -48,6 +48,7 @@ struct server_options {
     uint64_t max_workers; /* 0: no limit */
     int balance;          /* enum balance_mode */
     int speculate;        /* enum speculate_mode */
+    int shm;              /* enum shm_mode */
     int kernels;
     const char *config;
     /* output */

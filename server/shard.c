@@ -24,6 +24,7 @@ void shard_fini(struct shard *shard)
     global_fini(&shard->global, shard->slice_count);
     shard_rows_fini(shard);
     roster_fini(&shard->roster);
+    planes_fini(&shard->planes);
     free(shard->slices);
     free(shard->parked);
     *shard = (struct shard){0};
@@ -35,6 +36,7 @@ dp_err shard_start(struct shard *shard, const struct slice_job *job, uint32_t fi
     shard->slices = mem_array_zero(slice_count, sizeof *shard->slices);
     shard->parked = mem_array_zero(slice_count, sizeof *shard->parked);
     shard->own = *job;
+    shard->own.planes = shard->planes.count ? &shard->planes : NULL;
     if (!shard->slices || !shard->parked || global_init(&shard->global, job, slice_count))
         return dp_fail(err, DP_NOMEM, "out of memory for %u slices", slice_count);
     if (job->local && roster_init(&shard->roster, job->plan.slots))

@@ -128,6 +128,7 @@ struct shard_tables {
 
 struct shard {
     uint32_t id;
+    struct planes planes;        /* for versions that workers map; made before shard_start, or zeroed */
     const struct slice_job *job; /* &own, NULL until the job is settled */
     struct slice_job own;        /* the job's, with this shard's copy of the schedule */
     uint32_t first_slice;        /* id of slices[0] in the job */

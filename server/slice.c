@@ -10,6 +10,7 @@
 
 #include "arrival.h"
 #include "commit.h"
+#include "shm_session.h"
 
 enum {
     FOLD_DEPTH = 14,           /* levels of the largest tree, plus the result */
@@ -28,26 +29,54 @@ void version_release(struct version *version)
     (void)before;
 }
 
-/* A version that nobody refers to, with one reference; allocated if all are in use. */
-struct version *slice_version_new(struct slice *slice)
+/* Takes a version that nobody refers to. */
+static bool version_take(struct version *version)
 {
-    for (struct version *v = slice->versions; v; v = v->next)
-        if (atomic_load_explicit(&v->refs, memory_order_acquire) == 0) {
-            atomic_store_explicit(&v->refs, 1, memory_order_relaxed);
-            return v;
-        }
+    if (atomic_load_explicit(&version->refs, memory_order_acquire) != 0)
+        return false;
+    atomic_store_explicit(&version->refs, 1, memory_order_relaxed);
+    return true;
+}
+
+static struct version *version_allocate(struct slice *slice)
+{
     struct version *v = mem_array_zero(1, sizeof *v);
-    if (!v)
-        return NULL;
-    v->theta = mem_array(slice->range.count, sizeof *v->theta);
-    if (!v->theta) {
+    float *theta = mem_array(slice->range.count, sizeof *theta);
+    if (!v || !theta) {
         free(v);
+        free(theta);
         return NULL;
     }
-    atomic_store_explicit(&v->refs, 1, memory_order_relaxed);
-    v->next = slice->versions;
+    *v = (struct version){.refs = 1, .plane = VERSION_UNSHARED, .theta = theta, .next = slice->versions};
     slice->versions = v;
     return v;
+}
+
+/* In its plane where that is free, else in memory of its own, which is allocated if all is in use. */
+struct version *slice_version_new(struct slice *slice, uint64_t number)
+{
+    struct version *v = slice->shared ? &slice->shared[number % slice->job->planes->count] : NULL;
+    if (!v || !version_take(v))
+        for (v = slice->versions; v && !version_take(v);)
+            v = v->next;
+    if (!v)
+        v = version_allocate(slice);
+    if (v)
+        v->number = number;
+    return v;
+}
+
+static dp_err shared_init(struct slice *slice)
+{
+    const struct planes *planes = slice->job->planes;
+    if (!planes)
+        return DP_OK;
+    slice->shared = mem_array_zero(planes->count, sizeof *slice->shared);
+    for (uint32_t p = 0; slice->shared && p < planes->count; p++) {
+        slice->shared[p].plane = p;
+        slice->shared[p].theta = planes_at(planes, p, slice->range.first);
+    }
+    return slice->shared ? DP_OK : DP_NOMEM;
 }
 
 static bool slot_is_empty(const void *arg, uint32_t slot)
@@ -128,7 +157,10 @@ static dp_err allocate(struct slice *slice)
         if (!slice->state[i])
             return DP_NOMEM;
     }
-    slice->at[0] = slice_version_new(slice);
+    e = shared_init(slice);
+    if (e)
+        return e;
+    slice->at[0] = slice_version_new(slice, 0);
     return slice->at[0] ? allocate_passes(slice) : DP_NOMEM;
 }
 
@@ -174,6 +206,7 @@ void slice_fini(struct slice *slice)
         free(slice->state[i]);
     for (int i = 0; i < SLICE_VERSIONS; i++)
         free(slice->reports[i]);
+    free(slice->shared);
     free(slice->mean);
     free(slice->prepared);
     free(slice->rates);
@@ -189,22 +222,50 @@ struct metrics metrics_add(struct metrics a, struct metrics b)
     return (struct metrics){a.count + b.count, a.loss + b.loss, a.correct + b.correct};
 }
 
+/* Adds up two payloads, left + right, in the place of one that may be written, else in `spare`, which is taken then. */
+static struct blob fold_payloads(const struct slice *slice, struct blob *left, struct blob *right, float **spare)
+{
+    struct blob sum = !shm_is_slab(left) ? *left : !shm_is_slab(right) ? *right : (struct blob){0};
+    if (left->data && !sum.data) {
+        sum = (struct blob){.data = *spare, .bytes = left->bytes, .owner = *spare, .release = free};
+        *spare = NULL;
+    }
+    if (left->data)
+        kernels_get()->add(slice->range.count, left->data, right->data, sum.data);
+    if (sum.owner != left->owner)
+        blob_release(left);
+    if (sum.owner != right->owner)
+        blob_release(right);
+    return sum;
+}
+
+/* Nodes of the open step that take memory of ours: what workers share is theirs. */
+static uint32_t nodes_owned(const struct slice *slice, uint64_t step)
+{
+    uint32_t owned = steps_held(&slice->window, step);
+    for (uint32_t i = 1; i < slice->window.leaves * 2; i++)
+        owned -= shm_is_slab(&slice->nodes[i].gradient);
+    return owned;
+}
+
 /* Of a local job, any slot may yet become void, so its payload stays apart. Else beyond K/2 + 1 payloads, siblings are
- * added up (in place, left + right) so that memory stays bounded. */
+ * added up (left + right) so that memory stays bounded. */
 static void fold_over_budget(struct slice *slice, uint64_t step)
 {
-    uint32_t left, right, parent;
+    uint32_t left, right, parent, most = slice->window.slots / 2 + 1;
+    AUTOFREE float *spare = NULL;
     if (slice->job->local)
         return;
-    while (steps_held(&slice->window, step) > slice->window.slots / 2 + 1 &&
-           steps_fold(&slice->window, step, &left, &right, &parent)) {
+    for (uint32_t held; (held = steps_held(&slice->window, step)) > most;) {
+        uint32_t owned = nodes_owned(slice, step);
+        if (owned < held && !spare)
+            spare = mem_array(slice->range.count, sizeof *spare);
+        if (owned <= most || (owned < held && !spare) || !steps_fold(&slice->window, step, &left, &right, &parent))
+            return;
         struct node *l = &slice->nodes[left], *r = &slice->nodes[right];
-        if (l->gradient.data)
-            kernels_get()->add(slice->range.count, l->gradient.data, r->gradient.data, l->gradient.data);
-        l->metrics = metrics_add(l->metrics, r->metrics);
-        blob_release(&r->gradient);
-        slice->nodes[parent] = *l;
-        *l = (struct node){0};
+        slice->nodes[parent] = (struct node){fold_payloads(slice, &l->gradient, &r->gradient, &spare),
+                                             metrics_add(l->metrics, r->metrics)};
+        *l = *r = (struct node){0};
     }
 }
 
@@ -228,7 +289,8 @@ enum steps_verdict slice_push(struct slice *slice, uint64_t step, uint32_t node,
 uint64_t slice_versions_max(const struct slice *slice)
 {
     uint64_t fit = VERSIONS_BYTES / (slice->range.count * sizeof(float));
-    return MIN(MAX(fit, 4), (uint64_t)SLICE_VERSIONS);
+    uint64_t most = slice->shared ? slice->job->planes->count : SLICE_VERSIONS;
+    return MIN(MAX(fit, 4), most);
 }
 
 bool slice_ready(const struct slice *slice)
@@ -280,7 +342,7 @@ const float *slice_fold(const struct slice *slice, uint64_t at, size_t n)
 static struct version *commit_train(struct slice *slice, const struct version *now, const struct plan_step *at)
 {
     struct commit commit = commit_at(slice->job, at->train_step, slice_samples(slice, at));
-    struct version *v = slice_version_new(slice);
+    struct version *v = slice_version_new(slice, now->number + 1);
     double *report = NULL;
     if (!v)
         return NULL;
@@ -293,7 +355,6 @@ static struct version *commit_train(struct slice *slice, const struct version *n
         slice->reports[slice->window.next % SLICE_VERSIONS] = report;
     }
     commit_step(slice, &commit, now->theta, v->theta, report, NULL);
-    v->number = now->number + 1;
     return v;
 }
 

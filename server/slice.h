@@ -5,7 +5,7 @@
  *   1. theta_t, what step t is computed on, is held for each t in [global_low, window.next], at most SLICE_VERSIONS of
  * them. A version is written once, before anyone else can see it, and never again while somebody holds a reference.
  *   2. The payload of each node present in the window is held, unchanged since it arrived but for folds of siblings
- * (left + right).
+ * (left + right); one that is a worker's memory is only read.
  *   3. theta_{t+1} is a function of theta_t, the state and the set of slots of t alone: not of the order of arrival.
  * Steps whose commits are on arrival (consistency.h) have no theta of their own: at[next] is what all of them see; 1
  * holds of it likewise, as a commit writes to it only while nobody else has it, else to a copy (arrival.h).
@@ -20,17 +20,21 @@
 #include "consistency.h"
 #include "constraint.h"
 #include "plan.h"
+#include "planes.h"
 #include "regularize.h"
 #include "steps.h"
 #include "tensor.h"
 #include "update.h"
 #include "util.h"
 
+#define VERSION_UNSHARED UINT32_MAX
+
 enum { SLICE_VERSIONS = 64, SLICE_SEGMENTS_MAX = TENSOR_COUNT_MAX, SLICE_FOLD = 1024 };
 
 /* theta of a slice after `number` commits of training steps. */
 struct version {
     _Atomic uint32_t refs;
+    uint32_t plane; /* of the job's planes, VERSION_UNSHARED where its memory is its own */
     uint64_t number;
     float *theta; /* [elems], cache-line aligned */
     struct version *next;
@@ -65,6 +69,7 @@ struct slice_job {
     struct regular regular[TENSOR_COUNT_MAX];
     struct constraints constraints;
     struct consistency consistency;
+    const struct planes *planes; /* of the shard, NULL where versions are not shared */
 };
 
 struct slice {
@@ -80,6 +85,7 @@ struct slice {
     struct version *at[SLICE_VERSIONS];     /* theta_t at t % SLICE_VERSIONS, NULL where it is not held */
     uint64_t oldest;                        /* first t that is held */
     struct version *versions;               /* all that were ever allocated */
+    struct version *shared;                 /* [planes->count] those in the planes, NULL where there are none */
     float *state[UPDATE_STATE_MAX];
     uint64_t blocks[SLICE_SEGMENTS_MAX]; /* layout_tensor_block of each segment */
     uint64_t block_count;
@@ -114,9 +120,9 @@ bool slice_ready(const struct slice *slice);
 DP_MUST_CHECK dp_err slice_commit(struct slice *slice, struct metrics *ret_metrics, dp_error *err);
 /* The open step's gradient sum of elements [at, at + n), n <= SLICE_FOLD: borrowed until the next call. */
 const float *slice_fold(const struct slice *slice, uint64_t at, size_t n);
-/* For global rules, which write theta_{t+1} in several passes: a version that nobody sees yet, and its publication as
- * what follows the open step, as by slice_commit. */
-struct version *slice_version_new(struct slice *slice);
+/* For global rules, which write theta_{t+1} in several passes: a version that nobody sees yet, with its number, and its
+ * publication as what follows the open step, as by slice_commit. */
+struct version *slice_version_new(struct slice *slice, uint64_t number);
 void slice_publish(struct slice *slice, struct version *version, struct metrics *ret_metrics);
 /* Sums of the report of a completed step, block_count * commit_report_values of them, heap, the caller's; NULL if there
  * are none. */

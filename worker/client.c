@@ -84,6 +84,7 @@ static dp_err client_configure(struct dp_client *client, const dp_config *config
     client->connect_timeout_ms = config->connect_timeout_ms ? config->connect_timeout_ms : CONNECT_TIMEOUT_MS;
     client->server_timeout_ms = config->server_timeout_ms ? config->server_timeout_ms : SERVER_TIMEOUT_MS;
     client->threads = config->threads ? config->threads : 1;
+    client->shm_mode = config->shm;
     client->stop = config->stop;
     client->notice = config->notice;
     client->notice_arg = config->notice_arg;
@@ -311,6 +312,7 @@ float *dp_gradient(dp_client *client, dp_error *err)
 {
     if (!client->joined)
         return no_gradient(dp_fail(err, DP_USAGE, "dp_gradient was called without a successful dp_join"));
+    share_count_done(client);
     uint64_t elems = step_task_elems(client);
     struct slab *slab = slab_take(&client->slabs, elems);
     if (!slab)

@@ -7,9 +7,10 @@
  *   client_step.c     the step at hand: values held, folded, sent
  *   client_plane.c    pushes and pulls over the shards, sending again; messages of the shards
  *   client_plane_rows.c   the messages of tables
- *   client_duty.c, client_arrival.c, client_fold.c, client_theta.c, client_job.c, client_tables.c, client_rows.c
- * decisions and state without a network client_link.c, client_beat.c, client_endpoint.c, client_slab.c   sockets,
- * heartbeats, addresses, buffers
+ *   client_share.c    memory shared with the shards
+ *   client_duty.c, client_arrival.c, client_fold.c, client_theta.c, client_views.c, client_job.c, client_tables.c,
+ * client_rows.c decisions and state without a network client_link.c, client_beat.c, client_endpoint.c, client_slab.c,
+ * client_shm.c   sockets, heartbeats, addresses, buffers
  *
  * Thread: the one that uses the client. */
 #ifndef DP_CLIENT_H
@@ -27,6 +28,7 @@
 #include "client_fold.h"
 #include "client_job.h"
 #include "client_link.h"
+#include "client_shm.h"
 #include "client_slab.h"
 #include "client_tables.h"
 #include "client_theta.h"
@@ -65,6 +67,7 @@ struct sent_node {
 struct shard {
     struct link link;
     struct endpoint address; /* numeric */
+    char shm[SHM_NAME_MAX];  /* its Unix socket for shared memory */
     uint32_t first_slice;
     uint32_t slice_count;
     uint32_t first_part;
@@ -91,6 +94,7 @@ struct dp_client {
     uint64_t connect_timeout_ms;
     uint64_t server_timeout_ms;
     uint32_t threads;
+    dp_shm shm_mode;
     const volatile int *stop;
     void (*notice)(void *arg, const char *text);
     void *notice_arg;
@@ -106,6 +110,7 @@ struct dp_client {
     uint64_t worker_id;
     uint64_t session;
     uint64_t incarnation;
+    char host[FRAME_NAME_MAX + 1]; /* where the server runs; empty: it shares no memory */
     uint64_t request;
     uint32_t heartbeat_ms;
     bool joined;
@@ -137,6 +142,9 @@ struct dp_client {
     struct theta theta;
     struct tables tables;
     struct slab_pool slabs;
+    struct client_shm shm;
+    uint64_t *done; /* [theta.slice_count] per slice, pushes of steps before this are no longer read; NULL where no
+                     * memory is shared */
     struct duty duty;
     struct arrival arrival;
     struct fold fold;
@@ -237,6 +245,17 @@ DP_MUST_CHECK dp_err rows_take(struct dp_client *client, struct shard *shard, co
 /* The shard has forgotten a list of ids. */
 void rows_keys_unknown(struct dp_client *client, const Dp__Error *error);
 
+/* client_share.c */
+
+/* Shares memory with the shards if that is wanted and can be. With DP_SHM_ON the reason why it cannot: DP_REFUSED. */
+DP_MUST_CHECK dp_err share_open(struct dp_client *client, dp_error *err);
+/* With the session. */
+void share_close(struct dp_client *client);
+/* A shard says how far it is with the pushes of a slice. */
+void share_take(struct dp_client *client, uint32_t slice, uint64_t done);
+/* Which slabs are free follows from how far all are. */
+void share_count_done(struct dp_client *client);
+
 /* client_step.c */
 
 /* Makes room for the steps of the job. DP_NOMEM. */
@@ -255,6 +274,8 @@ uint64_t step_floor(const struct dp_client *client);
 void step_complete(struct dp_client *client, uint64_t low);
 /* Gives up this step and wants theta of `want`. */
 void step_skip_to(struct dp_client *client, uint64_t want);
+/* theta is gone: what was computed on it is forgotten. */
+void step_lose(struct dp_client *client);
 /* Forgets theta and all that was computed: another incarnation of the job. What the head has assigned meanwhile
  * stays. */
 void step_forget(struct dp_client *client);

@@ -25,6 +25,7 @@ static void beat_send(struct beat *beat)
     header.incarnation = beat->incarnation;
     header.body_case = DP__HEADER__BODY_HEARTBEAT;
     header.heartbeat = &body;
+    body.shm = atomic_load_explicit(&beat->shm, memory_order_relaxed);
     if (link_send(&beat->link, &header, NULL, 0) != DP_OK)
         return; /* the queue is full: the head is away, which its silence says */
 }

@@ -25,6 +25,7 @@ struct beat {
     _Atomic uint64_t samples;
     _Atomic uint64_t slots_computed; /* of training steps */
     _Atomic uint64_t busy_us;        /* with them */
+    atomic_bool shm;
     /* Heard of the head; written by the thread. */
     _Atomic uint64_t heard_ms;   /* mono_ms of the last answer */
     _Atomic uint64_t global_low; /* steps complete on all shards */

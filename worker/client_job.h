@@ -6,6 +6,7 @@
 #include "dp.h"
 #include "dp.pb-c.h"
 #include "plan.h"
+#include "shm_wire.h"
 #include "tensor.h"
 
 /* Heap copies behind the public view. */
@@ -29,6 +30,7 @@ struct job_part {
 
 /* Without slices and parts, the shard has no parameters. */
 struct job_shard {
+    char shm[SHM_NAME_MAX]; /* its Unix socket for shared memory, empty where there is none */
     struct endpoint endpoint;
     uint32_t first_slice;
     uint32_t slice_count;

@@ -45,6 +45,7 @@ static dp_err shard_open(struct dp_client *client, const struct job_shard *from,
                             .slice_count = from->slice_count,
                             .first_part = from->first_part,
                             .part_count = from->part_count};
+    (void)str_copy(shard->shm, sizeof shard->shm, from->shm);
     dp_err e = session_reach(client, &from->endpoint, "workers must reach the shards too, see dp-server --advertise",
                              deadline_ms, &shard->address, err);
     if (e)
@@ -122,11 +123,14 @@ dp_err plane_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
         e = shards_open(client, deadline_ms, err);
     if (e == DP_OK)
         e = plane_links(client, err);
+    if (e == DP_OK)
+        e = share_open(client, err);
     return e;
 }
 
 void plane_close(struct dp_client *client)
 {
+    share_close(client);
     for (uint32_t i = 0; i < client->shard_count; i++)
         link_close(&client->shards[i].link, 0);
     mem_freep(&client->shards);
@@ -187,18 +191,23 @@ static void slice_send(struct dp_client *client, struct shard *shard, uint32_t s
     Dp__PushPull body = DP__PUSH_PULL__INIT;
     Dp__Metrics metrics = DP__METRICS__INIT;
     zmq_msg_t payload;
-    bool has_payload = node && node->value.slab;
+    struct slab *slab = node ? node->value.slab : NULL;
+    bool shared = slab && slab_is_shared(&client->slabs, slab), has_payload = slab && !shared;
     header.body_case = DP__HEADER__BODY_PUSH_PULL;
     header.push_pull = &body;
     body.slice = slice;
     if (node)
         push_fill(client, node, &metrics, &body);
+    if (shared) {
+        body.slab = 1 + slab->number;
+        slab->until = MAX(slab->until, client->theta.step + 1);
+    }
     if (pull) {
         body.pull = true;
         body.pull_step = client->theta.want;
         body.have = client->theta.now_have[slice];
     }
-    dp_err e = has_payload ? payload_init(&payload, node->value.slab, client->theta.slices[slice]) : DP_OK;
+    dp_err e = has_payload ? payload_init(&payload, slab, client->theta.slices[slice]) : DP_OK;
     if (e == DP_OK)
         e = link_send(&shard->link, &header, &payload, has_payload);
     if (e)
@@ -314,6 +323,7 @@ static dp_err params_take(struct dp_client *client, struct shard *shard, const s
                                         .staleness = params->staleness,
                                         .accepted = params->accepted.data,
                                         .accepted_bytes = params->accepted.len,
+                                        .plane = params->plane,
                                         .values = message->values,
                                         .bytes = message->bytes};
     if (params->slice - shard->first_slice >= shard->slice_count)
@@ -321,7 +331,10 @@ static dp_err params_take(struct dp_client *client, struct shard *shard, const s
     if (!params->last && params->step >= client->job.steps)
         return dp_fail(err, DP_PROTO, "parameters of step %llu, the job has %llu", (unsigned long long)params->step,
                        (unsigned long long)client->job.steps);
-    return theta_take(&client->theta, &answer, ret_new, err);
+    dp_err e = theta_take(&client->theta, &answer, ret_new, err);
+    if (e == DP_OK)
+        share_take(client, params->slice, params->done);
+    return e;
 }
 
 /* An answer to a pull. */

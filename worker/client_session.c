@@ -111,6 +111,7 @@ static void answer_refuse(struct dp_client *client, dp_err code, const char *tex
 static dp_err welcome_take(struct dp_client *client, const Dp__Header *header, dp_error *err)
 {
     client->heartbeat_ms = header->welcome->heartbeat_ms;
+    (void)str_copy(client->host, sizeof client->host, header->welcome->host);
     /* Of a local job, the slot became void with the old session, and the new one may be of another rank. */
     if (client->session && (header->incarnation != client->incarnation || client->view.local))
         step_forget(client);
@@ -302,6 +303,7 @@ static dp_err session_hello(struct dp_client *client, uint64_t deadline_ms, dp_e
     body.numerics = numerics;
     body.threads = client->threads;
     body.pid = (uint32_t)getpid();
+    body.features = client->shm_mode == DP_SHM_OFF ? 0 : FRAME_FEATURE_SHM;
     return session_ask(client, &header, DP__HEADER__BODY_WELCOME, deadline_ms, err);
 }
 

@@ -1,5 +1,6 @@
-/* Gradient buffers with counted references. Invariant: a slab whose count is 0 is read and written by nobody, so the
- * client may take it; the release of the last reference and the acquire here order the accesses. */
+/* Gradient buffers with counted references. Invariant: a slab whose count is 0 is written by nobody, and read at most
+ * by shards that are not done with it; so the client may take it when they are. The release of the last reference and
+ * the acquire here order the accesses. */
 #include "client_slab.h"
 
 #include <stdbool.h>
@@ -7,10 +8,55 @@
 
 #include "util.h"
 
-static struct slab *slab_new(struct slab_pool *pool)
+/* Memory that the shards map, where they do; else it gets ordinary memory as it needs it. */
+static void slab_share(struct slab_pool *pool, struct slab *slab, uint64_t elems)
 {
+    if (!pool->share)
+        return;
+    if (!pool->share(pool->arg, pool->shared, (size_t)elems * sizeof(float), &slab->memory)) {
+        pool->share = NULL;
+        return;
+    }
+    slab->values = slab->memory.base;
+    slab->room = elems;
+    slab->number = pool->shared++;
+}
+
+static void slab_free(struct slab *slab)
+{
+    if (slab->memory.base)
+        shm_fini(&slab->memory);
+    else
+        free(slab->values);
+    free(slab);
+}
+
+static bool slab_is_free(const struct slab *slab)
+{
+    return atomic_load_explicit(&slab->refs, memory_order_acquire) == 0;
+}
+
+/* Frees what earlier attempts have left. */
+static void slab_pool_sweep(struct slab_pool *pool)
+{
+    for (struct slab **at = &pool->all; *at;) {
+        struct slab *slab = *at;
+        if (slab->attempt == pool->attempt || !slab_is_free(slab)) {
+            at = &slab->next;
+            continue;
+        }
+        *at = slab->next;
+        slab_free(slab);
+    }
+}
+
+static struct slab *slab_new(struct slab_pool *pool, uint64_t elems)
+{
+    slab_pool_sweep(pool);
     struct slab *slab = mem_array_zero(1, sizeof *slab);
     if (slab) {
+        slab_share(pool, slab, elems);
+        slab->attempt = pool->attempt;
         slab->next = pool->all;
         pool->all = slab;
     }
@@ -27,13 +73,20 @@ static bool slab_grow(struct slab *slab, uint64_t elems)
     return slab->values != NULL;
 }
 
+/* Whether it can be had for so many floats. */
+static bool slab_fits(const struct slab_pool *pool, const struct slab *slab, uint64_t elems)
+{
+    return slab_is_free(slab) && slab->attempt == pool->attempt && slab->until <= pool->done &&
+           (!slab->memory.base || slab->room >= elems);
+}
+
 struct slab *slab_take(struct slab_pool *pool, uint64_t elems)
 {
     struct slab *slab = pool->all;
-    while (slab && atomic_load_explicit(&slab->refs, memory_order_acquire) != 0)
+    while (slab && !slab_fits(pool, slab, elems))
         slab = slab->next;
     if (!slab)
-        slab = slab_new(pool);
+        slab = slab_new(pool, elems);
     if (!slab || ((slab->room < elems || !slab->values) && !slab_grow(slab, elems)))
         return NULL;
     atomic_store_explicit(&slab->refs, 1, memory_order_relaxed);
@@ -64,12 +117,24 @@ void slab_drop_message(void *values, void *slab)
     slab_drop(slab);
 }
 
+bool slab_is_shared(const struct slab_pool *pool, const struct slab *slab)
+{
+    return slab->memory.base && slab->attempt == pool->attempt;
+}
+
+void slab_pool_renew(struct slab_pool *pool)
+{
+    pool->attempt++;
+    pool->shared = 0;
+    pool->share = NULL;
+    slab_pool_sweep(pool);
+}
+
 void slab_pool_fini(struct slab_pool *pool)
 {
     while (pool->all) {
         struct slab *slab = pool->all;
         pool->all = slab->next;
-        free(slab->values);
-        free(slab);
+        slab_free(slab);
     }
 }

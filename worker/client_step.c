@@ -143,16 +143,22 @@ void step_skip_to(struct dp_client *client, uint64_t want)
     theta_want(&client->theta, want);
 }
 
+void step_lose(struct dp_client *client)
+{
+    if (client->held)
+        step_drop_values(client);
+    client->pulled = false;
+    client->closed = true;
+}
+
 void step_forget(struct dp_client *client)
 {
     if (!client->held)
         return;
-    step_drop_values(client);
+    step_lose(client);
     tables_forget(&client->tables);
     theta_forget(&client->theta);
     client->arrival = (struct arrival){0};
-    client->pulled = false;
-    client->closed = true;
 }
 
 /* Of the slots, those of one group whose rows are there. */

@@ -1,6 +1,7 @@
 /* theta of the step at hand and, piece by piece, theta of the next one: slices of the dense tensors, and behind them
  * the rows of tables that a step needs, whose pieces are the parts of the tables. Two buffers: theta_t stays readable
- * until theta_{t+1} is whole. Thread: the client's. */
+ * until theta_{t+1} is whole. Where the shards share memory and all slices of a step are in one plane, theta is read
+ * there; what comes otherwise is copied to the buffers. Thread: the client's. */
 #ifndef DP_CLIENT_THETA_H
 #define DP_CLIENT_THETA_H
 
@@ -8,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "client_views.h"
 #include "dp_err.h"
 #include "slot_set.h"
 #include "tensor.h"
@@ -20,11 +22,12 @@ struct theta {
     uint32_t slice_count;
     uint32_t piece_count; /* slices, then parts of tables: as their ids are on the wire */
     struct range *slices; /* of theta, by slice id; end to end */
-    float *now;           /* theta of `step`, if `valid` */
-    float *next;          /* theta of `want`, in assembly */
-    uint64_t now_room;    /* floats that they have room for */
-    uint64_t next_room;
-    uint64_t *now_have; /* per slice 1 + its version in `now`, 0 for none */
+    const float *now;     /* theta of `step`, if `valid`: one of `own` or a view */
+    float *own[2];        /* the one that is not `now` takes theta of `want` */
+    uint64_t room[2];     /* floats that they have room for */
+    struct views views;   /* of the shards' memory, if they share it */
+    uint32_t *planes;     /* per slice 1 + the plane that has it for `want`, 0: it is in a buffer */
+    uint64_t *now_have;   /* per slice 1 + its version in `now`, 0 for none */
     uint64_t *next_have;
     uint8_t *got;                    /* enum theta_got, per piece */
     uint32_t counts[THETA_LAST + 1]; /* pieces of each enum theta_got */
@@ -45,6 +48,7 @@ struct theta_answer {
     uint32_t staleness;
     const uint8_t *accepted; /* a bit for each slot, as the wire has it */
     size_t accepted_bytes;   /* at most SLOT_SET_MAX / 8 */
+    uint32_t plane; /* 1 + the plane that has the values, 0: */
     const void *values;
     size_t bytes;
 };
@@ -55,6 +59,11 @@ DP_MUST_CHECK dp_err theta_init(struct theta *theta, struct range *slices, uint3
 void theta_fini(struct theta *theta);
 /* Starts assembling theta of step `want` anew; `now` stays what it is. */
 void theta_want(struct theta *theta, uint64_t want);
+/* From now on the shards' memory is mapped; the views are taken. */
+void theta_share(struct theta *theta, struct views *views);
+/* Gives the mappings up. Where theta was read there it is forgotten, since the shards may overwrite it: true then, and
+ * `want` is its step. */
+bool theta_unshare(struct theta *theta);
 /* Takes an answer. One for another step, or a second one, changes nothing. DP_PROTO where it does not fit the slice or
  * says `unchanged` of what we do not have. */
 DP_MUST_CHECK dp_err theta_take(struct theta *theta, const struct theta_answer *answer, bool *ret_new, dp_error *err);

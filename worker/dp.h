@@ -52,6 +52,10 @@ extern "C" {
 
 typedef struct dp_client dp_client;
 
+/* Memory shared with a server on the same host, through which parameters and gradients go without being copied: where
+ * it can be had, or else dp_join fails, or never. */
+typedef enum { DP_SHM_AUTO, DP_SHM_ON, DP_SHM_OFF } dp_shm;
+
 typedef struct {
     const char *server;          /* "tcp://HOST:PORT" of the head */
     const char *name;            /* shown in status; NULL: "host:pid" */
@@ -63,6 +67,7 @@ typedef struct {
      * thread. */
     void (*notice)(void *arg, const char *text);
     void *notice_arg;
+    dp_shm shm;
 } dp_config;
 
 /* A data set as a worker has read it; every worker of a job must have the same one. */

@@ -397,6 +397,7 @@ static dp_err connect_to(struct train *t, dp_error *err)
     const struct train_options *o = t->opts;
     dp_config config = {
         .server = o->server,
+        .shm = o->shm,
         .name = o->name,
         .connect_timeout_ms = o->connect_timeout_s * 1000,
         .server_timeout_ms = o->server_timeout_s * 1000,

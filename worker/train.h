@@ -13,6 +13,7 @@ struct train_options {
     const char *name; /* NULL: host:pid */
     uint64_t connect_timeout_s;
     uint64_t server_timeout_s;
+    dp_shm shm;
     struct data_options data;
     double emulate_slower;
     bool quiet;               /* tells of errors only */

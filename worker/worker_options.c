@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "shm.h"
+
 #define ROW(topic, field, name, type, arg, min, max, dflt, unit, choices, help)                             \
     {                                                                                                       \
         topic, name, type, offsetof(struct worker_options, field), arg, min, max, dflt, unit, choices, help \
@@ -18,6 +20,8 @@ static const struct option ROWS[] = {
         "how long to try to reach the server at first"),
     ROW("train", server_timeout_s, "server-timeout", OPT_U64, "S", 1, 86400, "60", "s", NULL,
         "how long the server may be silent later on"),
+    ROW("train", shm, "shm", OPT_CHOICE, "MODE", 0, 0, "auto", NULL, SHM_MODES,
+        "memory shared with a dp-server on this machine; on: or fail, auto: where it can be had"),
     ROW("train", die_with_parent, "die-with-parent", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
         "end when the process that started this one ends"),
 
@@ -87,9 +91,9 @@ static dp_err find_command(const struct options *given, enum worker_command *ret
 dp_err worker_options_check(const struct options *given, const struct worker_options *opts,
                             enum worker_command *ret_command, dp_error *err)
 {
-    static const char *const TRAIN_ONLY[] = {"server",         "name",        "connect-timeout", "server-timeout",
-                                             "eval",           "eval-labels", "emulate-slot-ms", "emulate-stalls",
-                                             "emulate-slower", "memory-limit"};
+    static const char *const TRAIN_ONLY[] = {
+        "server",          "name",           "connect-timeout", "server-timeout", "eval", "eval-labels",
+        "emulate-slot-ms", "emulate-stalls", "emulate-slower",  "memory-limit",   "shm"};
     static const char *const MODEL_ONLY[] = {"model",      "l1",     "l2",     "group-lasso", "group-size",
                                              "constraint", "output", "scores", "no-labels"};
     dp_err e = find_command(given, ret_command, err);

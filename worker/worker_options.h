@@ -23,6 +23,7 @@ struct worker_options {
     int kernels;
     const char *config;
     bool die_with_parent;
+    int shm;       /* dp_shm */
     int log_level; /* enum log_level */
     bool quiet;
     bool json;

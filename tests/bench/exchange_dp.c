@@ -35,6 +35,11 @@ void served_end(struct served *job)
     rmdir(job->folder);
 }
 
+static bool shares(const struct exchange *x)
+{
+    return strcmp(x->transport, "shm") == 0;
+}
+
 static void server_exec(const struct served *job, const struct exchange *x, const char *path)
 {
     char shards[24], workers[24], steps[24], listen[128];
@@ -46,8 +51,8 @@ static void server_exec(const struct served *job, const struct exchange *x, cons
     else
         snprintf(listen, sizeof listen, "tcp://127.0.0.1:0");
     execl(path, path, "--model", "linear", "--listen", listen, "--port-file", job->port_file, "--shards", shards,
-          "--slots", workers, "--batch", workers, "--steps", steps, "--optimizer", "sgd", "--lr", "0.1",
-          "--exit-when-done", "--quiet", "--log-level", "error", (char *)NULL);
+          "--slots", workers, "--batch", workers, "--steps", steps, "--optimizer", "sgd", "--lr", "0.1", "--shm",
+          shares(x) ? "on" : "off", "--exit-when-done", "--quiet", "--log-level", "error", (char *)NULL);
     perror(path);
     _exit(127);
 }
@@ -89,7 +94,7 @@ static bool workers_start(struct crew *crew, const struct served *job, const str
         if (rc < 0)
             return false;
         if (rc == 0) {
-            execl(path, path, job->endpoint, elems, skip, (char *)NULL);
+            execl(path, path, job->endpoint, elems, skip, shares(x) ? "on" : "off", (char *)NULL);
             perror(path);
             _exit(127);
         }

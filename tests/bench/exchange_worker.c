@@ -1,8 +1,9 @@
 /* A worker of the exchange bench: gradients that were filled once, nothing computed.
  *
- *   bench_exchange_worker SERVER ELEMS SKIP
+ *   bench_exchange_worker SERVER ELEMS SKIP on|off
  *
- * Reports the seconds of a step, from step SKIP on, to exchange.h's crew. Thread: main. */
+ * The last says whether memory is shared. Reports the seconds of a step, from step SKIP on, to exchange.h's crew.
+ * Thread: main. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,13 +55,14 @@ static float *gradient(dp_client *client, uint64_t elems)
 
 int main(int argc, char **argv)
 {
-    if (argc != 4)
+    if (argc != 5)
         return EXIT_FAILURE;
     uint64_t elems = strtoull(argv[2], NULL, 10), skip = strtoull(argv[3], NULL, 10), last = skip;
+    dp_shm shm = strcmp(argv[4], "on") == 0 ? DP_SHM_ON : DP_SHM_OFF;
     dp_client *client = NULL;
     dp_error err;
     mem_keep();
-    if (dp_connect(&(dp_config){.server = argv[1]}, &client, &err))
+    if (dp_connect(&(dp_config){.server = argv[1], .shm = shm}, &client, &err))
         die(&err);
     join(client, elems);
     if (!crew_ready())

@@ -1,0 +1,179 @@
+/* A shard's Unix socket; see shm_door.h. Thread: shard. */
+#include "shm_door.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "util.h"
+
+enum { STRANGERS_MAX = 16, ACCEPTS = 16 };
+
+struct shm_guest {
+    struct shm_guest *next;
+    struct shm_door *door;
+    uint64_t session; /* 0: a stranger */
+    int fd;
+    uv_poll_t poll;
+};
+
+static void on_guest_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void guest_close(struct shm_guest *guest)
+{
+    struct shm_guest **at = &guest->door->guests;
+    while (*at != guest)
+        at = &(*at)->next;
+    *at = guest->next;
+    uv_poll_stop(&guest->poll);
+    close(guest->fd);
+    uv_close((uv_handle_t *)&guest->poll, on_guest_closed);
+}
+
+static void on_hello(struct shm_guest *guest, const struct shm_message *message)
+{
+    struct shm_door *door = guest->door;
+    struct shm_message answer = {.kind = SHM_WELCOME};
+    dp_error err;
+    int fd = -1;
+    if (!door->calls.hello(door->calls.arg, message, &answer, &fd, &err)) {
+        shm_refuse(guest->fd, 0, err.text);
+        return;
+    }
+    guest->session = message->session;
+    if (shm_send(guest->fd, &answer, fd))
+        guest_close(guest);
+}
+
+static void on_slab(struct shm_guest *guest, const struct shm_message *message, int fd)
+{
+    struct shm_door *door = guest->door;
+    struct shm_message answer = {.kind = SHM_TAKEN, .slab = message->slab};
+    dp_error err;
+    if (door->calls.slab(door->calls.arg, guest->session, message->slab, fd, &err))
+        shm_refuse(guest->fd, message->slab, err.text);
+    else if (shm_send(guest->fd, &answer, -1))
+        guest_close(guest);
+}
+
+/* Whether a message fits what has been said before; false: the guest is to go. */
+static bool guest_take(struct shm_guest *guest, const struct shm_message *message, int passed)
+{
+    if (message->kind == SHM_HELLO && guest->session == 0)
+        on_hello(guest, message);
+    else if (message->kind == SHM_SLAB && guest->session != 0)
+        on_slab(guest, message, passed);
+    else
+        return false;
+    return true;
+}
+
+static void on_guest(uv_poll_t *poll, int status, int events)
+{
+    struct shm_guest *guest = poll->data;
+    struct shm_door *door = guest->door;
+    struct shm_message message;
+    dp_error err = {.text = "a message on the Unix socket that is out of turn"};
+    int passed = -1;
+    (void)events;
+    dp_err e = status < 0 ? DP_IO : shm_receive(guest->fd, &message, &passed, &err);
+    if (e == DP_BUSY)
+        return;
+    if (e == DP_OK && !guest_take(guest, &message, passed))
+        e = DP_PROTO;
+    if (passed >= 0)
+        close(passed);
+    if (e == DP_PROTO)
+        door->calls.malformed(door->calls.arg, &err);
+    if (e)
+        guest_close(guest);
+}
+
+/* The strangers that came before the latest few must go. */
+static void crowd_limit(struct shm_door *door)
+{
+    uint32_t strangers = 0;
+    struct shm_guest *oldest = NULL;
+    for (struct shm_guest *guest = door->guests; guest; guest = guest->next)
+        if (guest->session == 0) {
+            strangers++;
+            oldest = guest;
+        }
+    if (strangers > STRANGERS_MAX)
+        guest_close(oldest);
+}
+
+static void guest_add(struct shm_door *door, int fd)
+{
+    struct shm_guest *guest = mem_array_zero(1, sizeof *guest);
+    if (!guest || uv_poll_init(door->poll.loop, &guest->poll, fd)) {
+        free(guest);
+        close(fd);
+        return;
+    }
+    guest->door = door;
+    guest->fd = fd;
+    guest->poll.data = guest;
+    guest->next = door->guests;
+    door->guests = guest;
+    uv_poll_start(&guest->poll, UV_READABLE, on_guest);
+    crowd_limit(door);
+}
+
+static void on_door(uv_poll_t *poll, int status, int events)
+{
+    struct shm_door *door = poll->data;
+    (void)status;
+    (void)events;
+    for (int i = 0; i < ACCEPTS; i++) {
+        int fd = accept4(door->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0)
+            return;
+        guest_add(door, fd);
+    }
+}
+
+dp_err shm_door_open(struct shm_door *door, uv_loop_t *loop, const char *name, const struct shm_calls *calls,
+                     dp_error *err)
+{
+    *door = (struct shm_door){.calls = *calls};
+    dp_err e = shm_listen(name, &door->fd, err);
+    if (e)
+        return e;
+    int rc = uv_poll_init(loop, &door->poll, door->fd);
+    if (rc) {
+        close(door->fd);
+        return dp_fail(err, DP_SYSTEM, "cannot watch the Unix socket @%s: %s", name, uv_strerror(rc));
+    }
+    door->poll.data = door;
+    door->open = true;
+    (void)str_copy(door->name, sizeof door->name, name);
+    uv_poll_start(&door->poll, UV_READABLE, on_door);
+    return DP_OK;
+}
+
+void shm_door_close(struct shm_door *door)
+{
+    if (!door->open)
+        return;
+    door->open = false;
+    while (door->guests)
+        guest_close(door->guests);
+    uv_poll_stop(&door->poll);
+    close(door->fd);
+    uv_close((uv_handle_t *)&door->poll, NULL);
+}
+
+void shm_door_dismiss(struct shm_door *door, uint64_t session)
+{
+    for (struct shm_guest *guest = door->guests; guest; guest = guest->next)
+        if (guest->session == session) {
+            guest_close(guest);
+            return;
+        }
+}

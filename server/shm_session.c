@@ -1,0 +1,105 @@
+/* What a session shares with a shard; the invariants are in shm_session.h. Thread: shard. */
+#include "shm_session.h"
+
+#include <stdlib.h>
+
+struct shm_slab {
+    struct shm memory;
+    uint32_t refs; /* payloads, and the session while it has it */
+};
+
+static void slab_drop(void *owner)
+{
+    struct shm_slab *slab = owner;
+    if (--slab->refs > 0)
+        return;
+    shm_fini(&slab->memory);
+    free(slab);
+}
+
+struct shm_session *shm_session_new(struct slice *slices, uint32_t slice_count)
+{
+    struct shm_session *session = mem_array_zero(1, sizeof *session);
+    uint64_t *lent = mem_array_zero(slice_count, sizeof *lent);
+    if (!session || !lent) {
+        free(session);
+        free(lent);
+        return NULL;
+    }
+    *session = (struct shm_session){.slices = slices, .slice_count = slice_count, .lent = lent};
+    return session;
+}
+
+void shm_session_free(struct shm_session **ref)
+{
+    struct shm_session *session = *ref;
+    if (!session)
+        return;
+    for (uint32_t i = 0; i < session->slice_count; i++)
+        shm_session_returned(session, i, UINT64_MAX);
+    for (uint32_t i = 0; i < SHM_SLABS_MAX; i++)
+        if (session->slabs[i])
+            slab_drop(session->slabs[i]);
+    free(session->lent);
+    free(session);
+    *ref = NULL;
+}
+
+dp_err shm_session_slab(struct shm_session *session, uint32_t number, int fd, uint64_t bytes, dp_error *err)
+{
+    if (session->slabs[number])
+        return dp_fail(err, DP_PROTO, "slab %u was passed before", number);
+    struct shm_slab *slab = mem_array(1, sizeof *slab);
+    if (!slab)
+        return dp_fail(err, DP_NOMEM, "out of memory for a slab");
+    dp_err e = shm_map(fd, (size_t)bytes, &slab->memory, err);
+    if (e) {
+        free(slab);
+        return e;
+    }
+    slab->refs = 1;
+    session->slabs[number] = slab;
+    return DP_OK;
+}
+
+bool shm_session_payload(const struct shm_session *session, uint32_t number, uint64_t at, uint64_t count,
+                         struct blob *ret_payload)
+{
+    struct shm_slab *slab = number < SHM_SLABS_MAX ? session->slabs[number] : NULL;
+    if (!slab)
+        return false;
+    slab->refs++;
+    *ret_payload = (struct blob){.data = (float *)slab->memory.base + at,
+                                 .bytes = (size_t)count * sizeof(float),
+                                 .owner = slab,
+                                 .release = slab_drop};
+    return true;
+}
+
+bool shm_is_slab(const struct blob *payload)
+{
+    return payload->release == slab_drop;
+}
+
+bool shm_session_lend(struct shm_session *session, uint32_t slice, struct version *version)
+{
+    if (version->plane == VERSION_UNSHARED)
+        return false;
+    uint64_t bit = UINT64_C(1) << version->plane;
+    if (!(session->lent[slice] & bit))
+        version_retain(version);
+    session->lent[slice] |= bit;
+    return true;
+}
+
+void shm_session_returned(struct shm_session *session, uint32_t slice, uint64_t have)
+{
+    for (uint64_t left = session->lent[slice]; left; left &= left - 1) {
+        uint32_t plane = (uint32_t)__builtin_ctzll(left);
+        struct version *version = &session->slices[slice].shared[plane];
+        if (version->number >= have)
+            continue;
+        session->lent[slice] &= ~(UINT64_C(1) << plane);
+        version_release(version);
+    }
+}

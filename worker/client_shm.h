@@ -1,0 +1,29 @@
+/* Memory shared with the shards of a server on this host: their planes of theta, and our slabs, which all of them map.
+ * It is all shards or none. What the other side is asked here is answered at once: these calls wait.
+ * Thread: the client's. */
+#ifndef DP_CLIENT_SHM_H
+#define DP_CLIENT_SHM_H
+
+#include "client_views.h"
+#include "shm_wire.h"
+
+/* A zeroed one is closed. */
+struct client_shm {
+    uint32_t count;
+    int *doors; /* [count] connections to the shards that have parameters */
+};
+
+struct shm_place {
+    char name[SHM_NAME_MAX]; /* empty: the shard shares no memory */
+    struct range range;
+};
+
+/* Says to each shard of which session we are, and maps what it passes: the views are the caller's. The reason why not:
+ * DP_UNREACHABLE, DP_REFUSED, DP_PROTO, DP_NOMEM. */
+DP_MUST_CHECK dp_err client_shm_open(struct client_shm *shm, const struct shm_place *places, uint32_t count,
+                                     uint64_t session, uint64_t incarnation, struct views *ret_views, dp_error *err);
+void client_shm_close(struct client_shm *shm);
+/* Passes a slab to all shards. */
+DP_MUST_CHECK dp_err client_shm_pass(struct client_shm *shm, uint32_t number, int fd, dp_error *err);
+
+#endif
