@@ -30,17 +30,24 @@ static const json_t *only_shard(const char *endpoint, json_t **ret_status)
     return json_array_get(shards, 0);
 }
 
-static void check_bytes(const json_t *shard)
+/* Where gradients and parameters are counted, and where they must not be. */
+struct way {
+    const char *mode, *in, *out, *not_in, *not_out;
+};
+
+static void check_bytes(const json_t *shard, const struct way *way)
 {
     json_int_t slice = 4 * number(shard, "count"), pushes = number(shard, "pushes");
     cr_assert_geq(pushes, STEPS);
     cr_assert_eq(number(shard, "commits"), STEPS, "one slice");
-    cr_assert_eq(number(shard, "gradient_bytes_in"), pushes * slice);
+    cr_assert_eq(number(shard, way->in), pushes * slice);
+    cr_assert_eq(number(shard, way->not_in), 0);
+    cr_assert_eq(number(shard, way->not_out), 0);
     cr_assert_eq(number(shard, "copied_bytes"), number(shard, "copies") * slice);
     cr_assert_leq(number(shard, "header_bytes_in"), (pushes + number(shard, "pulls")) * HEADER_MAX);
-    cr_assert_eq(number(shard, "theta_bytes_out") % slice, 0);
-    cr_assert_geq(number(shard, "theta_bytes_out"), STEPS * slice, "theta_0 to theta_29, to one worker at least");
-    cr_assert_leq(number(shard, "theta_bytes_out"), number(shard, "pulls") * slice);
+    cr_assert_eq(number(shard, way->out) % slice, 0);
+    cr_assert_geq(number(shard, way->out), STEPS * slice, "theta_0 to theta_29, to one worker at least");
+    cr_assert_leq(number(shard, way->out), number(shard, "pulls") * slice);
     cr_assert_leq(number(shard, "header_bytes_out"), number(shard, "pulls") * HEADER_MAX);
     cr_assert_eq(number(shard, "bytes_in"), number(shard, "gradient_bytes_in") + number(shard, "header_bytes_in"));
     cr_assert_eq(number(shard, "bytes_out"), number(shard, "theta_bytes_out") + number(shard, "header_bytes_out"));
@@ -50,17 +57,24 @@ static void check_bytes(const json_t *shard)
     cr_assert_gt(json_real_value(json_object_get(shard, "commit_s")), 0);
 }
 
-Test(counters, status_and_the_end_say_what_a_job_moved)
+static void run_and_check(const struct way *way)
 {
-    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
     char endpoint[128];
     json_t *status;
-    struct process *server = SERVER(endpoint, JOB, "--local-workers", "2", "--data", source_file(DIGITS));
+    struct process *server =
+        SERVER(endpoint, JOB, "--shm", way->mode, "--local-workers", "2", "--data", source_file(DIGITS));
     process_expect(server, ERR, "still here", MINUTE_MS); /* the job is done */
-    check_bytes(only_shard(endpoint, &status));
+    check_bytes(only_shard(endpoint, &status), way);
     json_decref(status);
     process_signal(server, SIGTERM);
     cr_assert_eq(process_wait(server, MINUTE_MS), 0);
     const char *said = process_output(server, ERR);
     cr_assert(strstr(said, "dp-server: shard 0: in ") && strstr(said, " 30 commits of slices"), "%s", said);
+}
+
+Test(counters, status_and_the_end_say_what_a_job_moved)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    run_and_check(&(struct way){"off", "gradient_bytes_in", "theta_bytes_out", "shm_bytes_in", "shm_bytes_out"});
+    run_and_check(&(struct way){"on", "shm_bytes_in", "shm_bytes_out", "gradient_bytes_in", "theta_bytes_out"});
 }
