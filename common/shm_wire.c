@@ -82,9 +82,9 @@ dp_err shm_send(int fd, struct shm_message *message, int pass)
     return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? DP_BUSY : DP_IO;
 }
 
-void shm_refuse(int fd, uint32_t slab, const char *text)
+void shm_refuse(int fd, uint32_t slab, dp_err code, const char *text)
 {
-    struct shm_message message = {.kind = SHM_REFUSED, .slab = slab};
+    struct shm_message message = {.kind = SHM_REFUSED, .slab = slab, .code = (uint32_t)code};
     (void)str_copy(message.text, sizeof message.text, text);
     for (char *at = message.text; *at; at++)
         if (*at < ' ' || *at > '~')

@@ -24,6 +24,7 @@ struct shm_message {
     uint64_t stride_bytes;   /* WELCOME: from one plane to the next */
     uint32_t planes;         /* WELCOME: 1..SHM_PLANES_MAX */
     uint32_t slab;           /* SLAB, TAKEN, REFUSED: below SHM_SLABS_MAX */
+    uint32_t code;           /* REFUSED: wire number of a dp_err */
     char text[SHM_TEXT_MAX]; /* REFUSED: why */
 };
 
@@ -35,7 +36,7 @@ DP_MUST_CHECK dp_err shm_connect(const char *name, int *ret_fd, dp_error *err);
 /* Sends a message, with a descriptor unless `pass` is -1, without waiting. DP_BUSY, DP_IO. */
 DP_MUST_CHECK dp_err shm_send(int fd, struct shm_message *message, int pass);
 /* Sends REFUSED with what of the text can be printed; a peer that cannot be told finds out by itself. */
-void shm_refuse(int fd, uint32_t slab, const char *text);
+void shm_refuse(int fd, uint32_t slab, dp_err code, const char *text);
 /* Receives a message without waiting. WELCOME and SLAB come with one descriptor, which is the caller's; else
  * *ret_passed is -1. DP_BUSY: there is none. DP_IO: the peer is gone. DP_PROTO: it sent what is no message, whose
  * descriptors are closed. */

@@ -42,7 +42,7 @@ static void on_hello(struct shm_guest *guest, const struct shm_message *message)
     dp_error err;
     int fd = -1;
     if (!door->calls.hello(door->calls.arg, message, &answer, &fd, &err)) {
-        shm_refuse(guest->fd, 0, err.text);
+        shm_refuse(guest->fd, 0, err.code, err.text);
         return;
     }
     guest->session = message->session;
@@ -56,7 +56,7 @@ static void on_slab(struct shm_guest *guest, const struct shm_message *message, 
     struct shm_message answer = {.kind = SHM_TAKEN, .slab = message->slab};
     dp_error err;
     if (door->calls.slab(door->calls.arg, guest->session, message->slab, fd, &err))
-        shm_refuse(guest->fd, message->slab, err.text);
+        shm_refuse(guest->fd, message->slab, err.code, err.text);
     else if (shm_send(guest->fd, &answer, -1))
         guest_close(guest);
 }

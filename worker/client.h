@@ -247,7 +247,8 @@ void rows_keys_unknown(struct dp_client *client, const Dp__Error *error);
 
 /* client_share.c */
 
-/* Shares memory with the shards if that is wanted and can be. With DP_SHM_ON the reason why it cannot: DP_REFUSED. */
+/* Shares memory with the shards if that is wanted and can be. With DP_SHM_ON the reason why it cannot: DP_REFUSED.
+ * DP_HELLO_REQUIRED where the session is lost. */
 DP_MUST_CHECK dp_err share_open(struct dp_client *client, dp_error *err);
 /* With the session. */
 void share_close(struct dp_client *client);

@@ -87,6 +87,8 @@ dp_err share_open(struct dp_client *client, dp_error *err)
         return DP_OK;
     const char *why = apart(client);
     dp_err e = why ? dp_fail(err, DP_REFUSED, "%s", why) : share(client, err);
+    if (e == DP_HELLO_REQUIRED)
+        return e;
     if (e && client->shm_mode == DP_SHM_ON)
         return dp_fail(err, DP_REFUSED, "no memory can be shared with %s, as was asked for: %.300s", client->server,
                        err->text);

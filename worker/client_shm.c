@@ -22,7 +22,8 @@ static dp_err answer_wait(int fd, struct shm_message *ret_answer, int *ret_passe
     if (e == DP_BUSY)
         return dp_fail(err, DP_UNREACHABLE, "the Unix socket gives no answer");
     if (e == DP_OK && ret_answer->kind == SHM_REFUSED)
-        return dp_fail(err, DP_REFUSED, "%s", ret_answer->text);
+        return dp_fail(err, dp_err_from_wire(ret_answer->code) == DP_HELLO_REQUIRED ? DP_HELLO_REQUIRED : DP_REFUSED,
+                       "%s", ret_answer->text);
     return e;
 }
 

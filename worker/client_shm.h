@@ -19,7 +19,7 @@ struct shm_place {
 };
 
 /* Says to each shard of which session we are, and maps what it passes: the views are the caller's. The reason why not:
- * DP_UNREACHABLE, DP_REFUSED, DP_PROTO, DP_NOMEM. */
+ * DP_UNREACHABLE, DP_REFUSED, DP_PROTO, DP_NOMEM; DP_HELLO_REQUIRED where the session is lost. */
 DP_MUST_CHECK dp_err client_shm_open(struct client_shm *shm, const struct shm_place *places, uint32_t count,
                                      uint64_t session, uint64_t incarnation, struct views *ret_views, dp_error *err);
 void client_shm_close(struct client_shm *shm);

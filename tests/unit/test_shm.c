@@ -169,7 +169,7 @@ Test(shm, memory_goes_from_one_side_to_the_other)
     shm_fini(&mine);
     cr_assert_str_eq(seen.base, "gradient", "the memory outlives its maker's part of it");
     shm_fini(&seen);
-    shm_refuse(ends.shard, 7, "not\ntoday \x7f");
+    shm_refuse(ends.shard, 7, DP_NOMEM, "not\ntoday \x7f");
     cr_assert_eq(shm_receive(ends.worker, &got, &passed, &err), DP_OK, "%s", err.text);
     cr_assert_eq(passed, -1);
     cr_assert_str_eq(got.text, "not?today ?");
