@@ -48,7 +48,7 @@ struct theta_answer {
     uint32_t staleness;
     const uint8_t *accepted; /* a bit for each slot, as the wire has it */
     size_t accepted_bytes;   /* at most SLOT_SET_MAX / 8 */
-    uint32_t plane; /* 1 + the plane that has the values, 0: */
+    uint32_t plane;          /* 1 + the plane that has the values; 0: they are in `values` */
     const void *values;
     size_t bytes;
 };
