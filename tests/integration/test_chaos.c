@@ -1,8 +1,9 @@
-/* Chaos: workers are killed, frozen, thawed, started and asked to leave at random while a bsp job runs. It finishes,
- * and theta has the bits of a quiet run.
+/* Chaos: workers are killed, frozen, thawed, started and asked to leave at random while a job runs. It finishes; under
+ * bsp theta has the bits of a quiet run, and where slots commit on arrival each is committed exactly once on every
+ * shard.
  *
  * The seed is fixed, so that the same is tried every time; when each thing happens is up to the machine. A job is run
- * after the other until DP_CHAOS_S seconds (default 12) have passed. */
+ * after the other until DP_CHAOS_S seconds (default 12 of bsp, 6 of each of the others) have passed. */
 #include <criterion/criterion.h>
 #include <poll.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "conservation.h"
 #include "harness.h"
 
 TestSuite(chaos, .init = harness_init, .fini = harness_fini, .timeout = 600);
@@ -19,16 +21,22 @@ enum {
     WORKERS_MAX = 6,
     WORKERS_MIN = 2,
     PAUSE_MS = 120,
-    DEFAULT_S = 12,
+    BSP_S = 12,
+    ON_ARRIVAL_S = 6,
+    SLOTS = 12,
+    SHARDS = 2,
+    ON_ARRIVAL_STEPS = 15 * 15,
     STARTS_MAX = 30,
     JOBS_MAX = 7
 };
 
 #define TRAIN "tests/data/digits/train.csv.gz"
 #define TEST "tests/data/digits/test.csv.gz"
-#define JOB                                                                                                    \
-    "--model", "softmax", "--batch", "100", "--slots", "12", "--epochs", "30", "--lr", "0.002", "--optimizer", \
+#define JOB(epochs)                                                                                              \
+    "--model", "softmax", "--batch", "100", "--slots", "12", "--epochs", epochs, "--lr", "0.002", "--optimizer", \
         "momentum", "--l2", "0.001", "--seed", "7", "--exit-when-done", "--quiet"
+#define BSP_EPOCHS "30"
+#define ON_ARRIVAL_EPOCHS "15"
 
 static uint64_t state = 0x2545f4914f6cdd1du;
 
@@ -113,14 +121,12 @@ static void disturb(struct crew *crew)
     }
 }
 
-/* A job with trouble until it ends; the model's path. Zombies that wake after they were given up take part as well. */
-static const char *train_in_chaos(uint32_t number)
+/* A job with trouble until it ends; its server. Zombies that wake after they were given up take part as well. */
+static struct process *train_in_chaos(const char *shards, const char *epochs, const char *consistency, const char *path)
 {
-    char endpoint[128], name[64];
-    snprintf(name, sizeof name, "chaos%u.safetensors", number);
-    const char *path = temp_path(name);
-    struct process *server = SERVER(endpoint, JOB, "--shards", number % 2 ? "3" : "2", "--lease", "1",
-                                    "--stall-timeout", "1", "--export", path);
+    char endpoint[128];
+    struct process *server = SERVER(endpoint, JOB(epochs), "--shards", shards, "--lease", "1", "--stall-timeout", "1",
+                                    "--json", "--consistency", consistency, "--export", path);
     struct crew crew = {.endpoint = endpoint};
     for (uint32_t i = 0; i < WORKERS_MIN + 1; i++)
         join(&crew, i);
@@ -132,7 +138,7 @@ static const char *train_in_chaos(uint32_t number)
             process_signal(crew.list[i], SIGKILL);
             (void)process_wait(crew.list[i], MINUTE_MS);
         }
-    return path;
+    return server;
 }
 
 static uint64_t seconds_now(void)
@@ -142,16 +148,50 @@ static uint64_t seconds_now(void)
     return (uint64_t)now.tv_sec;
 }
 
+static uint64_t chaos_end_s(uint64_t default_s)
+{
+    const char *seconds = getenv("DP_CHAOS_S");
+    return seconds_now() + (seconds ? strtoull(seconds, NULL, 10) : default_s);
+}
+
 Test(chaos, a_job_under_random_trouble_has_the_bits_of_a_quiet_one)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
-    const char *quiet = temp_path("quiet.safetensors"), *seconds = getenv("DP_CHAOS_S");
-    struct run_result r = RUN(MINUTE_MS, "dp-server", "--listen", "tcp://127.0.0.1:0", JOB, "--local-workers", "1",
-                              "--data", source_file(TRAIN), "--eval", source_file(TEST), "--export", quiet);
+    const char *quiet = temp_path("quiet.safetensors"), *path = temp_path("chaos.safetensors");
+    struct run_result r =
+        RUN(MINUTE_MS, "dp-server", "--listen", "tcp://127.0.0.1:0", JOB(BSP_EPOCHS), "--local-workers", "1", "--data",
+            source_file(TRAIN), "--eval", source_file(TEST), "--export", quiet);
     cr_assert_eq(r.status, 0, "%s", r.err);
-    uint64_t end_s = seconds_now() + (seconds ? strtoull(seconds, NULL, 10) : DEFAULT_S);
+    uint64_t end_s = chaos_end_s(BSP_S);
     uint32_t number = 0;
-    do
-        models_assert_same(quiet, train_in_chaos(number++));
-    while (seconds_now() < end_s && number < JOBS_MAX);
+    do {
+        (void)train_in_chaos(number % 2 ? "3" : "2", BSP_EPOCHS, "bsp", path);
+        models_assert_same(quiet, path);
+    } while (seconds_now() < end_s && ++number < JOBS_MAX);
+}
+
+/* The model has one slice on each of two shards. */
+static void conserve(const char *consistency)
+{
+    uint64_t end_s = chaos_end_s(ON_ARRIVAL_S);
+    uint32_t number = 0;
+    do {
+        struct process *server = train_in_chaos("2", ON_ARRIVAL_EPOCHS, consistency, temp_path("chaos.safetensors"));
+        json_t *done = done_line(process_output(server, OUT));
+        cr_assert_eq(done_number(done, "step"), ON_ARRIVAL_STEPS);
+        done_assert_conserved(done, SLOTS, SHARDS);
+        json_decref(done);
+    } while (seconds_now() < end_s && ++number < JOBS_MAX);
+}
+
+Test(chaos, ssp_under_random_trouble_commits_each_slot_once)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    conserve("ssp:3");
+}
+
+Test(chaos, async_under_random_trouble_commits_each_slot_once)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    conserve("async");
 }

@@ -1,44 +1,17 @@
 /* Jobs whose slots commit on arrival, with real processes: they reach what bsp reaches, and every slot of every step is
  * committed exactly once on every shard, whoever is killed. */
 #include <criterion/criterion.h>
-#include <jansson.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "conservation.h"
 #include "harness.h"
 
 TestSuite(consistency, .init = harness_init, .fini = harness_fini, .timeout = 300);
 
 enum { TIMEOUT_MS = 120000, SLOTS = 6, SHARDS = 2 };
-
-/* The line of `--json` that says the job is done. */
-static json_t *done_line(const char *out)
-{
-    const char *line = strstr(out, "{\"event\":\"done\"");
-    cr_assert_not_null(line, "%s", out);
-    json_error_t error;
-    json_t *object = json_loads(line, JSON_DISABLE_EOF_CHECK, &error);
-    cr_assert_not_null(object, "%s", error.text);
-    return object;
-}
-
-static double field(const json_t *object, const char *name)
-{
-    return json_number_value(json_object_get(object, name));
-}
-
-/* Each step's slots (all have samples) on each shard's one slice. */
-static void check_conserved(const json_t *done)
-{
-    double slots = field(done, "step") * SLOTS * SHARDS, counted = 0;
-    size_t i;
-    json_t *bucket;
-    cr_assert_eq(field(done, "commits"), slots, "%g commits of %g slots", field(done, "commits"), slots);
-    json_array_foreach(json_object_get(done, "staleness_buckets"), i, bucket) counted += json_number_value(bucket);
-    cr_assert_eq(counted, slots);
-}
 
 static json_t *run_digits(const char *consistency, const char *optimizer, const char *lr)
 {
@@ -49,7 +22,7 @@ static json_t *run_digits(const char *consistency, const char *optimizer, const 
             source_file("tests/data/digits/test.csv.gz"), "--exit-when-done", "--json", "--consistency", consistency);
     cr_assert_eq(r.status, 0, "%s", r.err);
     json_t *done = done_line(r.out);
-    check_conserved(done);
+    done_assert_conserved(done, SLOTS, SHARDS);
     return done;
 }
 
@@ -58,9 +31,9 @@ static json_t *run_digits(const char *consistency, const char *optimizer, const 
 static void check_close(const json_t *bsp, const char *consistency, const char *optimizer, const char *lr)
 {
     json_t *got = run_digits(consistency, optimizer, lr);
-    cr_assert_lt(field(got, "loss"), 1.05 * field(bsp, "loss"), "%s %s", consistency, optimizer);
-    cr_assert_lt(fabs(field(got, "eval_loss") / field(bsp, "eval_loss") - 1), 0.05, "%s %s: %g, bsp %g", consistency,
-                 optimizer, field(got, "eval_loss"), field(bsp, "eval_loss"));
+    cr_assert_lt(done_number(got, "loss"), 1.05 * done_number(bsp, "loss"), "%s %s", consistency, optimizer);
+    cr_assert_lt(fabs(done_number(got, "eval_loss") / done_number(bsp, "eval_loss") - 1), 0.05, "%s %s: %g, bsp %g",
+                 consistency, optimizer, done_number(got, "eval_loss"), done_number(bsp, "eval_loss"));
     json_decref(got);
 }
 
@@ -99,8 +72,8 @@ static void run_with_deaths(const char *consistency)
     cr_assert_eq(process_wait(server, TIMEOUT_MS), 0, "%s", process_output(server, ERR));
     cr_assert_eq(process_wait(stays, TIMEOUT_MS), 0, "%s", process_output(stays, ERR));
     json_t *done = done_line(process_output(server, OUT));
-    cr_assert_eq(field(done, "step"), 4000);
-    check_conserved(done);
+    cr_assert_eq(done_number(done, "step"), 4000);
+    done_assert_conserved(done, SLOTS, SHARDS);
     json_decref(done);
 }
 
