@@ -33,7 +33,9 @@ uint64_t arrival_floor(const struct arrival *a)
 
 void arrival_complete(struct arrival *a, uint64_t step)
 {
-    a->base = MAX(a->base, MIN(step, a->top + 1));
+    if (step > a->top + 1) /* others have left this worker behind: it goes on from there */
+        a->top = step - 1;
+    a->base = MAX(a->base, step);
 }
 
 static bool is_known(const struct arrival *a, uint64_t step)
@@ -51,6 +53,12 @@ void arrival_asked(struct arrival *a, uint64_t step, const struct slot_set *slot
 {
     if (is_known(a, step))
         slot_set_subtract(done_at(a, step), slots);
+}
+
+void arrival_doubt(struct arrival *a)
+{
+    for (uint64_t step = arrival_floor(a); a->staleness > 0 && step <= a->top; step++)
+        *done_at(a, step) = (struct slot_set){0};
 }
 
 void arrival_missing(const struct arrival *a, uint64_t step, struct slot_set *owed)

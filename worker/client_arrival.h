@@ -32,6 +32,9 @@ void arrival_complete(struct arrival *arrival, uint64_t step);
 void arrival_done(struct arrival *arrival, uint64_t step, const struct slot_set *slots);
 /* The head asks for slots of a step: whether they are there is to be found out anew. */
 void arrival_asked(struct arrival *arrival, uint64_t step, const struct slot_set *slots);
+/* What was handed in may have been lost with a connection: of all steps that may be incomplete it is to be found out
+ * anew what is there. Unlike under bsp, no answer to a pull says so. */
+void arrival_doubt(struct arrival *arrival);
 /* What of `owed` at a step is still to be done. */
 void arrival_missing(const struct arrival *arrival, uint64_t step, struct slot_set *owed);
 /* The first step from the floor on of which something is owed and not done; the one after `top` if there is none. */

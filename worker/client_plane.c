@@ -307,6 +307,7 @@ void plane_resend_due(struct dp_client *client, uint64_t now_ms)
 
 void plane_resend_all(struct dp_client *client)
 {
+    arrival_doubt(&client->arrival);
     for (uint32_t i = 0; i < client->shard_count; i++)
         resend_at(&client->shards[i], mono_ms(), true);
 }
@@ -418,6 +419,7 @@ static void shard_news(struct dp_client *client, struct shard *shard)
     if (news != LINK_BACK)
         return;
     client_notice(client, "shard %s is back", shard->link.name);
+    arrival_doubt(&client->arrival);
     resend_at(shard, mono_ms(), true);
 }
 

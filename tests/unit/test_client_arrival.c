@@ -96,6 +96,35 @@ Test(client_arrival, what_the_head_asks_for_again_is_found_out_anew)
 }
 
 /* After a step that commits once nothing before is open. */
+/* What it would have done next, others have done: it must not ask for that for ever. */
+Test(client_arrival, who_is_left_behind_goes_on_from_the_first_open_step)
+{
+    struct arrival a;
+    struct duty duty;
+    walk(&a, &duty);
+    arrival_complete(&a, 8);
+    cr_assert_eq(next(&a, &duty), 8);
+    arrival_begin(&a, 8, STALENESS);
+    cr_assert_eq(arrival_floor(&a), 8);
+    cr_assert_eq(next(&a, &duty), 8);
+    done(&a, 8, 3);
+    cr_assert_eq(next(&a, &duty), 9);
+}
+
+Test(client_arrival, what_a_lost_connection_may_have_taken_is_found_out_anew)
+{
+    struct arrival a;
+    struct duty duty;
+    walk(&a, &duty);
+    arrival_complete(&a, 3);
+    arrival_doubt(&a);
+    for (uint64_t step = 3; step < 6; step++) {
+        cr_assert_eq(next(&a, &duty), step);
+        done(&a, step, 3);
+    }
+    cr_assert_eq(next(&a, &duty), 6);
+}
+
 Test(client_arrival, a_step_that_commits_once_ends_what_was_before)
 {
     struct arrival a;
