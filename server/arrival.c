@@ -23,13 +23,15 @@ static uint64_t slot_samples(const struct slice *slice, const struct plan_step *
     return count;
 }
 
-static void commit(struct slice *slice, uint64_t step, uint32_t leaf, struct blob *gradient, struct version *then)
+static void commit(struct slice *slice, uint64_t step, uint32_t leaf, uint64_t between, struct blob *gradient,
+                   struct version *then)
 {
     struct version **now = &slice->at[slice->window.next % SLICE_VERSIONS];
     struct plan_step at = plan_at(&slice->job->plan, step);
     uint64_t samples = slot_samples(slice, &at, leaf);
+    double delay = (double)between / slice->job->plan.slots; /* in steps */
     struct update_part part = {.fraction = (double)samples / (double)at.rows,
-                               .eta = schedule_rate(&slice->job->params.schedule, at.train_step)};
+                               .eta = schedule_rate_late(&slice->job->params.schedule, at.train_step, delay)};
     part.passed = slice->passed + part.fraction;
     struct commit commit = commit_part_at(slice->job, at.train_step, samples, &part);
     struct node *root = &slice->nodes[1]; /* what slice_fold finds */
@@ -43,7 +45,7 @@ static void commit(struct slice *slice, uint64_t step, uint32_t leaf, struct blo
     *now = then;
 }
 
-dp_err arrival_push(struct slice *slice, uint64_t step, uint32_t leaf, struct blob *gradient,
+dp_err arrival_push(struct slice *slice, uint64_t step, uint32_t leaf, uint64_t between, struct blob *gradient,
                     const struct metrics *metrics, enum steps_verdict *ret_verdict, dp_error *err)
 {
     struct version *now = slice->at[slice->window.next % SLICE_VERSIONS];
@@ -55,7 +57,7 @@ dp_err arrival_push(struct slice *slice, uint64_t step, uint32_t leaf, struct bl
     if (*ret_verdict == STEPS_KEEP) {
         struct metrics *sum = &slice->arrived[step % SLICE_VERSIONS];
         *sum = metrics_add(*sum, *metrics);
-        commit(slice, step, leaf, gradient, then);
+        commit(slice, step, leaf, between, gradient, then);
     } else if (then != now) {
         version_release(then);
     }

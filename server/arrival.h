@@ -8,10 +8,12 @@
 
 #include "slice.h"
 
-/* A slot (a leaf of the tree) arrives for a step whose staleness is more than 0. The payload is taken. If it is kept,
+/* A slot (a leaf of the tree) arrives for a step whose staleness is more than 0, with `between` commits since the
+ * version that it was computed on (0 if that is not known). The payload is taken. If it is kept,
  * it has been committed. DP_NOMEM leaves everything as it was, and the payload with the caller. */
-DP_MUST_CHECK dp_err arrival_push(struct slice *slice, uint64_t step, uint32_t leaf, struct blob *gradient,
-                                  const struct metrics *metrics, enum steps_verdict *ret_verdict, dp_error *err);
+DP_MUST_CHECK dp_err arrival_push(struct slice *slice, uint64_t step, uint32_t leaf, uint64_t between,
+                                  struct blob *gradient, const struct metrics *metrics, enum steps_verdict *ret_verdict,
+                                  dp_error *err);
 /* Step `next`, all slots of which have been committed, is done with: its metrics. DP_NOMEM leaves everything as it was.
  */
 DP_MUST_CHECK dp_err arrival_pass(struct slice *slice, struct metrics *ret_metrics, dp_error *err);

@@ -52,7 +52,7 @@ static json_t *constraints_json(const struct head *head)
 json_t *head_update_json(const struct head *head)
 {
     static const char *const SCHEDULES[] = {"constant", "step",     "exponential", "cosine",
-                                            "inv-sqrt", "inv-time", "one-cycle"};
+                                            "inv-sqrt", "inv-time", "one-cycle",   "ada-delay"};
     static const char *const DECAYS[] = {"coupled", "decoupled"};
     static const char *const METHODS[] = {"project", "penalty", "augmented"};
     const struct slice_job *core = &head->job.core;

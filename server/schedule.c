@@ -73,7 +73,7 @@ static double one_cycle(const struct schedule *s, double lr, uint64_t t)
 }
 
 /* The schedule without its warm-up. */
-static double shape(const struct schedule *s, double lr, uint64_t t)
+static double shape(const struct schedule *s, double lr, uint64_t t, double delay)
 {
     switch (s->kind) {
     case SCHEDULE_CONSTANT:
@@ -90,6 +90,8 @@ static double shape(const struct schedule *s, double lr, uint64_t t)
         return lr / (1 + s->decay * (double)t);
     case SCHEDULE_ONE_CYCLE:
         return one_cycle(s, lr, t);
+    case SCHEDULE_ADA_DELAY:
+        return lr / (1 + s->decay * sqrt((double)t + delay));
     }
     return lr;
 }
@@ -104,10 +106,15 @@ double schedule_lr(const struct schedule *s, uint64_t t)
 
 double schedule_rate(const struct schedule *s, uint64_t t)
 {
+    return schedule_rate_late(s, t, 0);
+}
+
+double schedule_rate_late(const struct schedule *s, uint64_t t, double delay)
+{
     double lr = schedule_lr(s, t);
     if (t + 1 >= s->warmup)
-        return shape(s, lr, t > s->warmup ? t - s->warmup : 0);
-    return shape(s, lr, 0) * (double)(t + 1) / (double)s->warmup;
+        return shape(s, lr, t > s->warmup ? t - s->warmup : 0, delay);
+    return shape(s, lr, 0, delay) * (double)(t + 1) / (double)s->warmup;
 }
 
 bool schedule_set(struct schedule *s, uint64_t from, double lr)

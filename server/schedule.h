@@ -1,4 +1,5 @@
-/* Learning-rate schedules: eta of a training step, a pure function of its number. Computed with +, -, *, / and sqrt
+/* Learning-rate schedules: eta of a training step, a pure function of its number and, by ada-delay, of how late the
+ * gradient is. Computed with +, -, *, / and sqrt
  * alone, so that every machine gets the same bits. Thread: any. */
 #ifndef DP_SCHEDULE_H
 #define DP_SCHEDULE_H
@@ -16,8 +17,10 @@ enum schedule_kind {
     SCHEDULE_INV_TIME,  /* lr / (1 + decay t) (Bottou 2010, with decay = lr lambda) */
     SCHEDULE_ONE_CYCLE, /* lr/div to lr over the first `peak` of T steps, then to lr/div/final_div, both along a cosine
                            (Smith & Topin 2018, torch's OneCycleLR) */
+    SCHEDULE_ADA_DELAY, /* lr / (1 + decay sqrt(t + tau)), tau: the gradient's delay in steps. AdaDelay's 1/(L + c
+                           sqrt(t + tau)) (Sra et al. 2016) with lr = 1/L and decay = c/L */
 };
-#define SCHEDULE_NAMES "constant|step|exponential|cosine|inv-sqrt|inv-time|one-cycle"
+#define SCHEDULE_NAMES "constant|step|exponential|cosine|inv-sqrt|inv-time|one-cycle|ada-delay"
 
 enum { SCHEDULE_CHANGES_MAX = 64 };
 
@@ -39,8 +42,10 @@ struct schedule {
     } changes[SCHEDULE_CHANGES_MAX];
 };
 
-/* eta of training step t. */
+/* eta of training step t, for gradients without delay. */
 double schedule_rate(const struct schedule *schedule, uint64_t t);
+/* The same for a gradient computed `delay` steps of commits ago; the same bits at 0, and but by ada-delay. */
+double schedule_rate_late(const struct schedule *schedule, uint64_t t, double delay);
 /* The lr in force at step t: given at the start or set since. */
 double schedule_lr(const struct schedule *schedule, uint64_t t);
 /* lr is `lr` from step `from` on; later settings are taken back. False if there were too many changes. */

@@ -197,6 +197,11 @@ static dp_err check_consistency(struct server_options *opts, dp_error *err)
             err, DP_USAGE,
             "options --consistency and --data-mode local: slots that come and go with their workers commit once "
             "a step; use bsp");
+    if (opts->staleness == 0 && opts->setup.params.schedule.kind == SCHEDULE_ADA_DELAY)
+        return dp_fail(
+            err, DP_USAGE,
+            "option --lr-schedule ada-delay goes by the delay of commits on arrival: under bsp there is none; use "
+            "--consistency ssp:S or async, or --lr-schedule inv-sqrt");
     return opts->staleness > 0 ? update_options_check_arrival(&opts->setup, err) : DP_OK;
 }
 

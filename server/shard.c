@@ -287,16 +287,18 @@ static enum steps_verdict arrive(struct shard *shard, struct slice *slice, const
                                  struct blob *gradient)
 {
     uint64_t start_ns = mono_ns(), number = slice_theta(slice, slice->window.next)->number;
+    bool known = msg->read > 0 && msg->read <= number + 1;
+    uint64_t between = known ? number + 1 - msg->read : 0;
     enum steps_verdict verdict = STEPS_DUPLICATE;
     dp_error err;
-    if (arrival_push(slice, msg->step, msg->node, gradient, &msg->metrics, &verdict, &err))
+    if (arrival_push(slice, msg->step, msg->node, between, gradient, &msg->metrics, &verdict, &err))
         shard->calls.failed(shard->calls.arg, &err);
     if (verdict != STEPS_KEEP)
         return verdict;
     counter_add(&shard->counters->commits, 1);
     counter_add(&shard->counters->commit_ns, mono_ns() - start_ns);
-    if (msg->read > 0 && msg->read <= number + 1)
-        staleness_add(&shard->counters->staleness, number + 1 - msg->read, 1);
+    if (known)
+        staleness_add(&shard->counters->staleness, between, 1);
     return verdict;
 }
 

@@ -49,7 +49,7 @@ static const struct {
 } SCHEDULED[] = {
     {"lr-step-size", KIND(STEP), "step"},
     {"lr-gamma", KIND(STEP) | KIND(EXPONENTIAL), "step and exponential"},
-    {"lr-decay", KIND(INV_SQRT) | KIND(INV_TIME), "inv-sqrt and inv-time"},
+    {"lr-decay", KIND(INV_SQRT) | KIND(INV_TIME) | KIND(ADA_DELAY), "inv-sqrt, inv-time and ada-delay"},
     {"lr-min", KIND(COSINE), "cosine"},
     {"lr-period", KIND(COSINE) | KIND(ONE_CYCLE), "cosine and one-cycle"},
     {"lr-period-mult", KIND(COSINE), "cosine"},
@@ -99,6 +99,8 @@ static dp_err set_schedule(const struct options *options, const struct update_op
         s->decay = s->warmup ? 1 / (double)s->warmup : 1;
     if (s->kind == SCHEDULE_INV_TIME && !given(options, "lr-decay"))
         s->decay = s->lr * l2;
+    if (s->kind == SCHEDULE_ADA_DELAY && !given(options, "lr-decay"))
+        s->decay = 1;
     if (s->kind == SCHEDULE_INV_TIME && s->decay <= 0)
         return dp_fail(err, DP_USAGE, "option --lr-schedule inv-time needs --lr-decay (or --l2, from which D = lr*l2)");
     if (s->lr_min > s->lr)

@@ -70,7 +70,8 @@ struct update_setup {
         UPDATE_ROW(S, f.lr_gamma, "lr-gamma", OPT_F64, "G", DBL_MIN, 1, "0.1", NULL, NULL,                    \
                    "step: see there; exponential: lr*G^t (0.999 unless given)"),                              \
         UPDATE_ROW(S, f.lr_decay, "lr-decay", OPT_F64, "D", DBL_MIN, 1e30, NULL, NULL, NULL,                  \
-                   "inv-time: lr/(1 + D*t), else D = lr*l2; inv-sqrt: lr/sqrt(1 + D*t), else D = 1/warm-up"), \
+                   "inv-time: lr/(1 + D*t), else D = lr*l2; inv-sqrt: lr/sqrt(1 + D*t), else D = 1/warm-up; " \
+                   "ada-delay: lr/(1 + D*sqrt(t + steps of delay)), else D = 1"),                             \
         UPDATE_ROW(S, f.lr_min, "lr-min", OPT_F64, "A", 0, 1e30, "0", NULL, NULL, "cosine: where it ends"),   \
         UPDATE_ROW(S, f.lr_period, "lr-period", OPT_U64, "N", 0, 1e15, "0", "steps", NULL,                    \
                    "cosine: restarts after N steps; one-cycle: its length; 0: the job's"),                    \

@@ -13,13 +13,15 @@ TestSuite(consistency, .init = harness_init, .fini = harness_fini, .timeout = 30
 
 enum { TIMEOUT_MS = 120000, SLOTS = 6, SHARDS = 2 };
 
-static json_t *run_digits(const char *consistency, const char *optimizer, const char *lr)
+/* `decay`: that of ada-delay, NULL: a constant rate. */
+static json_t *run_digits(const char *consistency, const char *optimizer, const char *lr, const char *decay)
 {
     struct run_result r =
         RUN(TIMEOUT_MS, "dp-server", "--listen", "tcp://127.0.0.1:0", "--model", "softmax", "--slots", "6", "--shards",
             "2", "--batch", "100", "--epochs", "20", "--optimizer", optimizer, "--lr", lr, "--l2", "1e-2",
             "--local-workers", "3", "--data", source_file("tests/data/digits/train.csv.gz"), "--eval",
-            source_file("tests/data/digits/test.csv.gz"), "--exit-when-done", "--json", "--consistency", consistency);
+            source_file("tests/data/digits/test.csv.gz"), "--exit-when-done", "--json", "--consistency", consistency,
+            decay ? "--lr-schedule" : NULL, "ada-delay", "--lr-decay", decay); /* NULL ends the words */
     cr_assert_eq(r.status, 0, "%s", r.err);
     json_t *done = done_line(r.out);
     done_assert_conserved(done, SLOTS, SHARDS);
@@ -28,9 +30,10 @@ static json_t *run_digits(const char *consistency, const char *optimizer, const 
 
 /* The evaluation's loss, which is of one theta, within 5% of bsp's. The mean over an epoch's minibatches is of as many
  * thetas as there were commits, and so rather smaller: it only must not be larger. */
-static void check_close(const json_t *bsp, const char *consistency, const char *optimizer, const char *lr)
+static void check_close(const json_t *bsp, const char *consistency, const char *optimizer, const char *lr,
+                        const char *decay)
 {
-    json_t *got = run_digits(consistency, optimizer, lr);
+    json_t *got = run_digits(consistency, optimizer, lr, decay);
     cr_assert_lt(done_number(got, "loss"), 1.05 * done_number(bsp, "loss"), "%s %s", consistency, optimizer);
     cr_assert_lt(fabs(done_number(got, "eval_loss") / done_number(bsp, "eval_loss") - 1), 0.05, "%s %s: %g, bsp %g",
                  consistency, optimizer, done_number(got, "eval_loss"), done_number(bsp, "eval_loss"));
@@ -42,11 +45,21 @@ Test(consistency, on_arrival_reaches_what_bsp_reaches)
     static const char *const RULES[][2] = {{"sgd", "0.005"}, {"momentum", "0.0005"}};
     NEED_PROGRAMS("dp-server", "dp-worker");
     for (size_t i = 0; i < sizeof RULES / sizeof RULES[0]; i++) {
-        json_t *bsp = run_digits("bsp", RULES[i][0], RULES[i][1]);
-        check_close(bsp, "ssp:3", RULES[i][0], RULES[i][1]);
-        check_close(bsp, "async", RULES[i][0], RULES[i][1]);
+        json_t *bsp = run_digits("bsp", RULES[i][0], RULES[i][1], NULL);
+        check_close(bsp, "ssp:3", RULES[i][0], RULES[i][1], NULL);
+        check_close(bsp, "async", RULES[i][0], RULES[i][1], NULL);
         json_decref(bsp);
     }
+}
+
+/* Rates that fall by half over the job. */
+Test(consistency, ada_delay_reaches_what_bsp_reaches)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    json_t *bsp = run_digits("bsp", "sgd", "0.005", NULL);
+    check_close(bsp, "ssp:3", "sgd", "0.0075", "0.05");
+    check_close(bsp, "async", "sgd", "0.0075", "0.05");
+    json_decref(bsp);
 }
 
 /* Workers that die at any moment, also between their pushes to two shards: what they left is computed by others. */

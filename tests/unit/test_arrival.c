@@ -124,7 +124,7 @@ static void push(struct truth *t, uint64_t step, uint32_t slot)
         verdict = slice_push(s, step, s->window.leaves + slot, &none, &m);
     } else {
         struct blob g = gradient_of(ELEMS, 0.01F);
-        cr_assert_eq(arrival_push(s, step, s->window.leaves + slot, &g, &m, &verdict, &err), DP_OK);
+        cr_assert_eq(arrival_push(s, step, s->window.leaves + slot, 0, &g, &m, &verdict, &err), DP_OK);
         cr_assert_null(g.data, "taken");
     }
     cr_assert_eq(verdict == STEPS_KEEP, fresh, "each slot once");
@@ -231,7 +231,7 @@ static void push_slope(struct slice *s, uint64_t step, uint32_t slot)
     struct metrics m = {.count = count};
     struct blob g = slope(slice_theta(s, step)->theta, count);
     if (slice_staleness(s, step) > 0)
-        cr_assert_eq(arrival_push(s, step, s->window.leaves + slot, &g, &m, &verdict, &err), DP_OK);
+        cr_assert_eq(arrival_push(s, step, s->window.leaves + slot, 0, &g, &m, &verdict, &err), DP_OK);
     else
         verdict = slice_push(s, step, s->window.leaves + slot, &g, &m);
     cr_assert_eq(verdict, STEPS_KEEP);
@@ -342,7 +342,7 @@ static double descend_delayed(uint32_t delay, double lr)
         float now = slice_theta(&s, t)->theta[0];
         read[t % (delay + 1)] = now;
         struct blob g = gradient_of(1, read[(t + 1) % (delay + 1)]);
-        cr_assert_eq(arrival_push(&s, t, s.window.leaves, &g, &m, &verdict, &err), DP_OK);
+        cr_assert_eq(arrival_push(&s, t, s.window.leaves, delay, &g, &m, &verdict, &err), DP_OK);
         commit_ready(&s);
         slice_release_before(&s, t + 1);
         largest = t + 200 < DELAYED_STEPS ? 0 : fmax(largest, fabs((double)now)); /* a period is shorter than that */
@@ -364,6 +364,34 @@ Test(arrival, the_delay_that_gradient_descent_bears)
         cr_assert_lt(descend_delayed(DELAYS[i], 0.95 * threshold), 1e-6, "delay %u at 0.95", DELAYS[i]);
         cr_assert_gt(descend_delayed(DELAYS[i], 1.05 * threshold), 1e5, "delay %u at 1.05", DELAYS[i]);
     }
+    ASSERT_NO_LEAKS();
+}
+
+/* The rate of each commit is ada-delay's, of the delay in steps of two commits. */
+Test(arrival, ada_delay_slows_the_late)
+{
+    static const uint64_t BETWEEN[] = {0, 1, 2, 7, 0, 30};
+    const struct plan plan = {.seed = 1, .train_rows = 2, .batch = 2, .train_steps = 3, .slots = 2};
+    struct slice_job job = job_of(&plan, &rule_sgd, 1, 2);
+    struct slice s;
+    dp_error err;
+    struct metrics m = {.count = 1};
+    enum steps_verdict verdict;
+    job.params.schedule.kind = SCHEDULE_ADA_DELAY;
+    job.params.schedule.decay = 0.25;
+    cr_assert_eq(slice_init(&s, &job, (struct range){0, 1}, &err), DP_OK);
+    s.at[0]->theta[0] = 1;
+    for (uint64_t i = 0; i < 6; i++) {
+        double before = (double)slice_theta(&s, s.window.next)->theta[0];
+        double rate = 0.1 / (1 + 0.25 * sqrt((double)(i / 2) + (double)BETWEEN[i] / 2));
+        struct blob g = gradient_of(1, 0.5F);
+        cr_assert_eq(arrival_push(&s, i / 2, s.window.leaves + i % 2, BETWEEN[i], &g, &m, &verdict, &err), DP_OK);
+        cr_assert_eq(verdict, STEPS_KEEP);
+        cr_assert_float_eq((double)slice_theta(&s, s.window.next)->theta[0], before - rate / 2 * 0.5, 1e-6, "commit %u",
+                           (unsigned)i);
+        commit_ready(&s);
+    }
+    slice_fini(&s);
     ASSERT_NO_LEAKS();
 }
 

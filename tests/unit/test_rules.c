@@ -83,7 +83,7 @@ Test(rules, follow_double_precision, .timeout = 60)
 Test(rules, follow_schedules, .timeout = 60)
 {
     for (int i = 0; i < UPDATE_RULES; i++)
-        for (int kind = SCHEDULE_STEP; kind <= SCHEDULE_ONE_CYCLE; kind++) {
+        for (int kind = SCHEDULE_STEP; kind <= SCHEDULE_ADA_DELAY; kind++) {
             const struct update_rule *rule = update_rule_at(i);
             struct slice_job job = make_job(rule, &REGULARS[1], rule->lr);
             struct schedule *s = &job.params.schedule;

@@ -40,6 +40,10 @@ Test(schedule, formulas)
         expect(schedule_rate(&s, t), 0.8 / sqrt(1 + 0.02 * t), "inv-sqrt", t);
         s.kind = SCHEDULE_INV_TIME;
         expect(schedule_rate(&s, t), 0.8 / (1 + 0.02 * t), "inv-time", t);
+        expect(schedule_rate_late(&s, t, 5), schedule_rate(&s, t), "inv-time knows no delay", t);
+        s.kind = SCHEDULE_ADA_DELAY;
+        expect(schedule_rate(&s, t), 0.8 / (1 + 0.02 * sqrt(t)), "ada-delay", t);
+        expect(schedule_rate_late(&s, t, 2.5), 0.8 / (1 + 0.02 * sqrt(t + 2.5)), "ada-delay, late", t);
     }
 }
 
@@ -78,7 +82,7 @@ Test(schedule, cosine_restarts)
 
 Test(schedule, warm_up_leads_to_the_first_value)
 {
-    for (int kind = SCHEDULE_CONSTANT; kind <= SCHEDULE_ONE_CYCLE; kind++) {
+    for (int kind = SCHEDULE_CONSTANT; kind <= SCHEDULE_ADA_DELAY; kind++) {
         struct schedule s = make((enum schedule_kind)kind), plain = s;
         s.warmup = 5;
         for (unsigned t = 0; t < 5; t++)
@@ -106,7 +110,7 @@ Test(schedule, set_holds_from_its_step_on)
 
 Test(schedule, constancy_is_never_claimed_falsely)
 {
-    for (int kind = SCHEDULE_CONSTANT; kind <= SCHEDULE_ONE_CYCLE; kind++)
+    for (int kind = SCHEDULE_CONSTANT; kind <= SCHEDULE_ADA_DELAY; kind++)
         for (unsigned warmup = 0; warmup < 4; warmup++) {
             struct schedule s = make((enum schedule_kind)kind);
             s.warmup = warmup;
