@@ -1,6 +1,7 @@
 /* A shard's core: pulls wait for their step, duplicates do no harm, old versions answer late comers, and steps are told
  * in order. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,7 +76,7 @@ static void hear_sums(void *arg, uint64_t step, uint32_t phase, uint32_t values,
     free(sums);
 }
 
-static void set_up(struct fixture *f, uint64_t eval_rows)
+static void set_up_ssp(struct fixture *f, uint64_t eval_rows, uint32_t staleness)
 {
     dp_error err;
     uint64_t shape = ELEMS;
@@ -88,9 +89,15 @@ static void set_up(struct fixture *f, uint64_t eval_rows)
                 {.seed = 1, .train_rows = 8, .eval_rows = eval_rows, .batch = 8, .train_steps = STEPS, .slots = SLOTS},
             .rule = update_rule_at(0),
             .params = {.schedule.lr = 1.0}}};
+    cr_assert(consistency_set(&f->job.consistency, 0, staleness));
     cr_assert_eq(tensors_add(&f->job.tensors, "weight", 1, &shape, INIT_ZEROS, 0, true, &err), DP_OK);
     shard_init(&f->shard, 0, &f->counters, &calls);
     cr_assert_eq(shard_start(&f->shard, &f->job, 5, slices, SLICES, &err), DP_OK);
+}
+
+static void set_up(struct fixture *f, uint64_t eval_rows)
+{
+    set_up_ssp(f, eval_rows, 0);
 }
 
 static struct blob ones(void)
@@ -159,6 +166,29 @@ Test(shard, duplicates_and_late_pushes_change_nothing)
     cr_assert_eq(f.heard.theta0, -0.5f);
     cr_assert_eq(f.heard.refusals, 0);
     cr_assert_eq(f.counters.duplicates, 6);
+    shard_fini(&f.shard);
+    ASSERT_NO_LEAKS();
+}
+
+/* The delay is what the push says that it was computed on, against what the slice has; one that does not say has none.
+ */
+Test(shard, the_delay_of_a_push_goes_into_its_rate)
+{
+    static const uint64_t READ[] = {1, 1, 0, 2}; /* 1 + version; the slice has 0, 1, 2, 3 */
+    static const double DELAY[] = {0, 1.0 / SLOTS, 0, 2.0 / SLOTS};
+    struct fixture f;
+    double theta = 0;
+    set_up_ssp(&f, 0, 2);
+    f.shard.own.params.schedule.kind = SCHEDULE_ADA_DELAY;
+    f.shard.own.params.schedule.decay = 1;
+    for (uint32_t k = 0; k < SLOTS; k++) {
+        struct blob g = ones();
+        struct push_pull msg = {.session = 1, .push = true, .node = SLOTS + k, .read = READ[k], .metrics = {2, 0.5, 1}};
+        shard_push_pull(&f.shard, &msg, &g);
+        pull(&f, 1, 0, 1, 0);
+        theta -= 0.125 / (1 + sqrt(DELAY[k])); /* a quarter of a step along the mean 1/2 */
+        cr_assert_float_eq((double)f.heard.theta0, theta, 1e-6, "push %u: %g", k, (double)f.heard.theta0);
+    }
     shard_fini(&f.shard);
     ASSERT_NO_LEAKS();
 }
