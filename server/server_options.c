@@ -202,6 +202,10 @@ static dp_err check_consistency(struct server_options *opts, dp_error *err)
             err, DP_USAGE,
             "option --lr-schedule ada-delay goes by the delay of commits on arrival: under bsp there is none; use "
             "--consistency ssp:S or async, or --lr-schedule inv-sqrt");
+    if (opts->staleness > 0 && opts->sparse)
+        return dp_fail(err, DP_USAGE,
+                       "options --consistency and --sparse: rows of tables commit once a step; use bsp, or leave out "
+                       "--sparse");
     return opts->staleness > 0 ? update_options_check_arrival(&opts->setup, err) : DP_OK;
 }
 

@@ -132,4 +132,7 @@ Test(consistency, what_cannot_be_had_on_arrival_is_said)
     struct run_result r = RUN(TIMEOUT_MS, "dp-server", "--model", "linear", "--consistency", "ssp:33");
     cr_assert_eq(r.status, 2);
     cr_assert_not_null(strstr(r.err, "0 to 32"), "%s", r.err);
+    r = RUN(TIMEOUT_MS, "dp-server", "--model", "linear", "--consistency", "async", "--sparse");
+    cr_assert_eq(r.status, 2);
+    cr_assert_not_null(strstr(r.err, "rows of tables commit once a step"), "%s", r.err);
 }
