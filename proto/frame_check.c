@@ -281,6 +281,12 @@ static bool check_data_plane(const Dp__Header *header, size_t payload_count, dp_
     }
 }
 
+static dp_err check_set(const Dp__Set *set, dp_error *err)
+{
+    dp_err rc = check_name("the setting", set->name, FRAME_NAME_MAX, err);
+    return rc == DP_OK ? check_text("the setting's value", set->text, FRAME_NAME_MAX, err) : rc;
+}
+
 static dp_err check_control(const Dp__Header *header, dp_error *err)
 {
     switch (header->body_case) {
@@ -303,7 +309,7 @@ static dp_err check_control(const Dp__Header *header, dp_error *err)
     case DP__HEADER__BODY_STALL:
         return check_text("Stall's text", header->stall->text, FRAME_TEXT_MAX, err);
     case DP__HEADER__BODY_SET:
-        return check_name("the setting", header->set->name, FRAME_NAME_MAX, err);
+        return check_set(header->set, err);
     case DP__HEADER__BODY_HEARTBEAT:
     case DP__HEADER__BODY_HEARTBEAT_ACK:
     case DP__HEADER__BODY_STATUS_REQUEST:

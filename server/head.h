@@ -36,7 +36,7 @@ struct control {
     uint32_t missing; /* answers */
     uint64_t step;    /* asked for */
     uint64_t latest;  /* of the answers */
-    double lr;
+    struct setting setting;
     struct routing_id route; /* who asked */
     uint64_t request;
 };
@@ -232,8 +232,12 @@ json_t *head_report_json(const struct head *head);
 json_t *head_shards_json(const struct head *head);
 void head_print_counters(const struct head *head, FILE *out);
 
-/* head_consistency.c: the mode in force, and the staleness of one shard's or of all commits; new references. */
+/* head_consistency.c: whether the job can go on with another mode (DP_USAGE, DP_REFUSED); the mode in force, the one
+ * that a later step begins, and the staleness of one shard's or of all commits: new references. */
+DP_MUST_CHECK dp_err head_consistency_check(const struct head *head, const char *text, uint32_t *ret_staleness,
+                                            dp_error *err);
 json_t *head_consistency_json(const struct head *head);
+json_t *head_consistency_next_json(const struct head *head);
 json_t *head_staleness_json(const struct shard_counters *counters);
 json_t *head_staleness_total_json(const struct head *head);
 

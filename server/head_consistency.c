@@ -1,4 +1,6 @@
-/* Consistency in the status: the mode in force, and how stale the applied gradients were. Thread: head. */
+/* Consistency: which modes a running job can go on with; in the status, the mode in force, the one to come, and how
+ * stale the applied gradients were. Thread: head. */
+#include "commit.h"
 #include "head.h"
 
 static json_t *count(uint64_t n)
@@ -40,9 +42,54 @@ json_t *head_staleness_total_json(const struct head *head)
     return counts_json(&counts);
 }
 
-json_t *head_consistency_json(const struct head *head)
+/* What keeps the job's commits once a step, NULL if nothing does. */
+static const char *why_only_bsp(const struct slice_job *job)
+{
+    if (job->local)
+        return "slots that come and go with their workers (--data-mode local) commit once a step";
+    for (uint32_t t = 0; t < job->tensors.count; t++)
+        if (job->tensors.list[t].kind != TENSOR_DENSE)
+            return "rows of tables commit once a step, not on arrival";
+    if (!commit_may_arrive(job))
+        return "its update (lars, lamb, --clip-norm or a constraint on whole vectors) needs sums over all shards of "
+               "one "
+               "and the same commit";
+    return NULL;
+}
+
+dp_err head_consistency_check(const struct head *head, const char *text, uint32_t *ret_staleness, dp_error *err)
+{
+    uint32_t staleness;
+    if (consistency_parse(text, &staleness, err))
+        return dp_fail_in(err, "consistency");
+    if (head->state != HEAD_RUNNING)
+        return dp_fail(err, DP_REFUSED, "the job is not running");
+    const char *why = why_only_bsp(&head->job.core);
+    if (why)
+        return dp_fail(err, DP_USAGE, "consistency cannot be set, the job is bsp for good: %s", why);
+    if (head->job.core.consistency.change_count == CONSISTENCY_CHANGES_MAX)
+        return dp_fail(err, DP_REFUSED, "consistency was set %d times, which is the most", CONSISTENCY_CHANGES_MAX - 1);
+    *ret_staleness = staleness;
+    return DP_OK;
+}
+
+static json_t *mode_json(uint32_t staleness)
 {
     char text[CONSISTENCY_TEXT_MAX];
-    consistency_text(consistency_at(&head->job.core.consistency, head->global_low), text);
+    consistency_text(staleness, text);
     return json_string(text);
+}
+
+json_t *head_consistency_json(const struct head *head)
+{
+    return mode_json(consistency_at(&head->job.core.consistency, head->global_low));
+}
+
+json_t *head_consistency_next_json(const struct head *head)
+{
+    const struct consistency *c = &head->job.core.consistency;
+    for (uint32_t i = 0; i < c->change_count; i++)
+        if (c->changes[i].from > head->global_low)
+            return json_pack("{so so}", "mode", mode_json(c->changes[i].staleness), "step", count(c->changes[i].from));
+    return json_null();
 }

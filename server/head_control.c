@@ -17,7 +17,8 @@ static bool prepare(struct head *head, uint64_t step)
     for (uint32_t p = 0; p < head->port_count; p++) {
         if (!job_shard_holds(&head->job.shards[p]))
             continue;
-        if (!port_send(&head->ports[p], &(struct command){.kind = COMMAND_PREPARE, .step = step}))
+        if (!port_send(&head->ports[p],
+                       &(struct command){.kind = COMMAND_PREPARE, .step = step, .setting = control->setting}))
             return false;
         control->missing++;
     }
@@ -39,6 +40,22 @@ static void answer(struct head *head, uint64_t step)
         log_debug("reply-lost to=dp-ctl");
 }
 
+/* The head's own copy of what the shards have been told; that there is room was checked. */
+static void keep(struct head *head, uint64_t step)
+{
+    struct slice_job *core = &head->job.core;
+    const struct setting *setting = &head->control.setting;
+    char text[CONSISTENCY_TEXT_MAX];
+    if (setting->kind == SETTING_LR) {
+        (void)schedule_set(&core->params.schedule, plan_at(&core->plan, step).train_step, setting->lr);
+        log_info("set name=lr value=%.9g step=%" PRIu64, setting->lr, step);
+        return;
+    }
+    (void)consistency_set(&core->consistency, step, setting->staleness);
+    consistency_text(setting->staleness, text);
+    log_info("set name=consistency value=%s step=%" PRIu64, text, step);
+}
+
 /* All shards have promised `step`. Those whose job is over have nothing left to change. */
 static void commit(struct head *head, uint64_t step)
 {
@@ -48,8 +65,8 @@ static void commit(struct head *head, uint64_t step)
     control->busy = false;
     for (uint32_t p = 0; p < head->port_count; p++)
         if (job_shard_holds(&head->job.shards[p]))
-            sent &=
-                port_send(&head->ports[p], &(struct command){.kind = COMMAND_SET_LR, .step = step, .lr = control->lr});
+            sent &= port_send(&head->ports[p],
+                              &(struct command){.kind = COMMAND_SET, .step = step, .setting = control->setting});
     if (!sent) {
         (void)dp_fail(&err, DP_BUSY, "a shard has too much to do for a setting that others have taken");
         head_fail(head, &err);
@@ -61,8 +78,7 @@ static void commit(struct head *head, uint64_t step)
         head_refuse(head, &control->route, &request, DP_JOB_DONE, "all steps are done");
         return;
     }
-    (void)schedule_set(&head->job.core.params.schedule, plan_at(&head->job.core.plan, step).train_step, control->lr);
-    log_info("set name=lr value=%.9g step=%" PRIu64, control->lr, step);
+    keep(head, step);
     answer(head, step);
 }
 
@@ -83,12 +99,9 @@ void head_on_prepared(struct head *head, uint64_t step)
     }
 }
 
-/* Why the setting cannot be; DP_OK if it can. */
-static dp_err check(const struct head *head, const Dp__Set *set, dp_error *err)
+static dp_err check_lr(const struct head *head, double lr, dp_error *err)
 {
-    if (strcmp(set->name, "lr") != 0)
-        return dp_fail(err, DP_USAGE, "'%.64s' cannot be set; what can: lr", set->name);
-    if (!(set->value > 0) || !isfinite(set->value))
+    if (!(lr > 0) || !isfinite(lr))
         return dp_fail(err, DP_USAGE, "lr must be a number of more than 0");
     if (head->state != HEAD_RUNNING)
         return dp_fail(err, DP_REFUSED, "the job is not running");
@@ -96,20 +109,39 @@ static dp_err check(const struct head *head, const Dp__Set *set, dp_error *err)
         return dp_fail(err, DP_USAGE, "lr cannot be set: ftrl's state is only defined for a constant rate");
     if (head->job.core.params.schedule.change_count == SCHEDULE_CHANGES_MAX)
         return dp_fail(err, DP_REFUSED, "lr was set %d times, which is the most", SCHEDULE_CHANGES_MAX);
+    return DP_OK;
+}
+
+/* What is asked for, if it can be. */
+static dp_err check(const struct head *head, const Dp__Set *set, struct setting *ret_setting, dp_error *err)
+{
+    struct setting setting = {.kind = SETTING_LR, .lr = set->value};
+    dp_err e;
+    if (strcmp(set->name, "lr") == 0) {
+        e = check_lr(head, setting.lr, err);
+    } else if (strcmp(set->name, "consistency") == 0) {
+        setting.kind = SETTING_CONSISTENCY;
+        e = head_consistency_check(head, set->text, &setting.staleness, err);
+    } else {
+        return dp_fail(err, DP_USAGE, "'%.64s' cannot be set; what can: lr, consistency", set->name);
+    }
+    if (e)
+        return e;
     if (head->control.busy)
         return dp_fail(err, DP_BUSY, "another setting is being agreed on, try again");
+    *ret_setting = setting;
     return DP_OK;
 }
 
 void head_on_set(struct head *head, const struct routing_id *route, const Dp__Header *request)
 {
     dp_error err;
-    if (check(head, request->set, &err)) {
+    struct setting setting;
+    if (check(head, request->set, &setting, &err)) {
         head_refuse(head, route, request, err.code, err.text);
         return;
     }
-    head->control =
-        (struct control){.busy = true, .lr = request->set->value, .route = *route, .request = request->request};
+    head->control = (struct control){.busy = true, .setting = setting, .route = *route, .request = request->request};
     if (!prepare(head, head->global_low)) {
         (void)dp_fail(&err, DP_BUSY, "a shard has too much to do for a setting");
         head_fail(head, &err);

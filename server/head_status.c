@@ -29,15 +29,15 @@ static json_t *job_json(const struct head *head)
 {
     const struct job *job = &head->job;
     const struct plan *plan = &job->core.plan;
-    return json_pack("{so so sb sb so so so so so so so so so ss sf sf sf ss}", "features", count(job->features),
-                     "classes", count(job->classes), "intercept", head->opts->intercept, "sparse", head->opts->sparse,
-                     "hash_bits", count(head->opts->hash_bits), "batch", count(plan->batch), "slots",
-                     count(plan->slots), "consistency", head_consistency_json(head), "seed", count(plan->seed),
-                     "train_steps", count(plan->train_steps), "train_rows", count(plan->train_rows), "eval_rows",
-                     count(plan->eval_rows), "theta_elems", count(tensors_total(&job->core.tensors)), "optimizer",
-                     job->core.rule->name, "lr", schedule_rate(&job->core.params.schedule, 0), "momentum",
-                     job->core.params.momentum, "l2", strengths_of(&head->opts->setup.regularizers.l2, ""), "data",
-                     job->train.name);
+    return json_pack(
+        "{so so sb sb so so so so so so so so so so ss sf sf sf ss}", "features", count(job->features), "classes",
+        count(job->classes), "intercept", head->opts->intercept, "sparse", head->opts->sparse, "hash_bits",
+        count(head->opts->hash_bits), "batch", count(plan->batch), "slots", count(plan->slots), "consistency",
+        head_consistency_json(head), "consistency_next", head_consistency_next_json(head), "seed", count(plan->seed),
+        "train_steps", count(plan->train_steps), "train_rows", count(plan->train_rows), "eval_rows",
+        count(plan->eval_rows), "theta_elems", count(tensors_total(&job->core.tensors)), "optimizer",
+        job->core.rule->name, "lr", schedule_rate(&job->core.params.schedule, 0), "momentum", job->core.params.momentum,
+        "l2", strengths_of(&head->opts->setup.regularizers.l2, ""), "data", job->train.name);
 }
 
 enum { WAITING_BYTES = 96 };

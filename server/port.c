@@ -354,10 +354,11 @@ static void obey(struct port *port, const struct command *command)
         free(command->totals);
         break;
     case COMMAND_PREPARE:
-        port_tell(port, &(struct event){.kind = EVENT_PREPARED, .step = shard_prepare(&port->shard, command->step)});
+        port_tell(port, &(struct event){.kind = EVENT_PREPARED,
+                                        .step = shard_prepare(&port->shard, command->step, command->setting.kind)});
         break;
-    case COMMAND_SET_LR:
-        shard_set_lr(&port->shard, command->step, command->lr);
+    case COMMAND_SET:
+        shard_set(&port->shard, command->step, &command->setting);
         break;
     case COMMAND_ROSTER:
         roster_take(&port->shard, command->roster, command->live);

@@ -33,18 +33,18 @@ struct command {
         COMMAND_OWED,
         COMMAND_TOTALS,
         COMMAND_PREPARE,
-        COMMAND_SET_LR,
+        COMMAND_SET,
         COMMAND_ROSTER,
         COMMAND_GO,
         COMMAND_STOP
     } kind;
-    uint64_t session; /* OPEN, CLOSE: token */
-    uint64_t fence;   /* CLOSE: its number, ascending */
-    uint64_t step;    /* PIN: the step whose theta is wanted; TOTALS; PREPARE, SET_LR: the step it holds from; GO */
-    uint32_t phase;   /* TOTALS */
-    double *totals;   /* TOTALS: heap, the receiver's */
-    double lr;        /* SET_LR */
-    uint64_t roster;  /* ROSTER: its number, and its slots, [slots], heap, the receiver's */
+    uint64_t session;       /* OPEN, CLOSE: token */
+    uint64_t fence;         /* CLOSE: its number, ascending */
+    uint64_t step;          /* PIN: the step whose theta is wanted; TOTALS; PREPARE, SET: the step it holds from; GO */
+    uint32_t phase;         /* TOTALS */
+    double *totals;         /* TOTALS: heap, the receiver's */
+    struct setting setting; /* SET; PREPARE: its kind */
+    uint64_t roster;        /* ROSTER: its number, and its slots, [slots], heap, the receiver's */
     uint8_t *live;
     /* START: borrowed until the shard has stopped */
     const struct slice_job *job;

@@ -119,8 +119,7 @@ static bool park(struct shard *shard, uint32_t index, const struct parked *pull)
     return true;
 }
 
-/* Answers what was parked for steps that are open now. */
-static void unpark(struct shard *shard, uint32_t index)
+void shard_unpark(struct shard *shard, uint32_t index)
 {
     struct parked_list *list = &shard->parked[index];
     size_t kept = 0;
@@ -218,7 +217,7 @@ static void published(struct shard *shard)
 {
     for (uint32_t i = 0; i < shard->slice_count; i++) {
         count_slots(shard, &shard->slices[i], shard->global.step);
-        unpark(shard, i);
+        shard_unpark(shard, i);
     }
     shard_raise_low(shard);
 }
@@ -249,8 +248,7 @@ static bool commit(struct shard *shard, uint32_t index)
     return true;
 }
 
-/* Commits the slice's steps that can be, and answers those who wait for them. */
-static void advance(struct shard *shard, uint32_t index)
+void shard_advance(struct shard *shard, uint32_t index)
 {
     struct slice *slice = &shard->slices[index];
     if (!shard_may_commit(shard, slice))
@@ -267,7 +265,7 @@ static void advance(struct shard *shard, uint32_t index)
     counter_add(&shard->counters->commit_ns, mono_ns() - start_ns);
     if (!good)
         return;
-    unpark(shard, index);
+    shard_unpark(shard, index);
     shard_raise_low(shard);
 }
 
@@ -368,7 +366,7 @@ void shard_push_pull(struct shard *shard, const struct push_pull *msg, struct bl
     if (good && msg->pull)
         pull(shard, msg);
     if (good && msg->push)
-        advance(shard, msg->slice);
+        shard_advance(shard, msg->slice);
     if (good && msg->push && shard->roster.on)
         roster_look(shard);
 }
@@ -377,7 +375,7 @@ void shard_go(struct shard *shard, uint64_t go)
 {
     shard->roster.go = MAX(shard->roster.go, go);
     for (uint32_t i = 0; i < shard->slice_count; i++)
-        advance(shard, i);
+        shard_advance(shard, i);
     roster_look(shard);
 }
 
@@ -386,54 +384,12 @@ void shard_global_low(struct shard *shard, uint64_t low)
     shard->global_low = low;
     for (uint32_t i = 0; i < shard->slice_count; i++) {
         slice_release_before(&shard->slices[i], low);
-        advance(shard, i);
+        shard_advance(shard, i);
     }
     shard_rows_release_before(shard, low);
     shard_rows_advance_all(shard);
     if (shard->roster.on)
         roster_look(shard);
-}
-
-/* The first step of a slice of which nothing has been committed. */
-static uint64_t first_uncommitted(const struct slice *slice)
-{
-    return slice_staleness(slice, slice->window.next) > 0 ? slice->window.opened : slice->window.next;
-}
-
-static void set_barrier(struct shard *shard, uint64_t step)
-{
-    shard->barrier = step;
-    for (uint32_t i = 0; i < shard->slice_count; i++) {
-        struct slice *slice = &shard->slices[i];
-        slice->limit = step < shard->total_steps && slice_staleness(slice, step) > 0 ? step : UINT64_MAX;
-        slice_open(slice);
-        unpark(shard, i);
-    }
-}
-
-uint64_t shard_prepare(struct shard *shard, uint64_t step)
-{
-    step = MAX(step, shard_rows_high(shard));
-    for (uint32_t i = 0; i < shard->slice_count; i++)
-        step = MAX(step, first_uncommitted(&shard->slices[i]));
-    if (shard->global.busy)
-        step = MAX(step, shard->global.step + 1);
-    set_barrier(shard, step);
-    return step;
-}
-
-void shard_set_lr(struct shard *shard, uint64_t step, double lr)
-{
-    const struct plan *plan = &shard->own.plan;
-    if (step < shard->total_steps && !schedule_set(&shard->own.params.schedule, plan_at(plan, step).train_step, lr)) {
-        dp_error err;
-        (void)dp_fail(&err, DP_BUSY, "the learning rate was set more than %d times", SCHEDULE_CHANGES_MAX);
-        shard->calls.failed(shard->calls.arg, &err);
-    }
-    set_barrier(shard, UINT64_MAX);
-    for (uint32_t i = 0; i < shard->slice_count; i++)
-        advance(shard, i);
-    shard_rows_advance_all(shard);
 }
 
 void shard_forget(struct shard *shard, uint32_t session)

@@ -15,6 +15,7 @@
 #include "global.h"
 #include "part.h"
 #include "roster.h"
+#include "setting.h"
 #include "slice.h"
 
 /* A checked message: one node of a step, or a pull, or both. */
@@ -130,7 +131,7 @@ struct shard {
     uint32_t id;
     struct planes planes;        /* for versions that workers map; made before shard_start, or zeroed */
     const struct slice_job *job; /* &own, NULL until the job is settled */
-    struct slice_job own;        /* the job's, with this shard's copy of the schedule */
+    struct slice_job own;        /* the job's, with this shard's copy of what may be set */
     uint32_t first_slice;        /* id of slices[0] in the job */
     uint32_t slice_count;
     struct slice *slices;
@@ -161,11 +162,12 @@ void shard_push_pull(struct shard *shard, const struct push_pull *msg, struct bl
 void shard_global_low(struct shard *shard, uint64_t low);
 /* What the shard handed in as `sums` comes to over all shards, [tensor][value]. */
 void shard_totals(struct shard *shard, uint64_t step, uint32_t phase, const double *totals);
-/* Step-stamped control, first half: the shard promises to commit nothing of a step >= the one returned, which is
- * `step`, or the first that it has not begun to commit if that is later. Until shard_set_lr. */
-uint64_t shard_prepare(struct shard *shard, uint64_t step);
-/* Second half, once all shards have promised the same step: lr holds from it on, and the promise is kept. */
-void shard_set_lr(struct shard *shard, uint64_t step, double lr);
+/* Step-stamped control (shard_control.c), first half: the shard promises to commit nothing of a step >= the one
+ * returned, which is `step`, or if that is later the first that it has not begun to commit; for a change of
+ * consistency, the first that is not open, and to open none from there on. Until shard_set. */
+uint64_t shard_prepare(struct shard *shard, uint64_t step, enum setting_kind kind);
+/* Second half, once all shards have promised the same step: the setting holds from it on, and the promise is kept. */
+void shard_set(struct shard *shard, uint64_t step, const struct setting *setting);
 /* The open step of a slice is taken up for its commit: its gradients have waited until now. */
 void shard_take_up(struct shard *shard, struct slice *slice);
 /* Of a local job: what all shards have of the steps before `go`, so that they may be committed. */
@@ -178,6 +180,11 @@ void shard_forget(struct shard *shard, uint32_t session);
 uint32_t shard_owed(const struct shard *shard, uint64_t *ret_step, uint32_t *owed);
 
 /* ---- for the files of the shard ---- */
+
+/* Answers what was parked for steps of a slice that are open now. */
+void shard_unpark(struct shard *shard, uint32_t index);
+/* Commits a slice's steps that can be, and answers those who wait for them. */
+void shard_advance(struct shard *shard, uint32_t index);
 
 /* Tells the head of the steps that have become complete on all slices and parts. */
 void shard_raise_low(struct shard *shard);

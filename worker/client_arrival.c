@@ -16,7 +16,7 @@ static struct slot_set *done_at(const struct arrival *arrival, uint64_t step)
 void arrival_begin(struct arrival *a, uint64_t step, uint32_t staleness)
 {
     assert(staleness <= ARRIVAL_STALENESS_MAX);
-    if (a->staleness == 0) { /* nothing was open beside the step before */
+    if (a->staleness == 0 || a->staleness != staleness) { /* nothing was open beside the step before */
         a->base = a->top = step;
         *done_at(a, step) = (struct slot_set){0};
     }

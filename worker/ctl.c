@@ -30,8 +30,9 @@ static const struct option OPTIONS[] = {
 static const struct option_table TABLE = {
     .program = "dp-ctl",
     .summary = "looks at a running dp-server and changes its settings",
-    .usage = "  dp-ctl [options] status         job, progress, workers and shards\n"
-             "  dp-ctl [options] set lr VALUE   changes the learning rate while the job runs",
+    .usage = "  dp-ctl [options] status                 job, progress, workers and shards\n"
+             "  dp-ctl [options] set lr VALUE           changes the learning rate while the job runs\n"
+             "  dp-ctl [options] set consistency MODE   likewise when slots commit: bsp, ssp:S or async",
     .footer = "example:\n  dp-ctl --server tcp://head:7700 status --json\n",
     .list = OPTIONS,
     .count = ARRAY_LEN(OPTIONS),
@@ -60,23 +61,47 @@ static dp_err run_status(const struct ctl_options *options, dp_error *err)
     return e;
 }
 
+static dp_err parse_setting(const char *name, const char *text, struct ctl_setting *ret_setting, dp_error *err)
+{
+    char *end = NULL;
+    if (!name || !text)
+        return dp_fail(err, DP_USAGE, "set what? dp-ctl set lr VALUE, dp-ctl set consistency MODE");
+    *ret_setting = (struct ctl_setting){.name = name};
+    if (strcmp(name, "consistency") == 0) {
+        ret_setting->text = text;
+        return DP_OK;
+    }
+    ret_setting->value = strtod(text, &end);
+    if (end == text || *end || !isfinite(ret_setting->value))
+        return dp_fail(err, DP_USAGE, "set %.64s: '%.64s' is not a number", name, text);
+    return DP_OK;
+}
+
+static void print_setting_json(const struct ctl_setting *setting, uint64_t step, uint64_t train_step)
+{
+    printf("{\"set\":\"%s\",\"value\":", setting->name);
+    if (setting->text)
+        printf("\"%s\"", setting->text); /* the server has taken it: nothing is to be escaped */
+    else
+        printf("%.17g", setting->value);
+    printf(",\"step\":%" PRIu64 ",\"train_step\":%" PRIu64 "}\n", step, train_step);
+}
+
 static dp_err run_set(const struct ctl_options *options, const char *name, const char *text, dp_error *err)
 {
     uint64_t step, train_step;
-    char *end = NULL;
-    double value = text ? strtod(text, &end) : 0;
-    if (!name || !text)
-        return dp_fail(err, DP_USAGE, "set what? dp-ctl set lr VALUE");
-    if (end == text || *end || !isfinite(value))
-        return dp_fail(err, DP_USAGE, "set %.64s: '%.64s' is not a number", name, text);
-    dp_err e = ctl_request_set(options->server, options->timeout_ms, name, value, &step, &train_step, err);
+    struct ctl_setting setting = {.name = ""};
+    dp_err e = parse_setting(name, text, &setting, err);
+    if (!e)
+        e = ctl_request_set(options->server, options->timeout_ms, &setting, &step, &train_step, err);
     if (e)
         return e;
     if (options->json)
-        printf("{\"set\":\"%s\",\"value\":%.17g,\"step\":%" PRIu64 ",\"train_step\":%" PRIu64 "}\n", name, value, step,
-               train_step);
+        print_setting_json(&setting, step, train_step);
+    else if (setting.text)
+        printf("%s is %s from training step %" PRIu64 " on\n", name, setting.text, train_step);
     else
-        printf("%s is %g from training step %" PRIu64 " on\n", name, value, train_step);
+        printf("%s is %g from training step %" PRIu64 " on\n", name, setting.value, train_step);
     return DP_OK;
 }
 

@@ -213,14 +213,16 @@ dp_err ctl_request_status(const char *server, uint64_t timeout_ms, json_t **ret_
     return e;
 }
 
-dp_err ctl_request_set(const char *server, uint64_t timeout_ms, const char *name, double value, uint64_t *ret_step,
+dp_err ctl_request_set(const char *server, uint64_t timeout_ms, const struct ctl_setting *setting, uint64_t *ret_step,
                        uint64_t *ret_train_step, dp_error *err)
 {
     Dp__Set body = DP__SET__INIT;
     Dp__Header question = DP__HEADER__INIT;
     struct answer answer;
-    body.name = (char *)name;
-    body.value = value;
+    body.name = (char *)setting->name;
+    body.value = setting->value;
+    if (setting->text)
+        body.text = (char *)setting->text;
     question.body_case = DP__HEADER__BODY_SET;
     question.set = &body;
     dp_err e = ask(server, timeout_ms, &question, DP__HEADER__BODY_APPLIED, &answer, err);

@@ -10,8 +10,14 @@
 /* The status document of the server at "tcp://HOST:PORT"; the caller's reference. DP_USAGE for a bad endpoint,
  * DP_UNREACHABLE naming the endpoint and why, DP_PROTO for an answer that is none, or what the server says. */
 DP_MUST_CHECK dp_err ctl_request_status(const char *server, uint64_t timeout_ms, json_t **ret_status, dp_error *err);
-/* Sets `name` of the running job; the steps from which on it holds. DP_USAGE and others: what the server says. */
-DP_MUST_CHECK dp_err ctl_request_set(const char *server, uint64_t timeout_ms, const char *name, double value,
+/* A setting's new value: a number, or where that is no number a text, else NULL. */
+struct ctl_setting {
+    const char *name;
+    double value;
+    const char *text;
+};
+/* Changes a setting of the running job; the steps from which on it holds. DP_USAGE and others: what the server says. */
+DP_MUST_CHECK dp_err ctl_request_set(const char *server, uint64_t timeout_ms, const struct ctl_setting *setting,
                                      uint64_t *ret_step, uint64_t *ret_train_step, dp_error *err);
 
 #endif

@@ -190,10 +190,15 @@ static void print_table(const char *title, const json_t *rows, const struct colu
 /* --- job and progress --- */
 
 /* Gradients that were applied: how many others were between reading theta and that. */
-static void print_consistency(const char *mode, const json_t *staleness, FILE *out)
+static void print_consistency(const char *mode, const json_t *next, const json_t *staleness, FILE *out)
 {
     char a[TEXT_BYTES], b[TEXT_BYTES], c[TEXT_BYTES];
-    fprintf(out, "commits    %s, %s gradients, staleness %s on average, %s at most\n", mode,
+    fprintf(out, "commits    %s, ", mode);
+    if (json_is_object(next)) {
+        fprintf(out, "%s from step ", string_or_dash(json_object_get(next, "mode"), a));
+        fprintf(out, "%s on, ", whole(json_object_get(next, "step"), b));
+    }
+    fprintf(out, "%s gradients, staleness %s on average, %s at most\n",
             shortened(json_object_get(staleness, "commits"), a), parameter(json_object_get(staleness, "mean"), b),
             whole(json_object_get(staleness, "max"), c));
     const json_t *buckets = json_object_get(staleness, "buckets");
@@ -232,7 +237,8 @@ static void print_job(const json_t *status, FILE *out)
         fprintf(out, ", momentum %s", parameter(JOB("momentum"), b));
     fprintf(out, ", l2 %s\n", parameter(JOB("l2"), b));
     if (json_is_string(JOB("consistency")))
-        print_consistency(string_or_dash(JOB("consistency"), a), json_object_get(status, "staleness"), out);
+        print_consistency(string_or_dash(JOB("consistency"), a), JOB("consistency_next"),
+                          json_object_get(status, "staleness"), out);
 #undef JOB
 }
 

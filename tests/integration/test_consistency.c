@@ -136,3 +136,134 @@ Test(consistency, what_cannot_be_had_on_arrival_is_said)
     cr_assert_eq(r.status, 2);
     cr_assert_not_null(strstr(r.err, "rows of tables commit once a step"), "%s", r.err);
 }
+
+/* ---- dp-ctl set consistency ---- */
+
+static char endpoint[128]; /* of the server that a test has at the moment */
+
+/* What dp-ctl prints as JSON. */
+#define CTL(...) ctl((const char *const[]){"--server", endpoint, __VA_ARGS__, "--json", NULL})
+
+static json_t *ctl(const char *const *args)
+{
+    struct run_result r = run_program(TIMEOUT_MS, "dp-ctl", args);
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    json_t *object = json_loads(r.out, 0, NULL);
+    cr_assert_not_null(object, "%s", r.out);
+    return object;
+}
+
+/* The step from which on the mode holds. */
+static double set_mode(const char *mode)
+{
+    json_t *object = CTL("set", "consistency", mode);
+    double step = done_number(object, "step");
+    cr_assert_str_eq(json_string_value(json_object_get(object, "value")), mode);
+    json_decref(object);
+    return step;
+}
+
+/* The status says `mode` now and `next` from `step` on. */
+static void check_status(const char *mode, const char *next, double step)
+{
+    json_t *status = CTL("status"), *job = json_object_get(status, "job");
+    json_t *to_come = json_object_get(job, "consistency_next");
+    cr_assert_str_eq(json_string_value(json_object_get(job, "consistency")), mode);
+    cr_assert_str_eq(json_string_value(json_object_get(to_come, "mode")), next);
+    cr_assert_eq(done_number(to_come, "step"), step);
+    json_decref(status);
+}
+
+#define DIGITS                                                                                                  \
+    "--model", "softmax", "--slots", "6", "--shards", "2", "--batch", "100", "--epochs", "20", "--lr", "0.005", \
+        "--l2", "1e-2", "--exit-when-done", "--json"
+
+static struct process *slow_worker(void)
+{
+    return PROCESS("dp-worker", "--server", endpoint, "--data", source_file("tests/data/digits/train.csv.gz"), "--eval",
+                   source_file("tests/data/digits/test.csv.gz"), "--emulate-slot-ms", "5");
+}
+
+/* A job that waits for its second worker: its open steps stay what they are. */
+static struct process *waiting_job(const char *consistency, const char *model)
+{
+    struct process *server =
+        SERVER(endpoint, DIGITS, "--min-workers", "2", "--consistency", consistency, "--export", model);
+    (void)slow_worker();
+    process_expect(server, ERR, "no-workers step=0 joined=1", TIMEOUT_MS);
+    return server;
+}
+
+Test(consistency, a_running_job_is_switched)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    json_t *bsp = run_digits("bsp", "sgd", "0.005", NULL);
+    struct process *server = waiting_job("bsp", temp_path("switched.safetensors"));
+    cr_assert_eq(set_mode("ssp:2"), 1, "step 0 is open");
+    check_status("bsp", "ssp:2", 1);
+    (void)slow_worker();
+    process_expect(server, OUT, "\"epoch\"", TIMEOUT_MS);
+    cr_assert_gt(set_mode("async"), 1);
+    cr_assert_gt(set_mode("bsp"), 1);
+    cr_assert_eq(process_wait(server, TIMEOUT_MS), 0, "%s", process_output(server, ERR));
+    json_t *done = done_line(process_output(server, OUT));
+    done_assert_conserved(done, SLOTS, SHARDS);
+    cr_assert_gt(done_number(done, "staleness_max"), 0, "it was ssp for a while");
+    cr_assert_lt(fabs(done_number(done, "eval_loss") / done_number(bsp, "eval_loss") - 1), 0.05);
+    json_decref(done);
+    json_decref(bsp);
+}
+
+/* Steps 0 to 2 of ssp:2 are open from the start. */
+Test(consistency, bsp_begins_at_the_first_step_that_is_not_open)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    struct process *server = waiting_job("ssp:2", temp_path("ssp.safetensors"));
+    cr_assert_eq(set_mode("bsp"), 3);
+    check_status("ssp:2", "bsp", 3);
+    (void)slow_worker();
+    cr_assert_eq(process_wait(server, TIMEOUT_MS), 0, "%s", process_output(server, ERR));
+    json_t *done = done_line(process_output(server, OUT));
+    done_assert_conserved(done, SLOTS, SHARDS);
+    cr_assert_lt(done_number(done, "staleness_max"), 3 * SLOTS, "of the first three steps only");
+    json_decref(done);
+}
+
+/* A change that is taken back before its first step has never been. */
+Test(consistency, what_is_taken_back_in_time_leaves_the_bits)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    const char *want = temp_path("bsp.safetensors"), *got = temp_path("back.safetensors");
+    struct run_result r = RUN(TIMEOUT_MS, "dp-server", "--listen", "tcp://127.0.0.1:0", DIGITS, "--local-workers", "2",
+                              "--data", source_file("tests/data/digits/train.csv.gz"), "--eval",
+                              source_file("tests/data/digits/test.csv.gz"), "--export", want);
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    struct process *server = waiting_job("bsp", got);
+    cr_assert_eq(set_mode("ssp:2"), 1);
+    cr_assert_eq(set_mode("bsp"), 1);
+    (void)slow_worker();
+    cr_assert_eq(process_wait(server, TIMEOUT_MS), 0, "%s", process_output(server, ERR));
+    models_assert_same(want, got);
+}
+
+/* A job that waits for its second worker refuses a mode, and says why. */
+static void check_refused(const char *option, const char *value, const char *mode, const char *why)
+{
+    struct process *server = SERVER(endpoint, "--model", "softmax", "--features", "64", "--classes", "10", "--steps",
+                                    "9", "--min-workers", "2", option, value);
+    (void)slow_worker();
+    process_expect(server, ERR, "no-workers step=0 joined=1", TIMEOUT_MS);
+    struct run_result r = RUN(TIMEOUT_MS, "dp-ctl", "--server", endpoint, "set", "consistency", mode);
+    cr_assert_eq(r.status, 2, "%s", r.err);
+    cr_assert_not_null(strstr(r.err, why), "%s", r.err);
+    process_signal(server, SIGTERM);
+    (void)process_wait(server, TIMEOUT_MS);
+}
+
+Test(consistency, a_job_that_can_only_be_bsp_says_why)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    check_refused("--optimizer", "lars", "ssp:2", "needs sums over all shards");
+    check_refused("--data-mode", "local", "ssp:2", "--data-mode local");
+    check_refused("--seed", "1", "ssp:33", "0 to 32");
+}

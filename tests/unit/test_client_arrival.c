@@ -150,3 +150,20 @@ Test(client_arrival, a_late_comer_looks_at_all_that_may_be_open)
     arrival_begin(&a, 40, STALENESS);
     cr_assert_eq(next(&a, &duty), 40 - STALENESS, "what is further back is complete");
 }
+
+/* What is from before a wider window is complete, whoever computed it: nobody goes back to it. */
+Test(client_arrival, a_change_of_consistency_is_a_barrier)
+{
+    struct arrival a;
+    struct duty duty;
+    walk(&a, &duty);
+    assign(&duty, 4, 15, 0, 0);
+    arrival_begin(&a, 6, 2 * STALENESS);
+    cr_assert_eq(arrival_floor(&a), 6);
+    cr_assert_eq(next(&a, &duty), 6);
+    done(&a, 6, 15);
+    cr_assert_eq(next(&a, &duty), 7);
+    arrival_begin(&a, 7, 0);
+    arrival_begin(&a, 8, STALENESS);
+    cr_assert_eq(next(&a, &duty), 8);
+}

@@ -107,6 +107,21 @@ Test(ctl, a_job_of_which_little_is_known)
                    "shards: 0\n");
 }
 
+Test(ctl, a_mode_to_come)
+{
+    assert_printed("{\"job\":{\"consistency\":\"ssp:3\",\"consistency_next\":{\"mode\":\"bsp\",\"step\":41}},"
+                   "\"staleness\":{\"commits\":12,\"mean\":0,\"max\":0,\"buckets\":[12]}}",
+                   "dp-server - at tcp://head:7700: -, up -\n"
+                   "model      -, - features, - parameters\n"
+                   "data       - rows, - to evaluate on, batch -, - slots, seed -\n"
+                   "update     -, lr -, momentum -, l2 -\n"
+                   "commits    ssp:3, bsp from step 41 on, 12 gradients, staleness 0 on average, 0 at most\n"
+                   "\n"
+                   "workers: 0\n"
+                   "\n"
+                   "shards: 0\n");
+}
+
 Test(ctl, how_stale_gradients_were)
 {
     assert_printed("{\"job\":{\"consistency\":\"ssp:3\"},\"staleness\":{\"commits\":12,\"mean\":1.5,\"max\":9,"

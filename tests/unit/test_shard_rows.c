@@ -255,13 +255,13 @@ Test(shard_rows, control_holds_parts_back_as_well)
     set_up(&f, false, 0);
     for (uint32_t slot = 0; slot < SLOTS; slot++)
         push(&f, 0, 0, slot, 1);
-    cr_assert_eq(shard_prepare(&f.shard, 0), 1, "one part has committed step 0");
+    cr_assert_eq(shard_prepare(&f.shard, 0, SETTING_LR), 1, "one part has committed step 0");
     for (uint64_t step = 0; step < 2; step++)
         for (uint32_t slot = 0; slot < SLOTS; slot++)
             for (uint32_t part = step == 0; part < 2; part++)
                 push(&f, part, step, slot, 1);
     cr_assert_eq(f.heard.completed, 1, "nothing is committed from the promised step on");
-    shard_set_lr(&f.shard, 1, 0.5);
+    shard_set(&f.shard, 1, &(struct setting){.lr = 0.5});
     cr_assert_eq(f.heard.completed, 2);
     pull(&f, 1, 0, 2, 1);
     cr_assert_eq(f.heard.values[0], 3 - 1 - 0.5f);

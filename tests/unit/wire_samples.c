@@ -26,7 +26,7 @@ static Dp__Bye bye;
 static Dp__Notice notice;
 static Dp__StatusRequest status_request;
 static Dp__Status status;
-static Dp__Set set;
+static Dp__Set set, set_text;
 static Dp__Applied applied;
 static Dp__Stall stall;
 
@@ -276,6 +276,9 @@ static void fill_control(void)
     dp__set__init(&set);
     set.name = (char *)"lr";
     set.value = 0.05;
+    dp__set__init(&set_text);
+    set_text.name = (char *)"consistency";
+    set_text.text = (char *)"ssp:3";
     dp__applied__init(&applied);
     applied.step = 1234;
     applied.train_step = 1200;
@@ -332,6 +335,7 @@ void samples_fill(struct sample *samples)
     samples[i++] = sample("push_arrival", 1, DP__HEADER__BODY_PUSH_PULL, &push_arrival);
     samples[i++] = sample("params_arrival", 1, DP__HEADER__BODY_PARAMS, &params_arrival);
     samples[i++] = sample("error_arrival", 0, DP__HEADER__BODY_ERROR, &error_arrival);
+    samples[i++] = sample("set_text", 0, DP__HEADER__BODY_SET, &set_text);
     for (i = 2; i < named; i++) /* the data plane does without request ids */
         samples[i].header.request = 1000 + i;
 }

@@ -7,7 +7,7 @@
 
 #include "frame.h"
 
-enum { SAMPLE_COUNT = 23 };
+enum { SAMPLE_COUNT = 24 };
 
 struct sample {
     const char *name; /* of the golden file */
