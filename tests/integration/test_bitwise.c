@@ -72,7 +72,7 @@ static void expect_progress(struct process *server)
 }
 
 #define LONG_JOB                                                                                              \
-    "--model", "softmax", "--batch", "100", "--slots", "8", "--epochs", "60", "--lr", "0.002", "--optimizer", \
+    "--model", "softmax", "--batch", "100", "--slots", "8", "--epochs", "240", "--lr", "0.002", "--optimizer", \
         "momentum", "--l2", "0.001", "--seed", "7", "--exit-when-done", "--json"
 
 /* A job with workers of its own: after each of `kills` epochs one is killed and another started. */
