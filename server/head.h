@@ -76,6 +76,20 @@ struct ranks {
     uint64_t *known;   /* [port_count] */
 };
 
+/* Steps that slots may be left out of. */
+struct drop {
+    uint64_t go;     /* steps before this may be committed */
+    uint64_t *ready; /* [port_count] steps that a shard has all of; NULL where nothing can be dropped */
+    uint64_t *few;   /* [port_count] 1 + the last step of which a shard was owed few enough */
+    bool *owed;      /* [slots] what any shard is owed of step `go`, so far; then what was dropped last */
+    uint32_t asked;  /* shards that are to say so */
+    bool passed;     /* one of them was not asked, or is at another step: nothing is decided */
+    bool again;      /* more has come since they were asked */
+    bool stalled;    /* they are asked since the step stalls */
+    uint64_t late;   /* when this step opens, the workers of the last dropped slots are told; 0: they have been */
+    uint64_t steps, slots, samples; /* so far: with dropped slots, and what was dropped */
+};
+
 struct head {
     const struct server_options *opts;
     enum head_state state;
@@ -98,6 +112,7 @@ struct head {
     struct dealer dealer;
     struct balance balance;
     struct ranks ranks;
+    struct drop drop;
     struct exchange exchange;
     struct report report;
     struct control control;
@@ -171,6 +186,8 @@ void head_stall_watch(struct head *head, uint64_t now_ms);
 void head_stall_over(struct head *head);
 /* What a shard says it is owed. */
 void head_on_owed(struct head *head, uint32_t shard, const struct event *event);
+/* Reports the slots that the open step is owed, and does what --on-stall says, unless they are dropped. */
+void head_stall_owed(struct head *head, uint32_t shard, const uint32_t *owed, uint32_t count, bool dropped);
 /* The open step: how long it waits, and for whom; a new reference. */
 json_t *head_waits_json(const struct head *head);
 
@@ -201,6 +218,10 @@ json_t *head_balance_json(const struct head *head);
 dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err);
 /* No step will follow: the model is written, and the job is done. */
 void head_steps_over(struct head *head);
+/* Whether the shard holds a part of theta. */
+bool head_has_parameters(const struct head *head, uint32_t port);
+/* Sends a command that must arrive, else the job fails; what it carries is freed then. */
+void head_command(struct head *head, uint32_t port, struct command *command);
 bool head_open_session(struct head *head, uint64_t token);
 void head_on_wake(uv_async_t *wake);
 
@@ -257,6 +278,19 @@ void head_ranks_finish(struct head *head, const struct member *member);
 void head_ranks_on_ready(struct head *head, uint32_t shard, const struct event *event);
 /* Every HEAD_TICK_MS. */
 void head_ranks_watch(struct head *head, uint64_t now_ms);
+
+/* head_drop.c: slots that are left out of a step. */
+DP_MUST_CHECK dp_err head_drop_start(struct head *head);
+void head_drop_fini(struct head *head);
+/* What a shard has: the steps before `step`; little is missing of `step`; what it is owed. */
+void head_drop_on_ready(struct head *head, uint32_t shard, uint64_t step);
+void head_drop_on_few(struct head *head, uint32_t shard, uint64_t step);
+void head_drop_on_owed(struct head *head, const struct event *event);
+/* The open step has waited for the stall time-out. */
+void head_drop_on_stall(struct head *head);
+/* global_low has moved; called before the next step's slots are dealt. */
+void head_drop_over(struct head *head);
+json_t *head_drop_json(const struct head *head);
 
 /* head_status.c: the status document; a new reference, NULL when out of memory. Its fields are stated in
  * server/README.md. */

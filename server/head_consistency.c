@@ -43,8 +43,11 @@ json_t *head_staleness_total_json(const struct head *head)
 }
 
 /* What keeps the job's commits once a step, NULL if nothing does. */
-static const char *why_only_bsp(const struct slice_job *job)
+static const char *why_only_bsp(const struct head *head)
 {
+    const struct slice_job *job = &head->job.core;
+    if (job_droppable(head->opts))
+        return "a step that slots may be dropped from (--drop-slowest, --on-stall drop) commits once";
     if (job->local)
         return "slots that come and go with their workers (--data-mode local) commit once a step";
     for (uint32_t t = 0; t < job->tensors.count; t++)
@@ -64,7 +67,7 @@ dp_err head_consistency_check(const struct head *head, const char *text, uint32_
         return dp_fail_in(err, "consistency");
     if (head->state != HEAD_RUNNING)
         return dp_fail(err, DP_REFUSED, "the job is not running");
-    const char *why = why_only_bsp(&head->job.core);
+    const char *why = why_only_bsp(head);
     if (why)
         return dp_fail(err, DP_USAGE, "consistency cannot be set, the job is bsp for good: %s", why);
     if (head->job.core.consistency.change_count == CONSISTENCY_CHANGES_MAX)

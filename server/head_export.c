@@ -23,9 +23,11 @@ void head_finish(struct head *head, bool exported)
     head->state = HEAD_DONE;
     head->ended_ms = mono_ms();
     struct run_summary summary = {.path = exported ? head->opts->export_path : NULL,
+                                  .dropped = head_drop_json(head),
                                   .staleness = head_staleness_total_json(head)};
     progress_done(&head->progress, head->ended_ms, &summary);
     json_decref(summary.staleness);
+    json_decref(summary.dropped);
     print_end(head->opts);
     head_notice(head, DP_JOB_DONE, "the job is done");
 }

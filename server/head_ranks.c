@@ -36,28 +36,13 @@ void head_ranks_fini(struct head *head)
     head->ranks = (struct ranks){0};
 }
 
-static bool has_parameters(const struct head *head, uint32_t port)
-{
-    return head->job.shards[port].slice_count > 0;
-}
-
 /* Whether all shards go by the last roster. */
 static bool roster_known(const struct head *head)
 {
     for (uint32_t p = 0; p < head->port_count; p++)
-        if (has_parameters(head, p) && head->ranks.known[p] != head->ranks.number)
+        if (head_has_parameters(head, p) && head->ranks.known[p] != head->ranks.number)
             return false;
     return true;
-}
-
-static void command_send(struct head *head, uint32_t port, struct command *command)
-{
-    dp_error err;
-    if (port_send(&head->ports[port], command))
-        return;
-    free(command->live);
-    (void)dp_fail(&err, DP_BUSY, "shard %u has too much to do for the slots of the job", port);
-    head_fail(head, &err);
 }
 
 static void send_roster(struct head *head)
@@ -70,7 +55,7 @@ static void send_roster(struct head *head)
     ranks->number++;
     for (uint32_t p = 0; p < head->port_count; p++) {
         struct command command = {.kind = COMMAND_ROSTER, .roster = ranks->number};
-        if (!has_parameters(head, p))
+        if (!head_has_parameters(head, p))
             continue;
         command.live = mem_array_zero(slots, 1);
         if (!command.live) {
@@ -79,7 +64,7 @@ static void send_roster(struct head *head)
         }
         for (uint32_t k = 0; k < slots; k++)
             command.live[k] = ranks->list[k].holder != DEALER_NOBODY;
-        command_send(head, p, &command);
+        head_command(head, p, &command);
     }
 }
 
@@ -132,14 +117,14 @@ void head_ranks_on_ready(struct head *head, uint32_t shard, const struct event *
     if (news)
         tell_all(head);
     for (uint32_t p = 0; p < head->port_count; p++)
-        if (has_parameters(head, p))
+        if (head_has_parameters(head, p))
             go = MIN(go, ranks->ready[p]);
     if (go <= ranks->go)
         return;
     ranks->go = go;
     for (uint32_t p = 0; p < head->port_count; p++)
-        if (has_parameters(head, p))
-            command_send(head, p, &(struct command){.kind = COMMAND_GO, .step = go});
+        if (head_has_parameters(head, p))
+            head_command(head, p, &(struct command){.kind = COMMAND_GO, .step = go});
 }
 
 /* ---- who has which ---- */

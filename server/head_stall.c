@@ -62,7 +62,7 @@ static void tell_workers(struct head *head, const char *text)
 
 /* One owner's part of what a shard is owed. */
 static void report(struct head *head, uint32_t shard, uint32_t owner, const uint32_t *slots, uint32_t count,
-                   dp_error *ret_text)
+                   const char *action, dp_error *ret_text)
 {
     char list[SLOTS_TEXT];
     uint64_t for_s = seconds_since(head->stall.opened_ms);
@@ -75,15 +75,13 @@ static void report(struct head *head, uint32_t shard, uint32_t owner, const uint
     if (head_may_warn(head))
         log_warn("stall step=%" PRIu64 " slots=%s owed_by=\"%s\" for_s=%" PRIu64 " last_heard_s=%" PRIu64
                  " shard=%u action=\"%s\"",
-                 head->global_low, list, owner_name(head, owner), for_s, heard_s, shard,
-                 head->opts->on_stall == ON_STALL_FAIL ? "the job fails"
-                 : head->ranks.list                    ? "waiting: nobody else has its data"
-                                                       : "given to another worker too");
+                 head->global_low, list, owner_name(head, owner), for_s, heard_s, shard, action);
     tell_workers(head, ret_text->text);
 }
 
 /* All owners, one after the other; `owed` ends empty. The text of the last one is returned. */
-static void report_all(struct head *head, uint32_t shard, uint32_t *owed, uint32_t count, dp_error *ret_text)
+static void report_all(struct head *head, uint32_t shard, uint32_t *owed, uint32_t count, const char *action,
+                       dp_error *ret_text)
 {
     AUTOFREE uint32_t *mine = mem_array(count, sizeof *mine);
     while (mine && count > 0) {
@@ -93,7 +91,7 @@ static void report_all(struct head *head, uint32_t shard, uint32_t *owed, uint32
                 mine[found++] = owed[i];
             else
                 owed[rest++] = owed[i];
-        report(head, shard, owner, mine, found, ret_text);
+        report(head, shard, owner, mine, found, action, ret_text);
         count = rest;
     }
 }
@@ -116,38 +114,56 @@ void head_stall_watch(struct head *head, uint64_t now_ms)
     if (head->state != HEAD_RUNNING || !head_has_enough(head) || head->stall.asked > 0 ||
         now_ms < head->moved_ms + head->opts->stall_timeout_s * 1000) /* dealt since now_ms was read: moved is later */
         return;
+    if (head->drop.ready) {
+        head_drop_on_stall(head);
+        return;
+    }
     for (uint32_t p = 0; p < head->port_count; p++)
         if (head->lows[p] == head->global_low && port_send(&head->ports[p], &(struct command){.kind = COMMAND_OWED}))
             head->stall.asked++;
 }
 
-void head_on_owed(struct head *head, uint32_t shard, const struct event *event)
+static const char *action_of(const struct head *head, bool dropped)
+{
+    if (dropped)
+        return "dropped from the step";
+    if (head->opts->on_stall == ON_STALL_FAIL)
+        return "the job fails";
+    return head->ranks.list ? "waiting: nobody else has its data" : "given to another worker too";
+}
+
+void head_stall_owed(struct head *head, uint32_t shard, const uint32_t *owed, uint32_t count, bool dropped)
 {
     uint32_t members = members_list(&head->members, head->numbers);
     dp_error text = {.code = DP_OK};
-    head->stall.asked -= head->stall.asked > 0;
-    head->moved_ms = mono_ms();
-    if (event->step != head->global_low || event->owed_count == 0 || members == 0 || !head_has_enough(head) ||
-        head->state != HEAD_RUNNING)
+    if (count == 0 || members == 0 || !head_has_enough(head))
         return;
-    AUTOFREE uint32_t *owed = mem_array(event->owed_count, sizeof *owed);
-    if (!owed)
+    AUTOFREE uint32_t *rest = mem_array(count, sizeof *rest);
+    if (!rest)
         return; /* asked again after another time-out */
-    for (uint32_t i = 0; i < event->owed_count; i++)
-        owed[i] = event->owed[i];
+    for (uint32_t i = 0; i < count; i++)
+        rest[i] = owed[i];
     dealer_open(&head->dealer, head->global_low);
     head->stall.reported = true;
-    report_all(head, shard, owed, event->owed_count, &text);
+    report_all(head, shard, rest, count, action_of(head, dropped), &text);
     if (head->opts->on_stall == ON_STALL_FAIL) {
         head_fail(head, &text);
         return;
     }
-    if (head->ranks.list)
+    if (head->ranks.list || dropped)
         return;
-    for (uint32_t i = 0; i < event->owed_count; i++)
-        pass_on(head, event->owed[i], head->numbers, members);
+    for (uint32_t i = 0; i < count; i++)
+        pass_on(head, owed[i], head->numbers, members);
     head_balance_dealt(head);
     head_assign_all(head);
+}
+
+void head_on_owed(struct head *head, uint32_t shard, const struct event *event)
+{
+    head->stall.asked -= head->stall.asked > 0;
+    head->moved_ms = mono_ms();
+    if (event->step == head->global_low && head->state == HEAD_RUNNING)
+        head_stall_owed(head, shard, event->owed, event->owed_count, false);
 }
 
 void head_stall_over(struct head *head)

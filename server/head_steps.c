@@ -61,6 +61,7 @@ static void raise_global_low(struct head *head)
     for (uint32_t p = 0; p < head->port_count; p++)
         port_announce_low(&head->ports[p], low);
     head_stall_over(head);
+    head_drop_over(head);
     head_balance_open(head);
     if (head->diverged)
         end_diverged(head);
@@ -80,7 +81,10 @@ static void on_event(struct head *head, uint32_t shard, struct event *event)
         head_on_pinned(head, shard, event);
         break;
     case EVENT_OWED:
-        head_on_owed(head, shard, event);
+        if (head->drop.ready)
+            head_drop_on_owed(head, event);
+        else
+            head_on_owed(head, shard, event);
         free(event->owed);
         break;
     case EVENT_SUMS:
@@ -90,7 +94,13 @@ static void on_event(struct head *head, uint32_t shard, struct event *event)
         head_on_prepared(head, event->step);
         break;
     case EVENT_READY:
-        head_ranks_on_ready(head, shard, event);
+        if (head->drop.ready)
+            head_drop_on_ready(head, shard, event->step);
+        else
+            head_ranks_on_ready(head, shard, event);
+        break;
+    case EVENT_FEW:
+        head_drop_on_few(head, shard, event->step);
         break;
     case EVENT_FAILED: {
         static const dp_error NOMEM = {DP_NOMEM, "a shard is out of memory"};
@@ -168,7 +178,7 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
     for (uint32_t p = 0; p < head->port_count; p++)
         head->job.wire->shards[p]->shm = head->ports[p].door.name;
     if (dealer_init(&head->dealer, head->job.core.plan.slots) || head_balance_start(head) || head_ranks_start(head) ||
-        head_start_exchange(head) || !start_shards(head)) {
+        head_drop_start(head) || head_start_exchange(head) || !start_shards(head)) {
         (void)dp_fail(err, DP_NOMEM, "out of memory for the job");
         head_fail(head, err);
         return err->code;
@@ -179,6 +189,21 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
     head->state = HEAD_RUNNING;
     start_progress(head);
     return DP_OK;
+}
+
+bool head_has_parameters(const struct head *head, uint32_t port)
+{
+    return head->job.shards[port].slice_count > 0;
+}
+
+void head_command(struct head *head, uint32_t port, struct command *command)
+{
+    dp_error err;
+    if (port_send(&head->ports[port], command))
+        return;
+    free(command->live);
+    (void)dp_fail(&err, DP_BUSY, "shard %u has too much to do for the slots of the job", port);
+    head_fail(head, &err);
 }
 
 bool head_open_session(struct head *head, uint64_t token)

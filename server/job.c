@@ -35,6 +35,7 @@ dp_err job_init(struct job *job, const struct server_options *opts, dp_error *er
     job->wire->block_rows = opts->by_blocks ? opts->block_rows : 0;
     job->wire->window_blocks = opts->by_blocks ? (uint32_t)opts->window_blocks : 0;
     job->wire->local = opts->local;
+    job->wire->singly = job_droppable(opts);
     job->wire->local_rows = (opts->batch + opts->slots - 1) / opts->slots;
     job->wire->local_epochs = opts->local && opts->steps == 0 ? opts->epochs : 0;
     return DP_OK;
@@ -146,11 +147,25 @@ static dp_err settle_local(struct job *job, const Dp__Join *join, dp_error *err)
     return plan_check(&job->core.plan, err);
 }
 
+/* No tables: their rows commit without the head's word. */
+static dp_err settle_drop(struct job *job, const Dp__Join *join, dp_error *err)
+{
+    job->core.droppable = job_droppable(job->opts);
+    job->core.slowest = (uint32_t)job->opts->drop_slowest;
+    for (size_t i = 0; job->core.droppable && i < join->n_tensors; i++)
+        if (join->tensors[i]->kind != DP__TENSOR__KIND__DENSE)
+            return dp_fail(err, DP_REFUSED, "tensor '%s' is a table, of which no slots can be dropped",
+                           join->tensors[i]->name);
+    return DP_OK;
+}
+
 static dp_err settle_plan(struct job *job, const Dp__Join *join, dp_error *err)
 {
     const struct server_options *opts = job->opts;
     if (opts->local)
         return settle_local(job, join, err);
+    if (settle_drop(job, join, err))
+        return err->code;
     if (!join->train)
         return dp_fail(err, DP_REFUSED, "the worker brings no training data");
     if (opts->data.eval && !join->eval)

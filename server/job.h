@@ -66,6 +66,12 @@ DP_MUST_CHECK dp_err job_settle(struct job *job, const Dp__Join *join, uint32_t 
 /* Whether another worker brings the same. DP_REFUSED naming the difference. */
 DP_MUST_CHECK dp_err job_check(const struct job *job, const Dp__Join *join, dp_error *err);
 
+/* Whether slots may be left out of a step. */
+static inline bool job_droppable(const struct server_options *opts)
+{
+    return opts->drop_slowest > 0 || opts->on_stall == ON_STALL_DROP;
+}
+
 /* ---- for job.c: job_parts.c ---- */
 
 /* A tensor as a worker declares it. DP_RANGE. */

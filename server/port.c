@@ -310,6 +310,7 @@ static void report_owed(struct port *port)
     event.owed = mem_array(STEPS_SLOTS_MAX, sizeof *event.owed);
     if (event.owed && port->shard.job)
         event.owed_count = shard_owed(&port->shard, &event.step, event.owed);
+    roster_asked(&port->shard.roster);
     port_tell(port, &event);
 }
 
@@ -366,6 +367,10 @@ static void obey(struct port *port, const struct command *command)
         break;
     case COMMAND_GO:
         shard_go(&port->shard, command->step);
+        break;
+    case COMMAND_DROP:
+        roster_drop(&port->shard, command->step, command->live, command->dropped);
+        free(command->live);
         break;
     case COMMAND_STOP:
         stop(port);
@@ -607,9 +612,9 @@ dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const struc
 {
     *port = (struct port){
         .id = id, .wake_head = wake_head, .malformed_limit = {.per_second = 5}, .budget_limit = {.per_second = 1}};
-    struct shard_calls calls = {reply_params,      reply_refuse,     port_tell_completed,
-                                port_tell_arrived, port_tell_failed, port_tell_sums,
-                                port_reply_rows,   port_tell_ready,  port};
+    struct shard_calls calls = {
+        reply_params,   reply_refuse,    port_tell_completed, port_tell_arrived, port_tell_failed,
+        port_tell_sums, port_reply_rows, port_tell_ready,     port_tell_few,     port};
     shard_init(&port->shard, id, &port->counters, &calls);
     void *socket = NULL;
     dp_err e = allocate(port, err);

@@ -36,16 +36,19 @@ struct command {
         COMMAND_SET,
         COMMAND_ROSTER,
         COMMAND_GO,
+        COMMAND_DROP,
         COMMAND_STOP
     } kind;
-    uint64_t session;       /* OPEN, CLOSE: token */
-    uint64_t fence;         /* CLOSE: its number, ascending */
-    uint64_t step;          /* PIN: the step whose theta is wanted; TOTALS; PREPARE, SET: the step it holds from; GO */
-    uint32_t phase;         /* TOTALS */
-    double *totals;         /* TOTALS: heap, the receiver's */
+    uint64_t session; /* OPEN, CLOSE: token */
+    uint64_t fence;   /* CLOSE: its number, ascending */
+    uint64_t step;  /* PIN: the step whose theta is wanted; TOTALS; PREPARE, SET: the step it holds from; GO; DROP: the
+                       one that slots are left out of */
+    uint32_t phase; /* TOTALS */
+    double *totals; /* TOTALS: heap, the receiver's */
     struct setting setting; /* SET; PREPARE: its kind */
     uint64_t roster;        /* ROSTER: its number, and its slots, [slots], heap, the receiver's */
-    uint8_t *live;
+    uint8_t *live;          /* DROP: as well, and how many slots are left out */
+    uint32_t dropped;
     /* START: borrowed until the shard has stopped */
     const struct slice_job *job;
     uint64_t incarnation;
@@ -60,8 +63,17 @@ struct command {
 
 /* Shard to head. */
 struct event {
-    enum { EVENT_COMPLETED, EVENT_PINNED, EVENT_OWED, EVENT_FAILED, EVENT_SUMS, EVENT_PREPARED, EVENT_READY } kind;
-    uint64_t step;          /* COMPLETED, PINNED, OWED, SUMS; PREPARED: the one promised; READY: the first not ready */
+    enum {
+        EVENT_COMPLETED,
+        EVENT_PINNED,
+        EVENT_OWED,
+        EVENT_FAILED,
+        EVENT_SUMS,
+        EVENT_PREPARED,
+        EVENT_READY,
+        EVENT_FEW
+    } kind;
+    uint64_t step; /* COMPLETED, PINNED, OWED, SUMS, FEW; PREPARED: the one promised; READY: the first not ready */
     struct metrics metrics; /* COMPLETED */
     struct version *
         *pinned; /* PINNED: one reference each, per slice of the shard; heap, the receiver's. NULL: not held */
@@ -157,6 +169,7 @@ void port_tell_arrived(void *arg, uint32_t session, uint64_t step, uint32_t node
 void port_tell_failed(void *arg, const dp_error *err);
 void port_tell_sums(void *arg, uint64_t step, uint32_t phase, uint32_t values, double *sums);
 void port_tell_ready(void *arg, uint64_t ready, uint64_t roster);
+void port_tell_few(void *arg, uint64_t step);
 
 /* Takes the payload of a message, where libzmq received it if that is aligned to floats. DP_NOMEM. */
 DP_MUST_CHECK dp_err port_payload_take(struct port *port, zmq_msg_t *msg, struct blob *ret_blob);

@@ -10,7 +10,7 @@ static void drop_commands(struct port *port)
     while (port->commands.items && queue_take(&port->commands, &command))
         if (command.kind == COMMAND_TOTALS)
             free(command.totals);
-        else if (command.kind == COMMAND_ROSTER)
+        else if (command.kind == COMMAND_ROSTER || command.kind == COMMAND_DROP)
             free(command.live);
 }
 

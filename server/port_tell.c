@@ -92,3 +92,8 @@ void port_tell_ready(void *arg, uint64_t ready, uint64_t roster)
 {
     port_tell(arg, &(struct event){.kind = EVENT_READY, .step = ready, .roster = roster});
 }
+
+void port_tell_few(void *arg, uint64_t step)
+{
+    port_tell(arg, &(struct event){.kind = EVENT_FEW, .step = step});
+}

@@ -245,7 +245,16 @@ static void print_terms(struct progress *p, const struct progress_row *row)
     fputc('\n', p->err);
 }
 
-static void print_summary(struct progress *p, const struct progress_row *row, const char *path)
+static void print_dropped(struct progress *p, const json_t *dropped)
+{
+    char a[HUMAN_MAX], b[HUMAN_MAX];
+    json_int_t slots = json_integer_value(json_object_get(dropped, "slots"));
+    if (slots > 0)
+        fprintf(p->err, "dropped: %s slots, %s samples; the result depends on which\n", human_count((double)slots, a),
+                human_count(json_number_value(json_object_get(dropped, "samples")), b));
+}
+
+static void print_summary(struct progress *p, const struct progress_row *row, const struct run_summary *summary)
 {
     char a[HUMAN_MAX], b[HUMAN_MAX];
     fprintf(p->err, "done in %s: %llu epoch%s, %llu step%s, %s samples/s\n", human_seconds(row->elapsed_s, a),
@@ -261,8 +270,9 @@ static void print_summary(struct progress *p, const struct progress_row *row, co
         fputc('\n', p->err);
     if (row->has_loss && row->terms.known && (row->terms.regularizer > 0 || !isnan(row->terms.violation)))
         print_terms(p, row);
-    if (path)
-        fprintf(p->err, "model written to %s\n", path);
+    print_dropped(p, summary->dropped);
+    if (summary->path)
+        fprintf(p->err, "model written to %s\n", summary->path);
     fflush(p->err);
 }
 
@@ -274,9 +284,9 @@ void progress_done(struct progress *progress, uint64_t now_ms, const struct run_
     erase_live(progress);
     progress->ended = true;
     if (progress->mode == PROGRESS_JSON)
-        progress_done_json(&row, summary->path, summary->staleness, progress->out);
+        progress_done_json(&row, summary->path, summary->staleness, summary->dropped, progress->samples, progress->out);
     else if (progress->mode != PROGRESS_QUIET)
-        print_summary(progress, &row, summary->path);
+        print_summary(progress, &row, summary);
     pthread_mutex_unlock(&progress->mutex);
 }
 

@@ -24,6 +24,7 @@ struct progress_snapshot {
 
 struct run_summary {
     const char *path;  /* where the model went; NULL: nowhere */
+    json_t *dropped;   /* `slots` and `samples`, as in the status; borrowed, may be NULL */
     json_t *staleness; /* of the applied gradients, as in the status; for JSON; borrowed, may be NULL */
 };
 

@@ -140,7 +140,8 @@ void progress_row_json(const struct progress_row *row, FILE *out)
     print_line(row_object("epoch", row), out);
 }
 
-void progress_done_json(const struct progress_row *row, const char *model, json_t *staleness, FILE *out)
+void progress_done_json(const struct progress_row *row, const char *model, json_t *staleness, json_t *dropped,
+                        uint64_t samples, FILE *out)
 {
     json_t *object = row_object("done", row);
     json_object_set_new(object, "model", model ? json_string(model) : json_null());
@@ -148,5 +149,8 @@ void progress_done_json(const struct progress_row *row, const char *model, json_
     json_object_set(object, "staleness_mean", json_object_get(staleness, "mean"));
     json_object_set(object, "staleness_max", json_object_get(staleness, "max"));
     json_object_set(object, "staleness_buckets", json_object_get(staleness, "buckets"));
+    json_object_set_new(object, "samples", json_integer((json_int_t)samples));
+    json_object_set(object, "dropped_slots", json_object_get(dropped, "slots"));
+    json_object_set(object, "dropped_samples", json_object_get(dropped, "samples"));
     print_line(object, out);
 }

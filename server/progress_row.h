@@ -61,6 +61,7 @@ bool progress_is_milestone(uint64_t epoch, uint64_t epochs);
 
 /* {"event":"epoch",...} and {"event":"done",...}, one line each. What is unknown or not finite is null. */
 void progress_row_json(const struct progress_row *row, FILE *out);
-void progress_done_json(const struct progress_row *row, const char *model, json_t *staleness, FILE *out);
+void progress_done_json(const struct progress_row *row, const char *model, json_t *staleness, json_t *dropped,
+                        uint64_t samples, FILE *out);
 
 #endif

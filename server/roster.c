@@ -1,6 +1,7 @@
 /* Rosters of a shard; the invariants are in roster.h. Thread: shard. */
 #include "roster.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,6 +86,30 @@ static void tell(struct shard *shard)
     shard->calls.ready(shard->calls.arg, ready, roster->number);
 }
 
+/* The most that a slice is owed of a training step that all of them are at; UINT32_MAX if they are not. */
+static uint32_t most_owed(const struct shard *shard)
+{
+    uint64_t step = shard->roster.go;
+    uint32_t most = 0;
+    if (step >= shard->total_steps || plan_at(&shard->own.plan, step).kind != PLAN_TRAIN)
+        return UINT32_MAX;
+    for (uint32_t i = 0; i < shard->slice_count; i++) {
+        if (shard->slices[i].window.next != step)
+            return UINT32_MAX;
+        most = MAX(most, steps_missing(&shard->slices[i].window, step));
+    }
+    return most;
+}
+
+static void tell_few(struct shard *shard)
+{
+    struct roster *roster = &shard->roster;
+    if (shard->own.slowest == 0 || roster->told_few || most_owed(shard) > shard->own.slowest)
+        return;
+    roster->told_few = true;
+    shard->calls.few(shard->calls.arg, roster->go);
+}
+
 void roster_look(struct shard *shard)
 {
     struct roster *roster = &shard->roster;
@@ -95,6 +120,27 @@ void roster_look(struct shard *shard)
             slice_revise(&shard->slices[i], roster->live);
     }
     tell(shard);
+    tell_few(shard);
+}
+
+void roster_drop(struct shard *shard, uint64_t step, const uint8_t *live, uint32_t count)
+{
+    assert(shard->roster.go == step && all_at_go(shard));
+    shard->roster.drop_step = step;
+    shard->roster.drop_count = count;
+    for (uint32_t i = 0; i < shard->slice_count; i++)
+        slice_revise(&shard->slices[i], live);
+    shard_go(shard, step + 1);
+}
+
+uint32_t roster_dropped(const struct roster *roster, uint64_t step)
+{
+    return step == roster->drop_step ? roster->drop_count : 0;
+}
+
+void roster_asked(struct roster *roster)
+{
+    roster->told_few = false;
 }
 
 void roster_take(struct shard *shard, uint64_t number, const uint8_t *live)

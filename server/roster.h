@@ -6,6 +6,10 @@
  * what the head's next roster holds from, the first step without a go, has been committed by no shard; what had arrived
  * for a slot that becomes void there is dropped on all of them alike.
  *
+ * The same holds where all workers have the same data but slots may be dropped (--drop-slowest, --on-stall drop): there
+ * no slot is void for longer than the one step that the head, having heard from all shards what each is owed of it,
+ * leaves it out of. What comes for it later is a duplicate.
+ *
  * Invariants: a shard that has not been given a go for a step has not committed it. A step with no slot that is not
  * void is not complete. What a shard tells carries the number of the roster that it has counted by, so that the head
  * knows what was told before it changed its mind. Thread: shard. */
@@ -28,6 +32,9 @@ struct roster {
     uint8_t *coming;        /* [slots] of it */
     uint64_t told_ready;    /* what the head was told last */
     uint64_t told_number;
+    bool told_few;      /* since the head last asked */
+    uint64_t drop_step; /* the last step that slots were left out of, and how many */
+    uint32_t drop_count;
 };
 
 /* Rosters of `slots` slots, at first all void. DP_NOMEM. */
@@ -42,5 +49,12 @@ void roster_take(struct shard *shard, uint64_t number, const uint8_t *live);
 /* Something has arrived or was committed: takes up the roster that is coming, if it is time, and tells the head what is
  * there. */
 void roster_look(struct shard *shard);
+/* Slots that are not in live[slots] are left out of `step`, which all shards are at and which may now be committed.
+ * Borrowed for the call. */
+void roster_drop(struct shard *shard, uint64_t step, const uint8_t *live, uint32_t count);
+/* How many slots were left out of the step, which is the last one committed. */
+uint32_t roster_dropped(const struct roster *roster, uint64_t step);
+/* The head asks what is owed: it is told again when more has come. */
+void roster_asked(struct roster *roster);
 
 #endif

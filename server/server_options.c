@@ -85,8 +85,12 @@ static const struct option ROWS[] = {
         "a worker silent for so long is given up"),
     ROW("workers", stall_timeout_s, "stall-timeout", OPT_U64, "S", 1, 86400, "30", "s", NULL,
         "a step that waits for so long is reported, with who owes what"),
-    ROW("workers", on_stall, "on-stall", OPT_CHOICE, "WHAT", 0, 0, "wait", NULL, "wait|fail",
-        "then: give what is owed to another worker too and wait on, or end the job"),
+    ROW("workers", on_stall, "on-stall", OPT_CHOICE, "WHAT", 0, 0, "wait", NULL, "wait|fail|drop",
+        "then: give what is owed to another worker too and wait on, end the job, or leave it out of the step, which "
+        "changes the result"),
+    ROW("workers", drop_slowest, "drop-slowest", OPT_U64, "B", 0, STEPS_SLOTS_MAX - 1, "0", NULL, NULL,
+        "bsp: once all but B slots of a training step are there, it is committed without these, which changes the "
+        "result; 0: none are dropped"),
     ROW("workers", balance, "balance", OPT_CHOICE, "HOW", 0, 0, "speed", NULL, "off|speed",
         "slots that a worker gets: equal shares, or by its measured speed"),
     ROW("workers", speculate, "speculate", OPT_CHOICE, "WHEN", 0, 0, "auto", NULL, "off|auto",
@@ -209,6 +213,33 @@ static dp_err check_consistency(struct server_options *opts, dp_error *err)
     return opts->staleness > 0 ? update_options_check_arrival(&opts->setup, err) : DP_OK;
 }
 
+/* Of a step from which slots may be dropped, each shard must wait for the head's word on what commits. */
+static dp_err check_drop(const struct server_options *opts, dp_error *err)
+{
+    const char *option = opts->drop_slowest ? "--drop-slowest" : "--on-stall drop";
+    if (!opts->drop_slowest && opts->on_stall != ON_STALL_DROP)
+        return DP_OK;
+    if (opts->drop_slowest >= opts->slots)
+        return dp_fail(err, DP_USAGE, "option --drop-slowest: of %llu slots at most %llu can be dropped",
+                       (unsigned long long)opts->slots, (unsigned long long)opts->slots - 1);
+    if (opts->local)
+        return dp_fail(err, DP_USAGE,
+                       "option %s: with --data-mode local the slot of a worker that left is void, and what a slow one "
+                       "owes are data that nobody else has",
+                       option);
+    if (opts->staleness > 0)
+        return dp_fail(err, DP_USAGE,
+                       "option %s is for --consistency bsp: where slots commit on arrival, no step waits for the "
+                       "slowest",
+                       option);
+    if (opts->sparse)
+        return dp_fail(err, DP_USAGE,
+                       "option %s: rows of tables commit as soon as their own slots are there, so that no slot can be "
+                       "dropped on all shards alike; leave out --sparse",
+                       option);
+    return DP_OK;
+}
+
 dp_err server_options_check(const struct options *options, struct server_options *opts, dp_error *err)
 {
     opts->batch_given = given(options, "batch");
@@ -249,7 +280,7 @@ dp_err server_options_check(const struct options *options, struct server_options
     dp_err e = check_network(opts, err);
     if (!e)
         e = update_options_check(options, &opts->update, &opts->setup, err);
-    if (!e && check_consistency(opts, err)) {
+    if (!e && (check_consistency(opts, err) || check_drop(opts, err))) {
         update_setup_fini(&opts->setup);
         e = err->code;
     }

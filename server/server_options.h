@@ -9,7 +9,7 @@
 #include "update_options.h"
 
 enum balance_mode { BALANCE_OFF, BALANCE_SPEED };
-enum on_stall { ON_STALL_WAIT, ON_STALL_FAIL };
+enum on_stall { ON_STALL_WAIT, ON_STALL_FAIL, ON_STALL_DROP };
 enum speculate_mode { SPECULATE_OFF, SPECULATE_AUTO };
 
 struct server_options {
@@ -42,7 +42,8 @@ struct server_options {
     const char *export_path;
     uint64_t local_workers;
     uint64_t stall_timeout_s;
-    int on_stall; /* enum on_stall */
+    int on_stall;          /* enum on_stall */
+    uint64_t drop_slowest; /* slots of a step */
     uint64_t lease_s;
     uint64_t min_workers;
     uint64_t max_workers; /* 0: no limit */

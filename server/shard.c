@@ -39,7 +39,7 @@ dp_err shard_start(struct shard *shard, const struct slice_job *job, uint32_t fi
     shard->own.planes = shard->planes.count ? &shard->planes : NULL;
     if (!shard->slices || !shard->parked || global_init(&shard->global, job, slice_count))
         return dp_fail(err, DP_NOMEM, "out of memory for %u slices", slice_count);
-    if (job->local && roster_init(&shard->roster, job->plan.slots))
+    if ((job->local || job->droppable) && roster_init(&shard->roster, job->plan.slots))
         return dp_fail(err, DP_NOMEM, "out of memory for %u slots", job->plan.slots);
     shard->own.live = shard->roster.live;
     for (uint32_t i = 0; i < slice_count; i++) {
@@ -195,11 +195,11 @@ void shard_take_up(struct shard *shard, struct slice *slice)
     slice->arrivals = slice->arrived_ns = 0;
 }
 
-static uint64_t slots_of(const struct shard *shard, const struct plan_step *at)
+static uint64_t slots_of(const struct shard *shard, uint64_t step, const struct plan_step *at)
 {
     uint64_t slots = 0;
     if (!shard->own.local)
-        return MIN(at->rows, (uint64_t)shard->own.plan.slots);
+        return MIN(at->rows, (uint64_t)shard->own.plan.slots) - roster_dropped(&shard->roster, step);
     for (uint32_t k = 0; k < shard->own.plan.slots; k++)
         slots += shard->own.live[k];
     return slots;
@@ -210,7 +210,7 @@ static void count_slots(struct shard *shard, const struct slice *slice, uint64_t
 {
     struct plan_step at = plan_at(&shard->own.plan, step);
     if (at.kind == PLAN_TRAIN && slice_staleness(slice, step) == 0)
-        staleness_add(&shard->counters->staleness, 0, slots_of(shard, &at));
+        staleness_add(&shard->counters->staleness, 0, slots_of(shard, step, &at));
 }
 
 static void published(struct shard *shard)
@@ -323,8 +323,10 @@ static bool push(struct shard *shard, const struct push_pull *msg, struct blob *
                wants_payload ? "a training push needs its gradient" : "an evaluation push has no payload");
         return false;
     }
-    if (slice_staleness(slice, msg->step) > 0 && msg->node < slice->window.leaves) {
-        refuse(shard, msg, DP_REFUSED, "where commits are on arrival, slots are pushed one by one");
+    bool singly = slice_staleness(slice, msg->step) > 0 || shard->own.droppable;
+    if (singly && msg->node < slice->window.leaves) {
+        refuse(shard, msg, DP_REFUSED,
+               "where commits are on arrival or slots may be dropped, they are pushed one by one");
         return false;
     }
     counter_add(&shard->counters->pushes, 1);
@@ -374,6 +376,7 @@ void shard_push_pull(struct shard *shard, const struct push_pull *msg, struct bl
 void shard_go(struct shard *shard, uint64_t go)
 {
     shard->roster.go = MAX(shard->roster.go, go);
+    roster_asked(&shard->roster); /* what was told was of the step before */
     for (uint32_t i = 0; i < shard->slice_count; i++)
         shard_advance(shard, i);
     roster_look(shard);
@@ -407,12 +410,17 @@ void shard_forget(struct shard *shard, uint32_t session)
 
 uint32_t shard_owed(const struct shard *shard, uint64_t *ret_step, uint32_t *owed)
 {
+    bool owes[STEPS_SLOTS_MAX] = {false};
+    uint32_t count = 0;
     *ret_step = shard->low;
-    for (uint32_t i = 0; i < shard->slice_count; i++)
-        if (shard->slices[i].window.next == shard->low) {
-            uint32_t n = steps_owed(&shard->slices[i].window, shard->low, owed);
-            if (n > 0)
-                return n;
-        }
-    return shard_rows_owed(shard, shard->low, owed);
+    for (uint32_t i = 0; i < shard->slice_count; i++) {
+        const struct steps *window = &shard->slices[i].window;
+        uint32_t n = window->next == shard->low ? steps_owed(window, shard->low, owed) : 0;
+        for (uint32_t j = 0; j < n; j++)
+            owes[owed[j]] = true;
+    }
+    for (uint32_t k = 0; k < shard->own.plan.slots; k++)
+        if (owes[k])
+            owed[count++] = k;
+    return count > 0 ? count : shard_rows_owed(shard, shard->low, owed);
 }

@@ -85,8 +85,11 @@ struct shard_calls {
      * shard_totals, but for EXCHANGE_REPORT, which comes before the step is `completed`. */
     void (*sums)(void *arg, uint64_t step, uint32_t phase, uint32_t values, double *sums);
     void (*rows)(void *arg, const struct rows_params *rows);
-    /* Of a local job: the steps before `ready` have all that roster number `roster` wants. */
+    /* Where the head says what may be committed: the steps before `ready` have all that roster number `roster` wants.
+     */
     void (*ready)(void *arg, uint64_t ready, uint64_t roster);
+    /* So few slots of `step` are owed that they may be left out of it; told anew after roster_asked. */
+    void (*few)(void *arg, uint64_t step);
     void *arg;
 };
 
@@ -170,13 +173,14 @@ uint64_t shard_prepare(struct shard *shard, uint64_t step, enum setting_kind kin
 void shard_set(struct shard *shard, uint64_t step, const struct setting *setting);
 /* The open step of a slice is taken up for its commit: its gradients have waited until now. */
 void shard_take_up(struct shard *shard, struct slice *slice);
-/* Of a local job: what all shards have of the steps before `go`, so that they may be committed. */
+/* All shards have the steps before `go`, so that they may be committed. */
 void shard_go(struct shard *shard, uint64_t go);
 /* Whether the slice's open step may be committed now. */
 bool shard_may_commit(const struct shard *shard, const struct slice *slice);
 /* The session is over: nothing is parked for it any more. */
 void shard_forget(struct shard *shard, uint32_t session);
-/* Slots owed at the first step that is not complete here, to owed[K]; returns how many and the step. */
+/* Slots that any slice is owed at the first step that is not complete here, to owed[K], ascending;
+ * returns how many and the step. */
 uint32_t shard_owed(const struct shard *shard, uint64_t *ret_step, uint32_t *owed);
 
 /* ---- for the files of the shard ---- */

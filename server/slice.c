@@ -248,13 +248,13 @@ static uint32_t nodes_owned(const struct slice *slice, uint64_t step)
     return owned;
 }
 
-/* Of a local job, any slot may yet become void, so its payload stays apart. Else beyond K/2 + 1 payloads, siblings are
- * added up (left + right) so that memory stays bounded. */
+/* Where any slot may yet become void or be left out, its payload stays apart. Else beyond K/2 + 1 payloads, siblings
+ * are added up (left + right) so that memory stays bounded. */
 static void fold_over_budget(struct slice *slice, uint64_t step)
 {
     uint32_t left, right, parent, most = slice->window.slots / 2 + 1;
     AUTOFREE float *spare = NULL;
-    if (slice->job->local)
+    if (slice->job->local || slice->job->droppable)
         return;
     for (uint32_t held; (held = steps_held(&slice->window, step)) > most;) {
         uint32_t owned = nodes_owned(slice, step);
@@ -330,7 +330,8 @@ static struct metrics fold_metrics(const struct slice *slice, uint32_t node)
 
 uint64_t slice_samples(const struct slice *slice, const struct plan_step *at)
 {
-    return slice->job->local ? MAX(fold_metrics(slice, 1).count, 1) : at->rows;
+    bool counted = slice->job->local || slice->job->droppable;
+    return counted ? MAX(fold_metrics(slice, 1).count, 1) : at->rows;
 }
 
 const float *slice_fold(const struct slice *slice, uint64_t at, size_t n)

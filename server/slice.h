@@ -63,6 +63,8 @@ struct slice_job {
     struct plan plan;
     bool local;          /* workers have data of their own: a step has as many samples as came, slots may be void */
     const uint8_t *live; /* local: [slots] of the shard's roster, which the job's copy in the shard refers to */
+    bool droppable;   /* the head may leave slots out of a step: they are pushed one by one, and it says what commits */
+    uint32_t slowest; /* droppable: how many of a training step are left out once the others are there */
     struct tensors tensors;
     const struct update_rule *rule;
     struct update_params params;
@@ -111,7 +113,8 @@ void slice_open(struct slice *slice);
  * payload is empty. */
 enum steps_verdict slice_push(struct slice *slice, uint64_t step, uint32_t node, struct blob *gradient,
                               const struct metrics *metrics);
-/* Samples of the open step, which is complete: those of the plan, or of a local job those that came, at least 1. */
+/* Samples of the open step, which is complete: those of the plan, or where slots may be missing those that
+ * came, at least 1. */
 uint64_t slice_samples(const struct slice *slice, const struct plan_step *at);
 /* Whether the open step's tree is complete and there is room for another version. */
 bool slice_ready(const struct slice *slice);

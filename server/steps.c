@@ -145,6 +145,11 @@ uint32_t steps_held(const struct steps *steps, uint64_t step)
     return steps_is_open(steps, step) ? open_at(steps, step)->held : 0;
 }
 
+uint32_t steps_missing(const struct steps *steps, uint64_t step)
+{
+    return steps_is_open(steps, step) ? open_at(steps, step)->missing : 0;
+}
+
 bool steps_fold(struct steps *steps, uint64_t step, uint32_t *ret_left, uint32_t *ret_right, uint32_t *ret_parent)
 {
     if (!steps_is_open(steps, step))

@@ -75,6 +75,8 @@ uint32_t steps_held(const struct steps *steps, uint64_t step);
  * none. */
 bool steps_fold(struct steps *steps, uint64_t step, uint32_t *ret_left, uint32_t *ret_right, uint32_t *ret_parent);
 
+/* How many slots of an open step are still owed. */
+uint32_t steps_missing(const struct steps *steps, uint64_t step);
 /* Slots of an open step that are still owed, to owed[K]; returns how many. */
 uint32_t steps_owed(const struct steps *steps, uint64_t step, uint32_t *owed);
 

@@ -92,6 +92,7 @@ dp_err client_job_take(const Dp__Job *msg, struct client_job *ret_job, dp_error 
                                       .eval_rows = msg->eval_rows,
                                       .sparse = msg->sparse,
                                       .hash_bits = msg->hash_bits}};
+    job.singly = msg->singly;
     job.view.model = strdup(msg->model);
     dp_err e = DP_OK;
     if (!job.view.model || !tensors_copy(msg, &job.view) || !labels_copy(msg, &job.view))

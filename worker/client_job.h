@@ -14,6 +14,7 @@ struct client_job {
     dp_job view;
     struct plan plan; /* only where the view has tensors */
     uint64_t steps;   /* of the job, evaluation steps included */
+    bool singly;      /* slots are pushed one by one */
 };
 
 /* A description that frame_parse has passed. DP_PROTO where its numbers make no plan, DP_NOMEM. */

@@ -67,7 +67,7 @@ void step_begin(struct dp_client *client)
     fold_begin(&client->fold, client->job.view.slots, &rows);
     arrival_begin(&client->arrival, client->theta.step, client->theta.staleness);
     arrival_done(&client->arrival, client->theta.step, &client->theta.accepted);
-    if (client->arrival.staleness > 0)
+    if (client->arrival.staleness > 0 || client->job.singly)
         fold_singly(&client->fold);
     step_owe(client);
     atomic_store_explicit(&client->beat.step, client->theta.step, memory_order_relaxed);

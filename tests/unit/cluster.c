@@ -55,6 +55,17 @@ static void on_sums(void *arg, uint64_t step, uint32_t phase, uint32_t values, d
     end->cluster->last = &m->next;
 }
 
+static void on_ready(void *arg, uint64_t ready, uint64_t roster)
+{
+    (void)roster;
+    ((struct cluster_end *)arg)->ready = ready;
+}
+
+static void on_few(void *arg, uint64_t step)
+{
+    ((struct cluster_end *)arg)->few = step + 1;
+}
+
 void cluster_start(struct cluster *c, const struct slice_job *job, uint32_t shards, uint64_t slice_elems)
 {
     dp_error err;
@@ -69,7 +80,7 @@ void cluster_start(struct cluster *c, const struct slice_job *job, uint32_t shar
     for (uint32_t s = 0, first_slice = 0; s < shards; s++) {
         struct cluster_end *end = &c->ends[s];
         struct shard_calls calls = {on_params, on_refuse, on_completed, on_arrived, on_failed,
-                                    on_sums,   on_rows,   NULL,         end};
+                                    on_sums,   on_rows,   on_ready,     on_few,     end};
         *end = (struct cluster_end){.cluster = c, .number = s, .range = ranges[s]};
         size_t count = layout_slices(&job->tensors, ranges[s], slice_elems, end->slices, CLUSTER_SLICES_MAX);
         assert(count <= CLUSTER_SLICES_MAX);

@@ -252,9 +252,9 @@ Test(progress, json_has_a_line_for_every_epoch)
         "{\"event\":\"epoch\",\"epoch\":1,\"step\":2,\"loss\":0.3,\"eval_loss\":0.5,\"eval_accuracy\":0.9,"
         "\"samples_per_s\":1000.0,\"elapsed_s\":0.2}\n";
     cr_assert_eq(strncmp(out_text, first, strlen(first)), 0, "%.200s", out_text);
-    const char *last =
-        "{\"event\":\"done\",\"epoch\":50,\"step\":100,\"loss\":0.3,\"eval_loss\":0.5,"
-        "\"eval_accuracy\":0.9,\"samples_per_s\":1000.0,\"elapsed_s\":10.0,\"model\":\"m.safetensors\"}\n";
+    const char *last = "{\"event\":\"done\",\"epoch\":50,\"step\":100,\"loss\":0.3,\"eval_loss\":0.5,"
+                       "\"eval_accuracy\":0.9,\"samples_per_s\":1000.0,\"elapsed_s\":10.0,\"model\":\"m.safetensors\","
+                       "\"samples\":10000}\n";
     cr_assert_str_eq(out_text + out_bytes - strlen(last), last);
     close_progress();
 }

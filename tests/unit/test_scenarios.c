@@ -152,3 +152,69 @@ Test(scenarios, a_speculated_slot_that_lands_after_its_block)
     assert_quiet_bits(want);
     tear_down();
 }
+
+/* ---- slots that are dropped ---- */
+
+static void set_up_dropping(void)
+{
+    set_up();
+    cluster_stop(&cluster);
+    job.droppable = true;
+    job.slowest = 1;
+    cluster_start(&cluster, &job, SHARDS, 1 << 20);
+}
+
+/* What both shards have of step 0 without slot 3 is its mean over three slots. */
+static void assert_mean_of_three(void)
+{
+    float got[ELEMS];
+    cluster_theta(&cluster, 1, got);
+    for (uint32_t i = 0; i < ELEMS; i++) {
+        float sum = (gradient(0, i) + gradient(1, i)) + gradient(2, i);
+        cr_assert_float_eq(got[i], -0.1f * sum / 3, 1e-6, "element %u: %g", i, (double)got[i]);
+    }
+}
+
+/* Rule 3: one shard has all of the step and another has not when the head drops a slot. Neither has committed, since
+ * the head has not said so: the slot is left out on both. */
+Test(scenarios, a_drop_decided_while_a_shard_has_passed)
+{
+    static const uint8_t LIVE[SLOTS] = {1, 1, 1, 0};
+    uint32_t owed[SLOTS];
+    uint64_t step;
+    set_up_dropping();
+    for (uint32_t slot = 0; slot < 3; slot++)
+        for (uint32_t s = 0; s < SHARDS; s++) {
+            cr_assert_eq(cluster.ends[s].few, 0);
+            push(s, 0, slot);
+        }
+    push(0, 0, 3);
+    cr_assert_eq(cluster.ends[0].ready, 1, "this one has all of it");
+    cr_assert_eq(cluster.ends[1].ready, 0);
+    for (uint32_t s = 0; s < SHARDS; s++) {
+        cr_assert_eq(cluster.ends[s].few, 1);
+        cr_assert_eq(next_of(s), 0, "no shard commits what the head has not let go");
+    }
+    cr_assert_eq(shard_owed(&cluster.ends[0].shard, &step, owed), 0);
+    cr_assert_eq(shard_owed(&cluster.ends[1].shard, &step, owed), 1);
+    cr_assert_eq(owed[0], 3);
+    push(1, 0, 3); /* comes after the shard was asked */
+    for (uint32_t s = 0; s < SHARDS; s++) {
+        roster_drop(&cluster.ends[s].shard, 0, LIVE, 1);
+        cr_assert_eq(next_of(s), 1);
+        cr_assert_eq(cluster.ends[s].counters.duplicates, 0);
+        push(s, 0, 3); /* late */
+        cr_assert_eq(cluster.ends[s].counters.duplicates, 1);
+    }
+    assert_mean_of_three();
+    for (uint32_t slot = 0; slot < SLOTS; slot++) /* the next step has all of its slots again */
+        for (uint32_t s = 0; s < SHARDS; s++)
+            push(s, 1, slot);
+    for (uint32_t s = 0; s < SHARDS; s++) {
+        cr_assert_eq(cluster.ends[s].ready, 2);
+        shard_go(&cluster.ends[s].shard, 2);
+        cr_assert_eq(next_of(s), 2);
+        cr_assert_eq(cluster.ends[s].shard.counters->staleness.buckets[0], 7);
+    }
+    tear_down();
+}

@@ -81,7 +81,7 @@ static void set_up_ssp(struct fixture *f, uint64_t eval_rows, uint32_t staleness
     dp_error err;
     uint64_t shape = ELEMS;
     struct shard_calls calls = {hear_params, hear_refusal, hear_completed, hear_arrived, hear_failed,
-                                hear_sums,   NULL,         NULL,           &f->heard};
+                                hear_sums,   NULL,         NULL,           NULL,         &f->heard};
     struct range slices[SLICES] = {{0, 32}, {32, 32}};
     *f = (struct fixture){
         .job = {
@@ -334,7 +334,8 @@ Test(shard, all_survivors_parked_when_a_slot_must_be_recomputed)
     uint32_t owed[SLOTS];
     set_up(&f, 0);
     for (uint32_t k = 0; k + 1 < SLOTS; k++)
-        push(&f, 0, 0, k, true);
+        for (uint32_t slice = 0; slice < SLICES; slice++)
+            push(&f, slice, 0, k, true);
     for (uint32_t session = 1; session <= 3; session++)
         pull(&f, session, 0, 1, 0);
     cr_assert_eq(f.heard.params, 0, "parked");
