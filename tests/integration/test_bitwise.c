@@ -71,7 +71,7 @@ static void expect_progress(struct process *server)
     process_expect_next(server, OUT, "\"event\":\"epoch\"", MINUTE_MS);
 }
 
-#define LONG_JOB                                                                                              \
+#define LONG_JOB                                                                                               \
     "--model", "softmax", "--batch", "100", "--slots", "8", "--epochs", "240", "--lr", "0.002", "--optimizer", \
         "momentum", "--l2", "0.001", "--seed", "7", "--exit-when-done", "--json"
 
