@@ -112,12 +112,12 @@ static void welcome(struct head *head, const struct routing_id *route, const Dp_
     body.version = (char *)DP_VERSION_TEXT;
     body.lease_ms = (uint32_t)head->opts->lease_s * 1000;
     body.heartbeat_ms = (uint32_t)head_heartbeat_ms(head);
-    body.features = FRAME_FEATURE_TABLES;
+    const uint64_t known = FRAME_FEATURE_TABLES | (head->opts->shm == SHM_OFF ? 0 : FRAME_FEATURE_SHM);
+    body.features = known & member->features;
     body.frame_bytes_max = SLICE_BYTES;
     body.job = head->job.wire;
     char host[SHM_HOST_MAX];
-    if (head->opts->shm != SHM_OFF && request->hello->features & FRAME_FEATURE_SHM) {
-        body.features = FRAME_FEATURE_SHM;
+    if (body.features & FRAME_FEATURE_SHM) {
         shm_host(host);
         body.host = host;
     }
@@ -187,6 +187,7 @@ static void on_hello(struct head *head, const struct routing_id *route, const Dp
         return;
     }
     member->route = *route;
+    member->features = hello->features;
     member->pid = hello->pid;
     member->threads = hello->threads;
     member->last_seen_ms = mono_ms();

@@ -27,6 +27,7 @@ struct member {
     uint64_t left;    /* MEMBER_NONE: the how manieth leaving it was */
     char name[FRAME_NAME_MAX + 1];
     struct routing_id route; /* of its main socket */
+    uint64_t features;       /* FRAME_FEATURE_ bits that it knows */
     uint32_t pid;
     uint32_t threads;
     uint64_t last_seen_ms;

@@ -110,6 +110,7 @@ struct dp_client {
     uint64_t worker_id;
     uint64_t session;
     uint64_t incarnation;
+    uint64_t features;             /* FRAME_FEATURE_ bits that the server knows as well */
     char host[FRAME_NAME_MAX + 1]; /* where the server runs; empty: it shares no memory */
     uint64_t request;
     uint32_t heartbeat_ms;

@@ -111,6 +111,7 @@ static void answer_refuse(struct dp_client *client, dp_err code, const char *tex
 static dp_err welcome_take(struct dp_client *client, const Dp__Header *header, dp_error *err)
 {
     client->heartbeat_ms = header->welcome->heartbeat_ms;
+    client->features = header->welcome->features;
     (void)str_copy(client->host, sizeof client->host, header->welcome->host);
     /* Of a local job, the slot became void with the old session, and the new one may be of another rank. */
     if (client->session && (header->incarnation != client->incarnation || client->view.local))
@@ -296,14 +297,13 @@ static dp_err session_hello(struct dp_client *client, uint64_t deadline_ms, dp_e
     body.magic = FRAME_MAGIC;
     body.protocol_major = FRAME_MAJOR;
     body.protocol_minor = FRAME_MINOR;
-    body.features = FRAME_FEATURE_TABLES;
+    body.features = FRAME_FEATURE_TABLES | (client->shm_mode == DP_SHM_OFF ? 0 : FRAME_FEATURE_SHM);
     body.role = DP__HELLO__ROLE__WORKER;
     body.worker = client->worker_id;
     body.name = name;
     body.numerics = numerics;
     body.threads = client->threads;
     body.pid = (uint32_t)getpid();
-    body.features = client->shm_mode == DP_SHM_OFF ? 0 : FRAME_FEATURE_SHM;
     return session_ask(client, &header, DP__HEADER__BODY_WELCOME, deadline_ms, err);
 }
 
@@ -346,8 +346,22 @@ dp_err session_open(struct dp_client *client, uint64_t deadline_ms, dp_error *er
     }
 }
 
+/* A server that does not know tables would take ours for dense tensors. */
+static dp_err session_check_tables(const struct dp_client *client, dp_error *err)
+{
+    for (size_t i = 0; i < client->join->n_tensors; i++)
+        if (client->join->tensors[i]->kind != DP__TENSOR__KIND__DENSE && !(client->features & FRAME_FEATURE_TABLES))
+            return dp_fail(err, DP_VERSION,
+                           "tensor '%s' is a table, which %s does not know: install the same version of dp on both",
+                           client->join->tensors[i]->name, client->server);
+    return DP_OK;
+}
+
 dp_err session_join(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
+    dp_err tables = session_check_tables(client, err);
+    if (tables)
+        return tables;
     Dp__Header header = session_header(client);
     header.body_case = DP__HEADER__BODY_JOIN;
     header.join = client->join;

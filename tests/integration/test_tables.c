@@ -50,6 +50,7 @@ static void say_hello(void)
     hello.worker = 4711;
     hello.name = (char *)"by-hand";
     hello.numerics = (char *)"any";
+    hello.features = FRAME_FEATURE_TABLES;
     Dp__Header header = header_of(DP__HEADER__BODY_HELLO, &hello);
     const Dp__Header *answer = peer_ask(&me.head, &header, NULL, 0);
     cr_assert_eq(answer->body_case, DP__HEADER__BODY_WELCOME);

@@ -89,6 +89,7 @@ static void send_welcome(struct mini *m, struct mini_peer to, const Dp__Header *
     Dp__Job job;
     job_fill(m, &job);
     body.version = "mini";
+    body.features = m->tables ? FRAME_FEATURE_TABLES : 0;
     body.heartbeat_ms = BEAT_MS;
     body.lease_ms = 100 * BEAT_MS;
     body.job = &job;

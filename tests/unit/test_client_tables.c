@@ -341,3 +341,16 @@ Test(client_tables, a_model_with_tables_says_which_rows)
     mini_free(&mini);
     ASSERT_NO_LEAKS();
 }
+
+Test(client_tables, a_server_that_knows_no_tables_is_told_apart)
+{
+    struct mini *mini = mini_new(2, false);
+    dp_error err;
+    mini_start(mini);
+    dp_client *client = connect_to(mini);
+    cr_assert_eq(dp_join(client, &MINI_DATA, NULL, &MODEL, &err), DP_VERSION);
+    cr_assert(strstr(err.text, "'table' is a table, which tcp://127.0.0.1:"), "%s", err.text);
+    dp_leave(&client, DP_VERSION, "");
+    mini_free(&mini);
+    ASSERT_NO_LEAKS();
+}
