@@ -15,7 +15,12 @@
 #include "shm_session.h"
 #include "zuv.h"
 
-enum { PORT_SESSIONS_MAX = 4096, PORT_ROUTING_ID_MAX = 32, PORT_ENDPOINT_MAX = 128 };
+enum {
+    PORT_SESSIONS_MAX = 4096,
+    PORT_ROUTING_ID_MAX = 32,
+    PORT_ENDPOINT_MAX = 128,
+    PORT_REPLY_QUEUE = 4096, /* messages that may wait for a peer to read them, and some for each slice */
+};
 
 /* A session's number is in the low bits of its token, so that finding it is one look. */
 static inline uint32_t session_number(uint64_t token)
@@ -171,20 +176,33 @@ void port_tell_sums(void *arg, uint64_t step, uint32_t phase, uint32_t values, d
 void port_tell_ready(void *arg, uint64_t ready, uint64_t roster);
 void port_tell_few(void *arg, uint64_t step);
 
+/* port_message.c: a message of a peer. */
+void port_on_message(void *arg, zmq_msg_t *frames, size_t count);
 /* Takes the payload of a message, where libzmq received it if that is aligned to floats. DP_NOMEM. */
 DP_MUST_CHECK dp_err port_payload_take(struct port *port, zmq_msg_t *msg, struct blob *ret_blob);
-/* Sends a header, and `payload` behind it unless NULL, which is taken. */
-void port_send_frames(struct port *port, const void *id, size_t id_bytes, const Dp__Header *header, zmq_msg_t *payload);
-/* Whether so much is on its way to a session that it gets no more (logged). */
-bool port_over_budget(struct port *port, struct port_session *session);
 /* Counts and logs a message that was no good. */
 void port_malformed(struct port *port, const dp_error *err);
+/* Frees what payloads were kept in. */
+void port_payloads_fini(struct port *port);
+
+/* port_reply.c: sends a header, and `payload` behind it unless NULL, which is taken. */
+void port_send_frames(struct port *port, const void *id, size_t id_bytes, const Dp__Header *header, zmq_msg_t *payload);
+/* Answers the message `about` with an error. */
+void port_send_error(struct port *port, const void *id, size_t id_bytes, const Dp__Header *about,
+                     const struct refusal *refusal);
+/* Whether so much is on its way to a session that it gets no more (logged). */
+bool port_over_budget(struct port *port, struct port_session *session);
+/* Calls of the shard's core, `arg` is the port. */
+void port_reply_params(void *arg, const struct params *params);
+void port_reply_refuse(void *arg, const struct refusal *refusal);
+/* Once libzmq's context is terminated: frees the leases. */
+void port_replies_fini(struct port *port);
+
+/* port_obey.c: does what the head has asked so far. */
+void port_obey(struct port *port);
 
 /* Frees what an event of pinned parameters carries. */
 void port_drop_pinned(const struct port *port, struct event *event);
-
-/* Does what the head has asked so far. */
-void port_obey(struct port *port);
 
 /* port_shm.c. DP_SYSTEM. */
 DP_MUST_CHECK dp_err port_shm_open(struct port *port, const char *name, dp_error *err);

@@ -1,0 +1,201 @@
+/* What comes to a shard's port: payloads, and messages about slices, as calls of the shard's core.
+ *
+ * Invariant: a session opened by the head before it answers a worker is known here before that worker's first message
+ * is looked at: unknown tokens make the thread drain its commands and look again. Thread: shard. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "port.h"
+#include "port_rows.h"
+
+/* A received payload that is kept where it is. */
+struct kept_frame {
+    struct kept_frame *next;
+    struct port *port;
+    zmq_msg_t msg;
+};
+
+static void frame_give_back(void *owner)
+{
+    struct kept_frame *frame = owner;
+    zmq_msg_close(&frame->msg);
+    frame->next = frame->port->frames;
+    frame->port->frames = frame;
+}
+
+static struct kept_frame *frame_take(struct port *port)
+{
+    struct kept_frame *frame = port->frames;
+    if (frame)
+        port->frames = frame->next;
+    else
+        frame = mem_array(1, sizeof *frame);
+    if (frame) {
+        frame->port = port;
+        zmq_msg_init(&frame->msg);
+    }
+    return frame;
+}
+
+/* Takes the payload of a message. libzmq leaves small frames wherever they were in its buffer: those are copied to an
+ * aligned place; large ones stay. */
+dp_err port_payload_take(struct port *port, zmq_msg_t *msg, struct blob *ret_blob)
+{
+    struct kept_frame *frame = frame_take(port);
+    if (!frame)
+        return DP_NOMEM;
+    size_t bytes = zmq_msg_size(msg);
+    if ((uintptr_t)zmq_msg_data(msg) % sizeof(float) == 0) {
+        zmq_msg_move(&frame->msg, msg);
+    } else {
+        if (zmq_msg_init_size(&frame->msg, bytes)) {
+            zmq_msg_init(&frame->msg);
+            frame_give_back(frame);
+            return DP_NOMEM;
+        }
+        memcpy(zmq_msg_data(&frame->msg), zmq_msg_data(msg), bytes);
+        counter_add(&port->counters.copies, 1);
+        counter_add(&port->counters.copied_bytes, bytes);
+    }
+    *ret_blob = (struct blob){zmq_msg_data(&frame->msg), bytes, frame, frame_give_back};
+    return DP_OK;
+}
+
+void port_payloads_fini(struct port *port)
+{
+    for (struct kept_frame *f = port->frames, *next; f; f = next) {
+        next = f->next;
+        free(f);
+    }
+}
+
+/* ---- messages ---- */
+
+/* The session that a message belongs to, with its way back noted; NULL if there is none (the peer was told). */
+static struct port_session *find_session(struct port *port, const Dp__Header *header, const void *id, size_t id_bytes)
+{
+    struct port_session *session = &port->sessions[session_number(header->session)];
+    if (session->token != header->session || header->session == 0)
+        port_obey(port);
+    if (session->token != header->session || header->session == 0) {
+        port_send_error(
+            port, id, id_bytes, header,
+            &(struct refusal){.code = DP_HELLO_REQUIRED, .text = "unknown session, say hello to the head again"});
+        return NULL;
+    }
+    if (header->incarnation != port->incarnation) {
+        port_send_error(port, id, id_bytes, header,
+                        &(struct refusal){.code = DP_INCARNATION, .text = "message of another incarnation of the job"});
+        return NULL;
+    }
+    if (session->id_bytes != id_bytes || memcmp(session->id, id, id_bytes) != 0) {
+        session->id_bytes = (uint8_t)id_bytes;
+        memcpy(session->id, id, id_bytes);
+    }
+    return session;
+}
+
+static struct push_pull to_core(const struct port *port, const Dp__Header *header)
+{
+    const Dp__PushPull *m = header->push_pull;
+    const struct shard *shard = &port->shard;
+    struct push_pull msg = {
+        .session = session_number(header->session),
+        .request = header->request,
+        .slice = m->slice - shard->first_slice,
+        .push = m->push,
+        .step = m->step,
+        .pull = m->pull,
+        .pull_step = m->pull_step,
+        .have = m->have,
+        .read = m->read,
+    };
+    if (m->push)
+        msg.node = steps_node(&shard->slices[msg.slice].window, m->level, m->index);
+    if (m->metrics)
+        msg.metrics = (struct metrics){m->metrics->count, m->metrics->loss, m->metrics->correct};
+    return msg;
+}
+
+void port_malformed(struct port *port, const dp_error *err)
+{
+    uint64_t left_out;
+    counter_add(&port->counters.malformed, 1);
+    if (log_limit_pass(&port->malformed_limit, mono_ms(), &left_out))
+        log_warn("malformed-message shard=%u reason=\"%s\" more=%" PRIu64, port->id, err->text, left_out);
+}
+
+/* The part of a shared slab that a push names. */
+static bool slab_payload(const struct port *port, const Dp__Header *header, struct blob *ret_payload)
+{
+    const Dp__PushPull *m = header->push_pull;
+    const struct shm_session *shm = port->sessions[session_number(header->session)].shm;
+    struct range slice = port->shard.slices[m->slice - port->shard.first_slice].range;
+    return shm && shm_session_payload(shm, m->slab - 1, slice.first, slice.count, ret_payload);
+}
+
+/* A pull says what the worker has: it reads nothing older. */
+static void take_back(const struct port *port, const Dp__Header *header)
+{
+    const Dp__PushPull *m = header->push_pull;
+    struct shm_session *shm = port->sessions[session_number(header->session)].shm;
+    if (shm && m->pull && m->have > 0)
+        shm_session_returned(shm, m->slice - port->shard.first_slice, m->have - 1);
+}
+
+void port_on_message(void *arg, zmq_msg_t *frames, size_t count)
+{
+    struct port *port = arg;
+    dp_error err = {.text = "a message needs a header frame"};
+    const Dp__Header *header;
+    const void *id = zmq_msg_data(&frames[0]);
+    size_t id_bytes = zmq_msg_size(&frames[0]);
+    if (count < 2 || id_bytes > PORT_ROUTING_ID_MAX ||
+        frame_parse(&port->arena, zmq_msg_data(&frames[1]), zmq_msg_size(&frames[1]), count - 2, &header, &err)) {
+        port_malformed(port, &err);
+        return;
+    }
+    counter_add(&port->counters.header_bytes_in, zmq_msg_size(&frames[1]));
+    if (header->body_case != DP__HEADER__BODY_PUSH_PULL && header->body_case != DP__HEADER__BODY_ROWS_PUSH_PULL) {
+        port_send_error(
+            port, id, id_bytes, header,
+            &(struct refusal){.code = DP_PROTO, .text = "this is the port of a shard: use that of dp-server --listen"});
+        return;
+    }
+    struct port_session *session = find_session(port, header, id, id_bytes);
+    if (!session)
+        return;
+    if (header->body_case == DP__HEADER__BODY_ROWS_PUSH_PULL) {
+        port_on_rows(port, session, header, frames + 2);
+        return;
+    }
+    size_t bytes = count > 2 ? zmq_msg_size(&frames[2]) : SIZE_MAX;
+    dp_err e = frame_check_push_pull(header->push_pull, &port->limits, bytes, &err);
+    if (e) {
+        port_malformed(port, &err);
+        port_send_error(port, id, id_bytes, header,
+                        &(struct refusal){.code = e, .slice = header->push_pull->slice, .text = err.text});
+        return;
+    }
+    struct blob gradient = {0};
+    if (header->push_pull->slab && !slab_payload(port, header, &gradient)) {
+        port_send_error(port, id, id_bytes, header,
+                        &(struct refusal){.code = DP_PROTO,
+                                          .slice = header->push_pull->slice,
+                                          .text = "push of a slab never passed"});
+        return;
+    }
+    if (count > 2 && port_payload_take(port, &frames[2], &gradient)) {
+        port_send_error(port, id, id_bytes, header,
+                        &(struct refusal){
+                            .code = DP_BUSY, .slice = header->push_pull->slice, .text = "out of memory for the push"});
+        return;
+    }
+    counter_add(shm_is_slab(&gradient) ? &port->counters.shm_bytes_in : &port->counters.gradient_bytes_in,
+                gradient.bytes);
+    take_back(port, header);
+    struct push_pull msg = to_core(port, header);
+    shard_push_pull(&port->shard, &msg, &gradient);
+}

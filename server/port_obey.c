@@ -1,0 +1,139 @@
+/* What the head asks of a shard's thread. Thread: shard. */
+#include <stdlib.h>
+
+#include "port.h"
+#include "port_rows.h"
+
+enum { MIB = 1 << 20 };
+
+/* Messages that may wait for a peer to read them. */
+static void send_queue(struct zuv *zuv, int messages)
+{
+    zmq_setsockopt(zuv->socket, ZMQ_SNDHWM, &messages, sizeof messages);
+}
+
+static dp_err start(struct port *port, const struct command *command, dp_error *err)
+{
+    uint64_t bytes = 0;
+    port->slice_elems = mem_array(command->slice_count, sizeof *port->slice_elems);
+    if (!port->slice_elems)
+        return dp_fail(err, DP_NOMEM, "out of memory for %u slices", command->slice_count);
+    for (uint32_t i = 0; i < command->slice_count; i++) {
+        port->slice_elems[i] = command->slices[i].count;
+        bytes += command->slices[i].count * sizeof(float);
+    }
+    port->reply_budget_bytes = 2 * bytes + 16 * (uint64_t)MIB;
+    send_queue(&port->zuv, PORT_REPLY_QUEUE + 4 * (int)command->slice_count);
+    port->incarnation = command->incarnation;
+    dp_err e = port_shm_start(port, command, err);
+    if (e == DP_OK)
+        e = shard_start(&port->shard, command->job, command->first_slice, command->slices, command->slice_count, err);
+    if (e)
+        return e;
+    port->limits = (struct frame_limits){command->first_slice, command->slice_count, command->job->plan.slots,
+                                         port->slice_elems, plan_total(&command->job->plan)};
+    return port_rows_start(port, command, err);
+}
+
+static void pin(struct port *port, uint64_t step)
+{
+    struct event event = {.kind = EVENT_PINNED, .step = step};
+    uint32_t count = port->shard.slice_count;
+    if (port->shard.job)
+        event.pinned = mem_array_zero(count, sizeof *event.pinned);
+    for (uint32_t i = 0; event.pinned && i < count; i++) {
+        event.pinned[i] = slice_theta(&port->shard.slices[i], step);
+        if (event.pinned[i])
+            version_retain(event.pinned[i]);
+    }
+    event.copies = port_rows_copy(port, step);
+    port_tell(port, &event);
+}
+
+static void report_owed(struct port *port)
+{
+    struct event event = {.kind = EVENT_OWED};
+    event.owed = mem_array(STEPS_SLOTS_MAX, sizeof *event.owed);
+    if (event.owed && port->shard.job)
+        event.owed_count = shard_owed(&port->shard, &event.step, event.owed);
+    roster_asked(&port->shard.roster);
+    port_tell(port, &event);
+}
+
+static void stop(struct port *port)
+{
+    zuv_close(&port->zuv, NULL);
+    shm_door_close(&port->door);
+    uv_close((uv_handle_t *)&port->wake, NULL);
+    uv_close((uv_handle_t *)&port->tell_later, NULL);
+}
+
+static void obey(struct port *port, const struct command *command)
+{
+    dp_error err;
+    struct port_session *session = &port->sessions[session_number(command->session)];
+    switch (command->kind) {
+    case COMMAND_START:
+        if (start(port, command, &err))
+            port_tell_failed(port, &err);
+        break;
+    case COMMAND_OPEN:
+        session->token = command->session;
+        session->id_bytes = 0;
+        break;
+    case COMMAND_CLOSE:
+        if (session->token == command->session) {
+            port_shm_fence(port, session, command->fence);
+            session->token = 0;
+            shard_forget(&port->shard, session_number(command->session));
+        }
+        atomic_store_explicit(&port->fenced, command->fence, memory_order_release);
+        uv_async_send(port->wake_head);
+        break;
+    case COMMAND_PIN:
+        pin(port, command->step);
+        break;
+    case COMMAND_OWED:
+        report_owed(port);
+        break;
+    case COMMAND_TOTALS:
+        shard_totals(&port->shard, command->step, command->phase, command->totals);
+        free(command->totals);
+        break;
+    case COMMAND_PREPARE:
+        port_tell(port, &(struct event){.kind = EVENT_PREPARED,
+                                        .step = shard_prepare(&port->shard, command->step, command->setting.kind)});
+        break;
+    case COMMAND_SET:
+        shard_set(&port->shard, command->step, &command->setting);
+        break;
+    case COMMAND_ROSTER:
+        roster_take(&port->shard, command->roster, command->live);
+        free(command->live);
+        break;
+    case COMMAND_GO:
+        shard_go(&port->shard, command->step);
+        break;
+    case COMMAND_DROP:
+        roster_drop(&port->shard, command->step, command->live, command->dropped);
+        free(command->live);
+        break;
+    case COMMAND_STOP:
+        stop(port);
+        break;
+    }
+}
+
+/* global_low is read first: what the head asked before it announced this one must find the versions of then. */
+void port_obey(struct port *port)
+{
+    struct command command;
+    uint64_t low = atomic_load_explicit(&port->global_low, memory_order_acquire);
+    uint64_t fence = atomic_load_explicit(&port->all_fenced, memory_order_acquire);
+    while (queue_take(&port->commands, &command))
+        obey(port, &command);
+    if (low > port->shard.global_low)
+        shard_global_low(&port->shard, low);
+    if (port->over)
+        port_shm_fenced(port, fence);
+}
