@@ -178,6 +178,11 @@ void port_tell_few(void *arg, uint64_t step);
 
 /* port_message.c: a message of a peer. */
 void port_on_message(void *arg, zmq_msg_t *frames, size_t count);
+/* What messages about slices and about parts of tables say alike, as the shard's core has it. */
+#define PORT_EXCHANGE(header, m)                                                                                      \
+    .session = session_number((header)->session), .request = (header)->request, .push = (m)->push, .step = (m)->step, \
+    .pull = (m)->pull, .pull_step = (m)->pull_step, .have = (m)->have, .metrics = port_metrics((m)->metrics)
+struct metrics port_metrics(const Dp__Metrics *m);
 /* Takes the payload of a message, where libzmq received it if that is aligned to floats. DP_NOMEM. */
 DP_MUST_CHECK dp_err port_payload_take(struct port *port, zmq_msg_t *msg, struct blob *ret_blob);
 /* Counts and logs a message that was no good. */

@@ -97,25 +97,18 @@ static struct port_session *find_session(struct port *port, const Dp__Header *he
     return session;
 }
 
+struct metrics port_metrics(const Dp__Metrics *m)
+{
+    return m ? (struct metrics){m->count, m->loss, m->correct} : (struct metrics){0};
+}
+
 static struct push_pull to_core(const struct port *port, const Dp__Header *header)
 {
     const Dp__PushPull *m = header->push_pull;
     const struct shard *shard = &port->shard;
-    struct push_pull msg = {
-        .session = session_number(header->session),
-        .request = header->request,
-        .slice = m->slice - shard->first_slice,
-        .push = m->push,
-        .step = m->step,
-        .pull = m->pull,
-        .pull_step = m->pull_step,
-        .have = m->have,
-        .read = m->read,
-    };
+    struct push_pull msg = {PORT_EXCHANGE(header, m), .slice = m->slice - shard->first_slice, .read = m->read};
     if (m->push)
         msg.node = steps_node(&shard->slices[msg.slice].window, m->level, m->index);
-    if (m->metrics)
-        msg.metrics = (struct metrics){m->metrics->count, m->metrics->loss, m->metrics->correct};
     return msg;
 }
 

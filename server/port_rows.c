@@ -54,19 +54,9 @@ static void refuse(struct port *port, const struct port_session *session, const 
                    uint64_t keys, const char *text)
 {
     const Dp__RowsPushPull *m = about->rows_push_pull;
-    Dp__Error error = DP__ERROR__INIT;
-    error.code = (uint32_t)code;
-    error.text = (char *)text;
-    error.step = m->push ? m->step : m->pull_step;
-    error.slice = m->part;
-    error.keys = keys;
-    Dp__Header header = DP__HEADER__INIT;
-    header.session = about->session;
-    header.incarnation = port->incarnation;
-    header.request = about->request;
-    header.body_case = DP__HEADER__BODY_ERROR;
-    header.error = &error;
-    port_send_frames(port, session->id, session->id_bytes, &header, NULL);
+    const struct refusal refusal = {
+        .code = code, .slice = m->part, .step = m->push ? m->step : m->pull_step, .text = text, .keys = keys};
+    port_send_error(port, session->id, session->id_bytes, about, &refusal);
 }
 
 /* The list that a message names or brings, with a reference; NULL where it is empty. */
@@ -111,20 +101,9 @@ static struct rows_push_pull to_core(const struct port *port, const Dp__Header *
 {
     const Dp__RowsPushPull *m = header->rows_push_pull;
     const struct shard_tables *tables = &port->shard.tables;
-    struct rows_push_pull msg = {
-        .session = session_number(header->session),
-        .request = header->request,
-        .part = m->part - tables->first_part,
-        .push = m->push,
-        .step = m->step,
-        .pull = m->pull,
-        .pull_step = m->pull_step,
-        .have = m->have,
-    };
+    struct rows_push_pull msg = {PORT_EXCHANGE(header, m), .part = m->part - tables->first_part};
     if (m->push)
         msg.node = steps_node(&tables->parts[msg.part].window, m->level, m->index);
-    if (m->metrics)
-        msg.metrics = (struct metrics){m->metrics->count, m->metrics->loss, m->metrics->correct};
     return msg;
 }
 

@@ -19,7 +19,7 @@ void shard_fini(struct shard *shard)
 {
     for (uint32_t i = 0; i < shard->slice_count; i++) {
         slice_fini(&shard->slices[i]);
-        free(shard->parked[i].list);
+        parked_fini(&shard->parked[i]);
     }
     global_fini(&shard->global, shard->slice_count);
     shard_rows_fini(shard);
@@ -99,39 +99,19 @@ static bool answer(struct shard *shard, uint32_t index, const struct parked *pul
     return true;
 }
 
-static bool park(struct shard *shard, uint32_t index, const struct parked *pull)
-{
-    struct parked_list *list = &shard->parked[index];
-    for (size_t i = 0; i < list->count; i++)
-        if (list->list[i].session == pull->session) {
-            list->list[i] = *pull;
-            return true;
-        }
-    if (list->count == list->room) {
-        size_t room = list->room ? list->room * 2 : 8;
-        struct parked *grown = realloc(list->list, room * sizeof *grown);
-        if (!grown)
-            return false;
-        list->list = grown;
-        list->room = room;
-    }
-    list->list[list->count++] = *pull;
-    return true;
-}
-
 void shard_unpark(struct shard *shard, uint32_t index)
 {
     struct parked_list *list = &shard->parked[index];
-    size_t kept = 0;
     uint64_t now_ns = mono_ns();
-    for (size_t i = 0; i < list->count; i++) {
-        struct parked pull = list->list[i];
-        if (!slice_pull_ready(&shard->slices[index], pull.step) || !answer(shard, index, &pull))
-            list->list[kept++] = pull;
-        else
-            counter_add(&shard->counters->parked_ns, now_ns - pull.since_ns);
+    for (size_t i = 0; i < list->count;) {
+        const struct parked *pull = &list->list[i];
+        if (slice_pull_ready(&shard->slices[index], pull->step) && answer(shard, index, pull)) {
+            counter_add(&shard->counters->parked_ns, now_ns - pull->since_ns);
+            parked_drop(list, i);
+        } else {
+            i++;
+        }
     }
-    list->count = kept;
 }
 
 /* The next sums of a report: moves them to `to`, which may be NULL, and returns where the ones after them go. */
@@ -348,16 +328,15 @@ static bool push(struct shard *shard, const struct push_pull *msg, struct blob *
 static void pull(struct shard *shard, const struct push_pull *msg)
 {
     const struct slice *slice = &shard->slices[msg->slice];
-    struct parked want = {msg->session, msg->request, msg->pull_step, msg->have, 0};
+    const struct parked want = {
+        .session = msg->session, .request = msg->request, .step = msg->pull_step, .have = msg->have};
     if (slice_pull_ready(slice, want.step)) {
         if (!answer(shard, msg->slice, &want))
             refuse_at(shard, msg, DP_STEP_DONE, slice->oldest, "that step is complete");
     } else if (want.step > slice->window.opened) {
         refuse(shard, msg, DP_RANGE, "pull for a step beyond the next");
-    } else {
-        want.since_ns = mono_ns();
-        if (!park(shard, msg->slice, &want))
-            refuse(shard, msg, DP_BUSY, "out of memory for waiting pulls");
+    } else if (!parked_put(&shard->parked[msg->slice], &want)) {
+        refuse(shard, msg, DP_BUSY, "out of memory for waiting pulls");
     }
 }
 
@@ -397,14 +376,8 @@ void shard_global_low(struct shard *shard, uint64_t low)
 
 void shard_forget(struct shard *shard, uint32_t session)
 {
-    for (uint32_t i = 0; i < shard->slice_count; i++) {
-        struct parked_list *list = &shard->parked[i];
-        size_t kept = 0;
-        for (size_t p = 0; p < list->count; p++)
-            if (list->list[p].session != session)
-                list->list[kept++] = list->list[p];
-        list->count = kept;
-    }
+    for (uint32_t i = 0; i < shard->slice_count; i++)
+        parked_forget(&shard->parked[i], session);
     shard_rows_forget(shard, session);
 }
 

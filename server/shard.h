@@ -13,6 +13,7 @@
 
 #include "counters.h"
 #include "global.h"
+#include "parked.h"
 #include "part.h"
 #include "roster.h"
 #include "setting.h"
@@ -51,12 +52,13 @@ struct params {
 struct refusal {
     uint32_t session;
     uint64_t request;
-    uint32_t slice;
+    uint32_t slice; /* or part, as its id on the wire is */
     dp_err code;
     uint64_t step; /* the one to go on with */
     const char *text;
     const uint8_t *accepted; /* of the step that was pushed to, as in params */
     size_t accepted_bytes;
+    uint64_t keys; /* KEYS_UNKNOWN: hash of the list */
 };
 
 /* Rows of a part for a step. */
@@ -93,40 +95,12 @@ struct shard_calls {
     void *arg;
 };
 
-struct parked {
-    uint32_t session;
-    uint64_t request;
-    uint64_t step;
-    uint64_t have;
-    uint64_t since_ns;
-};
-
-struct parked_list {
-    size_t count, room;
-    struct parked *list;
-};
-
-/* A pull of rows that waits; holds its list (NULL: an empty one). */
-struct parked_pull {
-    uint32_t session;
-    uint64_t request;
-    uint64_t step;
-    uint64_t have;
-    struct rowlist *keys;
-    uint64_t since_ns;
-};
-
-struct parked_rows {
-    size_t count, room;
-    struct parked_pull *list;
-};
-
 /* The parts of tables that a shard holds. */
 struct shard_tables {
     uint32_t first_part; /* id of parts[0] in the job */
     uint32_t count;
     struct part *parts;
-    struct parked_rows *parked; /* [count] */
+    struct parked_list *parked; /* [count] */
     struct rowcache cache;
 };
 

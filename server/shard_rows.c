@@ -23,19 +23,11 @@ dp_err shard_rows_start(struct shard *shard, uint32_t first_part, const struct p
     return DP_OK;
 }
 
-static void parked_drop(struct parked_rows *list, size_t index)
-{
-    rowlist_release(&list->list[index].keys);
-    list->list[index] = list->list[--list->count];
-}
-
 void shard_rows_fini(struct shard *shard)
 {
     struct shard_tables *tables = &shard->tables;
     for (uint32_t i = 0; i < tables->count; i++) {
-        while (tables->parked[i].count > 0)
-            parked_drop(&tables->parked[i], 0);
-        free(tables->parked[i].list);
+        parked_fini(&tables->parked[i]);
         part_fini(&tables->parts[i]);
     }
     rowcache_fini(&tables->cache);
@@ -85,7 +77,7 @@ static void refuse(struct shard *shard, const struct rows_push_pull *msg, dp_err
 }
 
 /* Answers a pull for a step that the part holds. DP_NOMEM: there is no answer. */
-static dp_err answer(struct shard *shard, uint32_t index, const struct parked_pull *pull)
+static dp_err answer(struct shard *shard, uint32_t index, const struct parked *pull)
 {
     struct part *part = &shard->tables.parts[index];
     struct rows_params rows = {.session = pull->session,
@@ -111,37 +103,13 @@ static dp_err answer(struct shard *shard, uint32_t index, const struct parked_pu
     return DP_OK;
 }
 
-/* One waiting pull per session and part: its latest. Takes the pull's list. */
-static bool park(struct shard *shard, uint32_t index, const struct parked_pull *pull)
-{
-    struct parked_rows *list = &shard->tables.parked[index];
-    for (size_t i = 0; i < list->count; i++)
-        if (list->list[i].session == pull->session) {
-            parked_drop(list, i);
-            break;
-        }
-    if (list->count == list->room) {
-        size_t room = list->room ? list->room * 2 : 8;
-        struct parked_pull *grown = realloc(list->list, room * sizeof *grown);
-        if (!grown)
-            return false;
-        list->list = grown;
-        list->room = room;
-    }
-    list->list[list->count] = *pull;
-    list->list[list->count].since_ns = mono_ns();
-    rowlist_retain(pull->keys);
-    list->count++;
-    return true;
-}
-
 static void unpark(struct shard *shard, uint32_t index)
 {
-    struct parked_rows *list = &shard->tables.parked[index];
+    struct parked_list *list = &shard->tables.parked[index];
     const struct part *part = &shard->tables.parts[index];
     uint64_t now_ns = mono_ns();
     for (size_t i = 0; i < list->count;) {
-        const struct parked_pull *pull = &list->list[i];
+        const struct parked *pull = &list->list[i];
         if (part_pull_ready(part, pull->step) && part_holds(part, pull->step) && answer(shard, index, pull) == DP_OK) {
             counter_add(&shard->counters->parked_ns, now_ns - pull->since_ns);
             parked_drop(list, i);
@@ -154,7 +122,11 @@ static void unpark(struct shard *shard, uint32_t index)
 static void pull(struct shard *shard, const struct rows_push_pull *msg)
 {
     const struct part *part = &shard->tables.parts[msg->part];
-    struct parked_pull want = {msg->session, msg->request, msg->pull_step, msg->have, msg->pull_list, 0};
+    const struct parked want = {.session = msg->session,
+                                .request = msg->request,
+                                .step = msg->pull_step,
+                                .have = msg->have,
+                                .keys = msg->pull_list};
     if (part_pull_ready(part, want.step)) {
         if (!part_holds(part, want.step))
             refuse(shard, msg, DP_STEP_DONE, "that step is complete");
@@ -162,7 +134,7 @@ static void pull(struct shard *shard, const struct rows_push_pull *msg)
             refuse(shard, msg, DP_BUSY, "out of memory for rows");
     } else if (want.step > part->window.next + 1) {
         refuse(shard, msg, DP_RANGE, "pull for a step beyond the next");
-    } else if (!park(shard, msg->part, &want)) {
+    } else if (!parked_put(&shard->tables.parked[msg->part], &want)) {
         refuse(shard, msg, DP_BUSY, "out of memory for waiting pulls");
     }
 }
@@ -272,12 +244,7 @@ void shard_rows_advance_all(struct shard *shard)
 void shard_rows_forget(struct shard *shard, uint32_t session)
 {
     for (uint32_t i = 0; i < shard->tables.count; i++)
-        for (size_t k = 0; k < shard->tables.parked[i].count;) {
-            if (shard->tables.parked[i].list[k].session == session)
-                parked_drop(&shard->tables.parked[i], k);
-            else
-                k++;
-        }
+        parked_forget(&shard->tables.parked[i], session);
 }
 
 uint32_t shard_rows_owed(const struct shard *shard, uint64_t step, uint32_t *owed)
