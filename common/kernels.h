@@ -87,6 +87,10 @@ struct kernels {
 
     /* ---- around the rules ---- */
 
+    /* u = g*inv_count; out = u + a*u*u*(w - read): a gradient computed at `read`, brought to w (DC-ASGD, Zheng et al.
+     * 2017) */
+    void (*compensate)(size_t n, float inv_count, float a, const float *g, const float *w, const float *read,
+                       float *out);
     /* out = g*inv_count, cut to [-limit, limit] */
     void (*clip)(size_t n, float inv_count, float limit, const float *g, float *out);
     /* x = x < lo ? lo : x > hi ? hi : x */

@@ -144,6 +144,7 @@ const struct kernels kernels_ref = {
     .moments = ref_moments,
     .lamb = ref_lamb,
     .descend = ref_descend,
+    .compensate = ref_compensate,
     .clip = ref_clip,
     .clamp = ref_clamp,
     .scale = ref_scale,

@@ -15,6 +15,7 @@ void ref_lars(size_t n, const struct kernel_update *p, const float *w, const flo
 void ref_moments(size_t n, const struct kernel_update *p, const float *g, float *m, float *v);
 void ref_lamb(size_t n, const struct kernel_update *p, const float *w, const float *m, const float *v, float *out);
 void ref_descend(size_t n, float a, const float *w, const float *d, float *out);
+void ref_compensate(size_t n, float inv_count, float a, const float *g, const float *w, const float *read, float *out);
 void ref_clip(size_t n, float inv_count, float limit, const float *g, float *out);
 void ref_clamp(size_t n, float lo, float hi, float *x);
 void ref_scale(size_t n, float a, float *x);

@@ -102,6 +102,14 @@ void ref_descend(size_t n, float a, const float *w, const float *d, float *out)
         out[i] = w[i] - a * d[i];
 }
 
+void ref_compensate(size_t n, float inv_count, float a, const float *g, const float *w, const float *read, float *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        float u = g[i] * inv_count;
+        out[i] = u + a * u * u * (w[i] - read[i]);
+    }
+}
+
 void ref_clip(size_t n, float inv_count, float limit, const float *g, float *out)
 {
     for (size_t i = 0; i < n; i++) {

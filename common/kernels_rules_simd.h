@@ -185,6 +185,18 @@ static void simd_descend(size_t n, float a, const float *w, const float *d, floa
         kernels_ref.descend(n - i, a, w + i, d + i, out + i);
 }
 
+static void simd_compensate(size_t n, float inv_count, float a, const float *g, const float *w, const float *read,
+                            float *out)
+{
+    size_t i = 0;
+    for (; i + FLOATS <= n; i += FLOATS) {
+        v_float u = load(g + i) * inv_count;
+        store(out + i, u + a * u * u * (load(w + i) - load(read + i)));
+    }
+    if (i < n)
+        kernels_ref.compensate(n - i, inv_count, a, g + i, w + i, read + i, out + i);
+}
+
 static void simd_clip(size_t n, float inv_count, float limit, const float *g, float *out)
 {
     size_t i = 0;

@@ -212,6 +212,7 @@ const struct kernels SIMD_TABLE = {
     .moments = simd_moments,
     .lamb = simd_lamb,
     .descend = simd_descend,
+    .compensate = simd_compensate,
     .clip = simd_clip,
     .clamp = simd_clamp,
     .scale = simd_scale,

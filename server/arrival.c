@@ -23,17 +23,27 @@ static uint64_t slot_samples(const struct slice *slice, const struct plan_step *
     return count;
 }
 
-static void commit(struct slice *slice, uint64_t step, uint32_t leaf, uint64_t between, struct blob *gradient,
-                   struct version *then)
+struct arrival_read arrival_read(const struct slice *slice, uint64_t read)
+{
+    uint64_t now = slice->at[slice->window.next % SLICE_VERSIONS]->number;
+    if (read == 0 || read > now + 1)
+        return (struct arrival_read){0};
+    uint64_t between = now + 1 - read;
+    return (struct arrival_read){true, between, between > 0 ? past_find(&slice->past, read - 1) : NULL};
+}
+
+static void commit(struct slice *slice, uint64_t step, uint32_t leaf, const struct arrival_read *read,
+                   struct blob *gradient, struct version *then)
 {
     struct version **now = &slice->at[slice->window.next % SLICE_VERSIONS];
     struct plan_step at = plan_at(&slice->job->plan, step);
     uint64_t samples = slot_samples(slice, &at, leaf);
-    double delay = (double)between / slice->job->plan.slots; /* in steps */
+    double delay = (double)read->between / slice->job->plan.slots; /* in steps */
     struct update_part part = {.fraction = (double)samples / (double)at.rows,
                                .eta = schedule_rate_late(&slice->job->params.schedule, at.train_step, delay)};
     part.passed = slice->passed + part.fraction;
     struct commit commit = commit_part_at(slice->job, at.train_step, samples, &part);
+    commit.read = read->version ? read->version->theta : NULL;
     struct node *root = &slice->nodes[1]; /* what slice_fold finds */
     root->gradient = *gradient;
     commit_step(slice, &commit, (*now)->theta, then->theta, NULL, NULL);
@@ -45,8 +55,9 @@ static void commit(struct slice *slice, uint64_t step, uint32_t leaf, uint64_t b
     *now = then;
 }
 
-dp_err arrival_push(struct slice *slice, uint64_t step, uint32_t leaf, uint64_t between, struct blob *gradient,
-                    const struct metrics *metrics, enum steps_verdict *ret_verdict, dp_error *err)
+dp_err arrival_push(struct slice *slice, uint64_t step, uint32_t leaf, const struct arrival_read *read,
+                    struct blob *gradient, const struct metrics *metrics, enum steps_verdict *ret_verdict,
+                    dp_error *err)
 {
     struct version *now = slice->at[slice->window.next % SLICE_VERSIONS];
     struct version *then = writable(slice, now);
@@ -57,7 +68,7 @@ dp_err arrival_push(struct slice *slice, uint64_t step, uint32_t leaf, uint64_t 
     if (*ret_verdict == STEPS_KEEP) {
         struct metrics *sum = &slice->arrived[step % SLICE_VERSIONS];
         *sum = metrics_add(*sum, *metrics);
-        commit(slice, step, leaf, between, gradient, then);
+        commit(slice, step, leaf, read, gradient, then);
     } else if (then != now) {
         version_release(then);
     }

@@ -8,10 +8,19 @@
 
 #include "slice.h"
 
-/* A slot (a leaf of the tree) arrives for a step whose staleness is more than 0, with `between` commits since the
- * version that it was computed on (0 if that is not known). The payload is taken. If it is kept,
- * it has been committed. DP_NOMEM leaves everything as it was, and the payload with the caller. */
-DP_MUST_CHECK dp_err arrival_push(struct slice *slice, uint64_t step, uint32_t leaf, uint64_t between,
+/* What a gradient was computed on. */
+struct arrival_read {
+    bool known;
+    uint64_t between;              /* commits on the slice since; 0 if that is not known */
+    const struct version *version; /* NULL if it is not kept, or nothing was committed since */
+};
+/* `read` is 1 + the version's number, 0 for unknown. The version is borrowed until the next call on the slice. */
+struct arrival_read arrival_read(const struct slice *slice, uint64_t read);
+
+/* A slot (a leaf of the tree) arrives for a step whose staleness is more than 0. The payload is taken. If it is kept,
+ * it has been committed, compensated for its delay where the job says so and its version is kept. DP_NOMEM leaves
+ * everything as it was, and the payload with the caller. */
+DP_MUST_CHECK dp_err arrival_push(struct slice *slice, uint64_t step, uint32_t leaf, const struct arrival_read *read,
                                   struct blob *gradient, const struct metrics *metrics, enum steps_verdict *ret_verdict,
                                   dp_error *err);
 /* Step `next`, all slots of which have been committed, is done with: its metrics. DP_NOMEM leaves everything as it was.

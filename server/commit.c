@@ -159,6 +159,16 @@ static void mean_of(const struct commit *commit, float inv_count, size_t n, cons
     kernels_get()->clip(n, inv_count, clip > 0 ? (float)clip : INFINITY, g, out);
 }
 
+/* The mean gradient at w, as far as one that was computed on an earlier theta tells, clipped by value, to out. */
+static void compensated(const struct commit *commit, struct block b, const float *w, const float *g, float *out)
+{
+    const struct update_params *p = &commit->job->params;
+    float inv_count = (float)(1.0 / (double)commit->samples);
+    kernels_get()->compensate(b.n, inv_count, (float)p->compensation, g, w, commit->read + b.at, out);
+    if (p->clip_value > 0)
+        kernels_get()->clip(b.n, 1, (float)p->clip_value, out, out);
+}
+
 void commit_gather(struct slice *slice, const struct commit *commit, const float *w, double *sums)
 {
     uint32_t values = commit_gather_values(commit->job);
@@ -206,14 +216,17 @@ static void pull(const struct slice *slice, const struct commit *commit, struct 
     }
 }
 
-/* The gradient as the rule takes it: what clipping by value or penalties change is made ready in scratch. */
+/* The gradient as the rule takes it: what clipping by value, compensation or penalties change is made ready in scratch.
+ */
 static const float *prepared(struct slice *slice, const struct commit *commit, struct block b, const float *w,
                              const float *g, struct kernel_update *k)
 {
     bool clips = commit->job->params.clip_value > 0 && !slice->mean;
-    if (!clips && !pulls(commit->job))
+    if (!clips && !commit->read && !pulls(commit->job))
         return g;
-    if (slice->mean)
+    if (commit->read)
+        compensated(commit, b, w, g, slice->prepared);
+    else if (slice->mean)
         kernels_get()->clip(b.n, k->inv_count, INFINITY, g, slice->prepared);
     else
         mean_of(commit, (float)(1.0 / (double)commit->samples), b.n, g, slice->prepared);

@@ -21,6 +21,8 @@ struct shard_counters {
     _Atomic uint64_t lists_received, list_bytes; /* lists of row ids that came; memory of those that are kept */
     _Atomic uint64_t copies, copied_bytes;       /* payloads that had to be moved to an aligned place */
     _Atomic uint64_t commits;                    /* of a slice */
+    _Atomic uint64_t compensated, uncompensated; /* late gradients, with what they were computed on kept or not */
+    _Atomic uint64_t past_bytes;                 /* of versions kept for that */
     _Atomic uint64_t parked_ns;                  /* pulls waited for their step */
     _Atomic uint64_t queued_ns;                  /* gradients waited for the rest of their tree */
     _Atomic uint64_t commit_ns;                  /* trees were summed and theta was updated */

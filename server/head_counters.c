@@ -30,6 +30,9 @@ static const struct {
         {"copies", offsetof(struct shard_counters, copies)},
         {"copied_bytes", offsetof(struct shard_counters, copied_bytes)},
         {"commits", offsetof(struct shard_counters, commits)},
+        {"compensated", offsetof(struct shard_counters, compensated)},
+        {"uncompensated", offsetof(struct shard_counters, uncompensated)},
+        {"past_bytes", offsetof(struct shard_counters, past_bytes)},
 },
   TIMES[] = {
       {"parked_s", offsetof(struct shard_counters, parked_ns)},
@@ -109,5 +112,10 @@ void head_print_counters(const struct head *head, FILE *out)
         print_count(out, " (", &c->copied_bytes, "B)\n");
         fprintf(out, "dp-server: shard %u: pulls parked %.3f s, gradients queued %.3f s, commits %.3f s\n", p,
                 seconds(&c->parked_ns), seconds(&c->queued_ns), seconds(&c->commit_ns));
+        if (head->opts->setup.params.compensation <= 0)
+            continue;
+        fprintf(out, "dp-server: shard %u:", p);
+        print_count(out, " ", &c->compensated, " late gradients compensated,");
+        print_count(out, " ", &c->uncompensated, " taken as they were\n");
     }
 }

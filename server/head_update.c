@@ -59,13 +59,16 @@ json_t *head_update_json(const struct head *head)
     const struct update_params *p = &core->params;
     uint64_t step = head->global_low < plan_total(&core->plan) ? plan_at(&core->plan, head->global_low).train_step
                                                                : core->plan.train_steps - 1;
-    return json_pack(
-        "{ss ss so so so so so ss sf sf ss so}", "optimizer", core->rule->name, "schedule", SCHEDULES[p->schedule.kind],
-        "base_lr", number(schedule_lr(&p->schedule, step)), "lr", number(schedule_rate(&p->schedule, step)), "l1",
-        strengths_json(core, offsetof(struct regular, l1)), "l2", strengths_json(core, offsetof(struct regular, l2)),
-        "group_lasso", strengths_json(core, offsetof(struct regular, group)), "decay",
-        core->rule->decoupled ? "decoupled" : DECAYS[p->decay], "clip_value", p->clip_value, "clip_norm", p->clip_norm,
-        "constraint_method", METHODS[core->constraints.method], "constraints", constraints_json(head));
+    return json_pack("{ss ss so so so so so ss sf sf sf sI ss so}", "optimizer", core->rule->name, "schedule",
+                     SCHEDULES[p->schedule.kind], "base_lr", number(schedule_lr(&p->schedule, step)), "lr",
+                     number(schedule_rate(&p->schedule, step)), "l1",
+                     strengths_json(core, offsetof(struct regular, l1)), "l2",
+                     strengths_json(core, offsetof(struct regular, l2)), "group_lasso",
+                     strengths_json(core, offsetof(struct regular, group)), "decay",
+                     core->rule->decoupled ? "decoupled" : DECAYS[p->decay], "clip_value", p->clip_value, "clip_norm",
+                     p->clip_norm, "delay_compensation", p->compensation, "delay_memory_mib",
+                     (json_int_t)(p->compensation > 0 ? head->opts->setup.delay_memory_mib : 0), "constraint_method",
+                     METHODS[core->constraints.method], "constraints", constraints_json(head));
 }
 
 json_t *head_report_json(const struct head *head)

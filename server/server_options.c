@@ -206,6 +206,12 @@ static dp_err check_consistency(struct server_options *opts, dp_error *err)
             err, DP_USAGE,
             "option --lr-schedule ada-delay goes by the delay of commits on arrival: under bsp there is none; use "
             "--consistency ssp:S or async, or --lr-schedule inv-sqrt");
+    if (opts->staleness == 0 && opts->setup.params.compensation > 0)
+        return dp_fail(
+            err, DP_USAGE,
+            "option --delay-compensation is for gradients that come after others have been committed: under bsp none "
+            "does, as all of a step are computed on one theta and committed together; use --consistency ssp:S or "
+            "async");
     if (opts->staleness > 0 && opts->sparse)
         return dp_fail(err, DP_USAGE,
                        "options --consistency and --sparse: rows of tables commit once a step; use bsp, or leave out "

@@ -78,10 +78,21 @@ static void refuse(struct shard *shard, const struct push_pull *msg, dp_err code
     refuse_at(shard, msg, code, shard->slices[msg->slice].window.next, text);
 }
 
+/* What the session computes on from now on is kept; NULL: nothing that could become old. */
+static void keep(struct shard *shard, struct slice *slice, uint32_t session, struct version *version)
+{
+    uint64_t before = slice->past.versions, bytes = slice->range.count * sizeof(float);
+    if (version)
+        past_keep(&slice->past, session, version);
+    else
+        past_forget(&slice->past, session);
+    counter_add(&shard->counters->past_bytes, (slice->past.versions - before) * bytes); /* may be less */
+}
+
 /* Answers a pull for a step that is not in the future; false if theta of it is no longer held. */
 static bool answer(struct shard *shard, uint32_t index, const struct parked *pull)
 {
-    const struct slice *slice = &shard->slices[index];
+    struct slice *slice = &shard->slices[index];
     struct params params = {
         .session = pull->session, .request = pull->request, .slice = shard->first_slice + index, .step = pull->step};
     struct version *version = slice_theta(slice, pull->step);
@@ -94,6 +105,7 @@ static bool answer(struct shard *shard, uint32_t index, const struct parked *pul
     params.accepted = shard->accepted;
     if (params.staleness > 0)
         params.accepted_bytes = steps_accepted(&slice->window, pull->step, shard->accepted);
+    keep(shard, slice, pull->session, params.staleness > 0 ? version : NULL);
     counter_add(&shard->counters->pulls, 1);
     shard->calls.params(shard->calls.arg, &params);
     return true;
@@ -260,23 +272,31 @@ void shard_totals(struct shard *shard, uint64_t step, uint32_t phase, const doub
         roster_look(shard);
 }
 
+/* How late a gradient was that has been committed, and what was done about it. */
+static void count_read(struct shard *shard, const struct arrival_read *read)
+{
+    bool late = !read->known || read->between > 0;
+    if (read->known)
+        staleness_add(&shard->counters->staleness, read->between, 1);
+    if (late && shard->own.params.compensation > 0)
+        counter_add(read->version ? &shard->counters->compensated : &shard->counters->uncompensated, 1);
+}
+
 /* A slot is committed at once; out of memory, the head is told. */
 static enum steps_verdict arrive(struct shard *shard, struct slice *slice, const struct push_pull *msg,
                                  struct blob *gradient)
 {
-    uint64_t start_ns = mono_ns(), number = slice_theta(slice, slice->window.next)->number;
-    bool known = msg->read > 0 && msg->read <= number + 1;
-    uint64_t between = known ? number + 1 - msg->read : 0;
+    uint64_t start_ns = mono_ns();
+    struct arrival_read read = arrival_read(slice, msg->read);
     enum steps_verdict verdict = STEPS_DUPLICATE;
     dp_error err;
-    if (arrival_push(slice, msg->step, msg->node, between, gradient, &msg->metrics, &verdict, &err))
+    if (arrival_push(slice, msg->step, msg->node, &read, gradient, &msg->metrics, &verdict, &err))
         shard->calls.failed(shard->calls.arg, &err);
     if (verdict != STEPS_KEEP)
         return verdict;
     counter_add(&shard->counters->commits, 1);
     counter_add(&shard->counters->commit_ns, mono_ns() - start_ns);
-    if (known)
-        staleness_add(&shard->counters->staleness, between, 1);
+    count_read(shard, &read);
     return verdict;
 }
 
@@ -376,8 +396,10 @@ void shard_global_low(struct shard *shard, uint64_t low)
 
 void shard_forget(struct shard *shard, uint32_t session)
 {
-    for (uint32_t i = 0; i < shard->slice_count; i++)
+    for (uint32_t i = 0; i < shard->slice_count; i++) {
         parked_forget(&shard->parked[i], session);
+        keep(shard, &shard->slices[i], session, NULL);
+    }
     shard_rows_forget(shard, session);
 }
 

@@ -177,7 +177,8 @@ static void find_blocks(struct slice *slice)
 
 dp_err slice_init(struct slice *slice, const struct slice_job *job, struct range range, dp_error *err)
 {
-    *slice = (struct slice){.job = job, .range = range, .limit = UINT64_MAX, .total_steps = plan_total(&job->plan)};
+    *slice = (struct slice){
+        .job = job, .range = range, .limit = UINT64_MAX, .past.most = job->past, .total_steps = plan_total(&job->plan)};
     find_blocks(slice);
     if (allocate(slice)) {
         slice_fini(slice);
@@ -197,6 +198,7 @@ void slice_fini(struct slice *slice)
 {
     for (uint32_t i = 0; slice->nodes && i < slice->window.leaves * 2; i++)
         blob_release(&slice->nodes[i].gradient);
+    past_fini(&slice->past);
     for (struct version *v = slice->versions, *next; v; v = next) {
         next = v->next;
         free(v->theta);

@@ -19,6 +19,7 @@
 
 #include "consistency.h"
 #include "constraint.h"
+#include "past.h"
 #include "plan.h"
 #include "planes.h"
 #include "regularize.h"
@@ -71,6 +72,7 @@ struct slice_job {
     struct regular regular[TENSOR_COUNT_MAX];
     struct constraints constraints;
     struct consistency consistency;
+    uint32_t past;               /* versions of a slice to keep for gradients that come late */
     const struct planes *planes; /* of the shard, NULL where versions are not shared */
 };
 
@@ -87,6 +89,7 @@ struct slice {
     struct version *at[SLICE_VERSIONS];     /* theta_t at t % SLICE_VERSIONS, NULL where it is not held */
     uint64_t oldest;                        /* first t that is held */
     struct version *versions;               /* all that were ever allocated */
+    struct past past;                       /* on arrival, where late gradients are compensated */
     struct version *shared;                 /* [planes->count] those in the planes, NULL where there are none */
     float *state[UPDATE_STATE_MAX];
     uint64_t blocks[SLICE_SEGMENTS_MAX]; /* layout_tensor_block of each segment */

@@ -37,8 +37,9 @@ struct update_params {
     double ftrl_beta;
     double trust; /* LARS's kappa */
     enum decay_kind decay;
-    double clip_value; /* each element of the mean gradient is cut to [-c, c]; 0: not */
-    double clip_norm;  /* the mean gradient is scaled to a norm of at most c; 0: not */
+    double clip_value;   /* each element of the mean gradient is cut to [-c, c]; 0: not */
+    double clip_norm;    /* the mean gradient is scaled to a norm of at most c; 0: not */
+    double compensation; /* on arrival: DC-ASGD's lambda; 0: late gradients are taken as they are */
 };
 
 /* A commit on arrival: a fraction of a step (MATH.md). */

@@ -155,6 +155,8 @@ static dp_err check_regularizers(const struct options *options, const struct upd
         return dp_fail(err, DP_USAGE, "option --decay decoupled: %s has l2 inside its rule", rule->name);
     if (rule->decoupled && given(options, "decay") && opts->decay == DECAY_COUPLED)
         return dp_fail(err, DP_USAGE, "option --decay coupled: adamw is adam with decoupled decay; use adam");
+    if (given(options, "delay-memory") && opts->delay_compensation <= 0)
+        return dp_fail(err, DP_USAGE, "option --delay-memory belongs to --delay-compensation");
     if (opts->clip_value > 0 && opts->clip_norm > 0)
         return dp_fail(err, DP_USAGE, "options --clip-value and --clip-norm exclude each other: give one of them");
     return DP_OK;
@@ -210,6 +212,8 @@ static void set_params(const struct options *options, const struct update_option
     p->decay = (enum decay_kind)opts->decay;
     p->clip_value = opts->clip_value;
     p->clip_norm = opts->clip_norm;
+    p->compensation = opts->delay_compensation;
+    setup->delay_memory_mib = opts->delay_memory_mib;
 }
 
 dp_err update_options_check(const struct options *options, const struct update_options *opts,
@@ -279,6 +283,22 @@ static dp_err settle_unit(struct slice_job *core, uint32_t t, dp_error *err)
     return DP_OK;
 }
 
+/* --delay-memory holds as many versions of each slice as it holds of all parameters. */
+static dp_err settle_past(const struct update_setup *setup, struct slice_job *core, dp_error *err)
+{
+    uint64_t bytes = tensors_total(&core->tensors) * sizeof(float), room = setup->delay_memory_mib << 20;
+    if (core->params.compensation <= 0 || bytes == 0)
+        return DP_OK;
+    if (room < bytes)
+        return dp_fail(err, DP_USAGE,
+                       "option --delay-memory: %" PRIu64
+                       " MiB hold none of the parameters' versions, which have %" PRIu64
+                       " MiB each; give it room for one for each worker",
+                       setup->delay_memory_mib, (bytes >> 20) + 1);
+    core->past = (uint32_t)MIN(room / bytes, (uint64_t)UINT32_MAX);
+    return DP_OK;
+}
+
 dp_err update_settle(const struct update_setup *setup, struct slice_job *core, dp_error *err)
 {
     core->rule = setup->rule;
@@ -288,7 +308,9 @@ dp_err update_settle(const struct update_setup *setup, struct slice_job *core, d
     struct schedule *s = &core->params.schedule;
     if (s->period == 0)
         s->period = core->plan.train_steps > s->warmup ? core->plan.train_steps - s->warmup : 1;
-    dp_err e = regularizers_resolve(&setup->regularizers, &core->tensors, core->regular, err);
+    dp_err e = settle_past(setup, core, err);
+    if (!e)
+        e = regularizers_resolve(&setup->regularizers, &core->tensors, core->regular, err);
     if (!e)
         e = constraints_resolve(&core->constraints, &core->tensors, err);
     for (uint32_t t = 0; !e && t < core->tensors.count; t++)

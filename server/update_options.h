@@ -18,6 +18,8 @@ struct update_options {
     uint64_t group_size;
     int decay; /* enum decay_kind */
     double clip_value, clip_norm;
+    double delay_compensation;
+    uint64_t delay_memory_mib;
     struct option_list constraint;
     int constraint_method;
     double beta, rho_max, constraint_tolerance;
@@ -31,6 +33,7 @@ struct update_setup {
     struct regularizers regularizers;
     struct constraints constraints;
     uint64_t multiplier_every; /* 0: an epoch */
+    uint64_t delay_memory_mib;
 };
 
 #define UPDATE_OPTION_ROWS(S, field) \
@@ -99,6 +102,12 @@ struct update_setup {
                    "cuts each element of the mean gradient to -X..X; 0: not"),                                       \
         UPDATE_ROW(S, f.clip_norm, "clip-norm", OPT_F64, "X", 0, 1e30, "0", NULL, NULL,                              \
                    "scales the mean gradient to a norm of at most X; 0: not"),                                       \
+        UPDATE_ROW(S, f.delay_compensation, "delay-compensation", OPT_F64, "X", 0, 1e30, "0", NULL, NULL,            \
+                   "ssp, async: adds X*g*g*(theta - what g was computed on) to a late gradient g, elementwise; "     \
+                   "0: not"),                                                                                        \
+        UPDATE_ROW(S, f.delay_memory_mib, "delay-memory", OPT_U64, "MIB", 1, 1e9, "1024", "MiB", NULL,               \
+                   "what gradients were computed on is kept in so much memory of all shards, the latest first; a "   \
+                   "gradient without is taken as it is"),                                                            \
         UPDATE_ROW(S, f.constraint, "constraint", OPT_LIST, "KIND[=ARG][@TENSOR]", 0, 0, NULL, NULL, NULL,           \
                    "nonneg, box=LO:HI, max-norm=R, unit-norm, l2-ball=R, l1-ball=R, simplex=S, sum=S, linear=FILE"), \
         UPDATE_ROW(S, f.constraint_method, "constraint-method", OPT_CHOICE, "HOW", 0, 0, "project", NULL,            \

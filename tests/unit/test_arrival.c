@@ -37,6 +37,12 @@ static struct slice_job job_of(const struct plan *plan, const struct update_rule
     return job;
 }
 
+/* Of a gradient that is as late as `between` says. */
+static struct arrival_read late(uint64_t between)
+{
+    return (struct arrival_read){.known = true, .between = between};
+}
+
 /* The gradient sum `value` in each element, of a slot. */
 static struct blob gradient_of(uint64_t elems, float value)
 {
@@ -118,13 +124,14 @@ static void push(struct truth *t, uint64_t step, uint32_t slot)
     struct metrics m = {.count = 1};
     enum steps_verdict verdict;
     bool open = step < s->window.opened, *covered = &t->covered[step * t->job.plan.slots + slot];
+    struct arrival_read now = late(0);
     bool fresh = open && !*covered && !is_empty(t, step, slot);
     if (is_eval(t, step)) {
         struct blob none = {0};
         verdict = slice_push(s, step, s->window.leaves + slot, &none, &m);
     } else {
         struct blob g = gradient_of(ELEMS, 0.01F);
-        cr_assert_eq(arrival_push(s, step, s->window.leaves + slot, 0, &g, &m, &verdict, &err), DP_OK);
+        cr_assert_eq(arrival_push(s, step, s->window.leaves + slot, &now, &g, &m, &verdict, &err), DP_OK);
         cr_assert_null(g.data, "taken");
     }
     cr_assert_eq(verdict == STEPS_KEEP, fresh, "each slot once");
@@ -229,9 +236,10 @@ static void push_slope(struct slice *s, uint64_t step, uint32_t slot)
     uint64_t first, count;
     plan_slot(&s->job->plan, &at, slot, &first, &count);
     struct metrics m = {.count = count};
+    struct arrival_read now = late(0);
     struct blob g = slope(slice_theta(s, step)->theta, count);
     if (slice_staleness(s, step) > 0)
-        cr_assert_eq(arrival_push(s, step, s->window.leaves + slot, 0, &g, &m, &verdict, &err), DP_OK);
+        cr_assert_eq(arrival_push(s, step, s->window.leaves + slot, &now, &g, &m, &verdict, &err), DP_OK);
     else
         verdict = slice_push(s, step, s->window.leaves + slot, &g, &m);
     cr_assert_eq(verdict, STEPS_KEEP);
@@ -332,6 +340,7 @@ static double descend_delayed(uint32_t delay, double lr)
     struct metrics m = {.count = 1};
     enum steps_verdict verdict;
     float read[DELAY_MAX + 1];
+    struct arrival_read read_late = late(delay);
     double largest = 0;
     job.params.schedule.lr = lr;
     cr_assert_eq(slice_init(&s, &job, (struct range){0, 1}, &err), DP_OK);
@@ -342,7 +351,7 @@ static double descend_delayed(uint32_t delay, double lr)
         float now = slice_theta(&s, t)->theta[0];
         read[t % (delay + 1)] = now;
         struct blob g = gradient_of(1, read[(t + 1) % (delay + 1)]);
-        cr_assert_eq(arrival_push(&s, t, s.window.leaves, delay, &g, &m, &verdict, &err), DP_OK);
+        cr_assert_eq(arrival_push(&s, t, s.window.leaves, &read_late, &g, &m, &verdict, &err), DP_OK);
         commit_ready(&s);
         slice_release_before(&s, t + 1);
         largest = t + 200 < DELAYED_STEPS ? 0 : fmax(largest, fabs((double)now)); /* a period is shorter than that */
@@ -384,8 +393,9 @@ Test(arrival, ada_delay_slows_the_late)
     for (uint64_t i = 0; i < 6; i++) {
         double before = (double)slice_theta(&s, s.window.next)->theta[0];
         double rate = 0.1 / (1 + 0.25 * sqrt((double)(i / 2) + (double)BETWEEN[i] / 2));
+        struct arrival_read read = late(BETWEEN[i]);
         struct blob g = gradient_of(1, 0.5F);
-        cr_assert_eq(arrival_push(&s, i / 2, s.window.leaves + i % 2, BETWEEN[i], &g, &m, &verdict, &err), DP_OK);
+        cr_assert_eq(arrival_push(&s, i / 2, s.window.leaves + i % 2, &read, &g, &m, &verdict, &err), DP_OK);
         cr_assert_eq(verdict, STEPS_KEEP);
         cr_assert_float_eq((double)slice_theta(&s, s.window.next)->theta[0], before - rate / 2 * 0.5, 1e-6, "commit %u",
                            (unsigned)i);

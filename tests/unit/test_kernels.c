@@ -151,6 +151,8 @@ static void check_element_wise(const struct kernels *table, struct shape s)
     BOTH(moments, moments(n, &update, a_in + k, state[v] + k, second[v]));
     BOTH(lamb, lamb(n, &update, a_in + k, b_in, c_in, out[v]));
     BOTH(descend, descend(n, 0.3F, a_in + k, b_in, out[v]));
+    BOTH(compensate, compensate(n, 0.3F, 0.7F, a_in + k, b_in, c_in + k, out[v]));
+    BOTH(compensate in place, compensate(n, 0.3F, 0.7F, out[v] + k, b_in, a_in, out[v] + k));
     BOTH(clip, clip(n, 0.3F, 0.2F, a_in + k, out[v]));
     BOTH(clamp, clamp(n, -0.5F, 0.25F, out[v] + k));
     BOTH(scale, scale(n, -0.5F, out[v] + k));
@@ -231,6 +233,7 @@ static void check_empty(const struct kernels *t)
     t->tanh(0, NULL, NULL);
     t->sgd(0, &update, NULL, NULL, NULL);
     t->momentum(0, &update, NULL, NULL, NULL, NULL);
+    t->compensate(0, 1, 1, NULL, NULL, NULL, NULL);
     cr_assert_eq(t->sum(0, NULL), 0);
     cr_assert_eq(t->dot(0, NULL, NULL), 0);
     cr_assert_eq(t->sum_squares(0, NULL), 0);
@@ -245,7 +248,7 @@ Test(kernels, empty_arrays)
 static void check_rules(const struct kernels *t)
 {
     const struct kernel_update p = {.inv_count = 1.0F / 13, .lr = 0.1F, .l2 = 0.003F, .momentum = 0.99F};
-    float sgd[LENGTH_MAX], heavy[LENGTH_MAX], m[LENGTH_MAX], axpy[LENGTH_MAX];
+    float sgd[LENGTH_MAX], heavy[LENGTH_MAX], m[LENGTH_MAX], axpy[LENGTH_MAX], late[LENGTH_MAX];
     fill(a_in, ROOM, 81, 0);
     fill(b_in, ROOM, 82, 0);
     fill(c_in, ROOM, 83, 0);
@@ -254,13 +257,16 @@ static void check_rules(const struct kernels *t)
     t->sgd(LENGTH_MAX, &p, a_in, b_in, sgd);
     t->momentum(LENGTH_MAX, &p, a_in, b_in, m, heavy);
     t->axpy(LENGTH_MAX, 0.7F, a_in, axpy);
+    t->compensate(LENGTH_MAX, p.inv_count, 0.7F, b_in, a_in, c_in, late);
     for (size_t i = 0; i < LENGTH_MAX; i++) {
         volatile float gi = b_in[i] * p.inv_count, wi = p.l2 * a_in[i], u = gi + wi, step = p.lr * u;
         volatile float mi = p.momentum * c_in[i], m_new = mi + u, m_step = p.lr * m_new, product = 0.7F * a_in[i];
         cr_assert(same_float(sgd[i], a_in[i] - step), "%s sgd %zu", t->name, i);
         cr_assert(same_float(m[i], m_new), "%s momentum %zu", t->name, i);
         cr_assert(same_float(heavy[i], a_in[i] - m_step), "%s momentum %zu", t->name, i);
+        volatile float once = 0.7F * gi, twice = once * gi, way = a_in[i] - c_in[i], more = twice * way;
         cr_assert(same_float(axpy[i], b_in[i] + product), "%s axpy %zu", t->name, i);
+        cr_assert(same_float(late[i], gi + more), "%s compensate %zu", t->name, i);
     }
 }
 

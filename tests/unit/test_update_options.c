@@ -64,6 +64,14 @@ static const struct {
     {"--lr-schedule ada-delay", "under bsp there is none"},
     {"--lr-schedule ada-delay --consistency ssp:0", "under bsp there is none"},
     {"--lr-schedule ada-delay --consistency async --optimizer ftrl", "ftrl has a rate of its own"},
+    {"--delay-compensation 0.5", "under bsp none does"},
+    {"--delay-compensation 0.5 --consistency ssp:0", "under bsp none does"},
+    {"--delay-compensation 0.5 --consistency ssp:2 --optimizer lamb", "sums over all shards"},
+    {"--delay-compensation 0.5 --consistency ssp:2 --sparse", "rows of tables commit once a step"},
+    {"--delay-compensation 0.5 --data-mode local --features 3", "under bsp none does"},
+    {"--delay-compensation -1 --consistency async", "--delay-compensation"},
+    {"--delay-memory 5", "belongs to --delay-compensation"},
+    {"--delay-memory 0 --delay-compensation 1 --consistency async", "--delay-memory"},
     {"--lr-gamma 2 --lr-schedule step", "--lr-gamma"},
     {"--constraint ball", "is not one of nonneg"},
     {"--constraint box=2:1", "empty: 2 is more than 1"},
@@ -130,6 +138,16 @@ Test(update_options, defaults_are_the_rules_own)
         cr_assert_eq(core.regular[1].l2, 0);
     }
     ASSERT_NO_LEAKS();
+}
+
+/* As many versions as the memory holds of 606 parameters. */
+Test(update_options, delay_memory)
+{
+    struct slice_job core = settle("--consistency ssp:2 --delay-compensation 0.5 --delay-memory 3", DP_OK, NULL);
+    cr_assert_eq(core.params.compensation, 0.5);
+    cr_assert_eq(core.past, (3 << 20) / (606 * 4));
+    core = settle("--consistency ssp:2 --delay-compensation 0", DP_OK, NULL);
+    cr_assert_eq(core.past, 0);
 }
 
 Test(update_options, tensors)
