@@ -1,13 +1,13 @@
-/* What a step of the data plane costs, against the same bytes by ZeroMQ alone and by memory alone, in one run.
+/* What a step of the data plane costs, against the same bytes by ZeroMQ alone and by memory alone, in one run of some
+ * minutes: dense tensors, rows of tables, many small connections.
  *
- *   bench_exchange [--transports tcp,ipc,shm] [--workers 1,2,4] [--shards 1,2] [--elems 1000,100000,10000000]
- *                  [--rounds 3] [--seconds 1.0] [--slice-mib 2]
+ *   bench_exchange [--quick] [--transports tcp,ipc,shm] [--workers 1,2,4] [--shards 1,2]
+ *                  [--elems 1000,100000,10000000] [--dims 1,16] [--clients 64]
+ *                  [--rounds 3] [--seconds 0.3] [--slice-mib 2]
  *
- * Server and workers are processes. Each case runs bare and ours in turn, `rounds` times; the best of each is compared.
- * Columns: dp, bare: microseconds of a step; dp/bare: the price of the product; GB/s: pushed and pulled by all workers;
- * cpu: the same ratio of the processor time of all processes, their start included, which a busy machine disturbs less;
- * memory/dp: the time that the bytes which must be touched (each gradient and theta read, theta' written) take at this
- * machine's triad rate, as a share of ours. shm is compared with bare tcp. Thread: main. */
+ * Server and workers are processes. A case's transports run bare and ours in turn, `rounds` times; the best of each is
+ * compared. cpu: the processor time of all processes, their start included, which a busy machine disturbs less than the
+ * clock. The columns are in exchange_table.c, with the bounds of what was asked for. Thread: main. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +18,9 @@
 #include "util.h"
 
 struct bench_options {
-    const char *transports, *workers, *shards, *elems;
-    uint64_t rounds, slice_mib;
+    bool quick;
+    const char *transports, *workers, *shards, *elems, *dims;
+    uint64_t clients, rounds, slice_mib;
     double seconds;
 };
 
@@ -29,12 +30,15 @@ struct bench_options {
     }
 
 static const struct option ROWS[] = {
+    ROW(quick, "quick", OPT_FLAG, 0, 0, NULL, "2 workers, 1 shard, 1 round, unless given: half a minute"),
     ROW(transports, "transports", OPT_STRING, 0, 0, "tcp,ipc,shm", "list of tcp, ipc, shm"),
     ROW(workers, "workers", OPT_STRING, 0, 0, "1,2,4", "list of numbers of workers"),
     ROW(shards, "shards", OPT_STRING, 0, 0, "1,2", "list of numbers of shards"),
-    ROW(elems, "elems", OPT_STRING, 0, 0, "1000,100000,10000000", "list of numbers of floats"),
+    ROW(elems, "elems", OPT_STRING, 0, 0, "1000,100000,10000000", "list of numbers of floats; 0: no dense tensors"),
+    ROW(dims, "dims", OPT_STRING, 0, 0, "1,16", "list of floats of a row; 0: no tables"),
+    ROW(clients, "clients", OPT_U64, 0, EXCHANGE_CLIENTS_MAX, "64", "connections of 1000 floats; 0: none"),
     ROW(rounds, "rounds", OPT_U64, 1, 1000, "3", "runs of each; the best counts"),
-    ROW(seconds, "seconds", OPT_F64, 0.01, 600, "1", "about so long per run"),
+    ROW(seconds, "seconds", OPT_F64, 0.01, 600, "0.3", "about so long per run"),
     ROW(slice_mib, "slice-mib", OPT_U64, 1, 1024, "2", "slices of the bare exchange"),
 };
 
@@ -47,16 +51,20 @@ static const struct option_table TABLE = {
     .count = ARRAY_LEN(ROWS),
 };
 
-struct places {
-    char server[4096], worker[4096];
+struct bench {
+    struct bench_options opts;
+    char server[4096], worker[4096]; /* programs of the same build */
+    double memory_rate;
+    struct table table;
 };
 
-/* Steps that take about so long, guessed from 50 us a message and 2 GB/s. */
+/* Steps that take about so long, guessed from 60 us a message, 2 GB/s, and 50 million rows a second. */
 static uint32_t steps_for(const struct exchange *x, double seconds)
 {
-    double guess = 60e-6 * x->workers + 8.0 * (double)x->elems * x->workers / 2e9;
-    double steps = seconds / guess;
-    return (uint32_t)MAX(5.0, MIN(steps, 20000.0));
+    double guess = 60e-6 + 8.0 * (double)x->elems / 2e9;
+    if (x->dim > 0)
+        guess += 2.0 * (double)x->elems / x->dim / 50e6;
+    return (uint32_t)MAX(5.0, MIN(seconds / (guess * x->workers), 20000.0));
 }
 
 /* Of all children that have ended. */
@@ -68,11 +76,6 @@ static double cpu_seconds(void)
            1e-6 * (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec);
 }
 
-/* The best of some runs. */
-struct best {
-    double seconds, cpu_seconds; /* negative: none */
-};
-
 static void best_add(struct best *best, double seconds, double cpu)
 {
     if (seconds < 0)
@@ -81,33 +84,44 @@ static void best_add(struct best *best, double seconds, double cpu)
     best->cpu_seconds = best->cpu_seconds < 0 ? cpu : MIN(best->cpu_seconds, cpu);
 }
 
-static void report(const struct exchange *x, const struct best *ours, const struct best *zmq, double rate)
+/* One run of a case over a transport, bare and ours. */
+static void run_once(const struct bench *bench, const struct exchange *x, struct best *bare, struct best *dp)
 {
-    double dp = ours->seconds, bare = zmq->seconds;
-    double bytes = 8.0 * (double)x->elems * x->workers;
-    double touched = 4.0 * (double)x->elems * (x->workers + 2);
-    printf("%-5s %9llu %7u %6u", x->transport, (unsigned long long)x->elems, x->workers, x->shards);
-    if (dp < 0 || bare < 0)
-        printf("  failed%s%s\n", dp < 0 ? " dp" : "", bare < 0 ? " bare" : "");
-    else
-        printf(" %11.1f %11.1f %8.2f %6.2f %7.2f %10.2f\n", dp * 1e6, bare * 1e6, dp / bare,
-               ours->cpu_seconds / zmq->cpu_seconds, bytes / dp / 1e9, touched / rate / dp);
-    fflush(stdout);
+    double before = cpu_seconds(), seconds;
+    if (x->transport != TRANSPORT_SHM) {
+        seconds = bare_run(x);
+        best_add(bare, seconds, cpu_seconds() - before);
+    }
+    before = cpu_seconds();
+    seconds = dp_run(x, bench->server, bench->worker);
+    best_add(dp, seconds, cpu_seconds() - before);
 }
 
-static bool measure(struct exchange x, const struct bench_options *opts, const struct places *places, double rate)
+static bool wanted(const struct bench *bench, enum transport transport)
 {
-    struct best dp = {-1, -1}, bare = {-1, -1};
-    x.steps = steps_for(&x, opts->seconds);
+    return strstr(bench->opts.transports, TRANSPORT_NAMES[transport]) != NULL;
+}
+
+/* A case over all transports: these take turns, so that each is compared with what ran beside it. */
+static void run_case(struct bench *bench, struct exchange x, void (*row)(struct table *, const struct measured *))
+{
+    struct best bare[TRANSPORTS], dp[TRANSPORTS];
+    for (int t = 0; t < TRANSPORTS; t++)
+        bare[t] = dp[t] = (struct best){-1, -1};
+    x.slice_bytes = bench->opts.slice_mib << 20;
+    x.steps = steps_for(&x, bench->opts.seconds);
     x.skip = x.steps / 4 + 3;
-    for (uint64_t round = 0; round < opts->rounds; round++) {
-        double before = cpu_seconds(), seconds = bare_run(&x), between = cpu_seconds();
-        best_add(&bare, seconds, between - before);
-        seconds = dp_run(&x, places->server, places->worker);
-        best_add(&dp, seconds, cpu_seconds() - between);
-    }
-    report(&x, &dp, &bare, rate);
-    return dp.seconds >= 0 && bare.seconds >= 0;
+    for (uint64_t round = 0; round < bench->opts.rounds; round++)
+        for (x.transport = TRANSPORT_TCP; x.transport < TRANSPORTS; x.transport++)
+            if (wanted(bench, x.transport))
+                run_once(bench, &x, &bare[x.transport], &dp[x.transport]);
+            else if (x.transport == TRANSPORT_TCP) /* what shm is compared with */
+                best_add(&bare[x.transport], bare_run(&x), 1);
+    bare[TRANSPORT_SHM] = bare[TRANSPORT_TCP];
+    for (x.transport = TRANSPORT_TCP; x.transport < TRANSPORTS; x.transport++)
+        if (wanted(bench, x.transport))
+            row(&bench->table, &(struct measured){x, dp[x.transport], bare[x.transport], dp[TRANSPORT_TCP].seconds,
+                                                  bench->memory_rate});
 }
 
 /* Number i of a list, 0 behind its end. */
@@ -120,51 +134,92 @@ static uint64_t list_at(const char *list, uint32_t i)
     return list ? strtoull(list, NULL, 10) : 0;
 }
 
-static bool run_transport(const char *transport, const struct bench_options *opts, const struct places *places,
-                          double rate)
+/* A case for each number of workers and of shards. */
+static void run_counts(struct bench *bench, struct exchange x, void (*row)(struct table *, const struct measured *))
 {
-    struct exchange x = {.transport = transport, .slice_bytes = opts->slice_mib << 20};
-    bool good = true;
-    for (uint32_t e = 0; (x.elems = list_at(opts->elems, e)) > 0; e++)
-        for (uint32_t w = 0; (x.workers = (uint32_t)list_at(opts->workers, w)) > 0; w++)
-            for (uint32_t s = 0; (x.shards = (uint32_t)list_at(opts->shards, s)) > 0; s++)
-                good = x.workers <= EXCHANGE_WORKERS_MAX && x.shards <= EXCHANGE_SHARDS_MAX &&
-                       measure(x, opts, places, rate) && good;
-    return good;
+    for (uint32_t w = 0; (x.workers = (uint32_t)list_at(bench->opts.workers, w)) > 0; w++)
+        for (uint32_t s = 0; (x.shards = (uint32_t)list_at(bench->opts.shards, s)) > 0; s++)
+            if (x.workers <= EXCHANGE_WORKERS_MAX && x.shards <= EXCHANGE_SHARDS_MAX)
+                run_case(bench, x, row);
 }
 
-/* The programs of the same build. */
-static void find_programs(const char *self, struct places *places)
+static void run_dense(struct bench *bench)
+{
+    struct exchange x = {0};
+    if (list_at(bench->opts.elems, 0) > 0)
+        table_dense_head();
+    for (uint32_t i = 0; (x.elems = list_at(bench->opts.elems, i)) > 0; i++)
+        run_counts(bench, x, table_dense_row);
+}
+
+static void run_rows(struct bench *bench)
+{
+    struct exchange x = {0};
+    if (list_at(bench->opts.dims, 0) > 0)
+        table_rows_head();
+    for (uint32_t i = 0; (x.dim = (uint32_t)list_at(bench->opts.dims, i)) > 0; i++) {
+        x.elems = (uint64_t)EXCHANGE_ROWS * x.dim;
+        if (x.dim <= EXCHANGE_DIM_MAX)
+            run_counts(bench, x, table_rows_row);
+    }
+}
+
+static void run_clients(struct bench *bench)
+{
+    struct exchange x = {.elems = 1000, .workers = (uint32_t)bench->opts.clients, .shards = 1};
+    struct measured m = {.dp = {-1, -1}, .bare = {-1, -1}};
+    if (x.workers == 0)
+        return;
+    x.steps = (uint32_t)MAX(20.0, bench->opts.seconds * 50000 / x.workers);
+    x.skip = x.steps / 4;
+    m.x = x;
+    for (uint64_t round = 0; round < bench->opts.rounds; round++) {
+        best_add(&m.bare, clients_bare(&x), 1);
+        best_add(&m.dp, clients_dp(&x, bench->server), 1);
+    }
+    table_clients(&bench->table, &m);
+}
+
+static void find_programs(const char *self, struct bench *bench)
 {
     const char *slash = strrchr(self, '/');
     int n = slash ? (int)(slash - self) + 1 : 0;
-    snprintf(places->worker, sizeof places->worker, "%.*sbench_exchange_worker", n, self);
-    snprintf(places->server, sizeof places->server, "%.*s../../server/dp-server", n, self);
+    snprintf(bench->worker, sizeof bench->worker, "%.*sbench_exchange_worker", n, self);
+    snprintf(bench->server, sizeof bench->server, "%.*s../../server/dp-server", n, self);
+}
+
+/* What --quick leaves out unless it was asked for. */
+static void be_quick(const struct options *given, struct bench_options *opts)
+{
+    if (options_source(given, "workers") == OPT_FROM_DEFAULT)
+        opts->workers = "2";
+    if (options_source(given, "shards") == OPT_FROM_DEFAULT)
+        opts->shards = "1";
+    if (options_source(given, "rounds") == OPT_FROM_DEFAULT)
+        opts->rounds = 1;
 }
 
 int main(int argc, char **argv)
 {
+    static struct bench bench;
     struct options given;
-    struct bench_options opts = {0};
     enum option_outcome outcome;
-    struct places places;
     dp_error err;
-    if (options_parse(&given, &TABLE, &opts, argc, argv, &outcome, &err)) {
+    if (options_parse(&given, &TABLE, &bench.opts, argc, argv, &outcome, &err)) {
         fprintf(stderr, "bench_exchange: %s\n", err.text);
         return 2;
     }
-    bool good = true;
     if (outcome == OPT_RUN) {
-        static const char *const TRANSPORTS[] = {"tcp", "ipc", "shm"};
-        double rate = memory_rate();
-        find_programs(argv[0], &places);
-        printf("memory: triad %.1f GB/s, one thread\n", rate / 1e9);
-        printf("%-5s %9s %7s %6s %11s %11s %8s %6s %7s %10s\n", "plane", "floats", "workers", "shards", "dp us",
-               "bare us", "dp/bare", "cpu", "GB/s", "memory/dp");
-        for (size_t i = 0; i < ARRAY_LEN(TRANSPORTS); i++)
-            if (strstr(opts.transports, TRANSPORTS[i]))
-                good = run_transport(TRANSPORTS[i], &opts, &places, rate) && good;
+        if (bench.opts.quick)
+            be_quick(&given, &bench.opts);
+        find_programs(argv[0], &bench);
+        bench.memory_rate = memory_rate();
+        printf("memory: triad %.1f GB/s, one thread\n", bench.memory_rate / 1e9);
+        run_dense(&bench);
+        run_rows(&bench);
+        run_clients(&bench);
+        table_end(&bench.table);
     }
     options_fini(&given);
-    return good ? 0 : 1;
+    return bench.table.failed > 0 ? 1 : 0;
 }

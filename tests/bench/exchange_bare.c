@@ -130,7 +130,7 @@ static void server_main(const struct exchange *x, int endpoints)
         shard->slices = slices_of(x, shard->elems);
         zmq_setsockopt(shard->socket, ZMQ_SNDHWM, &none, sizeof none);
         zmq_setsockopt(shard->socket, ZMQ_RCVHWM, &none, sizeof none);
-        if (zmq_bind(shard->socket, strcmp(x->transport, "ipc") == 0 ? "ipc://*" : "tcp://127.0.0.1:*"))
+        if (zmq_bind(shard->socket, x->transport == TRANSPORT_IPC ? "ipc://*" : "tcp://127.0.0.1:*"))
             abort();
         zmq_getsockopt(shard->socket, ZMQ_LAST_ENDPOINT, address, &size);
         if (write(endpoints, address, sizeof address) != sizeof address)

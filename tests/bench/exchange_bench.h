@@ -1,6 +1,6 @@
-/* What the parts of the exchange bench share. A case is one row of its table: so many workers push N floats to so many
- * shards and pull as many, step after step. Times are seconds of one step; negative: the run failed, and said why.
- * Thread: main. */
+/* What the parts of the exchange bench share. A case is so many workers that push so many floats to so many shards and
+ * pull as many, step after step: of one dense tensor, or of rows of a table. Times are seconds of one step; negative:
+ * the run failed, and said why. Thread: main. */
 #ifndef DP_BENCH_EXCHANGE_H
 #define DP_BENCH_EXCHANGE_H
 
@@ -8,11 +8,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { EXCHANGE_WORKERS_MAX = 64, EXCHANGE_SHARDS_MAX = 16 };
+enum { EXCHANGE_WORKERS_MAX = 64, EXCHANGE_SHARDS_MAX = 16, EXCHANGE_DIM_MAX = 4096 };
+
+enum transport { TRANSPORT_TCP, TRANSPORT_IPC, TRANSPORT_SHM, TRANSPORTS };
+static const char *const TRANSPORT_NAMES[TRANSPORTS] = {"tcp", "ipc", "shm"};
+
+/* Of tables: each slot touches so many random rows, the same ones in every step, of a table of so many. */
+enum { EXCHANGE_ROWS = 100000, EXCHANGE_TABLE_ROWS = 1000000 };
 
 struct exchange {
-    const char *transport; /* "tcp", "ipc", "shm" */
-    uint64_t elems;
+    enum transport transport;
+    uint64_t elems; /* floats that a worker pushes a step, and pulls */
+    uint32_t dim;   /* of a row; 0: a dense tensor */
     uint32_t workers;
     uint32_t shards;
     uint32_t skip;      /* steps before the measured ones */
@@ -40,9 +47,9 @@ bool crew_ready(void);
 /* In a child: reports. */
 void crew_report(double seconds);
 
-/* exchange_bare.c: the same bytes by ZeroMQ alone, in slices, with a plain loop as the update. */
+/* exchange_bare.c: the same bytes by ZeroMQ alone, in slices, with a plain loop as the update. Not for shm. */
 double bare_run(const struct exchange *exchange);
-/* exchange_dp.c: by dp-server and bench_exchange_worker, which stand in the folders given. */
+/* exchange_dp.c: by dp-server and bench_exchange_worker, whose paths are given. */
 double dp_run(const struct exchange *exchange, const char *server_path, const char *worker_path);
 /* A server of such a job, with as many slots as there are workers. */
 struct served {
@@ -55,9 +62,38 @@ struct served {
 /* False where it does not start; to be ended all the same. */
 bool served_start(struct served *served, const struct exchange *exchange, const char *server_path);
 void served_end(struct served *served);
+/* exchange_clients.c: seconds of a step of `exchange->workers` connections that few processes drive, each with
+ * messages of `exchange->elems` floats: to a dp-server, or to a bare ROUTER that echoes them. */
+enum { EXCHANGE_CLIENTS_MAX = 1024 };
+double clients_dp(const struct exchange *exchange, const char *server_path);
+double clients_bare(const struct exchange *exchange);
 /* exchange_memory.c: bytes per second of a triad (24 MB arrays or larger, no write-allocate counted), one thread. */
 double memory_rate(void);
 
 double seconds_now(void);
+
+/* exchange_table.c: what was measured, beside what was asked for. */
+
+/* The best of some runs; negative: none. */
+struct best {
+    double seconds, cpu_seconds;
+};
+/* One case over a transport. */
+struct measured {
+    struct exchange x;
+    struct best dp, bare;
+    double tcp_seconds; /* dp's by tcp; negative: not measured */
+    double memory_rate;
+};
+struct table {
+    uint32_t asked, missed, failed;
+};
+void table_dense_head(void);
+void table_dense_row(struct table *table, const struct measured *measured);
+void table_rows_head(void);
+void table_rows_row(struct table *table, const struct measured *measured);
+void table_clients(struct table *table, const struct measured *measured);
+/* How many bounds were missed. */
+void table_end(const struct table *table);
 
 #endif

@@ -35,9 +35,9 @@ void served_end(struct served *job)
     rmdir(job->folder);
 }
 
-static bool shares(const struct exchange *x)
+static const char *shares(const struct exchange *x)
 {
-    return strcmp(x->transport, "shm") == 0;
+    return x->transport == TRANSPORT_SHM ? "on" : "off";
 }
 
 static void server_exec(const struct served *job, const struct exchange *x, const char *path)
@@ -46,13 +46,13 @@ static void server_exec(const struct served *job, const struct exchange *x, cons
     snprintf(shards, sizeof shards, "%u", x->shards);
     snprintf(workers, sizeof workers, "%u", x->workers);
     snprintf(steps, sizeof steps, "%u", x->skip + x->steps);
-    if (strcmp(x->transport, "ipc") == 0)
+    if (x->transport == TRANSPORT_IPC)
         snprintf(listen, sizeof listen, "ipc://%s/head", job->folder);
     else
         snprintf(listen, sizeof listen, "tcp://127.0.0.1:0");
     execl(path, path, "--model", "linear", "--listen", listen, "--port-file", job->port_file, "--shards", shards,
           "--slots", workers, "--batch", workers, "--steps", steps, "--optimizer", "sgd", "--lr", "0.1", "--shm",
-          shares(x) ? "on" : "off", "--exit-when-done", "--quiet", "--log-level", "error", (char *)NULL);
+          shares(x), "--exit-when-done", "--quiet", "--log-level", "error", (char *)NULL);
     perror(path);
     _exit(127);
 }
@@ -86,15 +86,16 @@ bool served_start(struct served *job, const struct exchange *x, const char *path
 
 static bool workers_start(struct crew *crew, const struct served *job, const struct exchange *x, const char *path)
 {
-    char elems[24], skip[24];
+    char elems[24], dim[24], skip[24];
     snprintf(elems, sizeof elems, "%llu", (unsigned long long)x->elems);
+    snprintf(dim, sizeof dim, "%u", x->dim);
     snprintf(skip, sizeof skip, "%u", x->skip);
     for (uint32_t i = 0; i < x->workers; i++) {
         int rc = crew_fork(crew);
         if (rc < 0)
             return false;
         if (rc == 0) {
-            execl(path, path, job->endpoint, elems, skip, shares(x) ? "on" : "off", (char *)NULL);
+            execl(path, path, job->endpoint, elems, dim, skip, shares(x), (char *)NULL);
             perror(path);
             _exit(127);
         }
