@@ -123,12 +123,17 @@ static bool text_fine(const char *text)
 
 static bool message_fine(const struct shm_message *message, size_t descriptors)
 {
-    bool passes = message->kind == SHM_WELCOME || message->kind == SHM_SLAB;
-    if (message->magic != MAGIC || message->kind < SHM_HELLO || message->kind > SHM_REFUSED)
+    bool sized = message->kind == SHM_SLAB || message->kind == SHM_RING;
+    bool passes = sized || (message->kind == SHM_WELCOME && message->planes > 0);
+    if (message->magic != MAGIC || message->kind < SHM_HELLO || message->kind > SHM_RING)
         return false;
     if (message->slab >= SHM_SLABS_MAX || descriptors != (passes ? 1 : 0) || !text_fine(message->text))
         return false;
-    return message->kind != SHM_WELCOME || (message->planes > 0 && message->planes <= SHM_PLANES_MAX);
+    if (sized && (message->bytes == 0 || message->bytes > SHM_BYTES_MAX))
+        return false;
+    if (message->kind == SHM_RING && (message->ring == 0 || message->ring > SHM_RINGS_MAX))
+        return false;
+    return message->kind != SHM_WELCOME || message->planes <= SHM_PLANES_MAX;
 }
 
 dp_err shm_receive(int fd, struct shm_message *ret_message, int *ret_passed, dp_error *err)

@@ -15,12 +15,17 @@ static bool keys_in_message(const Dp__Keys *keys)
     return keys && keys->sent;
 }
 
+bool frame_rows_pushed(const Dp__RowsPushPull *msg)
+{
+    return msg->push && msg->push_keys && msg->push_keys->count > 0;
+}
+
 struct frame_rows frame_rows_of(const Dp__RowsPushPull *msg)
 {
     struct frame_rows at = {FRAME_NONE, FRAME_NONE, FRAME_NONE, 0};
     if (keys_in_message(msg->push_keys))
         at.push_ids = at.count++;
-    if (msg->push && msg->push_keys && msg->push_keys->count > 0)
+    if (frame_rows_pushed(msg) && !msg->slab)
         at.values = at.count++;
     if (keys_in_message(msg->pull_keys))
         at.pull_ids = at.count++;
@@ -49,6 +54,8 @@ dp_err frame_check_rows_push_pull(const Dp__RowsPushPull *msg, size_t payload_co
         return dp_fail(err, DP_PROTO, "RowsPushPull with more samples predicted right than there are");
     if ((msg->push_keys && !msg->push) || (msg->pull_keys && !msg->pull))
         return dp_fail(err, DP_PROTO, "RowsPushPull with a list of rows that it neither pushes nor pulls");
+    if (msg->slab && !frame_rows_pushed(msg))
+        return dp_fail(err, DP_PROTO, "RowsPushPull with a slab and no rows pushed");
     dp_err rc = check_keys(msg->push_keys, err);
     if (rc == DP_OK)
         rc = check_keys(msg->pull_keys, err);
@@ -60,7 +67,10 @@ dp_err frame_check_rows_push_pull(const Dp__RowsPushPull *msg, size_t payload_co
 
 dp_err frame_check_rows(const Dp__Rows *msg, size_t payload_count, dp_error *err)
 {
-    size_t want = msg->unchanged || msg->last || msg->count == 0 ? 0 : 1;
+    bool bare = msg->unchanged || msg->last || msg->count == 0;
+    size_t want = bare || msg->ring ? 0 : 1;
+    if (bare && msg->ring)
+        return dp_fail(err, DP_PROTO, "Rows in a ring that have no values");
     if (msg->count > FRAME_ROWS_MAX)
         return dp_fail(err, DP_PROTO, "Rows with %u rows, at most %d are allowed", msg->count, FRAME_ROWS_MAX);
     if (payload_count != want)

@@ -10,6 +10,8 @@ struct frame_rows {
     uint8_t push_ids, values, pull_ids;
     uint8_t count;
 };
+/* Whether the message has values of rows, in a frame or in a slab. */
+bool frame_rows_pushed(const Dp__RowsPushPull *msg);
 struct frame_rows frame_rows_of(const Dp__RowsPushPull *msg);
 
 /* A table's part as it bounds what arrives. */

@@ -93,9 +93,17 @@ dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const struc
 {
     *port = (struct port){
         .id = id, .wake_head = wake_head, .malformed_limit = {.per_second = 5}, .budget_limit = {.per_second = 1}};
-    struct shard_calls calls = {
-        port_reply_params, port_reply_refuse, port_tell_completed, port_tell_arrived, port_tell_failed,
-        port_tell_sums,    port_reply_rows,   port_tell_ready,     port_tell_few,     port};
+    struct shard_calls calls = {port_reply_params,
+                                port_reply_refuse,
+                                port_tell_completed,
+                                port_tell_arrived,
+                                port_tell_failed,
+                                port_tell_sums,
+                                port_shm_room,
+                                port_reply_rows,
+                                port_tell_ready,
+                                port_tell_few,
+                                port};
     shard_init(&port->shard, id, &port->counters, &calls);
     void *socket = NULL;
     dp_err e = allocate(port, err);

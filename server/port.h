@@ -218,6 +218,11 @@ DP_MUST_CHECK dp_err port_shm_start(struct port *port, const struct command *sta
 void port_shm_fence(struct port *port, struct port_session *session, uint64_t fence);
 /* All shards know the fences up to `known`: takes back what those sessions were lent. */
 void port_shm_fenced(struct port *port, uint64_t known);
+/* Floats [at, at + count) of slab number `slab` - 1 of a session. DP_PROTO where it has none. */
+DP_MUST_CHECK dp_err port_shm_payload(const struct port_session *session, uint32_t slab, uint64_t at, uint64_t count,
+                                      struct blob *ret_payload, dp_error *err);
+/* shard_calls.room: in the session's ring. */
+float *port_shm_room(void *arg, uint32_t number, uint64_t bytes, uint64_t *ret_at);
 /* Before the shard's slices are freed. */
 void port_shm_fini(struct port *port);
 

@@ -120,15 +120,6 @@ void port_malformed(struct port *port, const dp_error *err)
         log_warn("malformed-message shard=%u reason=\"%s\" more=%" PRIu64, port->id, err->text, left_out);
 }
 
-/* The part of a shared slab that a push names. */
-static bool slab_payload(const struct port *port, const Dp__Header *header, struct blob *ret_payload)
-{
-    const Dp__PushPull *m = header->push_pull;
-    const struct shm_session *shm = port->sessions[session_number(header->session)].shm;
-    struct range slice = port->shard.slices[m->slice - port->shard.first_slice].range;
-    return shm && shm_session_payload(shm, m->slab - 1, slice.first, slice.count, ret_payload);
-}
-
 /* A pull says what the worker has: it reads nothing older. */
 static void take_back(const struct port *port, const Dp__Header *header)
 {
@@ -136,6 +127,42 @@ static void take_back(const struct port *port, const Dp__Header *header)
     struct shm_session *shm = port->sessions[session_number(header->session)].shm;
     if (shm && m->pull && m->have > 0)
         shm_session_returned(shm, m->slice - port->shard.first_slice, m->have - 1);
+}
+
+/* The gradient of a push: in a slab, in the message, or none. */
+static dp_err take_gradient(struct port *port, const struct port_session *session, const Dp__PushPull *m,
+                            zmq_msg_t *payload, struct blob *ret_gradient, dp_error *err)
+{
+    const struct range slice = port->shard.slices[m->slice - port->shard.first_slice].range;
+    if (m->slab)
+        return port_shm_payload(session, m->slab, slice.first, slice.count, ret_gradient, err);
+    if (payload && port_payload_take(port, payload, ret_gradient))
+        return dp_fail(err, DP_BUSY, "out of memory for the push");
+    return DP_OK;
+}
+
+/* A message about a slice; `payload` is NULL where none came. */
+static void on_slice(struct port *port, const struct port_session *session, const Dp__Header *header,
+                     zmq_msg_t *payload)
+{
+    const Dp__PushPull *m = header->push_pull;
+    struct blob gradient = {0};
+    dp_error err;
+    dp_err e = frame_check_push_pull(m, &port->limits, payload ? zmq_msg_size(payload) : SIZE_MAX, &err);
+    if (e == DP_OK)
+        e = take_gradient(port, session, m, payload, &gradient, &err);
+    if (e) {
+        if (e != DP_BUSY)
+            port_malformed(port, &err);
+        port_send_error(port, session->id, session->id_bytes, header,
+                        &(struct refusal){.code = e, .slice = m->slice, .text = err.text});
+        return;
+    }
+    counter_add(shm_is_slab(&gradient) ? &port->counters.shm_bytes_in : &port->counters.gradient_bytes_in,
+                gradient.bytes);
+    take_back(port, header);
+    struct push_pull msg = to_core(port, header);
+    shard_push_pull(&port->shard, &msg, &gradient);
 }
 
 void port_on_message(void *arg, zmq_msg_t *frames, size_t count)
@@ -160,35 +187,8 @@ void port_on_message(void *arg, zmq_msg_t *frames, size_t count)
     struct port_session *session = find_session(port, header, id, id_bytes);
     if (!session)
         return;
-    if (header->body_case == DP__HEADER__BODY_ROWS_PUSH_PULL) {
+    if (header->body_case == DP__HEADER__BODY_ROWS_PUSH_PULL)
         port_on_rows(port, session, header, frames + 2);
-        return;
-    }
-    size_t bytes = count > 2 ? zmq_msg_size(&frames[2]) : SIZE_MAX;
-    dp_err e = frame_check_push_pull(header->push_pull, &port->limits, bytes, &err);
-    if (e) {
-        port_malformed(port, &err);
-        port_send_error(port, id, id_bytes, header,
-                        &(struct refusal){.code = e, .slice = header->push_pull->slice, .text = err.text});
-        return;
-    }
-    struct blob gradient = {0};
-    if (header->push_pull->slab && !slab_payload(port, header, &gradient)) {
-        port_send_error(port, id, id_bytes, header,
-                        &(struct refusal){.code = DP_PROTO,
-                                          .slice = header->push_pull->slice,
-                                          .text = "push of a slab never passed"});
-        return;
-    }
-    if (count > 2 && port_payload_take(port, &frames[2], &gradient)) {
-        port_send_error(port, id, id_bytes, header,
-                        &(struct refusal){
-                            .code = DP_BUSY, .slice = header->push_pull->slice, .text = "out of memory for the push"});
-        return;
-    }
-    counter_add(shm_is_slab(&gradient) ? &port->counters.shm_bytes_in : &port->counters.gradient_bytes_in,
-                gradient.bytes);
-    take_back(port, header);
-    struct push_pull msg = to_core(port, header);
-    shard_push_pull(&port->shard, &msg, &gradient);
+    else
+        on_slice(port, session, header, count > 2 ? &frames[2] : NULL);
 }

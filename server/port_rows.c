@@ -135,6 +135,28 @@ static void count_bytes(struct port *port, const struct frame_rows *at, zmq_msg_
                     zmq_msg_size(&payload[i]));
 }
 
+/* The values of a push: in a slab, in the message, or none. */
+static dp_err take_values(struct port *port, const struct port_session *session, const Dp__RowsPushPull *m,
+                          const struct frame_rows *at, zmq_msg_t *payload, struct blob *ret_values, dp_error *err)
+{
+    const struct frame_part *part = &port->rows_limits.parts[m->part - port->rows_limits.first_part];
+    if (!m->slab)
+        return at->values != FRAME_NONE ? port_payload_take(port, &payload[at->values], ret_values) : DP_OK;
+    dp_err e =
+        port_shm_payload(session, m->slab, m->slab_at, (uint64_t)m->push_keys->count * part->dim, ret_values, err);
+    if (e == DP_OK)
+        counter_add(&port->counters.shm_bytes_in, ret_values->bytes);
+    return e;
+}
+
+/* Why a message that is well-formed is not taken, in words. */
+static const char *why_not(dp_err code, const dp_error *err)
+{
+    if (code == DP_PROTO)
+        return err->text;
+    return code == DP_KEYS_UNKNOWN ? "a list of rows is not known here (any more)" : "out of memory for rows";
+}
+
 void port_on_rows(struct port *port, struct port_session *session, const Dp__Header *header, zmq_msg_t *payload)
 {
     const Dp__RowsPushPull *m = header->rows_push_pull;
@@ -150,12 +172,15 @@ void port_on_rows(struct port *port, struct port_session *session, const Dp__Hea
     }
     count_bytes(port, &at, payload);
     struct rows_push_pull msg = to_core(port, header);
+    if (session->shm)
+        shm_ring_taken(&session->shm->ring, m->taken);
     e = take_lists(port, m, &at, payload, &msg, &keys);
-    if (!e && at.values != FRAME_NONE && port_payload_take(port, &payload[at.values], &values))
-        e = DP_BUSY;
+    if (!e)
+        e = take_values(port, session, m, &at, payload, &values, &err);
+    if (e == DP_PROTO)
+        port_malformed(port, &err);
     if (e)
-        refuse(port, session, header, e, keys,
-               e == DP_KEYS_UNKNOWN ? "a list of rows is not known here (any more)" : "out of memory for rows");
+        refuse(port, session, header, e == DP_NOMEM ? DP_BUSY : e, keys, why_not(e, &err));
     else
         shard_rows_push_pull(&port->shard, &msg, &values);
     rowlist_release(&msg.push_list);
@@ -215,7 +240,14 @@ void port_reply_rows(void *arg, const struct rows_params *rows)
     header.request = rows->request;
     header.body_case = DP__HEADER__BODY_ROWS;
     header.rows = &body;
-    if (!rows->values) {
+    if (session->shm)
+        body.done = port->shard.tables.parts[rows->part - port->shard.tables.first_part].window.next;
+    if (session->shm && rows->shared) {
+        body.ring = session->shm->ring.number;
+        body.ring_at = rows->at;
+        counter_add(&port->counters.shm_bytes_out, rows->bytes);
+    }
+    if (!rows->values || rows->shared) {
         port_send_frames(port, session->id, session->id_bytes, &header, NULL);
         return;
     }

@@ -9,15 +9,6 @@
 #include "log.h"
 #include "port.h"
 
-/* Rows of tables go by sockets, and with them the rest of such a job. */
-static bool has_tables(const struct tensors *tensors)
-{
-    bool any = false;
-    for (uint32_t i = 0; i < tensors->count; i++)
-        any |= tensors->list[i].kind != TENSOR_DENSE;
-    return any;
-}
-
 /* The session of a guest; NULL with the reason. */
 static struct port_session *guest_session(struct port *port, uint64_t token, dp_error *err)
 {
@@ -42,7 +33,7 @@ static bool on_hello(void *arg, const struct shm_message *message, struct shm_me
         (void)dp_fail(err, DP_PROTO, "the session is of another incarnation, or has come before");
         return false;
     }
-    if (!planes->count) {
+    if (!port->shard.job || (port->shard.slice_count > 0 && !planes->count)) {
         (void)dp_fail(err, DP_NOMEM, "the server has no memory to share");
         return false;
     }
@@ -53,17 +44,17 @@ static bool on_hello(void *arg, const struct shm_message *message, struct shm_me
     }
     answer->planes = planes->count;
     answer->stride_bytes = planes->stride_bytes;
-    *ret_fd = planes->memory.fd;
+    *ret_fd = planes->count ? planes->memory.fd : -1;
     return true;
 }
 
-static dp_err on_slab(void *arg, uint64_t token, uint32_t number, int fd, dp_error *err)
+static dp_err on_slab(void *arg, uint64_t token, const struct shm_message *message, int fd, dp_error *err)
 {
     struct port *port = arg;
     struct port_session *session = guest_session(port, token, err);
     if (!session || !session->shm)
         return DP_HELLO_REQUIRED;
-    return shm_session_slab(session->shm, number, fd, tensors_total(&port->shard.own.tensors) * sizeof(float), err);
+    return shm_session_slab(session->shm, message->slab, fd, message->bytes, err);
 }
 
 static void on_malformed(void *arg, const dp_error *err)
@@ -80,7 +71,7 @@ dp_err port_shm_open(struct port *port, const char *name, dp_error *err)
 dp_err port_shm_start(struct port *port, const struct command *start, dp_error *err)
 {
     struct range range = {0};
-    if (!port->door.open || start->slice_count == 0 || has_tables(&start->job->tensors))
+    if (!port->door.open || start->slice_count == 0)
         return DP_OK;
     range.first = start->slices[0].first;
     for (uint32_t i = 0; i < start->slice_count; i++)
@@ -91,6 +82,52 @@ dp_err port_shm_start(struct port *port, const struct command *start, dp_error *
     log_warn("shared-memory-unused shard=%u reason=\"%s\" action=\"all workers use their sockets\"", port->id,
              err->text);
     return DP_OK;
+}
+
+dp_err port_shm_payload(const struct port_session *session, uint32_t slab, uint64_t at, uint64_t count,
+                        struct blob *ret_payload, dp_error *err)
+{
+    if (session->shm && shm_session_payload(session->shm, slab - 1, at, count, ret_payload))
+        return DP_OK;
+    return dp_fail(err, DP_PROTO, "push of slab %u, which was not passed or does not have what is said to be in it",
+                   slab);
+}
+
+/* A larger ring takes the place of the session's, which the worker still has mapped. */
+static dp_err ring_renew(struct port *port, const struct port_session *session, uint64_t bytes, dp_error *err)
+{
+    struct shm_ring *ring = &session->shm->ring, next;
+    dp_err e = shm_ring_next(ring, bytes, &next, err);
+    if (e)
+        return e;
+    struct shm_message message = {.kind = SHM_RING, .ring = next.number, .bytes = next.memory.bytes};
+    e = shm_door_pass(&port->door, session->token, &message, next.memory.fd);
+    if (e) {
+        shm_ring_fini(&next);
+        return dp_fail(err, e, "the worker does not take it");
+    }
+    shm_close(&next.memory);
+    shm_ring_fini(ring);
+    *ring = next;
+    return DP_OK;
+}
+
+float *port_shm_room(void *arg, uint32_t number, uint64_t bytes, uint64_t *ret_at)
+{
+    struct port *port = arg;
+    const struct port_session *session = &port->sessions[number];
+    struct shm_session *shm = session->shm;
+    dp_error err;
+    float *room = shm ? shm_ring_take(&shm->ring, bytes, ret_at) : NULL;
+    if (room || !shm || shm->no_ring)
+        return room;
+    if (ring_renew(port, session, bytes, &err) == DP_OK)
+        return shm_ring_take(&shm->ring, bytes, ret_at);
+    shm->no_ring = true;
+    log_warn(
+        "shared-memory-unused shard=%u session=%u reason=\"%s\" action=\"rows that find no room go by the socket\"",
+        port->id, number, err.text);
+    return NULL;
 }
 
 void port_shm_fence(struct port *port, struct port_session *session, uint64_t fence)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "kernels.h"
+#include "shm_session.h"
 
 void rowsum_release(struct rowsum *sum)
 {
@@ -65,13 +66,34 @@ static void merge(const struct rowsum *left, const struct rowsum *right, uint32_
     list->count = n;
 }
 
+/* The sum of two that have the same list. A worker's memory is only read: the sum goes to the other one's, or to new
+ * memory. */
+static dp_err add_alike(struct rowsum *left, struct rowsum *right, uint32_t dim, struct rowsum *ret_sum)
+{
+    const size_t n = (size_t)left->list->count * dim;
+    struct rowsum *kept = shm_is_slab(&left->values) ? right : left;
+    if (shm_is_slab(&kept->values)) {
+        float *out = mem_array(n, sizeof *out);
+        if (!out)
+            return DP_NOMEM;
+        kernels_get()->add(n, left->values.data, right->values.data, out);
+        *ret_sum = (struct rowsum){rowlist_retain(left->list), {out, n * sizeof *out, out, free}};
+    } else {
+        kernels_get()->add(n, left->values.data, right->values.data, kept->values.data);
+        *ret_sum = *kept;
+        *kept = (struct rowsum){0};
+    }
+    rowsum_release(left);
+    rowsum_release(right);
+    return DP_OK;
+}
+
 dp_err rowsum_add(struct rowsum *left, struct rowsum *right, uint32_t dim, struct rowsum *ret_sum)
 {
-    if (!left->list || !right->list || left->list == right->list) {
+    if (left->list && left->list == right->list)
+        return add_alike(left, right, dim, ret_sum);
+    if (!left->list || !right->list) {
         struct rowsum *kept = left->list ? left : right;
-        if (left->list && right->list)
-            kernels_get()->add((size_t)left->list->count * dim, left->values.data, right->values.data,
-                               left->values.data);
         struct rowsum sum = *kept;
         *kept = (struct rowsum){0};
         rowsum_release(left);

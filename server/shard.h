@@ -70,8 +70,10 @@ struct rows_params {
     uint64_t number;
     uint64_t keys; /* hash of the list, and its rows */
     uint32_t count;
-    float *values; /* heap, the receiver's; NULL: no payload */
+    float *values; /* heap, the receiver's, or where `room` was; NULL: no payload */
     size_t bytes;
+    bool shared; /* the values are in the room of the session, at */
+    uint64_t at;
     bool unchanged, last;
 };
 
@@ -86,6 +88,9 @@ struct shard_calls {
     /* Sums of all blocks of the shard, to be added up over all shards (exchange.h); heap, the receiver's. Answered by
      * shard_totals, but for EXCHANGE_REPORT, which comes before the step is `completed`. */
     void (*sums)(void *arg, uint64_t step, uint32_t phase, uint32_t values, double *sums);
+    /* Where a session can read so many bytes of rows, and where that is in what it was lent; NULL: they must be sent.
+     */
+    float *(*room)(void *arg, uint32_t session, uint64_t bytes, uint64_t *ret_at);
     void (*rows)(void *arg, const struct rows_params *rows);
     /* Where the head says what may be committed: the steps before `ready` have all that roster number `roster` wants.
      */

@@ -91,9 +91,13 @@ static dp_err answer(struct shard *shard, uint32_t index, const struct parked *p
     rows.unchanged = !rows.last && pull->have == rows.number + 1;
     if (pull->keys && !rows.last && !rows.unchanged) {
         rows.bytes = (size_t)rows.count * part->table.dim * sizeof(float);
-        rows.values = mem_array(rows.bytes, 1);
+        rows.values = shard->calls.room(shard->calls.arg, pull->session, rows.bytes, &rows.at);
+        rows.shared = rows.values != NULL;
+        if (!rows.shared)
+            rows.values = mem_array(rows.bytes, 1);
         if (!rows.values || part_read(part, pull->step, pull->keys, rows.values)) {
-            free(rows.values);
+            if (!rows.shared)
+                free(rows.values);
             return DP_NOMEM;
         }
         counter_add(&shard->counters->rows_pulled, rows.count);

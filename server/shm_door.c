@@ -55,7 +55,7 @@ static void on_slab(struct shm_guest *guest, const struct shm_message *message, 
     struct shm_door *door = guest->door;
     struct shm_message answer = {.kind = SHM_TAKEN, .slab = message->slab};
     dp_error err;
-    if (door->calls.slab(door->calls.arg, guest->session, message->slab, fd, &err))
+    if (door->calls.slab(door->calls.arg, guest->session, message, fd, &err))
         shm_refuse(guest->fd, message->slab, err.code, err.text);
     else if (shm_send(guest->fd, &answer, -1))
         guest_close(guest);
@@ -169,11 +169,23 @@ void shm_door_close(struct shm_door *door)
     uv_close((uv_handle_t *)&door->poll, NULL);
 }
 
+static struct shm_guest *guest_find(const struct shm_door *door, uint64_t session)
+{
+    struct shm_guest *guest = door->guests;
+    while (guest && guest->session != session)
+        guest = guest->next;
+    return guest;
+}
+
+dp_err shm_door_pass(struct shm_door *door, uint64_t session, struct shm_message *message, int fd)
+{
+    const struct shm_guest *guest = guest_find(door, session);
+    return guest ? shm_send(guest->fd, message, fd) : DP_UNREACHABLE;
+}
+
 void shm_door_dismiss(struct shm_door *door, uint64_t session)
 {
-    for (struct shm_guest *guest = door->guests; guest; guest = guest->next)
-        if (guest->session == session) {
-            guest_close(guest);
-            return;
-        }
+    struct shm_guest *guest = guest_find(door, session);
+    if (guest)
+        guest_close(guest);
 }

@@ -14,10 +14,10 @@ struct shm_guest;
 /* What a door asks its owner. */
 struct shm_calls {
     /* A guest says that it is of a session: false with the reason if it cannot be. True: *ret_fd is the memory, which
-     * stays the owner's, and the layout is in *answer. */
+     * stays the owner's, and the layout is in *answer; -1 if there is none. */
     bool (*hello)(void *arg, const struct shm_message *message, struct shm_message *answer, int *ret_fd, dp_error *err);
-    /* A guest of `session` passes a slab; `fd` stays the door's. */
-    dp_err (*slab)(void *arg, uint64_t session, uint32_t number, int fd, dp_error *err);
+    /* A guest of `session` passes a slab of so many bytes; `fd` stays the door's. */
+    dp_err (*slab)(void *arg, uint64_t session, const struct shm_message *message, int fd, dp_error *err);
     /* A guest sent what is no message. */
     void (*malformed)(void *arg, const dp_error *err);
     void *arg;
@@ -38,6 +38,8 @@ DP_MUST_CHECK dp_err shm_door_open(struct shm_door *door, uv_loop_t *loop, const
                                    const struct shm_calls *calls, dp_error *err);
 /* Closes it with all guests; the loop must run once more. */
 void shm_door_close(struct shm_door *door);
+/* Sends a message with memory, which stays the caller's, to a session's guest. DP_UNREACHABLE, DP_BUSY, DP_IO. */
+DP_MUST_CHECK dp_err shm_door_pass(struct shm_door *door, uint64_t session, struct shm_message *message, int fd);
 /* The session is over: its guest goes. */
 void shm_door_dismiss(struct shm_door *door, uint64_t session);
 

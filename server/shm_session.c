@@ -5,6 +5,7 @@
 
 struct shm_slab {
     struct shm memory;
+    uint64_t elems;
     uint32_t refs; /* payloads, and the session while it has it */
 };
 
@@ -40,6 +41,7 @@ void shm_session_free(struct shm_session **ref)
     for (uint32_t i = 0; i < SHM_SLABS_MAX; i++)
         if (session->slabs[i])
             slab_drop(session->slabs[i]);
+    shm_ring_fini(&session->ring);
     free(session->lent);
     free(session);
     *ref = NULL;
@@ -47,8 +49,6 @@ void shm_session_free(struct shm_session **ref)
 
 dp_err shm_session_slab(struct shm_session *session, uint32_t number, int fd, uint64_t bytes, dp_error *err)
 {
-    if (session->slabs[number])
-        return dp_fail(err, DP_PROTO, "slab %u was passed before", number);
     struct shm_slab *slab = mem_array(1, sizeof *slab);
     if (!slab)
         return dp_fail(err, DP_NOMEM, "out of memory for a slab");
@@ -58,6 +58,9 @@ dp_err shm_session_slab(struct shm_session *session, uint32_t number, int fd, ui
         return e;
     }
     slab->refs = 1;
+    slab->elems = bytes / sizeof(float);
+    if (session->slabs[number])
+        slab_drop(session->slabs[number]);
     session->slabs[number] = slab;
     return DP_OK;
 }
@@ -66,7 +69,7 @@ bool shm_session_payload(const struct shm_session *session, uint32_t number, uin
                          struct blob *ret_payload)
 {
     struct shm_slab *slab = number < SHM_SLABS_MAX ? session->slabs[number] : NULL;
-    if (!slab)
+    if (!slab || at > slab->elems || count > slab->elems - at)
         return false;
     slab->refs++;
     *ret_payload = (struct blob){.data = (float *)slab->memory.base + at,

@@ -1,16 +1,19 @@
-/* What a session shares with a shard: the slabs that its worker has passed, which are read where they are, and the
- * planes of theta that the worker may be reading.
+/* What a session shares with a shard: the slabs that its worker has passed, which are read where they are, the planes
+ * of theta that the worker may be reading, and the ring in which it finds rows of tables.
  *
  * Invariants:
  *   1. A version in a plane is referenced for as long as the session may be reading it: from the answer that names the
  *      plane until the worker says that it has a later version, or until the session is over and all shards know that.
  *      (A worker that was given up may go on reading and send what it computes: once no shard takes that any more, the
  *      plane may be written.)
- *   2. A slab stays mapped while a payload refers to it, whatever becomes of its worker.
+ *   2. A slab stays mapped while a payload refers to it, whatever becomes of its worker, also when the worker has
+ *      passed another one under its number.
+ *   3. Nothing is read of a slab but floats, each of which may be any: its worker can change them at any time.
  * Thread: shard. */
 #ifndef DP_SHM_SESSION_H
 #define DP_SHM_SESSION_H
 
+#include "shm_ring.h"
 #include "shm_wire.h"
 #include "slice.h"
 
@@ -23,6 +26,8 @@ struct shm_session {
     uint32_t slice_count;
     uint64_t *lent; /* [slice_count] set of the planes that it may be reading */
     struct shm_slab *slabs[SHM_SLABS_MAX];
+    struct shm_ring ring;
+    bool no_ring; /* there is no memory for one, which has been said */
 };
 
 /* NULL when out of memory. */
@@ -30,10 +35,11 @@ struct shm_session *shm_session_new(struct slice *slices, uint32_t slice_count);
 /* The session is over, and all shards know it. */
 void shm_session_free(struct shm_session **session);
 
-/* Maps a slab for the first `bytes` of it. DP_PROTO, DP_NOMEM. */
+/* Maps `bytes` of a slab, in the place of an earlier one of that number. DP_PROTO, DP_NOMEM. */
 DP_MUST_CHECK dp_err shm_session_slab(struct shm_session *session, uint32_t number, int fd, uint64_t bytes,
                                       dp_error *err);
-/* Elements [at, at + count) of a slab, as a payload that keeps it mapped. False if there is no such slab. */
+/* Elements [at, at + count) of a slab, as a payload that keeps it mapped. False if there is no such slab, or they are
+ * not all in it. */
 bool shm_session_payload(const struct shm_session *session, uint32_t number, uint64_t at, uint64_t count,
                          struct blob *ret_payload);
 

@@ -10,7 +10,7 @@
  *   client_share.c    memory shared with the shards
  *   client_duty.c, client_arrival.c, client_fold.c, client_theta.c, client_views.c, client_job.c, client_tables.c,
  * client_rows.c decisions and state without a network client_link.c, client_beat.c, client_endpoint.c, client_slab.c,
- * client_shm.c   sockets, heartbeats, addresses, buffers
+ * client_shm.c, client_rings.c   sockets, heartbeats, addresses, buffers
  *
  * Thread: the one that uses the client. */
 #ifndef DP_CLIENT_H
@@ -145,8 +145,8 @@ struct dp_client {
     struct tables tables;
     struct slab_pool slabs;
     struct client_shm shm;
-    uint64_t *done; /* [theta.slice_count] per slice, pushes of steps before this are no longer read; NULL where no
-                     * memory is shared */
+    uint64_t *done; /* [theta.piece_count] pushes of steps before this are no longer read; NULL where no memory is
+                     * shared */
     struct duty duty;
     struct arrival arrival;
     struct fold fold;
@@ -254,8 +254,17 @@ void rows_keys_unknown(struct dp_client *client, const Dp__Error *error);
 DP_MUST_CHECK dp_err share_open(struct dp_client *client, dp_error *err);
 /* With the session. */
 void share_close(struct dp_client *client);
-/* A shard says how far it is with the pushes of a slice. */
-void share_take(struct dp_client *client, uint32_t slice, uint64_t done);
+/* A shard says how far it is with the pushes of a slice, or a part. */
+void share_take(struct dp_client *client, uint32_t piece, uint64_t done);
+/* By which number the shards know a slab, for the message that pushes it: 1 + it, or 0 where they cannot read it. */
+uint32_t share_name(struct dp_client *client, struct slab *slab);
+/* What lies in the shard's ring: see rings_at. */
+DP_MUST_CHECK dp_err share_rows(struct dp_client *client, const struct shard *shard, const Dp__Rows *rows,
+                                uint64_t bytes, const void **ret_values, dp_error *err);
+/* What lay there before `end` has been read. */
+void share_rows_taken(struct dp_client *client, const struct shard *shard, uint64_t end);
+/* Up to where rows of the shard's ring have been read. */
+uint64_t share_taken(const struct dp_client *client, const struct shard *shard);
 /* Which slabs are free follows from how far all are. */
 void share_count_done(struct dp_client *client);
 

@@ -192,21 +192,18 @@ static void slice_send(struct dp_client *client, struct shard *shard, uint32_t s
     Dp__Metrics metrics = DP__METRICS__INIT;
     zmq_msg_t payload;
     struct slab *slab = node ? node->value.slab : NULL;
-    bool shared = slab && slab_is_shared(&client->slabs, slab), has_payload = slab && !shared;
     header.body_case = DP__HEADER__BODY_PUSH_PULL;
     header.push_pull = &body;
     body.slice = slice;
     if (node)
         push_fill(client, node, &metrics, &body);
-    if (shared) {
-        body.slab = 1 + slab->number;
-        slab->until = MAX(slab->until, client->theta.step + 1);
-    }
+    body.slab = share_name(client, slab);
     if (pull) {
         body.pull = true;
         body.pull_step = client->theta.want;
         body.have = client->theta.now_have[slice];
     }
+    bool has_payload = slab && !body.slab;
     dp_err e = has_payload ? payload_init(&payload, slab, client->theta.slices[slice]) : DP_OK;
     if (e == DP_OK)
         e = link_send(&shard->link, &header, &payload, has_payload);

@@ -21,7 +21,8 @@ struct rows_message {
     dp_err error;
 };
 
-static void message_begin(struct dp_client *client, uint32_t part, struct rows_message *message)
+static void message_begin(struct dp_client *client, const struct shard *shard, uint32_t part,
+                          struct rows_message *message)
 {
     message->header = session_header(client);
     message->payload_count = 0;
@@ -33,6 +34,7 @@ static void message_begin(struct dp_client *client, uint32_t part, struct rows_m
     message->header.body_case = DP__HEADER__BODY_ROWS_PUSH_PULL;
     message->header.rows_push_pull = &message->body;
     message->body.part = client->theta.slice_count + part;
+    message->body.taken = share_taken(client, shard);
 }
 
 static void message_payload(struct rows_message *message, const void *data, size_t bytes, zmq_free_fn *drop, void *hint)
@@ -77,6 +79,11 @@ static void message_push(struct dp_client *client, uint32_t part, const struct s
     const struct row_span *span = &value->list->spans[part];
     message->body.push_keys = &message->push_keys;
     message_keys(client, part, value->list, &message->push_keys, message);
+    message->body.slab = share_name(client, value->slab);
+    if (message->body.slab) {
+        message->body.slab_at = client->theta.elems + span->float_at;
+        return;
+    }
     slab_keep(value->slab);
     message_payload(message, value->slab->values + client->theta.elems + span->float_at, span->floats * sizeof(float),
                     slab_drop_message, value->slab);
@@ -116,7 +123,7 @@ static void message_send(struct dp_client *client, struct shard *shard, struct r
 void rows_send(struct dp_client *client, struct shard *shard, uint32_t part, const struct sent_node *node, bool pull)
 {
     struct rows_message message;
-    message_begin(client, part, &message);
+    message_begin(client, shard, part, &message);
     if (node)
         message_push(client, part, node, &message);
     if (pull)
@@ -132,28 +139,53 @@ void rows_pull_more(struct dp_client *client, struct shard *shard)
         struct rows_message message;
         if (group->got[part])
             continue;
-        message_begin(client, part, &message);
+        message_begin(client, shard, part, &message);
         message_pull(client, part, client->theta.step, group->list, &message);
         message_send(client, shard, &message);
     }
+}
+
+/* Where an answer's values are; NULL and no bytes where it has none. False: it was overtaken. */
+static dp_err values_find(struct dp_client *client, const struct shard *shard, const struct link_message *message,
+                          struct rows_answer *answer, bool *ret_there, dp_error *err)
+{
+    const Dp__Rows *rows = message->header->rows;
+    const struct row_layout *layout = &client->tables.layout;
+    *ret_there = true;
+    if (!rows->ring) {
+        answer->values = message->values;
+        answer->bytes = message->values ? message->bytes : 0;
+        return DP_OK;
+    }
+    answer->bytes = (size_t)rows->count * layout->tables[layout->parts[answer->part].table].dim * sizeof(float);
+    dp_err e = share_rows(client, shard, rows, answer->bytes, &answer->values, err);
+    *ret_there = answer->values != NULL;
+    return e;
 }
 
 dp_err rows_take(struct dp_client *client, struct shard *shard, const struct link_message *message, bool *ret_new,
                  dp_error *err)
 {
     const Dp__Rows *rows = message->header->rows;
-    const struct rows_answer answer = {.part = rows->part - client->theta.slice_count,
-                                       .step = rows->step,
-                                       .keys = rows->keys,
-                                       .count = rows->count,
-                                       .last = rows->last,
-                                       .values = message->values,
-                                       .bytes = message->values ? message->bytes : 0};
+    struct rows_answer answer = {.part = rows->part - client->theta.slice_count,
+                                 .step = rows->step,
+                                 .keys = rows->keys,
+                                 .count = rows->count,
+                                 .last = rows->last};
+    bool there;
     if (answer.part - shard->first_part >= shard->part_count)
         return dp_fail(err, DP_PROTO, "rows of part %u, which is another shard's", rows->part);
     if (rows->unchanged)
         return dp_fail(err, DP_PROTO, "rows of part %u are said to be unchanged, but we hold none", rows->part);
-    return tables_take(&client->tables, &client->theta, &answer, ret_new, err);
+    dp_err e = values_find(client, shard, message, &answer, &there, err);
+    if (e || !there)
+        return e;
+    e = tables_take(&client->tables, &client->theta, &answer, ret_new, err);
+    if (rows->ring)
+        share_rows_taken(client, shard, rows->ring_at + answer.bytes);
+    if (e == DP_OK)
+        share_take(client, rows->part, rows->done);
+    return e;
 }
 
 void rows_keys_unknown(struct dp_client *client, const Dp__Error *error)

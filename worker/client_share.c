@@ -15,8 +15,6 @@ static const char *apart(const struct dp_client *client)
 {
     char here[SHM_HOST_MAX];
     shm_host(here);
-    if (tables_any(&client->tables))
-        return "the job has tables, whose rows go by the socket";
     if (!client->host[0])
         return "the server shares no memory";
     if (strcmp(client->host, here) != 0)
@@ -30,7 +28,7 @@ static bool make_slab(void *arg, uint32_t number, size_t bytes, struct shm *ret_
     dp_error err;
     dp_err e = shm_new(bytes, SHM_WRITERS, ret_memory, &err);
     if (e == DP_OK) {
-        e = client_shm_pass(&client->shm, number, ret_memory->fd, &err);
+        e = client_shm_pass(&client->shm, number, ret_memory, &err);
         shm_close(ret_memory);
     }
     if (e == DP_OK)
@@ -66,9 +64,9 @@ static dp_err share(struct dp_client *client, dp_error *err)
     dp_err e = places_fill(client, &places, err);
     if (e)
         return e;
-    AUTOFREE uint64_t *done = mem_array_zero(client->theta.slice_count, sizeof *done);
+    AUTOFREE uint64_t *done = mem_array_zero(client->theta.piece_count, sizeof *done);
     if (!done)
-        return dp_fail(err, DP_NOMEM, "no memory for %u slices", client->theta.slice_count);
+        return dp_fail(err, DP_NOMEM, "no memory for %u slices and parts", client->theta.piece_count);
     e = client_shm_open(&client->shm, places, client->shard_count, client->session, client->incarnation, &views, err);
     if (e)
         return e;
@@ -110,16 +108,48 @@ void share_close(struct dp_client *client)
     atomic_store_explicit(&client->beat.shm, false, memory_order_relaxed);
 }
 
-void share_take(struct dp_client *client, uint32_t slice, uint64_t done)
+void share_take(struct dp_client *client, uint32_t piece, uint64_t done)
 {
     if (client->done)
-        client->done[slice] = MAX(client->done[slice], done);
+        client->done[piece] = MAX(client->done[piece], done);
+}
+
+uint32_t share_name(struct dp_client *client, struct slab *slab)
+{
+    if (!slab || !slab_is_shared(&client->slabs, slab))
+        return 0;
+    slab->until = MAX(slab->until, client->theta.step + 1);
+    return 1 + slab->number;
+}
+
+static uint32_t shard_number(const struct dp_client *client, const struct shard *shard)
+{
+    return (uint32_t)(shard - client->shards);
+}
+
+dp_err share_rows(struct dp_client *client, const struct shard *shard, const Dp__Rows *rows, uint64_t bytes,
+                  const void **ret_values, dp_error *err)
+{
+    if (!client->done)
+        return dp_fail(err, DP_PROTO, "rows of part %u are in shared memory, and there is none", rows->part);
+    return client_shm_rows(&client->shm, shard_number(client, shard), rows->ring, rows->ring_at, bytes, ret_values,
+                           err);
+}
+
+void share_rows_taken(struct dp_client *client, const struct shard *shard, uint64_t end)
+{
+    rings_take(&client->shm.rings[shard_number(client, shard)], end);
+}
+
+uint64_t share_taken(const struct dp_client *client, const struct shard *shard)
+{
+    return client->done ? client->shm.rings[shard_number(client, shard)].taken : 0;
 }
 
 void share_count_done(struct dp_client *client)
 {
     uint64_t least = UINT64_MAX;
-    for (uint32_t i = 0; client->done && i < client->theta.slice_count; i++)
+    for (uint32_t i = 0; client->done && i < client->theta.piece_count; i++)
         least = MIN(least, client->done[i]);
     uint64_t low = atomic_load_explicit(&client->beat.global_low, memory_order_relaxed);
     client->slabs.done = client->done ? MAX(least, low) : 0;

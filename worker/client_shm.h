@@ -1,21 +1,24 @@
-/* Memory shared with the shards of a server on this host: their planes of theta, and our slabs, which all of them map.
+/* Memory shared with the shards of a server on this host: their planes of theta and rings of rows, and our slabs, which
+ * all of them map.
  * It is all shards or none. What the other side is asked here is answered at once: these calls wait.
  * Thread: the client's. */
 #ifndef DP_CLIENT_SHM_H
 #define DP_CLIENT_SHM_H
 
+#include "client_rings.h"
 #include "client_views.h"
 #include "shm_wire.h"
 
 /* A zeroed one is closed. */
 struct client_shm {
     uint32_t count;
-    int *doors; /* [count] connections to the shards that have parameters */
+    int *doors;          /* [count] connections to the shards that have parameters */
+    struct rings *rings; /* [count] */
 };
 
 struct shm_place {
     char name[SHM_NAME_MAX]; /* empty: the shard shares no memory */
-    struct range range;
+    struct range range;      /* may be empty: a shard that has rows alone */
 };
 
 /* Says to each shard of which session we are, and maps what it passes: the views are the caller's. The reason why not:
@@ -24,6 +27,9 @@ DP_MUST_CHECK dp_err client_shm_open(struct client_shm *shm, const struct shm_pl
                                      uint64_t session, uint64_t incarnation, struct views *ret_views, dp_error *err);
 void client_shm_close(struct client_shm *shm);
 /* Passes a slab to all shards. */
-DP_MUST_CHECK dp_err client_shm_pass(struct client_shm *shm, uint32_t number, int fd, dp_error *err);
+DP_MUST_CHECK dp_err client_shm_pass(struct client_shm *shm, uint32_t number, const struct shm *slab, dp_error *err);
+/* What lies in a ring of the shard, which has passed it before it says so: see rings_at. */
+DP_MUST_CHECK dp_err client_shm_rows(struct client_shm *shm, uint32_t shard, uint32_t ring, uint64_t at, uint64_t bytes,
+                                     const void **ret_values, dp_error *err);
 
 #endif

@@ -8,18 +8,19 @@
 
 #include "util.h"
 
-/* Memory that the shards map, where they do; else it gets ordinary memory as it needs it. */
-static void slab_share(struct slab_pool *pool, struct slab *slab, uint64_t elems)
+/* Memory that the shards map under this number, where they do; else it gets ordinary memory as it needs it. */
+static void slab_share(struct slab_pool *pool, struct slab *slab, uint32_t number, uint64_t elems)
 {
     if (!pool->share)
         return;
-    if (!pool->share(pool->arg, pool->shared, (size_t)elems * sizeof(float), &slab->memory)) {
+    if (!pool->share(pool->arg, number, (size_t)elems * sizeof(float), &slab->memory)) {
         pool->share = NULL;
         return;
     }
     slab->values = slab->memory.base;
     slab->room = elems;
-    slab->number = pool->shared++;
+    slab->number = number;
+    pool->shared = MAX(pool->shared, number + 1);
 }
 
 static void slab_free(struct slab *slab)
@@ -55,7 +56,7 @@ static struct slab *slab_new(struct slab_pool *pool, uint64_t elems)
     slab_pool_sweep(pool);
     struct slab *slab = mem_array_zero(1, sizeof *slab);
     if (slab) {
-        slab_share(pool, slab, elems);
+        slab_share(pool, slab, pool->shared, elems);
         slab->attempt = pool->attempt;
         slab->next = pool->all;
         pool->all = slab;
@@ -73,20 +74,42 @@ static bool slab_grow(struct slab *slab, uint64_t elems)
     return slab->values != NULL;
 }
 
-/* Whether it can be had for so many floats. */
-static bool slab_fits(const struct slab_pool *pool, const struct slab *slab, uint64_t elems)
+/* Larger memory for what the shards have read as it was, under the same number. */
+static void slab_reshare(struct slab_pool *pool, struct slab *slab, uint64_t elems)
 {
-    return slab_is_free(slab) && slab->attempt == pool->attempt && slab->until <= pool->done &&
-           (!slab->memory.base || slab->room >= elems);
+    shm_fini(&slab->memory);
+    slab->values = NULL;
+    slab->room = 0;
+    slab_share(pool, slab, slab->number, elems + elems / 4);
+}
+
+/* Whether it can be had. */
+static bool slab_is_idle(const struct slab_pool *pool, const struct slab *slab)
+{
+    return slab_is_free(slab) && slab->attempt == pool->attempt && slab->until <= pool->done;
+}
+
+/* The idle slab that is large enough, or can be made so in place; else one that is shared and too small, or NULL. */
+static struct slab *slab_choose(const struct slab_pool *pool, uint64_t elems)
+{
+    struct slab *small = NULL;
+    for (struct slab *slab = pool->all; slab; slab = slab->next) {
+        if (!slab_is_idle(pool, slab))
+            continue;
+        if (!slab->memory.base || slab->room >= elems)
+            return slab;
+        small = slab;
+    }
+    return small;
 }
 
 struct slab *slab_take(struct slab_pool *pool, uint64_t elems)
 {
-    struct slab *slab = pool->all;
-    while (slab && !slab_fits(pool, slab, elems))
-        slab = slab->next;
+    struct slab *slab = slab_choose(pool, elems);
     if (!slab)
         slab = slab_new(pool, elems);
+    else if (slab->memory.base && slab->room < elems)
+        slab_reshare(pool, slab, elems);
     if (!slab || ((slab->room < elems || !slab->values) && !slab_grow(slab, elems)))
         return NULL;
     atomic_store_explicit(&slab->refs, 1, memory_order_relaxed);

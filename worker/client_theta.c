@@ -173,6 +173,7 @@ static const float *theta_gather(struct theta *theta)
             from = views_at(&theta->views, theta->planes[i] - 1, slice.first);
         else
             continue;
+        theta->lent |= theta->planes[i] > 0;
         memcpy(next + slice.first, from, slice.count * sizeof(float));
     }
     return next;
@@ -181,7 +182,7 @@ static const float *theta_gather(struct theta *theta)
 /* 1 + the plane in which all of theta has come, or 0. */
 static uint32_t theta_plane(const struct theta *theta)
 {
-    if (!theta->views.count || theta->counts[THETA_UNCHANGED])
+    if (!theta->views.count || theta->counts[THETA_UNCHANGED] || theta->piece_count > theta->slice_count)
         return 0;
     uint32_t plane = theta->planes[0];
     for (uint32_t i = 1; i < theta->slice_count; i++)
@@ -193,9 +194,9 @@ static uint32_t theta_plane(const struct theta *theta)
 void theta_turn(struct theta *theta)
 {
     if (theta->counts[THETA_NEW] > 0) {
-        theta->room[0] = theta->room[1] = theta->elems;
         uint32_t plane = theta_plane(theta);
         uint64_t *have = theta->now_have;
+        theta->lent |= plane > 0;
         theta->now = plane ? views_finish(&theta->views, plane - 1) : theta_gather(theta);
         theta->now_have = theta->next_have;
         theta->next_have = have;
@@ -218,19 +219,20 @@ static void theta_restart(struct theta *theta, uint64_t want)
 {
     memset(theta->now_have, 0, theta->slice_count * sizeof *theta->now_have);
     theta->now = theta->own[0];
+    theta->lent = false;
     theta->valid = false;
     theta_want(theta, want);
 }
 
 bool theta_unshare(struct theta *theta)
 {
-    bool shared = theta->views.count > 0, read = theta->now != theta->own[0] && theta->now != theta->own[1];
-    if (shared && read && theta->valid)
+    bool lent = theta->lent;
+    if (lent && theta->valid)
         theta_restart(theta, theta->step);
-    else if (shared)
+    else
         theta_want(theta, theta->want);
     views_fini(&theta->views);
-    return shared && read;
+    return lent;
 }
 
 void theta_forget(struct theta *theta)

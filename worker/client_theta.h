@@ -1,7 +1,7 @@
 /* theta of the step at hand and, piece by piece, theta of the next one: slices of the dense tensors, and behind them
  * the rows of tables that a step needs, whose pieces are the parts of the tables. Two buffers: theta_t stays readable
- * until theta_{t+1} is whole. Where the shards share memory and all slices of a step are in one plane, theta is read
- * there; what comes otherwise is copied to the buffers. Thread: the client's. */
+ * until theta_{t+1} is whole. Where the shards share memory, there are no rows, and all slices of a step are in one
+ * plane, theta is read there; what comes otherwise is copied to the buffers. Thread: the client's. */
 #ifndef DP_CLIENT_THETA_H
 #define DP_CLIENT_THETA_H
 
@@ -31,6 +31,7 @@ struct theta {
     uint64_t *next_have;
     uint8_t *got;                    /* enum theta_got, per piece */
     uint32_t counts[THETA_LAST + 1]; /* pieces of each enum theta_got */
+    bool lent;                       /* `now` is in a plane, or came from one */
     bool valid;
     uint64_t step;
     uint64_t want;
@@ -61,8 +62,8 @@ void theta_fini(struct theta *theta);
 void theta_want(struct theta *theta, uint64_t want);
 /* From now on the shards' memory is mapped; the views are taken. */
 void theta_share(struct theta *theta, struct views *views);
-/* Gives the mappings up. Where theta was read there it is forgotten, since the shards may overwrite it: true then, and
- * `want` is its step. */
+/* Gives the mappings up. Where theta was read there, or copied from there, it is forgotten, since the shards may have
+ * overwritten it: true then, and `want` is its step. */
 bool theta_unshare(struct theta *theta);
 /* Takes an answer. One for another step, or a second one, changes nothing. DP_PROTO where it does not fit the slice or
  * says `unchanged` of what we do not have. */

@@ -22,23 +22,61 @@ enum { MINUTE_MS = 60000, LOOK_MS = 5 };
 #define TRAIN "tests/data/digits/train.csv.gz"
 #define TEST "tests/data/digits/test.csv.gz"
 
-#define JOB_OF(epochs)                                                                                          \
-    "--model", "softmax", "--batch", "100", "--slots", "8", "--epochs", epochs, "--lr", "0.002", "--optimizer", \
-        "momentum", "--l2", "0.001", "--seed", "7", "--exit-when-done", "--json", "--log-level", "info"
+/* Whether the model's weights are a table; a flag for each server. */
+static const char *weights = "--sparse=off";
+
+static bool sparse(void)
+{
+    return strcmp(weights, "--sparse=on") == 0;
+}
+
+/* Rows of words with three labels, of which each step touches others. */
+static const char *words_file(void)
+{
+    enum { ROWS = 1400, FEATURES = 3000, ENTRIES = 12, TEXT_MAX = 1 << 18 };
+    static char text[TEXT_MAX];
+    static const char *path;
+    size_t at = 0;
+    if (path)
+        return path;
+    for (unsigned r = 0; r < ROWS; r++) {
+        unsigned column = 1 + r * 7919 % 3 * 5;
+        at += (size_t)snprintf(text + at, sizeof text - at, "%u", r * 7919 % 3);
+        for (unsigned k = 0; k < ENTRIES && column <= FEATURES; k++) {
+            at += (size_t)snprintf(text + at, sizeof text - at, " %u:1", column);
+            column += 1 + (r * 131 + k * k * 57) % (FEATURES / ENTRIES);
+        }
+        text[at++] = '\n';
+    }
+    return path = temp_file("words", text, at);
+}
+
+static const char *train_file(void)
+{
+    return sparse() ? words_file() : source_file(TRAIN);
+}
+
+static const char *test_file(void)
+{
+    return sparse() ? words_file() : source_file(TEST);
+}
+
+#define JOB_OF(epochs)                                                                                    \
+    "--model", "softmax", weights, "--batch", "100", "--slots", "8", "--epochs", epochs, "--lr", "0.002", \
+        "--optimizer", "momentum", "--l2", "0.001", "--seed", "7", "--exit-when-done", "--json", "--log-level", "info"
 
 static struct process *worker_start(const char *endpoint, const char *shm)
 {
-    return PROCESS("dp-worker", "--server", endpoint, "--shm", shm, "--data", source_file(TRAIN), "--eval",
-                   source_file(TEST), "--threads", "2");
+    return PROCESS("dp-worker", "--server", endpoint, "--shm", shm, "--data", train_file(), "--eval", test_file(),
+                   "--threads", "2");
 }
 
 /* The model of a job without shared memory. */
 static const char *train_plain(const char *epochs)
 {
     const char *path = temp_path("plain.safetensors");
-    struct run_result r =
-        RUN(MINUTE_MS, "dp-server", "--listen", "tcp://127.0.0.1:0", JOB_OF(epochs), "--shm", "off", "--local-workers",
-            "1", "--data", source_file(TRAIN), "--eval", source_file(TEST), "--export", path);
+    struct run_result r = RUN(MINUTE_MS, "dp-server", "--listen", "tcp://127.0.0.1:0", JOB_OF(epochs), "--shm", "off",
+                              "--local-workers", "1", "--data", train_file(), "--eval", test_file(), "--export", path);
     cr_assert_eq(r.status, 0, "dp-server ended with %d: %s", r.status, r.err);
     return path;
 }
@@ -69,7 +107,7 @@ static void assert_mixed(const char *want, const char *listen, const char *shard
     models_assert_same(want, path);
 }
 
-Test(shm, workers_by_memory_and_by_sockets_in_one_job)
+static void mixed(void)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     const char *want = train_plain("3");
@@ -79,6 +117,17 @@ Test(shm, workers_by_memory_and_by_sockets_in_one_job)
     assert_mixed(want, "tcp://127.0.0.1:0", "3", 2, (const char *const[]){"on", "on"});
     assert_mixed(want, "tcp://127.0.0.1:0", "2", 3, (const char *const[]){"on", "off", "on"});
     assert_mixed(want, ipc, "2", 3, (const char *const[]){"off", "on", "auto"});
+}
+
+Test(shm, workers_by_memory_and_by_sockets_in_one_job)
+{
+    mixed();
+}
+
+Test(shm, rows_by_memory_and_by_sockets_in_one_job)
+{
+    weights = "--sparse=on";
+    mixed();
 }
 
 /* ---- what is left of those who were killed ---- */
@@ -133,7 +182,7 @@ static void expect_epoch(struct process *server)
     process_expect_next(server, OUT, "\"event\":\"epoch\"", MINUTE_MS);
 }
 
-Test(shm, killed_workers_leave_nothing_and_do_not_change_theta)
+static void killed_workers(void)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     char endpoint[128];
@@ -151,8 +200,19 @@ Test(shm, killed_workers_leave_nothing_and_do_not_change_theta)
     models_assert_same(want, path);
 }
 
+Test(shm, killed_workers_leave_nothing_and_do_not_change_theta)
+{
+    killed_workers();
+}
+
+Test(shm, killed_workers_do_not_change_tables)
+{
+    weights = "--sparse=on";
+    killed_workers();
+}
+
 /* Stopped in the middle of its work, given up, and going on: it may have read theta while that was written over. */
-Test(shm, a_worker_that_was_given_up_and_goes_on_does_not_change_theta)
+static void stopped_worker(void)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     char endpoint[128];
@@ -170,7 +230,18 @@ Test(shm, a_worker_that_was_given_up_and_goes_on_does_not_change_theta)
     models_assert_same(want, path);
 }
 
-Test(shm, the_server_lets_go_of_what_a_killed_worker_passed)
+Test(shm, a_worker_that_was_given_up_and_goes_on_does_not_change_theta)
+{
+    stopped_worker();
+}
+
+Test(shm, a_worker_that_was_given_up_and_goes_on_does_not_change_tables)
+{
+    weights = "--sparse=on";
+    stopped_worker();
+}
+
+static void mappings_of_the_server(void)
 {
     NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
     char endpoint[128];
@@ -198,7 +269,18 @@ Test(shm, the_server_lets_go_of_what_a_killed_worker_passed)
     cr_assert_not(socket_listens(name), "%s", name);
 }
 
-Test(shm, of_a_killed_server_nothing_is_left_but_workers_that_look_for_it)
+Test(shm, the_server_lets_go_of_what_a_killed_worker_passed)
+{
+    mappings_of_the_server();
+}
+
+Test(shm, the_server_lets_go_of_what_rows_were_passed_in)
+{
+    weights = "--sparse=on";
+    mappings_of_the_server();
+}
+
+static void killed_server(void)
 {
     NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
     char endpoint[128];
@@ -216,6 +298,17 @@ Test(shm, of_a_killed_server_nothing_is_left_but_workers_that_look_for_it)
     cr_assert_eq(process_wait(worker, MINUTE_MS), 143, "%s", process_output(worker, ERR));
 }
 
+Test(shm, of_a_killed_server_nothing_is_left_but_workers_that_look_for_it)
+{
+    killed_server();
+}
+
+Test(shm, of_a_killed_server_of_tables_nothing_is_left)
+{
+    weights = "--sparse=on";
+    killed_server();
+}
+
 /* ---- modes ---- */
 
 Test(shm, status_tells_who_shares_memory)
@@ -225,14 +318,14 @@ Test(shm, status_tells_who_shares_memory)
     struct process *server = SERVER(endpoint, JOB_OF("1000000"), "--lease", "1");
     struct process *sharing = worker_start(endpoint, "on"), *other = worker_start(endpoint, "off");
     struct run_result r = {0};
-    bool both = false;
-    for (uint64_t end_ms = mono_ms() + MINUTE_MS; !both && mono_ms() < end_ms;) {
+    bool told = false;
+    for (uint64_t end_ms = mono_ms() + MINUTE_MS; !told && mono_ms() < end_ms;) {
         r = RUN(MINUTE_MS, "dp-ctl", "--server", endpoint, "status", "--json");
-        both = strstr(r.out, "\"transport\":\"shm\"") && strstr(r.out, "\"transport\":\"tcp\"");
+        const char *in = strstr(r.out, "\"shm_bytes_in\":");
+        told = strstr(r.out, "\"transport\":\"shm\"") && strstr(r.out, "\"transport\":\"tcp\"") && in &&
+               strtoull(in + 15, NULL, 10) > 0;
     }
-    cr_assert(both, "%s", r.out);
-    const char *in = strstr(r.out, "\"shm_bytes_in\":");
-    cr_assert(in && strtoull(in + 15, NULL, 10) > 0, "%s", r.out);
+    cr_assert(told, "%s", r.out);
     process_signal(sharing, SIGKILL);
     process_signal(other, SIGKILL);
     process_signal(server, SIGKILL);
@@ -298,8 +391,8 @@ Test(shm, whoever_knocks_does_no_harm)
     knock_with(name, (struct shm_message){.kind = SHM_HELLO}, -1);
     knock_with(name, (struct shm_message){.kind = SHM_HELLO, .session = 12345, .incarnation = 1}, -1);
     knock_with(name, (struct shm_message){.kind = SHM_HELLO}, STDERR_FILENO);
-    knock_with(name, (struct shm_message){.kind = SHM_SLAB, .slab = 1}, STDERR_FILENO);
-    knock_with(name, (struct shm_message){.kind = SHM_SLAB, .slab = 1}, -1);
+    knock_with(name, (struct shm_message){.kind = SHM_SLAB, .slab = 1, .bytes = 4096}, STDERR_FILENO);
+    knock_with(name, (struct shm_message){.kind = SHM_SLAB, .slab = 1, .bytes = 4096}, -1);
     knock_with(name, (struct shm_message){.kind = SHM_TAKEN}, -1);
     expect_end(server);
     expect_end(worker);

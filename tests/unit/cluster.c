@@ -79,8 +79,8 @@ void cluster_start(struct cluster *c, const struct slice_job *job, uint32_t shar
         abort();
     for (uint32_t s = 0, first_slice = 0; s < shards; s++) {
         struct cluster_end *end = &c->ends[s];
-        struct shard_calls calls = {on_params, on_refuse, on_completed, on_arrived, on_failed,
-                                    on_sums,   on_rows,   on_ready,     on_few,     end};
+        struct shard_calls calls = {on_params, on_refuse, on_completed, on_arrived, on_failed, on_sums,
+                                    NULL,      on_rows,   on_ready,     on_few,     end};
         *end = (struct cluster_end){.cluster = c, .number = s, .range = ranges[s]};
         size_t count = layout_slices(&job->tensors, ranges[s], slice_elems, end->slices, CLUSTER_SLICES_MAX);
         assert(count <= CLUSTER_SLICES_MAX);

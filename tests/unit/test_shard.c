@@ -80,8 +80,8 @@ static void set_up_ssp(struct fixture *f, uint64_t eval_rows, uint32_t staleness
 {
     dp_error err;
     uint64_t shape = ELEMS;
-    struct shard_calls calls = {hear_params, hear_refusal, hear_completed, hear_arrived, hear_failed,
-                                hear_sums,   NULL,         NULL,           NULL,         &f->heard};
+    struct shard_calls calls = {hear_params, hear_refusal, hear_completed, hear_arrived, hear_failed, hear_sums,
+                                NULL,        NULL,         NULL,           NULL,         &f->heard};
     struct range slices[SLICES] = {{0, 32}, {32, 32}};
     *f = (struct fixture){
         .job = {

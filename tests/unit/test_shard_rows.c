@@ -14,6 +14,7 @@ struct heard {
     size_t rows, params, refusals, completed;
     struct rows_params last; /* its values were copied */
     float values[ROWS * DIM];
+    float *room; /* what the next answers are given, ROWS * DIM of them; NULL: nothing */
     dp_err last_refusal;
     uint32_t refused_part;
     struct metrics metrics;
@@ -26,7 +27,16 @@ static void hear_rows(void *arg, const struct rows_params *rows)
     h->last = *rows;
     if (rows->values)
         memcpy(h->values, rows->values, rows->bytes);
-    free(rows->values);
+    if (!rows->shared)
+        free(rows->values);
+}
+
+static float *give_room(void *arg, uint32_t session, uint64_t bytes, uint64_t *ret_at)
+{
+    const struct heard *h = arg;
+    cr_assert_leq(bytes, ROWS * DIM * sizeof(float));
+    *ret_at = 1000 + session;
+    return h->room;
 }
 
 static void hear_params(void *arg, const struct params *params)
@@ -82,6 +92,7 @@ static void set_up(struct fixture *f, bool slice, uint64_t eval_rows)
                                 .completed = hear_completed,
                                 .failed = hear_failed,
                                 .sums = hear_sums,
+                                .room = give_room,
                                 .rows = hear_rows,
                                 .arg = &f->heard};
     dp_error err;
@@ -162,6 +173,24 @@ Test(shard_rows, a_shard_of_parts_alone_completes_steps)
     cr_assert_eq(atomic_load(&f.counters.rows), 5);
     cr_assert_eq(atomic_load(&f.counters.rows_pushed), 7);
     cr_assert_eq(atomic_load(&f.counters.rows_pulled), 6);
+    tear_down(&f);
+}
+
+Test(shard_rows, answers_go_where_a_session_reads_them)
+{
+    static struct fixture f;
+    static float room[ROWS * DIM];
+    set_up(&f, false, 0);
+    pull(&f, 1, 0, 0, 2);
+    cr_assert(f.heard.rows == 1 && !f.heard.last.shared, "it has no room");
+    f.heard.room = room;
+    pull(&f, 5, 0, 0, 3);
+    cr_assert(f.heard.last.shared && f.heard.last.at == 1005);
+    for (uint32_t i = 0; i < 3 * DIM; i++)
+        cr_assert_eq(room[i], 3, "the initial value");
+    cr_assert_eq(room[3 * DIM], 0);
+    pull(&f, 5, 0, 0, 0);
+    cr_assert(!f.heard.last.shared && !f.heard.last.values, "no rows need no room");
     tear_down(&f);
 }
 

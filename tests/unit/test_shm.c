@@ -154,7 +154,7 @@ Test(shm, memory_goes_from_one_side_to_the_other)
 {
     int before = descriptors();
     struct ends ends = ends_open();
-    struct shm_message sent = {.kind = SHM_SLAB, .slab = 7}, got;
+    struct shm_message sent = {.kind = SHM_SLAB, .slab = 7, .bytes = 4096}, got;
     struct shm mine, seen;
     dp_error err;
     int passed;
@@ -164,6 +164,7 @@ Test(shm, memory_goes_from_one_side_to_the_other)
     cr_assert_eq(shm_send(ends.worker, &sent, mine.fd), DP_OK);
     cr_assert_eq(shm_receive(ends.shard, &got, &passed, &err), DP_OK, "%s", err.text);
     cr_assert_eq(got.slab, 7);
+    cr_assert_eq(got.bytes, 4096);
     cr_assert_eq(shm_map(passed, 4096, &seen, &err), DP_OK, "%s", err.text);
     close(passed);
     shm_fini(&mine);
@@ -213,7 +214,7 @@ static void assert_garbage(struct ends *ends, const struct shm_message *message,
 Test(shm, what_is_no_message_is_refused_and_its_descriptors_are_closed)
 {
     struct ends ends = ends_open();
-    struct shm_message good = {.kind = SHM_SLAB}, bad;
+    struct shm_message good = {.kind = SHM_SLAB, .bytes = 1}, bad;
     dp_error err;
     cr_assert_eq(shm_send(ends.worker, &good, STDOUT_FILENO), DP_OK); /* fills in the magic */
     struct shm_message got;
@@ -238,10 +239,22 @@ Test(shm, what_is_no_message_is_refused_and_its_descriptors_are_closed)
     bad.slab = SHM_SLABS_MAX;
     assert_garbage(&ends, &bad, sizeof bad, 1);
     bad = good;
+    bad.bytes = 0;
+    assert_garbage(&ends, &bad, sizeof bad, 1);
+    bad.bytes = SHM_BYTES_MAX + 1;
+    assert_garbage(&ends, &bad, sizeof bad, 1);
+    bad = good;
+    bad.kind = SHM_RING;
+    assert_garbage(&ends, &bad, sizeof bad, 1);
+    bad.ring = SHM_RINGS_MAX + 1;
+    assert_garbage(&ends, &bad, sizeof bad, 1);
+    bad = good;
     bad.kind = SHM_HELLO;
     assert_garbage(&ends, &bad, sizeof bad, 1);
     bad.kind = SHM_WELCOME;
     bad.planes = SHM_PLANES_MAX + 1;
+    assert_garbage(&ends, &bad, sizeof bad, 1);
+    bad.planes = 0;
     assert_garbage(&ends, &bad, sizeof bad, 1);
     bad.kind = SHM_REFUSED;
     memset(bad.text, 'x', sizeof bad.text);
