@@ -119,7 +119,17 @@ enum {
     JOINED_TABLES,
     ROWS_PUSH_PULL,
     ROWS,
-    STALL
+    STALL,
+    PUSH_ARRIVAL,
+    PARAMS_ARRIVAL,
+    ERROR_ARRIVAL,
+    SET_TEXT,
+    PUSH_SHARED,
+    PARAMS_SHARED,
+    ROWS_PUSH_SHARED,
+    ROWS_SHARED,
+    WELCOME_SHARED,
+    JOINED_SHARED
 };
 
 static dp_err parse_sample(size_t kind, size_t payload_count, dp_error *err)
@@ -157,10 +167,12 @@ Test(frame, payload_counts)
 {
     static const struct {
         size_t kind, min, max;
-    } table[] = {{PUSH_PULL, 0, 1}, {PARAMS, 1, 1},         {ERROR, 0, 0},  {HELLO, 0, 0},     {WELCOME, 0, 0},
-                 {JOIN, 0, 0},      {JOINED, 0, 0},         {ASSIGN, 0, 0}, {HEARTBEAT, 0, 0}, {ACK, 0, 0},
-                 {BYE, 0, 0},       {NOTICE, 0, 0},         {ASK, 0, 0},    {STATUS, 1, 1},    {SET, 0, 0},
-                 {APPLIED, 0, 0},   {ROWS_PUSH_PULL, 2, 2}, {ROWS, 1, 1},   {STALL, 0, 0}};
+    } table[] = {
+        {PUSH_PULL, 0, 1},     {PARAMS, 1, 1},           {ERROR, 0, 0},      {HELLO, 0, 0},     {WELCOME, 0, 0},
+        {JOIN, 0, 0},          {JOINED, 0, 0},           {ASSIGN, 0, 0},     {HEARTBEAT, 0, 0}, {ACK, 0, 0},
+        {BYE, 0, 0},           {NOTICE, 0, 0},           {ASK, 0, 0},        {STATUS, 1, 1},    {SET, 0, 0},
+        {APPLIED, 0, 0},       {ROWS_PUSH_PULL, 2, 2},   {ROWS, 1, 1},       {STALL, 0, 0},     {PUSH_SHARED, 0, 0},
+        {PARAMS_SHARED, 0, 0}, {ROWS_PUSH_SHARED, 1, 1}, {ROWS_SHARED, 0, 0}};
     samples_fill(samples);
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
         for (size_t count = 0; count < 4; count++) {
@@ -205,6 +217,24 @@ Test(frame, rows_refusals)
     REFUSED(ROWS, BODY(ROWS, rows)->last = true, "payload");
 }
 
+Test(frame, refusals_of_what_is_in_shared_memory)
+{
+    REFUSED(PUSH_SHARED, BODY(PUSH_SHARED, push_pull)->push = false, "slab and no push");
+    REFUSED(PARAMS_SHARED, BODY(PARAMS_SHARED, params)->unchanged = true, "no values");
+    REFUSED(PARAMS_SHARED, BODY(PARAMS_SHARED, params)->last = true, "no values");
+    REFUSED(PARAMS_SHARED, BODY(PARAMS_SHARED, params)->plane = 0, "payload");
+    REFUSED(ROWS_PUSH_SHARED, BODY(ROWS_PUSH_SHARED, rows_push_pull)->slab = 0, "payload");
+    REFUSED(ROWS_PUSH_SHARED, BODY(ROWS_PUSH_SHARED, rows_push_pull)->push_keys = NULL, "no rows pushed");
+    REFUSED(ROWS_PUSH_SHARED, dp__keys__init(BODY(ROWS_PUSH_SHARED, rows_push_pull)->push_keys), "no rows pushed");
+    REFUSED(ROWS_SHARED, BODY(ROWS_SHARED, rows)->ring = 0, "payload");
+    REFUSED(ROWS_SHARED, BODY(ROWS_SHARED, rows)->last = true, "no values");
+    REFUSED(ROWS_SHARED, BODY(ROWS_SHARED, rows)->unchanged = true, "no values");
+    REFUSED(ROWS_SHARED, BODY(ROWS_SHARED, rows)->count = 0, "no values");
+    REFUSED(WELCOME_SHARED, BODY(WELCOME_SHARED, welcome)->host = (char[]){"\033[2J"}, "printed");
+    REFUSED(JOINED_SHARED, BODY(JOINED_SHARED, joined)->job->shards[1]->shm = (char[]){"dp\n"}, "printed");
+    TAKEN(JOINED_SHARED, BODY(JOINED_SHARED, joined)->job->shards[1]->shm = (char[]){""});
+}
+
 Test(frame, where_the_frames_of_rows_are)
 {
     samples_fill(samples);
@@ -217,8 +247,13 @@ Test(frame, where_the_frames_of_rows_are)
     msg->pull_keys = NULL;
     at = frame_rows_of(msg);
     cr_assert(at.push_ids == 0 && at.values == 1 && at.pull_ids == FRAME_NONE && at.count == 2);
+    msg->slab = 1;
+    at = frame_rows_of(msg);
+    cr_assert(at.push_ids == 0 && at.values == FRAME_NONE && at.count == 1, "the values are in a slab");
+    cr_assert(frame_rows_pushed(msg));
     msg->push_keys = NULL;
     cr_assert_eq(frame_rows_of(msg).count, 0);
+    cr_assert_not(frame_rows_pushed(msg));
 }
 
 Test(frame, part_refusals)

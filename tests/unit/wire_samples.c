@@ -2,23 +2,25 @@
 #include "wire_samples.h"
 
 static Dp__Metrics metrics;
-static Dp__PushPull push_pull, push_arrival;
-static Dp__Params params, params_arrival;
+static Dp__PushPull push_pull, push_arrival, push_shared;
+static Dp__Params params, params_arrival, params_shared;
 static Dp__Keys push_keys, pull_keys;
-static Dp__RowsPushPull rows_push_pull;
-static Dp__Rows rows;
+static Dp__RowsPushPull rows_push_pull, rows_push_shared;
+static Dp__Rows rows, rows_shared;
 static Dp__Error error, error_arrival;
 static Dp__Hello hello;
 static Dp__Welcome welcome;
 static Dp__Dataset train, eval;
 static Dp__Join join;
-static Dp__Joined joined, joined_tables;
+static Dp__Joined joined, joined_tables, joined_shared;
 static Dp__Tensor tensors[2], *tensor_list[] = {&tensors[0], &tensors[1]};
 static Dp__Shard shards[2], *shard_list[] = {&shards[0], &shards[1]};
 static Dp__Tensor tables[2], *table_list[] = {&tensors[1], &tables[0], &tables[1]};
 static Dp__Part parts[4], *parts_a[] = {&parts[0], &parts[1]}, *parts_b[] = {&parts[2], &parts[3]};
 static Dp__Shard table_shards[2], *table_shard_list[] = {&table_shards[0], &table_shards[1]};
-static Dp__Job job, early_job, table_job;
+static Dp__Job job, early_job, table_job, shared_job;
+static Dp__Shard shared_shards[2], *shared_shard_list[] = {&shared_shards[0], &shared_shards[1]};
+static Dp__Welcome welcome_shared;
 static Dp__Assign assign;
 static Dp__Heartbeat heartbeat;
 static Dp__HeartbeatAck ack;
@@ -288,6 +290,35 @@ static void fill_control(void)
     stall.text = "step 300 has been waiting for 31 s for slots 4-7 of alpha:4711";
 }
 
+/* Where memory is shared, and slots are pushed one by one. */
+static void fill_shared(void)
+{
+    push_shared = push_pull;
+    push_shared.slab = 256;
+    params_shared = params;
+    params_shared.plane = 64;
+    params_shared.done = 2000000;
+    rows_push_shared = rows_push_pull;
+    rows_push_shared.slab = 256;
+    rows_push_shared.slab_at = 1000000;
+    rows_push_shared.taken = UINT64_C(1) << 40;
+    rows_shared = rows;
+    rows_shared.ring = 3;
+    rows_shared.ring_at = UINT64_C(1) << 40;
+    rows_shared.done = 2000000;
+    welcome_shared = welcome;
+    welcome_shared.host = "b2c1e5a0-0000-4000-8000-000000000000 net:[4026531840]";
+    shared_job = job;
+    shared_job.singly = true;
+    shared_job.shards = shared_shard_list;
+    for (int i = 0; i < 2; i++) {
+        shared_shards[i] = shards[i];
+        shared_shards[i].shm = i ? "dp-shm-8877665544332211-1" : "dp-shm-8877665544332211-0";
+    }
+    dp__joined__init(&joined_shared);
+    joined_shared.job = &shared_job;
+}
+
 static struct sample sample(const char *name, size_t payload_count, Dp__Header__BodyCase body, void *message)
 {
     struct sample s = {.name = name, .payload_count = payload_count};
@@ -310,6 +341,7 @@ void samples_fill(struct sample *samples)
     fill_joined();
     fill_tables();
     fill_control();
+    fill_shared();
     size_t i = 0;
     samples[i++] = sample("push_pull", 1, DP__HEADER__BODY_PUSH_PULL, &push_pull);
     samples[i++] = sample("params", 1, DP__HEADER__BODY_PARAMS, &params);
@@ -336,6 +368,12 @@ void samples_fill(struct sample *samples)
     samples[i++] = sample("params_arrival", 1, DP__HEADER__BODY_PARAMS, &params_arrival);
     samples[i++] = sample("error_arrival", 0, DP__HEADER__BODY_ERROR, &error_arrival);
     samples[i++] = sample("set_text", 0, DP__HEADER__BODY_SET, &set_text);
+    samples[i++] = sample("push_shared", 0, DP__HEADER__BODY_PUSH_PULL, &push_shared);
+    samples[i++] = sample("params_shared", 0, DP__HEADER__BODY_PARAMS, &params_shared);
+    samples[i++] = sample("rows_push_shared", 1, DP__HEADER__BODY_ROWS_PUSH_PULL, &rows_push_shared);
+    samples[i++] = sample("rows_shared", 0, DP__HEADER__BODY_ROWS, &rows_shared);
+    samples[i++] = sample("welcome_shared", 0, DP__HEADER__BODY_WELCOME, &welcome_shared);
+    samples[i++] = sample("joined_shared", 0, DP__HEADER__BODY_JOINED, &joined_shared);
     for (i = 2; i < named; i++) /* the data plane does without request ids */
         samples[i].header.request = 1000 + i;
 }
