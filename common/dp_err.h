@@ -33,7 +33,8 @@ extern "C" {
     X(SYSTEM, 17, "system call failed", 0)                             \
     X(RANGE, 18, "step, slot or slice out of range", 0)                \
     X(STOPPED, 19, "stopped by a signal", 0)                           \
-    X(KEYS_UNKNOWN, 20, "unknown list of row ids, send it again", 1)
+    X(KEYS_UNKNOWN, 20, "unknown list of row ids, send it again", 1)   \
+    X(STALLED, 21, "the job failed as a step was not completed", 0)
 
 typedef enum {
 #define X(name, number, text, retryable) DP_##name = number,
@@ -62,7 +63,7 @@ DP_API const char *dp_err_name(dp_err code);
 DP_API int dp_err_retryable(dp_err code);
 /* The code with this wire number, or DP_PROTO if there is none. */
 dp_err dp_err_from_wire(unsigned number);
-/* Process exit status for a code: 0 done, 1 data or model, 2 usage, 69 unreachable, 143 stopped. */
+/* Process exit status for a code: 0 done, 1 data, model or a job that failed, 2 usage, 69 unreachable, 143 stopped. */
 int dp_err_exit_status(dp_err code);
 
 /* Fills *err (which may be NULL) and returns code: `return dp_fail(err, DP_DATA, "%s:%zu: ...", path, line);` */

@@ -159,7 +159,7 @@ void head_refuse(struct head *head, const struct routing_id *route, const Dp__He
                  const char *text);
 /* How often members are to be heard of. */
 uint64_t head_heartbeat_ms(const struct head *head);
-/* Tells all members JOB_DONE or SHUTDOWN. */
+/* Tells all members JOB_DONE, SHUTDOWN, or why the job has failed. */
 void head_notice(struct head *head, dp_err code, const char *text);
 
 /* Whether one more warning about what a peer did may be logged now: peers must not be able to flood the log. */

@@ -44,7 +44,8 @@ void head_close(struct head *head)
         close_handles(head);
 }
 
-void head_stop(struct head *head, int exit_status, const char *text)
+/* `told` is what the workers end with. */
+static void stop(struct head *head, int exit_status, dp_err told, const char *text)
 {
     if (head->state == HEAD_STOPPING || head->state == HEAD_CLOSING)
         return;
@@ -53,16 +54,22 @@ void head_stop(struct head *head, int exit_status, const char *text)
     head->ended_ms = mono_ms();
     if (head->supervise)
         supervise_expect_end(head->supervise);
-    head_notice(head, DP_SHUTDOWN, text);
+    head_notice(head, told, text);
 }
 
+void head_stop(struct head *head, int exit_status, const char *text)
+{
+    stop(head, exit_status, DP_SHUTDOWN, text);
+}
+
+/* Workers end as the server does: there is no sense in starting them again for what would fail again. */
 void head_fail(struct head *head, const dp_error *err)
 {
     if (head->state == HEAD_STOPPING || head->state == HEAD_CLOSING)
         return;
     progress_end(&head->progress);
     fprintf(stderr, "dp-server: %s\n", err->text);
-    head_stop(head, dp_err_exit_status(err->code), err->text);
+    stop(head, dp_err_exit_status(err->code), dp_err_retryable(err->code) ? DP_SHUTDOWN : err->code, err->text);
 }
 
 /* ---- time and signals ---- */

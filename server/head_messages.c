@@ -272,8 +272,9 @@ static void on_bye(struct head *head, struct member *member, const Dp__Header *r
 {
     const Dp__Bye *bye = request->bye;
     dp_err code = dp_err_from_wire(bye->code);
-    bool local = head->supervise != NULL; /* its stderr is listened to: said once is enough */
-    if (code != DP_OK && code != DP_JOB_DONE && code != DP_SHUTDOWN && head_may_warn(head))
+    bool local = head->supervise != NULL;     /* its stderr is listened to: said once is enough */
+    bool told = head->state == HEAD_STOPPING; /* why the job has failed */
+    if (code != DP_OK && code != DP_JOB_DONE && code != DP_SHUTDOWN && !told && head_may_warn(head))
         log_write(local ? LOG_INFO : LOG_WARN, "worker-gave-up worker=\"%s\" reason=\"%s\"", member->name,
                   bye->text[0] ? bye->text : dp_err_text(code));
     if (code == DP_OK)

@@ -79,19 +79,20 @@ static void report(struct head *head, uint32_t shard, uint32_t owner, const uint
     tell_workers(head, ret_text->text);
 }
 
-/* All owners, one after the other; `owed` ends empty. The text of the last one is returned. */
+/* All owners, one after the other; `owed` ends empty. The text of the first one is returned. */
 static void report_all(struct head *head, uint32_t shard, uint32_t *owed, uint32_t count, const char *action,
                        dp_error *ret_text)
 {
     AUTOFREE uint32_t *mine = mem_array(count, sizeof *mine);
-    while (mine && count > 0) {
+    dp_error others;
+    for (dp_error *text = ret_text; mine && count > 0; text = &others) {
         uint32_t owner = head->dealer.owner[owed[0]], found = 0, rest = 0;
         for (uint32_t i = 0; i < count; i++)
             if (head->dealer.owner[owed[i]] == owner)
                 mine[found++] = owed[i];
             else
                 owed[rest++] = owed[i];
-        report(head, shard, owner, mine, found, action, ret_text);
+        report(head, shard, owner, mine, found, action, text);
         count = rest;
     }
 }
@@ -132,6 +133,14 @@ static const char *action_of(const struct head *head, bool dropped)
     return head->ranks.list ? "waiting: nobody else has its data" : "given to another worker too";
 }
 
+/* --on-stall fail. */
+static void fail_stalled(struct head *head, const dp_error *stall)
+{
+    dp_error err;
+    (void)dp_fail(&err, DP_STALLED, "the job failed, as --on-stall fail has it: %.500s", stall->text);
+    head_fail(head, &err);
+}
+
 void head_stall_owed(struct head *head, uint32_t shard, const uint32_t *owed, uint32_t count, bool dropped)
 {
     uint32_t members = members_list(&head->members, head->numbers);
@@ -147,7 +156,7 @@ void head_stall_owed(struct head *head, uint32_t shard, const uint32_t *owed, ui
     head->stall.reported = true;
     report_all(head, shard, rest, count, action_of(head, dropped), &text);
     if (head->opts->on_stall == ON_STALL_FAIL) {
-        head_fail(head, &text);
+        fail_stalled(head, &text);
         return;
     }
     if (head->ranks.list || dropped)
@@ -168,7 +177,7 @@ void head_on_owed(struct head *head, uint32_t shard, const struct event *event)
 
 void head_stall_over(struct head *head)
 {
-    if (head->stall.reported)
+    if (head->stall.reported && head->state == HEAD_RUNNING) /* what comes while a job that failed ends is no news */
         log_warn("stall-over step=%" PRIu64 " after_s=%" PRIu64, head->global_low - 1,
                  seconds_since(head->stall.opened_ms));
     head->stall.reported = false;

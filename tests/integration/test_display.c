@@ -136,6 +136,18 @@ Test(display, a_job_that_diverges)
     cr_assert_not_null(strstr(r.err, "smaller --lr"), "%s", r.err);
 }
 
+/* Workers elsewhere, too, end for good: who looks after them must not start them again. */
+Test(display, the_workers_of_a_job_that_diverges)
+{
+    char endpoint[128];
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    struct process *server = SERVER(endpoint, "--model", "linear", "--lr", "1e20", "--epochs", "1000000");
+    struct run_result r = RUN(RUN_MS, "dp-worker", "--server", endpoint, "--data", separable());
+    cr_assert_eq(r.status, 1, "%s", r.err);
+    cr_assert_not_null(strstr(r.err, "dp-worker: training diverged: the loss"), "%s", r.err);
+    cr_assert_eq(process_wait(server, RUN_MS), 1);
+}
+
 Test(display, the_export_of_a_job_that_diverged_is_marked)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");

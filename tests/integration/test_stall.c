@@ -72,15 +72,27 @@ Test(stall, dp_ctl_names_who_owes)
     cr_assert_eq(process_wait(server, MINUTE_MS), 0);
 }
 
+/* The reason names the step, the slots and the worker. */
+static void check_failed(const char *line)
+{
+    cr_assert_not_null(strstr(line, ": step "), "%s", line);
+    cr_assert_not_null(strstr(line, " s for slots "), "%s", line);
+    cr_assert_not_null(strstr(line, " of alpha, last heard of "), "%s", line);
+}
+
 Test(stall, a_job_may_be_told_to_fail)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     char endpoint[128];
     struct process *workers[2], *server = start(endpoint, sizeof endpoint, "fail", "3600", workers);
     process_signal(workers[0], SIGSTOP);
-    process_expect(server, ERR, "of alpha, last heard of", MINUTE_MS);
-    cr_assert_neq(process_wait(server, MINUTE_MS), 0);
-    cr_assert_neq(process_wait(workers[1], MINUTE_MS), 0);
+    check_failed(process_expect(server, ERR, "dp-server: the job failed, as --on-stall fail has it: ", MINUTE_MS));
+    check_failed(process_expect(workers[1], ERR, "dp-worker: the job failed, as --on-stall fail has it: ", MINUTE_MS));
+    cr_assert_eq(process_wait(server, MINUTE_MS), 1, "to try again would not help");
+    cr_assert_eq(process_wait(workers[1], MINUTE_MS), 1);
+    const char *said = process_output(server, ERR);
+    cr_assert_null(strstr(said, "stall-over"), "%s", said);
+    cr_assert_null(strstr(said, "worker-gave-up"), "%s", said);
 }
 
 Test(stall, a_frozen_server_is_named_by_its_workers)
