@@ -196,7 +196,9 @@ DP_MUST_CHECK dp_err head_balance_init(struct head *head);
 void head_balance_fini(struct head *head);
 /* The job is settled. DP_NOMEM. */
 DP_MUST_CHECK dp_err head_balance_start(struct head *head);
-/* Whether there are workers enough to go on. */
+/* How many workers must come for the job to go on: those of --min-workers, at least one, that have neither joined nor
+ * finished; and whether none must. */
+uint64_t head_missing(const struct head *head);
 bool head_has_enough(const struct head *head);
 /* The members that slots are dealt to (none while there are not enough), with their speeds, to balance.dealt; returns
  * how many. */
@@ -275,6 +277,8 @@ DP_MUST_CHECK dp_err head_ranks_admit(const struct head *head, dp_error *err);
 void head_ranks_deal(struct head *head);
 /* The member's data are through; it is about to leave. */
 void head_ranks_finish(struct head *head, const struct member *member);
+/* Workers whose data are through: nobody waits for them. */
+uint32_t head_ranks_finished(const struct head *head);
 void head_ranks_on_ready(struct head *head, uint32_t shard, const struct event *event);
 /* Every HEAD_TICK_MS. */
 void head_ranks_watch(struct head *head, uint64_t now_ms);

@@ -71,9 +71,17 @@ static void find_speeds(struct head *head, const uint32_t *numbers, uint32_t cou
     }
 }
 
+uint64_t head_missing(const struct head *head)
+{
+    uint64_t least = head->opts->min_workers, here = head->members.joined + head_ranks_finished(head);
+    if (head->members.joined == 0)
+        return MAX(1, least - MIN(here, least));
+    return least - MIN(here, least);
+}
+
 bool head_has_enough(const struct head *head)
 {
-    return head->members.joined >= head->opts->min_workers;
+    return head_missing(head) == 0;
 }
 
 uint32_t head_balance_members(struct head *head)

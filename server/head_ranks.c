@@ -4,7 +4,8 @@
  * void. Which are is told to the shards as a roster (roster.h), one at a time: the next one is sent when all shards
  * have that of before. Only then are workers told their ranks, since what comes for a void slot is dropped. A rank
  * whose holder said goodbye has finished; when all have, the job is over. Ranks that are free, and keep a job of which
- * somebody has finished from its end, are given up after the stall time-out. Thread: head. */
+ * somebody has finished from its end, are given up after the stall time-out. While fewer workers than --min-workers are
+ * there or have finished, the shards are told of no step that it may be committed. Thread: head. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,10 +102,26 @@ static void tell_all(struct head *head)
     }
 }
 
-void head_ranks_on_ready(struct head *head, uint32_t shard, const struct event *event)
+/* While there are too few workers no step is committed, so that none begins. It is looked at again when one comes: the
+ * shards tell what they have by the roster that it is in. */
+static void say_go(struct head *head)
 {
     struct ranks *ranks = &head->ranks;
     uint64_t go = UINT64_MAX;
+    for (uint32_t p = 0; p < head->port_count; p++)
+        if (head_has_parameters(head, p))
+            go = MIN(go, ranks->ready[p]);
+    if (go <= ranks->go || !head_has_enough(head))
+        return;
+    ranks->go = go;
+    for (uint32_t p = 0; p < head->port_count; p++)
+        if (head_has_parameters(head, p))
+            head_command(head, p, &(struct command){.kind = COMMAND_GO, .step = go});
+}
+
+void head_ranks_on_ready(struct head *head, uint32_t shard, const struct event *event)
+{
+    struct ranks *ranks = &head->ranks;
     bool news = ranks->known[shard] != event->roster;
     ranks->ready[shard] = event->step;
     ranks->known[shard] = event->roster;
@@ -116,15 +133,7 @@ void head_ranks_on_ready(struct head *head, uint32_t shard, const struct event *
     }
     if (news)
         tell_all(head);
-    for (uint32_t p = 0; p < head->port_count; p++)
-        if (head_has_parameters(head, p))
-            go = MIN(go, ranks->ready[p]);
-    if (go <= ranks->go)
-        return;
-    ranks->go = go;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        if (head_has_parameters(head, p))
-            head_command(head, p, &(struct command){.kind = COMMAND_GO, .step = go});
+    say_go(head);
 }
 
 /* ---- who has which ---- */
@@ -217,10 +226,10 @@ void head_ranks_finish(struct head *head, const struct member *member)
         head->ranks.list[rank].finished = true;
 }
 
-static uint32_t finished(const struct head *head)
+uint32_t head_ranks_finished(const struct head *head)
 {
     uint32_t count = 0;
-    for (uint32_t k = 0; k < head->job.core.plan.slots; k++)
+    for (uint32_t k = 0; head->ranks.list && k < head->job.core.plan.slots; k++)
         count += head->ranks.list[k].finished;
     return count;
 }
@@ -230,7 +239,7 @@ static void give_up_missing(struct head *head)
 {
     uint32_t slots = head->job.core.plan.slots;
     log_warn("ranks-missing finished=%u of=%u for_s=%" PRIu64 " action=\"the job ends without the others\"",
-             finished(head), slots, head->opts->stall_timeout_s);
+             head_ranks_finished(head), slots, head->opts->stall_timeout_s);
     for (uint32_t k = 0; k < slots; k++)
         head->ranks.list[k].finished = true;
 }
@@ -241,17 +250,18 @@ void head_ranks_watch(struct head *head, uint64_t now_ms)
     if (!ranks->list || head->state != HEAD_RUNNING)
         return;
     bool patient = now_ms < head->moved_ms + head->opts->stall_timeout_s * 1000;
-    if (!ranks->begun && !patient && held(head) > 0) {
+    if (!ranks->begun && !patient && head_has_enough(head)) {
         log_warn("ranks-missing joined=%u of=%u for_s=%" PRIu64 " action=\"the job begins without the others\"",
                  held(head), head->job.core.plan.slots, head->opts->stall_timeout_s);
         ranks->begun = true;
         head_ranks_deal(head);
     }
-    if (held(head) == 0 && !patient && finished(head) > 0 && finished(head) < head->job.core.plan.slots)
+    if (held(head) == 0 && !patient && head_ranks_finished(head) > 0 &&
+        head_ranks_finished(head) < head->job.core.plan.slots)
         give_up_missing(head);
     /* What the last of them pushed was answered, so that it is committed everywhere; the shards' word may be under way.
      */
-    if (held(head) == 0 && finished(head) == head->job.core.plan.slots && head->global_low == ranks->go) {
+    if (held(head) == 0 && head_ranks_finished(head) == head->job.core.plan.slots && head->global_low == ranks->go) {
         head->job.over = true;
         head_steps_over(head);
     }

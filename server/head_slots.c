@@ -3,6 +3,7 @@
 #include "head.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -118,25 +119,27 @@ static bool is_suspect(const struct head *head, uint32_t number, uint64_t now_ms
     return (s->list && s->list[number].open > 0) || now_ms - MIN(now_ms, seen_ms) > head_heartbeat_ms(head);
 }
 
+static void lose(struct head *head, struct member *member, const char *reason)
+{
+    if (head_may_warn(head))
+        log_warn("worker-lost worker=\"%s\" reason=\"%s\" action=\"%s\"", member->name, reason,
+                 head->ranks.list ? "its slot is void, nobody else has its data" : "its slots go to others");
+    head_fence(head, member, reason);
+}
+
 static void check_members(struct head *head, uint64_t now_ms, bool probe)
 {
+    char silent[64];
     uint64_t lease_ms = head->opts->lease_s * 1000;
     for (uint32_t i = 0; i < head->members.used; i++) {
         struct member *member = &head->members.list[i];
         if (member->state == MEMBER_NONE)
             continue;
         if (now_ms - MIN(now_ms, member->last_seen_ms) > lease_ms) {
-            if (head_may_warn(head))
-                log_warn("worker-lost worker=\"%s\" reason=\"silent for %" PRIu64
-                         " s\" action=\"its slots go to others\"",
-                         member->name, head->opts->lease_s);
-            head_fence(head, member, "its lease ran out");
+            snprintf(silent, sizeof silent, "silent for %" PRIu64 " s, its lease ran out", head->opts->lease_s);
+            lose(head, member, silent);
         } else if (probe && is_suspect(head, i, now_ms) && !head_reachable(head, member)) {
-            if (head_may_warn(head))
-                log_warn(
-                    "worker-lost worker=\"%s\" reason=\"its connection is gone\" action=\"its slots go to others\"",
-                    member->name);
-            head_fence(head, member, "its connection is gone");
+            lose(head, member, "its connection is gone");
         }
     }
 }
@@ -149,7 +152,7 @@ static void check_alone(struct head *head, bool stands_still)
         return;
     if (alone && !head->alone)
         log_warn("no-workers step=%" PRIu64 " joined=%u waiting_for=\"%" PRIu64 " more\"", head->global_low,
-                 head->members.joined, head->opts->min_workers - head->members.joined);
+                 head->members.joined, head_missing(head));
     head->alone = alone;
 }
 

@@ -25,19 +25,28 @@ static json_t *count(uint64_t n)
     return json_integer((json_int_t)n);
 }
 
+static json_t *count_if(bool known, uint64_t n)
+{
+    return known ? count(n) : json_null();
+}
+
+/* Of the rows of workers with data of their own nothing is known, and of a free client's minibatches neither. */
 static json_t *job_json(const struct head *head)
 {
     const struct job *job = &head->job;
     const struct plan *plan = &job->core.plan;
-    return json_pack(
-        "{so so sb sb so so so so so so so so so so ss sf sf sf ss}", "features", count(job->features), "classes",
-        count(job->classes), "intercept", head->opts->intercept, "sparse", head->opts->sparse, "hash_bits",
-        count(head->opts->hash_bits), "batch", count(plan->batch), "slots", count(plan->slots), "consistency",
-        head_consistency_json(head), "consistency_next", head_consistency_next_json(head), "seed", count(plan->seed),
-        "train_steps", count(plan->train_steps), "train_rows", count(plan->train_rows), "eval_rows",
-        count(plan->eval_rows), "theta_elems", count(tensors_total(&job->core.tensors)), "optimizer",
-        job->core.rule->name, "lr", schedule_rate(&job->core.params.schedule, 0), "momentum", job->core.params.momentum,
-        "l2", strengths_of(&head->opts->setup.regularizers.l2, ""), "data", job->train.name);
+    bool local = job->core.local, batches = !local || strcmp(head->opts->model, "free") != 0;
+    uint64_t batch = local ? job->wire->local_rows * plan->slots : plan->batch;
+    return json_pack("{sb so so sb sb so so so so so so so so so so ss sf sf sf ss}", "local", local, "features",
+                     count_if(job->features > 0, job->features), "classes", count(job->classes), "intercept",
+                     head->opts->intercept, "sparse", head->opts->sparse, "hash_bits", count(head->opts->hash_bits),
+                     "batch", count_if(batches, batch), "slots", count(plan->slots), "consistency",
+                     head_consistency_json(head), "consistency_next", head_consistency_next_json(head), "seed",
+                     count(plan->seed), "train_steps", count_if(!job_open_ended(job), plan->train_steps), "train_rows",
+                     count_if(!local, plan->train_rows), "eval_rows", count(plan->eval_rows), "theta_elems",
+                     count(tensors_total(&job->core.tensors)), "optimizer", job->core.rule->name, "lr",
+                     schedule_rate(&job->core.params.schedule, 0), "momentum", job->core.params.momentum, "l2",
+                     strengths_of(&head->opts->setup.regularizers.l2, ""), "data", job->train.name);
 }
 
 enum { WAITING_BYTES = 96 };
@@ -50,8 +59,8 @@ static const char *waiting_for(const struct head *head, char buf[WAITING_BYTES])
     if (head->state == HEAD_RUNNING && head->members.joined == 0 && head->global_low > 0)
         return "a worker: all have left";
     if (head->state == HEAD_RUNNING && !head_has_enough(head)) {
-        snprintf(buf, WAITING_BYTES, "workers: %u of the %" PRIu64 " of --min-workers are here", head->members.joined,
-                 head->opts->min_workers);
+        snprintf(buf, WAITING_BYTES, "workers: %" PRIu64 " of the %" PRIu64 " of --min-workers are here",
+                 head->opts->min_workers - head_missing(head), head->opts->min_workers);
         return buf;
     }
     if (head->state == HEAD_EXPORTING)
@@ -65,14 +74,14 @@ static json_t *progress_json(const struct head *head)
     char buf[WAITING_BYTES];
     progress_snapshot(&head->progress, mono_ms(), &s);
     const struct plan *plan = &head->job.core.plan;
-    bool settled = head->job.settled, open_ended = settled && job_open_ended(&head->job);
+    bool settled = head->job.settled, known = !settled || !job_open_ended(&head->job);
+    bool epochs = !settled || !head->job.core.local;
     return json_pack("{so so so so so so so so so so so ss?}", "step", count(head->global_low), "total_steps",
-                     open_ended ? json_null() : count(settled ? plan_total(plan) : 0), "train_step",
-                     count(s.train_step), "epoch", count(s.epoch), "epochs",
-                     open_ended ? json_null() : count(settled ? job_epochs(&head->job) : 0), "loss", number(s.loss),
-                     "eval_loss", number(s.eval_loss), "eval_accuracy", number(s.eval_accuracy), "samples_per_s",
-                     number(s.samples_per_s), "elapsed_s", number(s.elapsed_s), "eta_s", number(s.eta_s), "waiting_for",
-                     waiting_for(head, buf));
+                     count_if(known, settled ? plan_total(plan) : 0), "train_step", count(s.train_step), "epoch",
+                     count_if(epochs, s.epoch), "epochs", count_if(epochs, settled ? job_epochs(&head->job) : 0),
+                     "loss", number(s.loss), "eval_loss", number(s.eval_loss), "eval_accuracy", number(s.eval_accuracy),
+                     "samples_per_s", number(s.samples_per_s), "elapsed_s", number(s.elapsed_s), "eta_s",
+                     number(s.eta_s), "waiting_for", waiting_for(head, buf));
 }
 
 static json_t *slots_json(const struct head *head, uint32_t number_of)

@@ -137,6 +137,7 @@ static void start_progress(struct head *head)
         .open_ended = job_open_ended(&head->job),
         .evaluates = plan->eval_rows > 0,
         .classifies = head->job.label_count > 0,
+        .no_epochs = head->job.core.local,
     };
     head->running_ms = head->moved_ms = head->stall.opened_ms = mono_ms();
     progress_begin(&head->progress, head->running_ms, &facts);

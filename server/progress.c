@@ -58,7 +58,7 @@ static double seconds_between(uint64_t from_ms, uint64_t to_ms)
 /* The steps left at the pace of the whole run, which has evaluations and waits in it. */
 static double eta_s(const struct progress *p, uint64_t now_ms)
 {
-    if (p->steps == 0 || p->steps > p->facts.train_steps)
+    if (p->steps == 0 || p->steps > p->facts.train_steps || p->facts.open_ended)
         return NAN;
     double per_step = seconds_between(p->begin_ms, p->step_ms) / (double)p->steps;
     double left = per_step * (double)(p->facts.train_steps - p->steps) - seconds_between(p->step_ms, now_ms);
@@ -71,7 +71,7 @@ static struct progress_row row_now(const struct progress *p, uint64_t now_ms)
     bool next = p->epoch_done && p->steps < p->facts.train_steps;
     return (struct progress_row){
         .terms = p->terms,
-        .epoch = p->epoch + 1 + next,
+        .epoch = p->facts.no_epochs ? 0 : p->epoch + 1 + next,
         .step = p->steps,
         .has_loss = !next && p->epoch_samples > 0,
         .loss = p->epoch_loss / (double)p->epoch_samples,
@@ -141,7 +141,7 @@ static void finish_epoch(struct progress *p, uint64_t now_ms)
     p->epoch_done = true;
     if (p->mode == PROGRESS_JSON)
         progress_row_json(&row, p->out);
-    else if (p->mode != PROGRESS_QUIET && progress_is_milestone(row.epoch, p->facts.epochs))
+    else if (p->mode != PROGRESS_QUIET && progress_is_milestone(p->epoch + 1, p->facts.epochs))
         draw_row(p, &row, now_ms);
     else
         refresh(p, now_ms);
@@ -257,9 +257,11 @@ static void print_dropped(struct progress *p, const json_t *dropped)
 static void print_summary(struct progress *p, const struct progress_row *row, const struct run_summary *summary)
 {
     char a[HUMAN_MAX], b[HUMAN_MAX];
-    fprintf(p->err, "done in %s: %llu epoch%s, %llu step%s, %s samples/s\n", human_seconds(row->elapsed_s, a),
-            (unsigned long long)row->epoch, row->epoch == 1 ? "" : "s", (unsigned long long)row->step,
-            row->step == 1 ? "" : "s", human_count(row->samples_per_s, b));
+    fprintf(p->err, "done in %s: ", human_seconds(row->elapsed_s, a));
+    if (row->epoch)
+        fprintf(p->err, "%llu epoch%s, ", (unsigned long long)row->epoch, row->epoch == 1 ? "" : "s");
+    fprintf(p->err, "%llu step%s, %s samples/s\n", (unsigned long long)row->step, row->step == 1 ? "" : "s",
+            human_count(row->samples_per_s, b));
     if (row->has_loss)
         fprintf(p->err, "final loss %s", human_loss(row->loss, a));
     if (row->has_loss && !isnan(row->eval_loss))
@@ -279,6 +281,8 @@ static void print_summary(struct progress *p, const struct progress_row *row, co
 void progress_done(struct progress *progress, uint64_t now_ms, const struct run_summary *summary)
 {
     pthread_mutex_lock(&progress->mutex);
+    if (progress->facts.open_ended)
+        progress->facts.train_steps = progress->steps; /* now it is known */
     struct progress_row row = row_now(progress, now_ms);
     row.samples_per_s = row.elapsed_s > 0 ? (double)progress->samples / row.elapsed_s : NAN;
     erase_live(progress);

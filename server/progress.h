@@ -14,7 +14,7 @@ enum progress_mode { PROGRESS_TABLE, PROGRESS_LINES, PROGRESS_JSON, PROGRESS_QUI
 
 /* What the run has come to, for status and summaries. NaN: not known. */
 struct progress_snapshot {
-    uint64_t epoch; /* the one that is under way, from 1 */
+    uint64_t epoch; /* the one that is under way, from 1; 0: there are none */
     uint64_t train_step;
     double loss; /* mean over the epoch so far; over the one before until this one has a step */
     double eval_loss, eval_accuracy;

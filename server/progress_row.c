@@ -30,15 +30,14 @@ void progress_columns_init(struct progress_columns *columns, const struct progre
         .eval_loss = facts->evaluates,
         .eval_accuracy = facts->evaluates && facts->classifies,
     };
-    if (facts->open_ended) {
-        columns->epoch_total = false;
-        columns->epoch_width = columns->step_width = OPEN_WIDTH;
-        return;
-    }
+    if (facts->open_ended)
+        columns->step_width = OPEN_WIDTH;
+    if (facts->no_epochs)
+        columns->epoch_width = 0;
     char head[PROGRESS_ROW_MAX];
     size_t bytes = 0;
     str_append(head, sizeof head, &bytes, "%s", progress_head_text(columns, (char[PROGRESS_ROW_MAX]){0}));
-    if (bytes > width) {
+    if (bytes > width && !facts->no_epochs) {
         columns->epoch_total = false;
         columns->epoch_width = MAX(digits(facts->epochs), 5);
     }
@@ -50,8 +49,9 @@ static char *row_text(const struct progress_columns *columns, const char *epoch,
                       const char *eta, char buf[PROGRESS_ROW_MAX])
 {
     size_t at = 0;
-    str_append(buf, PROGRESS_ROW_MAX, &at, "%*s  %*s  %*s", columns->epoch_width, epoch, columns->step_width, step,
-               LOSS_WIDTH, loss);
+    if (columns->epoch_width)
+        str_append(buf, PROGRESS_ROW_MAX, &at, "%*s  ", columns->epoch_width, epoch);
+    str_append(buf, PROGRESS_ROW_MAX, &at, "%*s  %*s", columns->step_width, step, LOSS_WIDTH, loss);
     if (columns->eval_loss)
         str_append(buf, PROGRESS_ROW_MAX, &at, "  %*s", EVAL_LOSS_WIDTH, eval_loss);
     if (columns->eval_accuracy)
@@ -125,11 +125,11 @@ static void add_terms(json_t *object, const struct progress_row *row)
 
 static json_t *row_object(const char *event, const struct progress_row *row)
 {
-    json_t *object =
-        json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "event", event, "epoch", (json_int_t)row->epoch, "step",
-                  (json_int_t)row->step, "loss", number(row->has_loss ? row->loss : NAN), "eval_loss",
-                  number(row->eval_loss), "eval_accuracy", number(row->eval_accuracy), "samples_per_s",
-                  rounded(row->samples_per_s), "elapsed_s", rounded(row->elapsed_s));
+    json_t *object = json_pack("{s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "event", event, "epoch",
+                               row->epoch ? json_integer((json_int_t)row->epoch) : json_null(), "step",
+                               (json_int_t)row->step, "loss", number(row->has_loss ? row->loss : NAN), "eval_loss",
+                               number(row->eval_loss), "eval_accuracy", number(row->eval_accuracy), "samples_per_s",
+                               rounded(row->samples_per_s), "elapsed_s", rounded(row->elapsed_s));
     if (object && row->terms.known)
         add_terms(object, row);
     return object;

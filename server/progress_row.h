@@ -16,6 +16,7 @@ struct progress_facts {
     bool open_ended;      /* the two above are bounds: nobody knows when the job will end */
     bool evaluates;
     bool classifies; /* accuracies mean something */
+    bool no_epochs;  /* workers go through data of their own: the epochs above are what is reported at a time */
 };
 
 /* What a report says of theta at the epoch's last step. */
@@ -30,7 +31,7 @@ struct progress_terms {
 
 struct progress_row {
     struct progress_terms terms;
-    uint64_t epoch; /* from 1 */
+    uint64_t epoch; /* from 1; 0: there are none */
     uint64_t step;  /* training steps done */
     bool has_loss;
     double loss;                     /* mean over the epoch so far */
@@ -41,8 +42,8 @@ struct progress_row {
 /* Which columns there are and how wide; settled once, so that all rows align. */
 struct progress_columns {
     uint64_t epochs;
-    bool epoch_total; /* "3/10" rather than "3" */
-    int epoch_width, step_width;
+    bool epoch_total;            /* "3/10" rather than "3" */
+    int epoch_width, step_width; /* 0: no epochs */
     bool eval_loss, eval_accuracy;
 };
 

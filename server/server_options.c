@@ -181,6 +181,18 @@ static dp_err check_local(const struct options *options, const struct server_opt
     if (softmax && opts->classes == 0)
         return dp_fail(err, DP_USAGE,
                        "option --data-mode local needs --classes C: no worker's data say it for all of them");
+    if (opts->min_workers > opts->slots)
+        return dp_fail(
+            err, DP_USAGE,
+            "option --min-workers: with --data-mode local a worker has a slot of its own, and of --slots %llu "
+            "%llu cannot wait for %llu",
+            (unsigned long long)opts->slots, (unsigned long long)opts->slots, (unsigned long long)opts->min_workers);
+    if (opts->steps == 0 && opts->update.lr_period == 0 &&
+        (opts->update.schedule == SCHEDULE_COSINE || opts->update.schedule == SCHEDULE_ONE_CYCLE))
+        return dp_fail(
+            err, DP_USAGE,
+            "option --lr-schedule: with --data-mode local nobody knows how many steps the job will have; give "
+            "--lr-period or --steps");
     if (opts->sparse)
         return dp_fail(err, DP_USAGE,
                        "options --sparse and --data-mode local exclude each other: a job of workers with data of their "

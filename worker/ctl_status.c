@@ -213,7 +213,7 @@ static void print_consistency(const char *mode, const json_t *next, const json_t
 
 static void print_job(const json_t *status, FILE *out)
 {
-    char a[TEXT_BYTES], b[TEXT_BYTES], c[TEXT_BYTES], d[TEXT_BYTES];
+    char a[TEXT_BYTES], b[TEXT_BYTES], c[TEXT_BYTES];
     const json_t *job = json_object_get(status, "job");
 #define JOB(name) json_object_get(job, name)
     fprintf(out, "model      %s", string_or_dash(json_object_get(status, "model"), a));
@@ -222,15 +222,20 @@ static void print_job(const json_t *status, FILE *out)
         fprintf(out, "\n");
         return;
     }
-    fprintf(out, ", %s features", whole(JOB("features"), a));
+    if (!json_is_null(JOB("features")))
+        fprintf(out, ", %s features", whole(JOB("features"), a));
     if (json_integer_value(JOB("classes")) > 0)
         fprintf(out, ", %s classes", whole(JOB("classes"), a));
     if (json_is_boolean(JOB("intercept")))
         fprintf(out, json_is_true(JOB("intercept")) ? ", intercept" : ", no intercept");
     fprintf(out, ", %s parameters\n", whole(JOB("theta_elems"), a));
-    fprintf(out, "data       %s rows, %s to evaluate on, batch %s, %s slots, seed ", whole(JOB("train_rows"), a),
-            whole(JOB("eval_rows"), b), whole(JOB("batch"), c), whole(JOB("slots"), d));
-    fprintf(out, "%s\n", whole(JOB("seed"), a));
+    if (json_is_true(JOB("local")))
+        fprintf(out, "data       each worker's own, ");
+    else
+        fprintf(out, "data       %s rows, %s to evaluate on, ", whole(JOB("train_rows"), a),
+                whole(JOB("eval_rows"), b));
+    fprintf(out, "batch %s, %s slots, seed %s\n", whole(JOB("batch"), a), whole(JOB("slots"), b),
+            whole(JOB("seed"), c));
     fprintf(out, "update     %s, lr %s", string_or_dash(JOB("optimizer"), a), parameter(JOB("lr"), b));
     /* Plain gradient descent has none, whatever the option says. */
     if (strcmp(a, "sgd") != 0)
@@ -250,9 +255,13 @@ static void print_progress(const json_t *progress, FILE *out)
     bool open_ended = json_is_null(FIELD("total_steps")); /* it ends when its workers have finished */
     if (open_ended)
         fprintf(out, "progress   step %s, until all ranks have finished\n", whole(FIELD("step"), a));
-    if (total > 0)
-        fprintf(out, "progress   epoch %s of %s, step %s of %.0f (%.0f%%)\n", whole(FIELD("epoch"), a),
-                whole(FIELD("epochs"), b), whole(FIELD("step"), c), total, floor(100 * real_of(FIELD("step")) / total));
+    if (total > 0) {
+        fprintf(out, "progress   ");
+        if (!json_is_null(FIELD("epochs")))
+            fprintf(out, "epoch %s of %s, ", whole(FIELD("epoch"), a), whole(FIELD("epochs"), b));
+        fprintf(out, "step %s of %.0f (%.0f%%)\n", whole(FIELD("step"), c), total,
+                floor(100 * real_of(FIELD("step")) / total));
+    }
     if (total > 0 || open_ended) {
         fprintf(out, "loss       %s, evaluation %s, accuracy %s\n", loss(FIELD("loss"), a), loss(FIELD("eval_loss"), b),
                 human_percent(real_of(FIELD("eval_accuracy")), c));

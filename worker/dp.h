@@ -142,9 +142,9 @@ typedef struct {
      * who holds those has what is needed for a while. */
     uint64_t block_rows;
     uint32_t window_blocks;
-    int local;           /* workers have data of their own and one slot each: dp_join_free. What follows of rows is 0 or
-                          * of no meaning then; */
-    uint64_t local_rows; /* the job's wishes: rows of a worker's minibatch, */
+    int local;             /* workers have data of their own and one slot each: dp_join_free. batch and train_rows mean
+                            * nothing then, nor does train_steps where local_epochs is not 0: nobody knows how many; */
+    uint64_t local_rows;   /* the job's wishes: rows of a worker's minibatch, */
     uint64_t local_epochs; /* passes over its data; 0: until DP_JOB_DONE */
     uint64_t seed;
     uint64_t train_steps;

@@ -39,25 +39,39 @@ void report_data(const struct report *report, const char *role, const struct dat
                                     "sparse", data->sparse, "seconds", seconds));
 }
 
-void report_joined(const struct report *report, const char *server, const dp_job *job)
+/* A worker with data of its own knows how often it goes through them, and not who else does what. */
+static void print_joined(const char *server, const dp_job *job, bool open_ended)
 {
-    if (!report->quiet)
-        fprintf(stderr,
-                "%sjoined %s: %s, %" PRIu64 " parameters, minibatches of %" PRIu64 " rows in %u slots, %" PRIu64
-                " steps\n",
-                PROGRAM, server, job->model, job->theta_elems, job->batch, job->slots, job->train_steps);
-    report_object(report,
-                  json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "event", "joined", "server", server, "model",
-                            job->model, "parameters", (json_int_t)job->theta_elems, "batch", (json_int_t)job->batch,
-                            "slots", (json_int_t)job->slots, "steps", (json_int_t)job->train_steps));
+    fprintf(stderr, "%sjoined %s: %s, %" PRIu64 " parameters, ", PROGRAM, server, job->model, job->theta_elems);
+    if (job->local)
+        fprintf(stderr, "minibatches of %" PRIu64 " rows of its own as one of %u slots, ", job->local_rows, job->slots);
+    else
+        fprintf(stderr, "minibatches of %" PRIu64 " rows in %u slots, ", job->batch, job->slots);
+    if (open_ended)
+        fprintf(stderr, "%" PRIu64 " times through its data\n", job->local_epochs);
+    else
+        fprintf(stderr, "%" PRIu64 " steps\n", job->train_steps);
 }
 
-void report_done(const struct report *report, uint64_t tasks, uint64_t slots, uint64_t samples, double seconds)
+void report_joined(const struct report *report, const char *server, const dp_job *job)
+{
+    bool open_ended = job->local && job->local_epochs > 0;
+    uint64_t batch = job->local ? job->local_rows : job->batch;
+    if (!report->quiet)
+        print_joined(server, job, open_ended);
+    report_object(report, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:o}", "event", "joined", "server", server, "model",
+                                    job->model, "parameters", (json_int_t)job->theta_elems, "batch", (json_int_t)batch,
+                                    "slots", (json_int_t)job->slots, "steps",
+                                    open_ended ? json_null() : json_integer((json_int_t)job->train_steps)));
+}
+
+void report_done(const struct report *report, const char *what, uint64_t tasks, uint64_t slots, uint64_t samples,
+                 double seconds)
 {
     char count[HUMAN_MAX], took[HUMAN_MAX];
     if (!report->quiet)
-        fprintf(stderr, "%sthe job is done: computed %s samples in %" PRIu64 " slots of %" PRIu64 " steps, in %s\n",
-                PROGRAM, human_count((double)samples, count), slots, tasks, human_seconds(seconds, took));
+        fprintf(stderr, "%s%s: computed %s samples in %" PRIu64 " slots of %" PRIu64 " steps, in %s\n", PROGRAM, what,
+                human_count((double)samples, count), slots, tasks, human_seconds(seconds, took));
     report_object(report, json_pack("{s:s, s:I, s:I, s:I, s:f}", "event", "done", "steps", (json_int_t)tasks, "slots",
                                     (json_int_t)slots, "samples", (json_int_t)samples, "seconds", seconds));
 }

@@ -17,6 +17,8 @@ struct report {
 void report_notice(const struct report *report, const char *text);
 void report_data(const struct report *report, const char *role, const struct data_blocks_facts *data, double seconds);
 void report_joined(const struct report *report, const char *server, const dp_job *job);
-void report_done(const struct report *report, uint64_t tasks, uint64_t slots, uint64_t samples, double seconds);
+/* `what` is over: the job, or the worker's part in it. */
+void report_done(const struct report *report, const char *what, uint64_t tasks, uint64_t slots, uint64_t samples,
+                 double seconds);
 
 #endif

@@ -365,13 +365,15 @@ static dp_err compute(struct train *t, const dp_task *task, dp_error *err)
 
 static dp_err work(struct train *t, dp_error *err)
 {
+    const char *done = "the job is done";
     uint64_t begin_ms = mono_ms(), last_step = UINT64_MAX;
     dp_task task;
     dp_err e;
     bool local = dp_client_job(t->client)->local;
     while ((e = dp_next(t->client, &task, err)) == DP_OK) {
         if (local && task.step >= plan_total(&t->work.plan)) {
-            e = DP_JOB_DONE; /* our part of it: the data are through */
+            e = DP_JOB_DONE; /* our part of it */
+            done = "its data are through";
             break;
         }
         t->steps_done += task.step != last_step;
@@ -383,7 +385,7 @@ static dp_err work(struct train *t, dp_error *err)
     }
     if (e != DP_JOB_DONE)
         return e;
-    report_done(&t->report, t->steps_done, t->slots_done, t->samples_done, (double)(mono_ms() - begin_ms) / 1000);
+    report_done(&t->report, done, t->steps_done, t->slots_done, t->samples_done, (double)(mono_ms() - begin_ms) / 1000);
     return DP_OK;
 }
 
@@ -440,6 +442,6 @@ dp_err train_run(const struct train_options *opts, dp_error *err)
     train_fini(&t);
     if (e != DP_JOB_DONE)
         return e;
-    report_done(&t.report, 0, 0, 0, 0); /* it was before this worker had a part in it */
+    report_done(&t.report, "the job is done", 0, 0, 0, 0); /* it was before this worker had a part in it */
     return DP_OK;
 }

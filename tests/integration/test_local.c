@@ -1,6 +1,7 @@
 /* Workers with data of their own: slot = rank. Clients of the library that know no plan, of uneven lengths, killed and
  * replaced; and dp-worker on partitions. */
 #include <criterion/criterion.h>
+#include <jansson.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -54,14 +55,15 @@ static void assert_theta(struct process *client, uint64_t step, double want)
     cr_assert_eq(first, last, "the shards do not agree: %s", line);
 }
 
-/* Who has finished is waited for by nobody, and a step's mean is over the samples that came. */
+/* Who has finished is waited for by nobody and is not missed, and a step's mean is over the samples that came. */
 static void uneven(const char *const *optimizer)
 {
     NEED_PROGRAMS("dp-server");
     static const char *const LENGTHS[CLIENTS] = {"5", "10", "20"};
     char endpoint[128];
     struct process *clients[CLIENTS];
-    struct process *server = SERVER(endpoint, FREE_JOB, "--shards", "2", optimizer[0], optimizer[1]);
+    struct process *server =
+        SERVER(endpoint, FREE_JOB, "--shards", "2", "--min-workers", "3", optimizer[0], optimizer[1]);
     for (int i = 0; i < CLIENTS; i++)
         clients[i] = client_start(endpoint, i, LENGTHS[i]);
     for (int i = 0; i < CLIENTS; i++)
@@ -89,6 +91,8 @@ static void expect_lost(struct process *server, struct process *client)
 {
     process_expect(client, OUT, "step 3 ", CASE_MS);
     process_signal(client, SIGKILL);
+    const char *line = process_expect_next(server, ERR, "worker-lost", CASE_MS);
+    cr_assert_not_null(strstr(line, "nobody else has its data"), "%s", line);
     process_expect_next(server, ERR, "rank-void", CASE_MS);
 }
 
@@ -105,6 +109,40 @@ Test(local, a_client_that_is_killed)
     for (int i = 0; i < 2; i++)
         cr_assert_eq(process_wait(clients[i], CASE_MS), 0, "%s", process_output(clients[i], ERR));
     process_expect(server, ERR, "ranks-missing finished=2 of=3", CASE_MS);
+    cr_assert_eq(process_wait(server, CASE_MS), 0, "%s", process_output(server, ERR));
+}
+
+static json_int_t steps_of(const char *endpoint)
+{
+    struct run_result r = RUN(CASE_MS, "dp-ctl", "--server", endpoint, "--json", "status");
+    json_t *status = json_loads(r.out, 0, NULL);
+    json_int_t steps = json_integer_value(json_object_get(json_object_get(status, "progress"), "step"));
+    cr_assert_not_null(strstr(r.out, "1 of the 2 of --min-workers are here"), "%s", r.out);
+    json_decref(status);
+    return steps;
+}
+
+/* Two are enough of three, and one is not: neither to begin with nor to go on. */
+Test(local, fewer_than_the_job_must_have)
+{
+    NEED_PROGRAMS("dp-server", "dp-ctl");
+    char endpoint[128];
+    struct process *server = SERVER(endpoint, FREE_JOB, "--min-workers", "2", "--shards", "2", "--steps", "3000",
+                                    "--lease", "1", "--stall-timeout", "1");
+    struct process *stays = client_start(endpoint, 0, "1000000");
+    process_expect(server, ERR, "no-workers step=0 joined=1", CASE_MS);
+    cr_assert_eq(steps_of(endpoint), 0);
+    struct process *dies = client_start(endpoint, 1, "1000000");
+    process_expect(server, ERR, "ranks-missing joined=2 of=3", CASE_MS);
+    expect_lost(server, dies);
+    process_expect_next(server, ERR, "no-workers step=", CASE_MS);
+    json_int_t steps = steps_of(endpoint);
+    cr_assert_gt(steps, 0);
+    cr_assert_not(process_ended(stays, 300));
+    cr_assert_eq(steps_of(endpoint), steps, "no step is begun");
+    struct process *late = client_start(endpoint, 2, "1000000");
+    cr_assert_eq(process_wait(late, CASE_MS), 0, "%s", process_output(late, ERR));
+    cr_assert_eq(process_wait(stays, CASE_MS), 0, "%s", process_output(stays, ERR));
     cr_assert_eq(process_wait(server, CASE_MS), 0, "%s", process_output(server, ERR));
 }
 
@@ -211,4 +249,26 @@ Test(local, a_worker_on_a_partition_that_is_killed)
     cr_assert_eq(process_wait(stays, CASE_MS), 0, "%s", process_output(stays, ERR));
     cr_assert_eq(process_wait(back, CASE_MS), 0, "%s", process_output(back, ERR));
     cr_assert_eq(process_wait(server, CASE_MS), 0, "%s", process_output(server, ERR));
+}
+
+/* What is not known of a job of workers with data of their own is not made up. */
+Test(local, what_is_not_known_is_not_shown)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    char endpoint[128];
+    const char *part = partition("even.csv", 0, 2);
+    struct process *server = SERVER(endpoint, DIGITS, "--epochs", "1000000", "--json", "--stall-timeout", "1");
+    struct process *worker = PROCESS("dp-worker", "--server", endpoint, "--data", part, "--json");
+    process_expect(server, OUT, "{\"event\":\"epoch\",\"epoch\":null,\"step\":100,", CASE_MS);
+    process_expect(worker, OUT, "\"batch\":50,\"slots\":2,\"steps\":null", CASE_MS);
+    process_expect(worker, ERR, "minibatches of 50 rows of its own as one of 2 slots, 1000000 times through", CASE_MS);
+    struct run_result r = RUN(CASE_MS, "dp-ctl", "--server", endpoint, "--json", "status");
+    static const char *const WANT[] = {"\"local\":true",      "\"batch\":100,",       "\"train_steps\":null",
+                                       "\"train_rows\":null", "\"total_steps\":null", "\"epoch\":null",
+                                       "\"epochs\":null",     "\"eta_s\":null"};
+    for (size_t i = 0; i < ARRAY_LEN(WANT); i++)
+        cr_assert_not_null(strstr(r.out, WANT[i]), "%s: %s", WANT[i], r.out);
+    process_signal(server, SIGTERM);
+    cr_assert_eq(process_wait(server, CASE_MS), 128 + SIGTERM);
+    cr_assert_null(strstr(process_output(server, ERR), "epoch"), "%s", process_output(server, ERR));
 }

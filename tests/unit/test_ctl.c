@@ -31,6 +31,25 @@ static void assert_printed(const char *document, const char *want)
     ASSERT_NO_LEAKS();
 }
 
+/* Of workers with data of their own: what is not known is not shown. */
+Test(ctl, a_local_job)
+{
+    assert_printed(
+        "{\"version\":\"0.1.0\",\"state\":\"running\",\"model\":\"softmax\",\"uptime_s\":1,\"job\":{\"local\":true,"
+        "\"features\":null,\"classes\":10,\"batch\":null,\"slots\":2,\"seed\":1,\"train_steps\":40,"
+        "\"train_rows\":null,\"eval_rows\":0,\"theta_elems\":650,\"optimizer\":\"sgd\",\"lr\":0.5,\"l2\":0},"
+        "\"progress\":{\"step\":10,\"total_steps\":40,\"epoch\":null,\"epochs\":null,\"loss\":0.5}}",
+        "dp-server 0.1.0 at tcp://head:7700: running, up 0:01\n"
+        "model      softmax, 10 classes, 650 parameters\n"
+        "data       each worker's own, batch -, 2 slots, seed 1\n"
+        "update     sgd, lr 0.5, l2 0\n"
+        "progress   step 10 of 40 (25%)\n"
+        "loss       0.50000, evaluation -, accuracy -\n"
+        "speed      - samples/s, elapsed -, ETA -\n"
+        "\nworkers: 0\n"
+        "\nshards: 0\n");
+}
+
 Test(ctl, a_running_job)
 {
     assert_printed(

@@ -23,9 +23,9 @@ static void open_progress(enum progress_mode mode, uint64_t epochs, uint64_t ste
     err_file = open_memstream(&err_text, &err_bytes);
     out_file = open_memstream(&out_text, &out_bytes);
     progress_init(&progress, mode, err_file, out_file);
-    progress_begin(
-        &progress, 1000,
-        &(struct progress_facts){epochs, steps_per_epoch, epochs * steps_per_epoch, false, evaluates, classifies});
+    progress_begin(&progress, 1000,
+                   &(struct progress_facts){epochs, steps_per_epoch, epochs * steps_per_epoch, false, evaluates,
+                                            classifies, false});
 }
 
 /* What was written to err so far; the next call gives what comes after. */
@@ -198,6 +198,34 @@ Test(progress, a_loss_that_diverged_is_nan)
     const char *row = err_since();
     cr_assert_eq(count_of(row, "nan"), 2, "%s", row);
     cr_assert_not_null(strstr(row, "50.00%"));
+    close_progress();
+}
+
+/* Workers with data of their own: rows come every few steps, and are no epochs. */
+Test(progress, where_there_are_no_epochs_none_are_shown)
+{
+    const struct progress_facts facts = {.epochs = UINT64_C(1) << 40,
+                                         .steps_per_epoch = 2,
+                                         .train_steps = UINT64_C(1) << 48,
+                                         .open_ended = true,
+                                         .no_epochs = true};
+    err_file = open_memstream(&err_text, &err_bytes);
+    out_file = open_memstream(&out_text, &out_bytes);
+    progress_init(&progress, PROGRESS_LINES, err_file, out_file);
+    progress_begin(&progress, 1000, &facts);
+    cr_assert_str_eq(err_since(), "    step      loss  samples/s   elapsed       ETA\n");
+    progress_step(&progress, 2000, 0, 0, 4, 4, 0);
+    progress_step(&progress, 3000, 0, 1, 4, 4, 0);
+    cr_assert_str_eq(err_since(), "       2   1.00000          4      0:02         -\n");
+    for (uint64_t step = 2; step < 8; step++)
+        progress_step(&progress, 3000, step / 2, step, 4, 4, 0);
+    cr_assert_str_eq(err_since(), "", "more rows come as time goes by");
+    struct progress_snapshot s;
+    progress_snapshot(&progress, 3000, &s);
+    cr_assert_eq(s.epoch, 0);
+    cr_assert(isnan(s.eta_s));
+    done(3000, NULL);
+    cr_assert_str_eq(err_since(), "done in 2.0 s: 8 steps, 16 samples/s\nfinal loss 1.00000\n");
     close_progress();
 }
 
