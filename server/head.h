@@ -62,7 +62,7 @@ struct stall {
 /* A local job (--data-mode local): who has data of its own has a slot of its own, its rank. */
 struct rank {
     uint32_t holder; /* member number, DEALER_NOBODY: none; then the slot is void */
-    uint64_t worker; /* the last holder's own number, 0 before there was one */
+    uint32_t last;   /* the last holder, DEALER_NOBODY before there was one */
     bool finished;   /* its data are through: void for good */
 };
 

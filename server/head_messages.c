@@ -156,6 +156,15 @@ static dp_err check_version(const Dp__Hello *hello, dp_error *err)
     return DP_OK;
 }
 
+/* A worker that was started again before its end was noticed. One whose connection stands is another worker of that
+ * name. */
+static void fence_namesake(struct head *head, const char *name)
+{
+    struct member *namesake = members_by_name(&head->members, name);
+    if (namesake && !head_reachable(head, namesake))
+        head_fence(head, namesake, "it was started again");
+}
+
 static void on_hello(struct head *head, const struct routing_id *route, const Dp__Header *request)
 {
     const Dp__Hello *hello = request->hello;
@@ -173,13 +182,14 @@ static void on_hello(struct head *head, const struct routing_id *route, const Dp
     struct member *before = members_by_worker(&head->members, hello->worker);
     if (before)
         head_fence(head, before, "it said hello again");
+    fence_namesake(head, hello->name);
     /* A connection is one worker: many hellos on it are one after the other, not many members. */
     struct member *same_route = members_by_route(&head->members, route);
     if (same_route)
         head_fence(head, same_route, "another worker said hello on its connection");
     uint64_t most = head->opts->max_workers ? head->opts->max_workers : UINT64_MAX;
     bool room = head->members.count < most && members_may_greet(&head->members);
-    struct member *member = room ? members_add(&head->members, hello->worker) : NULL;
+    struct member *member = room ? members_add(&head->members, hello->worker, hello->name) : NULL;
     if (!member) {
         (void)dp_fail(&err, DP_BUSY, "the server has as many workers as it takes");
         log_refusal(head, hello->name, &err);
@@ -191,7 +201,6 @@ static void on_hello(struct head *head, const struct routing_id *route, const Dp
     member->pid = hello->pid;
     member->threads = hello->threads;
     member->last_seen_ms = mono_ms();
-    (void)str_copy(member->name, sizeof member->name, hello->name);
     log_info("worker-hello worker=\"%s\" number=%u attempt=%u", member->name, members_number(&head->members, member),
              member->attempt);
     welcome(head, route, request, member);

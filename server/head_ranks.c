@@ -25,7 +25,7 @@ dp_err head_ranks_start(struct head *head)
     if (!ranks->list || !ranks->ready || !ranks->known)
         return DP_NOMEM;
     for (uint32_t k = 0; k < slots; k++)
-        ranks->list[k].holder = DEALER_NOBODY;
+        ranks->list[k].holder = ranks->list[k].last = DEALER_NOBODY;
     return DP_OK;
 }
 
@@ -139,16 +139,16 @@ void head_ranks_on_ready(struct head *head, uint32_t shard, const struct event *
 /* ---- who has which ---- */
 
 /* A rank for this worker: the one it had, else one that nobody had, else any that is free. */
-static uint32_t rank_choose(const struct head *head, uint64_t worker)
+static uint32_t rank_choose(const struct head *head, uint32_t number)
 {
     uint32_t found = DEALER_NOBODY;
     for (uint32_t k = 0; k < head->job.core.plan.slots; k++) {
         const struct rank *rank = &head->ranks.list[k];
         if (rank->holder != DEALER_NOBODY || rank->finished)
             continue;
-        if (rank->worker == worker)
+        if (rank->last == number)
             return k;
-        if (found == DEALER_NOBODY || (rank->worker == 0 && head->ranks.list[found].worker != 0))
+        if (found == DEALER_NOBODY || (rank->last == DEALER_NOBODY && head->ranks.list[found].last != DEALER_NOBODY))
             found = k;
     }
     return found;
@@ -156,7 +156,7 @@ static uint32_t rank_choose(const struct head *head, uint64_t worker)
 
 dp_err head_ranks_admit(const struct head *head, dp_error *err)
 {
-    if (!head->ranks.list || rank_choose(head, 0) != DEALER_NOBODY)
+    if (!head->ranks.list || rank_choose(head, DEALER_NOBODY) != DEALER_NOBODY)
         return DP_OK;
     return dp_fail(err, DP_BUSY, "all %u ranks are taken or have finished: dp-server --slots K says how many there are",
                    head->job.core.plan.slots);
@@ -192,10 +192,10 @@ static void give(struct head *head)
     uint32_t count = members_list(&head->members, head->numbers);
     for (uint32_t i = 0; i < count; i++) {
         const struct member *member = &head->members.list[head->numbers[i]];
-        uint32_t rank = rank_choose(head, member->worker);
+        uint32_t rank = rank_choose(head, head->numbers[i]);
         if (rank == DEALER_NOBODY || rank_of(head, head->numbers[i]) != DEALER_NOBODY)
             continue;
-        head->ranks.list[rank] = (struct rank){.holder = head->numbers[i], .worker = member->worker};
+        head->ranks.list[rank] = (struct rank){.holder = head->numbers[i], .last = head->numbers[i]};
         head->ranks.changed = true;
         log_info("rank worker=\"%s\" rank=%u step=%" PRIu64, member->name, rank, head->ranks.go);
     }

@@ -119,10 +119,11 @@ static bool is_suspect(const struct head *head, uint32_t number, uint64_t now_ms
     return (s->list && s->list[number].open > 0) || now_ms - MIN(now_ms, seen_ms) > head_heartbeat_ms(head);
 }
 
-static void lose(struct head *head, struct member *member, const char *reason)
+/* `text` says more than `reason`. */
+static void lose(struct head *head, struct member *member, const char *reason, const char *text)
 {
     if (head_may_warn(head))
-        log_warn("worker-lost worker=\"%s\" reason=\"%s\" action=\"%s\"", member->name, reason,
+        log_warn("worker-lost worker=\"%s\" reason=\"%s\" action=\"%s\"", member->name, text,
                  head->ranks.list ? "its slot is void, nobody else has its data" : "its slots go to others");
     head_fence(head, member, reason);
 }
@@ -136,10 +137,10 @@ static void check_members(struct head *head, uint64_t now_ms, bool probe)
         if (member->state == MEMBER_NONE)
             continue;
         if (now_ms - MIN(now_ms, member->last_seen_ms) > lease_ms) {
-            snprintf(silent, sizeof silent, "silent for %" PRIu64 " s, its lease ran out", head->opts->lease_s);
-            lose(head, member, silent);
+            snprintf(silent, sizeof silent, "silent for %" PRIu64 " s", head->opts->lease_s);
+            lose(head, member, "its lease ran out", silent);
         } else if (probe && is_suspect(head, i, now_ms) && !head_reachable(head, member)) {
-            lose(head, member, "its connection is gone");
+            lose(head, member, "its connection is gone", "its connection is gone");
         }
     }
 }

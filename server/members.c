@@ -16,33 +16,47 @@ void members_fini(struct members *members)
     *members = (struct members){0};
 }
 
-/* The number that the worker had before, else one that nobody had, else that of who left first; NULL if none is free.
- */
-static struct member *free_number(struct members *members, uint64_t worker)
+/* Of those who have left: this process, else the last one of its name. */
+static struct member *left_before(struct members *members, uint64_t worker, const char *name)
 {
-    struct member *oldest = NULL;
+    struct member *namesake = NULL;
     for (uint32_t i = 0; i < members->used; i++) {
         struct member *member = &members->list[i];
         if (member->state != MEMBER_NONE)
             continue;
         if (member->worker == worker)
             return member;
-        if (!oldest || member->left < oldest->left)
-            oldest = member;
+        if (name[0] && strcmp(member->name, name) == 0 && (!namesake || member->left > namesake->left))
+            namesake = member;
     }
-    return members->used < PORT_SESSIONS_MAX ? &members->list[members->used++] : oldest;
+    return namesake;
 }
 
-struct member *members_add(struct members *members, uint64_t worker)
+/* One that nobody had, else that of who left first; NULL if none is free. */
+static struct member *free_number(struct members *members)
 {
-    struct member *member = free_number(members, worker);
+    struct member *oldest = NULL;
+    if (members->used < PORT_SESSIONS_MAX)
+        return &members->list[members->used++];
+    for (uint32_t i = 0; i < members->used; i++) {
+        struct member *member = &members->list[i];
+        if (member->state == MEMBER_NONE && (!oldest || member->left < oldest->left))
+            oldest = member;
+    }
+    return oldest;
+}
+
+struct member *members_add(struct members *members, uint64_t worker, const char *name)
+{
+    struct member *again = left_before(members, worker, name), *member = again ? again : free_number(members);
     if (!member)
         return NULL;
     uint64_t token = 0;
     while (token / PORT_SESSIONS_MAX == 0)
         token = entropy_u64() / PORT_SESSIONS_MAX * PORT_SESSIONS_MAX + members_number(members, member);
-    uint32_t attempt = member->worker == worker ? member->attempt + 1 : 1;
+    uint32_t attempt = again ? again->attempt + 1 : 1;
     *member = (struct member){.state = MEMBER_GREETED, .token = token, .worker = worker, .attempt = attempt};
+    (void)str_copy(member->name, sizeof member->name, name);
     members->count++;
     return member;
 }
@@ -62,6 +76,14 @@ struct member *members_by_worker(struct members *members, uint64_t worker)
 {
     for (uint32_t i = 0; i < members->used; i++)
         if (members->list[i].state != MEMBER_NONE && members->list[i].worker == worker)
+            return &members->list[i];
+    return NULL;
+}
+
+struct member *members_by_name(struct members *members, const char *name)
+{
+    for (uint32_t i = 0; i < members->used; i++)
+        if (members->list[i].state != MEMBER_NONE && strcmp(members->list[i].name, name) == 0)
             return &members->list[i];
     return NULL;
 }
@@ -98,7 +120,9 @@ void members_remove(struct members *members, struct member *member)
     if (member->state == MEMBER_JOINED)
         members->joined--;
     members->count--;
-    *member = (struct member){.worker = member->worker, .attempt = member->attempt, .left = ++members->leavings};
+    struct member left = {.worker = member->worker, .attempt = member->attempt, .left = ++members->leavings};
+    (void)str_copy(left.name, sizeof left.name, member->name);
+    *member = left;
 }
 
 uint32_t members_number(const struct members *members, const struct member *member)

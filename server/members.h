@@ -22,10 +22,11 @@ struct routing_id {
 struct member {
     enum member_state state;
     uint64_t token;
-    uint64_t worker;  /* the process's own number, kept over reconnects; here also after it has left */
-    uint32_t attempt; /* sessions it has had, this one included: each has a token of its own */
-    uint64_t left;    /* MEMBER_NONE: the how manieth leaving it was */
+    /* These four also after it has left, so that it can have its number again. */
+    uint64_t worker; /* the process's own number, kept over reconnects */
     char name[FRAME_NAME_MAX + 1];
+    uint32_t attempt;        /* sessions under this number, this one included: each has a token of its own */
+    uint64_t left;           /* MEMBER_NONE: the how manieth leaving it was */
     struct routing_id route; /* of its main socket */
     uint64_t features;       /* FRAME_FEATURE_ bits that it knows */
     uint32_t pid;
@@ -51,9 +52,10 @@ struct members {
 
 DP_MUST_CHECK dp_err members_init(struct members *members);
 void members_fini(struct members *members);
-/* A member in state GREETED with a fresh token: under the number that this worker had before if it comes again, else a
- * free one, of which those that nobody had come first. NULL if all are taken. */
-struct member *members_add(struct members *members, uint64_t worker);
+/* A member in state GREETED with a fresh token: under the number that this process had before if it comes again, else
+ * that of one of its name that has left (it was started again), else a free one, of which those that nobody had come
+ * first. NULL if all are taken. */
+struct member *members_add(struct members *members, uint64_t worker, const char *name);
 /* Whether another hello may be answered: a bounded number of members have not joined yet, so that hellos alone cannot
  * take all numbers. */
 bool members_may_greet(const struct members *members);
@@ -61,6 +63,8 @@ bool members_may_greet(const struct members *members);
 struct member *members_find(struct members *members, uint64_t token);
 /* The member that is this process, or NULL. */
 struct member *members_by_worker(struct members *members, uint64_t worker);
+/* A member of this name, or NULL. */
+struct member *members_by_name(struct members *members, const char *name);
 /* The member that came by this connection, or NULL. */
 struct member *members_by_route(struct members *members, const struct routing_id *route);
 struct member *members_by_pid(struct members *members, uint32_t pid);

@@ -66,11 +66,11 @@ void client_end(struct dp_client *client, dp_err code, const char *text)
         client_error_set(&client->end, code, text);
 }
 
-/* "host:pid", unless the user has a better name. */
+/* "host:pid", unless the user has a better name; one that is empty is none. */
 static char *client_name(const char *given)
 {
     char host[200] = "", name[256];
-    if (given)
+    if (given && given[0])
         return strdup(given);
     if (gethostname(host, sizeof host - 1) || !host[0])
         str_copy(host, sizeof host, "worker");

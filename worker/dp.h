@@ -58,7 +58,8 @@ typedef enum { DP_SHM_AUTO, DP_SHM_ON, DP_SHM_OFF } dp_shm;
 
 typedef struct {
     const char *server;          /* "tcp://HOST:PORT" of the head */
-    const char *name;            /* shown in status; NULL: "host:pid" */
+    const char *name;            /* shown in status, and who is started again with it has its number back; NULL or "":
+                                  * "host:pid" */
     uint64_t connect_timeout_ms; /* how long dp_connect tries, with backoff; 0: 30 s */
     uint64_t server_timeout_ms;  /* how long the server may be silent later on; 0: 60 s */
     uint32_t threads;            /* threads the worker computes with (told to the server); 0: 1 */

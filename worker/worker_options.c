@@ -15,7 +15,8 @@
 static const struct option ROWS[] = {
     ROW("train", server, "server", OPT_STRING, "ENDPOINT", 0, 0, NULL, NULL, NULL,
         "dp-server to work for: tcp://HOST:PORT"),
-    ROW("train", name, "name", OPT_STRING, "TEXT", 0, 0, NULL, NULL, NULL, "shown in status; else host:pid"),
+    ROW("train", name, "name", OPT_STRING, "TEXT", 0, 0, NULL, NULL, NULL,
+        "shown in status; a worker started again with its name has its number back; else host:pid"),
     ROW("train", connect_timeout_s, "connect-timeout", OPT_U64, "S", 1, 86400, "30", "s", NULL,
         "how long to try to reach the server at first"),
     ROW("train", server_timeout_s, "server-timeout", OPT_U64, "S", 1, 86400, "60", "s", NULL,
@@ -108,6 +109,8 @@ dp_err worker_options_check(const struct options *given, const struct worker_opt
                            train ? "train" : given->operands[0]);
     if (!opts->data.data)
         return dp_fail(err, DP_USAGE, "option --data is missing: give the file to read");
+    if (train && opts->name && !opts->name[0])
+        return dp_fail(err, DP_USAGE, "option --name: is empty; give a name, or leave it out");
     if (train && !opts->server)
         return dp_fail(
             err, DP_USAGE,

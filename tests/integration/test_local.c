@@ -272,3 +272,49 @@ Test(local, what_is_not_known_is_not_shown)
     cr_assert_eq(process_wait(server, CASE_MS), 128 + SIGTERM);
     cr_assert_null(strstr(process_output(server, ERR), "epoch"), "%s", process_output(server, ERR));
 }
+
+/* Three on partitions, each under its name. */
+static struct process *named(const char *endpoint, const char *name, int part)
+{
+    return PROCESS("dp-worker", "--server", endpoint, "--name", name, "--data", partition(name, part, 3),
+                   "--emulate-slot-ms", "1");
+}
+
+/* What a worker was told for its rank. */
+static int rank_of(struct process *server, const char *name)
+{
+    char text[64];
+    snprintf(text, sizeof text, "rank worker=\"%s\" rank=", name);
+    const char *line = process_expect(server, ERR, text, CASE_MS);
+    return atoi(strstr(line, " rank=") + strlen(" rank="));
+}
+
+/* Started again under its name, a worker is the same one, with its own rank and the next attempt. */
+Test(local, who_is_started_again_has_its_rank_back)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    char endpoint[128];
+    struct process *server = SERVER(endpoint, DIGITS, "--slots", "3", "--epochs", "1000000", "--json", "--log-level",
+                                    "info", "--min-workers", "3");
+    struct process *a = named(endpoint, "a", 0), *b = named(endpoint, "b", 1), *c = named(endpoint, "c", 2);
+    int ranks[2] = {rank_of(server, "a"), rank_of(server, "b")};
+    rank_of(server, "c");
+    process_expect(server, OUT, "\"event\":\"epoch\"", CASE_MS);
+    process_signal(a, SIGKILL);
+    process_signal(b, SIGKILL);
+    process_expect(server, ERR, "worker-lost", CASE_MS);
+    process_expect_next(server, ERR, "worker-lost", CASE_MS);
+    for (int i = 1; i >= 0; i--) {
+        char want[64];
+        (void)named(endpoint, i ? "b" : "a", i);
+        snprintf(want, sizeof want, "rank worker=\"%s\" rank=%d", i ? "b" : "a", ranks[i]);
+        process_expect_next(server, ERR, want, CASE_MS);
+    }
+    struct run_result r = RUN(CASE_MS, "dp-ctl", "--server", endpoint, "--json", "status");
+    cr_assert_not_null(strstr(r.out, "\"attempt\":2,\"name\":\"a\""), "%s", r.out);
+    cr_assert_not_null(strstr(r.out, "\"attempt\":2,\"name\":\"b\""), "%s", r.out);
+    cr_assert_not_null(strstr(r.out, "\"attempt\":1,\"name\":\"c\""), "%s", r.out);
+    process_signal(server, SIGTERM);
+    cr_assert_eq(process_wait(server, CASE_MS), 128 + SIGTERM);
+    (void)c;
+}

@@ -429,6 +429,7 @@ Test(malformed, closed_streams)
 
 static const struct option_case WORKER_OPTIONS[] = {
     {"no server", {"--data", "f"}, {USAGE_ERROR, {"--server", "is missing", "tcp://"}}},
+    {"no name", {"--server", "tcp://127.0.0.1:1", "--data", "f", "--name", ""}, {USAGE_ERROR, {"--name", "is empty"}}},
     {"no data", {"--server", "tcp://127.0.0.1:1"}, {USAGE_ERROR, {"--data", "is missing"}}},
     {"no model", {"eval", "--data", "f"}, {USAGE_ERROR, {"--model", "is missing", "--export"}}},
     {"other command", {"evaluate", "--data", "f"}, {USAGE_ERROR, {"'evaluate'", "train, predict, eval"}}},

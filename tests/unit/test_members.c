@@ -12,14 +12,14 @@ Test(members, who_only_greets_takes_a_part_of_the_numbers)
     struct member *first = NULL;
     for (int i = 0; i < MEMBERS_GREETED_MAX; i++) {
         cr_assert(members_may_greet(&members));
-        struct member *member = members_add(&members, 100 + (uint64_t)i);
+        struct member *member = members_add(&members, 100 + (uint64_t)i, "w");
         cr_assert_not_null(member);
         first = first ? first : member;
     }
     cr_assert_not(members_may_greet(&members));
     members_join(&members, first, 1);
     cr_assert(members_may_greet(&members));
-    cr_assert_not_null(members_add(&members, 77));
+    cr_assert_not_null(members_add(&members, 77, ""));
     cr_assert_not(members_may_greet(&members));
     members_remove(&members, first);
     cr_assert_not(members_may_greet(&members));
@@ -32,7 +32,7 @@ Test(members, are_found_by_the_connection_they_came_by)
     struct members members;
     const struct routing_id one = {2, {1, 2}}, other = {3, {1, 2, 3}};
     cr_assert_eq(members_init(&members), DP_OK);
-    struct member *member = members_add(&members, 77);
+    struct member *member = members_add(&members, 77, "");
     member->route = one;
     cr_assert_eq(members_by_route(&members, &one), member);
     cr_assert_null(members_by_route(&members, &other));
@@ -47,16 +47,43 @@ Test(members, who_comes_again_keeps_its_number)
 {
     struct members members;
     cr_assert_eq(members_init(&members), DP_OK);
-    struct member *first = members_add(&members, 7), *second = members_add(&members, 8);
+    struct member *first = members_add(&members, 7, ""), *second = members_add(&members, 8, "");
     uint64_t token = first->token;
     cr_assert_eq(first->attempt, 1);
     members_remove(&members, first);
     cr_assert_null(members_find(&members, token));
-    cr_assert_neq(members_add(&members, 9), first, "numbers of the gone are the last to be given to others");
-    cr_assert_eq(members_add(&members, 7), first);
+    cr_assert_neq(members_add(&members, 9, ""), first, "numbers of the gone are the last to be given to others");
+    cr_assert_eq(members_add(&members, 7, ""), first);
     cr_assert_eq(first->attempt, 2);
     cr_assert_neq(first->token, token);
     cr_assert_eq(second->attempt, 1);
+    members_fini(&members);
+    ASSERT_NO_LEAKS();
+}
+
+/* A process that was started again is another one, of the same name. */
+Test(members, who_is_started_again_has_the_number_of_its_name)
+{
+    struct members members;
+    cr_assert_eq(members_init(&members), DP_OK);
+    struct member *alpha = members_add(&members, 1, "alpha"), *beta = members_add(&members, 2, "beta");
+    cr_assert_eq(members_by_name(&members, "alpha"), alpha);
+    struct member *twin = members_add(&members, 3, "alpha");
+    cr_assert_neq(twin, alpha, "two that live are two");
+    uint64_t token = alpha->token;
+    members_remove(&members, alpha);
+    members_remove(&members, beta);
+    cr_assert_eq(members_by_name(&members, "alpha"), twin);
+    cr_assert_null(members_by_name(&members, "beta"));
+    cr_assert_eq(members_add(&members, 4, "beta"), beta);
+    cr_assert_eq(beta->attempt, 2);
+    cr_assert_eq(members_add(&members, 5, "alpha"), alpha);
+    cr_assert_eq(alpha->attempt, 2);
+    cr_assert_neq(alpha->token, token);
+    cr_assert_null(members_find(&members, token), "the old attempt is fenced");
+    members_remove(&members, twin);
+    members_remove(&members, beta);
+    cr_assert_eq(members_add(&members, 3, "beta"), twin, "the process itself comes first");
     members_fini(&members);
     ASSERT_NO_LEAKS();
 }
@@ -67,13 +94,13 @@ Test(members, numbers_of_those_who_left_first_are_given_again)
     struct member *all[PORT_SESSIONS_MAX];
     cr_assert_eq(members_init(&members), DP_OK);
     for (uint64_t i = 0; i < PORT_SESSIONS_MAX; i++)
-        all[i] = members_add(&members, 1 + i);
-    cr_assert_null(members_add(&members, 1u << 20));
+        all[i] = members_add(&members, 1 + i, "");
+    cr_assert_null(members_add(&members, 1u << 20, ""));
     members_remove(&members, all[5]);
     members_remove(&members, all[3]);
-    cr_assert_eq(members_add(&members, 1u << 20), all[5]);
+    cr_assert_eq(members_add(&members, 1u << 20, ""), all[5]);
     cr_assert_eq(all[5]->attempt, 1);
-    cr_assert_eq(members_add(&members, 1u << 21), all[3]);
+    cr_assert_eq(members_add(&members, 1u << 21, ""), all[3]);
     members_fini(&members);
     ASSERT_NO_LEAKS();
 }
