@@ -23,7 +23,7 @@ enum { MINUTE_MS = 60000, LOOK_MS = 5 };
 #define TEST "tests/data/digits/test.csv.gz"
 
 /* Whether the model's weights are a table; a flag for each server. */
-static const char *weights = "--sparse=off";
+static const char *weights = "--sparse=off", *intercept = "--intercept=on";
 
 static bool sparse(void)
 {
@@ -61,8 +61,8 @@ static const char *test_file(void)
     return sparse() ? words_file() : source_file(TEST);
 }
 
-#define JOB_OF(epochs)                                                                                    \
-    "--model", "softmax", weights, "--batch", "100", "--slots", "8", "--epochs", epochs, "--lr", "0.002", \
+#define JOB_OF(epochs)                                                                                               \
+    "--model", "softmax", weights, intercept, "--batch", "100", "--slots", "8", "--epochs", epochs, "--lr", "0.002", \
         "--optimizer", "momentum", "--l2", "0.001", "--seed", "7", "--exit-when-done", "--json", "--log-level", "info"
 
 static struct process *worker_start(const char *endpoint, const char *shm)
@@ -343,6 +343,82 @@ Test(shm, on_is_an_error_with_a_reason_where_it_cannot_be)
     worker = worker_start(endpoint, "auto");
     expect_end(server);
     expect_end(worker);
+}
+
+/* ---- where memory is short ---- */
+
+/* A program that can make no file larger than this, nor memory to share, which the kernel counts as one. */
+static struct process *start_short(const char *kib, const char *program, const char *const *args)
+{
+    const char *all[32] = {"-c", "trap '' XFSZ; ulimit -f \"$0\"; exec \"$@\"", kib, program_path(program)};
+    for (size_t i = 0; args[i]; i++)
+        all[4 + i] = args[i];
+    return process_start("/bin/bash", all);
+}
+
+static struct process *server_short(char *endpoint, size_t size, const char *path)
+{
+    struct process *server = start_short(
+        "56", "dp-server", (const char *const[]){"--listen", "tcp://127.0.0.1:0", JOB_OF("3"), "--export", path, NULL});
+    const char *line = process_expect(server, ERR, " listening endpoint=", MINUTE_MS);
+    (void)str_copy(endpoint, size, strstr(line, "endpoint=") + 9);
+    endpoint[strcspn(endpoint, " \n")] = '\0';
+    return server;
+}
+
+/* A server that has no memory for planes and rings says so; its workers use their sockets. */
+static void short_server(const char *said)
+{
+    char endpoint[128];
+    const char *want = train_plain("3"), *path = temp_path("short.safetensors");
+    struct process *server = server_short(endpoint, sizeof endpoint, path);
+    struct process *worker = worker_start(endpoint, "auto");
+    process_expect(server, ERR, said, MINUTE_MS);
+    expect_end(server);
+    expect_end(worker);
+    models_assert_same(want, path);
+}
+
+Test(shm, a_server_without_memory_for_theta_says_so_and_uses_sockets)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    short_server("shared-memory-unused");
+}
+
+Test(shm, a_server_without_memory_for_rows_says_so_and_uses_sockets)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    weights = "--sparse=on";
+    intercept = "--intercept=off";
+    short_server("action=\"rows that find no room go by the socket\"");
+}
+
+/* A worker that has none for its gradients. */
+static void short_worker(void)
+{
+    char endpoint[128];
+    const char *want = train_plain("3"), *path = temp_path("short.safetensors");
+    struct process *server = SERVER(endpoint, JOB_OF("3"), "--export", path);
+    struct process *worker =
+        start_short("1", "dp-worker",
+                    (const char *const[]){"--server", endpoint, "--data", train_file(), "--eval", test_file(), NULL});
+    process_expect(worker, ERR, "gradients go by the socket, not by shared memory", MINUTE_MS);
+    expect_end(server);
+    expect_end(worker);
+    models_assert_same(want, path);
+}
+
+Test(shm, a_worker_without_memory_for_gradients_says_so_and_uses_its_socket)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    short_worker();
+}
+
+Test(shm, a_worker_without_memory_for_gradients_of_rows_says_so_and_uses_its_socket)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    weights = "--sparse=on";
+    short_worker();
 }
 
 /* ---- garbage ---- */

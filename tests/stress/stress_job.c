@@ -1,5 +1,6 @@
-/* A whole job in one process: the head and three shards, workers with two threads each that come and go. Whatever race
- * there is between head, shards, clients and their heartbeats, ThreadSanitizer sees it here. */
+/* Whole jobs in one process, of a dense tensor and of a table: the head and three shards, workers with two threads each
+ * that come and go and share memory. Whatever race there is between head, shards, clients and their heartbeats,
+ * ThreadSanitizer sees it here. */
 #include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -38,10 +39,13 @@ static void write_data(void)
     fclose(f);
 }
 
+static bool sparse;
+
 static void *serve(void *arg)
 {
     struct server_options opts = {
         .model = "logistic",
+        .sparse = sparse,
         .intercept = true,
         .batch = 50,
         .slots = 8,
@@ -109,23 +113,12 @@ static void start(struct worker *w, const char *endpoint)
     MUST(pthread_create(&w->thread, NULL, work, w) == 0, "no thread");
 }
 
-int main(void)
+static void run_job(void)
 {
-    dp_error err;
     char endpoint[128];
     int status = -1;
     pthread_t server;
     struct worker workers[WORKERS], joiner;
-    snprintf(folder, sizeof folder, "/tmp/dp-stress-XXXXXX");
-    MUST(mkdtemp(folder), "no folder");
-    snprintf(data_path, sizeof data_path, "%s/data", folder);
-    snprintf(port_path, sizeof port_path, "%s/port", folder);
-    snprintf(model_path, sizeof model_path, "%s/model", folder);
-    write_data();
-    log_init("stress", LOG_ERROR);
-    blas_init();
-    MUST(kernels_select("auto", &err) == DP_OK, "%s", err.text);
-    numerics_fingerprint();
     MUST(pthread_create(&server, NULL, serve, &status) == 0, "no thread");
     wait_endpoint(endpoint, sizeof endpoint);
     for (int i = 0; i < WORKERS; i++)
@@ -141,9 +134,28 @@ int main(void)
         MUST(workers[i].result == DP_OK, "worker %d: %s", i, workers[i].err.text);
     MUST(status == 0, "the server ended with %d", status);
     MUST(access(model_path, R_OK) == 0, "no model");
-    unlink(data_path);
     unlink(port_path);
     unlink(model_path);
+}
+
+int main(void)
+{
+    dp_error err;
+    snprintf(folder, sizeof folder, "/tmp/dp-stress-XXXXXX");
+    MUST(mkdtemp(folder), "no folder");
+    snprintf(data_path, sizeof data_path, "%s/data", folder);
+    snprintf(port_path, sizeof port_path, "%s/port", folder);
+    snprintf(model_path, sizeof model_path, "%s/model", folder);
+    write_data();
+    log_init("stress", LOG_ERROR);
+    blas_init();
+    MUST(kernels_select("auto", &err) == DP_OK, "%s", err.text);
+    numerics_fingerprint();
+    for (int tables = 0; tables < 2; tables++) {
+        sparse = tables;
+        run_job();
+    }
+    unlink(data_path);
     rmdir(folder);
     PASS("job");
 }
