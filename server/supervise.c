@@ -29,6 +29,7 @@ enum {
 struct child {
     struct supervise *supervise;
     uint32_t number;
+    char name[32]; /* "--name=local-3": the one that is started again is the same worker to the head */
     uv_process_t process;
     uv_pipe_t pipe;
     uv_timer_t restart;
@@ -60,7 +61,8 @@ struct supervise {
 
 static dp_err add_arg(struct supervise *s, const char *text, dp_error *err)
 {
-    if (s->arg_count + 1 >= ARGS_MAX || !(s->args[s->arg_count] = strdup(text)))
+    bool room = s->arg_count + 2 < ARGS_MAX; /* a child's name and NULL follow */
+    if (!room || !(s->args[s->arg_count] = strdup(text)))
         return dp_fail(err, DP_NOMEM, "out of memory for the command line of a local worker");
     s->arg_count++;
     return DP_OK;
@@ -274,6 +276,7 @@ static dp_err child_start(struct child *child, dp_error *err)
     struct supervise *s = child->supervise;
     child->line_bytes = 0;
     child->last_line[0] = '\0';
+    s->args[s->arg_count] = child->name;
     uv_pipe_init(s->loop, &child->pipe, 0);
     child->pipe.data = child;
     uv_stdio_container_t stdio[3] = {
@@ -327,6 +330,7 @@ dp_err supervise_start(uv_loop_t *loop, const struct server_options *opts, const
     for (uint32_t i = 0; i < s->count; i++) {
         s->children[i].supervise = s;
         s->children[i].number = i;
+        snprintf(s->children[i].name, sizeof s->children[i].name, "--name=local-%u", i);
         uv_timer_init(loop, &s->children[i].restart);
         s->children[i].restart.data = &s->children[i];
     }

@@ -118,6 +118,8 @@ Test(bitwise, a_killed_local_worker_is_replaced)
     expect_progress(server);
     cr_assert_eq(kill((pid_t)strtol(pid + 4, NULL, 10), SIGKILL), 0);
     process_expect(server, ERR, "local-worker-died", MINUTE_MS);
+    line = process_expect(server, ERR, "attempt=2", MINUTE_MS);
+    cr_assert_not_null(strstr(line, "worker-hello worker=\"local-"), "%s", line);
     cr_assert_eq(process_wait(server, 3 * MINUTE_MS), 0, "%s", process_output(server, ERR));
     models_assert_same(want, path);
 }
