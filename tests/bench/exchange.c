@@ -53,7 +53,7 @@ static const struct option_table TABLE = {
 
 struct bench {
     struct bench_options opts;
-    char server[4096], worker[4096]; /* programs of the same build */
+    struct places places;
     double memory_rate;
     struct table table;
 };
@@ -93,7 +93,7 @@ static void run_once(const struct bench *bench, const struct exchange *x, struct
         best_add(bare, seconds, cpu_seconds() - before);
     }
     before = cpu_seconds();
-    seconds = dp_run(x, bench->server, bench->worker);
+    seconds = dp_run(x, &bench->places);
     best_add(dp, seconds, cpu_seconds() - before);
 }
 
@@ -175,17 +175,9 @@ static void run_clients(struct bench *bench)
     m.x = x;
     for (uint64_t round = 0; round < bench->opts.rounds; round++) {
         best_add(&m.bare, clients_bare(&x), 1);
-        best_add(&m.dp, clients_dp(&x, bench->server), 1);
+        best_add(&m.dp, clients_dp(&x, bench->places.server), 1);
     }
     table_clients(&bench->table, &m);
-}
-
-static void find_programs(const char *self, struct bench *bench)
-{
-    const char *slash = strrchr(self, '/');
-    int n = slash ? (int)(slash - self) + 1 : 0;
-    snprintf(bench->worker, sizeof bench->worker, "%.*sbench_exchange_worker", n, self);
-    snprintf(bench->server, sizeof bench->server, "%.*s../../server/dp-server", n, self);
 }
 
 /* What --quick leaves out unless it was asked for. */
@@ -212,7 +204,7 @@ int main(int argc, char **argv)
     if (outcome == OPT_RUN) {
         if (bench.opts.quick)
             be_quick(&given, &bench.opts);
-        find_programs(argv[0], &bench);
+        places_find(argv[0], &bench.places);
         bench.memory_rate = memory_rate();
         printf("memory: triad %.1f GB/s, one thread\n", bench.memory_rate / 1e9);
         run_dense(&bench);

@@ -49,8 +49,14 @@ void crew_report(double seconds);
 
 /* exchange_bare.c: the same bytes by ZeroMQ alone, in slices, with a plain loop as the update. Not for shm. */
 double bare_run(const struct exchange *exchange);
-/* exchange_dp.c: by dp-server and bench_exchange_worker, whose paths are given. */
-double dp_run(const struct exchange *exchange, const char *server_path, const char *worker_path);
+/* exchange_dp.c: by dp-server and bench_exchange_worker. */
+
+/* The programs of the same build as argv[0]. */
+struct places {
+    char server[4096], worker[4096];
+};
+void places_find(const char *self, struct places *ret_places);
+double dp_run(const struct exchange *exchange, const struct places *places);
 /* A server of such a job, with as many slots as there are workers. */
 struct served {
     char folder[64];
@@ -62,6 +68,9 @@ struct served {
 /* False where it does not start; to be ended all the same. */
 bool served_start(struct served *served, const struct exchange *exchange, const char *server_path);
 void served_end(struct served *served);
+/* Its workers, which begin once all of them are there. False where one could not. */
+bool workers_start(struct crew *crew, const struct served *served, const struct exchange *exchange,
+                   const struct places *places);
 /* exchange_clients.c: seconds of a step of `exchange->workers` connections that few processes drive, each with
  * messages of `exchange->elems` floats: to a dp-server, or to a bare ROUTER that echoes them. */
 enum { EXCHANGE_CLIENTS_MAX = 1024 };

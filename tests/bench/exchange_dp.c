@@ -14,6 +14,14 @@
 
 enum { START_MS = 20000 };
 
+void places_find(const char *self, struct places *ret_places)
+{
+    const char *slash = strrchr(self, '/');
+    int n = slash ? (int)(slash - self) + 1 : 0;
+    snprintf(ret_places->worker, sizeof ret_places->worker, "%.*sbench_exchange_worker", n, self);
+    snprintf(ret_places->server, sizeof ret_places->server, "%.*s../../server/dp-server", n, self);
+}
+
 static bool served_init(struct served *job)
 {
     *job = (struct served){.watch = inotify_init1(IN_CLOEXEC)};
@@ -84,7 +92,7 @@ bool served_start(struct served *job, const struct exchange *x, const char *path
     return job->server > 0 && endpoint_wait(job);
 }
 
-static bool workers_start(struct crew *crew, const struct served *job, const struct exchange *x, const char *path)
+bool workers_start(struct crew *crew, const struct served *job, const struct exchange *x, const struct places *places)
 {
     char elems[24], dim[24], skip[24];
     snprintf(elems, sizeof elems, "%llu", (unsigned long long)x->elems);
@@ -95,15 +103,15 @@ static bool workers_start(struct crew *crew, const struct served *job, const str
         if (rc < 0)
             return false;
         if (rc == 0) {
-            execl(path, path, job->endpoint, elems, dim, skip, shares(x), (char *)NULL);
-            perror(path);
+            execl(places->worker, places->worker, job->endpoint, elems, dim, skip, shares(x), (char *)NULL);
+            perror(places->worker);
             _exit(127);
         }
     }
     return crew_start(crew);
 }
 
-double dp_run(const struct exchange *x, const char *server_path, const char *worker_path)
+double dp_run(const struct exchange *x, const struct places *places)
 {
     struct served job;
     struct crew crew;
@@ -112,7 +120,7 @@ double dp_run(const struct exchange *x, const char *server_path, const char *wor
         perror("bench_exchange");
         return -1;
     }
-    if (served_start(&job, x, server_path) && workers_start(&crew, &job, x, worker_path))
+    if (served_start(&job, x, places->server) && workers_start(&crew, &job, x, places))
         seconds = crew_result(&crew);
     served_end(&job);
     return seconds;

@@ -64,7 +64,7 @@ static void compute(dp_client *client, const dp_task *task)
 {
     static const dp_metrics METRICS = {.count = 1};
     dp_error err;
-    if (task->step > 0 && task->theta[0] == 0) {
+    if (task->step > 0 && (task->theta[0] == 0 || task->theta[task->theta_elems - 1] == 0)) {
         (void)dp_fail(&err, DP_PROTO, "theta does not change from step to step");
         die(&err);
     }
