@@ -101,8 +101,10 @@ dp_err rowsum_add(struct rowsum *left, struct rowsum *right, uint32_t dim, struc
         *ret_sum = sum;
         return DP_OK;
     }
-    uint32_t most = left->list->count + right->list->count;
-    struct rowlist *list = rowlist_new(most);
+    const uint64_t most = (uint64_t)left->list->count + right->list->count;
+    if (most >= ROW_NONE) /* the lists of many slots together */
+        return DP_NOMEM;
+    struct rowlist *list = rowlist_new((uint32_t)most);
     float *out = mem_array((size_t)most * dim, sizeof *out);
     if (!list || !out) {
         rowlist_release(&list);

@@ -246,6 +246,16 @@ Test(rowfold, an_empty_side_gives_the_other)
     ASSERT_NO_LEAKS();
 }
 
+/* Of lists that cannot be counted together, no byte is looked at. */
+Test(rowfold, two_lists_too_long_for_one)
+{
+    struct rowlist long_list = {.refs = 1, .count = UINT32_MAX / 2 + 1}, other = long_list;
+    struct rowsum left = {.list = &long_list}, right = {.list = &other}, sum = {0};
+    cr_assert_eq(rowsum_add(&left, &right, 1, &sum), DP_NOMEM);
+    cr_assert_eq(left.list, &long_list, "both stay as they were");
+    cr_assert_eq(right.list, &other);
+}
+
 Test(rowfold, random_lists)
 {
     enum { IDS = 200, DIM = 3 };
