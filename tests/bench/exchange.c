@@ -64,7 +64,7 @@ static uint32_t steps_for(const struct exchange *x, double seconds)
     double guess = 60e-6 + 8.0 * (double)x->elems / 2e9;
     if (x->dim > 0)
         guess += 2.0 * (double)x->elems / x->dim / 50e6;
-    return (uint32_t)MAX(5.0, MIN(seconds / (guess * x->workers), 20000.0));
+    return (uint32_t)MAX(10.0, MIN(seconds / (guess * x->workers), 20000.0));
 }
 
 /* Of all children that have ended. */
