@@ -2,6 +2,8 @@
  * with an error and counted, nothing is read, and the job goes on to the model that a good worker would have made. */
 #include <criterion/criterion.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -162,6 +164,7 @@ static const Dp__Header *push_slice(struct worker *w, uint32_t slab, uint64_t st
     msg.push = msg.pull = true;
     msg.step = step;
     msg.pull_step = step + 1;
+    msg.have = step + 1; /* its version is the step: it reads none before */
     msg.metrics = &metrics;
     msg.slab = slab;
     return ask(w, &w->shard, DP__HEADER__BODY_PUSH_PULL, &msg);
@@ -291,6 +294,50 @@ Test(slabs, a_slab_that_was_consumed_is_not_read_again)
     pass_slab(&me, 0, SHM_TAKEN); /* anew, under the same number */
     assert_params(push_slice(&me, 1, 1), 2);
     assert_rows(&me, push_rows(&me, 1, DENSE, 1), 2, 0.3F);
+    cr_assert_eq(malformed(endpoint), 0);
+    worker_end(&me);
+    process_signal(server, SIGTERM);
+    cr_assert_eq(process_wait(server, WAIT_MS), 143, "%s", process_output(server, ERR));
+}
+
+struct scribbler {
+    pthread_t thread;
+    atomic_bool stop;
+    volatile uint32_t *bits; /* of the slab */
+};
+
+/* Any bits: numbers of all sizes, infinities, NaNs. */
+static void *scribble(void *arg)
+{
+    struct scribbler *s = arg;
+    uint64_t seed = 1;
+    while (!atomic_load(&s->stop))
+        for (uint32_t i = 0; i < SLAB_FLOATS; i++) {
+            seed = seed * 6364136223846793005 + 1442695040888963407;
+            s->bits[i] = (uint32_t)(seed >> 32);
+        }
+    return NULL;
+}
+
+/* A worker that writes its slab while the server reads it spoils its numbers and nothing else. */
+Test(slabs, a_slab_that_changes_while_it_is_read_does_no_more_harm_than_wrong_numbers)
+{
+    enum { STEPS = 400 };
+    NEED_PROGRAMS("dp-server", "dp-ctl");
+    char endpoint[PEER_ENDPOINT_MAX];
+    struct process *server = serve(endpoint);
+    struct worker me;
+    worker_begin(&me, endpoint, 4711);
+    pass_slab(&me, 0, SHM_TAKEN);
+    struct scribbler scribbler = {.bits = me.slab.base};
+    cr_assert_eq(pthread_create(&scribbler.thread, NULL, scribble, &scribbler), 0);
+    for (uint64_t step = 0; step < STEPS; step++) {
+        assert_params(push_slice(&me, 1, step), step + 1);
+        const Dp__Header *answer = push_rows(&me, 1, DENSE, step);
+        cr_assert(answer->body_case == DP__HEADER__BODY_ROWS && answer->rows->step == step + 1);
+    }
+    atomic_store(&scribbler.stop, true);
+    pthread_join(scribbler.thread, NULL);
     cr_assert_eq(malformed(endpoint), 0);
     worker_end(&me);
     process_signal(server, SIGTERM);

@@ -1,9 +1,11 @@
-/* What a client maps of its shards' memory: views of theta over the planes of several shards, and rings of rows. */
+/* What a client shares with its shards: views of theta over the planes of several shards, rings of rows, and slabs of
+ * gradients, which come back when all shards have read them. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client_rings.h"
+#include "client_slab.h"
 #include "client_views.h"
 #include "leaks.h"
 #include "util.h"
@@ -192,5 +194,100 @@ Test(client_shared, an_answer_that_was_overtaken_is_not_read)
     cr_assert_eq(rings.taken, 2 * PAGE + 4);
     cr_assert_null(rows_at(&rings, 1, 4 * PAGE, 4), "of a ring that is no longer in use");
     rings_fini(&rings);
+    ASSERT_NO_LEAKS();
+}
+
+/* ---- slabs ---- */
+
+/* What was passed to the shards. */
+struct passed {
+    uint32_t count, number; /* times, and the last number */
+    size_t bytes;
+    bool fails;
+};
+
+static bool pass_slab(void *arg, uint32_t number, size_t bytes, struct shm *ret_memory)
+{
+    struct passed *passed = arg;
+    dp_error err;
+    passed->count++;
+    passed->number = number;
+    passed->bytes = bytes;
+    return !passed->fails && shm_new(bytes, SHM_WRITERS, ret_memory, &err) == DP_OK;
+}
+
+/* A step's gradient of so many floats: taken, pushed, and dropped by the client. */
+static struct slab *slab_used(struct slab_pool *pool, uint64_t elems, uint64_t step)
+{
+    struct slab *slab = slab_take(pool, elems);
+    cr_assert_not_null(slab);
+    for (uint64_t i = 0; i < elems; i++)
+        slab->values[i] = (float)step;
+    slab->until = step + 1;
+    slab_drop(slab);
+    return slab;
+}
+
+Test(client_shared, a_slab_comes_back_when_the_shards_are_done_with_it)
+{
+    struct passed passed = {0};
+    struct slab_pool pool = {.share = pass_slab, .arg = &passed};
+    struct slab *first = slab_used(&pool, 100, 0), *second = slab_used(&pool, 100, 1);
+    cr_assert(first != second && first->number == 0 && second->number == 1 && passed.count == 2);
+    pool.done = 1;
+    cr_assert_eq(slab_used(&pool, 90, 2), first, "all shards have read step 0");
+    cr_assert_eq(passed.count, 2);
+    slab_pool_fini(&pool);
+    ASSERT_NO_LEAKS();
+}
+
+Test(client_shared, a_slab_that_is_too_small_is_passed_anew_under_its_number)
+{
+    struct passed passed = {0};
+    struct slab_pool pool = {.share = pass_slab, .arg = &passed};
+    struct slab *slab = slab_used(&pool, 100, 0);
+    cr_assert_neq(slab_used(&pool, 5000, 0), slab, "the shards may be reading it");
+    cr_assert(passed.count == 2 && passed.number == 1);
+    pool.done = 1;
+    cr_assert_eq(slab_used(&pool, 6000, 1)->number, passed.number);
+    cr_assert(passed.count == 3 && passed.bytes > 6000 * sizeof(float), "with some room for the next step");
+    cr_assert_eq(pool.shared, 2, "no further number");
+    slab_pool_fini(&pool);
+    ASSERT_NO_LEAKS();
+}
+
+Test(client_shared, slabs_are_ordinary_memory_where_none_can_be_shared)
+{
+    struct passed passed = {0};
+    struct slab_pool pool = {.share = pass_slab, .arg = &passed};
+    struct slab *shared = slab_used(&pool, 100, 0);
+    passed.fails = true;
+    struct slab *plain = slab_used(&pool, 100, 1);
+    cr_assert(slab_is_shared(&pool, shared) && !slab_is_shared(&pool, plain));
+    pool.done = 2;
+    struct slab *again = slab_take(&pool, 9000);
+    cr_assert(again && !slab_is_shared(&pool, again));
+    again->values[8999] = 1;
+    slab_drop(again);
+    cr_assert_eq(passed.count, 2, "it is not tried again in this session");
+    slab_pool_fini(&pool);
+    ASSERT_NO_LEAKS();
+}
+
+Test(client_shared, slabs_of_a_session_that_was_lost_are_not_used_again)
+{
+    struct passed passed = {0};
+    struct slab_pool pool = {.share = pass_slab, .arg = &passed};
+    struct slab *held = slab_take(&pool, 100);
+    (void)slab_used(&pool, 100, 0);
+    slab_pool_renew(&pool);
+    pool.share = pass_slab;
+    cr_assert_not(slab_is_shared(&pool, held));
+    struct slab *fresh = slab_take(&pool, 100);
+    cr_assert(fresh != held && fresh->number == 0 && slab_is_shared(&pool, fresh));
+    held->values[99] = 1; /* who holds it may go on */
+    slab_drop(held);
+    slab_drop(fresh);
+    slab_pool_fini(&pool);
     ASSERT_NO_LEAKS();
 }
