@@ -260,12 +260,8 @@ static void on_heartbeat(struct head *head, struct member *member, const struct 
 {
     const Dp__Heartbeat *beat = request->heartbeat;
     uint64_t now = mono_ms();
-    if (beat->samples >= member->samples && now > member->last_seen_ms) {
-        double rate = (double)(beat->samples - member->samples) * 1000.0 / (double)(now - member->last_seen_ms);
-        member->samples_per_s = member->samples ? 0.5 * member->samples_per_s + 0.5 * rate : rate;
-    }
+    members_hear(member, beat->samples, now);
     head_measure(member, beat);
-    member->samples = beat->samples;
     member->step = beat->step;
     member->shm = beat->shm;
     member->last_seen_ms = now;

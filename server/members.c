@@ -1,6 +1,7 @@
 /* The members of a job. Invariant: a token is never used again, though its number is. Thread: head. */
 #include "members.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,7 +56,8 @@ struct member *members_add(struct members *members, uint64_t worker, const char 
     while (token / PORT_SESSIONS_MAX == 0)
         token = entropy_u64() / PORT_SESSIONS_MAX * PORT_SESSIONS_MAX + members_number(members, member);
     uint32_t attempt = again ? again->attempt + 1 : 1;
-    *member = (struct member){.state = MEMBER_GREETED, .token = token, .worker = worker, .attempt = attempt};
+    *member = (struct member){
+        .state = MEMBER_GREETED, .token = token, .worker = worker, .attempt = attempt, .samples_per_s = NAN};
     (void)str_copy(member->name, sizeof member->name, name);
     members->count++;
     return member;
@@ -113,6 +115,19 @@ void members_join(struct members *members, struct member *member, uint64_t now_m
         members->joined++;
     member->state = MEMBER_JOINED;
     member->joined_ms = now_ms;
+}
+
+void members_hear(struct member *member, uint64_t samples, uint64_t now_ms)
+{
+    /* Two that arrive together, as after a stall, make no rate: the next one counts for both. */
+    if (member->heard_ms > 0 && (now_ms <= member->heard_ms || samples < member->samples))
+        return;
+    if (member->heard_ms > 0) {
+        double rate = (double)(samples - member->samples) * 1000.0 / (double)(now_ms - member->heard_ms);
+        member->samples_per_s = isnan(member->samples_per_s) ? rate : 0.5 * (member->samples_per_s + rate);
+    }
+    member->samples = samples;
+    member->heard_ms = now_ms;
 }
 
 void members_remove(struct members *members, struct member *member)

@@ -34,8 +34,9 @@ struct member {
     uint64_t last_seen_ms;
     uint64_t joined_ms;
     uint64_t step;    /* it said it is at */
-    uint64_t samples; /* it said it has computed */
-    double samples_per_s;
+    uint64_t samples; /* it said it has computed, at heard_ms */
+    uint64_t heard_ms;
+    double samples_per_s; /* NaN: not known */
     uint64_t slots_computed, busy_us; /* it said; training slots */
     double slots_per_s;               /* while it computes; 0: not known */
     uint64_t measured_ms;             /* when slots_per_s last changed */
@@ -70,6 +71,8 @@ struct member *members_by_route(struct members *members, const struct routing_id
 struct member *members_by_pid(struct members *members, uint32_t pid);
 /* Moves to JOINED. */
 void members_join(struct members *members, struct member *member, uint64_t now_ms);
+/* It said how many samples it has computed so far: samples_per_s is that since it last said so, smoothed. */
+void members_hear(struct member *member, uint64_t samples, uint64_t now_ms);
 /* The token is void from now on. */
 void members_remove(struct members *members, struct member *member);
 uint32_t members_number(const struct members *members, const struct member *member);

@@ -1,5 +1,6 @@
 /* The members of a job, as arithmetic. */
 #include <criterion/criterion.h>
+#include <math.h>
 
 #include "leaks.h"
 #include "members.h"
@@ -101,6 +102,28 @@ Test(members, numbers_of_those_who_left_first_are_given_again)
     cr_assert_eq(members_add(&members, 1u << 20, ""), all[5]);
     cr_assert_eq(all[5]->attempt, 1);
     cr_assert_eq(members_add(&members, 1u << 21, ""), all[3]);
+    members_fini(&members);
+    ASSERT_NO_LEAKS();
+}
+
+/* Samples a second of a worker go by its heartbeats alone, whatever else it says in between. */
+Test(members, show_how_many_samples_a_second_they_compute)
+{
+    struct members members;
+    cr_assert_eq(members_init(&members), DP_OK);
+    struct member *member = members_add(&members, 7);
+    cr_assert(isnan(member->samples_per_s));
+    members_hear(member, 500, 1000);
+    cr_assert(isnan(member->samples_per_s), "what it computed in a session before is no rate of this one");
+    members_hear(member, 1500, 2000);
+    cr_assert_eq(member->samples_per_s, 1000);
+    member->last_seen_ms = 3000;
+    members_hear(member, 1700, 3000);
+    cr_assert_eq(member->samples_per_s, 600);
+    members_hear(member, 2000, 3000);
+    cr_assert_eq(member->samples_per_s, 600);
+    members_hear(member, 2300, 4000);
+    cr_assert_eq(member->samples_per_s, 600, "the one before counts with it");
     members_fini(&members);
     ASSERT_NO_LEAKS();
 }
