@@ -79,6 +79,11 @@ void options_fini(struct options *opts);
 /* Where the value of option `name` came from; the name must be in the table. */
 enum option_source options_source(const struct options *opts, const char *name);
 
+/* Whether `value` may be given as option `name`, which must be a number of the table: what is set while a program runs
+ * has the bounds of what it is started with. DP_USAGE "<where>: 1e+50 is out of range: ...". */
+DP_MUST_CHECK dp_err options_check_number(const struct option_table *table, const char *name, double value,
+                                          const char *where, dp_error *err);
+
 /* Overview (topic NULL), one topic, one option by its name, or the "reference"; false if there is no such topic. */
 bool options_help(const struct option_table *table, const char *topic, FILE *out);
 /* The reference as Markdown tables, for the folder's README between markers. */

@@ -2,6 +2,7 @@
  * right as a whole. Thread: any. */
 #include "options_impl.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <float.h>
 #include <math.h>
@@ -79,6 +80,11 @@ static dp_err set_u64(const struct option *option, uint64_t *field, const char *
     return DP_OK;
 }
 
+static bool f64_outside(const struct option *option, double x)
+{
+    return !isfinite(x) || (has_range(option) && (x < option->min || x > option->max));
+}
+
 static dp_err set_f64(const struct option *option, double *field, const char *text, const char *where, dp_error *err)
 {
     /* strtod knows hexadecimal, "nan", "inf" and leading spaces too; none is meant by a user. */
@@ -87,10 +93,22 @@ static dp_err set_f64(const struct option *option, double *field, const char *te
     double x = strtod(text, &end);
     if (!text[0] || text[strspn(text, "0123456789+-.eE")] != '\0' || end == text || *end != '\0')
         return dp_fail(err, DP_USAGE, "%s: '%s' is not a number", where, option_shown(text, buf));
-    if (!isfinite(x) || (has_range(option) && (x < option->min || x > option->max)))
+    if (f64_outside(option, x))
         return fail_range(option, text, where, err);
     *field = x;
     return DP_OK;
+}
+
+dp_err options_check_number(const struct option_table *table, const char *name, double value, const char *where,
+                            dp_error *err)
+{
+    int i = option_find(table, name, strlen(name));
+    char text[32];
+    assert(i >= 0 && table->list[i].type == OPT_F64);
+    if (!f64_outside(&table->list[i], value))
+        return DP_OK;
+    snprintf(text, sizeof text, "%g", value);
+    return fail_range(&table->list[i], text, where, err);
 }
 
 static dp_err set_bool(bool *field, const char *text, const char *where, dp_error *err)

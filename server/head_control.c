@@ -2,7 +2,6 @@
  * shard promises to commit nothing from there on, or names a later step that it promises instead; once all have
  * promised the same step, the head commits. The second round always agrees, since everyone waits. Thread: head. */
 #include <inttypes.h>
-#include <math.h>
 #include <string.h>
 
 #include "head.h"
@@ -101,8 +100,8 @@ void head_on_prepared(struct head *head, uint64_t step)
 
 static dp_err check_lr(const struct head *head, double lr, dp_error *err)
 {
-    if (!(lr > 0) || !isfinite(lr))
-        return dp_fail(err, DP_USAGE, "lr must be a number of more than 0");
+    if (options_check_number(&server_option_table, "lr", lr, "lr", err))
+        return err->code;
     if (head->state != HEAD_RUNNING)
         return dp_fail(err, DP_REFUSED, "the job is not running");
     if (head->job.core.rule == &rule_ftrl)

@@ -45,7 +45,7 @@ static json_t *job_json(const struct head *head)
                      count(plan->seed), "train_steps", count_if(!job_open_ended(job), plan->train_steps), "train_rows",
                      count_if(!local, plan->train_rows), "eval_rows", count(plan->eval_rows), "theta_elems",
                      count(tensors_total(&job->core.tensors)), "optimizer", job->core.rule->name, "lr",
-                     schedule_rate(&job->core.params.schedule, 0), "momentum", job->core.params.momentum, "l2",
+                     job->core.params.schedule.lr, "momentum", job->core.params.momentum, "l2",
                      strengths_of(&head->opts->setup.regularizers.l2, ""), "data", job->train.name);
 }
 

@@ -69,8 +69,6 @@ static dp_err check_schedule(const struct options *options, const struct update_
         return dp_fail(err, DP_USAGE,
                        "options --lr-schedule and --warmup-steps: ftrl has a rate of its own for each "
                        "coordinate, and its state is only defined for a constant --lr");
-    if (given(options, "lr") && opts->lr <= 0)
-        return dp_fail(err, DP_USAGE, "option --lr: must be greater than 0");
     return DP_OK;
 }
 

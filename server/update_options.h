@@ -46,7 +46,7 @@ struct update_setup {
 
 #define UPDATE_RULE_ROWS(S, f)                                                                                        \
     UPDATE_ROW(S, f.optimizer, "optimizer", OPT_CHOICE, "RULE", 0, 0, "sgd", NULL, UPDATE_RULE_NAMES, "update rule"), \
-        UPDATE_ROW(S, f.lr, "lr", OPT_F64, "A", 0, 1e30, NULL, NULL, NULL,                                            \
+        UPDATE_ROW(S, f.lr, "lr", OPT_F64, "A", DBL_MIN, 1e30, NULL, NULL, NULL,                                            \
                    "learning rate; else the rule's own: 0.1, adagrad and rmsprop 0.01, adam, adamw and lamb 0.001"),  \
         UPDATE_ROW(S, f.momentum, "momentum", OPT_F64, "M", 0, 0.999999, "0.9", NULL, NULL,                           \
                    "momentum, nesterov, lars: m = M*m + g, w = w - A*m"),                                             \

@@ -211,6 +211,16 @@ static void print_consistency(const char *mode, const json_t *next, const json_t
     fputc('\n', out);
 }
 
+/* The rate of the open step; where a schedule or a warm-up makes it from another one, that as well. */
+static void print_rate(const json_t *update, FILE *out)
+{
+    char a[TEXT_BYTES], b[TEXT_BYTES];
+    const json_t *lr = json_object_get(update, "lr"), *base = json_object_get(update, "base_lr");
+    fprintf(out, ", lr %s", parameter(lr, a));
+    if (json_is_number(lr) && json_is_number(base) && real_of(lr) != real_of(base))
+        fprintf(out, " (%s, of %s)", string_or_dash(json_object_get(update, "schedule"), a), parameter(base, b));
+}
+
 static void print_job(const json_t *status, FILE *out)
 {
     char a[TEXT_BYTES], b[TEXT_BYTES], c[TEXT_BYTES];
@@ -236,7 +246,8 @@ static void print_job(const json_t *status, FILE *out)
                 whole(JOB("eval_rows"), b));
     fprintf(out, "batch %s, %s slots, seed %s\n", whole(JOB("batch"), a), whole(JOB("slots"), b),
             whole(JOB("seed"), c));
-    fprintf(out, "update     %s, lr %s", string_or_dash(JOB("optimizer"), a), parameter(JOB("lr"), b));
+    fprintf(out, "update     %s", string_or_dash(JOB("optimizer"), a));
+    print_rate(json_object_get(status, "update"), out);
     /* Plain gradient descent has none, whatever the option says. */
     if (strcmp(a, "sgd") != 0)
         fprintf(out, ", momentum %s", parameter(JOB("momentum"), b));

@@ -163,8 +163,15 @@ Test(update, lr_is_set_at_a_named_step)
     cr_assert_gt(json_integer_value(json_object_get(object, "train_step")), 0);
     json_decref(object);
     process_expect_next(server, OUT, "\"lr\":0.0005", TIMEOUT_MS);
-    r = RUN(TIMEOUT_MS, "dp-ctl", "--server", endpoint, "set", "lr", "-1");
-    cr_assert_eq(r.status, 2, "%s", r.err);
+    r = RUN(TIMEOUT_MS, "dp-ctl", "--server", endpoint, "status");
+    cr_assert_not_null(strstr(r.out, "update     sgd, lr 0.0005, l2"), "%s", r.out);
+    /* what --lr does not take cannot be set either */
+    static const char *const WRONG[] = {"-1", "0", "1e50"};
+    for (size_t i = 0; i < sizeof WRONG / sizeof *WRONG; i++) {
+        r = RUN(TIMEOUT_MS, "dp-ctl", "--server", endpoint, "set", "lr", WRONG[i]);
+        cr_assert_eq(r.status, 2, "%s", r.err);
+        cr_assert_not_null(strstr(r.err, "is out of range: it must be more than 0, at most 1e+30"), "%s", r.err);
+    }
     process_signal(server, 15);
     (void)process_wait(server, TIMEOUT_MS);
 }

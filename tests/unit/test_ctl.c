@@ -57,6 +57,7 @@ Test(ctl, a_running_job)
         "\"model\":\"softmax\",\"uptime_s\":3723.4,\"job\":{\"features\":64,\"classes\":10,\"intercept\":true,"
         "\"batch\":128,\"slots\":8,\"seed\":1,\"train_steps\":240,\"train_rows\":1437,\"eval_rows\":360,"
         "\"theta_elems\":650,\"optimizer\":\"momentum\",\"lr\":0.5,\"momentum\":0.9,\"l2\":3.071158748195694e-05},"
+        "\"update\":{\"schedule\":\"cosine\",\"base_lr\":0.4,\"lr\":0.25},"
         "\"progress\":{\"step\":60,\"total_steps\":260,\"train_step\":56,\"epoch\":5,\"epochs\":20,\"loss\":0.345678,"
         "\"eval_loss\":0.4,\"eval_accuracy\":0.9611,\"samples_per_s\":123456.7,\"elapsed_s\":7.2,\"eta_s\":63.0,"
         "\"waiting_for\":null},\"balance\":{\"mode\":\"speed\",\"moves\":2,\"given\":7,\"won\":4,\"lost\":3},"
@@ -75,7 +76,7 @@ Test(ctl, a_running_job)
         "dp-server 0.1.0 at tcp://head:7700: running, up 1:02:03\n"
         "model      softmax, 64 features, 10 classes, intercept, 650 parameters\n"
         "data       1437 rows, 360 to evaluate on, batch 128, 8 slots, seed 1\n"
-        "update     momentum, lr 0.5, momentum 0.9, l2 3.071159e-05\n"
+        "update     momentum, lr 0.25 (cosine, of 0.4), momentum 0.9, l2 3.071159e-05\n"
         "progress   epoch 5 of 20, step 60 of 260 (23%)\n"
         "loss       0.34568, evaluation 0.40000, accuracy 96.11%\n"
         "speed      123k samples/s, elapsed 0:07, ETA 1:03\n"
@@ -112,7 +113,7 @@ Test(ctl, nothing_is_known)
 /* A document of which a part is missing. */
 Test(ctl, a_job_of_which_little_is_known)
 {
-    assert_printed("{\"job\":{\"lr\":\"x\"},\"progress\":{\"total_steps\":4,\"step\":1}}",
+    assert_printed("{\"job\":{},\"update\":{\"lr\":\"x\"},\"progress\":{\"total_steps\":4,\"step\":1}}",
                    "dp-server - at tcp://head:7700: -, up -\n"
                    "model      -, - features, - parameters\n"
                    "data       - rows, - to evaluate on, batch -, - slots, seed -\n"
