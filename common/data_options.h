@@ -9,6 +9,7 @@
 #include "options.h"
 
 enum { DATA_THREADS_MAX = 1024 };
+enum { DATA_OPTION_AUTO, DATA_OPTION_LIBSVM }; /* the first choices of --format */
 
 struct data_options {
     const char *data;          /* --data, NULL when not given */

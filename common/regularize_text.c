@@ -86,13 +86,14 @@ dp_err regularizers_resolve(const struct regularizers *r, const struct tensors *
         regular[t] = (struct regular){0};
         if (!tensor->regularized)
             continue;
-        uint64_t row = tensor->rank > 1 ? tensor->elems / tensor->shape[0] : tensor->elems;
+        uint64_t elems = tensor->kind == TENSOR_DENSE ? tensor->elems : tensor->dim; /* of a table: of a row */
+        uint64_t row = tensor->kind == TENSOR_DENSE && tensor->rank > 1 ? elems / tensor->shape[0] : elems;
         regular[t] = (struct regular){strengths_of(&r->l1, tensor->name), strengths_of(&r->l2, tensor->name),
                                       strengths_of(&r->group, tensor->name), r->group_size ? r->group_size : row};
-        if (regular[t].group > 0 && tensor->elems % regular[t].group_size != 0)
+        if (regular[t].group > 0 && elems % regular[t].group_size != 0)
             e = dp_fail(err, DP_USAGE,
                         "option --group-size: %" PRIu64 " does not divide the %" PRIu64 " elements of tensor '%s'",
-                        r->group_size, tensor->elems, tensor->name);
+                        r->group_size, elems, tensor->name);
     }
     return e;
 }

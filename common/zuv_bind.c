@@ -15,13 +15,15 @@
 
 enum { HOST_MAX = 256, ENDPOINT_MAX = HOST_MAX + 16 };
 
-static dp_err bad_syntax(const char *listen, dp_error *err)
+static const char TCP[] = "tcp://", IPC[] = "ipc://";
+
+static dp_err bad_syntax(const char *listen, const char *wrong, dp_error *err)
 {
     return dp_fail(
         err, DP_USAGE,
-        "'%s' is not an endpoint: expected tcp://ADDRESS:PORT, such as tcp://127.0.0.1:7700 or tcp://*:0 (any "
+        "'%s' is not an endpoint, %s: expected tcp://ADDRESS:PORT, such as tcp://127.0.0.1:7700 or tcp://*:0 (any "
         "free port), or ipc://PATH",
-        listen);
+        listen, wrong);
 }
 
 static dp_err cannot_listen(const char *listen, int why, dp_error *err)
@@ -48,22 +50,37 @@ static dp_err cannot_listen(const char *listen, int why, dp_error *err)
     return dp_fail(err, DP_SYSTEM, "cannot listen on %s: %s", listen, text);
 }
 
-/* Splits "HOST:PORT" into host[HOST_MAX] and the port, 0 for '*'. */
-static bool host_port_parse(const char *text, char *host, unsigned *ret_port)
+/* Splits "HOST:PORT" into host[HOST_MAX] and the port, 0 for '*'; NULL or what is wrong. */
+static const char *host_port_parse(const char *text, char *host, unsigned *ret_port)
 {
     const char *colon = strrchr(text, ':');
-    if (!colon || colon == text || (size_t)(colon - text) >= HOST_MAX)
-        return false;
-    memcpy(host, text, (size_t)(colon - text));
-    host[colon - text] = '\0';
+    if (!colon || strchr(colon, ']'))
+        return "it has no port";
+    size_t length = (size_t)(colon - text), digits = strspn(colon + 1, "0123456789");
+    if (length == 0 || length >= HOST_MAX)
+        return length ? "its host is too long" : "it has no host";
+    if (text[0] != '[' && memchr(text, ':', length))
+        return "an IPv6 address needs brackets, as in tcp://[::1]:7700";
+    memcpy(host, text, length);
+    host[length] = '\0';
     *ret_port = 0;
     if (strcmp(colon + 1, "*") == 0)
-        return true;
-    size_t digits = strspn(colon + 1, "0123456789");
-    if (digits == 0 || digits > 5 || colon[1 + digits] != '\0')
-        return false;
+        return NULL;
     *ret_port = (unsigned)strtoul(colon + 1, NULL, 10);
-    return *ret_port <= 65535;
+    bool right = digits > 0 && digits <= 5 && colon[1 + digits] == '\0' && *ret_port <= 65535;
+    return right ? NULL : "its port is not a number from 0 to 65535";
+}
+
+dp_err zuv_listen_check(const char *listen, dp_error *err)
+{
+    char host[HOST_MAX];
+    unsigned port;
+    const char *wrong = "it does not begin with tcp:// or ipc://";
+    if (strncmp(listen, IPC, strlen(IPC)) == 0)
+        wrong = listen[strlen(IPC)] ? NULL : "it has no path";
+    else if (strncmp(listen, TCP, strlen(TCP)) == 0)
+        wrong = host_port_parse(listen + strlen(TCP), host, &port);
+    return wrong ? bad_syntax(listen, wrong, err) : DP_OK;
 }
 
 /* The first address of a name, as text; false where it has none. */
@@ -91,9 +108,8 @@ static int bind_host(void *socket, const char *host, unsigned port)
 static dp_err bind_tcp(void *socket, const char *listen, dp_error *err)
 {
     char host[HOST_MAX], address[HOST_MAX];
-    unsigned port;
-    if (!host_port_parse(listen + strlen("tcp://"), host, &port))
-        return bad_syntax(listen, err);
+    unsigned port = 0;
+    (void)host_port_parse(listen + strlen(TCP), host, &port); /* it was checked */
     /* An IPv4 address bound with this on would be told as [::ffff:...]. */
     int ipv6 = host[0] == '[' || strcmp(host, "*") == 0;
     zmq_setsockopt(socket, ZMQ_IPV6, &ipv6, sizeof ipv6);
@@ -119,10 +135,8 @@ static bool unix_alive(const char *path)
 /* zmq removes whatever is at the path, a file of the user's or the socket of a server that runs: look first. */
 static dp_err bind_ipc(void *socket, const char *listen, dp_error *err)
 {
-    const char *path = listen + strlen("ipc://");
+    const char *path = listen + strlen(IPC);
     struct stat st;
-    if (!path[0])
-        return bad_syntax(listen, err);
     if (path[0] != '@' && lstat(path, &st) == 0) {
         if (!S_ISSOCK(st.st_mode))
             return dp_fail(err, DP_SYSTEM,
@@ -136,13 +150,9 @@ static dp_err bind_ipc(void *socket, const char *listen, dp_error *err)
 
 dp_err zuv_bind(void *socket, const char *listen, char *endpoint, size_t size, dp_error *err)
 {
-    dp_err rc;
-    if (strncmp(listen, "tcp://", strlen("tcp://")) == 0)
-        rc = bind_tcp(socket, listen, err);
-    else if (strncmp(listen, "ipc://", strlen("ipc://")) == 0)
-        rc = bind_ipc(socket, listen, err);
-    else
-        rc = bad_syntax(listen, err);
+    dp_err rc = zuv_listen_check(listen, err);
+    if (rc == DP_OK)
+        rc = listen[0] == 'i' ? bind_ipc(socket, listen, err) : bind_tcp(socket, listen, err);
     if (rc == DP_OK && zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, endpoint, &size) != 0)
         return dp_fail(err, DP_SYSTEM, "listening on %s, but its port cannot be told: %s", listen, zmq_strerror(errno));
     return rc;

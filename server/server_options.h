@@ -1,4 +1,4 @@
-/* Options of dp-server: the struct that the table in options.c fills. Thread: head. */
+/* Options of dp-server: the struct that the table in server_options.c fills. Thread: head. */
 #ifndef DP_SERVER_OPTIONS_H
 #define DP_SERVER_OPTIONS_H
 
@@ -66,8 +66,8 @@ struct server_options {
 
 extern const struct option_table server_option_table;
 
-/* What the table cannot say of single options: combinations that make no sense. Fills batch_given and
- * setup. DP_USAGE, DP_IO. */
+/* What the table cannot say of single options: combinations that make no sense (server_check.c). Fills what is not in
+ * the table. DP_USAGE, DP_IO. */
 DP_MUST_CHECK dp_err server_options_check(const struct options *given, struct server_options *opts, dp_error *err);
 void server_options_fini(struct server_options *opts);
 

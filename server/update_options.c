@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "commit.h"
+#include "rowrule.h"
 
 enum { UNIT_MAX = 1 << 18 }; /* elements of a row or group: half a slice */
 
@@ -252,6 +253,30 @@ dp_err update_options_check_arrival(const struct update_setup *setup, dp_error *
         "option --consistency: ssp and async commit each slot on each shard when it arrives there, but lars, "
         "lamb, --clip-norm and constraints on whole vectors need sums over all shards of one and the same "
         "commit; use bsp, or --clip-value, max-norm, unit-norm, box or nonneg");
+}
+
+static dp_err sketch_tensors(struct tensors *tensors, bool sparse, bool intercept, dp_error *err)
+{
+    const uint64_t shape[2] = {1, 1};
+    dp_err e = sparse ? tensors_add_table(tensors, "weight", TENSOR_TABLE, 2, shape, INIT_ZEROS, 0, true, err)
+                      : tensors_add(tensors, "weight", 2, shape, INIT_ZEROS, 0, true, err);
+    return e || !intercept ? e : tensors_add(tensors, "bias", 1, shape, INIT_ZEROS, 0, false, err);
+}
+
+dp_err update_options_check_model(const struct update_setup *setup, bool sparse, bool intercept, dp_error *err)
+{
+    struct slice_job job = {.rule = setup->rule, .params = setup->params, .constraints = setup->constraints};
+    struct regularizers regularizers = setup->regularizers;
+    /* What goes by the number of elements waits for the data. */
+    regularizers.group_size = 0;
+    for (uint32_t i = 0; i < job.constraints.count; i++)
+        job.constraints.list[i].linear.count = 0;
+    dp_err e = sketch_tensors(&job.tensors, sparse, intercept, err);
+    if (!e)
+        e = regularizers_resolve(&regularizers, &job.tensors, job.regular, err);
+    if (!e)
+        e = constraints_resolve(&job.constraints, &job.tensors, err);
+    return e ? e : rowrule_check(&job, err);
 }
 
 /* ---- with tensors ---- */

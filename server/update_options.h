@@ -46,7 +46,7 @@ struct update_setup {
 
 #define UPDATE_RULE_ROWS(S, f)                                                                                        \
     UPDATE_ROW(S, f.optimizer, "optimizer", OPT_CHOICE, "RULE", 0, 0, "sgd", NULL, UPDATE_RULE_NAMES, "update rule"), \
-        UPDATE_ROW(S, f.lr, "lr", OPT_F64, "A", DBL_MIN, 1e30, NULL, NULL, NULL,                                            \
+        UPDATE_ROW(S, f.lr, "lr", OPT_F64, "A", DBL_MIN, 1e30, NULL, NULL, NULL,                                      \
                    "learning rate; else the rule's own: 0.1, adagrad and rmsprop 0.01, adam, adamw and lamb 0.001"),  \
         UPDATE_ROW(S, f.momentum, "momentum", OPT_F64, "M", 0, 0.999999, "0.9", NULL, NULL,                           \
                    "momentum, nesterov, lars: m = M*m + g, w = w - A*m"),                                             \
@@ -127,6 +127,10 @@ DP_MUST_CHECK dp_err update_options_check(const struct options *given, const str
 void update_setup_fini(struct update_setup *setup);
 /* Whether the update can be had by commits on arrival. DP_USAGE, saying what speaks against it. */
 DP_MUST_CHECK dp_err update_options_check_arrival(const struct update_setup *setup, dp_error *err);
+/* Whether the update can be had for linear, logistic and softmax models, whose tensors are called weight and bias;
+ * sizes are not looked at, since data may decide them. DP_USAGE. */
+DP_MUST_CHECK dp_err update_options_check_model(const struct update_setup *setup, bool sparse, bool intercept,
+                                                dp_error *err);
 /* With tensors and plan known: fills rule, params, regular, constraints, and the units of the tensors, of *core.
  * DP_USAGE. */
 DP_MUST_CHECK dp_err update_settle(const struct update_setup *setup, struct slice_job *core, dp_error *err);

@@ -98,7 +98,7 @@ static dp_err lookup_wait(struct lookup *lookup, uint64_t timeout_ms, dp_error *
     if (n < 0)
         return dp_fail(err, DP_UNREACHABLE, "%s", strerror(errno));
     if (n == 0)
-        return dp_fail(err, DP_UNREACHABLE, "the name was not resolved within %llu ms", (unsigned long long)timeout_ms);
+        return dp_fail(err, DP_UNREACHABLE, "the name was not resolved within %.3g s", (double)timeout_ms / 1000);
     return lookup->gai ? resolve_fail(lookup->gai, lookup->error, err) : DP_OK;
 }
 

@@ -12,7 +12,8 @@
 #include "text.h"
 #include "util.h"
 
-enum { HEAD_QUEUE = 1000, PROBE_MS = 5000 };
+/* The last try has a little time as well, else its failure would say nothing but that. */
+enum { HEAD_QUEUE = 1000, PROBE_MS = 5000, PROBE_LEAST_MS = 1000 };
 
 Dp__Header session_header(struct dp_client *client)
 {
@@ -81,7 +82,8 @@ dp_err session_reach(struct dp_client *client, const struct endpoint *endpoint, 
     bool told = false;
     endpoint_text(endpoint, name);
     for (;;) {
-        dp_err e = endpoint_probe(endpoint, MIN(left_ms(deadline_ms) + 1, (uint64_t)PROBE_MS), ret_address, err);
+        uint64_t most_ms = MIN(MAX(left_ms(deadline_ms), (uint64_t)PROBE_LEAST_MS), (uint64_t)PROBE_MS);
+        dp_err e = endpoint_probe(endpoint, most_ms, ret_address, err);
         if (e == DP_OK && told)
             client_notice(client, "reached %s", name);
         if (e == DP_OK)

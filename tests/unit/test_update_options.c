@@ -99,6 +99,17 @@ static const struct {
     {"--constraint simplex=1 --constraint-method augmented", "a multiplier for each element"},
     {"--constraint max-norm=1 --constraint-method penalty", "only projected"},
     {"--constraint sum=1 --constraint-method augmented --beta 2 --rho-max 1", "where rho starts"},
+    {"--l2 0.1@nowhere", "no tensor 'nowhere'"},
+    {"--l1 0.1@bias", "intercept"},
+    {"--intercept off --constraint nonneg@bias", "no tensor 'bias'"},
+    {"--constraint nonneg@nowhere", "no tensor 'nowhere'"},
+    {"--constraint l2-ball=1 --constraint box=-1:1@weight", "not the projection on both"},
+    {"--sparse --optimizer lars", "the norm of the whole of table 'weight'"},
+    {"--sparse --clip-norm 1", "option --clip-norm"},
+    {"--sparse --group-lasso 1", "option --group-lasso: rows of table 'weight'"},
+    {"--sparse --constraint l2-ball=1", "changes rows that no sample touched"},
+    {"--sparse --constraint sum=1 --constraint-method penalty", "penalties pull at every row"},
+    {"--sparse --optimizer adam --constraint nonneg", "go on moving"},
 };
 
 Test(update_options, impossible_requests_say_why)
@@ -170,10 +181,6 @@ Test(update_options, tensors)
     cr_assert_eq(core.constraints.list[1].mask, 2);
     core = settle("--lr-schedule cosine --warmup-steps 5", DP_OK, NULL);
     cr_assert_eq(core.params.schedule.period, 45);
-    (void)settle("--l2 0.1@nowhere", DP_USAGE, "no tensor 'nowhere'");
-    (void)settle("--l1 0.1@bias", DP_USAGE, "intercept");
-    (void)settle("--constraint nonneg@nowhere", DP_USAGE, "no tensor 'nowhere'");
     (void)settle("--group-lasso 1 --group-size 7", DP_USAGE, "does not divide");
     (void)settle("--group-lasso 1 --group-size 4 --constraint max-norm=1", DP_USAGE, "does not divide a row");
-    (void)settle("--constraint l2-ball=1 --constraint box=-1:1@weight", DP_USAGE, "not the projection on both");
 }

@@ -1,0 +1,268 @@
+/* Which options of dp-server go together; see server_options.h. What is wrong is found here if the options alone show
+ * it, before a socket is opened or a worker reads its data. Thread: head. */
+#include "server_options.h"
+
+#include <string.h>
+
+#include "zuv.h"
+
+enum { HOST_MAX = 100 }; /* with scheme and port within what a port's endpoint may have */
+
+static bool given(const struct options *options, const char *name)
+{
+    return options_source(options, name) != OPT_FROM_DEFAULT;
+}
+
+/* Not in the environment, which server and workers may share. */
+static bool given_here(const struct options *options, const char *name)
+{
+    enum option_source source = options_source(options, name);
+    return source == OPT_FROM_ARGS || source == OPT_FROM_FILE;
+}
+
+static bool is_model(const struct server_options *opts, const char *name)
+{
+    return strcmp(opts->model, name) == 0;
+}
+
+/* Names that begin like an address, such as 127.example.org, may lead anywhere. */
+static bool is_loopback(const char *listen)
+{
+    static const char *const LOCAL[] = {"tcp://localhost:", "tcp://[::1]:", "tcp://lo:", "ipc://"};
+    static const char NET[] = "tcp://127.";
+    for (size_t i = 0; i < sizeof LOCAL / sizeof LOCAL[0]; i++)
+        if (strncmp(listen, LOCAL[i], strlen(LOCAL[i])) == 0)
+            return true;
+    if (strncmp(listen, NET, strlen(NET)) != 0)
+        return false;
+    const char *rest = listen + strlen(NET);
+    return rest[strspn(rest, "0123456789.")] == ':';
+}
+
+/* A name, an IPv4 address, or an IPv6 one in brackets: what stands between tcp:// and :PORT. */
+static dp_err check_host(const char *host, dp_error *err)
+{
+    size_t length = strlen(host);
+    bool bracketed = host[0] == '[' && host[length - 1] == ']';
+    if (length == 0 || length > HOST_MAX || strpbrk(host, " \t/*") || (strchr(host, ':') && !bracketed))
+        return dp_fail(err, DP_USAGE,
+                       "option --advertise: '%s' is not a host: give a name or an address that workers reach, such as "
+                       "head.example or 192.0.2.1, or [2001:db8::1], without a port",
+                       host);
+    return DP_OK;
+}
+
+static dp_err check_network(const struct server_options *opts, dp_error *err)
+{
+    if (zuv_listen_check(opts->listen, err))
+        return dp_fail_in(err, "option --listen");
+    if (!is_loopback(opts->listen) && !opts->insecure)
+        return dp_fail(err, DP_USAGE,
+                       "option --listen: %s can be reached from other machines, and nothing protects it; "
+                       "give --insecure if the network is trusted, or listen on tcp://127.0.0.1:PORT",
+                       opts->listen);
+    return opts->advertise ? check_host(opts->advertise, err) : DP_OK;
+}
+
+/* What workers must agree on is not found in anybody's data. */
+static dp_err check_local(const struct options *options, const struct server_options *opts, dp_error *err)
+{
+    bool is_free = is_model(opts, "free"), softmax = is_model(opts, "softmax");
+    if (is_free && given(options, "data-mode") && opts->data_mode == 0)
+        return dp_fail(err, DP_USAGE, "option --model free is for workers with data of their own: --data-mode local");
+    if (!is_free && opts->features == 0)
+        return dp_fail(err, DP_USAGE,
+                       "option --data-mode local needs --features N: no worker's data say it for all of them");
+    if (softmax && opts->classes == 0)
+        return dp_fail(err, DP_USAGE,
+                       "option --data-mode local needs --classes C: no worker's data say it for all of them");
+    if (opts->min_workers > opts->slots)
+        return dp_fail(
+            err, DP_USAGE,
+            "option --min-workers: with --data-mode local a worker has a slot of its own, and of --slots %llu "
+            "%llu cannot wait for %llu",
+            (unsigned long long)opts->slots, (unsigned long long)opts->slots, (unsigned long long)opts->min_workers);
+    if (opts->steps == 0 && opts->update.lr_period == 0 &&
+        (opts->update.schedule == SCHEDULE_COSINE || opts->update.schedule == SCHEDULE_ONE_CYCLE))
+        return dp_fail(
+            err, DP_USAGE,
+            "option --lr-schedule: with --data-mode local nobody knows how many steps the job will have; give "
+            "--lr-period or --steps");
+    if (opts->sparse)
+        return dp_fail(err, DP_USAGE,
+                       "options --sparse and --data-mode local exclude each other: a job of workers with data of their "
+                       "own has no tables");
+    if (opts->local_workers)
+        return dp_fail(err, DP_USAGE,
+                       "option --local-workers gives the same --data to all; with --data-mode local start each worker "
+                       "with its own");
+    return DP_OK;
+}
+
+static dp_err check_consistency(struct server_options *opts, dp_error *err)
+{
+    if (consistency_parse(opts->consistency, &opts->staleness, err))
+        return dp_fail_in(err, "option --consistency");
+    if (opts->staleness > 0 && opts->local)
+        return dp_fail(
+            err, DP_USAGE,
+            "options --consistency and --data-mode local: slots that come and go with their workers commit once "
+            "a step; use bsp");
+    if (opts->staleness == 0 && opts->setup.params.schedule.kind == SCHEDULE_ADA_DELAY)
+        return dp_fail(
+            err, DP_USAGE,
+            "option --lr-schedule ada-delay goes by the delay of commits on arrival: under bsp there is none; use "
+            "--consistency ssp:S or async, or --lr-schedule inv-sqrt");
+    if (opts->staleness == 0 && opts->setup.params.compensation > 0)
+        return dp_fail(
+            err, DP_USAGE,
+            "option --delay-compensation is for gradients that come after others have been committed: under bsp none "
+            "does, as all of a step are computed on one theta and committed together; use --consistency ssp:S or "
+            "async");
+    if (opts->staleness > 0 && opts->sparse)
+        return dp_fail(err, DP_USAGE,
+                       "options --consistency and --sparse: rows of tables commit once a step; use bsp, or leave out "
+                       "--sparse");
+    return opts->staleness > 0 ? update_options_check_arrival(&opts->setup, err) : DP_OK;
+}
+
+/* Of a step from which slots may be dropped, each shard must wait for the head's word on what commits. */
+static dp_err check_drop(const struct server_options *opts, dp_error *err)
+{
+    const char *option = opts->drop_slowest ? "--drop-slowest" : "--on-stall drop";
+    if (!opts->drop_slowest && opts->on_stall != ON_STALL_DROP)
+        return DP_OK;
+    if (opts->drop_slowest >= opts->slots)
+        return dp_fail(err, DP_USAGE, "option --drop-slowest: of %llu slots at most %llu can be dropped",
+                       (unsigned long long)opts->slots, (unsigned long long)opts->slots - 1);
+    if (opts->local)
+        return dp_fail(err, DP_USAGE,
+                       "option %s: with --data-mode local the slot of a worker that left is void, and what a slow one "
+                       "owes are data that nobody else has",
+                       option);
+    if (opts->staleness > 0)
+        return dp_fail(err, DP_USAGE,
+                       "option %s is for --consistency bsp: where slots commit on arrival, no step waits for the "
+                       "slowest",
+                       option);
+    if (opts->sparse)
+        return dp_fail(err, DP_USAGE,
+                       "option %s: rows of tables commit as soon as their own slots are there, so that no slot can be "
+                       "dropped on all shards alike; leave out --sparse",
+                       option);
+    return DP_OK;
+}
+
+/* ---- the job ---- */
+
+static dp_err check_model(struct server_options *opts, dp_error *err)
+{
+    if (!opts->model)
+        return dp_fail(err, DP_USAGE, "option --model is missing: give linear, logistic, softmax or free");
+    if (!is_model(opts, "linear") && !is_model(opts, "logistic") && !is_model(opts, "softmax") &&
+        !is_model(opts, "free"))
+        return dp_fail(err, DP_USAGE, "option --model: '%s' is not one of linear, logistic, softmax, free",
+                       opts->model);
+    if (opts->hash_bits && opts->features)
+        return dp_fail(err, DP_USAGE, "options --features and --hash-bits exclude each other: N bits are 2^N features");
+    if (is_model(opts, "free") && (opts->sparse || opts->hash_bits))
+        return dp_fail(err, DP_USAGE,
+                       "option %s is for linear, logistic and softmax: clients of --model free declare "
+                       "their tensors",
+                       opts->sparse ? "--sparse" : "--hash-bits");
+    if (opts->hash_bits)
+        opts->features = UINT64_C(1) << opts->hash_bits;
+    if (opts->classes && !is_model(opts, "softmax"))
+        return dp_fail(err, DP_USAGE, "option --classes belongs to --model softmax, not to %s", opts->model);
+    if (opts->classes == 1)
+        return dp_fail(err, DP_USAGE, "option --classes: at least 2");
+    return DP_OK;
+}
+
+static dp_err check_plan(const struct options *options, struct server_options *opts, dp_error *err)
+{
+    opts->batch_given = given(options, "batch");
+    opts->local = opts->data_mode == 1 || is_model(opts, "free");
+    if (opts->local && check_local(options, opts, err))
+        return err->code;
+    if (opts->local) { /* its slots cannot move */
+        opts->balance = BALANCE_OFF;
+        opts->speculate = SPECULATE_OFF;
+    }
+    if (!opts->by_blocks && (given(options, "block-rows") || given(options, "window-blocks")))
+        return dp_fail(err, DP_USAGE, "options --block-rows and --window-blocks belong to --shuffle block");
+    if (given(options, "steps") && given(options, "epochs") && opts->steps > 0)
+        return dp_fail(err, DP_USAGE, "options --steps and --epochs exclude each other: give one of them");
+    if (opts->max_workers && opts->min_workers > opts->max_workers)
+        return dp_fail(err, DP_USAGE, "options --min-workers and --max-workers: at least %llu, but at most %llu",
+                       (unsigned long long)opts->min_workers, (unsigned long long)opts->max_workers);
+    return DP_OK;
+}
+
+/* ---- what is handed to local workers ---- */
+
+/* Without local workers nobody reads these; that they do nothing must not be found out by waiting. */
+static dp_err check_handed(const struct options *options, const struct server_options *opts, dp_error *err)
+{
+    static const char *const HANDED[] = {"format",  "label-column", "labels",          "eval-labels",
+                                         "threads", "memory-limit", "emulate-slot-ms", "emulate-stalls"};
+    if (opts->data.data || opts->data.eval)
+        return dp_fail(err, DP_USAGE,
+                       "options --data and --eval are for --local-workers; workers elsewhere are given theirs: "
+                       "dp-worker --data FILE");
+    for (size_t i = 0; i < sizeof HANDED / sizeof *HANDED; i++)
+        if (given_here(options, HANDED[i]))
+            return dp_fail(err, DP_USAGE,
+                           "option --%s is for --local-workers; workers elsewhere are given theirs: dp-worker --%s",
+                           HANDED[i], HANDED[i]);
+    return DP_OK;
+}
+
+static dp_err check_data(const struct options *options, const struct server_options *opts, dp_error *err)
+{
+    const struct data_options *data = &opts->data;
+    bool libsvm = data->format <= DATA_OPTION_LIBSVM;
+    if (opts->local_workers == 0)
+        return check_handed(options, opts, err);
+    if (!data->data)
+        return dp_fail(err, DP_USAGE, "option --local-workers needs --data FILE for them to read");
+    if (!libsvm && (opts->sparse || opts->hash_bits))
+        return dp_fail(err, DP_USAGE, "options %s and --format: only LIBSVM data can be %s",
+                       opts->sparse ? "--sparse" : "--hash-bits", opts->sparse ? "sparse" : "hashed");
+    if (data->memory_limit_mib && (!opts->by_blocks || opts->sparse))
+        return dp_fail(err, DP_USAGE,
+                       "option --memory-limit is for --shuffle block%s: an epoch in any other order "
+                       "needs all rows at once",
+                       opts->by_blocks ? " without --sparse" : "");
+    return DP_OK;
+}
+
+/* ---- all of it ---- */
+
+dp_err server_options_check(const struct options *options, struct server_options *opts, dp_error *err)
+{
+    dp_err e = check_model(opts, err);
+    if (!e)
+        e = check_plan(options, opts, err);
+    if (!e)
+        e = check_data(options, opts, err);
+    if (!e)
+        e = check_network(opts, err);
+    if (!e)
+        e = update_options_check(options, &opts->update, &opts->setup, err);
+    if (e)
+        return e;
+    e = check_consistency(opts, err);
+    if (!e)
+        e = check_drop(opts, err);
+    if (!e && !is_model(opts, "free"))
+        e = update_options_check_model(&opts->setup, opts->sparse, opts->intercept, err);
+    if (e)
+        update_setup_fini(&opts->setup);
+    return e;
+}
+
+void server_options_fini(struct server_options *opts)
+{
+    update_setup_fini(&opts->setup);
+}

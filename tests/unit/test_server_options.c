@@ -1,0 +1,102 @@
+/* Options of dp-server that do not go together: usage errors before anything is opened. Those of the update are in
+ * test_update_options.c. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "leaks.h"
+#include "server_options.h"
+
+enum { WORDS_MAX = 24 };
+
+/* What a command line comes to. */
+static dp_err check(const char *text, dp_error *err)
+{
+    char copy[512], *words[WORDS_MAX] = {"dp-server"}, *rest = copy, *word;
+    int count = 1;
+    struct options given;
+    struct server_options opts = {0};
+    enum option_outcome outcome;
+    snprintf(copy, sizeof copy, "%s", text);
+    while ((word = strsep(&rest, " ")))
+        words[count++] = word;
+    dp_err e = options_parse(&given, &server_option_table, &opts, count, words, &outcome, err);
+    if (e)
+        return e;
+    e = server_options_check(&given, &opts, err);
+    if (!e)
+        server_options_fini(&opts);
+    options_fini(&given);
+    return e;
+}
+
+#define LINEAR "--model linear "
+#define LOCAL LINEAR "--local-workers 1 --data a.svm "
+
+static const struct {
+    const char *text, *says;
+} REFUSED[] = {
+    {"--batch 7", "option --model is missing"},
+    {"--model liner", "is not one of linear, logistic, softmax, free"},
+    {"--model free --sparse", "option --sparse is for linear"},
+    {"--model free --hash-bits 4", "option --hash-bits is for linear"},
+    {LINEAR "--hash-bits 4 --features 16", "exclude each other"},
+    {LINEAR "--classes 3", "belongs to --model softmax"},
+    {"--model softmax --classes 1", "at least 2"},
+    {LINEAR "--steps 3 --epochs 2", "exclude each other"},
+    {LINEAR "--block-rows 3", "belong to --shuffle block"},
+    {LINEAR "--min-workers 3 --max-workers 2", "at least 3, but at most 2"},
+    {LINEAR "--drop-slowest 8", "of 8 slots at most 7"},
+    {LINEAR "--consistency sspp", "option --consistency: 'sspp' is not one of bsp, ssp:S"},
+    {LINEAR "--sparse --consistency ssp:2", "rows of tables commit once a step"},
+    {LINEAR "--listen 127.0.0.1:1", "option --listen: '127.0.0.1:1' is not an endpoint, it does not begin with tcp://"},
+    {LINEAR "--listen tcp://127.0.0.1", "it has no port"},
+    {LINEAR "--listen tcp://[::1]", "it has no port"},
+    {LINEAR "--listen tcp://:1", "it has no host"},
+    {LINEAR "--listen tcp://::1:7700", "an IPv6 address needs brackets"},
+    {LINEAR "--listen tcp://127.0.0.1:80000", "option --listen: 'tcp://127.0.0.1:80000' is not an endpoint, its port"},
+    {LINEAR "--listen tcp://127.0.0.1:7x", "its port is not a number"},
+    {LINEAR "--listen tcp://127.0.0.1:", "its port is not a number"},
+    {LINEAR "--listen ipc://", "it has no path"},
+    {LINEAR "--listen tcp://0.0.0.0:1", "give --insecure"},
+    {LINEAR "--listen tcp://127.0.0.1.example:1", "give --insecure"},
+    {LINEAR "--advertise a:1", "is not a host"},
+    {LINEAR "--data a.svm", "are for --local-workers"},
+    {LINEAR "--memory-limit 5", "option --memory-limit is for --local-workers"},
+    {LINEAR "--emulate-slot-ms 5", "option --emulate-slot-ms is for --local-workers"},
+    {LINEAR "--threads 2", "option --threads is for --local-workers"},
+    {LINEAR "--local-workers 1", "needs --data FILE"},
+    {LOCAL "--memory-limit 5", "is for --shuffle block: "},
+    {LOCAL "--shuffle block --sparse --memory-limit 5", "is for --shuffle block without --sparse"},
+    {LOCAL "--sparse --format csv", "only LIBSVM data can be sparse"},
+    {LOCAL "--hash-bits 3 --format idx", "only LIBSVM data can be hashed"},
+    {LOCAL "--data-mode local --features 3", "the same --data to all"},
+};
+
+Test(server_options, that_do_not_go_together)
+{
+    for (size_t i = 0; i < ARRAY_LEN(REFUSED); i++) {
+        dp_error err = {0};
+        cr_assert_eq(check(REFUSED[i].text, &err), DP_USAGE, "%s", REFUSED[i].text);
+        cr_assert_not_null(strstr(err.text, REFUSED[i].says), "%s: %s", REFUSED[i].text, err.text);
+    }
+    ASSERT_NO_LEAKS();
+}
+
+Test(server_options, that_go_together)
+{
+    static const char *const TAKEN[] = {
+        LINEAR "--listen tcp://localhost:0",
+        LINEAR "--listen tcp://[::1]:*",
+        LINEAR "--listen tcp://*:7700 --insecure",
+        LINEAR "--listen ipc://@name",
+        LOCAL "--shuffle block --memory-limit 5 --threads 2",
+        LOCAL "--sparse --format libsvm",
+        "--model softmax --sparse --constraint max-norm=1 --l2 0.1@weight",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(TAKEN); i++) {
+        dp_error err = {0};
+        cr_assert_eq(check(TAKEN[i], &err), DP_OK, "%s: %s", TAKEN[i], err.text);
+    }
+    ASSERT_NO_LEAKS();
+}
