@@ -24,6 +24,10 @@ struct data_options {
     const char *emulate_stalls;
 };
 
+/* Whether the files that are named are there and may be read, so that nobody waits for a server to learn that they are
+ * not. DP_IO, naming the option. */
+DP_MUST_CHECK dp_err data_options_check_files(const struct data_options *data, dp_error *err);
+
 #define DATA_OPTION_ROW(struct_type, field, name, type, arg, min, max, dflt, choices, help)        \
     {                                                                                              \
         "data", name, type, offsetof(struct_type, field), arg, min, max, dflt, NULL, choices, help \

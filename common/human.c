@@ -75,3 +75,8 @@ char *human_seconds(double seconds, char buf[HUMAN_MAX])
         human_clock(seconds, buf);
     return buf;
 }
+
+const char *human_s(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}

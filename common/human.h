@@ -18,4 +18,7 @@ char *human_clock(double seconds, char buf[HUMAN_MAX]);
 /* A duration in words: "0.52 s", "7.3 s", else as human_clock. */
 char *human_seconds(double seconds, char buf[HUMAN_MAX]);
 
+/* The ending of a noun behind a number of things: "" for 1, else "s". */
+const char *human_s(uint64_t n);
+
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "human.h"
 #include "log.h"
 
 enum {
@@ -126,7 +127,7 @@ static dp_err check_files(const struct server_options *opts, dp_error *err)
         return dp_fail(err, DP_IO, "option --export: %.500s", err->text);
     if (opts->port_file && file_replace_check(opts->port_file, err))
         return dp_fail(err, DP_IO, "option --port-file: %.500s", err->text);
-    return DP_OK;
+    return data_options_check_files(&opts->data, err);
 }
 
 static dp_err allocate(struct head *head, dp_error *err)
@@ -225,8 +226,13 @@ static void show_progress(void)
 
 static void announce(const struct head *head)
 {
-    if (head->opts->quiet || head->opts->json || head->opts->local_workers)
+    if (head->opts->quiet || head->opts->json)
         return;
+    if (head->opts->local_workers) {
+        fprintf(stderr, "dp-server: listening on %s, with %" PRIu64 " local worker%s\n", head->endpoint,
+                head->opts->local_workers, human_s(head->opts->local_workers));
+        return;
+    }
     char name[HOST_MAX] = {0};
     const char *host = head->opts->advertise;
     /* Workers elsewhere cannot use these. */

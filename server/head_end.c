@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "head.h"
+#include "human.h"
 
 enum {
     SAME_SIGNAL_MS = 300, /* a shell may send a signal to the process and to its group */
@@ -95,6 +96,15 @@ void head_on_tick(uv_timer_t *tick)
     }
 }
 
+/* Training steps, as the display counts them. */
+static void tell_stopped(const struct head *head, const char *signal_name)
+{
+    struct progress_snapshot s;
+    progress_snapshot(&head->progress, mono_ms(), &s);
+    fprintf(stderr, "dp-server: stopped by %s after %" PRIu64 " training step%s\n", signal_name, s.train_step,
+            human_s(s.train_step));
+}
+
 void head_on_signal(uv_signal_t *handle, int number)
 {
     struct head *head = handle->data;
@@ -111,7 +121,7 @@ void head_on_signal(uv_signal_t *handle, int number)
     }
     progress_end(&head->progress);
     if (!head->opts->quiet)
-        fprintf(stderr, "dp-server: stopped by %s after %" PRIu64 " steps\n", name, head->global_low);
+        tell_stopped(head, name);
     head_stop(head, 128 + number, "the server was stopped by a signal");
     if (head->job.settled && head->opts->export_path)
         head_export_at(head, head->global_low);

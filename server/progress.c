@@ -13,7 +13,7 @@
 #include "human.h"
 #include "util.h"
 
-enum { LIVE_EVERY_MS = 100, LINES_EVERY_MS = 15000, RATE_WINDOW_MS = 4000, COLUMNS_DEFAULT = 80 };
+enum { LIVE_EVERY_MS = 100, LINES_EVERY_MS = 10000, RATE_WINDOW_MS = 4000, COLUMNS_DEFAULT = 80 };
 
 enum progress_mode progress_mode_for(bool json, bool quiet, FILE *err)
 {
@@ -123,12 +123,18 @@ static void erase_live(struct progress *p)
     p->live = false;
 }
 
-/* What goes on between rows: the live row, or a plain line when nothing was said for long. */
+/* Where there is no live row and nothing was said for long. */
+static bool line_due(const struct progress *p, uint64_t now_ms)
+{
+    return p->mode == PROGRESS_LINES && now_ms - p->printed_ms >= LINES_EVERY_MS;
+}
+
+/* What goes on between rows. */
 static void refresh(struct progress *p, uint64_t now_ms)
 {
     if (p->mode == PROGRESS_TABLE && now_ms - p->drawn_ms >= LIVE_EVERY_MS)
         draw_live(p, now_ms);
-    if (p->mode == PROGRESS_LINES && now_ms - p->printed_ms >= LINES_EVERY_MS) {
+    if (line_due(p, now_ms)) {
         struct progress_row row = row_now(p, now_ms);
         draw_row(p, &row, now_ms);
     }
@@ -141,7 +147,7 @@ static void finish_epoch(struct progress *p, uint64_t now_ms)
     p->epoch_done = true;
     if (p->mode == PROGRESS_JSON)
         progress_row_json(&row, p->out);
-    else if (p->mode != PROGRESS_QUIET && progress_is_milestone(p->epoch + 1, p->facts.epochs))
+    else if (p->mode != PROGRESS_QUIET && (progress_is_milestone(p->epoch + 1, p->facts.epochs) || line_due(p, now_ms)))
         draw_row(p, &row, now_ms);
     else
         refresh(p, now_ms);

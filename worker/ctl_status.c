@@ -258,7 +258,22 @@ static void print_job(const json_t *status, FILE *out)
 #undef JOB
 }
 
-static void print_progress(const json_t *progress, FILE *out)
+/* Steps of evaluations are steps to workers and shards, and no training steps. */
+static void print_steps(const json_t *progress, const json_t *train_steps, double total, FILE *out)
+{
+    char a[TEXT_BYTES], b[TEXT_BYTES];
+#define FIELD(name) json_object_get(progress, name)
+    fprintf(out, "progress   ");
+    if (!json_is_null(FIELD("epochs")))
+        fprintf(out, "epoch %s of %s, ", whole(FIELD("epoch"), a), whole(FIELD("epochs"), b));
+    if (json_is_integer(train_steps) && real_of(train_steps) < total)
+        fprintf(out, "training step %s of %s, with evaluations ", whole(FIELD("train_step"), a), whole(train_steps, b));
+    fprintf(out, "step %s of %.0f (%.0f%%)\n", whole(FIELD("step"), a), total,
+            floor(100 * real_of(FIELD("step")) / total));
+#undef FIELD
+}
+
+static void print_progress(const json_t *progress, const json_t *train_steps, FILE *out)
 {
     char a[TEXT_BYTES], b[TEXT_BYTES], c[TEXT_BYTES];
 #define FIELD(name) json_object_get(progress, name)
@@ -266,13 +281,8 @@ static void print_progress(const json_t *progress, FILE *out)
     bool open_ended = json_is_null(FIELD("total_steps")); /* it ends when its workers have finished */
     if (open_ended)
         fprintf(out, "progress   step %s, until all ranks have finished\n", whole(FIELD("step"), a));
-    if (total > 0) {
-        fprintf(out, "progress   ");
-        if (!json_is_null(FIELD("epochs")))
-            fprintf(out, "epoch %s of %s, ", whole(FIELD("epoch"), a), whole(FIELD("epochs"), b));
-        fprintf(out, "step %s of %.0f (%.0f%%)\n", whole(FIELD("step"), c), total,
-                floor(100 * real_of(FIELD("step")) / total));
-    }
+    if (total > 0)
+        print_steps(progress, train_steps, total, out);
     if (total > 0 || open_ended) {
         fprintf(out, "loss       %s, evaluation %s, accuracy %s\n", loss(FIELD("loss"), a), loss(FIELD("eval_loss"), b),
                 human_percent(real_of(FIELD("eval_accuracy")), c));
@@ -321,7 +331,8 @@ void ctl_status_print(const json_t *status, const char *server, FILE *out)
             string_or_dash(json_object_get(status, "state"), b));
     fprintf(out, ", up %s\n", human_clock(real_of(json_object_get(status, "uptime_s")), a));
     print_job(status, out);
-    print_progress(json_object_get(status, "progress"), out);
+    print_progress(json_object_get(status, "progress"), json_object_get(json_object_get(status, "job"), "train_steps"),
+                   out);
     print_waits(json_object_get(status, "waits"), out);
     print_balance(json_object_get(status, "balance"), out);
     print_table("workers", json_object_get(status, "workers"), WORKER_COLUMNS, ARRAY_LEN(WORKER_COLUMNS), out);

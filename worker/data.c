@@ -59,20 +59,21 @@ enum data_format data_format(const struct data_source *source, const void *bytes
     return idx_detect(bytes, size) ? DATA_IDX : text_detect(source->path, bytes, size);
 }
 
-/* Options that mean nothing to the format are mistakes of the user. */
+/* Options that mean nothing to the format: a mistake of usage, unless it takes a look at the file to see it. */
 static dp_err source_check(const struct data_source *source, enum data_format format, dp_error *err)
 {
+    dp_err wrong = source->format == DATA_AUTO ? DP_DATA : DP_USAGE;
     if (source->label_column && format != DATA_CSV)
-        return dp_fail(err, DP_USAGE, "%s: --label-column is for CSV files, and this is read as %s", source->path,
+        return dp_fail(err, wrong, "%s: --label-column is for CSV files, and this is read as %s", source->path,
                        format_name(format));
     if (source->unlabelled && (source->label_column || source->labels_path))
         return dp_fail(err, DP_USAGE, "%s: --no-labels says that there are none, and --label%s where they are",
                        source->path, source->label_column ? "-column" : "s");
     if (source->labels_path && format != DATA_IDX)
-        return dp_fail(err, DP_USAGE, "%s: --labels is for IDX files, and this is read as %s", source->path,
+        return dp_fail(err, wrong, "%s: --labels is for IDX files, and this is read as %s", source->path,
                        format_name(format));
     if (source->hash_bits && format != DATA_LIBSVM)
-        return dp_fail(err, DP_DATA, "%s: features are hashed, which is for LIBSVM files, and this is read as %s",
+        return dp_fail(err, wrong, "%s: features are hashed, which is for LIBSVM files, and this is read as %s",
                        source->path, format_name(format));
     return DP_OK;
 }

@@ -162,7 +162,7 @@ static dp_err check_budget(const struct data_blocks *b, uint64_t largest, dp_err
     uint64_t blocks = MIN((uint64_t)b->shape.window_blocks + 1, b->block_count);
     if (blocks * largest <= b->shape.budget_bytes)
         return DP_OK;
-    return dp_fail(err, DP_USAGE,
+    return dp_fail(err, DP_DATA,
                    "%s: %" PRIu64 " blocks of %" PRIu64 " rows are used side by side and need %" PRIu64
                    " MiB: give a larger --memory-limit, or start dp-server with a smaller --block-rows or "
                    "--window-blocks",
@@ -205,10 +205,10 @@ static dp_err look_at_head(struct data_blocks *b, struct scanner *scanner, dp_er
     if (bytes == 0)
         return dp_fail(err, DP_DATA, "%s: is empty; a LIBSVM or CSV file is needed", b->name);
     if (bytes >= 2 && head[0] == '\x1f' && head[1] == '\x8b')
-        return dp_fail(err, DP_USAGE, "%s: is gzip, of which no block can be read alone: unpack it", b->name);
+        return dp_fail(err, DP_DATA, "%s: is gzip, of which no block can be read alone: unpack it", b->name);
     b->source.format = data_format(&b->source, head, bytes);
     if (b->source.format == DATA_IDX)
-        return dp_fail(err, DP_USAGE, "%s: is IDX; --memory-limit is for LIBSVM and CSV", b->name);
+        return dp_fail(err, DP_DATA, "%s: is IDX; --memory-limit is for LIBSVM and CSV", b->name);
     if (b->source.format == DATA_CSV)
         header = csv_header_bytes(head, bytes);
     if (header > 0 && !(b->header = strndup(head, header)))
@@ -225,7 +225,7 @@ static dp_err open_file(struct data_blocks *b, dp_error *err)
     if (b->fd < 0 || fstat(b->fd, &st))
         return dp_fail(err, DP_IO, "%s: cannot be opened: %s", b->name, strerror(errno));
     if (!S_ISREG(st.st_mode))
-        return dp_fail(err, DP_USAGE, "%s: is no regular file, of which blocks could be read again", b->name);
+        return dp_fail(err, DP_DATA, "%s: is no regular file, of which blocks could be read again", b->name);
     return DP_OK;
 }
 

@@ -198,7 +198,7 @@ static dp_err label_find(struct csv *csv)
     char names[COLUMN_LIST_MAX] = "it has no header";
     if (csv->has_header)
         header_list(csv, names);
-    return dp_fail(csv->err, DP_USAGE,
+    return dp_fail(csv->err, DP_DATA,
                    "%s: --label-column '%.60s' is none of its %lld columns; give 0 to %lld, -1 for the last, "
                    "or a name of the header (%s)",
                    csv->text.name, wanted, fields, fields - 1, names);
@@ -317,8 +317,8 @@ static dp_err features_check(struct csv *csv)
     if (wanted == 0 || wanted == features)
         return DP_OK;
     return dp_fail(csv->err, DP_DATA,
-                   "%s: has %" PRIu64 " features (%" PRIu64 " columns, %s the label), but there are %" PRIu64
-                   "; set --features to %" PRIu64 ", or take data of the same kind",
+                   "%s: has %" PRIu64 " features (%" PRIu64 " columns, %s the label), but the job has %" PRIu64
+                   "; take data of the same kind, or start dp-server with --features %" PRIu64,
                    csv->text.name, features, csv->fields, labelled ? "one of them" : "none of them", wanted, features);
 }
 

@@ -185,8 +185,8 @@ dp_err idx_parse(const struct data_source *source, const void *bytes, size_t siz
                        idx.text.name);
     if (source->features && source->features != idx.columns)
         return dp_fail(err, DP_DATA,
-                       "%s: has %" PRIu64 " features, but there are %" PRIu64 "; set --features to %" PRIu64
-                       ", or take data of the same kind",
+                       "%s: has %" PRIu64 " features, but the job has %" PRIu64
+                       "; take data of the same kind, or start dp-server with --features %" PRIu64,
                        idx.text.name, idx.columns, source->features, idx.columns);
     data->labels = mem_array(idx.rows, sizeof *data->labels);
     data->values = mem_array(idx.rows * idx.columns, sizeof *data->values);

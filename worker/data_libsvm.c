@@ -139,8 +139,9 @@ static dp_err index_read(struct libsvm *file, uint64_t last, const char **at, ui
                                        : "indices must be ascending; sort the line");
     if (file->features && index > file->features)
         return text_fail(&file->text, file->err,
-                         "index %" PRIu64 ", but there are %" PRIu64 " features; set --features to %" PRIu64
-                         " or more, or take data of the same kind",
+                         "index %" PRIu64 ", but the job has %" PRIu64
+                         " features; take data of the same kind, or start dp-server with --features %" PRIu64
+                         " or more",
                          index, file->features, index);
     return DP_OK;
 }
@@ -237,7 +238,8 @@ dp_err libsvm_parse(const struct data_source *source, const void *bytes, size_t 
     }
     data->features = source->features ? source->features : file.widest;
     if (data->features == 0)
-        return dp_fail(err, DP_DATA, "%s: no row has a feature; write LABEL INDEX:VALUE ... or set --features",
+        return dp_fail(err, DP_DATA,
+                       "%s: no row has a feature; write LABEL INDEX:VALUE ..., or start dp-server with --features",
                        file.text.name);
     return DP_OK;
 }

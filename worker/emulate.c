@@ -13,6 +13,9 @@
 dp_err emulate_init(struct emulate *emulate, double slot_ms, double slower, const char *stalls, dp_error *err)
 {
     struct emulate made = {.slot_ms = slot_ms, .slower = slower, .stall_factor = 1, .seed = entropy_u64()};
+    if (slot_ms <= 0 && (stalls || slower > 1))
+        return dp_fail(err, DP_USAGE, "option --emulate-%s is a multiple of --emulate-slot-ms: give that as well",
+                       stalls ? "stalls" : "slower");
     if (stalls) {
         char *at, *end = NULL;
         made.stall_factor = strtod(stalls, &at);
@@ -21,9 +24,9 @@ dp_err emulate_init(struct emulate *emulate, double slot_ms, double slower, cons
         if (!end || end == at + 1 || *end || !(made.stall_factor >= 1 && made.stall_factor <= STALL_FACTOR_MAX) ||
             !(made.stall_share >= 0 && made.stall_share <= 1))
             return dp_fail(err, DP_USAGE,
-                           "option --emulate-stalls: '%s' is not FACTOR@SHARE with a factor from 1 on and a share of "
-                           "slots from 0 to 1, such as 3@0.2",
-                           stalls);
+                           "option --emulate-stalls: '%s' is not FACTOR@SHARE with a factor from 1 to %.0f and a share "
+                           "of slots from 0 to 1, such as 3@0.2",
+                           stalls, STALL_FACTOR_MAX);
     }
     *emulate = made;
     return DP_OK;

@@ -189,6 +189,17 @@ void model_file_fini(struct model_file *file)
     *file = (struct model_file){0};
 }
 
+/* Rows that lack one column, or have one more, may be with or without a label that was not expected. */
+static const char *label_hint(const struct data *data, const struct data_source *source, uint64_t wanted)
+{
+    if (data_is_sparse(data))
+        return "";
+    if (!source->unlabelled && data->features + 1 == wanted)
+        return "; if its rows have no label, predict takes them with --no-labels";
+    return source->unlabelled && data->features == wanted + 1 ? "; if its rows have a label, leave --no-labels away"
+                                                              : "";
+}
+
 dp_err model_file_data(const struct model_file *file, const struct data_source *source, struct data *ret_data,
                        dp_error *err)
 {
@@ -204,8 +215,8 @@ dp_err model_file_data(const struct model_file *file, const struct data_source *
     if (data_is_sparse(&data) ? data.features > wanted : data.features != wanted) {
         e = dp_fail(err, DP_MODEL,
                     "%s: has %" PRIu64 " features, but the model %s has %" PRIu64
-                    "; take data of the kind that it was trained with",
-                    source->path, data.features, file->path, wanted);
+                    "; take data of the kind that it was trained with%s",
+                    source->path, data.features, file->path, wanted, label_hint(&data, source, wanted));
         data_fini(&data);
         return e;
     }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "data_parse.h"
+#include "human.h"
 #include "kernels.h"
 #include "model_file.h"
 #include "util.h"
@@ -188,9 +189,9 @@ static void print_json(FILE *out, const struct trial *t, const struct result *re
 
 static void print_lines(FILE *out, const struct trial *t, const struct result *result, const struct model_terms *terms)
 {
-    fprintf(out, "model      %s (%s, %" PRIu64 " features)\n", t->file.path, t->file.model->name,
-            t->file.spec.features);
-    fprintf(out, "data       %s (%" PRIu64 " rows)\n", t->data.name, t->data.rows);
+    fprintf(out, "model      %s (%s, %" PRIu64 " feature%s)\n", t->file.path, t->file.model->name,
+            t->file.spec.features, human_s(t->file.spec.features));
+    fprintf(out, "data       %s (%" PRIu64 " row%s)\n", t->data.name, t->data.rows, human_s(t->data.rows));
     fprintf(out, "loss       %.12g\n", result->loss);
     if (terms && model_terms_any(terms))
         fprintf(out, "objective  %.12g (regularizer %.6g), %.3g %% of theta zero, stationary to %.3g\n",

@@ -31,9 +31,9 @@ void report_data(const struct report *report, const char *role, const struct dat
 {
     char count[HUMAN_MAX], took[HUMAN_MAX];
     if (!report->quiet)
-        fprintf(stderr, "%sread %s: %s rows, %" PRIu64 " features, %s, in %s\n", PROGRAM, data->name,
-                human_count((double)data->rows, count), data->features, data->sparse ? "sparse" : "dense",
-                human_seconds(seconds, took));
+        fprintf(stderr, "%sread %s: %s row%s, %" PRIu64 " feature%s, %s, in %s\n", PROGRAM, data->name,
+                human_count((double)data->rows, count), human_s(data->rows), data->features, human_s(data->features),
+                data->sparse ? "sparse" : "dense", human_seconds(seconds, took));
     report_object(report, json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:f}", "event", "data", "role", role, "file",
                                     data->name, "rows", (json_int_t)data->rows, "features", (json_int_t)data->features,
                                     "sparse", data->sparse, "seconds", seconds));
@@ -42,15 +42,18 @@ void report_data(const struct report *report, const char *role, const struct dat
 /* A worker with data of its own knows how often it goes through them, and not who else does what. */
 static void print_joined(const char *server, const dp_job *job, bool open_ended)
 {
-    fprintf(stderr, "%sjoined %s: %s, %" PRIu64 " parameters, ", PROGRAM, server, job->model, job->theta_elems);
+    fprintf(stderr, "%sjoined %s: %s, %" PRIu64 " parameter%s, ", PROGRAM, server, job->model, job->theta_elems,
+            human_s(job->theta_elems));
     if (job->local)
-        fprintf(stderr, "minibatches of %" PRIu64 " rows of its own as one of %u slots, ", job->local_rows, job->slots);
+        fprintf(stderr, "minibatches of %" PRIu64 " row%s of its own as one of %u slot%s, ", job->local_rows,
+                human_s(job->local_rows), job->slots, human_s(job->slots));
     else
-        fprintf(stderr, "minibatches of %" PRIu64 " rows in %u slots, ", job->batch, job->slots);
+        fprintf(stderr, "minibatches of %" PRIu64 " row%s in %u slot%s, ", job->batch, human_s(job->batch), job->slots,
+                human_s(job->slots));
     if (open_ended)
-        fprintf(stderr, "%" PRIu64 " times through its data\n", job->local_epochs);
+        fprintf(stderr, "%" PRIu64 " time%s through its data\n", job->local_epochs, human_s(job->local_epochs));
     else
-        fprintf(stderr, "%" PRIu64 " steps\n", job->train_steps);
+        fprintf(stderr, "%" PRIu64 " training step%s\n", job->train_steps, human_s(job->train_steps));
 }
 
 void report_joined(const struct report *report, const char *server, const dp_job *job)
@@ -70,8 +73,9 @@ void report_done(const struct report *report, const char *what, uint64_t tasks, 
 {
     char count[HUMAN_MAX], took[HUMAN_MAX];
     if (!report->quiet)
-        fprintf(stderr, "%s%s: computed %s samples in %" PRIu64 " slots of %" PRIu64 " steps, in %s\n", PROGRAM, what,
-                human_count((double)samples, count), slots, tasks, human_seconds(seconds, took));
+        fprintf(stderr, "%s%s: computed %s sample%s in %" PRIu64 " slot%s of %" PRIu64 " step%s%s, in %s\n", PROGRAM,
+                what, human_count((double)samples, count), human_s(samples), slots, human_s(slots), tasks,
+                human_s(tasks), report->evaluates ? " with evaluations" : "", human_seconds(seconds, took));
     report_object(report, json_pack("{s:s, s:I, s:I, s:I, s:f}", "event", "done", "steps", (json_int_t)tasks, "slots",
                                     (json_int_t)slots, "samples", (json_int_t)samples, "seconds", seconds));
 }

@@ -11,6 +11,7 @@
 struct report {
     bool quiet;
     bool json;
+    bool evaluates; /* steps that are counted are also those of evaluations */
 };
 
 /* Trouble and recovery. */

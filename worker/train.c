@@ -114,7 +114,7 @@ static dp_err read_data(struct train *t, dp_error *err)
     dp_err e = read_train(t, &source, err);
     if (e || !o->eval)
         return e;
-    t->has_eval = true;
+    t->has_eval = t->report.evaluates = true;
     source.path = o->eval;
     source.labels_path = o->eval_labels;
     source.features = job->features ? job->features : t->train_data.features;
@@ -427,6 +427,8 @@ dp_err train_run(const struct train_options *opts, dp_error *err)
     struct train t = {.opts = opts, .report = {.quiet = opts->quiet, .json = opts->json}};
     dp_err e =
         emulate_init(&t.work.emulate, opts->data.emulate_slot_ms, opts->emulate_slower, opts->data.emulate_stalls, err);
+    if (!e)
+        e = data_options_check_files(&opts->data, err);
     if (!e)
         e = connect_to(&t, err);
     if (!e)

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "client_endpoint.h"
 #include "shm.h"
 
 #define ROW(topic, field, name, type, arg, min, max, dflt, unit, choices, help)                             \
@@ -115,6 +116,9 @@ dp_err worker_options_check(const struct options *given, const struct worker_opt
         return dp_fail(
             err, DP_USAGE,
             "option --server is missing: give the endpoint that dp-server shows, such as tcp://127.0.0.1:7700");
+    struct endpoint endpoint;
+    if (train && endpoint_parse(opts->server, &endpoint, err))
+        return dp_fail_in(err, "option --server");
     if (*ret_command == WORKER_EVAL && opts->no_labels)
         return dp_fail(err, DP_USAGE, "option --no-labels belongs to dp-worker predict: eval compares with labels");
     if (!train && !opts->model)

@@ -190,7 +190,7 @@ static struct process *waiting_job(const char *consistency, const char *model)
     struct process *server =
         SERVER(endpoint, DIGITS, "--min-workers", "2", "--consistency", consistency, "--export", model);
     (void)slow_worker();
-    process_expect(server, ERR, "no-workers step=0 joined=1", TIMEOUT_MS);
+    process_expect(server, ERR, "too-few-workers step=0 joined=1", TIMEOUT_MS);
     return server;
 }
 
@@ -252,7 +252,7 @@ static void check_refused(const char *option, const char *value, const char *mod
     struct process *server = SERVER(endpoint, "--model", "softmax", "--features", "64", "--classes", "10", "--steps",
                                     "9", "--min-workers", "2", option, value);
     (void)slow_worker();
-    process_expect(server, ERR, "no-workers step=0 joined=1", TIMEOUT_MS);
+    process_expect(server, ERR, "too-few-workers step=0 joined=1", TIMEOUT_MS);
     struct run_result r = RUN(TIMEOUT_MS, "dp-ctl", "--server", endpoint, "set", "consistency", mode);
     cr_assert_eq(r.status, 2, "%s", r.err);
     cr_assert_not_null(strstr(r.err, why), "%s", r.err);

@@ -77,7 +77,7 @@ Test(load, too_few_workers_wait_for_more)
     char endpoint[128];
     struct process *server = SERVER(endpoint, JOB, "--min-workers", "2");
     struct process *first = worker(endpoint, "--emulate-slower", "1");
-    process_expect(server, ERR, "no-workers step=0 joined=1 waiting_for=\"1 more\"", MINUTE_MS);
+    process_expect(server, ERR, "too-few-workers step=0 joined=1 waiting_for=\"1 more\"", MINUTE_MS);
     struct run_result status = RUN(MINUTE_MS, "dp-ctl", "--server", endpoint, "status");
     cr_assert_not_null(strstr(status.out, "waiting    for workers: 1 of the 2 of --min-workers are here"), "%s",
                        status.out);

@@ -117,7 +117,7 @@ static const struct data_case CSV[] = {
     {"header.csv", TEXT("label,a,b\n"), .want = {DATA_ERROR, {"header.csv:", "no rows"}}},
     {"one.csv", TEXT("1\n2\n"), .options = {"--format", "csv"}, .want = {DATA_ERROR, {"one.csv:1:", "one column"}}},
     {"column.csv", TEXT("y,a,b\n1,2,3\n"), .options = {"--label-column", "z"},
-     .want = {USAGE_ERROR, {"column.csv:", "--label-column 'z'", "'y', 'a', 'b'"}}},
+     .want = {DATA_ERROR, {"column.csv:", "--label-column 'z'", "'y', 'a', 'b'"}}},
     {"width.csv", TEXT("1,2,3\n"), .options = {"--features", "5"},
      .want = {DATA_ERROR, {"width.csv:", "has 2 features", "--features"}}},
 };
@@ -233,7 +233,7 @@ static const struct option_case SERVER_OPTIONS[] = {
     {"negative", {"--model", "linear", "--slots", "-1"}, {USAGE_ERROR, {"--slots"}}},
     {"out of range", {"--model", "linear", "--slots", "0"}, {USAGE_ERROR, {"--slots", "out of range"}}},
     {"rate that is none", {"--model", "linear", "--lr", "nan"}, {USAGE_ERROR, {"--lr", "nan"}}},
-    {"no rate", {"--model", "linear", "--lr", "0"}, {USAGE_ERROR, {"--lr", "greater than 0"}}},
+    {"no rate", {"--model", "linear", "--lr", "0"}, {USAGE_ERROR, {"--lr", "more than 0"}}},
     {"choice", {"--model", "linear", "--optimizer", "sdg"}, {USAGE_ERROR, {"--optimizer", "'sdg'", "sgd"}}},
     {"no model", {"--batch", "3"}, {USAGE_ERROR, {"--model", "is missing", "logistic"}}},
     {"other model", {"--model", "forest"}, {USAGE_ERROR, {"--model", "'forest'", "softmax"}}},

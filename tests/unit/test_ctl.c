@@ -77,7 +77,7 @@ Test(ctl, a_running_job)
         "model      softmax, 64 features, 10 classes, intercept, 650 parameters\n"
         "data       1437 rows, 360 to evaluate on, batch 128, 8 slots, seed 1\n"
         "update     momentum, lr 0.25 (cosine, of 0.4), momentum 0.9, l2 3.071159e-05\n"
-        "progress   epoch 5 of 20, step 60 of 260 (23%)\n"
+        "progress   epoch 5 of 20, training step 56 of 240, with evaluations step 60 of 260 (23%)\n"
         "loss       0.34568, evaluation 0.40000, accuracy 96.11%\n"
         "speed      123k samples/s, elapsed 0:07, ETA 1:03\n"
         "waiting    for slots 5,7 of alpha:4711 (last heard of 12.0 s ago) since 31.0 s: a stall\n"

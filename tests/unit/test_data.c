@@ -114,7 +114,8 @@ Test(libsvm, errors_name_the_line_and_what_to_do)
     };
     assert_bad((struct data_source){.format = DATA_LIBSVM}, CASES, sizeof CASES / sizeof CASES[0]);
     static const struct bad WIDE[] = {
-        {"1 1:1\n1 4:1\n", DP_DATA, "f:2: index 4, but there are 3 features; set --features"}};
+        {"1 1:1\n1 4:1\n", DP_DATA,
+         "f:2: index 4, but the job has 3 features; take data of the same kind, or start dp-server with"}};
     assert_bad((struct data_source){.features = 3}, WIDE, 1);
 }
 
@@ -253,17 +254,17 @@ Test(csv, errors_name_line_and_column)
     };
     assert_bad((struct data_source){.format = DATA_CSV}, CASES, sizeof CASES / sizeof CASES[0]);
     static const struct bad COLUMN[] = {
-        {"a,b\n1,2\n", DP_USAGE,
+        {"a,b\n1,2\n", DP_DATA,
          "f: --label-column 'z' is none of its 2 columns; give 0 to 1, -1 for the last, or a "
          "name of the header ('a', 'b')"},
-        {"1,2\n", DP_USAGE, "f: --label-column 'z' is none of its 2 columns"},
-        {"1 1:2\n", DP_USAGE, "f: --label-column is for CSV files, and this is read as libsvm"},
+        {"1,2\n", DP_DATA, "f: --label-column 'z' is none of its 2 columns"},
+        {"1 1:2\n", DP_DATA, "f: --label-column is for CSV files, and this is read as libsvm"},
     };
     assert_bad((struct data_source){.label_column = "z"}, COLUMN, 3);
     assert_bad((struct data_source){.label_column = "2"},
-               &(struct bad){"1,2\n", DP_USAGE, "f: --label-column '2' is none of its 2 columns"}, 1);
+               &(struct bad){"1,2\n", DP_DATA, "f: --label-column '2' is none of its 2 columns"}, 1);
     assert_bad((struct data_source){.features = 3},
-               &(struct bad){"1,2\n", DP_DATA, "f: has 1 features (2 columns, one of them the label), but there are 3"},
+               &(struct bad){"1,2\n", DP_DATA, "f: has 1 features (2 columns, one of them the label), but the job has 3"},
                1);
 }
 
@@ -274,7 +275,7 @@ Test(csv, many_columns_are_listed_as_far_as_there_is_room)
         snprintf(text + strlen(text), sizeof text - strlen(text), ",column_%d", i);
     dp_error err = {0};
     struct data data;
-    cr_assert_eq(parse((struct data_source){.label_column = "none"}, text, &data, &err), DP_USAGE);
+    cr_assert_eq(parse((struct data_source){.label_column = "none"}, text, &data, &err), DP_DATA);
     cr_assert_not_null(strstr(err.text, "'first', 'column_0'"), "%s", err.text);
     cr_assert_not_null(strstr(err.text, ", ...)"), "%s", err.text);
 }
@@ -293,7 +294,10 @@ Test(detect, by_the_first_line_that_tells)
     cr_assert_eq(parse((struct data_source){0}, "1 a:1\n", &data, &err), DP_DATA);
     cr_assert_str_eq(err.text, "f:1: 'a:1' is not INDEX:VALUE with an index of 1 or more (read as libsvm by its "
                                "content; --format overrides)");
-    cr_assert_eq(parse((struct data_source){.labels_path = "l"}, "1 1:1\n", &data, &err), DP_USAGE);
+    /* what the options alone show is a mistake of usage, what it takes the file to see is one of data */
+    cr_assert_eq(parse((struct data_source){.labels_path = "l"}, "1 1:1\n", &data, &err), DP_DATA);
+    cr_assert_eq(parse((struct data_source){.labels_path = "l", .format = DATA_LIBSVM}, "1 1:1\n", &data, &err),
+                 DP_USAGE);
 }
 
 /* files */

@@ -140,7 +140,7 @@ Test(blocks, what_will_not_do)
     struct data_blocks *blocks = NULL;
     dp_error err = {0};
     file_make(path, "\x1f\x8b\x08", 3);
-    assert_refused(DP_USAGE, "is gzip, of which no block can be read alone: unpack it");
+    assert_refused(DP_DATA, "is gzip, of which no block can be read alone: unpack it");
     file_make(path, "", 0);
     assert_refused(DP_DATA, "is empty");
     file_make(path, "# nothing\n\n", 11);
@@ -148,7 +148,7 @@ Test(blocks, what_will_not_do)
     make_csv("label,a,b\n");
     const struct data_source source = {.path = path};
     const struct data_blocks_shape shape = {BLOCK, 2, 1000};
-    cr_assert_eq(data_blocks_open(&source, &shape, 10, &blocks, &err), DP_USAGE);
+    cr_assert_eq(data_blocks_open(&source, &shape, 10, &blocks, &err), DP_DATA);
     cr_assert_not_null(strstr(err.text, "3 blocks of 64 rows are used side by side and need 1 MiB"), "%s", err.text);
 }
 

@@ -26,8 +26,12 @@ Test(emulate, nothing_is_emulated_by_default)
     struct emulate e = {0};
     dp_error err;
     cr_assert_eq(emulate_slot_ms(&e, 1, 2), 0);
-    cr_assert_eq(emulate_init(&e, 0, 9, NULL, &err), DP_OK);
+    cr_assert_eq(emulate_init(&e, 0, 1, NULL, &err), DP_OK);
     cr_assert_eq(emulate_slot_ms(&e, 1, 2), 0);
+    cr_assert_eq(emulate_init(&e, 0, 9, NULL, &err), DP_USAGE);
+    cr_assert_not_null(strstr(err.text, "--emulate-slower is a multiple of --emulate-slot-ms"));
+    cr_assert_eq(emulate_init(&e, 0, 1, "3@0.2", &err), DP_USAGE);
+    cr_assert_not_null(strstr(err.text, "--emulate-stalls is a multiple of --emulate-slot-ms"));
 }
 
 Test(emulate, a_wait_is_not_too_short)
@@ -42,8 +46,8 @@ Test(emulate, a_wait_is_not_too_short)
 
 Test(emulate, what_is_no_stall_is_refused)
 {
-    static const char *const WRONG[] = {"",        "3",     "3@",   "@0.2",    "3@0.2x",
-                                        "0.5@0.2", "3@1.5", "3@-1", "nan@0.1", "3@nan"};
+    static const char *const WRONG[] = {"",      "3",    "3@",      "@0.2",  "3@0.2x", "0.5@0.2",
+                                        "3@1.5", "3@-1", "nan@0.1", "3@nan", "1e9@1"};
     struct emulate e;
     dp_error err;
     for (size_t i = 0; i < ARRAY_LEN(WRONG); i++) {

@@ -56,3 +56,10 @@ Test(human, seconds)
 {
     CHECK(human_seconds, 8, {0.521, "0.52 s"}, {7.34, "7.3 s"}, {59.94, "59.9 s"}, {59.96, "1:00"}, {NAN, "-"});
 }
+
+Test(human, one_thing_and_more)
+{
+    cr_assert_str_eq(human_s(0), "s");
+    cr_assert_str_eq(human_s(1), "");
+    cr_assert_str_eq(human_s(2), "s");
+}

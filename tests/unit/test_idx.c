@@ -105,7 +105,7 @@ Test(idx, errors)
         {images, {{1, 2, 3, 4}, 4}, 0, "l: is no IDX file"},
         {images, {{0}, 0}, 0, "l: is no IDX file"},
         {images, {{0, 0, 7, 1}, 4}, 0, "l: IDX type 0x07 is unknown"},
-        {images, labels, 3, "i: has 1 features, but there are 3"},
+        {images, labels, 3, "i: has 1 features, but the job has 3"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct data data;

@@ -365,6 +365,9 @@ Test(predict, takes_rows_without_labels)
         cr_assert_eq(predict_run(&opts, &err), DP_OK, "%s", err.text);
         cr_assert_str_eq(output_read(), "1\n0\n");
     }
+    data_make("0,1,0\n");
+    cr_assert_eq(predict_run(&opts, &err), DP_MODEL);
+    cr_assert_not_null(strstr(err.text, "if its rows have a label, leave --no-labels away"), "%s", err.text);
 }
 
 Test(predict, refuses_data_of_another_kind)
@@ -376,7 +379,7 @@ Test(predict, refuses_data_of_another_kind)
     data_make("0,1,2,3\n");
     assert_refused(&s, "has 3 features, but the model ");
     data_make("0,1\n");
-    assert_refused(&s, "has 1 features, but the model ");
+    assert_refused(&s, "if its rows have no label, predict takes them with --no-labels");
     data_make("0 1:1\n"); /* sparse data may be narrower */
     cr_assert_eq(predict(false, &err), DP_OK, "%s", err.text);
     data_make("0 1:1\n5 1:1\n");

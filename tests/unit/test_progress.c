@@ -167,13 +167,27 @@ Test(progress, a_plain_line_is_added_when_a_while_is_silent)
 {
     open_progress(PROGRESS_LINES, 1, 1000, false, false);
     err_since();
-    progress_step(&progress, 11000, 0, 0, 5, 10, 0);
-    progress_tick(&progress, 15999);
+    progress_step(&progress, 6000, 0, 0, 5, 10, 0);
+    progress_tick(&progress, 10999);
     cr_assert_str_eq(err_since(), "");
-    progress_tick(&progress, 16000);
-    cr_assert_str_eq(err_since(), "  1/1     1   0.50000          1      0:15   2:46:25\n");
+    progress_tick(&progress, 11000);
+    cr_assert_str_eq(err_since(), "  1/1     1   0.50000          2      0:10   1:23:10\n");
     progress_step(&progress, 121000, 0, 1, 5, 10, 0);
     cr_assert_eq(count_of(err_since(), "\n"), 1);
+    close_progress();
+}
+
+/* An epoch that is no milestone is told by its own loss, not as the next one without any. */
+Test(progress, of_many_slow_epochs_one_is_told_after_a_while)
+{
+    open_progress(PROGRESS_LINES, 1000, 1, false, false);
+    progress_step(&progress, 1000, 0, 0, 5, 10, 0);
+    progress_step(&progress, 10000, 1, 1, 4, 10, 0);
+    err_since();
+    progress_step(&progress, 11000, 2, 2, 3, 10, 0);
+    cr_assert_str_eq(err_since(), "   3/1000     3   0.30000          3      0:10     55:23\n");
+    progress_step(&progress, 12000, 3, 3, 3, 10, 0);
+    cr_assert_str_eq(err_since(), "");
     close_progress();
 }
 
