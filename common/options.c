@@ -254,10 +254,18 @@ static dp_err apply_args(struct options *opts, const struct arg_scan *scan, dp_e
 
 /* --- together --- */
 
+/* Whoever reads a half must not take it for all. */
+static dp_err output_check(dp_error *err)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return DP_OK;
+    return dp_fail(err, DP_IO, "cannot write to stdout: %s", strerror(errno));
+}
+
 static dp_err print_help(const struct option_table *table, const char *topic, dp_error *err)
 {
     if (options_help(table, topic, stdout))
-        return DP_OK;
+        return output_check(err);
     char hint[128];
     struct nearest nearest = {.want = topic};
     struct topic_line line;
@@ -304,7 +312,7 @@ static dp_err parse_into(struct options *opts, struct arg_scan *scan, enum optio
     if (scan->version) {
         *outcome = OPT_VERSION;
         printf("%s %s\n", opts->table->program, DP_VERSION_TEXT);
-        return DP_OK;
+        return output_check(err);
     }
     *outcome = OPT_RUN;
     e = apply_config(opts, scan, err);

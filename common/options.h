@@ -69,7 +69,7 @@ enum option_outcome { OPT_RUN, OPT_HELP, OPT_VERSION };
  * the value, what is allowed, and for a misspelt name the nearest one. A scalar given twice on the command line: the
  * last one counts; a list given by a source replaces that of a lower one. An environment variable DP_* that no table
  * knows, or that is empty, is ignored; an unknown YAML key is an error. On OPT_HELP the help text has been printed to
- * stdout; on OPT_VERSION the version. On failure nothing is left to free. */
+ * stdout (else DP_IO); on OPT_VERSION the version. On failure nothing is left to free. */
 DP_MUST_CHECK dp_err options_parse(struct options *opts, const struct option_table *table, void *fields, int argc,
                                    char **argv, enum option_outcome *ret_outcome, dp_error *err);
 /* The same from defaults and the YAML text of a file called `name` alone. What the fuzz target calls. */

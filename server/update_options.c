@@ -10,7 +10,7 @@
 
 enum { UNIT_MAX = 1 << 18 }; /* elements of a row or group: half a slice */
 
-static const double ADAMW_DECAY = 0.01, EXPONENTIAL_GAMMA = 0.999;
+static const double ADAMW_DECAY = 0.01, STEP_GAMMA = 0.1, EXPONENTIAL_GAMMA = 0.999;
 
 static bool given(const struct options *options, const char *name)
 {
@@ -92,8 +92,8 @@ static dp_err set_schedule(const struct options *options, const struct update_op
         .warmup = opts->warmup_steps,
     };
     double l2 = strengths_of(&setup->regularizers.l2, "");
-    if (s->kind == SCHEDULE_EXPONENTIAL && !given(options, "lr-gamma"))
-        s->gamma = EXPONENTIAL_GAMMA;
+    if (!given(options, "lr-gamma"))
+        s->gamma = s->kind == SCHEDULE_EXPONENTIAL ? EXPONENTIAL_GAMMA : STEP_GAMMA;
     if (s->kind == SCHEDULE_INV_SQRT && !given(options, "lr-decay"))
         s->decay = s->warmup ? 1 / (double)s->warmup : 1;
     if (s->kind == SCHEDULE_INV_TIME && !given(options, "lr-decay"))

@@ -70,8 +70,8 @@ struct update_setup {
                    "the rate climbs evenly to where the schedule then starts"),                               \
         UPDATE_ROW(S, f.lr_step_size, "lr-step-size", OPT_U64, "N", 1, 1e15, "1000", "steps", NULL,           \
                    "step: lr*G^floor(t/N)"),                                                                  \
-        UPDATE_ROW(S, f.lr_gamma, "lr-gamma", OPT_F64, "G", DBL_MIN, 1, "0.1", NULL, NULL,                    \
-                   "step: see there; exponential: lr*G^t (0.999 unless given)"),                              \
+        UPDATE_ROW(S, f.lr_gamma, "lr-gamma", OPT_F64, "G", DBL_MIN, 1, NULL, NULL, NULL,                     \
+                   "step: see --lr-step-size, else 0.1; exponential: lr*G^t, else 0.999"),                    \
         UPDATE_ROW(S, f.lr_decay, "lr-decay", OPT_F64, "D", DBL_MIN, 1e30, NULL, NULL, NULL,                  \
                    "inv-time: lr/(1 + D*t), else D = lr*l2; inv-sqrt: lr/sqrt(1 + D*t), else D = 1/warm-up; " \
                    "ada-delay: lr/(1 + D*sqrt(t + steps of delay)), else D = 1"),                             \

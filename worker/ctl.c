@@ -22,7 +22,7 @@ struct ctl_options {
 #define FIELD(name) offsetof(struct ctl_options, name)
 static const struct option OPTIONS[] = {
     {NULL, "server", OPT_STRING, FIELD(server), "ENDPOINT", .dflt = "tcp://127.0.0.1:7700",
-     .help = "dp-server to ask, tcp://HOST:PORT"},
+     .help = "dp-server to ask, tcp://HOST:PORT or ipc://PATH"},
     {NULL, "json", OPT_FLAG, FIELD(json), .help = "print one JSON object instead of a table"},
     {NULL, "timeout-ms", OPT_U64, FIELD(timeout_ms), "N", .min = 1, .max = 3600000, .dflt = "5000", .unit = "ms",
      .help = "how long to wait for the answer"},

@@ -202,6 +202,35 @@ Test(display, options_from_every_source)
     json_decref(done);
 }
 
+/* Who starts local workers at a free port can ask for the status too. */
+Test(display, the_endpoint_of_a_job_with_local_workers)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    char endpoint[128];
+    struct process *server = PROCESS("dp-server", "--model", "logistic", "--local-workers", "1", "--data", separable(),
+                                     "--listen", "tcp://127.0.0.1:0");
+    const char *line = process_expect(server, ERR, "listening on tcp://127.0.0.1:", RUN_MS);
+    cr_assert_eq(sscanf(strstr(line, "tcp://"), "%127[^,], with 1 local worker", endpoint), 1, "%s", line);
+    struct run_result r = RUN(RUN_MS, "dp-ctl", "--server", endpoint, "status");
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    process_signal(server, SIGTERM);
+    (void)process_wait(server, RUN_MS);
+}
+
+/* A script must not take a half for the whole. */
+Test(display, help_that_cannot_be_written)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    static const char *const PROGRAMS[] = {"dp-server", "dp-worker", "dp-ctl"};
+    char command[HARNESS_PATH_MAX + 64];
+    for (size_t i = 0; i < sizeof PROGRAMS / sizeof *PROGRAMS; i++) {
+        snprintf(command, sizeof command, "%s --help > /dev/full", program_path(PROGRAMS[i]));
+        struct run_result r = RUN(RUN_MS, "/bin/sh", "-c", command);
+        cr_assert_eq(r.status, 1, "%s: %s", PROGRAMS[i], r.err);
+        cr_assert_not_null(strstr(r.err, "No space left"), "%s", r.err);
+    }
+}
+
 /* --- dp-ctl --- */
 
 Test(display, status_of_a_server_that_waits)
