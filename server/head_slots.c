@@ -152,7 +152,7 @@ static void check_alone(struct head *head, bool stands_still)
     if (alone && !stands_still)
         return;
     if (alone && !head->alone)
-        log_warn("no-workers step=%" PRIu64 " joined=%u waiting_for=\"%" PRIu64 " more\"", head->global_low,
+        log_warn("too-few-workers step=%" PRIu64 " joined=%u waiting_for=\"%" PRIu64 " more\"", head->global_low,
                  head->members.joined, head_missing(head));
     head->alone = alone;
 }

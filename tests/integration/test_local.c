@@ -130,12 +130,12 @@ Test(local, fewer_than_the_job_must_have)
     struct process *server = SERVER(endpoint, FREE_JOB, "--min-workers", "2", "--shards", "2", "--steps", "3000",
                                     "--lease", "1", "--stall-timeout", "1");
     struct process *stays = client_start(endpoint, 0, "1000000");
-    process_expect(server, ERR, "no-workers step=0 joined=1", CASE_MS);
+    process_expect(server, ERR, "too-few-workers step=0 joined=1", CASE_MS);
     cr_assert_eq(steps_of(endpoint), 0);
     struct process *dies = client_start(endpoint, 1, "1000000");
     process_expect(server, ERR, "ranks-missing joined=2 of=3", CASE_MS);
     expect_lost(server, dies);
-    process_expect_next(server, ERR, "no-workers step=", CASE_MS);
+    process_expect_next(server, ERR, "too-few-workers step=", CASE_MS);
     json_int_t steps = steps_of(endpoint);
     cr_assert_gt(steps, 0);
     cr_assert_not(process_ended(stays, 300));

@@ -117,7 +117,7 @@ Test(stall, a_server_without_workers_says_so_and_goes_on_when_they_come)
         process_signal(workers[i], SIGKILL);
         cr_assert_eq(process_wait(workers[i], MINUTE_MS), 128 + SIGKILL);
     }
-    process_expect(server, ERR, "no-workers step=", MINUTE_MS);
+    process_expect(server, ERR, "too-few-workers step=", MINUTE_MS);
     for (bool said = false; !said;) { /* the log may have said it of the start, too */
         struct run_result status = RUN(MINUTE_MS, "dp-ctl", "--server", endpoint, "status");
         said = strstr(status.out, "waiting    for ") != NULL;
