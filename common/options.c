@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "options_names.h"
 #include "util.h"
 
 enum { CONFIG_BYTES_MAX = 1 << 20 };
@@ -236,6 +237,39 @@ static dp_err apply_env(struct options *opts, dp_error *err)
             return e;
     }
     return DP_OK;
+}
+
+/* Whether the variable is an option of any program, since those that share an environment have variables of each; else
+ * the nearest one goes to *nearest. */
+static bool env_known(const char *variable, struct nearest *nearest)
+{
+    static const size_t PREFIX = sizeof "DP_" - 1;
+    char name[OPTION_NAME_MAX];
+    *nearest = (struct nearest){.want = variable + PREFIX};
+    for (size_t i = 0; i < ARRAY_LEN(OPTIONS_NAMES); i++) {
+        env_name(OPTIONS_NAMES[i], name);
+        if (strcmp(name, variable) == 0)
+            return true;
+        nearest_offer(nearest, name + PREFIX, strlen(name + PREFIX));
+    }
+    return false;
+}
+
+void options_env_check(const struct option_table *table, FILE *out)
+{
+    for (char **at = environ; at && *at; at++) {
+        char variable[OPTION_NAME_MAX], hint[128], buf[OPTION_SHOWN_MAX];
+        struct nearest nearest;
+        size_t bytes = strcspn(*at, "=");
+        if (strncmp(*at, "DP_", 3) != 0 || !(*at)[bytes] || !(*at)[bytes + 1])
+            continue;
+        snprintf(variable, sizeof variable, "%.*s", (int)MIN(bytes, sizeof variable - 1), *at);
+        if (env_known(variable, &nearest))
+            continue;
+        nearest_hint(&nearest, "DP_", hint, sizeof hint);
+        fprintf(out, "%s: environment %s: no option has this name, it is ignored%s\n", table->program,
+                option_shown(variable, buf), hint);
+    }
 }
 
 /* --- the command line --- */

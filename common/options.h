@@ -67,8 +67,8 @@ enum option_outcome { OPT_RUN, OPT_HELP, OPT_VERSION };
 /* Fills `fields`. argv[0] is skipped. `--config FILE` is known if the table has a "config" string option. Every program
  * understands --help [TOPIC] and --version. Errors are DP_USAGE and name the option, the variable, or file and line,
  * the value, what is allowed, and for a misspelt name the nearest one. A scalar given twice on the command line: the
- * last one counts; a list given by a source replaces that of a lower one. An environment variable DP_* that no table
- * knows, or that is empty, is ignored; an unknown YAML key is an error. On OPT_HELP the help text has been printed to
+ * last one counts; a list given by a source replaces that of a lower one. An environment variable DP_* that the
+ * table does not know (see options_env_check), or that is empty, is ignored; an unknown YAML key is an error. On OPT_HELP the help text has been printed to
  * stdout (else DP_IO); on OPT_VERSION the version. On failure nothing is left to free. */
 DP_MUST_CHECK dp_err options_parse(struct options *opts, const struct option_table *table, void *fields, int argc,
                                    char **argv, enum option_outcome *ret_outcome, dp_error *err);
@@ -79,6 +79,9 @@ void options_fini(struct options *opts);
 /* Where the value of option `name` came from; the name must be in the table. */
 enum option_source options_source(const struct options *opts, const char *name);
 
+/* A line to `out` for each variable DP_* of the environment that is no option of any program: a misspelt one would do
+ * nothing in silence. */
+void options_env_check(const struct option_table *table, FILE *out);
 /* Whether `value` may be given as option `name`, which must be a number of the table: what is set while a program runs
  * has the bounds of what it is started with. DP_USAGE "<where>: 1e+50 is out of range: ...". */
 DP_MUST_CHECK dp_err options_check_number(const struct option_table *table, const char *name, double value,

@@ -130,8 +130,10 @@ int main(int argc, char **argv)
     stdio_reserve();
     signal(SIGPIPE, SIG_IGN);
     dp_err e = options_parse(&given, &TABLE, &options, argc, argv, &outcome, &err);
-    if (!e && outcome == OPT_RUN)
+    if (!e && outcome == OPT_RUN) {
+        options_env_check(&TABLE, stderr);
         e = run(&options, &given, &err);
+    }
     options_fini(&given);
     if (e)
         fprintf(stderr, "dp-ctl: %s\n", err.text);

@@ -203,6 +203,32 @@ Test(options, environment)
     ASSERT_NO_LEAKS();
 }
 
+/* Of a name that no program has; another program's, an empty one and other variables are none of it. */
+Test(options, a_misspelt_variable_is_told)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    clearenv();
+    setenv("DP_LEARNING_RATE", "1", 1);
+    setenv("DP_CLIPNORM", "1", 1);
+    setenv("DP_FEATURES", "3", 1);
+    setenv("DP_NONE", "", 1);
+    setenv("DPX_LR", "1", 1);
+    options_env_check(&TABLE, out);
+    fclose(out);
+    cr_assert_not_null(strstr(text, "test: environment DP_CLIPNORM: no option has this name, it is ignored; did you "
+                                    "mean 'DP_CLIP_NORM'?\n"),
+                       "%s", text);
+    cr_assert_not_null(strstr(text, "test: environment DP_LEARNING_RATE: no option has this name, it is ignored\n"),
+                       "%s", text);
+    cr_assert_null(strstr(text, "FEATURES"), "%s", text);
+    cr_assert_null(strstr(text, "NONE"), "%s", text);
+    cr_assert_null(strstr(text, "DPX"), "%s", text);
+    free(text);
+    ASSERT_NO_LEAKS();
+}
+
 /* A file of its own; the name goes to path[32]. */
 static void file_make(char *path, const char *text)
 {
