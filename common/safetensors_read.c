@@ -107,6 +107,11 @@ static dp_err tensor_read(struct reading *r, const struct entry *entry)
     const json_t *json_shape = json_object_get(entry->json, "shape");
     const char *dtype = json_string_value(json_object_get(entry->json, "dtype"));
     size_t rank = json_array_size(json_shape);
+    if (dtype && strcmp(dtype, "U64") == 0)
+        return dp_fail(r->err, DP_DATA,
+                       "%s: tensor '%s' is of dtype U64, as the row ids of tables are that programs on libdp train: "
+                       "only those know what the rows mean",
+                       r->file, shown(buf, entry->name));
     if (!dtype || strcmp(dtype, "F32") != 0)
         return dp_fail(r->err, DP_DATA, "%s: tensor '%s' is not of dtype F32; convert it", r->file,
                        shown(buf, entry->name));

@@ -47,6 +47,11 @@ static dp_err spec_read(struct model_file *file, const struct safetensors_meta *
     uint64_t class_count = 0;
     if (!format || strcmp(format, "dp-model-1") != 0)
         return meta_fail(file, "format", format, err);
+    if (model && strcmp(model, "free") == 0)
+        return dp_fail(err, DP_MODEL,
+                       "%s: is of --model free: what its tensors mean knows the program that trained it; "
+                       "predict and eval take %s",
+                       file->path, model_names());
     if (!found)
         return meta_fail(file, "model", model, err);
     file->model = found;

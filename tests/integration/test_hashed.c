@@ -1,5 +1,6 @@
 /* Hashed features through the real programs: training on them and using the model that comes of it. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,32 @@ Test(hashed, a_model_is_trained_and_evaluated_on_hashed_words)
     r = RUN(TIMEOUT_MS, "dp-worker", "eval", "--model", model, "--data", words_file("others", 7), "--json");
     cr_assert_eq(r.status, 0, "%s", r.err);
     cr_assert_null(strstr(r.out, "\"accuracy\":1}"), "%s", r.out);
+}
+
+/* A table of the hashed columns is a model like any other: what reads it finds what the job found at its end. */
+Test(hashed, a_table_is_read_back)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *data = words_file("words", 0), *model = temp_path("m.safetensors");
+    double loss = 0, accuracy = 0, again = 0;
+    struct run_result r = RUN(TIMEOUT_MS, "dp-server", "--listen", "tcp://127.0.0.1:0", "--model", "logistic",
+                              "--sparse", "--hash-bits", "12", "--lr", "0.5", "--batch", "100", "--epochs", "2",
+                              "--optimizer", "adam", "--l2", "0.01", "--shards", "2", "--local-workers", "2", "--data",
+                              data, "--eval", data, "--exit-when-done", "--json", "--export", model);
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    const char *done = strstr(r.out, "{\"event\":\"done\"");
+    cr_assert_not_null(done, "%s", r.out);
+    cr_assert_eq(sscanf(strstr(done, "\"eval_loss\":"), "\"eval_loss\":%lf,\"eval_accuracy\":%lf", &loss, &accuracy),
+                 2);
+    r = RUN(TIMEOUT_MS, "dp-worker", "eval", "--model", model, "--data", data, "--json");
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    cr_assert_eq(sscanf(strstr(r.out, "\"loss\":"), "\"loss\":%lf", &again), 1, "%s", r.out);
+    cr_assert_lt(fabs(again / loss - 1), 1e-9, "%.17g and %.17g", again, loss);
+    cr_assert_eq(sscanf(strstr(r.out, "\"accuracy\":"), "\"accuracy\":%lf", &again), 1, "%s", r.out);
+    cr_assert_eq(again, accuracy);
+    r = RUN(TIMEOUT_MS, "dp-worker", "predict", "--model", model, "--data", data, "--json", "--scores");
+    static const char FIRST[] = "{\"label\":-1,\"scores\":{\"-1\":0.";
+    cr_assert_eq(strncmp(r.out, FIRST, strlen(FIRST)), 0, "%.60s", r.out);
 }
 
 Test(hashed, what_cannot_be_hashed_is_refused)

@@ -210,6 +210,8 @@ Test(parse, refuses_with_a_reason)
         {"{" W("[-1]", "[0,4]") "}", 4, "f: the shape of tensor 'w' is not made of integers"},
         {"{" W("[\"1\"]", "[0,4]") "}", 4, "f: the shape of tensor 'w' is not made of integers"},
         {"{\"w\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4, "f: tensor 'w' is not of dtype F32"},
+        {"{\"w.ids\":{\"dtype\":\"U64\",\"shape\":[1],\"data_offsets\":[0,8]}}", 8,
+         "f: tensor 'w.ids' is of dtype U64, as the row ids"},
         {"{\"w\":{\"dtype\":3,\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "f: tensor 'w' is not of dtype F32"},
         {"{\"\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "f: tensor 0: a name must be"},
     };
