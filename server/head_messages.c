@@ -138,10 +138,11 @@ static dp_err admission(const struct head *head, dp_error *err)
     return DP_OK;
 }
 
-/* Who comes when all is over, as local workers of a short job do, is no trouble. */
+/* Who comes when all is over, as local workers of a short job do, is no trouble; and what local workers are refused for
+ * ends the job with that message. */
 static void log_refusal(struct head *head, const char *name, const dp_error *err)
 {
-    if (err->code == DP_JOB_DONE || err->code == DP_SHUTDOWN || err->code == DP_BUSY)
+    if (head->supervise || err->code == DP_JOB_DONE || err->code == DP_SHUTDOWN || err->code == DP_BUSY)
         log_info("worker-refused worker=\"%s\" reason=\"%s\"", name, err->text);
     else if (head_may_warn(head))
         log_warn("worker-refused worker=\"%s\" reason=\"%s\"", name, err->text);

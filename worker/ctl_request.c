@@ -87,7 +87,7 @@ static dp_err send_question(struct request *request, Dp__Header *question, dp_er
     uint8_t bytes[256];
     size_t size = frame_size(&header);
     if (size > sizeof bytes)
-        return dp_fail(err, DP_PROTO, "the request is too long");
+        return dp_fail(err, DP_USAGE, "the name or the value is too long");
     frame_write(&header, bytes);
     if (zmq_send(request->socket, bytes, size, 0) < 0)
         return dp_fail(err, DP_SYSTEM, "cannot send to %s: %s", request->server, zmq_strerror(errno));

@@ -96,8 +96,12 @@ static dp_err run(enum worker_command command, const struct worker_options *o, d
 {
     struct eval_options eval = {
         .model_path = o->model, .source = source_of(o), .json = o->json, .quiet = o->quiet, .stop = &stop};
-    struct predict_options predict = {
-        .model_path = o->model, .source = source_of(o), .output = o->output, .scores = o->scores, .stop = &stop};
+    struct predict_options predict = {.model_path = o->model,
+                                      .source = source_of(o),
+                                      .output = o->output,
+                                      .scores = o->scores,
+                                      .json = o->json,
+                                      .stop = &stop};
     switch (command) {
     case WORKER_TRAIN:
         return run_train(o, err);
@@ -143,6 +147,8 @@ int main(int argc, char **argv)
         return dp_err_exit_status(e);
     }
     if (outcome == OPT_RUN) {
+        if (!opts.quiet)
+            options_env_check(&worker_option_table, stderr);
         e = worker_options_check(&given, &opts, &command, &err);
         if (!e)
             e = set_up(&opts, &err);

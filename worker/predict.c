@@ -226,7 +226,7 @@ dp_err eval_run(const struct eval_options *opts, dp_error *err)
 
 struct prediction {
     struct trial trial;
-    bool scores;
+    bool scores, json;
     float *run;     /* scores of a run, [run_rows * width] */
     double *chance; /* of each class of a row, [label_count] */
 };
@@ -246,17 +246,40 @@ static size_t row_classify(const float *scores, size_t count, double *chance)
     return top;
 }
 
+static void print_value(const struct prediction *p, double value, FILE *out)
+{
+    if (!p->json)
+        fprintf(out, "%.9g\n", value);
+    else if (isfinite(value))
+        fprintf(out, "{\"value\":%.9g}\n", value);
+    else
+        fputs("{\"value\":null}\n", out);
+}
+
+static void print_class_json(const struct prediction *p, size_t top, FILE *out)
+{
+    const struct model_file *f = &p->trial.file;
+    fprintf(out, "{\"label\":%.9g", f->labels[top]);
+    for (size_t c = 0; p->scores && c < f->label_count; c++)
+        fprintf(out, "%s\"%.9g\":%.9g", c ? "," : ",\"scores\":{", f->labels[c], p->chance[c]);
+    fputs(p->scores ? "}}\n" : "}\n", out);
+}
+
 static void print_row(const struct prediction *p, const float *scores, FILE *out)
 {
     const struct model_file *f = &p->trial.file;
     if (!f->model->classifies) {
-        fprintf(out, "%.9g\n", (double)scores[0]);
+        print_value(p, (double)scores[0], out);
         return;
     }
     /* One score is that of the second of two classes, the first one's is 0. */
     const float two[2] = {0, scores[0]};
     size_t top =
         f->model->multiclass ? row_classify(scores, f->label_count, p->chance) : row_classify(two, 2, p->chance);
+    if (p->json) {
+        print_class_json(p, top, out);
+        return;
+    }
     fprintf(out, "%.9g", f->labels[top]);
     for (size_t c = 0; p->scores && c < f->label_count; c++)
         fprintf(out, "\t%.9g", p->chance[c]);
@@ -321,7 +344,7 @@ static dp_err print_to(struct prediction *p, const char *path, dp_error *err)
 
 dp_err predict_run(const struct predict_options *opts, dp_error *err)
 {
-    struct prediction p = {.scores = opts->scores};
+    struct prediction p = {.scores = opts->scores, .json = opts->json};
     /* Found out before the data are read, which may take long. */
     bool replaces = opts->output && !is_stream(opts->output);
     dp_err e = replaces ? file_replace_check(opts->output, err) : DP_OK;

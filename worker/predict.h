@@ -28,6 +28,7 @@ struct predict_options {
     struct data_source source; /* as above; labels are read and not used */
     const char *output;        /* replaced as a whole; NULL: stdout */
     bool scores;               /* behind the label: the probability of each class, in the order of their labels */
+    bool json;                 /* an object a row: {"label", "scores": {label: probability}} or {"value"} */
     const volatile int *stop;  /* as above */
 };
 

@@ -36,12 +36,9 @@ static const struct option ROWS[] = {
         "predict, eval: model that dp-server exported"),
     ROW("model", l1, "l1", OPT_LIST, "X[@TENSOR]", 0, 0, NULL, NULL, NULL,
         "eval: as dp-server was given it, for the objective and how stationary theta is"),
-    ROW("model", l2, "l2", OPT_LIST, "X[@TENSOR]", 0, 0, NULL, NULL, NULL,
-        "eval: likewise"),
-    ROW("model", group_lasso, "group-lasso", OPT_LIST, "X[@TENSOR]", 0, 0, NULL, NULL, NULL,
-        "eval: likewise"),
-    ROW("model", group_size, "group-size", OPT_U64, "N", 0, 262144, "0", NULL, NULL,
-        "eval: likewise; 0: a row"),
+    ROW("model", l2, "l2", OPT_LIST, "X[@TENSOR]", 0, 0, NULL, NULL, NULL, "eval: likewise"),
+    ROW("model", group_lasso, "group-lasso", OPT_LIST, "X[@TENSOR]", 0, 0, NULL, NULL, NULL, "eval: likewise"),
+    ROW("model", group_size, "group-size", OPT_U64, "N", 0, 262144, "0", NULL, NULL, "eval: likewise; 0: a row"),
     ROW("model", constraint, "constraint", OPT_LIST, "KIND[=ARG][@TENSOR]", 0, 0, NULL, NULL, NULL,
         "eval: likewise, for how far theta is from it as well; see dp-server --help update"),
     ROW("model", output, "output", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL,
@@ -53,7 +50,7 @@ static const struct option ROWS[] = {
 
     ROW("output", quiet, "quiet", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL, "tell of errors only"),
     ROW("output", json, "json", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
-        "train, eval: one JSON object per line on stdout"),
+        "one JSON object per line on stdout; predict: for each row, in --output if that is given"),
     ROW("output", log_level, "log-level", OPT_CHOICE, "LEVEL", 0, 0, "warn", NULL, "error|warn|info|debug",
         "events to log on stderr"),
     ROW("output", kernels, "kernels", OPT_CHOICE, "TABLE", 0, 0, "auto", NULL, "auto|ref|avx2|avx512",
@@ -78,50 +75,85 @@ const struct option_table worker_option_table = {
     .count = sizeof ROWS / sizeof ROWS[0],
 };
 
+static const char *const COMMANDS[] = {[WORKER_TRAIN] = "train", [WORKER_PREDICT] = "predict", [WORKER_EVAL] = "eval"};
+
 static dp_err find_command(const struct options *given, enum worker_command *ret_command, dp_error *err)
 {
-    static const char *const NAMES[] = {"train", "predict", "eval"};
     const char *name = given->operand_count ? given->operands[0] : "train";
     for (int i = 0; i < 3; i++)
-        if (strcmp(name, NAMES[i]) == 0) {
+        if (strcmp(name, COMMANDS[i]) == 0) {
             *ret_command = (enum worker_command)i;
             return DP_OK;
         }
     return dp_fail(err, DP_USAGE, "'%s' is not one of train, predict, eval; see dp-worker --help", name);
 }
 
-dp_err worker_options_check(const struct options *given, const struct worker_options *opts,
-                            enum worker_command *ret_command, dp_error *err)
+enum { TRAIN = 1 << WORKER_TRAIN, PREDICT = 1 << WORKER_PREDICT, EVAL = 1 << WORKER_EVAL };
+
+/* Options that only some commands have. */
+static const struct {
+    const char *name;
+    unsigned commands;
+} OWNED[] = {
+    {"server", TRAIN},
+    {"name", TRAIN},
+    {"connect-timeout", TRAIN},
+    {"server-timeout", TRAIN},
+    {"eval", TRAIN},
+    {"eval-labels", TRAIN},
+    {"emulate-slot-ms", TRAIN},
+    {"emulate-stalls", TRAIN},
+    {"emulate-slower", TRAIN},
+    {"memory-limit", TRAIN},
+    {"shm", TRAIN},
+    {"threads", TRAIN},
+    {"die-with-parent", TRAIN},
+    {"model", PREDICT | EVAL},
+    {"l1", EVAL},
+    {"l2", EVAL},
+    {"group-lasso", EVAL},
+    {"group-size", EVAL},
+    {"constraint", EVAL},
+    {"output", PREDICT},
+    {"scores", PREDICT},
+    {"no-labels", PREDICT},
+};
+
+/* Those of the environment may be meant for another program or command. */
+static dp_err check_owned(const struct options *given, enum worker_command command, dp_error *err)
 {
-    static const char *const TRAIN_ONLY[] = {
-        "server",          "name",           "connect-timeout", "server-timeout", "eval", "eval-labels",
-        "emulate-slot-ms", "emulate-stalls", "emulate-slower",  "memory-limit",   "shm"};
-    static const char *const MODEL_ONLY[] = {"model",      "l1",     "l2",     "group-lasso", "group-size",
-                                             "constraint", "output", "scores", "no-labels"};
-    dp_err e = find_command(given, ret_command, err);
-    if (e)
-        return e;
-    bool train = *ret_command == WORKER_TRAIN;
-    const char *const *wrong = train ? MODEL_ONLY : TRAIN_ONLY;
-    size_t count = train ? sizeof MODEL_ONLY / sizeof *MODEL_ONLY : sizeof TRAIN_ONLY / sizeof *TRAIN_ONLY;
-    for (size_t i = 0; i < count; i++)
-        if (options_source(given, wrong[i]) == OPT_FROM_ARGS)
-            return dp_fail(err, DP_USAGE, "option --%s does not belong to dp-worker %s; see dp-worker --help", wrong[i],
-                           train ? "train" : given->operands[0]);
-    if (!opts->data.data)
-        return dp_fail(err, DP_USAGE, "option --data is missing: give the file to read");
-    if (train && opts->name && !opts->name[0])
+    for (size_t i = 0; i < sizeof OWNED / sizeof *OWNED; i++)
+        if (!(OWNED[i].commands >> command & 1) && options_source(given, OWNED[i].name) == OPT_FROM_ARGS)
+            return dp_fail(err, DP_USAGE, "option --%s does not belong to dp-worker %s; see dp-worker --help",
+                           OWNED[i].name, COMMANDS[command]);
+    return DP_OK;
+}
+
+static dp_err check_train(const struct worker_options *opts, dp_error *err)
+{
+    struct endpoint endpoint;
+    if (opts->name && !opts->name[0])
         return dp_fail(err, DP_USAGE, "option --name: is empty; give a name, or leave it out");
-    if (train && !opts->server)
+    if (!opts->server)
         return dp_fail(
             err, DP_USAGE,
             "option --server is missing: give the endpoint that dp-server shows, such as tcp://127.0.0.1:7700");
-    struct endpoint endpoint;
-    if (train && endpoint_parse(opts->server, &endpoint, err))
-        return dp_fail_in(err, "option --server");
-    if (*ret_command == WORKER_EVAL && opts->no_labels)
-        return dp_fail(err, DP_USAGE, "option --no-labels belongs to dp-worker predict: eval compares with labels");
-    if (!train && !opts->model)
+    return endpoint_parse(opts->server, &endpoint, err) ? dp_fail_in(err, "option --server") : DP_OK;
+}
+
+dp_err worker_options_check(const struct options *given, const struct worker_options *opts,
+                            enum worker_command *ret_command, dp_error *err)
+{
+    dp_err e = find_command(given, ret_command, err);
+    if (!e)
+        e = check_owned(given, *ret_command, err);
+    if (e)
+        return e;
+    if (!opts->data.data)
+        return dp_fail(err, DP_USAGE, "option --data is missing: give the file to read");
+    if (*ret_command == WORKER_TRAIN)
+        return check_train(opts, err);
+    if (!opts->model)
         return dp_fail(err, DP_USAGE, "option --model is missing: give the file that dp-server --export wrote");
     return DP_OK;
 }

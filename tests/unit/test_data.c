@@ -263,9 +263,9 @@ Test(csv, errors_name_line_and_column)
     assert_bad((struct data_source){.label_column = "z"}, COLUMN, 3);
     assert_bad((struct data_source){.label_column = "2"},
                &(struct bad){"1,2\n", DP_DATA, "f: --label-column '2' is none of its 2 columns"}, 1);
-    assert_bad((struct data_source){.features = 3},
-               &(struct bad){"1,2\n", DP_DATA, "f: has 1 features (2 columns, one of them the label), but the job has 3"},
-               1);
+    assert_bad(
+        (struct data_source){.features = 3},
+        &(struct bad){"1,2\n", DP_DATA, "f: has 1 features (2 columns, one of them the label), but the job has 3"}, 1);
 }
 
 Test(csv, many_columns_are_listed_as_far_as_there_is_room)

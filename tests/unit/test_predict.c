@@ -269,6 +269,27 @@ Test(predict, labels_and_probabilities)
     cr_assert_not_null(strstr(output_read(), "3\t0\t1\t0\n"), "%s", output_read());
 }
 
+Test(predict, an_object_for_each_row)
+{
+    dp_error err = {0};
+    struct sample s = logistic();
+    struct predict_options opts = {
+        .model_path = model_path, .source = {.path = data_path}, .output = out_path, .json = true};
+    model_make(&s);
+    data_make("1 1:1\n0 2:1\n"); /* scores 1.5, -1.5 */
+    cr_assert_eq(predict_run(&opts, &err), DP_OK, "%s", err.text);
+    cr_assert_str_eq(output_read(), "{\"label\":1}\n{\"label\":0}\n");
+    opts.scores = true;
+    cr_assert_eq(predict_run(&opts, &err), DP_OK, "%s", err.text);
+    cr_assert_str_eq(output_read(), "{\"label\":1,\"scores\":{\"0\":0.182425524,\"1\":0.817574476}}\n"
+                                    "{\"label\":0,\"scores\":{\"0\":0.817574476,\"1\":0.182425524}}\n");
+    s = linear();
+    model_make(&s);
+    data_make("1 1:1\n0 2:-3e38\n"); /* the second is more than a float can be */
+    cr_assert_eq(predict_run(&opts, &err), DP_OK, "%s", err.text);
+    cr_assert_str_eq(output_read(), "{\"value\":1}\n{\"value\":null}\n");
+}
+
 Test(predict, to_a_pipe_or_device_without_replacing_it)
 {
     struct sample s = linear();
@@ -319,6 +340,7 @@ Test(predict, refuses_models_that_contradict_themselves)
         assert_refused(&s, says);   \
     } while (0)
     REFUSED(logistic(), s.model = NULL, "its metadata have no 'model'");
+    REFUSED(logistic(), s.model = "free", "knows the program that trained it");
     REFUSED(logistic(), s.model = "tree", "its metadata have 'model' = 'tree'");
     REFUSED(logistic(), s.features = NULL, "no 'features'");
     REFUSED(logistic(), s.features = "0", "'features' = '0'");
