@@ -36,7 +36,7 @@ struct member {
     uint64_t step;    /* it said it is at */
     uint64_t samples; /* it said it has computed, at heard_ms */
     uint64_t heard_ms;
-    double samples_per_s; /* NaN: not known */
+    double samples_per_s;             /* NaN: not known */
     uint64_t slots_computed, busy_us; /* it said; training slots */
     double slots_per_s;               /* while it computes; 0: not known */
     uint64_t measured_ms;             /* when slots_per_s last changed */

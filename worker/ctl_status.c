@@ -238,7 +238,8 @@ static void print_job(const json_t *status, FILE *out)
         fprintf(out, ", %s classes", whole(JOB("classes"), a));
     if (json_is_boolean(JOB("intercept")))
         fprintf(out, json_is_true(JOB("intercept")) ? ", intercept" : ", no intercept");
-    fprintf(out, ", %s parameters\n", whole(JOB("theta_elems"), a));
+    fprintf(out, ", %s parameters%s\n", whole(JOB("theta_elems"), a),
+            json_is_true(JOB("sparse")) ? " besides the table" : "");
     if (json_is_true(JOB("local")))
         fprintf(out, "data       each worker's own, ");
     else

@@ -42,8 +42,8 @@ void report_data(const struct report *report, const char *role, const struct dat
 /* A worker with data of its own knows how often it goes through them, and not who else does what. */
 static void print_joined(const char *server, const dp_job *job, bool open_ended)
 {
-    fprintf(stderr, "%sjoined %s: %s, %" PRIu64 " parameter%s, ", PROGRAM, server, job->model, job->theta_elems,
-            human_s(job->theta_elems));
+    fprintf(stderr, "%sjoined %s: %s, %" PRIu64 " parameter%s%s, ", PROGRAM, server, job->model, job->theta_elems,
+            human_s(job->theta_elems), job->sparse ? " besides the table" : "");
     if (job->local)
         fprintf(stderr, "minibatches of %" PRIu64 " row%s of its own as one of %u slot%s, ", job->local_rows,
                 human_s(job->local_rows), job->slots, human_s(job->slots));

@@ -111,7 +111,7 @@ Test(members, show_how_many_samples_a_second_they_compute)
 {
     struct members members;
     cr_assert_eq(members_init(&members), DP_OK);
-    struct member *member = members_add(&members, 7);
+    struct member *member = members_add(&members, 7, "");
     cr_assert(isnan(member->samples_per_s));
     members_hear(member, 500, 1000);
     cr_assert(isnan(member->samples_per_s), "what it computed in a session before is no rate of this one");
