@@ -37,7 +37,8 @@ Test(ctl, a_local_job)
     assert_printed(
         "{\"version\":\"0.1.0\",\"state\":\"running\",\"model\":\"softmax\",\"uptime_s\":1,\"job\":{\"local\":true,"
         "\"features\":null,\"classes\":10,\"batch\":null,\"slots\":2,\"seed\":1,\"train_steps\":40,"
-        "\"train_rows\":null,\"eval_rows\":0,\"theta_elems\":650,\"optimizer\":\"sgd\",\"lr\":0.5,\"l2\":0},"
+        "\"train_rows\":null,\"eval_rows\":0,\"theta_elems\":650,\"optimizer\":\"sgd\",\"lr\":0.5,\"l2\":0},\"update\":"
+        "{\"lr\":0.5},"
         "\"progress\":{\"step\":10,\"total_steps\":40,\"epoch\":null,\"epochs\":null,\"loss\":0.5}}",
         "dp-server 0.1.0 at tcp://head:7700: running, up 0:01\n"
         "model      softmax, 10 classes, 650 parameters\n"
