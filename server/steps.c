@@ -192,11 +192,16 @@ uint32_t steps_owed(const struct steps *steps, uint64_t step, uint32_t *owed)
 
 size_t steps_accepted(const struct steps *steps, uint64_t step, uint8_t *bits)
 {
-    size_t used = 0;
+    size_t used = 0, bytes = (steps->slots + 7) / 8;
+    if (step < steps->next) {
+        memset(bits, 0xff, bytes);
+        bits[bytes - 1] >>= bytes * 8 - steps->slots;
+        return bytes;
+    }
     if (!steps_is_open(steps, step))
         return 0;
     const struct steps_open *open = open_at(steps, step);
-    memset(bits, 0, (steps->slots + 7) / 8);
+    memset(bits, 0, bytes);
     for (uint32_t k = 0; k < steps->slots; k++) {
         uint32_t leaf = steps->leaves + k;
         if (open->nodes[leaf] == NODE_EMPTY || !slot_covered(open, leaf))

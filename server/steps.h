@@ -80,8 +80,9 @@ uint32_t steps_missing(const struct steps *steps, uint64_t step);
 /* Slots of an open step that are still owed, to owed[K]; returns how many. */
 uint32_t steps_owed(const struct steps *steps, uint64_t step, uint32_t *owed);
 
-/* Which slots of an open step are covered, a bit each from the lowest bit of the first byte on, to bits[(K + 7) / 8];
- * slots without samples are not. Returns the number of bytes up to the last one that is not 0. */
+/* Which slots of a step are covered, a bit each from the lowest bit of the first byte on, to bits[(K + 7) / 8]: of an
+ * open one those that have come, of a complete one all bits. Returns the number of bytes up to the last one that is not
+ * 0. */
 size_t steps_accepted(const struct steps *steps, uint64_t step, uint8_t *bits);
 
 /* Step `next`, which must be open and complete, is done with: next moves on. */

@@ -225,7 +225,7 @@ dp_err session_drain(struct dp_client *client, dp_error *err)
         head_take(client, message.header);
         link_message_close(&message);
     }
-    if (link_news(&client->head_link) == LINK_LOST)
+    if (link_news(&client->head_link) != LINK_NOTHING) /* also where it is back by now: what the head said is lost */
         client->rejoin = true;
     return DP_OK;
 }

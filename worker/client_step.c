@@ -84,12 +84,11 @@ void step_owe(struct dp_client *client)
     fold_owe(&client->fold, &slots);
 }
 
+/* Also where theta was lost with a session: the steps before the one that is wanted again may be open. */
 uint64_t step_floor(const struct dp_client *client)
 {
-    if (!client->theta.valid)
-        return client->theta.want;
-    return client->arrival.staleness > 0 ? MIN(arrival_floor(&client->arrival), client->theta.step)
-                                         : client->theta.step;
+    uint64_t at = client->theta.valid ? client->theta.step : client->theta.want;
+    return client->arrival.staleness > 0 ? MIN(arrival_floor(&client->arrival), at) : at;
 }
 
 static bool step_finished(const struct dp_client *client)

@@ -37,12 +37,9 @@ static const char *train_alone(const char *train)
 static struct process *server_behind(struct proxy *proxy, const char *consistency, const char *path, char *endpoint,
                                      size_t size)
 {
-    /* On arrival a cut may, seldom, leave slots owed by somebody who does not know it: the stall time-out finds them.
-     */
-    const char *stall_s = strcmp(consistency, "bsp") == 0 ? "3600" : "2";
     char real[128];
     struct process *server = SERVER(real, JOB, "--shards", "2", "--log-level", "info", "--consistency", consistency,
-                                    "--speculate", "off", "--stall-timeout", stall_s, "--export", path);
+                                    "--speculate", "off", "--stall-timeout", "3600", "--export", path);
     proxy_add(proxy, port_of(real));
     for (int i = 0; i < SHARDS; i++)
         proxy_add(proxy, port_of(process_expect_next(server, ERR, "shard number=", CASE_MS)));

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "client_arrival.h"
+#include "client.h"
 
 enum { SLOTS = 4, STALENESS = 3 };
 
@@ -17,14 +17,20 @@ static struct slot_set set_of(uint32_t bits)
     return set;
 }
 
-static void assign(struct duty *duty, uint64_t from, uint32_t bits, uint64_t extra_step, uint32_t extra_bits)
+static void assign_at(struct duty *duty, uint64_t floor, uint64_t from, uint32_t bits, uint64_t extra_step,
+                      uint32_t extra_bits)
 {
     uint32_t slots[SLOT_SET_MAX], extras[SLOT_SET_MAX];
     struct slot_set set = set_of(bits), extra = set_of(extra_bits);
     struct duty_assign message = {.from_step = from, .slots = slots, .extra_step = extra_step, .extra_slots = extras};
     message.slot_count = slot_set_list(&set, slots);
     message.extra_count = slot_set_list(&extra, extras);
-    duty_take(duty, &message, 0);
+    duty_take(duty, &message, floor);
+}
+
+static void assign(struct duty *duty, uint64_t from, uint32_t bits, uint64_t extra_step, uint32_t extra_bits)
+{
+    assign_at(duty, 0, from, bits, extra_step, extra_bits);
 }
 
 static void done(struct arrival *a, uint64_t step, uint32_t bits)
@@ -166,4 +172,26 @@ Test(client_arrival, a_change_of_consistency_is_a_barrier)
     arrival_begin(&a, 7, 0);
     arrival_begin(&a, 8, STALENESS);
     cr_assert_eq(next(&a, &duty), 8);
+}
+
+/* With its session a worker has lost theta of step 6, which was in shared memory. Assignments come before it is there
+ * again: those of the steps before, which may be open as well, are not over. */
+Test(client_arrival, what_is_assigned_while_theta_is_gone_is_kept)
+{
+    struct dp_client client = {0};
+    struct slot_set owed;
+    struct arrival *a = &client.arrival;
+    walk(a, &client.duty);
+    arrival_begin(a, 6, STALENESS);
+    arrival_doubt(a);
+    client.duty = (struct duty){0};
+    client.theta = (struct theta){.valid = false, .step = 6, .want = 6};
+    cr_assert_eq(step_floor(&client), 6 - STALENESS);
+    assign_at(&client.duty, step_floor(&client), 3, 1, 3, 2);
+    assign_at(&client.duty, step_floor(&client), 4, 1, 3, 15);
+    assign_at(&client.duty, step_floor(&client), 5, 2, 4, 8);
+    duty_at(&client.duty, 3, &owed);
+    for (uint32_t slot = 0; slot < SLOTS; slot++)
+        cr_assert(slot_set_has(&owed, slot), "slot %u of the first open step", slot);
+    cr_assert_eq(next(a, &client.duty), 3);
 }

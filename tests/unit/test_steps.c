@@ -179,3 +179,33 @@ Test(steps, a_wider_window)
     cr_assert(steps_present(&w, 2, 1), "what came early is kept");
     steps_fini(&w);
 }
+
+static bool odd_empty(const void *arg, uint32_t slot)
+{
+    (void)arg;
+    return slot % 2 == 1;
+}
+
+/* Of a complete step nobody need compute anything, whatever had no samples. */
+Test(steps, what_is_accepted)
+{
+    struct steps w;
+    uint32_t replaced[16], count;
+    uint8_t bits[2];
+    cr_assert_eq(steps_init(&w, 10, 1), DP_OK);
+    steps_open(&w, 0, odd_empty, NULL);
+    cr_assert_eq(steps_accepted(&w, 0, bits), 0);
+    cr_assert_eq(steps_offer(&w, 0, steps_node(&w, 0, 2), replaced, &count), STEPS_KEEP);
+    cr_assert_eq(steps_accepted(&w, 0, bits), 1);
+    cr_assert_eq(bits[0], 1 << 2);
+    cr_assert_eq(steps_offer(&w, 0, steps_node(&w, 0, 8), replaced, &count), STEPS_KEEP);
+    cr_assert_eq(steps_accepted(&w, 0, bits), 2);
+    cr_assert_eq(bits[1], 1);
+    cr_assert_eq(steps_offer(&w, 0, 1, replaced, &count), STEPS_KEEP);
+    steps_advance(&w);
+    cr_assert_eq(steps_accepted(&w, 0, bits), 2);
+    cr_assert_eq(bits[0], 0xff);
+    cr_assert_eq(bits[1], 3);
+    cr_assert_eq(steps_accepted(&w, 1, bits), 0, "not open yet");
+    steps_fini(&w);
+}
