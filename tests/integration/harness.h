@@ -17,7 +17,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { HARNESS_PROCESSES_MAX = 256, HARNESS_PATH_MAX = 4096 };
+enum { HARNESS_PROCESSES_MAX = 1024, HARNESS_PATH_MAX = 4096 };
 
 void harness_init(void);
 void harness_fini(void);

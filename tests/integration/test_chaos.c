@@ -1,9 +1,10 @@
 /* Chaos: workers are killed, frozen, thawed, started and asked to leave at random while a job runs. It finishes; under
- * bsp theta has the bits of a quiet run, and where slots commit on arrival each is committed exactly once on every
- * shard.
+ * bsp theta has the bits of a quiet run; where slots commit on arrival each is committed exactly once on every shard,
+ * and where slots may be dropped, what counted and what was dropped are all samples.
  *
  * The seed is fixed, so that the same is tried every time; when each thing happens is up to the machine. A job is run
- * after the other until DP_CHAOS_S seconds (default 12 of bsp, 6 of each of the others) have passed. */
+ * after the other, by another way each time, until DP_CHAOS_S seconds (default 12 of bsp, 6 of each of the others) have
+ * passed, and one by shared memory and one by sockets at least. */
 #include <criterion/criterion.h>
 #include <poll.h>
 #include <signal.h>
@@ -22,13 +23,17 @@ enum {
     WORKERS_MIN = 2,
     PAUSE_MS = 120,
     BSP_S = 12,
-    ON_ARRIVAL_S = 6,
+    OTHER_S = 6,
     SLOTS = 12,
     SHARDS = 2,
-    ON_ARRIVAL_STEPS = 15 * 15,
+    OTHER_STEPS = 15 * 15,
+    DROP_SAMPLES = 15 * 1438,
     STARTS_MAX = 30,
-    JOBS_MAX = 7
+    JOBS_MAX = HARNESS_PROCESSES_MAX / (STARTS_MAX + 1) - 1
 };
+
+/* How workers move gradients and parameters: all alike, or each as it falls. */
+enum way { BY_SHM, BY_SOCKET, BY_EITHER, WAYS };
 
 #define TRAIN "tests/data/digits/train.csv.gz"
 #define TEST "tests/data/digits/test.csv.gz"
@@ -36,7 +41,7 @@ enum {
     "--model", "softmax", "--batch", "100", "--slots", "12", "--epochs", epochs, "--lr", "0.002", "--optimizer", \
         "momentum", "--l2", "0.001", "--seed", "7", "--exit-when-done", "--quiet"
 #define BSP_EPOCHS "30"
-#define ON_ARRIVAL_EPOCHS "15"
+#define OTHER_EPOCHS "15"
 
 static uint64_t state = 0x2545f4914f6cdd1du;
 
@@ -50,6 +55,7 @@ static uint32_t roll(uint32_t below)
 
 struct crew {
     const char *endpoint;
+    enum way way;
     struct process *list[WORKERS_MAX]; /* NULL: none */
     bool frozen[WORKERS_MAX];
     uint32_t starts;
@@ -68,9 +74,10 @@ static void join(struct crew *crew, uint32_t i)
     static const char *const SLOWER[] = {"1", "1", "1", "3"};
     if (crew->list[i] || crew->starts == STARTS_MAX)
         return;
-    crew->list[i] =
-        PROCESS("dp-worker", "--server", crew->endpoint, "--data", source_file(TRAIN), "--eval", source_file(TEST),
-                "--quiet", "--emulate-slot-ms", "2", "--emulate-slower", SLOWER[roll(4)]);
+    bool shm = crew->way == BY_SHM || (crew->way == BY_EITHER && roll(2));
+    crew->list[i] = PROCESS("dp-worker", "--server", crew->endpoint, "--data", source_file(TRAIN), "--eval",
+                            source_file(TEST), "--quiet", "--emulate-slot-ms", "2", "--emulate-slower",
+                            SLOWER[roll(4)], "--shm", shm ? "auto" : "off");
     crew->frozen[i] = false;
     crew->starts++;
 }
@@ -122,12 +129,13 @@ static void disturb(struct crew *crew)
 }
 
 /* A job with trouble until it ends; its server. Zombies that wake after they were given up take part as well. */
-static struct process *train_in_chaos(const char *shards, const char *epochs, const char *consistency, const char *path)
+static struct process *train_in_chaos(uint32_t number, const char *epochs, const char *option, const char *value,
+                                      const char *path)
 {
     char endpoint[128];
-    struct process *server = SERVER(endpoint, JOB(epochs), "--shards", shards, "--lease", "1", "--stall-timeout", "1",
-                                    "--json", "--consistency", consistency, "--export", path);
-    struct crew crew = {.endpoint = endpoint};
+    struct process *server = SERVER(endpoint, JOB(epochs), "--shards", number % 2 ? "3" : "2", "--lease", "1",
+                                    "--stall-timeout", "1", "--json", option, value, "--export", path);
+    struct crew crew = {.endpoint = endpoint, .way = number % WAYS};
     for (uint32_t i = 0; i < WORKERS_MIN + 1; i++)
         join(&crew, i);
     while (!process_ended(server, PAUSE_MS))
@@ -154,6 +162,12 @@ static uint64_t chaos_end_s(uint64_t default_s)
     return seconds_now() + (seconds ? strtoull(seconds, NULL, 10) : default_s);
 }
 
+/* Whether there is to be a job after so many. */
+static bool chaos_goes_on(uint32_t jobs, uint64_t end_s)
+{
+    return jobs <= BY_SOCKET || (jobs < JOBS_MAX && seconds_now() < end_s);
+}
+
 Test(chaos, a_job_under_random_trouble_has_the_bits_of_a_quiet_one)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
@@ -163,25 +177,24 @@ Test(chaos, a_job_under_random_trouble_has_the_bits_of_a_quiet_one)
             source_file(TRAIN), "--eval", source_file(TEST), "--export", quiet);
     cr_assert_eq(r.status, 0, "%s", r.err);
     uint64_t end_s = chaos_end_s(BSP_S);
-    uint32_t number = 0;
-    do {
-        (void)train_in_chaos(number % 2 ? "3" : "2", BSP_EPOCHS, "bsp", path);
+    for (uint32_t jobs = 0; chaos_goes_on(jobs, end_s); jobs++) {
+        (void)train_in_chaos(jobs, BSP_EPOCHS, "--consistency", "bsp", path);
         models_assert_same(quiet, path);
-    } while (seconds_now() < end_s && ++number < JOBS_MAX);
+    }
 }
 
-/* The model has one slice on each of two shards. */
+/* The model has one slice on each shard. */
 static void conserve(const char *consistency)
 {
-    uint64_t end_s = chaos_end_s(ON_ARRIVAL_S);
-    uint32_t number = 0;
-    do {
-        struct process *server = train_in_chaos("2", ON_ARRIVAL_EPOCHS, consistency, temp_path("chaos.safetensors"));
+    uint64_t end_s = chaos_end_s(OTHER_S);
+    for (uint32_t jobs = 0; chaos_goes_on(jobs, end_s); jobs++) {
+        struct process *server =
+            train_in_chaos(jobs, OTHER_EPOCHS, "--consistency", consistency, temp_path("chaos.safetensors"));
         json_t *done = done_line(process_output(server, OUT));
-        cr_assert_eq(done_number(done, "step"), ON_ARRIVAL_STEPS);
-        done_assert_conserved(done, SLOTS, SHARDS);
+        cr_assert_eq(done_number(done, "step"), OTHER_STEPS);
+        done_assert_conserved(done, SLOTS, jobs % 2 ? 3 : 2);
         json_decref(done);
-    } while (seconds_now() < end_s && ++number < JOBS_MAX);
+    }
 }
 
 Test(chaos, ssp_under_random_trouble_commits_each_slot_once)
@@ -194,4 +207,29 @@ Test(chaos, async_under_random_trouble_commits_each_slot_once)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     conserve("async");
+}
+
+static void drop(const char *option, const char *value)
+{
+    uint64_t end_s = chaos_end_s(OTHER_S);
+    for (uint32_t jobs = 0; chaos_goes_on(jobs, end_s); jobs++) {
+        struct process *server = train_in_chaos(jobs, OTHER_EPOCHS, option, value, temp_path("chaos.safetensors"));
+        json_t *done = done_line(process_output(server, OUT));
+        double counted = done_number(done, "samples"), dropped = done_number(done, "dropped_samples");
+        cr_assert_eq(done_number(done, "step"), OTHER_STEPS);
+        cr_assert_eq(counted + dropped, DROP_SAMPLES, "%g samples counted, %g dropped", counted, dropped);
+        json_decref(done);
+    }
+}
+
+Test(chaos, the_slowest_under_random_trouble_are_dropped_on_all_shards)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    drop("--drop-slowest", "1");
+}
+
+Test(chaos, what_stalls_under_random_trouble_is_dropped_on_all_shards)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    drop("--on-stall", "drop");
 }

@@ -11,10 +11,10 @@
 
 TestSuite(cuts, .init = harness_init, .fini = harness_fini, .timeout = 300);
 
-enum { CASE_MS = 120000, SHARDS = 2, SLOTS = 8 };
+enum { CASE_MS = 120000, SHARDS = 2, SLOTS = 8, WORKERS = 2, CUTS = 12 };
 
 #define JOB                                                                                                   \
-    "--model", "softmax", "--batch", "100", "--epochs", "300", "--lr", "0.002", "--seed", "7", "--optimizer", \
+    "--model", "softmax", "--batch", "100", "--epochs", "100", "--lr", "0.002", "--seed", "7", "--optimizer", \
         "momentum", "--exit-when-done", "--json"
 
 static uint16_t port_of(const char *endpoint)
@@ -47,6 +47,28 @@ static struct process *server_behind(struct proxy *proxy, const char *consistenc
     return server;
 }
 
+static uint32_t epochs_told(struct process *server)
+{
+    uint32_t count = 0;
+    for (const char *at = process_output(server, OUT); at && (at = strstr(at, "\"event\":\"epoch\"")); at++)
+        count++;
+    return count;
+}
+
+/* All connections at once, again and again: each time when both workers are there, and the job goes on. */
+static void cut_often(struct process *server, struct proxy *proxy)
+{
+    uint32_t seen = 0;
+    for (int cut = 0; cut <= CUTS; cut++) {
+        for (int i = 0; i < WORKERS; i++)
+            process_expect_next(server, ERR, "worker-joined", CASE_MS);
+        for (uint32_t told = epochs_told(server); seen <= told; seen++)
+            process_expect_next(server, OUT, "\"event\":\"epoch\"", CASE_MS);
+        if (cut < CUTS)
+            proxy_cut(proxy);
+    }
+}
+
 /* A job with cuts until it ends; its server, NULL where there is no proxy. */
 static struct process *train_with_cuts(const char *consistency, const char *path)
 {
@@ -56,16 +78,14 @@ static struct process *train_with_cuts(const char *consistency, const char *path
     char endpoint[128];
     const char *train = source_file("tests/data/digits/train.csv.gz");
     struct process *server = server_behind(proxy, consistency, path, endpoint, sizeof endpoint);
-    struct process *workers[] = {PROCESS("dp-worker", "--server", endpoint, "--data", train),
-                                 PROCESS("dp-worker", "--server", endpoint, "--data", train)};
-    for (int epoch = 0; epoch < 12; epoch++) {
-        process_expect_next(server, OUT, "\"event\":\"epoch\"", CASE_MS);
-        proxy_cut(proxy);
-    }
-    for (int i = 0; i < 2; i++)
+    struct process *workers[WORKERS];
+    for (int i = 0; i < WORKERS; i++)
+        workers[i] = PROCESS("dp-worker", "--server", endpoint, "--data", train, "--emulate-slot-ms", "1");
+    cut_often(server, proxy);
+    for (int i = 0; i < WORKERS; i++)
         cr_assert_eq(process_wait(workers[i], CASE_MS), 0, "%s", process_output(workers[i], ERR));
     cr_assert_eq(process_wait(server, CASE_MS), 0, "%s", process_output(server, ERR));
-    cr_assert_geq(proxy_cuts(proxy), 6, "%u cuts", proxy_cuts(proxy));
+    cr_assert_geq(proxy_cuts(proxy), CUTS * WORKERS, "%u cuts", proxy_cuts(proxy));
     proxy_free(&proxy);
     return server;
 }
