@@ -95,9 +95,9 @@ static void lay_out(struct dealer *dealer, struct dealer_member *members, uint32
         dealer->next_owner[k++] = DEALER_NOBODY;
 }
 
-void dealer_deal(struct dealer *dealer, uint64_t open, struct dealer_member *members, uint32_t count)
+/* At the open step, slots of the lost go to the members in turn. Returns whether any slot stays with whom it was. */
+static bool hand_over(struct dealer *dealer, struct dealer_member *members, uint32_t count)
 {
-    dealer_open(dealer, open);
     bool kept = false;
     uint32_t turn = 0;
     for (uint32_t k = 0; k < dealer->slots; k++) {
@@ -106,14 +106,48 @@ void dealer_deal(struct dealer *dealer, uint64_t open, struct dealer_member *mem
         else
             dealer->owner[k] = count ? members[turn++ % count].number : DEALER_NOBODY;
     }
+    return kept;
+}
+
+/* Whether all owners at the steps after the open one are members. */
+static bool none_lost(const struct dealer *dealer, struct dealer_member *members, uint32_t count)
+{
+    for (uint32_t k = 0; k < dealer->slots; k++)
+        if (!find(members, count, dealer_owner(dealer, dealer->at + 1, k)) ||
+            !find(members, count, dealer->next_owner[k]))
+            return false;
+    return true;
+}
+
+/* A deal that is still to come is replaced at its own step, since workers know of it. */
+static uint64_t first_step(const struct dealer *dealer, uint32_t ahead, struct dealer_member *members, uint32_t count)
+{
+    uint64_t open = dealer->at;
+    if (!none_lost(dealer, members, count))
+        return open + 1;
+    return dealer->from > open ? MIN(dealer->from, open + 1 + ahead) : open + 1 + ahead;
+}
+
+void dealer_deal(struct dealer *dealer, uint64_t open, uint32_t ahead, struct dealer_member *members, uint32_t count)
+{
+    dealer_open(dealer, open);
+    bool kept = hand_over(dealer, members, count);
+    uint64_t from = first_step(dealer, ahead, members, count);
     share(dealer->slots, members, count);
     lay_out(dealer, members, count);
-    dealer->from = open + 1;
+    dealer->from = from;
     if (!kept) {
         dealer->from = open;
         owners_copy(dealer, dealer->base_owner, dealer->next_owner);
         owners_copy(dealer, dealer->owner, dealer->next_owner);
     }
+}
+
+uint32_t dealer_owner(const struct dealer *dealer, uint64_t step, uint32_t slot)
+{
+    if (step == dealer->at)
+        return dealer->owner[slot];
+    return step < dealer->from ? dealer->base_owner[slot] : dealer->next_owner[slot];
 }
 
 static double longest(const struct dealer_member *members, uint32_t count)
@@ -140,7 +174,7 @@ static bool count_held(const struct dealer *dealer, struct dealer_member *member
     return true;
 }
 
-bool dealer_balance(struct dealer *dealer, uint64_t open, struct dealer_member *members, uint32_t count)
+bool dealer_balance(struct dealer *dealer, uint64_t open, uint32_t ahead, struct dealer_member *members, uint32_t count)
 {
     dealer_open(dealer, open);
     if (dealer->from > open || !count_held(dealer, members, count))
@@ -150,7 +184,7 @@ bool dealer_balance(struct dealer *dealer, uint64_t open, struct dealer_member *
     if (longest(members, count) >= DEALER_GAIN * now)
         return false;
     lay_out(dealer, members, count);
-    dealer->from = open + 2;
+    dealer->from = open + 2 + ahead;
     return true;
 }
 

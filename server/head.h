@@ -203,6 +203,8 @@ bool head_has_enough(const struct head *head);
 /* The members that slots are dealt to (none while there are not enough), with their speeds, to balance.dealt; returns
  * how many. */
 uint32_t head_balance_members(struct head *head);
+/* How many steps after the open one may be begun beside it. */
+uint32_t head_ahead(const struct head *head);
 /* What a heartbeat says of its member's speed. */
 void head_measure(struct member *member, const Dp__Heartbeat *beat);
 void head_on_arrivals(struct head *head);

@@ -99,6 +99,22 @@ uint32_t head_balance_members(struct head *head)
 
 /* ---- the open step ---- */
 
+/* As in a slice: 0 where the step commits once. */
+static uint32_t staleness_at(const struct head *head, uint64_t step)
+{
+    const struct slice_job *job = &head->job.core;
+    bool once = step >= plan_total(&job->plan) || plan_at(&job->plan, step).kind == PLAN_EVAL;
+    return once ? 0 : consistency_at(&job->consistency, step);
+}
+
+uint32_t head_ahead(const struct head *head)
+{
+    uint32_t staleness = staleness_at(head, head->global_low), ahead = 0;
+    while (ahead < staleness && staleness_at(head, head->global_low + ahead + 1) == staleness)
+        ahead++;
+    return ahead;
+}
+
 static bool has_no_samples(const void *arg, uint32_t slot)
 {
     const struct head *head = arg;
@@ -154,8 +170,9 @@ static void open_step(struct head *head)
 {
     const struct plan *plan = &head->job.core.plan;
     dealer_open(&head->dealer, head->global_low);
-    speculation_open(&head->balance.speculation, head->global_low, plan_at(plan, head->global_low).kind == PLAN_EVAL,
-                     head->dealer.owner, has_no_samples, head, now_us());
+    speculation_open(&head->balance.speculation, head->global_low, head_ahead(head),
+                     plan_at(plan, head->global_low).kind == PLAN_EVAL, head->dealer.owner, has_no_samples, head,
+                     now_us());
 }
 
 void head_balance_open(struct head *head)
@@ -197,7 +214,8 @@ void head_speculate(struct head *head)
     if (head->opts->speculate == SPECULATE_OFF || !head->job.settled || head->state != HEAD_RUNNING)
         return;
     uint32_t members = members_list(&head->members, head->numbers);
-    uint32_t count = speculation_decide(&balance->speculation, head->numbers, members, now, balance->gifts, &again_us);
+    uint32_t count = speculation_decide(&balance->speculation, &head->dealer, head->numbers, members, now,
+                                        balance->gifts, &again_us);
     for (uint32_t i = 0; i < count; i++) {
         const struct speculation_gift *gift = &balance->gifts[i];
         log_debug("speculate step=%" PRIu64 " slot=%u to=\"%s\"", head->global_low, gift->slot,
@@ -228,7 +246,7 @@ void head_balance_watch(struct head *head, uint64_t now_ms)
     balance->looked_ms = now_ms;
     forget_speeds(head, now_ms);
     uint32_t count = head_balance_members(head);
-    if (count == 0 || !dealer_balance(&head->dealer, head->global_low, balance->dealt, count))
+    if (count == 0 || !dealer_balance(&head->dealer, head->global_low, head_ahead(head), balance->dealt, count))
         return;
     balance->moves++;
     log_info("slots-moved step=%" PRIu64 " reason=\"measured speeds\"", head->dealer.from);

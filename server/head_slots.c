@@ -65,7 +65,7 @@ void head_deal(struct head *head)
         return;
     }
     uint32_t count = head_balance_members(head);
-    dealer_deal(&head->dealer, head->global_low, head->balance.dealt, count);
+    dealer_deal(&head->dealer, head->global_low, head_ahead(head), head->balance.dealt, count);
     head_balance_dealt(head);
     head_assign_all(head);
 }

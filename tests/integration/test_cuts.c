@@ -11,7 +11,7 @@
 
 TestSuite(cuts, .init = harness_init, .fini = harness_fini, .timeout = 300);
 
-enum { CASE_MS = 120000, SHARDS = 2, SLOTS = 8, WORKERS = 2, CUTS = 12 };
+enum { CASE_MS = 120000, SHARDS = 2, SLOTS = 8, WORKERS = 3, CUTS = 12 };
 
 #define JOB                                                                                                   \
     "--model", "softmax", "--batch", "100", "--epochs", "100", "--lr", "0.002", "--seed", "7", "--optimizer", \

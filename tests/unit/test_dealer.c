@@ -1,6 +1,7 @@
 /* The slot dealer: whatever joins and leaves, every slot has an owner that lives, now and from the next deal on; the
  * fast get more. */
 #include <criterion/criterion.h>
+#include <string.h>
 
 #include "dealer.h"
 #include "leaks.h"
@@ -29,7 +30,7 @@ Test(dealer, first_member_takes_all_at_once)
 {
     struct dealer d;
     cr_assert_eq(dealer_init(&d, 8), DP_OK);
-    dealer_deal(&d, 0, EQUAL({7, 1, 0}), 1);
+    dealer_deal(&d, 0, 0, EQUAL({7, 1, 0}), 1);
     cr_assert_eq(d.from, 0);
     for (uint32_t k = 0; k < 8; k++)
         cr_assert_eq(d.next_owner[k], 7);
@@ -40,8 +41,8 @@ Test(dealer, a_joiner_gets_its_share_from_the_next_step)
 {
     struct dealer d;
     cr_assert_eq(dealer_init(&d, 8), DP_OK);
-    dealer_deal(&d, 0, EQUAL({1, 1, 0}), 1);
-    dealer_deal(&d, 10, EQUAL({1, 1, 0}, {4, 1, 0}), 2);
+    dealer_deal(&d, 0, 0, EQUAL({1, 1, 0}), 1);
+    dealer_deal(&d, 10, 0, EQUAL({1, 1, 0}, {4, 1, 0}), 2);
     cr_assert_eq(d.from, 11);
     for (uint32_t k = 0; k < 8; k++) {
         cr_assert_eq(d.owner[k], 1, "the open step stays with whom it was");
@@ -56,8 +57,8 @@ Test(dealer, the_open_slots_of_the_lost_go_to_others)
 {
     struct dealer d;
     cr_assert_eq(dealer_init(&d, 4), DP_OK);
-    dealer_deal(&d, 0, EQUAL({1, 1, 0}, {4, 1, 0}), 2);
-    dealer_deal(&d, 3, EQUAL({1, 1, 0}), 1);
+    dealer_deal(&d, 0, 0, EQUAL({1, 1, 0}, {4, 1, 0}), 2);
+    dealer_deal(&d, 3, 0, EQUAL({1, 1, 0}), 1);
     cr_assert_eq(d.from, 4);
     for (uint32_t k = 0; k < 4; k++)
         cr_assert_eq(d.owner[k], 1);
@@ -77,9 +78,9 @@ Test(dealer, slots_are_in_proportion_to_speed_from_the_step_after_the_next)
 {
     struct dealer d;
     cr_assert_eq(dealer_init(&d, 16), DP_OK);
-    dealer_deal(&d, 0, EQUAL({0, 1, 0}, {1, 1, 0}, {2, 1, 0}, {3, 1, 0}), 4);
+    dealer_deal(&d, 0, 0, EQUAL({0, 1, 0}, {1, 1, 0}, {2, 1, 0}, {3, 1, 0}), 4);
     cr_assert_eq(count_of(&d, 1), 4);
-    cr_assert(dealer_balance(&d, 20, EQUAL({0, 1, 0}, {1, 0.25, 0}, {2, 1, 0}, {3, 1, 0}), 4));
+    cr_assert(dealer_balance(&d, 20, 0, EQUAL({0, 1, 0}, {1, 0.25, 0}, {2, 1, 0}, {3, 1, 0}), 4));
     cr_assert_eq(d.from, 22);
     cr_assert_eq(count_of(&d, 1), 1);
     cr_assert_eq(count_of(&d, 0), 5);
@@ -96,10 +97,10 @@ Test(dealer, speeds_that_waver_move_nothing)
 {
     struct dealer d;
     cr_assert_eq(dealer_init(&d, 64), DP_OK);
-    dealer_deal(&d, 0, EQUAL({0, 1, 0}, {1, 1, 0}), 2);
+    dealer_deal(&d, 0, 0, EQUAL({0, 1, 0}, {1, 1, 0}), 2);
     for (uint64_t open = 1; open < 1000; open++) {
         double a = 0.95 + roll(100) / 1000.0, b = 0.95 + roll(100) / 1000.0;
-        cr_assert_not(dealer_balance(&d, open, EQUAL({0, a, 0}, {1, b, 0}), 2));
+        cr_assert_not(dealer_balance(&d, open, 0, EQUAL({0, a, 0}, {1, b, 0}), 2));
     }
     dealer_fini(&d);
 }
@@ -114,7 +115,7 @@ Test(dealer, the_longest_time_is_the_shortest_possible)
         for (uint32_t i = 0; i < count; i++)
             m[i] = (struct dealer_member){.number = i, .speed = 0.05 + roll(1000) / 300.0};
         cr_assert_eq(dealer_init(&d, 1 + roll(70)), DP_OK);
-        dealer_deal(&d, 0, m, count);
+        dealer_deal(&d, 0, 0, m, count);
         double longest = 0;
         for (uint32_t i = 0; i < count; i++)
             longest = MAX(longest, m[i].slots / m[i].speed);
@@ -132,40 +133,103 @@ Test(dealer, runs_of_equal_powers_of_two_are_blocks_of_the_tree)
 {
     struct dealer d;
     cr_assert_eq(dealer_init(&d, 16), DP_OK);
-    dealer_deal(&d, 0, EQUAL({0, 1, 0}, {1, 4, 0}, {2, 1, 0}, {3, 2, 0}), 4);
+    dealer_deal(&d, 0, 0, EQUAL({0, 1, 0}, {1, 4, 0}, {2, 1, 0}, {3, 2, 0}), 4);
     for (uint32_t k = 1; k < 16; k++)
         if (d.next_owner[k] != d.next_owner[k - 1])
             cr_assert_eq(k % count_of(&d, d.next_owner[k]), 0);
     dealer_fini(&d);
 }
 
+/* Where commits are on arrival: who joins gets slots of steps that nobody can have begun, and who is lost is replaced
+ * at those that may have been. */
+Test(dealer, steps_that_may_have_been_begun_stay_with_whom_they_were)
+{
+    struct dealer d;
+    cr_assert_eq(dealer_init(&d, 8), DP_OK);
+    dealer_deal(&d, 0, 3, EQUAL({1, 1, 0}), 1);
+    cr_assert_eq(d.from, 0);
+    dealer_deal(&d, 10, 3, EQUAL({1, 1, 0}, {4, 1, 0}), 2);
+    cr_assert_eq(d.from, 14);
+    for (uint32_t k = 0; k < 8; k++) {
+        cr_assert_eq(dealer_owner(&d, 13, k), 1);
+        cr_assert_eq(dealer_owner(&d, 14, k), k < 4 ? 1 : 4);
+    }
+    dealer_deal(&d, 12, 3, EQUAL({1, 1, 0}, {4, 1, 0}, {5, 2, 0}), 3);
+    cr_assert_eq(d.from, 14, "workers know already that something changes then");
+    cr_assert(!dealer_balance(&d, 13, 3, EQUAL({1, 9, 0}, {4, 1, 0}, {5, 1, 0}), 3), "a deal is to come");
+    dealer_deal(&d, 13, 3, EQUAL({1, 1, 0}, {5, 2, 0}), 2);
+    cr_assert_eq(d.from, 14, "one is lost");
+    dealer_deal(&d, 20, 3, EQUAL({1, 1, 0}), 1);
+    cr_assert_eq(d.from, 21);
+    dealer_open(&d, 21);
+    dealer_deal(&d, 21, 3, EQUAL({1, 1, 0}, {4, 1, 0}), 2);
+    cr_assert_eq(d.from, 25);
+    cr_assert(!dealer_balance(&d, 24, 3, EQUAL({1, 9, 0}, {4, 1, 0}), 2));
+    cr_assert(dealer_balance(&d, 25, 3, EQUAL({1, 9, 0}, {4, 1, 0}), 2));
+    cr_assert_eq(d.from, 30);
+    dealer_fini(&d);
+}
+
+enum { AHEAD_MAX = 3 };
+
+struct owners {
+    uint32_t at[AHEAD_MAX + 1][20];
+};
+
+static struct owners owners_of(const struct dealer *d, uint64_t open, uint32_t ahead)
+{
+    struct owners owners = {0};
+    for (uint32_t i = 0; i <= ahead; i++)
+        for (uint32_t k = 0; k < d->slots; k++)
+            owners.at[i][k] = dealer_owner(d, open + i, k);
+    return owners;
+}
+
+static bool all_alive(const struct owners *owners, uint32_t ahead, uint32_t slots, const bool *alive)
+{
+    for (uint32_t i = 0; i <= ahead; i++)
+        for (uint32_t k = 0; k < slots; k++)
+            if (owners->at[i][k] == DEALER_NOBODY || !alive[owners->at[i][k]])
+                return false;
+    return true;
+}
+
+/* Whatever joins, leaves and changes speed: each slot has an owner that lives, at each step; and as long as nobody who
+ * holds slots leaves, the steps that may have been begun stay with whom they were. */
 Test(dealer, random_members_leave_no_slot_orphaned)
 {
-    for (int round = 0; round < 500; round++) {
+    for (int round = 0; round < 1000; round++) {
         struct dealer d;
         bool alive[MEMBERS] = {false};
         uint64_t open = 0;
+        const uint32_t ahead = roll(AHEAD_MAX + 1);
         cr_assert_eq(dealer_init(&d, 1 + roll(20)), DP_OK);
         for (int event = 0; event < 200; event++) {
             struct dealer_member members[MEMBERS];
             uint32_t count = 0;
             bool changed = roll(3) > 0;
+            dealer_open(&d, open);
+            struct owners before = owners_of(&d, open, ahead);
             alive[roll(MEMBERS)] ^= changed;
+            bool stays = all_alive(&before, ahead, d.slots, alive) && (d.from <= open || !changed);
             for (uint32_t m = 0; m < MEMBERS; m++)
                 if (alive[m])
                     members[count++] = (struct dealer_member){.number = m, .speed = 0.1 + roll(10)};
             uint32_t some = count ? members[roll(count)].number : DEALER_NOBODY;
             if (changed)
-                dealer_deal(&d, open, members, count);
+                dealer_deal(&d, open, ahead, members, count);
             else if (count)
-                (void)dealer_balance(&d, open, members, count);
+                (void)dealer_balance(&d, open, ahead, members, count);
+            struct owners after = owners_of(&d, open, ahead);
+            cr_assert(!stays || memcmp(&before, &after, sizeof before) == 0);
+            cr_assert(count == 0 || all_alive(&after, ahead, d.slots, alive));
             if (count && roll(2))
                 dealer_reassign(&d, open, roll(d.slots), some);
             for (uint32_t k = 0; k < d.slots; k++) {
                 cr_assert(count ? alive[d.owner[k]] : d.owner[k] == DEALER_NOBODY);
                 cr_assert(count ? alive[d.next_owner[k]] : d.next_owner[k] == DEALER_NOBODY);
             }
-            cr_assert_leq(d.from, open + 2);
+            cr_assert_leq(d.from, open + 2 + ahead);
             open += count ? roll(3) : 0;
         }
         dealer_fini(&d);

@@ -98,7 +98,7 @@ Test(scenarios, a_worker_killed_between_its_pushes_to_two_shards)
     quiet_theta(want);
     set_up();
     cr_assert_eq(dealer_init(&dealer, SLOTS), DP_OK);
-    dealer_deal(&dealer, 0, (struct dealer_member[]){{0, 1, 0}, {1, 1, 0}}, 2);
+    dealer_deal(&dealer, 0, 0, (struct dealer_member[]){{0, 1, 0}, {1, 1, 0}}, 2);
     cr_assert_eq(dealer.owner[3], 1);
     for (uint32_t slot = 0; slot < 3; slot++)
         for (uint32_t s = 0; s < SHARDS; s++)
@@ -106,7 +106,7 @@ Test(scenarios, a_worker_killed_between_its_pushes_to_two_shards)
     push(0, 0, 3); /* and dies */
     cr_assert_eq(next_of(0), 1);
     cr_assert_eq(next_of(1), 0);
-    dealer_deal(&dealer, 0, (struct dealer_member[]){{0, 1, 0}}, 1);
+    dealer_deal(&dealer, 0, 0, (struct dealer_member[]){{0, 1, 0}}, 1);
     cr_assert_eq(dealer.owner[3], 0, "the survivor owes it now");
     cr_assert_eq(shard_owed(&cluster.ends[1].shard, &step, owed), 1);
     cr_assert_eq(owed[0], 3);

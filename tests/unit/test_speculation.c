@@ -34,17 +34,19 @@ static void set_up(struct speculation *s)
     cr_assert_eq(speculation_init(s, SLOTS, MEMBERS, speed), DP_OK);
 }
 
-/* Step `step`, two members with half of the slots each. */
+/* Two members with half of the slots each, at all steps. */
+static uint32_t OWNER[SLOTS] = {0, 0, 0, 0, 1, 1, 1, 1};
+static const struct dealer HALVES = {.slots = SLOTS, .owner = OWNER, .base_owner = OWNER, .next_owner = OWNER};
+
 static void open_halves(struct speculation *s, uint64_t step, uint64_t now_us)
 {
-    static const uint32_t OWNER[SLOTS] = {0, 0, 0, 0, 1, 1, 1, 1};
-    speculation_open(s, step, 0, OWNER, none_empty, NULL, now_us);
+    speculation_open(s, step, 0, 0, OWNER, none_empty, NULL, now_us);
 }
 
 static uint32_t decide(struct speculation *s, uint32_t members, uint64_t now_us, struct speculation_gift *gifts,
                        uint64_t *ret_again_us)
 {
-    return speculation_decide(s, ALL, members, now_us, gifts, ret_again_us);
+    return speculation_decide(s, &HALVES, ALL, members, now_us, gifts, ret_again_us);
 }
 
 /* Both deliver in time: so long takes a slot. */
@@ -180,10 +182,132 @@ Test(speculation, slots_without_samples_are_there)
     struct speculation s;
     uint32_t owner[SLOTS] = {0, 0, 0, 0, 1, 1, 1, 1};
     set_up(&s);
-    speculation_open(&s, 0, 1, owner, odd_empty, NULL, 5);
+    speculation_open(&s, 0, 0, 1, owner, odd_empty, NULL, 5);
     cr_assert_eq(s.missing, 4);
     speculation_arrived(&s, 0, 0, 0, 4, 5 + 2 * SLOT_US);
     cr_assert_float_eq(s.unit_us[1], SLOT_US, 1);
+    speculation_fini(&s);
+}
+
+/* ---- on arrival ---- */
+
+enum { AHEAD = 2 };
+
+static void open_ahead(struct speculation *s, uint64_t step, uint32_t ahead, uint64_t now_us)
+{
+    speculation_open(s, step, ahead, 0, OWNER, none_empty, NULL, now_us);
+}
+
+/* Slots [first, end) of a step, one by one, a slot's time between them; when the last has come. */
+static uint64_t deliver(struct speculation *s, uint64_t step, uint32_t member, uint32_t first, uint32_t end,
+                        uint64_t now_us)
+{
+    for (uint32_t k = first; k < end; k++)
+        speculation_arrived(s, step, member, k, k + 1, now_us += SLOT_US);
+    return now_us;
+}
+
+Test(speculation, a_slot_of_a_later_step_is_none_of_this_one)
+{
+    struct speculation s;
+    set_up(&s);
+    open_ahead(&s, 5, AHEAD, 1000);
+    speculation_arrived(&s, 7, 0, 0, 4, 2000);
+    speculation_arrived(&s, 4, 0, 0, 4, 2000);
+    speculation_arrived(&s, 5 + 64, 0, 0, 4, 2000);
+    cr_assert_eq(s.missing, SLOTS);
+    speculation_arrived(&s, 5, 0, 0, 1, 3000);
+    cr_assert(speculation_in(&s, 0) && !speculation_in(&s, 1));
+    open_ahead(&s, 6, AHEAD, 4000);
+    cr_assert_eq(s.missing, SLOTS, "nothing of step 6 has come");
+    open_ahead(&s, 7, AHEAD, 5000);
+    cr_assert_eq(s.missing, SLOTS - 4);
+    speculation_fini(&s);
+}
+
+Test(speculation, a_slots_time_is_the_gap_to_the_one_before)
+{
+    struct speculation s;
+    set_up(&s);
+    open_ahead(&s, 0, AHEAD, 1000);
+    uint64_t now = deliver(&s, 0, 1, 4, 8, 900000);
+    cr_assert_float_eq(s.unit_us[0], SLOT_US, 1, "how long the first took is not known");
+    now = deliver(&s, 1, 1, 4, 8, now);
+    now = deliver(&s, 2, 1, 4, 8, now);
+    cr_assert_float_eq(s.unit_us[0], SLOT_US, 1);
+    now = deliver(&s, 0, 0, 0, 4, now);
+    open_ahead(&s, 1, AHEAD, now);
+    deliver(&s, 3, 1, 4, 8, now + 60 * SLOT_US);
+    cr_assert_float_eq(s.unit_us[0], SLOT_US, 1, "it has waited for step 3");
+    uint32_t held = s.list[0].held;
+    cr_assert_eq(held, 4);
+    speculation_arrived(&s, 1, 0, 0, 1, now + 1000 * SLOT_US);
+    cr_assert_lt(s.unit_us[0], 1.3 * SLOT_US, "one that was frozen says little");
+    speculation_fini(&s);
+}
+
+/* Who is ahead is idle when all that it holds of the steps that may be open has come, not before. */
+Test(speculation, who_has_later_steps_to_do_is_not_idle)
+{
+    struct speculation s;
+    struct speculation_gift gifts[SLOTS];
+    uint64_t again;
+    set_up(&s);
+    open_ahead(&s, 0, AHEAD, 1000);
+    uint64_t now = deliver(&s, 0, 1, 4, 7, 1000);
+    now = deliver(&s, 0, 0, 0, 4, now);
+    now = deliver(&s, 1, 0, 0, 4, now);
+    cr_assert_eq(decide(&s, 2, now + 100 * SLOT_US, gifts, &again), 0, "step 2 is to be done");
+    now = deliver(&s, 2, 0, 0, 3, now + 100 * SLOT_US);
+    cr_assert_eq(decide(&s, 2, now, gifts, &again), 0);
+    now = deliver(&s, 2, 0, 3, 4, now);
+    cr_assert_eq(decide(&s, 2, now, gifts, &again), 1);
+    cr_assert_eq(gifts[0].slot, 7);
+    cr_assert_eq(gifts[0].member, 0);
+    speculation_fini(&s);
+}
+
+/* Before an evaluation, or the end, no steps are open beside the last one. */
+Test(speculation, what_is_late_before_a_barrier_goes_to_the_idle)
+{
+    struct speculation s;
+    struct speculation_gift gifts[SLOTS];
+    uint64_t again;
+    set_up(&s);
+    open_ahead(&s, 0, 1, 1000);
+    uint64_t now = deliver(&s, 0, 0, 0, 4, 1000);
+    now = deliver(&s, 0, 1, 4, 8, now);
+    open_ahead(&s, 1, 0, now);
+    now = deliver(&s, 1, 0, 0, 4, now);
+    cr_assert_eq(decide(&s, 2, now, gifts, &again), 0, "due just now");
+    cr_assert_eq(decide(&s, 2, again, gifts, &again), 1);
+    speculation_fini(&s);
+}
+
+/* ---- patience ---- */
+
+/* Stalls that end before a copy would: copies of what is late are given later and later, but for ever not. */
+Test(speculation, copies_that_come_too_late_are_given_later)
+{
+    struct speculation s;
+    struct speculation_gift gifts[SLOTS];
+    uint64_t again, patience[9];
+    set_up(&s);
+    uint64_t now = learn(&s);
+    for (uint64_t step = 1; step < 9; step++) {
+        open_halves(&s, step, now);
+        speculation_arrived(&s, step, 0, 0, 4, now + 4 * SLOT_US);
+        cr_assert_eq(decide(&s, 2, now + 4 * SLOT_US, gifts, &again), 0);
+        patience[step] = again - (now + 4 * SLOT_US);
+        cr_assert_eq(decide(&s, 2, again, gifts, &again), 1);
+        now += 4 * SLOT_US + patience[step];
+        speculation_arrived(&s, step, 1, 4, 8, now + 1);
+    }
+    for (uint32_t i = 2; i < 9; i++)
+        cr_assert_geq(patience[i], patience[i - 1]);
+    cr_assert_gt(patience[8], 3 * patience[1]);
+    cr_assert_eq(patience[8], patience[7], "there is an end to it");
+    cr_assert_eq(s.lost, 8);
     speculation_fini(&s);
 }
 
@@ -222,6 +346,17 @@ static void assert_sound(const struct speculation *s, const bool *alive)
         cr_assert_eq(s->list[m].open, open[m]);
 }
 
+/* Only what has not come is given, to one that lives and, as far as OWNER says, has nothing else to do. */
+static void assert_gift(const struct speculation *s, const struct speculation_gift *gift, const bool *alive)
+{
+    cr_assert(alive[gift->member]);
+    cr_assert_not(speculation_in(s, gift->slot));
+    cr_assert_neq(s->slot[gift->slot].holder, gift->member);
+    for (uint32_t k = 0; k < SLOTS && s->step >= 3; k++)
+        for (uint32_t i = 1; i <= s->ahead; i++)
+            cr_assert(OWNER[k] != gift->member || s->slot[k].arrived >> i & 1);
+}
+
 Test(speculation, random_events_keep_the_accounts)
 {
     struct speculation s;
@@ -234,7 +369,8 @@ Test(speculation, random_events_keep_the_accounts)
         alive[m] = true;
     for (uint32_t k = 0; k < SLOTS; k++)
         owner[k] = roll(MEMBERS);
-    speculation_open(&s, 0, 0, owner, none_empty, NULL, now);
+    const struct dealer dealer = {.slots = SLOTS, .from = 3, .base_owner = owner, .next_owner = OWNER};
+    speculation_open(&s, 0, 0, 0, owner, none_empty, NULL, now);
     for (int event = 0; event < 200000; event++) {
         struct speculation_gift gifts[SLOTS];
         uint32_t numbers[MEMBERS], count = 0, m = roll(MEMBERS), first = roll(SLOTS);
@@ -259,14 +395,15 @@ Test(speculation, random_events_keep_the_accounts)
         case 2:
             step += s.missing == 0;
             if (s.missing == 0)
-                speculation_open(&s, step, step % 7 == 0, owner, step % 5 ? none_empty : odd_empty, NULL, now);
+                speculation_open(&s, step, roll(4) * (step % 7 != 0), step % 7 == 0, owner,
+                                 step % 5 ? none_empty : odd_empty, NULL, now);
             break;
         case 3:
-            for (uint32_t i = speculation_decide(&s, numbers, count, now, gifts, &again); i > 0; i--)
-                cr_assert(alive[gifts[i - 1].member]);
+            for (uint32_t i = speculation_decide(&s, &dealer, numbers, count, now, gifts, &again); i > 0; i--)
+                assert_gift(&s, &gifts[i - 1], alive);
             break;
         default:
-            speculation_arrived(&s, step + roll(2), m, first, first + 1 + roll(3), now);
+            speculation_arrived(&s, step + roll(4), m, first, first + 1 + roll(3), now);
             break;
         }
         assert_sound(&s, alive);

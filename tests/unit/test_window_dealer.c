@@ -119,7 +119,7 @@ static void deal(struct world *w)
 {
     struct dealer_member members[WORKERS];
     uint32_t count = list_members(w, members);
-    dealer_deal(&w->dealer, w->low, members, count);
+    dealer_deal(&w->dealer, w->low, (uint32_t)w->staleness, members, count);
     tell_all(w);
 }
 
@@ -127,7 +127,7 @@ static void balance(struct world *w)
 {
     struct dealer_member members[WORKERS];
     uint32_t count = list_members(w, members);
-    if (count > 0 && dealer_balance(&w->dealer, w->low, members, count))
+    if (count > 0 && dealer_balance(&w->dealer, w->low, (uint32_t)w->staleness, members, count))
         tell_all(w);
 }
 
