@@ -195,7 +195,7 @@ size_t steps_accepted(const struct steps *steps, uint64_t step, uint8_t *bits)
     size_t used = 0, bytes = (steps->slots + 7) / 8;
     if (step < steps->next) {
         memset(bits, 0xff, bytes);
-        bits[bytes - 1] >>= bytes * 8 - steps->slots;
+        bits[bytes - 1] = (uint8_t)(0xff >> (bytes * 8 - steps->slots));
         return bytes;
     }
     if (!steps_is_open(steps, step))
