@@ -76,8 +76,8 @@ static void join(struct crew *crew, uint32_t i)
         return;
     bool shm = crew->way == BY_SHM || (crew->way == BY_EITHER && roll(2));
     crew->list[i] = PROCESS("dp-worker", "--server", crew->endpoint, "--data", source_file(TRAIN), "--eval",
-                            source_file(TEST), "--quiet", "--emulate-slot-ms", "2", "--emulate-slower",
-                            SLOWER[roll(4)], "--shm", shm ? "auto" : "off");
+                            source_file(TEST), "--quiet", "--emulate-slot-ms", "2", "--emulate-slower", SLOWER[roll(4)],
+                            "--shm", shm ? "auto" : "off");
     crew->frozen[i] = false;
     crew->starts++;
 }
