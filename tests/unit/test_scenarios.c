@@ -119,6 +119,36 @@ Test(scenarios, a_worker_killed_between_its_pushes_to_two_shards)
     tear_down();
 }
 
+/* The same on arrival, where each shard has committed what it has: whoever goes back to the step is told which slots
+ * are there, computes what any shard lacks, and no shard commits it twice. */
+Test(scenarios, on_arrival_a_worker_killed_between_its_pushes_to_two_shards)
+{
+    uint8_t accepted[SHARDS][STEPS_ACCEPTED_BYTES] = {{0}};
+    set_up();
+    cluster_stop(&cluster);
+    cr_assert(consistency_set(&job.consistency, 0, 2));
+    cluster_start(&cluster, &job, SHARDS, 1 << 20);
+    for (uint32_t slot = 0; slot < 3; slot++)
+        for (uint32_t s = 0; s < SHARDS; s++)
+            push(s, 0, slot);
+    push(0, 0, 3); /* and dies */
+    push(1, 1, 0); /* others are ahead */
+    for (uint32_t s = 0; s < SHARDS; s++) {
+        const struct slice *slice = &cluster.ends[s].shard.slices[0];
+        cr_assert_eq(next_of(s), s == 0);
+        cr_assert_not_null(slice_theta(slice, 0), "who goes back can be answered");
+        cr_assert_eq(steps_accepted(&slice->window, 0, accepted[s]), 1);
+    }
+    cr_assert_eq(accepted[0][0] & accepted[1][0], 7, "slot 3 is what is lacking");
+    for (uint32_t s = 0; s < SHARDS; s++) {
+        push(s, 0, 3);
+        cr_assert_eq(next_of(s), 1);
+        cr_assert_eq(cluster.ends[s].counters.duplicates, s == 0);
+        cr_assert_eq(cluster.ends[s].counters.commits, s == 0 ? SLOTS : SLOTS + 1);
+    }
+    tear_down();
+}
+
 /* Rule 2: the block takes the place of what it covers, or is dropped where it comes too late. */
 Test(scenarios, a_speculated_slot_that_lands_before_its_block)
 {
