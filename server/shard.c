@@ -17,11 +17,11 @@ void shard_init(struct shard *shard, uint32_t id, struct shard_counters *counter
 
 void shard_fini(struct shard *shard)
 {
+    global_fini(&shard->global, shard->slice_count); /* lets go of versions, which are the slices' */
     for (uint32_t i = 0; i < shard->slice_count; i++) {
         slice_fini(&shard->slices[i]);
         parked_fini(&shard->parked[i]);
     }
-    global_fini(&shard->global, shard->slice_count);
     shard_rows_fini(shard);
     roster_fini(&shard->roster);
     planes_fini(&shard->planes);
