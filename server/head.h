@@ -125,6 +125,7 @@ struct head {
     uint64_t *lows;                       /* [port_count] steps complete on each shard */
     uint64_t fences, all_fenced;          /* sessions that were ended, and those of which all shards know */
     uint32_t first_port;                  /* the shard whose metrics count */
+    uint32_t arrival_port;                /* the shard that tells what has arrived */
     uint64_t global_low;
     struct metrics metrics[SLICE_VERSIONS]; /* of steps >= global_low, at step % SLICE_VERSIONS */
 

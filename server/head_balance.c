@@ -151,7 +151,7 @@ void head_on_arrivals(struct head *head)
     uint32_t first, end;
     if (!head->job.settled)
         return;
-    while (queue_take(&head->ports[head->first_port].arrivals, &arrival)) {
+    while (queue_take(&head->ports[head->arrival_port].arrivals, &arrival)) {
         node_slots(head->dealer.slots, arrival.node, &first, &end);
         speculation_arrived(&head->balance.speculation, arrival.step, arrival.session, first, end, arrival.at_us);
     }

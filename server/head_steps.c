@@ -163,6 +163,8 @@ static bool start_shards(struct head *head)
     }
     for (head->first_port = 0; !job_shard_holds(&head->job.shards[head->first_port]);)
         head->first_port++;
+    for (head->arrival_port = 0; !job_shard_holds_first(&head->job.shards[head->arrival_port]);)
+        head->arrival_port++;
     return true;
 }
 

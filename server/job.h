@@ -32,6 +32,12 @@ static inline bool job_shard_holds(const struct job_shard *shard)
     return shard->slice_count + shard->part_count > 0;
 }
 
+/* Whether it has slice 0, or where there are no slices part 0: what comes to that is told as arrived. */
+static inline bool job_shard_holds_first(const struct job_shard *shard)
+{
+    return (shard->slice_count > 0 && shard->first_slice == 0) || (shard->part_count > 0 && shard->first_part == 0);
+}
+
 struct job {
     const struct server_options *opts;
     uint64_t incarnation;

@@ -2,6 +2,7 @@
  * How much is gained is measured by tests/bench/stragglers. */
 #include <criterion/criterion.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "harness.h"
@@ -56,6 +57,27 @@ Test(load, late_slots_are_computed_twice_and_bits_stay)
     process_expect(server, ERR, "speculate step=", MINUTE_MS);
     cr_assert_eq(process_wait(server, MINUTE_MS), 0, "%s", process_output(server, ERR));
     models_assert_same(train_quietly(), path);
+}
+
+/* What arrives at the first part is told by shard 0, though theta's only slice is the last shard's. */
+Test(load, late_slots_of_a_table_are_computed_twice)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    enum { ROWS = 2000 };
+    static char text[ROWS * 32];
+    char endpoint[128];
+    size_t at = 0;
+    for (unsigned r = 0; r < ROWS; r++)
+        at += (size_t)snprintf(text + at, sizeof text - at, "%u %u:1 %u:0.5\n", r % 3, 1 + r % 7, 20 + r % 11);
+    const char *data = temp_file("rows.svm", text, at);
+    struct process *server = SERVER(endpoint, JOB, "--sparse", "--min-workers", "2", "--log-level", "debug",
+                                    "--balance", "off", "--shards", "2");
+    for (int i = 0; i < 2; i++)
+        (void)PROCESS("dp-worker", "--server", endpoint, "--data", data, "--quiet", "--emulate-slot-ms", "5",
+                      "--emulate-stalls", i == 1 ? "40@0.2" : "1@0");
+    process_expect(server, ERR, "speculate step=", MINUTE_MS);
+    process_signal(server, SIGTERM);
+    cr_assert_eq(process_wait(server, MINUTE_MS), 128 + SIGTERM);
 }
 
 Test(load, equal_shares_and_no_copies_when_told)
