@@ -157,13 +157,32 @@ static dp_err check_version(const Dp__Hello *hello, dp_error *err)
     return DP_OK;
 }
 
-/* A worker that was started again before its end was noticed. One whose connection stands is another worker of that
- * name. */
-static void fence_namesake(struct head *head, const char *name)
+/* Ends the sessions that a hello takes the place of. */
+static void fence_before(struct head *head, const struct routing_id *route, const Dp__Hello *hello)
 {
-    struct member *namesake = members_by_name(&head->members, name);
+    struct member *before = members_by_worker(&head->members, hello->worker);
+    if (before)
+        head_fence(head, before, "it said hello again");
+    /* A worker that was started again before its end was noticed. One whose connection stands is another worker of that
+     * name. */
+    struct member *namesake = members_by_name(&head->members, hello->name);
     if (namesake && !head_reachable(head, namesake))
         head_fence(head, namesake, "it was started again");
+    /* A connection is one worker: many hellos on it are one after the other, not many members. */
+    struct member *same_route = members_by_route(&head->members, route);
+    if (same_route)
+        head_fence(head, same_route, "another worker said hello on its connection");
+}
+
+/* NULL where there is no room. */
+static struct member *add_member(struct head *head, const Dp__Hello *hello, dp_error *err)
+{
+    uint64_t most = head->opts->max_workers ? head->opts->max_workers : UINT64_MAX;
+    bool room = head->members.count < most && members_may_greet(&head->members);
+    struct member *member = room ? members_add(&head->members, hello->worker, hello->name) : NULL;
+    if (!member)
+        (void)dp_fail(err, DP_BUSY, "the server has as many workers as it takes");
+    return member;
 }
 
 static void on_hello(struct head *head, const struct routing_id *route, const Dp__Header *request)
@@ -175,28 +194,15 @@ static void on_hello(struct head *head, const struct routing_id *route, const Dp
         e = admission(head, &err);
     if (!e)
         e = job_admit(&head->job, hello->numerics, &err);
-    if (e) {
-        log_refusal(head, hello->name, &err);
-        head_refuse(head, route, request, e, err.text);
-        return;
-    }
-    struct member *before = members_by_worker(&head->members, hello->worker);
-    if (before)
-        head_fence(head, before, "it said hello again");
-    fence_namesake(head, hello->name);
-    /* A connection is one worker: many hellos on it are one after the other, not many members. */
-    struct member *same_route = members_by_route(&head->members, route);
-    if (same_route)
-        head_fence(head, same_route, "another worker said hello on its connection");
-    uint64_t most = head->opts->max_workers ? head->opts->max_workers : UINT64_MAX;
-    bool room = head->members.count < most && members_may_greet(&head->members);
-    struct member *member = room ? members_add(&head->members, hello->worker, hello->name) : NULL;
+    if (!e)
+        fence_before(head, route, hello);
+    struct member *member = e ? NULL : add_member(head, hello, &err);
     if (!member) {
-        (void)dp_fail(&err, DP_BUSY, "the server has as many workers as it takes");
         log_refusal(head, hello->name, &err);
         head_refuse(head, route, request, err.code, err.text);
         return;
     }
+    job_take_numerics(&head->job, hello->numerics); /* fencing the last member has it forget them */
     member->route = *route;
     member->features = hello->features;
     member->pid = hello->pid;

@@ -84,16 +84,20 @@ void job_fini(struct job *job)
     *job = (struct job){0};
 }
 
-dp_err job_admit(struct job *job, const char *numerics, dp_error *err)
+dp_err job_admit(const struct job *job, const char *numerics, dp_error *err)
 {
-    if (job->numerics[0] == '\0')
-        (void)str_copy(job->numerics, sizeof job->numerics, numerics);
-    else if (!job->opts->mixed_numerics && strcmp(job->numerics, numerics) != 0)
+    if (job->numerics[0] && !job->opts->mixed_numerics && strcmp(job->numerics, numerics) != 0)
         return dp_fail(err, DP_REFUSED,
                        "this worker computes other bits (%.150s) than the job's workers (%.150s); "
                        "start dp-server with --mixed-numerics to take it all the same",
                        numerics, job->numerics);
     return DP_OK;
+}
+
+void job_take_numerics(struct job *job, const char *numerics)
+{
+    if (job->numerics[0] == '\0')
+        (void)str_copy(job->numerics, sizeof job->numerics, numerics);
 }
 
 void job_forget_numerics(struct job *job)

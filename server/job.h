@@ -61,7 +61,9 @@ DP_MUST_CHECK dp_err job_init(struct job *job, const struct server_options *opts
 void job_fini(struct job *job);
 
 /* Whether the worker's numerics are those of the job (bsp refuses others, unless --mixed-numerics). DP_REFUSED. */
-DP_MUST_CHECK dp_err job_admit(struct job *job, const char *numerics, dp_error *err);
+DP_MUST_CHECK dp_err job_admit(const struct job *job, const char *numerics, dp_error *err);
+/* A worker was taken: the first one's numerics become those of the job. */
+void job_take_numerics(struct job *job, const char *numerics);
 /* All workers are gone: until the job is settled, nothing depends on what they computed. */
 void job_forget_numerics(struct job *job);
 /* The first worker's data and tensors make the job whole: plan, tensors, ranges of shards and slices.

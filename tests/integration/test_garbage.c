@@ -438,3 +438,26 @@ Test(garbage, numerics_of_a_worker_that_left_bind_nobody)
     job_must_end(server, worker);
     intruder_fini();
 }
+
+/* A second hello of the only worker ends its first session, so that for a moment there is no worker. */
+Test(garbage, numerics_of_a_second_hello_bind)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    (void)SERVER(it.head_endpoint, JOB, "--epochs", "1");
+    learn_from_worker(source_file("tests/data/digits/train.csv.gz"));
+    peer_connect(&it.head, it.head_endpoint, 0);
+    intruder_hello();
+    intruder_hello();
+    struct peer peer;
+    peer_connect(&peer, it.head_endpoint, 0);
+    Dp__Hello hello = *it.hello;
+    Dp__Header header = intruder_header();
+    hello.worker = nonsense_random();
+    hello.numerics = (char *)"another machine";
+    header.session = 0;
+    header.body_case = DP__HEADER__BODY_HELLO;
+    header.hello = &hello;
+    cr_assert_eq(head_refuses(&peer, header), DP_REFUSED);
+    peer_close(&peer);
+    intruder_fini();
+}
