@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text.h"
+
 /* A slice of this size stays in a core's cache between the socket and the sum; of smaller ones, headers and wake-ups
  * cost more than that saves. */
 enum { SLICE_TARGET_BYTES = 1 << 20, SLICE_ELEMS = SLICE_TARGET_BYTES / sizeof(float) };
@@ -119,7 +121,7 @@ uint64_t job_epochs(const struct job *job)
 
 static void copy_data(struct job_data *data, const Dp__Dataset *from)
 {
-    (void)str_copy(data->name, sizeof data->name, from->name);
+    text_clean(data->name, sizeof data->name, from->name); /* cut at a character: it is shown as JSON */
     data->rows = from->rows;
     data->features = from->features;
     data->fingerprint = from->fingerprint;

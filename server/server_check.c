@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "text.h"
 #include "zuv.h"
 
 enum { HOST_MAX = 100 }; /* with scheme and port within what a port's endpoint may have */
@@ -56,6 +57,10 @@ static dp_err check_network(const struct server_options *opts, dp_error *err)
 {
     if (zuv_listen_check(opts->listen, err))
         return dp_fail_in(err, "option --listen");
+    if (!text_printable(opts->listen, strlen(opts->listen)))
+        return dp_fail(err, DP_USAGE,
+                       "option --listen: workers are told where, in UTF-8 without control characters; choose another "
+                       "path for the socket");
     if (!is_loopback(opts->listen) && !opts->insecure)
         return dp_fail(err, DP_USAGE,
                        "option --listen: %s can be reached from other machines, and nothing protects it; "

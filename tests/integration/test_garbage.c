@@ -461,3 +461,23 @@ Test(garbage, numerics_of_a_second_hello_bind)
     peer_close(&peer);
     intruder_fini();
 }
+
+/* Longer than what the server keeps of it, which ends amid a character. */
+Test(garbage, the_status_shows_a_long_name_of_data)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    (void)SERVER(it.head_endpoint, JOB, "--epochs", "1");
+    learn_from_worker(source_file("tests/data/digits/train.csv.gz"));
+    peer_connect(&it.head, it.head_endpoint, 0);
+    intruder_hello();
+    char name[FRAME_NAME_MAX + 64] = "x", *own = it.join->train->name;
+    for (size_t at = 1; at + 2 < sizeof name; at += 2)
+        memcpy(name + at, "\xc3\xa9", 2);
+    it.join->train->name = name;
+    intruder_join();
+    it.join->train->name = own;
+    struct run_result status = RUN(READY_MS, "dp-ctl", "--server", it.head_endpoint, "--json", "status");
+    cr_assert_eq(status.status, 0, "%s", status.err);
+    cr_assert_not_null(strstr(status.out, "x\xc3\xa9"), "%s", status.out);
+    intruder_fini();
+}
