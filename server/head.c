@@ -199,6 +199,7 @@ static void free_all(struct head *head)
     head_end_exchange(head);
     head_ranks_fini(head);
     head_drop_fini(head);
+    head_owed_fini(head);
     dealer_fini(&head->dealer);
     head_balance_fini(head);
     members_fini(&head->members);

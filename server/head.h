@@ -55,8 +55,16 @@ struct balance {
 /* A step that waits. */
 struct stall {
     uint64_t opened_ms; /* when the open step was opened */
-    uint32_t asked;     /* shards that are to say what they are owed */
     bool reported;      /* this step is one that stalls */
+};
+
+/* What the shards say they are owed of a step. */
+struct owed {
+    uint64_t step;    /* they were asked of */
+    uint32_t missing; /* answers */
+    uint32_t shards;  /* of those that have answered: that are owed any */
+    bool passed;      /* one of them was not asked, or is at another step */
+    bool *slots;      /* [slots] that any of them is owed, so far */
 };
 
 /* A local job (--data-mode local): who has data of its own has a slot of its own, its rank. */
@@ -81,10 +89,8 @@ struct drop {
     uint64_t go;     /* steps before this may be committed */
     uint64_t *ready; /* [port_count] steps that a shard has all of; NULL where nothing can be dropped */
     uint64_t *few;   /* [port_count] 1 + the last step of which a shard was owed few enough */
-    bool *owed;      /* [slots] what any shard is owed of step `go`, so far; then what was dropped last */
-    uint32_t asked;  /* shards that are to say so */
-    bool passed;     /* one of them was not asked, or is at another step: nothing is decided */
-    bool again;      /* more has come since they were asked */
+    bool *last;      /* [slots] what was dropped last */
+    bool again;      /* more has come since the shards were asked what they are owed */
     bool stalled;    /* they are asked since the step stalls */
     uint64_t late;   /* when this step opens, the workers of the last dropped slots are told; 0: they have been */
     uint64_t steps, slots, samples; /* so far: with dropped slots, and what was dropped */
@@ -112,6 +118,7 @@ struct head {
     struct dealer dealer;
     struct balance balance;
     struct ranks ranks;
+    struct owed owed;
     struct drop drop;
     struct exchange exchange;
     struct report report;
@@ -185,12 +192,21 @@ void head_watch(struct head *head, uint64_t now_ms);
 void head_stall_watch(struct head *head, uint64_t now_ms);
 /* global_low has moved. */
 void head_stall_over(struct head *head);
-/* What a shard says it is owed. */
-void head_on_owed(struct head *head, uint32_t shard, const struct event *event);
+/* All shards have answered what they are owed. */
+void head_stall_on_owed(struct head *head);
 /* Reports the slots that the open step is owed, and does what --on-stall says, unless they are dropped. */
-void head_stall_owed(struct head *head, uint32_t shard, const uint32_t *owed, uint32_t count, bool dropped);
+void head_stall_owed(struct head *head, const uint32_t *owed, uint32_t count, bool dropped);
 /* The open step: how long it waits, and for whom; a new reference. */
 json_t *head_waits_json(const struct head *head);
+
+/* head_owed.c: what the shards are owed. */
+DP_MUST_CHECK dp_err head_owed_start(struct head *head);
+void head_owed_fini(struct head *head);
+/* Asks them; head_drop_on_owed or head_stall_on_owed is called once, when all have answered. */
+void head_owed_ask(struct head *head, uint64_t step);
+void head_on_owed(struct head *head, const struct event *event);
+/* The slots that any of them is owed, ascending, to slots[]; returns how many. */
+uint32_t head_owed_list(const struct head *head, uint32_t *slots);
 
 /* head_balance.c: speeds, deals by them, late slots. */
 DP_MUST_CHECK dp_err head_balance_init(struct head *head);
@@ -289,10 +305,11 @@ void head_ranks_watch(struct head *head, uint64_t now_ms);
 /* head_drop.c: slots that are left out of a step. */
 DP_MUST_CHECK dp_err head_drop_start(struct head *head);
 void head_drop_fini(struct head *head);
-/* What a shard has: the steps before `step`; little is missing of `step`; what it is owed. */
+/* What a shard has: the steps before `step`; little is missing of `step`. */
 void head_drop_on_ready(struct head *head, uint32_t shard, uint64_t step);
 void head_drop_on_few(struct head *head, uint32_t shard, uint64_t step);
-void head_drop_on_owed(struct head *head, const struct event *event);
+/* All shards have answered what they are owed. */
+void head_drop_on_owed(struct head *head);
 /* The open step has waited for the stall time-out. */
 void head_drop_on_stall(struct head *head);
 /* global_low has moved; called before the next step's slots are dealt. */

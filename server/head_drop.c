@@ -18,15 +18,15 @@ dp_err head_drop_start(struct head *head)
         return DP_OK;
     drop->ready = mem_array_zero(head->port_count, sizeof *drop->ready);
     drop->few = mem_array_zero(head->port_count, sizeof *drop->few);
-    drop->owed = mem_array_zero(head->job.core.plan.slots, sizeof *drop->owed);
-    return drop->ready && drop->few && drop->owed ? DP_OK : DP_NOMEM;
+    drop->last = mem_array_zero(head->job.core.plan.slots, sizeof *drop->last);
+    return drop->ready && drop->few && drop->last ? DP_OK : DP_NOMEM;
 }
 
 void head_drop_fini(struct head *head)
 {
     free(head->drop.ready);
     free(head->drop.few);
-    free(head->drop.owed);
+    free(head->drop.last);
     head->drop = (struct drop){0};
 }
 
@@ -50,17 +50,8 @@ void head_drop_on_ready(struct head *head, uint32_t shard, uint64_t step)
 
 static void ask(struct head *head)
 {
-    struct drop *drop = &head->drop;
-    uint32_t slots = head->job.core.plan.slots;
-    drop->again = false;
-    drop->passed = false;
-    for (uint32_t k = 0; k < slots; k++)
-        drop->owed[k] = false;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        if (head_has_parameters(head, p) && port_send(&head->ports[p], &(struct command){.kind = COMMAND_OWED}))
-            drop->asked++;
-        else if (head_has_parameters(head, p))
-            drop->passed = true; /* not all were asked: nothing can be decided */
+    head->drop.again = false;
+    head_owed_ask(head, head->drop.go);
 }
 
 static bool few_everywhere(const struct head *head)
@@ -76,14 +67,14 @@ void head_drop_on_few(struct head *head, uint32_t shard, uint64_t step)
 {
     struct drop *drop = &head->drop;
     drop->few[shard] = step + 1;
-    drop->again = drop->asked > 0;
-    if (drop->asked == 0 && few_everywhere(head))
+    drop->again = head->owed.missing > 0;
+    if (!drop->again && few_everywhere(head))
         ask(head);
 }
 
 void head_drop_on_stall(struct head *head)
 {
-    if (head->drop.asked > 0)
+    if (head->owed.missing > 0)
         return;
     head->drop.stalled = true;
     ask(head);
@@ -105,7 +96,7 @@ static void send_drop(struct head *head, const struct plan_step *at, uint32_t co
             return;
         }
         for (uint32_t k = 0; k < plan->slots; k++)
-            command.live[k] = !drop->owed[k] && !plan_slot_empty(plan, at, k);
+            command.live[k] = !head->owed.slots[k] && !plan_slot_empty(plan, at, k);
         head_command(head, p, &command);
     }
 }
@@ -117,7 +108,8 @@ static void leave_out(struct head *head, const struct plan_step *at, uint32_t co
     for (uint32_t k = 0; k < head->job.core.plan.slots; k++) {
         uint64_t first, rows;
         plan_slot(&head->job.core.plan, at, k, &first, &rows);
-        drop->samples += drop->owed[k] ? rows : 0;
+        drop->last[k] = head->owed.slots[k];
+        drop->samples += drop->last[k] ? rows : 0;
     }
     log_info("slots-dropped step=%" PRIu64 " slots=%u", drop->go, count);
     drop->steps++;
@@ -132,33 +124,26 @@ static void decide(struct head *head, bool stalled)
     struct drop *drop = &head->drop;
     const struct plan *plan = &head->job.core.plan;
     AUTOFREE uint32_t *owed = mem_array(plan->slots, sizeof *owed);
-    uint32_t count = 0, all = 0;
-    if (!owed || drop->passed || head->state != HEAD_RUNNING || drop->go >= plan_total(plan))
+    uint32_t all = 0;
+    if (!owed || head->owed.passed || head->owed.step != drop->go || head->state != HEAD_RUNNING ||
+        drop->go >= plan_total(plan))
         return;
     struct plan_step at = plan_at(plan, drop->go);
-    for (uint32_t k = 0; k < plan->slots; k++) {
+    uint32_t count = head_owed_list(head, owed);
+    for (uint32_t k = 0; k < plan->slots; k++)
         all += !plan_slot_empty(plan, &at, k);
-        if (drop->owed[k])
-            owed[count++] = k;
-    }
     bool can = at.kind == PLAN_TRAIN && count < all && count > 0;
     bool drops = can && (count <= head->opts->drop_slowest || (stalled && head->opts->on_stall == ON_STALL_DROP));
     if (stalled && drop->go == head->global_low)
-        head_stall_owed(head, head->first_port, owed, count, drops);
+        head_stall_owed(head, owed, count, drops);
     if (drops)
         leave_out(head, &at, count);
 }
 
-void head_drop_on_owed(struct head *head, const struct event *event)
+void head_drop_on_owed(struct head *head)
 {
     struct drop *drop = &head->drop;
     bool stalled = drop->stalled;
-    drop->asked -= drop->asked > 0;
-    drop->passed |= event->step != drop->go;
-    for (uint32_t i = 0; i < event->owed_count; i++)
-        drop->owed[event->owed[i]] = true;
-    if (drop->asked > 0)
-        return;
     drop->stalled = false;
     if (stalled)
         head->moved_ms = mono_ms();
@@ -177,7 +162,7 @@ void head_drop_over(struct head *head)
     drop->late = 0;
     for (uint32_t k = 0; k < head->dealer.slots; k++) {
         uint32_t owner = head->dealer.owner[k];
-        if (!drop->owed[k] || owner == DEALER_NOBODY || owner == told)
+        if (!drop->last[k] || owner == DEALER_NOBODY || owner == told)
             continue;
         told = owner;
         if (head->members.list[owner].state == MEMBER_JOINED)

@@ -2,7 +2,7 @@
  * it.
  *
  * While a step is open the head knows what has come to the job's first slice. When it has waited for the stall time-out
- * the shards are asked, since a worker may reach one of them and not another. Thread: head. */
+ * the shards are asked what they are owed. Thread: head. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -60,9 +60,9 @@ static void tell_workers(struct head *head, const char *text)
     }
 }
 
-/* One owner's part of what a shard is owed. */
-static void report(struct head *head, uint32_t shard, uint32_t owner, const uint32_t *slots, uint32_t count,
-                   const char *action, dp_error *ret_text)
+/* One owner's part of what is owed. */
+static void report(struct head *head, uint32_t owner, const uint32_t *slots, uint32_t count, const char *action,
+                   dp_error *ret_text)
 {
     char list[SLOTS_TEXT];
     uint64_t for_s = seconds_since(head->stall.opened_ms);
@@ -74,14 +74,14 @@ static void report(struct head *head, uint32_t shard, uint32_t owner, const uint
                   head->global_low, for_s, count > 1 ? "s" : "", list, owner_name(head, owner), heard_s);
     if (head_may_warn(head))
         log_warn("stall step=%" PRIu64 " slots=%s owed_by=\"%s\" for_s=%" PRIu64 " last_heard_s=%" PRIu64
-                 " shard=%u action=\"%s\"",
-                 head->global_low, list, owner_name(head, owner), for_s, heard_s, shard, action);
+                 " shards=\"%u of %u\" action=\"%s\"",
+                 head->global_low, list, owner_name(head, owner), for_s, heard_s, head->owed.shards, head->port_count,
+                 action);
     tell_workers(head, ret_text->text);
 }
 
 /* All owners, one after the other; `owed` ends empty. The text of the first one is returned. */
-static void report_all(struct head *head, uint32_t shard, uint32_t *owed, uint32_t count, const char *action,
-                       dp_error *ret_text)
+static void report_all(struct head *head, uint32_t *owed, uint32_t count, const char *action, dp_error *ret_text)
 {
     AUTOFREE uint32_t *mine = mem_array(count, sizeof *mine);
     dp_error others;
@@ -92,7 +92,7 @@ static void report_all(struct head *head, uint32_t shard, uint32_t *owed, uint32
                 mine[found++] = owed[i];
             else
                 owed[rest++] = owed[i];
-        report(head, shard, owner, mine, found, action, text);
+        report(head, owner, mine, found, action, text);
         count = rest;
     }
 }
@@ -112,16 +112,13 @@ static void pass_on(struct head *head, uint32_t slot, const uint32_t *numbers, u
 /* The open step stands still, though workers are there: asks what is owed. */
 void head_stall_watch(struct head *head, uint64_t now_ms)
 {
-    if (head->state != HEAD_RUNNING || !head_has_enough(head) || head->stall.asked > 0 ||
+    if (head->state != HEAD_RUNNING || !head_has_enough(head) || head->owed.missing > 0 ||
         now_ms < head->moved_ms + head->opts->stall_timeout_s * 1000) /* dealt since now_ms was read: moved is later */
         return;
-    if (head->drop.ready) {
+    if (head->drop.ready)
         head_drop_on_stall(head);
-        return;
-    }
-    for (uint32_t p = 0; p < head->port_count; p++)
-        if (head->lows[p] == head->global_low && port_send(&head->ports[p], &(struct command){.kind = COMMAND_OWED}))
-            head->stall.asked++;
+    else
+        head_owed_ask(head, head->global_low);
 }
 
 static const char *action_of(const struct head *head, bool dropped)
@@ -141,7 +138,7 @@ static void fail_stalled(struct head *head, const dp_error *stall)
     head_fail(head, &err);
 }
 
-void head_stall_owed(struct head *head, uint32_t shard, const uint32_t *owed, uint32_t count, bool dropped)
+void head_stall_owed(struct head *head, const uint32_t *owed, uint32_t count, bool dropped)
 {
     uint32_t members = members_list(&head->members, head->numbers);
     dp_error text = {.code = DP_OK};
@@ -154,7 +151,7 @@ void head_stall_owed(struct head *head, uint32_t shard, const uint32_t *owed, ui
         rest[i] = owed[i];
     dealer_open(&head->dealer, head->global_low);
     head->stall.reported = true;
-    report_all(head, shard, rest, count, action_of(head, dropped), &text);
+    report_all(head, rest, count, action_of(head, dropped), &text);
     if (head->opts->on_stall == ON_STALL_FAIL) {
         fail_stalled(head, &text);
         return;
@@ -167,12 +164,13 @@ void head_stall_owed(struct head *head, uint32_t shard, const uint32_t *owed, ui
     head_assign_all(head);
 }
 
-void head_on_owed(struct head *head, uint32_t shard, const struct event *event)
+/* Once for all shards: a slot that two of them are owed is its owner's in both reports, and passed on once. */
+void head_stall_on_owed(struct head *head)
 {
-    head->stall.asked -= head->stall.asked > 0;
+    AUTOFREE uint32_t *owed = mem_array(head->dealer.slots, sizeof *owed);
     head->moved_ms = mono_ms();
-    if (event->step == head->global_low && head->state == HEAD_RUNNING)
-        head_stall_owed(head, shard, event->owed, event->owed_count, false);
+    if (owed && head->owed.step == head->global_low && head->state == HEAD_RUNNING)
+        head_stall_owed(head, owed, head_owed_list(head, owed), false);
 }
 
 void head_stall_over(struct head *head)

@@ -81,10 +81,7 @@ static void on_event(struct head *head, uint32_t shard, struct event *event)
         head_on_pinned(head, shard, event);
         break;
     case EVENT_OWED:
-        if (head->drop.ready)
-            head_drop_on_owed(head, event);
-        else
-            head_on_owed(head, shard, event);
+        head_on_owed(head, event);
         free(event->owed);
         break;
     case EVENT_SUMS:
@@ -181,7 +178,7 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
     for (uint32_t p = 0; p < head->port_count; p++)
         head->job.wire->shards[p]->shm = head->ports[p].door.name;
     if (dealer_init(&head->dealer, head->job.core.plan.slots) || head_balance_start(head) || head_ranks_start(head) ||
-        head_drop_start(head) || head_start_exchange(head) || !start_shards(head)) {
+        head_drop_start(head) || head_owed_start(head) || head_start_exchange(head) || !start_shards(head)) {
         (void)dp_fail(err, DP_NOMEM, "out of memory for the job");
         head_fail(head, err);
         return err->code;

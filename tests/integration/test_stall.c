@@ -1,6 +1,7 @@
 /* Nothing waits in silence: each party is frozen in turn, and the report names it. */
 #include <criterion/criterion.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "harness.h"
@@ -25,12 +26,30 @@ static struct process *worker(const char *endpoint, const char *name)
 static struct process *start(char *endpoint, size_t size, const char *on_stall, const char *lease,
                              struct process **ret_workers)
 {
-    const char *options[] = {JOB, "--stall-timeout", "1", "--on-stall", on_stall, "--lease", lease, NULL};
+    const char *options[] = {JOB,       "--shards", "2", "--stall-timeout", "1", "--on-stall", on_stall,
+                             "--lease", lease,      NULL};
     struct process *server = server_start(endpoint, size, options);
     ret_workers[0] = worker(endpoint, "alpha");
     ret_workers[1] = worker(endpoint, "beta");
     process_expect(server, OUT, "\"event\":\"epoch\"", MINUTE_MS);
     return server;
+}
+
+/* Both shards are owed what a worker has not pushed: the report is one, and names nobody who has just been given it. */
+static void assert_none_but_alpha(const char *report, const char *log)
+{
+    char step[32], for_s[32];
+    cr_assert_eq(sscanf(strstr(report, "step="), "%30s", step), 1);
+    cr_assert_eq(sscanf(strstr(report, "for_s="), "%30s", for_s), 1);
+    strcat(step, " ");
+    strcat(for_s, " ");
+    for (const char *line = log; (line = strstr(line, "stall step="));) {
+        char text[256];
+        cr_assert_eq(sscanf(line, "%255[^\n]", text), 1);
+        if (strstr(text, step) && strstr(text, for_s))
+            cr_assert_not_null(strstr(text, "owed_by=\"alpha\""), "%s", text);
+        line += strlen(text);
+    }
 }
 
 Test(stall, a_frozen_worker_is_named_to_all_and_its_slots_are_given_away)
@@ -39,12 +58,14 @@ Test(stall, a_frozen_worker_is_named_to_all_and_its_slots_are_given_away)
     char endpoint[128];
     struct process *workers[2], *server = start(endpoint, sizeof endpoint, "wait", "3600", workers);
     process_signal(workers[0], SIGSTOP);
-    const char *line = process_expect(server, ERR, "stall step=", MINUTE_MS);
+    char line[256];
+    (void)snprintf(line, sizeof line, "%s", process_expect(server, ERR, "stall step=", MINUTE_MS));
     cr_assert_not_null(strstr(line, "owed_by=\"alpha\""), "%s", line);
     cr_assert_not_null(strstr(line, "slots="), "%s", line);
     cr_assert_not_null(strstr(line, "for_s="), "%s", line);
     process_expect(workers[1], ERR, "of alpha, last heard of", MINUTE_MS);
     process_expect(server, ERR, "stall-over step=", MINUTE_MS);
+    assert_none_but_alpha(line, process_output(server, ERR));
     struct run_result status = RUN(MINUTE_MS, "dp-ctl", "--server", endpoint, "status", "--json");
     cr_assert_not_null(strstr(status.out, "\"waits\""), "%s", status.out);
     process_signal(workers[0], SIGCONT);
