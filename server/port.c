@@ -152,7 +152,7 @@ fail:
 void port_announce_fence(struct port *port, uint64_t fence)
 {
     atomic_store_explicit(&port->all_fenced, fence, memory_order_release);
-    uv_async_send(&port->wake);
+    zuv_wake(&port->wake);
 }
 
 bool port_send(struct port *port, const struct command *command)

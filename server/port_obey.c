@@ -88,7 +88,7 @@ static void obey(struct port *port, const struct command *command)
             shard_forget(&port->shard, session_number(command->session));
         }
         atomic_store_explicit(&port->fenced, command->fence, memory_order_release);
-        uv_async_send(port->wake_head);
+        zuv_wake(port->wake_head);
         break;
     case COMMAND_PIN:
         pin(port, command->step);
