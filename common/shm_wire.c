@@ -12,7 +12,7 @@
 
 #include "util.h"
 
-enum { MAGIC = 0x6d687364, DESCRIPTORS_MAX = 4, BACKLOG = 64 };
+enum { MAGIC = 0x6d687364, DESCRIPTORS_MAX = 4 };
 
 /* An abstract name begins with a zero and has no other. */
 static socklen_t shm_address(const char *name, struct sockaddr_un *ret_address)
@@ -33,7 +33,7 @@ dp_err shm_listen(const char *name, int *ret_fd, dp_error *err)
     struct sockaddr_un address;
     socklen_t size = shm_address(name, &address);
     int fd = shm_socket();
-    if (fd < 0 || bind(fd, (const struct sockaddr *)&address, size) || listen(fd, BACKLOG)) {
+    if (fd < 0 || bind(fd, (const struct sockaddr *)&address, size) || listen(fd, SOMAXCONN)) {
         dp_err e = dp_fail(err, DP_SYSTEM, "cannot listen on the Unix socket @%s: %s", name, strerror(errno));
         if (fd >= 0)
             close(fd);

@@ -9,13 +9,14 @@
 
 #include "util.h"
 
-enum { STRANGERS_MAX = 16, ACCEPTS = 16 };
+enum { STRANGERS_MAX = 64, ACCEPTS = 16 };
 
 struct shm_guest {
     struct shm_guest *next;
     struct shm_door *door;
     uint64_t session; /* 0: a stranger */
     int fd;
+    bool closed; /* it is no longer in the list, and freed when the loop runs on */
     uv_poll_t poll;
 };
 
@@ -27,9 +28,12 @@ static void on_guest_closed(uv_handle_t *handle)
 static void guest_close(struct shm_guest *guest)
 {
     struct shm_guest **at = &guest->door->guests;
+    if (guest->closed)
+        return;
     while (*at != guest)
         at = &(*at)->next;
     *at = guest->next;
+    guest->closed = true;
     uv_poll_stop(&guest->poll);
     close(guest->fd);
     uv_close((uv_handle_t *)&guest->poll, on_guest_closed);
@@ -41,7 +45,10 @@ static void on_hello(struct shm_guest *guest, const struct shm_message *message)
     struct shm_message answer = {.kind = SHM_WELCOME};
     dp_error err;
     int fd = -1;
-    if (!door->calls.hello(door->calls.arg, message, &answer, &fd, &err)) {
+    bool welcome = door->calls.hello(door->calls.arg, message, &answer, &fd, &err);
+    if (guest->closed)
+        return;
+    if (!welcome) {
         shm_refuse(guest->fd, 0, err.code, err.text);
         return;
     }
@@ -55,7 +62,10 @@ static void on_slab(struct shm_guest *guest, const struct shm_message *message, 
     struct shm_door *door = guest->door;
     struct shm_message answer = {.kind = SHM_TAKEN, .slab = message->slab};
     dp_error err;
-    if (door->calls.slab(door->calls.arg, guest->session, message, fd, &err))
+    dp_err e = door->calls.slab(door->calls.arg, guest->session, message, fd, &err);
+    if (guest->closed)
+        return;
+    if (e)
         shm_refuse(guest->fd, message->slab, err.code, err.text);
     else if (shm_send(guest->fd, &answer, -1))
         guest_close(guest);
@@ -73,15 +83,14 @@ static bool guest_take(struct shm_guest *guest, const struct shm_message *messag
     return true;
 }
 
-static void on_guest(uv_poll_t *poll, int status, int events)
+/* What it has said, if anything. */
+static void guest_hear(struct shm_guest *guest)
 {
-    struct shm_guest *guest = poll->data;
     struct shm_door *door = guest->door;
     struct shm_message message;
     dp_error err = {.text = "a message on the Unix socket that is out of turn"};
     int passed = -1;
-    (void)events;
-    dp_err e = status < 0 ? DP_IO : shm_receive(guest->fd, &message, &passed, &err);
+    dp_err e = shm_receive(guest->fd, &message, &passed, &err);
     if (e == DP_BUSY)
         return;
     if (e == DP_OK && !guest_take(guest, &message, passed))
@@ -94,7 +103,18 @@ static void on_guest(uv_poll_t *poll, int status, int events)
         guest_close(guest);
 }
 
-/* The strangers that came before the latest few must go. */
+static void on_guest(uv_poll_t *poll, int status, int events)
+{
+    struct shm_guest *guest = poll->data;
+    (void)events;
+    if (status < 0)
+        guest_close(guest);
+    else
+        guest_hear(guest);
+}
+
+/* The strangers that came before the latest few must go. One that has spoken since it came is heard first: a crowd may
+ * come in faster than what it says is read. */
 static void crowd_limit(struct shm_door *door)
 {
     uint32_t strangers = 0;
@@ -104,7 +124,10 @@ static void crowd_limit(struct shm_door *door)
             strangers++;
             oldest = guest;
         }
-    if (strangers > STRANGERS_MAX)
+    if (strangers <= STRANGERS_MAX)
+        return;
+    guest_hear(oldest);
+    if (oldest->session == 0)
         guest_close(oldest);
 }
 
@@ -130,7 +153,7 @@ static void on_door(uv_poll_t *poll, int status, int events)
     struct shm_door *door = poll->data;
     (void)status;
     (void)events;
-    for (int i = 0; i < ACCEPTS; i++) {
+    for (int i = 0; i < ACCEPTS && door->open; i++) {
         int fd = accept4(door->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0)
             return;

@@ -1,6 +1,6 @@
 /* A shard's Unix socket, by which workers of its host come for theta's memory and pass their slabs. Guests that have
- * not said which session they are of are few: of more, the one that came first must go. What a guest sends that is no
- * message ends its connection, and nothing else. Thread: shard. */
+ * not said which session they are of are few: of more, the one that came first must go, unless it has spoken meanwhile.
+ * What a guest sends that is no message ends its connection, and nothing else. Thread: shard. */
 #ifndef DP_SHM_DOOR_H
 #define DP_SHM_DOOR_H
 
@@ -11,7 +11,7 @@
 
 struct shm_guest;
 
-/* What a door asks its owner. */
+/* What a door asks its owner; the door may be closed meanwhile. */
 struct shm_calls {
     /* A guest says that it is of a session: false with the reason if it cannot be. True: *ret_fd is the memory, which
      * stays the owner's, and the layout is in *answer; -1 if there is none. */
