@@ -78,7 +78,7 @@ static void fail(struct shard *shard)
 {
     dp_error err;
     (void)dp_fail(&err, DP_NOMEM, "out of memory for the commit of step %llu", (unsigned long long)shard->global.step);
-    shard->calls.failed(shard->calls.arg, &err);
+    shard_fail(shard, &err);
 }
 
 static uint64_t block_count(const struct shard *shard)

@@ -28,11 +28,13 @@ static dp_err start(struct port *port, const struct command *command, dp_error *
     dp_err e = port_shm_start(port, command, err);
     if (e == DP_OK)
         e = shard_start(&port->shard, command->job, command->first_slice, command->slices, command->slice_count, err);
+    if (e == DP_OK)
+        e = port_rows_start(port, command, err);
     if (e)
         return e;
     port->limits = (struct frame_limits){command->first_slice, command->slice_count, command->job->plan.slots,
                                          port->slice_elems, plan_total(&command->job->plan)};
-    return port_rows_start(port, command, err);
+    return DP_OK;
 }
 
 static void pin(struct port *port, uint64_t step)
@@ -75,7 +77,7 @@ static void obey(struct port *port, const struct command *command)
     switch (command->kind) {
     case COMMAND_START:
         if (start(port, command, &err))
-            port_tell_failed(port, &err);
+            shard_fail(&port->shard, &err);
         break;
     case COMMAND_OPEN:
         session->token = command->session;

@@ -22,10 +22,17 @@ dp_err port_rows_start(struct port *port, const struct command *command, dp_erro
         uint32_t dim = command->job->tensors.list[range->tensor].dim;
         parts[i] = (struct frame_part){range->first, range->last, dim};
     }
+    dp_err e =
+        shard_rows_start(&port->shard, command->first_part, command->parts, command->part_count, LISTS_BYTES, err);
+    if (e) {
+        free(parts);
+        return e;
+    }
+    /* From here on messages find parts. */
     port->rows_limits = (struct frame_rows_limits){command->first_part, command->part_count, command->job->plan.slots,
                                                    parts, plan_total(&command->job->plan)};
     port->reply_budget_bytes += 2 * (uint64_t)FRAME_ROWS_BYTES_MAX * MIN(command->part_count, 8U);
-    return shard_rows_start(&port->shard, command->first_part, command->parts, command->part_count, LISTS_BYTES, err);
+    return DP_OK;
 }
 
 void port_rows_fini(struct port *port)

@@ -174,10 +174,18 @@ void shard_raise_low(struct shard *shard)
     atomic_store_explicit(&shard->counters->low, low, memory_order_relaxed);
 }
 
+void shard_fail(struct shard *shard, const dp_error *err)
+{
+    if (shard->failed)
+        return;
+    shard->failed = true;
+    shard->calls.failed(shard->calls.arg, err);
+}
+
 bool shard_may_commit(const struct shard *shard, const struct slice *slice)
 {
-    return slice->window.next < shard->barrier && roster_lets_go(&shard->roster, slice->window.next) &&
-           slice_ready(slice);
+    return !shard->failed && slice->window.next < shard->barrier &&
+           roster_lets_go(&shard->roster, slice->window.next) && slice_ready(slice);
 }
 
 void shard_take_up(struct shard *shard, struct slice *slice)
@@ -230,7 +238,7 @@ static bool commit(struct shard *shard, uint32_t index)
         if (slice_staleness(slice, step) == 0)
             shard_take_up(shard, slice);
         if (slice_commit(slice, &metrics, &err)) {
-            shard->calls.failed(shard->calls.arg, &err);
+            shard_fail(shard, &err);
             return false;
         }
         count_slots(shard, slice, step);
@@ -291,7 +299,7 @@ static enum steps_verdict arrive(struct shard *shard, struct slice *slice, const
     enum steps_verdict verdict = STEPS_DUPLICATE;
     dp_error err;
     if (arrival_push(slice, msg->step, msg->node, &read, gradient, &msg->metrics, &verdict, &err))
-        shard->calls.failed(shard->calls.arg, &err);
+        shard_fail(shard, &err);
     if (verdict != STEPS_KEEP)
         return verdict;
     counter_add(&shard->counters->commits, 1);
@@ -362,7 +370,9 @@ static void pull(struct shard *shard, const struct push_pull *msg)
 
 void shard_push_pull(struct shard *shard, const struct push_pull *msg, struct blob *gradient)
 {
-    bool good = !msg->push || push(shard, msg, gradient);
+    if (shard->failed)
+        refuse(shard, msg, DP_BUSY, "the job has failed here");
+    bool good = !shard->failed && (!msg->push || push(shard, msg, gradient));
     blob_release(gradient);
     if (good && msg->pull)
         pull(shard, msg);

@@ -84,6 +84,7 @@ struct shard_calls {
     void (*completed)(void *arg, uint64_t step, const struct metrics *metrics);
     /* A node of `step` has come to the job's first slice: one that was needed. */
     void (*arrived)(void *arg, uint32_t session, uint64_t step, uint32_t node);
+    /* At most once: the shard takes nothing and commits nothing any more. */
     void (*failed)(void *arg, const dp_error *err);
     /* Sums of all blocks of the shard, to be added up over all shards (exchange.h); heap, the receiver's. Answered by
      * shard_totals, but for EXCHANGE_REPORT, which comes before the step is `completed`. */
@@ -111,6 +112,7 @@ struct shard_tables {
 
 struct shard {
     uint32_t id;
+    bool failed;                 /* and the head has been told: its job ends */
     struct planes planes;        /* for versions that workers map; made before shard_start, or zeroed */
     const struct slice_job *job; /* &own, NULL until the job is settled */
     struct slice_job own;        /* the job's, with this shard's copy of what may be set */
@@ -164,6 +166,8 @@ uint32_t shard_owed(const struct shard *shard, uint64_t *ret_step, uint32_t *owe
 
 /* ---- for the files of the shard ---- */
 
+/* Tells the head, the first time. What was to be committed may be half done: nothing is, from now on. */
+void shard_fail(struct shard *shard, const dp_error *err);
 /* Answers what was parked for steps of a slice that are open now. */
 void shard_unpark(struct shard *shard, uint32_t index);
 /* Commits a slice's steps that can be, and answers those who wait for them. */

@@ -63,9 +63,11 @@ void shard_set(struct shard *shard, uint64_t step, const struct setting *setting
 {
     dp_error err;
     if (apply(shard, step, setting, &err))
-        shard->calls.failed(shard->calls.arg, &err);
+        shard_fail(shard, &err);
     set_barrier(shard, UINT64_MAX, setting->kind);
     for (uint32_t i = 0; i < shard->slice_count; i++)
         shard_advance(shard, i);
     shard_rows_advance_all(shard);
+    if (shard->roster.on)
+        roster_look(shard);
 }

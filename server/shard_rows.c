@@ -163,11 +163,11 @@ static void advance(struct shard *shard, uint32_t index)
     uint64_t step = part->window.next;
     struct metrics metrics;
     dp_error err;
-    if (step >= shard->barrier || !part_ready(part))
+    if (shard->failed || step >= shard->barrier || !part_ready(part))
         return;
     uint64_t start_ns = mono_ns();
     if (part_commit(part, &metrics, &err)) {
-        shard->calls.failed(shard->calls.arg, &err);
+        shard_fail(shard, &err);
         return;
     }
     if (index == 0 && shard->slice_count == 0)
@@ -207,7 +207,9 @@ static bool push(struct shard *shard, const struct rows_push_pull *msg, struct b
 
 void shard_rows_push_pull(struct shard *shard, const struct rows_push_pull *msg, struct blob *values)
 {
-    bool good = !msg->push || push(shard, msg, values);
+    if (shard->failed)
+        refuse(shard, msg, DP_BUSY, "the job has failed here");
+    bool good = !shard->failed && (!msg->push || push(shard, msg, values));
     blob_release(values);
     if (good && msg->pull)
         pull(shard, msg);
