@@ -65,10 +65,7 @@ static int zuv_drain(struct zuv *zuv)
             zuv->empty = errno == EAGAIN;
             break;
         }
-        if (count == 0)
-            zuv->overlong++;
-        else
-            zuv->recv(zuv->arg, frames, count);
+        zuv->recv(zuv->arg, frames, count);
         frames_close(frames, count);
     }
     return got;

@@ -16,7 +16,8 @@
 enum { ZUV_FRAMES_MAX = 8, ZUV_DRAIN = 64 };
 
 /* A whole multipart message. The frames are zuv's and closed after the callback returns; to keep one, zmq_msg_move it
- * out. On a ROUTER socket frames[0] is the routing id. */
+ * out. On a ROUTER socket frames[0] is the routing id. Of a message of more than ZUV_FRAMES_MAX frames nothing is kept:
+ * count is 0. */
 typedef void (*zuv_recv)(void *arg, zmq_msg_t *frames, size_t count);
 
 struct zuv {
@@ -32,8 +33,7 @@ struct zuv {
     bool closing;
     bool spins; /* for its owner to set: stays awake for a moment after a message, see spin.h */
     struct spin spin;
-    bool empty;        /* nothing to read, and nothing was done with the socket since that was found out */
-    uint64_t overlong; /* messages dropped for having more than ZUV_FRAMES_MAX frames */
+    bool empty; /* nothing to read, and nothing was done with the socket since that was found out */
 };
 
 /* Starts receiving. On failure the socket is still the caller's, and *zuv may only be reused after the loop has run

@@ -350,7 +350,7 @@ void head_on_message(void *arg, zmq_msg_t *frames, size_t count)
 {
     struct head *head = arg;
     const Dp__Header *header;
-    dp_error err = {.text = "a message needs a header frame"};
+    dp_error err = {.text = "a message needs a header frame, and has no more than a few frames"};
     struct routing_id route;
     if (count < 2 || zmq_msg_size(&frames[0]) > sizeof route.id ||
         frame_parse(&head->arena, zmq_msg_data(&frames[1]), zmq_msg_size(&frames[1]), count - 2, &header, &err)) {

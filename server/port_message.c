@@ -168,10 +168,10 @@ static void on_slice(struct port *port, const struct port_session *session, cons
 void port_on_message(void *arg, zmq_msg_t *frames, size_t count)
 {
     struct port *port = arg;
-    dp_error err = {.text = "a message needs a header frame"};
+    dp_error err = {.text = "a message needs a header frame, and has no more than a few frames"};
     const Dp__Header *header;
-    const void *id = zmq_msg_data(&frames[0]);
-    size_t id_bytes = zmq_msg_size(&frames[0]);
+    const void *id = count > 0 ? zmq_msg_data(&frames[0]) : NULL;
+    size_t id_bytes = count > 0 ? zmq_msg_size(&frames[0]) : 0;
     if (count < 2 || id_bytes > PORT_ROUTING_ID_MAX ||
         frame_parse(&port->arena, zmq_msg_data(&frames[1]), zmq_msg_size(&frames[1]), count - 2, &header, &err)) {
         port_malformed(port, &err);

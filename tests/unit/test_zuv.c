@@ -264,17 +264,28 @@ Test(zuv, peer_that_leaves, .timeout = 30)
     pair_fini(&p);
 }
 
+/* Overlong ones come without their frames. */
+static void overlong_recv(void *arg, zmq_msg_t *frames, size_t count)
+{
+    struct pair *p = arg;
+    (void)frames;
+    p->queued += count == 0;
+    if (count == 0)
+        return;
+    p->received++;
+    uv_stop(&p->loop);
+}
+
 Test(zuv, overlong_message, .timeout = 30)
 {
     struct pair p;
-    pair_init(&p, stop_recv, ignore_recv);
+    pair_init(&p, overlong_recv, ignore_recv);
     send_texts(&p.client, 2 * ZUV_FRAMES_MAX);
     send_texts(&p.client, ZUV_FRAMES_MAX); /* and the routing id makes one too many */
     send_texts(&p.client, ZUV_FRAMES_MAX - 1);
     uv_run(&p.loop, UV_RUN_DEFAULT);
     cr_assert_eq(p.received, 1);
-    cr_assert_eq(p.server.overlong, 2);
-    zmq_msg_close(&p.queue[0][0]);
+    cr_assert_eq(p.queued, 2);
     pair_fini(&p);
 }
 
