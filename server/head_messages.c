@@ -114,7 +114,7 @@ static void welcome(struct head *head, const struct routing_id *route, const Dp_
     body.heartbeat_ms = (uint32_t)head_heartbeat_ms(head);
     const uint64_t known = FRAME_FEATURE_TABLES | (head->opts->shm == SHM_OFF ? 0 : FRAME_FEATURE_SHM);
     body.features = known & member->features;
-    body.frame_bytes_max = SLICE_BYTES;
+    body.frame_bytes_max = FRAME_ROWS_BYTES_MAX;
     body.job = head->job.wire;
     char host[SHM_HOST_MAX];
     if (body.features & FRAME_FEATURE_SHM) {
