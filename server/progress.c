@@ -132,6 +132,8 @@ static bool line_due(const struct progress *p, uint64_t now_ms)
 /* What goes on between rows. */
 static void refresh(struct progress *p, uint64_t now_ms)
 {
+    if (p->ended)
+        return;
     if (p->mode == PROGRESS_TABLE && now_ms - p->drawn_ms >= LIVE_EVERY_MS)
         draw_live(p, now_ms);
     if (line_due(p, now_ms)) {
@@ -145,6 +147,8 @@ static void finish_epoch(struct progress *p, uint64_t now_ms)
 {
     struct progress_row row = row_now(p, now_ms);
     p->epoch_done = true;
+    if (p->ended)
+        return;
     if (p->mode == PROGRESS_JSON)
         progress_row_json(&row, p->out);
     else if (p->mode != PROGRESS_QUIET && (progress_is_milestone(p->epoch + 1, p->facts.epochs) || line_due(p, now_ms)))
@@ -233,7 +237,7 @@ void progress_tick(struct progress *progress, uint64_t now_ms)
 {
     pthread_mutex_lock(&progress->mutex);
     bool complete = progress->epoch_done && progress->steps == progress->facts.train_steps;
-    if (progress->begun && !progress->ended && !complete)
+    if (progress->begun && !complete)
         refresh(progress, now_ms);
     pthread_mutex_unlock(&progress->mutex);
 }

@@ -107,7 +107,10 @@ Test(progress, log_lines_take_the_live_row_away)
     progress_end(&progress);
     cr_assert_str_eq(err_since(), "\n");
     progress_tick(&progress, 4000);
-    cr_assert_str_eq(err_since(), "");
+    progress_step(&progress, 5000, 0, 1, 1, 1, 0);
+    cr_assert_str_eq(err_since(), "", "steps that were under way");
+    progress_step(&progress, 6000, 0, 4, 1, 1, 0);
+    cr_assert_str_eq(err_since(), "", "and an epoch that ended with them");
     close_progress();
 }
 
