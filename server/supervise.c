@@ -83,6 +83,7 @@ static dp_err make_args(struct supervise *s, const struct server_options *opts, 
 {
     static const char *const FORMATS[] = {"auto", "libsvm", "csv", "idx"};
     static const char *const KERNELS[] = {"auto", "ref", "avx2", "avx512"};
+    static const char *const SHM[] = {"auto", "on", "off"};
     static const char *const LEVELS[] = {"error", "warn", "info", "debug"};
     char threads[24], limit[24], slot_ms[32];
     snprintf(threads, sizeof threads, "%" PRIu64, opts->data.threads);
@@ -102,6 +103,7 @@ static dp_err make_args(struct supervise *s, const struct server_options *opts, 
         {"memory-limit", limit},
         {"emulate-slot-ms", slot_ms},
         {"emulate-stalls", opts->data.emulate_stalls},
+        {"shm", SHM[opts->shm]},
         {"kernels", KERNELS[opts->kernels]},
         {"log-level", LEVELS[opts->log_level]},
     };
