@@ -81,7 +81,7 @@ static bool may_close(const struct head *head, uint64_t now_ms)
     uint64_t patience_ms = head->state == HEAD_DONE ? LEAVE_MS : STOP_LEAVE_MS;
     if (head->exporting)
         return false;
-    return head->members.count == 0 || now_ms - head->ended_ms > patience_ms;
+    return head->members.count == 0 || now_ms - MIN(now_ms, head->ended_ms) > patience_ms;
 }
 
 void head_on_tick(uv_timer_t *tick)
