@@ -243,7 +243,10 @@ void head_steps_over(struct head *head);
 bool head_has_parameters(const struct head *head, uint32_t port);
 /* Sends a command that must arrive, else the job fails; what it carries is freed then. */
 void head_command(struct head *head, uint32_t port, struct command *command);
+/* Whether all shards know the session; else none does. */
 bool head_open_session(struct head *head, uint64_t token);
+/* Ends a session on the first `ports` shards, by the latest fence. */
+void head_close_session(struct head *head, uint64_t token, uint32_t ports);
 void head_on_wake(uv_async_t *wake);
 
 /* head_export.c: the model is written. */

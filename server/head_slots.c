@@ -74,16 +74,15 @@ void head_fence(struct head *head, struct member *member, const char *reason)
 {
     bool held_slots = member->state == MEMBER_JOINED;
     log_info("worker-gone worker=\"%s\" reason=\"%s\"", member->name, reason);
-    const struct command close = {.kind = COMMAND_CLOSE, .session = member->token, .fence = head->fences + held_slots};
+    uint64_t token = member->token;
     head->fences += held_slots;
-    for (uint32_t p = 0; held_slots && p < head->port_count; p++)
-        if (!port_send(&head->ports[p], &close))
-            log_error("queue-full shard=%u command=close-session", p);
     members_remove(&head->members, member);
     if (head->members.count == 0)
         job_forget_numerics(&head->job);
-    if (held_slots)
-        head_deal(head);
+    if (!held_slots)
+        return;
+    head_close_session(head, token, head->port_count);
+    head_deal(head);
 }
 
 void head_see_fences(struct head *head)

@@ -206,10 +206,19 @@ void head_command(struct head *head, uint32_t port, struct command *command)
     head_fail(head, &err);
 }
 
+void head_close_session(struct head *head, uint64_t token, uint32_t ports)
+{
+    for (uint32_t p = 0; p < ports; p++)
+        head_command(head, p, &(struct command){.kind = COMMAND_CLOSE, .session = token, .fence = head->fences});
+}
+
+/* Nobody knows the token yet: what is taken back needs no fence of its own. */
 bool head_open_session(struct head *head, uint64_t token)
 {
     for (uint32_t p = 0; p < head->port_count; p++)
-        if (!port_send(&head->ports[p], &(struct command){.kind = COMMAND_OPEN, .session = token}))
+        if (!port_send(&head->ports[p], &(struct command){.kind = COMMAND_OPEN, .session = token})) {
+            head_close_session(head, token, p);
             return false;
+        }
     return true;
 }
