@@ -108,8 +108,10 @@ static int bind_host(void *socket, const char *host, unsigned port)
 static dp_err bind_tcp(void *socket, const char *listen, dp_error *err)
 {
     char host[HOST_MAX], address[HOST_MAX];
-    unsigned port = 0;
-    (void)host_port_parse(listen + strlen(TCP), host, &port); /* it was checked */
+    unsigned port;
+    const char *wrong = host_port_parse(listen + strlen(TCP), host, &port);
+    if (wrong)
+        return bad_syntax(listen, wrong, err);
     /* An IPv4 address bound with this on would be told as [::ffff:...]. */
     int ipv6 = host[0] == '[' || strcmp(host, "*") == 0;
     zmq_setsockopt(socket, ZMQ_IPV6, &ipv6, sizeof ipv6);
