@@ -70,7 +70,8 @@ struct constraints {
     struct constraint list[CONSTRAINTS_MAX];
 };
 
-/* Adds "KIND[=ARG][@TENSOR]". DP_USAGE or DP_IO saying what is wrong, for a file with its line. */
+/* Adds "KIND[=ARG][@TENSOR]". DP_USAGE, or for a file DP_IO or DP_DATA, saying what is wrong, for a file with its line.
+ */
 DP_MUST_CHECK dp_err constraints_add(struct constraints *constraints, const char *text, dp_error *err);
 /* Whether the method can do what is asked, and constraints on one tensor go together. DP_USAGE. Called again once
  * tensors are known. */

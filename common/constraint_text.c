@@ -53,7 +53,7 @@ static bool box(const char *arg, struct constraint *c)
 
 static dp_err bad_line(const char *path, size_t line, const char *why, dp_error *err)
 {
-    return dp_fail(err, DP_USAGE,
+    return dp_fail(err, DP_DATA,
                    "option --constraint: %s:%zu: %s; a line is '= BOUND INDEX:VALUE ...' or "
                    "'<= BOUND INDEX:VALUE ...', indices from 1 in ascending order",
                    path, line, why);
@@ -137,13 +137,15 @@ static dp_err rows_read(struct linear *linear, FILE *file, const char *path, dp_
         if (is_blank(text))
             continue;
         if (linear->count == CONSTRAINT_ROWS_MAX)
-            e = dp_fail(err, DP_USAGE, "option --constraint: %s has more than %d rows", path, CONSTRAINT_ROWS_MAX);
+            e = dp_fail(err, DP_DATA, "option --constraint: %s has more than %d rows", path, CONSTRAINT_ROWS_MAX);
         else
             e = row_read(&linear->rows[linear->count++], text, path, line, err);
     }
+    if (!e && ferror(file))
+        e = dp_fail(err, DP_IO, "option --constraint: cannot read %s: %s", path, strerror(errno));
     free(text);
     if (!e && linear->count == 0)
-        e = dp_fail(err, DP_USAGE, "option --constraint: %s has no rows", path);
+        e = dp_fail(err, DP_DATA, "option --constraint: %s has no rows", path);
     return e;
 }
 

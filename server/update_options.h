@@ -121,7 +121,7 @@ struct update_setup {
         UPDATE_ROW(S, f.multiplier_every, "multiplier-every", OPT_U64, "N", 0, 1e15, "0", "steps", NULL,             \
                    "augmented: steps between two updates of the multipliers; 0: an epoch")
 
-/* Checks what needs no tensors, with files that options name. DP_USAGE, DP_IO. */
+/* Checks what needs no tensors, with files that options name. DP_USAGE, DP_IO, DP_DATA. */
 DP_MUST_CHECK dp_err update_options_check(const struct options *given, const struct update_options *opts,
                                           struct update_setup *setup, dp_error *err);
 void update_setup_fini(struct update_setup *setup);
