@@ -16,7 +16,7 @@ uint64_t constraint_unit(const struct constraint *c, const struct tensor *tensor
 {
     if (c->kind != CONSTRAINT_MAX_NORM && c->kind != CONSTRAINT_UNIT_NORM)
         return 1;
-    return tensor->rank > 1 ? tensor->elems / tensor->shape[0] : tensor->elems;
+    return tensor_row_elems(tensor);
 }
 
 uint32_t constraint_term_count(const struct constraint *c)

@@ -86,8 +86,8 @@ dp_err regularizers_resolve(const struct regularizers *r, const struct tensors *
         regular[t] = (struct regular){0};
         if (!tensor->regularized)
             continue;
-        uint64_t elems = tensor->kind == TENSOR_DENSE ? tensor->elems : tensor->dim; /* of a table: of a row */
-        uint64_t row = tensor->kind == TENSOR_DENSE && tensor->rank > 1 ? elems / tensor->shape[0] : elems;
+        const uint64_t row = tensor_row_elems(tensor);
+        const uint64_t elems = tensor->kind == TENSOR_DENSE ? tensor->elems : row;
         regular[t] = (struct regular){strengths_of(&r->l1, tensor->name), strengths_of(&r->l2, tensor->name),
                                       strengths_of(&r->group, tensor->name), r->group_size ? r->group_size : row};
         if (regular[t].group > 0 && elems % regular[t].group_size != 0)

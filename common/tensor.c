@@ -114,6 +114,13 @@ dp_err tensors_add_table(struct tensors *tensors, const char *name, enum tensor_
     return DP_OK;
 }
 
+uint64_t tensor_row_elems(const struct tensor *tensor)
+{
+    if (tensor->kind != TENSOR_DENSE)
+        return tensor->dim;
+    return tensor->rank > 1 ? tensor->elems / tensor->shape[0] : tensor->elems;
+}
+
 uint64_t tensors_offset(const struct tensors *tensors, uint32_t i)
 {
     assert(i <= tensors->count);

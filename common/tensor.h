@@ -56,6 +56,8 @@ DP_MUST_CHECK dp_err tensors_add_table(struct tensors *tensors, const char *name
                                        const uint64_t *shape, enum tensor_init init, float init_arg, bool regularized,
                                        dp_error *err);
 uint64_t tensors_total(const struct tensors *tensors);
+/* Elements of one index of the first dimension; a vector is one row, and so is what a table has of one id. */
+uint64_t tensor_row_elems(const struct tensor *tensor);
 /* Offset of tensor i <= count in theta, in elements. */
 uint64_t tensors_offset(const struct tensors *tensors, uint32_t i);
 /* Initial values of elements [first, first + count) of theta. A pure function of (tensors, seed): every element is the

@@ -285,6 +285,8 @@ dp_err update_options_check_model(const struct update_setup *setup, bool sparse,
 static dp_err settle_unit(struct slice_job *core, uint32_t t, dp_error *err)
 {
     struct tensor *tensor = &core->tensors.list[t];
+    if (tensor->kind != TENSOR_DENSE) /* no part of theta; its rows are never cut */
+        return DP_OK;
     uint64_t unit = core->regular[t].group > 0 ? core->regular[t].group_size : 1;
     for (uint32_t i = 0; i < core->constraints.count; i++) {
         const struct constraint *c = &core->constraints.list[i];

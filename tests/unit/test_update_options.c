@@ -187,3 +187,33 @@ Test(update_options, tensors)
     (void)settle("--group-lasso 1 --group-size 7", DP_USAGE, "does not divide");
     (void)settle("--group-lasso 1 --group-size 4 --constraint max-norm=1", DP_USAGE, "does not divide a row");
 }
+
+/* A table is no part of theta, so it has no elements there; its rows are what groups and constraints mean. */
+Test(update_options, tables)
+{
+    static const char *const TEXTS[] = {
+        "--group-lasso 0.1",
+        "--group-lasso 0.1 --group-size 3",
+        "--constraint max-norm=1",
+        "--constraint unit-norm",
+        "--group-lasso 0.1 --constraint max-norm=1",
+    };
+    const uint64_t shape[2] = {100, 6};
+    for (size_t i = 0; i < ARRAY_LEN(TEXTS); i++)
+        for (int hashed = 0; hashed < 2; hashed++) {
+            struct server_options opts;
+            struct slice_job core = {.plan = {.train_rows = 100, .batch = 10, .train_steps = 50, .slots = 1}};
+            dp_error err = {0};
+            cr_assert_eq(check(TEXTS[i], &opts, &err), DP_OK, "%s", err.text);
+            cr_assert_eq(tensors_add_table(&core.tensors, "table", hashed ? TENSOR_HASHED : TENSOR_TABLE,
+                                           hashed ? 1 : 2, hashed ? shape + 1 : shape, INIT_ZEROS, 0, true, &err),
+                         DP_OK, "%s", err.text);
+            cr_assert_eq(update_settle(&opts.setup, &core, &err), DP_OK, "%s: %s", TEXTS[i], err.text);
+            if (!strstr(TEXTS[i], "size"))
+                cr_assert_eq(core.regular[0].group_size, 6, "%s", TEXTS[i]);
+            for (uint32_t c = 0; c < core.constraints.count; c++)
+                cr_assert_eq(constraint_unit(&core.constraints.list[c], &core.tensors.list[0]), 6);
+            server_options_fini(&opts);
+        }
+    ASSERT_NO_LEAKS();
+}
