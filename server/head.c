@@ -10,6 +10,7 @@
 
 #include "human.h"
 #include "log.h"
+#include "zuv_term.h"
 
 enum {
     TICK_MS = 250,
@@ -190,7 +191,7 @@ static void remove_socket(const struct head *head)
 
 static void free_all(struct head *head)
 {
-    zmq_ctx_term(head->zmq);
+    zuv_term(head->zmq);
     remove_socket(head);
     export_free(&head->export);
     for (uint32_t p = 0; p < head->port_count; p++)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "util.h"
+#include "zuv_term.h"
 
 enum {
     CONNECT_TIMEOUT_MS = 30000,
@@ -104,7 +105,7 @@ static void client_free(struct dp_client *client)
     plane_close(client);
     step_fini(client);
     if (client->zmq)
-        zmq_ctx_term(client->zmq); /* waits until no message holds a slab */
+        zuv_term(client->zmq); /* waits until no message holds a slab */
     slab_pool_fini(&client->slabs);
     tables_fini(&client->tables);
     theta_fini(&client->theta);

@@ -10,6 +10,7 @@
 #include "frame.h"
 #include "text.h"
 #include "util.h"
+#include "zuv_term.h"
 
 enum { ANSWER_FRAMES_MAX = 2 };
 #define ANSWER_BYTES_MAX ((int64_t)64 << 20)
@@ -67,7 +68,7 @@ static void close_socket(struct request *request)
     if (request->socket)
         zmq_close(request->socket);
     if (request->context)
-        zmq_ctx_term(request->context);
+        zuv_term(request->context);
     arena_fini(&request->arena);
 }
 

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
 #include <arpa/inet.h>
 #include <stdatomic.h>
 #include <fcntl.h>
@@ -15,6 +17,7 @@
 
 #include "leaks.h"
 #include "util.h"
+#include "zuv_term.h"
 
 enum { MESSAGES = 20000, WINDOW = 32, QUEUE_MAX = 4 * WINDOW };
 
@@ -433,4 +436,41 @@ Test(zuv, bind_spares_files_and_live_sockets, .timeout = 30)
     zmq_ctx_term(ctx);
     unlink(path);
     rmdir(folder);
+}
+
+enum { INTERRUPTIONS = 20 };
+
+static atomic_int interrupted;
+static atomic_bool term_over;
+
+static void on_interruption(int signal)
+{
+    (void)signal;
+    atomic_fetch_add(&interrupted, 1);
+}
+
+static void *term_main(void *ctx)
+{
+    zuv_term(ctx);
+    atomic_store(&term_over, true);
+    return NULL;
+}
+
+/* What is freed after the end of a context may be in its threads' hands until then. */
+Test(zuv, signals_do_not_cut_the_end_of_a_context_short, .timeout = 30)
+{
+    const struct sigaction action = {.sa_handler = on_interruption};
+    pthread_t thread;
+    void *ctx = zmq_ctx_new(), *socket = zmq_socket(ctx, ZMQ_ROUTER);
+    cr_assert(socket);
+    cr_assert_eq(sigaction(SIGUSR1, &action, NULL), 0);
+    cr_assert_eq(pthread_create(&thread, NULL, term_main, ctx), 0);
+    for (int i = 0; i < INTERRUPTIONS; i++) {
+        cr_assert_eq(pthread_kill(thread, SIGUSR1), 0);
+        while (atomic_load(&interrupted) <= i)
+            usleep(1000);
+    }
+    cr_assert_not(atomic_load(&term_over), "a socket is open");
+    zmq_close(socket);
+    pthread_join(thread, NULL);
 }
