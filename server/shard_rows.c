@@ -64,6 +64,7 @@ struct rowlist *shard_rows_learn(struct shard *shard, uint32_t part, uint64_t ha
 
 /* ---- pulls ---- */
 
+/* STEP_DONE names the first step that is not complete on all shards: what this part has beyond it, others may lack. */
 static void refuse(struct shard *shard, const struct rows_push_pull *msg, dp_err code, const char *text)
 {
     const struct shard_tables *tables = &shard->tables;
@@ -72,7 +73,7 @@ static void refuse(struct shard *shard, const struct rows_push_pull *msg, dp_err
                                                             .request = msg->request,
                                                             .slice = tables->first_part + msg->part,
                                                             .code = code,
-                                                            .step = tables->parts[msg->part].window.next,
+                                                            .step = tables->parts[msg->part].oldest,
                                                             .text = text});
 }
 

@@ -17,6 +17,7 @@ struct heard {
     float *room; /* what the next answers are given, ROWS * DIM of them; NULL: nothing */
     dp_err last_refusal;
     uint32_t refused_part;
+    uint64_t refused_step;
     struct metrics metrics;
 };
 
@@ -52,6 +53,7 @@ static void hear_refusal(void *arg, const struct refusal *refusal)
     h->refusals++;
     h->last_refusal = refusal->code;
     h->refused_part = refusal->slice;
+    h->refused_step = refusal->step;
 }
 
 static void hear_completed(void *arg, uint64_t step, const struct metrics *m)
@@ -233,6 +235,11 @@ Test(shard_rows, old_steps_are_answered_until_all_shards_are_past_them)
     cr_assert_eq(f.heard.last_refusal, DP_STEP_DONE);
     push(&f, 0, 2, 0, 2);
     cr_assert_eq(f.heard.last_refusal, DP_RANGE, "a step that is not open");
+    push(&f, 0, 1, 0, 2);
+    push(&f, 0, 1, 1, 2);
+    pull(&f, 1, 0, 0, 2);
+    cr_assert_eq(f.heard.last_refusal, DP_STEP_DONE);
+    cr_assert_eq(f.heard.refused_step, 1, "which other parts and shards may not have completed");
     tear_down(&f);
 }
 
