@@ -76,7 +76,8 @@ DP_MUST_CHECK dp_err constraints_add(struct constraints *constraints, const char
 /* Whether the method can do what is asked, and constraints on one tensor go together. DP_USAGE. Called again once
  * tensors are known. */
 DP_MUST_CHECK dp_err constraints_check(const struct constraints *constraints, dp_error *err);
-/* Finds the tensors meant. DP_USAGE naming a tensor that there is not. */
+/* Finds the tensors meant; whether the constraints can be met together is not asked. DP_USAGE naming a tensor that
+ * there is not. */
 DP_MUST_CHECK dp_err constraints_resolve(struct constraints *constraints, const struct tensors *tensors, dp_error *err);
 void constraints_fini(struct constraints *constraints);
 

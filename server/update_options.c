@@ -276,6 +276,8 @@ dp_err update_options_check_model(const struct update_setup *setup, bool sparse,
         e = regularizers_resolve(&regularizers, &job.tensors, job.regular, err);
     if (!e)
         e = constraints_resolve(&job.constraints, &job.tensors, err);
+    if (!e)
+        e = constraints_check(&job.constraints, err);
     return e ? e : rowrule_check(&job, err);
 }
 
@@ -338,6 +340,8 @@ dp_err update_settle(const struct update_setup *setup, struct slice_job *core, d
         e = regularizers_resolve(&setup->regularizers, &core->tensors, core->regular, err);
     if (!e)
         e = constraints_resolve(&core->constraints, &core->tensors, err);
+    if (!e)
+        e = constraints_check(&core->constraints, err);
     for (uint32_t t = 0; !e && t < core->tensors.count; t++)
         e = settle_unit(core, t, err);
     return e;

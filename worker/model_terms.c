@@ -27,8 +27,6 @@ dp_err model_terms_init(struct model_terms *terms, const struct option_list *l1,
         e = add_all(&terms->regularizers.l2, "l2", l2, err);
     if (!e)
         e = add_all(&terms->regularizers.group, "group-lasso", group_lasso, err);
-    /* Checked for themselves only: how they were met in training is not asked. */
-    terms->constraints.method = METHOD_PENALTY;
     for (size_t i = 0; !e && i < constraint->count; i++)
         e = constraints_add(&terms->constraints, constraint->values[i], err);
     if (e)

@@ -173,6 +173,33 @@ Test(eval, logistic)
     cr_assert_not_null(strstr(text, "objective"));
 }
 
+/* How a constraint was met in training is not asked: these can only be projected. */
+Test(eval, constraints_on_rows)
+{
+    static const struct {
+        const char *text;
+        double norm;
+    } CASES[] = {{"max-norm=2", 2}, {"unit-norm", 1}};
+    struct sample s = logistic();
+    model_make(&s);
+    data_make("1 1:1\n0 2:1\n");
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct option_list none = {0}, constraint = {.values = (const char *[]){CASES[i].text}, .count = 1};
+        struct model_terms terms;
+        dp_error err = {0};
+        cr_assert_eq(model_terms_init(&terms, &none, &none, &none, 0, &constraint, &err), DP_OK, "%s", err.text);
+        struct eval_options opts = {
+            .model_path = model_path, .source = {.path = data_path}, .terms = &terms, .json = true};
+        opts.out = fopen(out_path, "wb");
+        cr_assert_eq(eval_run(&opts, &err), DP_OK, "%s", err.text);
+        fclose(opts.out);
+        json_t *object = json_loads(output_read(), JSON_REJECT_DUPLICATES, NULL);
+        assert_near(number_of(object, "violation"), sqrt(5) - CASES[i].norm);
+        json_decref(object);
+        model_terms_fini(&terms);
+    }
+}
+
 Test(eval, linear)
 {
     struct sample s = linear();

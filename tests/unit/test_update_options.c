@@ -192,11 +192,8 @@ Test(update_options, tensors)
 Test(update_options, tables)
 {
     static const char *const TEXTS[] = {
-        "--group-lasso 0.1",
-        "--group-lasso 0.1 --group-size 3",
-        "--constraint max-norm=1",
-        "--constraint unit-norm",
-        "--group-lasso 0.1 --constraint max-norm=1",
+        "--group-lasso 0.1",      "--group-lasso 0.1 --group-size 3",          "--constraint max-norm=1",
+        "--constraint unit-norm", "--group-lasso 0.1 --constraint max-norm=1",
     };
     const uint64_t shape[2] = {100, 6};
     for (size_t i = 0; i < ARRAY_LEN(TEXTS); i++)
