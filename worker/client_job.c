@@ -147,6 +147,8 @@ static dp_err numbers_same(const dp_job *was, const dp_job *now, dp_error *err)
         {"the number of evaluation rows", was->eval_rows, now->eval_rows},
         {"the number of labels", was->label_count, now->label_count},
         {"the number of tensors", was->tensor_count, now->tensor_count},
+        {"the rows of a worker's minibatch", was->local_rows, now->local_rows},
+        {"the passes over a worker's data", was->local_epochs, now->local_epochs},
     };
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         if (numbers[i].was != numbers[i].now)
@@ -156,7 +158,8 @@ static dp_err numbers_same(const dp_job *was, const dp_job *now, dp_error *err)
 
 static bool tensor_same(const dp_tensor *a, const dp_tensor *b)
 {
-    return strcmp(a->name, b->name) == 0 && a->rank == b->rank && a->kind == b->kind &&
+    return strcmp(a->name, b->name) == 0 && a->rank == b->rank && a->kind == b->kind && a->init == b->init &&
+           memcmp(&a->init_arg, &b->init_arg, sizeof a->init_arg) == 0 && a->regularized == b->regularized &&
            memcmp(a->shape, b->shape, a->rank * sizeof *a->shape) == 0;
 }
 

@@ -20,7 +20,7 @@ struct client_job {
 /* A description that frame_parse has passed. DP_PROTO where its numbers make no plan, DP_NOMEM. */
 DP_MUST_CHECK dp_err client_job_take(const Dp__Job *msg, struct client_job *ret_job, dp_error *err);
 void client_job_fini(struct client_job *job);
-/* DP_REFUSED, naming the first thing in which `now` differs from `was`. */
+/* DP_REFUSED, naming the first thing in which `now` differs from `was`. How slots are pushed may differ. */
 DP_MUST_CHECK dp_err client_job_same(const struct client_job *was, const struct client_job *now, dp_error *err);
 
 /* A run of a table's ids; its id on the wire is its index and the number of slices. */

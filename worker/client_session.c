@@ -140,6 +140,7 @@ static dp_err joined_take(struct dp_client *client, const Dp__Job *msg, dp_error
         client->view = job.view;
     } else {
         e = client_job_same(&client->job, &job, err);
+        client->job.singly = job.singly; /* from the next step on: another incarnation begins with one */
         client_job_fini(&job);
     }
     layout_fini(&client->layout);

@@ -243,6 +243,18 @@ Test(job, what_differs_is_named)
     expect_differ(&job, job_new(11, "weight", 100), "batch is 11, was 10");
     expect_differ(&job, job_new(10, "weight", 101), "rows is 101, was 100");
     expect_differ(&job, job_new(10, "bias", 100), "tensor weight is not what it was");
+    struct client_job other = job_new(10, "weight", 100);
+    other.view.local_rows = 3;
+    expect_differ(&job, other, "minibatch is 3, was 0");
+    other = job_new(10, "weight", 100);
+    other.view.local_epochs = 2;
+    expect_differ(&job, other, "data is 2, was 0");
+    other = job_new(10, "weight", 100);
+    ((dp_tensor *)other.view.tensors)[0].init_arg = 1;
+    expect_differ(&job, other, "tensor weight is not what it was");
+    other = job_new(10, "weight", 100);
+    ((dp_tensor *)other.view.tensors)[0].init = DP_INIT_NORMAL;
+    expect_differ(&job, other, "tensor weight is not what it was");
     labels[1] = 2;
     expect_differ(&job, job_new(10, "weight", 100), "label of class 1 is 2, was 1");
     shape[0] = 5;
