@@ -119,6 +119,7 @@ struct dp_client {
     struct session_question question;
     uint64_t rejoin_begin_ms; /* of a row of rejoins without progress, and the wait before the next; 0: no such row */
     uint64_t rejoin_wait_ms;
+    uint64_t rejoined_ms;          /* since when the session holds that was taken up last; 0: it has not been */
     dp_job view;                   /* what the user sees: of welcome_job, after dp_join of job */
     struct client_job welcome_job; /* of the first Welcome */
     struct client_job job;         /* of the first Joined */
@@ -185,6 +186,8 @@ DP_MUST_CHECK dp_err client_look(struct dp_client *client, dp_error *err);
 /* Waits a short while for something to arrive; sends again what is due and tells the user what takes long.
  * DP_UNREACHABLE where the server has been silent for too long, DP_STOPPED. */
 DP_MUST_CHECK dp_err client_wait(struct dp_client *client, dp_error *err);
+/* How long the head may be silent before that is news. */
+uint64_t client_patience_ms(const struct dp_client *client);
 /* Whether the head has been heard of lately. */
 bool client_head_alive(struct dp_client *client);
 

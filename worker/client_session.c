@@ -390,9 +390,12 @@ static dp_err session_rejoin_once(struct dp_client *client, uint64_t deadline_ms
 }
 
 /* A session may be lost again at once, by the head or by a shard that does not know it: hence the waits, and a deadline
- * for the whole row of rejoins until parameters come. */
+ * for the whole row of rejoins, until parameters come or a session holds. */
 dp_err session_rejoin(struct dp_client *client, dp_error *err)
 {
+    if (client->rejoined_ms && mono_ms() - client->rejoined_ms > client_patience_ms(client))
+        client->rejoin_wait_ms = 0;
+    client->rejoined_ms = 0;
     if (client->rejoin_wait_ms == 0) {
         client->rejoin_begin_ms = mono_ms();
         client_notice(client, "lost the session with %s, joining again", client->server);
@@ -410,6 +413,7 @@ dp_err session_rejoin(struct dp_client *client, dp_error *err)
         if (session_lost(e))
             continue;
         if (e == DP_OK) {
+            client->rejoined_ms = mono_ms();
             client_notice(client, "joined %s again", client->server);
             plane_resend_all(client);
         }

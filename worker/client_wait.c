@@ -23,9 +23,9 @@ static void notice_waiting(struct dp_client *client, uint64_t now_ms)
     for (uint32_t i = 0; i < client->shard_count; i++)
         if (plane_missing(client, &client->shards[i]))
             str_append(where, sizeof where, &at, "%s%s", at ? ", " : "", client->shards[i].link.name);
-    client_notice(client, "waiting for step %llu since %llu s: %u of %u slices have not come from %s",
+    client_notice(client, "waiting for step %llu since %llu s: %u of %u pieces have not come from %s",
                   (unsigned long long)client->theta.want, (unsigned long long)(now_ms - client->progress_ms) / 1000,
-                  client->theta.counts[THETA_MISSING], client->theta.slice_count, where);
+                  client->theta.counts[THETA_MISSING], client->theta.piece_count, where);
     client->wait_notice_gap_ms *= 2;
     client->wait_notice_ms = now_ms + client->wait_notice_gap_ms;
 }
@@ -41,14 +41,14 @@ static uint64_t silence_ms(struct dp_client *client, uint64_t now_ms)
     return now_ms > heard ? now_ms - heard : 0;
 }
 
-static uint64_t silence_patience_ms(const struct dp_client *client)
+uint64_t client_patience_ms(const struct dp_client *client)
 {
     return MAX((uint64_t)SILENT_BEATS * client->heartbeat_ms, (uint64_t)SILENT_MIN_MS);
 }
 
 bool client_head_alive(struct dp_client *client)
 {
-    return !client->head_link.lost && silence_ms(client, mono_ms()) < silence_patience_ms(client);
+    return !client->head_link.lost && silence_ms(client, mono_ms()) < client_patience_ms(client);
 }
 
 static dp_err check_silence(struct dp_client *client, uint64_t now_ms, dp_error *err)
@@ -57,7 +57,7 @@ static dp_err check_silence(struct dp_client *client, uint64_t now_ms, dp_error 
     if (silence >= timeout)
         return dp_fail(err, DP_UNREACHABLE, "%s has not been heard of for %llu s", client->server,
                        (unsigned long long)silence / 1000);
-    if (silence < silence_patience_ms(client)) {
+    if (silence < client_patience_ms(client)) {
         if (client->silence_notice_ms)
             client_notice(client, "%s answers again", client->server);
         client->silence_notice_ms = 0;

@@ -55,6 +55,25 @@ Test(client_trouble, a_server_that_is_gone_is_unreachable_after_the_timeout)
     ASSERT_NO_LEAKS();
 }
 
+/* The deadline is for sessions that do not hold: one that held for long before it was lost begins a row of its own. */
+Test(client_trouble, a_session_lost_long_after_another_is_taken_up_again)
+{
+    struct mini *mini = mini_new(4, false);
+    mini_start(mini);
+    dp_client *client = join_to(mini);
+    dp_error err;
+    cr_assert_eq(session_rejoin(client, &err), DP_OK, "%s", err.text);
+    client->rejoin_begin_ms -= client->server_timeout_ms;
+    client->rejoined_ms -= client->server_timeout_ms;
+    cr_assert_eq(session_rejoin(client, &err), DP_OK, "%s", err.text);
+    client->rejoin_begin_ms -= client->server_timeout_ms;
+    cr_assert_eq(session_rejoin(client, &err), DP_UNREACHABLE, "this one did not hold");
+    cr_assert_not_null(strstr(err.text, "does not keep our session"), "%s", err.text);
+    expect_job(mini, client, 4);
+    mini_free(&mini);
+    ASSERT_NO_LEAKS();
+}
+
 Test(client_trouble, what_people_are_told_when_a_step_takes_long)
 {
     struct mini *mini = mini_new(1, false);
@@ -68,7 +87,7 @@ Test(client_trouble, what_people_are_told_when_a_step_takes_long)
     cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
     push_task(client, &task);
     cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
-    cr_assert(noticed("waiting for step 1 since 0 s: 6 of 6 slices have not come from tcp://127.0.0.1:"));
+    cr_assert(noticed("waiting for step 1 since 0 s: 6 of 6 pieces have not come from tcp://127.0.0.1:"));
     cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
     dp_leave(&client, err.code, err.text);
     while (atomic_load(&mini->bye) < 0)
