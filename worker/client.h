@@ -73,7 +73,8 @@ struct shard {
     uint32_t first_part;
     uint32_t part_count;
     uint64_t resend_at_ms; /* 0: nothing is to be sent again */
-    bool resend_pushes;    /* then, not only pulls */
+    bool resend_pushes;    /* then pushes too, some of which it has not taken */
+    bool asked_again;      /* pulls alone were sent again without an answer: next time everything */
     uint64_t resend_wait_ms;
     uint64_t busy_wait_ms;
 };
@@ -224,6 +225,8 @@ void plane_close(struct dp_client *client);
 void plane_push(struct dp_client *client, bool pull);
 /* Asks all slices for the theta wanted. */
 void plane_pull(struct dp_client *client);
+/* Asks for the rows of slots that came late. */
+void plane_pull_more(struct dp_client *client);
 /* Sends again whatever is due. */
 void plane_resend_due(struct dp_client *client, uint64_t now_ms);
 /* Everything is due now. */

@@ -211,12 +211,13 @@ static void slice_send(struct dp_client *client, struct shard *shard, uint32_t s
         plane_resend_later(client, shard);
 }
 
-/* A pull that has no answer is asked again after a while; `pushes` turns on and off, see above. */
+/* A pull that has no answer is asked again after a while; `asked_again` turns on and off, see above. */
 static void pull_watch(struct dp_client *client, struct shard *shard)
 {
     shard->resend_wait_ms = client->timing.resend;
     shard->busy_wait_ms = 0;
     shard->resend_pushes = false;
+    shard->asked_again = false;
     shard->resend_at_ms = mono_ms() + shard->resend_wait_ms;
 }
 
@@ -249,25 +250,36 @@ static void shard_send(struct dp_client *client, struct shard *shard, uint32_t f
     }
 }
 
-void plane_push(struct dp_client *client, bool pull)
+/* To all shards. */
+static void plane_send(struct dp_client *client, uint32_t first, bool pull)
 {
     for (uint32_t i = 0; i < client->shard_count; i++) {
         struct shard *shard = &client->shards[i];
         bool again = pull && shard->resend_at_ms && shard->resend_pushes; /* the watch begins anew: send them now */
         if (pull)
             pull_watch(client, shard);
-        shard_send(client, shard, again ? 0 : client->sent_count - 1, pull);
+        shard_send(client, shard, again ? 0 : first, pull);
     }
     client->pulled |= pull;
 }
 
+void plane_push(struct dp_client *client, bool pull)
+{
+    plane_send(client, client->sent_count - 1, pull);
+}
+
 void plane_pull(struct dp_client *client)
 {
+    plane_send(client, client->sent_count, true);
+}
+
+void plane_pull_more(struct dp_client *client)
+{
     for (uint32_t i = 0; i < client->shard_count; i++) {
-        pull_watch(client, &client->shards[i]);
-        shard_send(client, &client->shards[i], client->sent_count, true);
+        struct shard *shard = &client->shards[i];
+        resend_at(shard, mono_ms() + client->timing.resend, false);
+        rows_pull_more(client, shard);
     }
-    client->pulled = true;
 }
 
 bool plane_missing(const struct dp_client *client, const struct shard *shard)
@@ -278,19 +290,22 @@ bool plane_missing(const struct dp_client *client, const struct shard *shard)
     return false;
 }
 
+/* On arrival no answer depends on pushes, so that a shard may lack some where nothing is missing. */
 static void shard_resend(struct dp_client *client, struct shard *shard, uint64_t now_ms)
 {
-    bool pushes = shard->resend_pushes || client->arrival.staleness > 0; /* on arrival no answer depends on them */
+    const bool arrival = client->arrival.staleness > 0, missing = plane_missing(client, shard);
+    const bool lacking = tables_lacks(&client->tables, shard->first_part, shard->part_count);
+    const bool pushes = shard->resend_pushes || (missing && (shard->asked_again || arrival));
     shard->resend_at_ms = 0;
-    if (!plane_missing(client, shard))
-        return;
-    shard->resend_pushes = !pushes;
-    if (client->pulled || tables_lacking(&client->tables)) {
+    shard->resend_pushes = false;
+    shard->asked_again = missing && !pushes;
+    if ((missing && client->pulled) || lacking) {
         shard->resend_wait_ms = MIN(MAX(2 * shard->resend_wait_ms, client->timing.resend), client->timing.resend_max);
         shard->resend_at_ms = now_ms + shard->resend_wait_ms;
     }
     rows_pull_more(client, shard);
-    shard_send(client, shard, pushes ? 0 : client->sent_count, client->pulled);
+    if (missing || (arrival && pushes))
+        shard_send(client, shard, pushes ? 0 : client->sent_count, client->pulled);
 }
 
 void plane_resend_due(struct dp_client *client, uint64_t now_ms)
@@ -348,7 +363,9 @@ static dp_err answer_take(struct dp_client *client, struct shard *shard, const s
         client->progress_ms = mono_ms();
         client->rejoin_wait_ms = 0;
         shard->resend_wait_ms = client->timing.resend;
-        shard->resend_at_ms = client->progress_ms + shard->resend_wait_ms;
+        shard->asked_again = false;
+        if (!shard->resend_pushes) /* what it has not taken is not put off */
+            shard->resend_at_ms = client->progress_ms + shard->resend_wait_ms;
     }
     return DP_OK;
 }

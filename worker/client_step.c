@@ -215,8 +215,8 @@ static dp_err step_want_more(struct dp_client *client, struct slot_set *missing,
     if (tables_lacking(&client->tables))
         return DP_OK;
     dp_err e = tables_want_more(&client->tables, &client->theta, missing, err);
-    for (uint32_t i = 0; e == DP_OK && i < client->shard_count; i++)
-        rows_pull_more(client, &client->shards[i]);
+    if (e == DP_OK)
+        plane_pull_more(client);
     return e;
 }
 

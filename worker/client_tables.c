@@ -167,6 +167,14 @@ bool tables_lacking(const struct tables *tables)
     return tables->more && tables->more->lacking > 0;
 }
 
+bool tables_lacks(const struct tables *tables, uint32_t first, uint32_t count)
+{
+    for (uint32_t part = first; tables_lacking(tables) && part < first + count; part++)
+        if (!tables->more->got[part])
+            return true;
+    return false;
+}
+
 const float *tables_theta(const struct row_group *group, const struct theta *theta)
 {
     return group->theta ? group->theta : theta->now;

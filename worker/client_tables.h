@@ -68,6 +68,8 @@ void tables_forget(struct tables *tables);
 const struct row_group *tables_group(const struct tables *tables, uint32_t slot);
 /* Whether slots that came late wait for their rows. */
 bool tables_lacking(const struct tables *tables);
+/* Whether some of these rows are to come from parts [first, first + count). */
+bool tables_lacks(const struct tables *tables, uint32_t first, uint32_t count);
 /* theta as the slots of a whole group see it. */
 const float *tables_theta(const struct row_group *group, const struct theta *theta);
 

@@ -84,6 +84,20 @@ Test(client, busy_shards_are_tried_again)
     ASSERT_NO_LEAKS();
 }
 
+/* One slice's message is refused, the others are answered: it is sent again soon, not after the wait for an answer. */
+Test(client, answers_about_others_do_not_put_off_what_is_sent_again, .timeout = 60)
+{
+    struct mini *mini = mini_new(3, false);
+    atomic_store(&mini->opts.busy, 1);
+    mini_start(mini);
+    dp_client *client = join_to(mini);
+    client->timing.resend = client->timing.resend_max = 600000;
+    expect_job(mini, client, 3);
+    expect_sums(mini, 0, 3);
+    mini_free(&mini);
+    ASSERT_NO_LEAKS();
+}
+
 Test(client, a_connection_made_anew_resends)
 {
     struct mini *mini = mini_new(3, false);
