@@ -308,6 +308,15 @@ static struct row_list *slot_rows(const struct dp_client *client, uint32_t slot)
     return group ? group->list : NULL;
 }
 
+/* Who folds two values decides whether a row of one of them is added to 0 or stays as it is: -0 would tell. */
+static void value_rows(const struct dp_client *client, struct node_value *value, struct row_list *list)
+{
+    float *rows = value->slab->values + client->theta.elems;
+    kernels_get()->canonicalize(list->floats, rows, rows);
+    row_list_keep(list);
+    value->list = list;
+}
+
 /* On arrival a slot is done with when it has been handed in. */
 static void step_done(struct dp_client *client, uint32_t slot)
 {
@@ -326,14 +335,21 @@ dp_err step_hand_in(struct dp_client *client, uint32_t slot, struct node_value v
         return dp_fail(err, DP_RANGE, "slot %u was handed in, the job has %u", slot, client->job.view.slots);
     }
     enum fold_answer answer = FOLD_IGNORED;
+    struct row_list *list = client->closed || !value.slab ? NULL : slot_rows(client, slot);
+    if (list && value.slab->room < client->theta.elems + list->floats) {
+        value_drop(&value);
+        return dp_fail(err, DP_USAGE,
+                       "slot %u: the gradient has no room for the slot's rows: it was made for a task with other slots",
+                       slot);
+    }
     if (!client->closed)
         answer = fold_hand_in(&client->fold, slot, merges, &merge_count, &node);
     if (answer == FOLD_IGNORED) {
         value_drop(&value);
         return DP_OK;
     }
-    if (value.slab && (value.list = slot_rows(client, slot)) != NULL)
-        row_list_keep(value.list);
+    if (list)
+        value_rows(client, &value, list);
     client->held[slot] = value;
     atomic_fetch_add_explicit(&client->beat.slots_done, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&client->beat.samples, value.metrics.count, memory_order_relaxed);

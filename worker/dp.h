@@ -209,8 +209,8 @@ DP_API uint64_t dp_step_rows(const dp_client *client, uint64_t step, uint32_t sl
 DP_API float *dp_gradient(dp_client *client, dp_error *err);
 DP_API void dp_gradient_free(dp_client *client, float *grad);
 /* Hands in a slot of the current task: the sum (not the mean) of the gradients of its samples, laid out as theta is; 0
- * where it does not touch a row of the task. Takes grad; for DP_EVAL
- * tasks grad is NULL. Returns at once. Slots may be handed in in any order. */
+ * where it does not touch a row of the task. Takes grad, which is one of dp_gradient since the slot's task came; for
+ * DP_EVAL tasks grad is NULL. Returns at once. Slots may be handed in in any order. */
 DP_API DP_MUST_CHECK dp_err dp_push(dp_client *client, uint32_t slot, float *grad, const dp_metrics *metrics,
                                     dp_error *err);
 /* After dp_join_free: dp_push of the task's one slot, the sum of the gradients of a minibatch, which is divided by the

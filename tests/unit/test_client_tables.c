@@ -1,6 +1,7 @@
 /* Jobs of a client with a table on the small server: rows arrive as they should be, and sums come out exactly, whatever
  * is lost, forgotten, or given late. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <string.h>
 
 #include "leaks.h"
@@ -213,6 +214,91 @@ Test(client_tables, slots_that_come_late_get_their_rows)
         atomic_store(&mini->opts.extra_slots, 0xff & ~FIRST[i]);
         expect_whole_job(mini, 2);
     }
+}
+
+/* Slots that come late have rows of their own, and more of them than slot 0. */
+Test(client_tables, a_gradient_made_for_other_slots_is_refused)
+{
+    struct mini *mini = tables_new(1, false);
+    dp_error err;
+    dp_task task;
+    const dp_metrics metrics = {.count = 2};
+    atomic_store(&mini->opts.first_slots, 0x01);
+    atomic_store(&mini->opts.extra_slots, 0xfe);
+    mini_start(mini);
+    dp_client *client = tables_join(mini);
+    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    cr_assert_eq(task.slot_count, 1);
+    float *small = dp_gradient(client, &err);
+    tables_push_slot(client, &task, 0);
+    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    cr_assert_eq(dp_push(client, task.slots[0], small, &metrics, &err), DP_USAGE);
+    cr_assert_not_null(strstr(err.text, "made for a task with other slots"), "%s", err.text);
+    for (uint32_t i = 0; i < task.slot_count; i++)
+        tables_push_slot(client, &task, task.slots[i]);
+    expect_tables(mini, client, 0, 1);
+    mini_free(&mini);
+    ASSERT_NO_LEAKS();
+}
+
+/* A row that one value of a fold has and the other has not is +0 there: -0 would tell who folded. */
+Test(client_tables, rows_have_no_minus_zero)
+{
+    struct mini *mini = tables_new(1, false);
+    dp_error err;
+    dp_task task;
+    const dp_metrics metrics = {.count = 2};
+    mini_start(mini);
+    dp_client *client = tables_join(mini);
+    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    float *grad = dp_gradient(client, &err);
+    for (uint64_t i = 0; i < task.theta_elems; i++)
+        grad[i] = -0.0f;
+    cr_assert_eq(dp_push(client, task.slots[0], grad, &metrics, &err), DP_OK, "%s", err.text);
+    const struct node_value *held = &client->held[task.slots[0]];
+    cr_assert_eq(held->slab->values, grad, "its sibling is to come");
+    for (uint64_t i = ELEMS; i < task.theta_elems; i++)
+        cr_assert_not(signbit(grad[i]));
+    dp_leave(&client, DP_OK, NULL);
+    mini_free(&mini);
+    ASSERT_NO_LEAKS();
+}
+
+/* As if the shard had completed the step with slots of others, and had answered all that was asked of the next. */
+static void go_ahead(struct dp_client *client, const struct shard *shard)
+{
+    struct theta *theta = &client->theta;
+    memset(theta->got + shard->first_slice, THETA_NEW, shard->slice_count);
+    memset(theta->got + theta->slice_count + shard->first_part, THETA_NEW, shard->part_count);
+    theta->counts[THETA_MISSING] -= shard->slice_count + shard->part_count;
+    theta->counts[THETA_NEW] += shard->slice_count + shard->part_count;
+}
+
+/* A lost worker's slots had reached one shard and not the other. */
+Test(client_tables, late_rows_are_asked_for_again_of_a_shard_that_is_ahead, .timeout = 60)
+{
+    static const uint32_t LATE[] = {4, 5, 6, 7};
+    const struct duty_assign more = {.slots = LATE, .slot_count = 4, .extra_slots = LATE, .extra_count = 4};
+    struct mini *mini = tables_new(2, false);
+    dp_error err;
+    dp_task task;
+    atomic_store(&mini->opts.first_slots, 0x0f);
+    mini_start(mini);
+    dp_client *client = tables_join(mini);
+    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    for (uint32_t i = task.slot_count; i-- > 0;)
+        tables_push_slot(client, &task, task.slots[i]);
+    go_ahead(client, &client->shards[0]);
+    duty_take(&client->duty, &more, 0);
+    step_owe(client);
+    atomic_store(&mini->opts.drop_params, 6); /* of both shards */
+    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    cr_assert(task.step == 0 && task.slot_count == 4 && task.slots[0] == 4);
+    expect_task_rows(client, &task);
+    expect_rows_of_slots(&task);
+    dp_leave(&client, DP_OK, NULL);
+    mini_free(&mini);
+    ASSERT_NO_LEAKS();
 }
 
 Test(client_tables, late_slots_are_folded_with_those_in_hand)
