@@ -34,8 +34,12 @@ struct data_source {
      * `features` is not looked at. */
     uint32_t hash_bits;
     uint64_t hash_seed;
-    bool unlabelled;          /* LIBSVM, CSV: lines have features only, every label is 0; IDX: there is no label file */
-    uint64_t first_line;      /* where the bytes begin, for messages; 0: 1 */
+    bool unlabelled;     /* LIBSVM, CSV: lines have features only, every label is 0; IDX: there is no label file */
+    uint64_t first_line; /* where the bytes begin, for messages; 0: 1 */
+    bool part;           /* of a file: that no row of it has a feature is no error */
+    /* CSV, of rows of a file without a header: what its first row has; fields 0: that of the first row here. */
+    char delimiter;
+    uint64_t fields;
     const volatile int *stop; /* becomes non-zero (by a signal handler): reading ends with DP_STOPPED; may be NULL */
 };
 

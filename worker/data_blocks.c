@@ -19,6 +19,8 @@
 #include "fingerprint.h"
 #include "util.h"
 
+enum { FIRST_ROW_MAX = 256 << 20 }; /* bytes */
+
 struct place {
     uint64_t offset;
     uint64_t line; /* of its first byte, from 1 */
@@ -35,8 +37,9 @@ struct data_blocks {
     struct data_blocks_shape shape;
     char *name;
     int fd;
-    char *header; /* CSV: its first line with the newline, NULL where it has none */
+    char *header; /* CSV: all up to the first row of numbers, NULL where that is the first */
     size_t header_bytes;
+    uint64_t header_lines;
     uint64_t rows, features, fingerprint;
     bool sparse;
     double *labels;
@@ -70,7 +73,8 @@ static dp_err block_parse(const struct data_blocks *b, uint64_t line, size_t byt
     struct data_source source = b->source;
     bool prefixed = b->header && line > 1;
     size_t skip = prefixed ? 0 : b->header_bytes;
-    source.first_line = line - prefixed;
+    source.part = true;
+    source.first_line = line - (prefixed ? b->header_lines : 0);
     return data_parse(&source, b->text + skip, b->header_bytes + bytes - skip, NULL, 0, ret_data, err);
 }
 
@@ -189,6 +193,10 @@ static dp_err index_all(struct data_blocks *b, struct scanner *scanner, size_t l
     }
     if (!e && b->rows == 0)
         e = dp_fail(err, DP_DATA, "%s: has no rows", b->name);
+    else if (!e && b->features == 0)
+        e = dp_fail(err, DP_DATA,
+                    "%s: no row has a feature; write LABEL INDEX:VALUE ..., or start dp-server with --features",
+                    b->name);
     b->fingerprint = fingerprint_end(&fingerprint);
     b->source.features = b->features;
     b->blocks = mem_array_zero(b->block_count, sizeof *b->blocks);
@@ -197,10 +205,40 @@ static dp_err index_all(struct data_blocks *b, struct scanner *scanner, size_t l
     return e ? e : check_budget(b, largest, err);
 }
 
+/* What the first row says of all, which is read on until that is whole. */
+static dp_err look_at_first_row(struct data_blocks *b, struct scanner *scanner, dp_error *err)
+{
+    struct csv_head head = {0};
+    dp_err e = DP_OK;
+    for (bool any = true; !e && any && !head.whole;) {
+        size_t bytes;
+        const char *text = scanner_head(scanner, &bytes);
+        if (bytes > FIRST_ROW_MAX)
+            return dp_fail(err, DP_DATA, "%s: its first row is longer than %d MiB", b->name, FIRST_ROW_MAX >> 20);
+        head = csv_head_read(text, bytes);
+        if (!head.whole)
+            e = scanner_more(scanner, &any, err);
+    }
+    if (e)
+        return e;
+    if (head.header_bytes > 0) {
+        size_t bytes;
+        if (!(b->header = mem_array(head.header_bytes, 1)))
+            return no_memory(b, err);
+        memcpy(b->header, scanner_head(scanner, &bytes), head.header_bytes);
+    }
+    b->header_bytes = head.header_bytes;
+    b->header_lines = head.header_lines;
+    b->source.delimiter = head.delimiter;
+    b->source.fields = head.header_bytes > 0 ? 0 : head.fields;
+    scanner_passes_over(scanner, head.header_bytes);
+    return DP_OK;
+}
+
 /* What the beginning of the file says of all of it. */
 static dp_err look_at_head(struct data_blocks *b, struct scanner *scanner, dp_error *err)
 {
-    size_t bytes, header = 0;
+    size_t bytes;
     const char *head = scanner_head(scanner, &bytes);
     if (bytes == 0)
         return dp_fail(err, DP_DATA, "%s: is empty; a LIBSVM or CSV file is needed", b->name);
@@ -209,13 +247,7 @@ static dp_err look_at_head(struct data_blocks *b, struct scanner *scanner, dp_er
     b->source.format = data_format(&b->source, head, bytes);
     if (b->source.format == DATA_IDX)
         return dp_fail(err, DP_DATA, "%s: is IDX; --memory-limit is for LIBSVM and CSV", b->name);
-    if (b->source.format == DATA_CSV)
-        header = csv_header_bytes(head, bytes);
-    if (header > 0 && !(b->header = strndup(head, header)))
-        return no_memory(b, err);
-    b->header_bytes = header;
-    scanner_passes_over(scanner, header);
-    return DP_OK;
+    return b->source.format == DATA_CSV ? look_at_first_row(b, scanner, err) : DP_OK;
 }
 
 static dp_err open_file(struct data_blocks *b, dp_error *err)

@@ -217,15 +217,11 @@ static void delimiter_find(struct csv *csv)
     }
 }
 
-/* Counts the fields of the first row and decides whether it is a header; if not, it is left to be read again. */
-static dp_err first_row_read(struct csv *csv)
+/* Counts the fields of the first row and decides whether it is a header. */
+static dp_err first_row_look(struct csv *csv)
 {
-    if (!row_begin(csv))
-        return dp_fail(csv->err, DP_DATA, "%s: has no rows, only blank lines", csv->text.name);
-    delimiter_find(csv);
-    csv->header = csv->text;
-    uint64_t line = csv->line;
     struct field field = {0};
+    delimiter_find(csv);
     while (!field.last) {
         dp_err e = field_read(csv, &field);
         if (e)
@@ -233,6 +229,21 @@ static dp_err first_row_read(struct csv *csv)
         csv->fields++;
         csv->has_header |= field.n > 0 && !number_like(field.at, field.n);
     }
+    return DP_OK;
+}
+
+/* Settles delimiter, fields and header; a first row that is no header is left to be read again. */
+static dp_err first_row_read(struct csv *csv)
+{
+    if (!row_begin(csv))
+        return dp_fail(csv->err, DP_DATA, "%s: has no rows, only blank lines", csv->text.name);
+    csv->header = csv->text;
+    csv->delimiter = csv->source->delimiter;
+    csv->fields = csv->source->fields;
+    uint64_t line = csv->line;
+    dp_err e = csv->fields ? DP_OK : first_row_look(csv);
+    if (e)
+        return e;
     if (csv->fields < 2 && !csv->source->unlabelled)
         return text_fail(&csv->text, csv->err,
                          "one column only; a row needs a label and at least one feature, "
@@ -244,12 +255,22 @@ static dp_err first_row_read(struct csv *csv)
     return DP_OK;
 }
 
-size_t csv_header_bytes(const char *bytes, size_t size)
+struct csv_head csv_head_read(const char *bytes, size_t size)
 {
     static const struct data_source NOBODY = {.unlabelled = true};
     struct csv csv = {.line = 1, .source = &NOBODY};
+    struct field field = {0};
     text_init(&csv.text, "", bytes, size);
-    return first_row_read(&csv) == DP_OK && csv.has_header ? (size_t)(csv.text.at - bytes) : 0;
+    bool good = first_row_read(&csv) == DP_OK;
+    for (uint64_t i = 0; good && !csv.has_header && i < csv.fields; i++)
+        good = field_read(&csv, &field) == DP_OK;
+    if (!good)
+        return (struct csv_head){0};
+    return (struct csv_head){.whole = csv.text.at[-1] == '\n',
+                             .header_bytes = csv.has_header ? (size_t)(csv.text.at - bytes) : 0,
+                             .header_lines = csv.has_header ? csv.line - 1 : 0,
+                             .delimiter = csv.delimiter,
+                             .fields = csv.fields};
 }
 
 static dp_err value_read(struct csv *csv, const struct field *field, uint64_t column, float *ret_value)

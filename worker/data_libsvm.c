@@ -237,7 +237,7 @@ dp_err libsvm_parse(const struct data_source *source, const void *bytes, size_t 
         return data_hash_settle(data, err);
     }
     data->features = source->features ? source->features : file.widest;
-    if (data->features == 0)
+    if (data->features == 0 && !source->part)
         return dp_fail(err, DP_DATA,
                        "%s: no row has a feature; write LABEL INDEX:VALUE ..., or start dp-server with --features",
                        file.text.name);

@@ -60,8 +60,15 @@ DP_MUST_CHECK dp_err idx_parse(const struct data_source *source, const void *byt
 
 /* The format of a file that begins with these bytes: the one asked for, else by the content. */
 enum data_format data_format(const struct data_source *source, const void *bytes, size_t size);
-/* Bytes of a CSV file up to and with its header; 0 where it has none. */
-size_t csv_header_bytes(const char *bytes, size_t size);
+/* What the first row of a CSV file says of all of it. */
+struct csv_head {
+    bool whole;          /* the row ends in these bytes, by a newline; else the rest says what they have */
+    size_t header_bytes; /* up to and with the header; 0: there is none */
+    uint64_t header_lines;
+    char delimiter;
+    uint64_t fields; /* 0: there is no row that could be read */
+};
+struct csv_head csv_head_read(const char *bytes, size_t size);
 
 /* Whether the bytes begin like an IDX file. */
 bool idx_detect(const void *bytes, size_t size);

@@ -55,6 +55,14 @@ const char *scanner_head(const struct scanner *scanner, size_t *ret_bytes)
     return scanner->buf;
 }
 
+dp_err scanner_more(struct scanner *scanner, bool *ret_any, dp_error *err)
+{
+    dp_err e = scanner->ended ? DP_OK : fill(scanner, err);
+    if (!e)
+        *ret_any = !scanner->ended;
+    return e;
+}
+
 void scanner_passes_over(struct scanner *scanner, size_t bytes)
 {
     scanner->header = bytes;

@@ -31,8 +31,9 @@ struct scan {
 /* Reads the beginning of the file. `name` is for messages, borrowed. DP_IO, DP_NOMEM. */
 DP_MUST_CHECK dp_err scanner_init(struct scanner *scanner, int fd, const char *name, dp_error *err);
 void scanner_fini(struct scanner *scanner);
-/* The first bytes of the file, before the first scan. */
+/* The first bytes of the file, before the first scan; more of them after scanner_more, false in *ret_any at its end. */
 const char *scanner_head(const struct scanner *scanner, size_t *ret_bytes);
+DP_MUST_CHECK dp_err scanner_more(struct scanner *scanner, bool *ret_any, dp_error *err);
 /* The first `bytes` are no row, though they belong to the first scan. */
 void scanner_passes_over(struct scanner *scanner, size_t bytes);
 /* The next run of `rows` rows, or what is left; none with rows == 0. DP_IO, DP_NOMEM. */

@@ -125,14 +125,41 @@ Test(blocks, csv_is_what_it_is_as_a_whole)
     assert_same_as_whole();
 }
 
-static void assert_refused(dp_err code, const char *says)
+/* Names of columns that are longer than what is read at a time. */
+Test(blocks, csv_with_a_long_header)
+{
+    enum { LONG = 3 << 20 };
+    AUTOFREE char *header = mem_array(LONG + 16, 1);
+    memset(header, 'x', LONG);
+    memcpy(header, "label,", 6);
+    strcpy(header + LONG, ",b\n");
+    make_csv(header);
+    assert_same_as_whole();
+}
+
+/* In a block of their own, before it is known how many features there are. */
+Test(blocks, rows_without_a_feature)
+{
+    FILE *file = fopen(path, "w");
+    for (int r = 0; r < ROWS; r++)
+        fputs(r < 3 * BLOCK ? "1\n" : "0 3:1.5\n", file);
+    fclose(file);
+    assert_same_as_whole();
+}
+
+static void assert_refused_as(enum data_format format, dp_err code, const char *says)
 {
     struct data_blocks *blocks = NULL;
     dp_error err = {0};
-    const struct data_source source = {.path = path};
+    const struct data_source source = {.path = path, .format = format};
     const struct data_blocks_shape shape = {BLOCK, 2, 1 << 20};
     cr_assert_eq(data_blocks_open(&source, &shape, 10, &blocks, &err), code, "%s", err.text);
     cr_assert_not_null(strstr(err.text, says), "'%s' does not say '%s'", err.text, says);
+}
+
+static void assert_refused(dp_err code, const char *says)
+{
+    assert_refused_as(DATA_AUTO, code, says);
 }
 
 Test(blocks, what_will_not_do)
@@ -150,6 +177,37 @@ Test(blocks, what_will_not_do)
     const struct data_blocks_shape shape = {BLOCK, 2, 1000};
     cr_assert_eq(data_blocks_open(&source, &shape, 10, &blocks, &err), DP_DATA);
     cr_assert_not_null(strstr(err.text, "3 blocks of 64 rows are used side by side and need 1 MiB"), "%s", err.text);
+}
+
+Test(blocks, no_row_has_a_feature)
+{
+    FILE *file = fopen(path, "w");
+    for (int r = 0; r < ROWS; r++)
+        fputs("1\n", file);
+    fclose(file);
+    assert_refused_as(DATA_LIBSVM, DP_DATA, "no row has a feature");
+}
+
+/* Though both kinds of rows have three fields, each by its own. */
+Test(blocks, the_delimiter_is_that_of_the_first_row)
+{
+    FILE *file = fopen(path, "w");
+    for (int r = 0; r < 2 * BLOCK; r++)
+        fputs(r < BLOCK ? "1,2,3\n" : "1;2;3\n", file);
+    fclose(file);
+    assert_refused(DP_DATA, ":65: ");
+}
+
+Test(blocks, a_broken_line_behind_a_header_of_two_lines)
+{
+    make_csv("label,\"a\nb\",c\n");
+    assert_same_as_whole();
+    FILE *file = fopen(path, "a");
+    fputs("1,2,x\n", file);
+    fclose(file);
+    char says[32];
+    snprintf(says, sizeof says, ":%d: ", 2 + ROWS + ROWS / 8 + 1);
+    assert_refused(DP_DATA, says);
 }
 
 /* A line far behind the first block is named as itself. */
