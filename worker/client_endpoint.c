@@ -15,6 +15,8 @@
 #include "client_resolve.h"
 #include "util.h"
 
+enum { LOOK_MS = 100 /* the stop flag is looked at so often */, QUEUE_WAIT_MS = 20 };
+
 static const char SCHEME[] = "tcp://", IPC_SCHEME[] = "ipc://";
 
 static dp_err endpoint_bad(const char *text, const char *what, dp_error *err)
@@ -128,38 +130,52 @@ void endpoint_text(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX]
              endpoint->port);
 }
 
-/* Waits for a connection under way; 0 or an errno. A signal ends it: whoever asked looks at the stop flag then. */
-static int connect_wait(int fd, uint64_t deadline_ms)
+static uint64_t left_ms(uint64_t deadline_ms)
 {
     uint64_t now = mono_ms();
+    return now < deadline_ms ? deadline_ms - now : 0;
+}
+
+static bool is_stopped(const volatile int *stop)
+{
+    return stop && __atomic_load_n(stop, __ATOMIC_RELAXED);
+}
+
+/* Waits for a connection under way; 0 or an errno. A signal ends it, and so does the stop flag, which a thread may have
+ * set. */
+static int connect_wait(int fd, uint64_t deadline_ms, const volatile int *stop)
+{
     struct pollfd pfd = {.fd = fd, .events = POLLOUT};
-    int n = poll(&pfd, 1, now < deadline_ms ? (int)MIN(deadline_ms - now, 60000) : 0);
+    int n = 0;
+    do
+        n = poll(&pfd, 1, (int)MIN(left_ms(deadline_ms), (uint64_t)LOOK_MS));
+    while (n == 0 && left_ms(deadline_ms) > 0 && !is_stopped(stop));
     if (n <= 0)
-        return n < 0 ? errno : ETIMEDOUT;
+        return n < 0 ? errno : is_stopped(stop) ? EINTR : ETIMEDOUT;
     int error = 0;
     socklen_t size = sizeof error;
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
 }
 
 /* 0 or an errno. */
-static int connect_once(const struct addrinfo *address, uint64_t deadline_ms)
+static int connect_once(const struct addrinfo *address, uint64_t deadline_ms, const volatile int *stop)
 {
     int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return errno;
     int error = connect(fd, address->ai_addr, address->ai_addrlen) ? errno : 0;
     if (error == EINPROGRESS)
-        error = connect_wait(fd, deadline_ms);
+        error = connect_wait(fd, deadline_ms, stop);
     close(fd);
     return error;
 }
 
-/* Connects to a Unix socket; 0 or an errno. */
-static int connect_ipc(const char *path)
+/* Connects to a Unix socket; 0 or an errno. One whose queue is full says so at once, and is tried again. */
+static int connect_ipc(const char *path, uint64_t deadline_ms, const volatile int *stop)
 {
     struct sockaddr_un to = {.sun_family = AF_UNIX};
     size_t length = strlen(path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return errno;
     memcpy(to.sun_path, path, length);
@@ -167,15 +183,24 @@ static int connect_ipc(const char *path)
         to.sun_path[0] = '\0';
     socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + (path[0] != '@'));
     int error = connect(fd, (const struct sockaddr *)&to, size) ? errno : 0;
+    while (error == EAGAIN && left_ms(deadline_ms) > 0 && !is_stopped(stop)) {
+        (void)poll(NULL, 0, QUEUE_WAIT_MS);
+        error = connect(fd, (const struct sockaddr *)&to, size) ? errno : 0;
+    }
     close(fd);
-    return error;
+    return error == EAGAIN ? ETIMEDOUT : error;
 }
 
-/* The first address that answers, or NULL with the last one's errno. */
-static const struct addrinfo *connect_first(const struct addrinfo *list, uint64_t deadline_ms, int *ret_error)
+/* The first address that answers, or NULL with the last one's errno. Each has its share of the time that is left, so
+ * that one from which nothing comes leaves some to the others. */
+static const struct addrinfo *connect_first(const struct addrinfo *list, uint64_t deadline_ms, const volatile int *stop,
+                                            int *ret_error)
 {
-    for (const struct addrinfo *at = list; at; at = at->ai_next) {
-        *ret_error = connect_once(at, deadline_ms);
+    uint64_t count = 0;
+    for (const struct addrinfo *at = list; at; at = at->ai_next)
+        count++;
+    for (const struct addrinfo *at = list; at && !is_stopped(stop); at = at->ai_next, count--) {
+        *ret_error = connect_once(at, mono_ms() + left_ms(deadline_ms) / count, stop);
         if (*ret_error == 0)
             return at;
     }
@@ -192,12 +217,13 @@ static dp_err probe_fail(const char *reason, dp_error *err)
     return dp_fail(err, DP_UNREACHABLE, "%s", text);
 }
 
-dp_err endpoint_probe(const struct endpoint *endpoint, uint64_t timeout_ms, struct endpoint *ret_address, dp_error *err)
+dp_err endpoint_probe(const struct endpoint *endpoint, uint64_t timeout_ms, const volatile int *stop,
+                      struct endpoint *ret_address, dp_error *err)
 {
     struct addrinfo *list = NULL;
     uint64_t deadline_ms = mono_ms() + timeout_ms;
     if (endpoint->ipc) {
-        int why = connect_ipc(endpoint->host);
+        int why = connect_ipc(endpoint->host, deadline_ms, stop);
         if (why)
             return probe_fail(strerror(why), err);
         *ret_address = *endpoint;
@@ -207,7 +233,7 @@ dp_err endpoint_probe(const struct endpoint *endpoint, uint64_t timeout_ms, stru
     if (resolve(endpoint->host, endpoint->port, timeout_ms, &list, &why))
         return probe_fail(why.text, err);
     int gai = 0, error = ECONNREFUSED;
-    const struct addrinfo *found = connect_first(list, deadline_ms, &error);
+    const struct addrinfo *found = connect_first(list, deadline_ms, stop, &error);
     struct endpoint address = {.port = endpoint->port};
     if (found)
         gai =

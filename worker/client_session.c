@@ -83,7 +83,7 @@ dp_err session_reach(struct dp_client *client, const struct endpoint *endpoint, 
     endpoint_text(endpoint, name);
     for (;;) {
         uint64_t most_ms = MIN(MAX(left_ms(deadline_ms), (uint64_t)PROBE_LEAST_MS), (uint64_t)PROBE_MS);
-        dp_err e = endpoint_probe(endpoint, most_ms, ret_address, err);
+        dp_err e = endpoint_probe(endpoint, most_ms, client->stop, ret_address, err);
         if (e == DP_OK && told)
             client_notice(client, "reached %s", name);
         if (e == DP_OK)

@@ -67,7 +67,8 @@ static dp_err share(struct dp_client *client, dp_error *err)
     AUTOFREE uint64_t *done = mem_array_zero(client->theta.piece_count, sizeof *done);
     if (!done)
         return dp_fail(err, DP_NOMEM, "no memory for %u slices and parts", client->theta.piece_count);
-    e = client_shm_open(&client->shm, places, client->shard_count, client->session, client->incarnation, &views, err);
+    e = client_shm_open(&client->shm, places, client->shard_count, client->session, client->incarnation, client->stop,
+                        &views, err);
     if (e)
         return e;
     theta_share(&client->theta, &views);
@@ -85,7 +86,7 @@ dp_err share_open(struct dp_client *client, dp_error *err)
         return DP_OK;
     const char *why = apart(client);
     dp_err e = why ? dp_fail(err, DP_REFUSED, "%s", why) : share(client, err);
-    if (e == DP_HELLO_REQUIRED)
+    if (e == DP_HELLO_REQUIRED || e == DP_STOPPED)
         return e;
     if (e && client->shm_mode == DP_SHM_ON)
         return dp_fail(err, DP_REFUSED, "no memory can be shared with %s, as was asked for: %.300s", client->server,

@@ -7,16 +7,20 @@
 
 #include "util.h"
 
-enum { ANSWER_MS = 5000 };
+enum { ANSWER_MS = 5000, LOOK_MS = 100 };
 
-/* Waits for a message. */
-static dp_err message_wait(int fd, struct shm_message *ret_message, int *ret_passed, dp_error *err)
+/* Waits for a message. DP_STOPPED. */
+static dp_err message_wait(const struct client_shm *shm, uint32_t shard, struct shm_message *ret_message,
+                           int *ret_passed, dp_error *err)
 {
+    const int fd = shm->doors[shard];
     uint64_t end_ms = mono_ms() + ANSWER_MS, now = mono_ms();
     dp_err e = DP_BUSY;
     for (; e == DP_BUSY && now < end_ms; now = mono_ms()) {
         struct pollfd item = {.fd = fd, .events = POLLIN};
-        (void)poll(&item, 1, (int)(end_ms - now));
+        if (shm->stop && __atomic_load_n(shm->stop, __ATOMIC_RELAXED))
+            return dp_fail(err, DP_STOPPED, "stopped by a signal");
+        (void)poll(&item, 1, (int)MIN(end_ms - now, (uint64_t)LOOK_MS));
         e = shm_receive(fd, ret_message, ret_passed, err);
     }
     return e;
@@ -34,11 +38,11 @@ static dp_err ring_add(struct client_shm *shm, uint32_t shard, const struct shm_
 static dp_err answer_wait(struct client_shm *shm, uint32_t shard, struct shm_message *ret_answer, int *ret_passed,
                           dp_error *err)
 {
-    dp_err e = message_wait(shm->doors[shard], ret_answer, ret_passed, err);
+    dp_err e = message_wait(shm, shard, ret_answer, ret_passed, err);
     while (e == DP_OK && ret_answer->kind == SHM_RING) {
         e = ring_add(shm, shard, ret_answer, *ret_passed, err);
         if (e == DP_OK)
-            e = message_wait(shm->doors[shard], ret_answer, ret_passed, err);
+            e = message_wait(shm, shard, ret_answer, ret_passed, err);
     }
     if (e == DP_BUSY)
         return dp_fail(err, DP_UNREACHABLE, "the Unix socket gives no answer");
@@ -110,13 +114,14 @@ static uint32_t parts_filled(struct view_part *parts, uint32_t count)
 }
 
 dp_err client_shm_open(struct client_shm *shm, const struct shm_place *places, uint32_t count, uint64_t session,
-                       uint64_t incarnation, struct views *ret_views, dp_error *err)
+                       uint64_t incarnation, const volatile int *stop, struct views *ret_views, dp_error *err)
 {
     struct shm_message hello = {.kind = SHM_HELLO, .session = session, .incarnation = incarnation};
     struct view_part *parts = mem_array_zero(count, sizeof *parts);
     uint32_t planes = 0;
     dp_err e = DP_OK;
-    *shm = (struct client_shm){.doors = mem_array(count, sizeof *shm->doors),
+    *shm = (struct client_shm){.stop = stop,
+                               .doors = mem_array(count, sizeof *shm->doors),
                                .rings = mem_array_zero(count, sizeof *shm->rings)};
     if (!parts || !shm->doors || !shm->rings) {
         free(parts);
@@ -171,9 +176,9 @@ dp_err client_shm_rows(struct client_shm *shm, uint32_t shard, uint32_t ring, ui
                        const void **ret_values, dp_error *err)
 {
     while (!rings_have(&shm->rings[shard], ring)) {
-        struct shm_message message;
+        struct shm_message message = {0};
         int passed = -1;
-        dp_err e = message_wait(shm->doors[shard], &message, &passed, err);
+        dp_err e = message_wait(shm, shard, &message, &passed, err);
         if (e == DP_BUSY)
             return dp_fail(err, DP_PROTO, "rows in ring %u, which was not passed", ring);
         if (e == DP_OK)

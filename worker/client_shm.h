@@ -12,8 +12,9 @@
 /* A zeroed one is closed. */
 struct client_shm {
     uint32_t count;
-    int *doors;          /* [count] connections to the shards that have parameters */
-    struct rings *rings; /* [count] */
+    int *doors;               /* [count] connections to the shards that have parameters */
+    struct rings *rings;      /* [count] */
+    const volatile int *stop; /* becomes non-zero: waits end with DP_STOPPED; may be NULL */
 };
 
 struct shm_place {
@@ -24,7 +25,8 @@ struct shm_place {
 /* Says to each shard of which session we are, and maps what it passes: the views are the caller's. The reason why not:
  * DP_UNREACHABLE, DP_REFUSED, DP_PROTO, DP_NOMEM; DP_HELLO_REQUIRED where the session is lost. */
 DP_MUST_CHECK dp_err client_shm_open(struct client_shm *shm, const struct shm_place *places, uint32_t count,
-                                     uint64_t session, uint64_t incarnation, struct views *ret_views, dp_error *err);
+                                     uint64_t session, uint64_t incarnation, const volatile int *stop,
+                                     struct views *ret_views, dp_error *err);
 void client_shm_close(struct client_shm *shm);
 /* Passes a slab to all shards. */
 DP_MUST_CHECK dp_err client_shm_pass(struct client_shm *shm, uint32_t number, const struct shm *slab, dp_error *err);

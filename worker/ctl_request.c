@@ -39,7 +39,7 @@ static dp_err find_server(struct request *request, char address[ENDPOINT_TEXT_MA
     dp_err e = endpoint_parse(request->server, &endpoint, err);
     if (e)
         return dp_fail_in(err, "option --server");
-    e = endpoint_probe(&endpoint, request->timeout_ms, &found, err);
+    e = endpoint_probe(&endpoint, request->timeout_ms, NULL, &found, err);
     if (e)
         return dp_fail(err, DP_UNREACHABLE, "cannot reach %s: %.300s; is dp-server running there?", request->server,
                        err->text);

@@ -1,7 +1,7 @@
 /* Emulated compute; see emulate.h. Thread: any. */
 #include "emulate.h"
 
-#include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -9,6 +9,7 @@
 #include "util.h"
 
 #define STALL_FACTOR_MAX 1e6
+#define LOOK_NS UINT64_C(100000000) /* the stop flag is looked at so often */
 
 dp_err emulate_init(struct emulate *emulate, double slot_ms, double slower, const char *stalls, dp_error *err)
 {
@@ -43,12 +44,17 @@ double emulate_slot_ms(const struct emulate *emulate, uint64_t step, uint32_t sl
     return emulate->slot_ms * emulate->slower * (stalls ? emulate->stall_factor : 1);
 }
 
+static bool is_stopped(const struct emulate *emulate)
+{
+    return emulate->stop && __atomic_load_n(emulate->stop, __ATOMIC_RELAXED);
+}
+
 void emulate_wait(const struct emulate *emulate, uint64_t step, uint32_t slot, uint64_t begin_ns)
 {
-    double ms = emulate_slot_ms(emulate, step, slot);
-    uint64_t end_ns = begin_ns + (uint64_t)(ms * 1e6);
-    const struct timespec end = {(time_t)(end_ns / 1000000000u), (long)(end_ns % 1000000000u)};
-    if (ms > 0)
-        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL) == EINTR)
-            ;
+    uint64_t end_ns = begin_ns + (uint64_t)(emulate_slot_ms(emulate, step, slot) * 1e6);
+    for (uint64_t now = mono_ns(); now < end_ns && !is_stopped(emulate); now = mono_ns()) {
+        const uint64_t until = MIN(end_ns, now + LOOK_NS);
+        const struct timespec at = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
+        (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+    }
 }

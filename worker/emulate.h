@@ -10,11 +10,12 @@
 
 /* A zeroed one emulates nothing. */
 struct emulate {
-    double slot_ms;      /* what a slot takes at least; 0: nothing is emulated */
-    double slower;       /* this worker takes so many times as long */
-    double stall_factor; /* and now and then so many times that */
-    double stall_share;  /* of its slots */
-    uint64_t seed;       /* of the worker's own stalls: another worker has others */
+    double slot_ms;           /* what a slot takes at least; 0: nothing is emulated */
+    double slower;            /* this worker takes so many times as long */
+    double stall_factor;      /* and now and then so many times that */
+    double stall_share;       /* of its slots */
+    uint64_t seed;            /* of the worker's own stalls: another worker has others */
+    const volatile int *stop; /* becomes non-zero: waits end; may be NULL */
 };
 
 /* The options' values: `stalls` is "FACTOR@SHARE", such as "3@0.2", or NULL. DP_USAGE. */

@@ -427,6 +427,7 @@ dp_err train_run(const struct train_options *opts, dp_error *err)
     struct train t = {.opts = opts, .report = {.quiet = opts->quiet, .json = opts->json}};
     dp_err e =
         emulate_init(&t.work.emulate, opts->data.emulate_slot_ms, opts->emulate_slower, opts->data.emulate_stalls, err);
+    t.work.emulate.stop = opts->stop;
     if (!e)
         e = data_options_check_files(&opts->data, err);
     if (!e)

@@ -44,6 +44,16 @@ Test(emulate, a_wait_is_not_too_short)
     cr_assert_geq(mono_ns() - begin, 3000000);
 }
 
+Test(emulate, a_wait_ends_when_the_program_is_stopped, .timeout = 30)
+{
+    struct emulate e;
+    dp_error err;
+    const volatile int stop = 1;
+    cr_assert_eq(emulate_init(&e, 86400000, 1, NULL, &err), DP_OK);
+    e.stop = &stop;
+    emulate_wait(&e, 0, 0, mono_ns());
+}
+
 Test(emulate, what_is_no_stall_is_refused)
 {
     static const char *const WRONG[] = {"",      "3",    "3@",      "@0.2",  "3@0.2x", "0.5@0.2",
