@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <libgen.h>
 #include <limits.h>
 #include <malloc.h>
@@ -176,18 +177,28 @@ static dp_err replace_allowed(const char *path, dp_error *err)
     return DP_OK;
 }
 
-/* Opens the temporary file beside `path`; its name goes to tmp[PATH_MAX]. */
-static dp_err replace_open(const char *path, char *tmp, int *ret_fd, dp_error *err)
+struct replacement {
+    char path[PATH_MAX]; /* without links, so that it is their file that is replaced */
+    char tmp[PATH_MAX];  /* the temporary file beside it */
+    int fd;
+};
+
+/* The temporary file has the mode of the one that it is to replace; else what umask leaves. */
+static dp_err replace_open(const char *path, struct replacement *r, dp_error *err)
 {
+    struct stat st;
     dp_err e = replace_allowed(path, err);
     if (e)
         return e;
-    if (snprintf(tmp, PATH_MAX, "%s.XXXXXX", path) >= PATH_MAX)
+    bool there = stat(path, &st) == 0;
+    if ((!realpath(path, r->path) && !str_copy(r->path, sizeof r->path, path)) ||
+        snprintf(r->tmp, sizeof r->tmp, "%s.%08" PRIx32, r->path, (uint32_t)entropy_u64()) >= (int)sizeof r->tmp)
         return dp_fail(err, DP_IO, "the path is too long: %.80s...", path);
-    int fd = mkostemp(tmp, O_CLOEXEC);
-    if (fd < 0)
+    r->fd = open(r->tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, there ? st.st_mode & 0777 : 0666);
+    if (r->fd < 0)
         return dp_fail(err, DP_IO, "%.400s: cannot create a file in its folder: %s", path, strerror(errno));
-    *ret_fd = fd;
+    if (there)
+        (void)fchmod(r->fd, st.st_mode & 0777); /* what umask took; a file system without modes has none to keep */
     return DP_OK;
 }
 
@@ -206,35 +217,33 @@ static void folder_sync(const char *path)
 
 dp_err file_replace_check(const char *path, dp_error *err)
 {
-    char tmp[PATH_MAX];
-    int fd = -1;
-    dp_err e = replace_open(path, tmp, &fd, err);
+    struct replacement r;
+    dp_err e = replace_open(path, &r, err);
     if (e)
         return e;
-    close(fd);
-    unlink(tmp);
+    close(r.fd);
+    unlink(r.tmp);
     return DP_OK;
 }
 
 dp_err file_replace(const char *path, dp_err (*write_fn)(void *arg, int fd, dp_error *err), void *arg, dp_error *err)
 {
-    char tmp[PATH_MAX];
-    int fd = -1;
-    dp_err e = replace_open(path, tmp, &fd, err);
+    struct replacement r;
+    dp_err e = replace_open(path, &r, err);
     if (e)
         return e;
-    e = write_fn(arg, fd, err);
+    e = write_fn(arg, r.fd, err);
     if (e)
         e = dp_fail(err, e, "%s: %.500s", path, err ? err->text : "");
-    if (!e && (fchmod(fd, 0644) || fsync(fd)))
+    if (!e && fsync(r.fd))
         e = dp_fail(err, DP_IO, "%s: %s", path, strerror(errno));
-    if (close(fd) && !e)
+    if (close(r.fd) && !e)
         e = dp_fail(err, DP_IO, "%s: %s", path, strerror(errno));
-    if (!e && rename(tmp, path))
+    if (!e && rename(r.tmp, r.path))
         e = dp_fail(err, DP_IO, "%s: cannot rename the finished file into place: %s", path, strerror(errno));
     if (e)
-        unlink(tmp);
+        unlink(r.tmp);
     else
-        folder_sync(path);
+        folder_sync(r.path);
     return e;
 }

@@ -75,8 +75,9 @@ bool str_append(char *buf, size_t size, size_t *at, const char *fmt, ...) __attr
 bool str_copy(char *dst, size_t size, const char *src);
 
 /* Replaces `path` as a whole: writes through `write(arg, fd)` into a temporary file in the same folder, fsyncs it,
- * renames it over path and fsyncs the folder. On failure nothing at `path` has changed. DP_IO with the reason; a
- * folder, a device or a pipe is not replaced. */
+ * renames it over path and fsyncs the folder. On failure nothing at `path` has changed. A file that was there passes
+ * its mode on, and of a symbolic link the file it leads to is replaced. DP_IO with the reason; a folder, a device or a
+ * pipe is not replaced. */
 DP_MUST_CHECK dp_err file_replace(const char *path, dp_err (*write)(void *arg, int fd, dp_error *err), void *arg,
                                   dp_error *err);
 /* Whether file_replace could work, found out by making and removing its temporary file; DP_IO with the reason. */

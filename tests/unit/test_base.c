@@ -231,6 +231,29 @@ Test(file, replace_creates_and_overwrites)
     cr_assert_eq(folder_entries(), 1);
 }
 
+static mode_t mode_of(const char *path)
+{
+    struct stat st;
+    cr_assert_eq(lstat(path, &st), 0);
+    return st.st_mode;
+}
+
+Test(file, replace_keeps_modes_and_links)
+{
+    dp_error err = {0};
+    const mode_t before = umask(0027);
+    cr_assert_eq(file_replace("a", write_text, (char[]){"first"}, &err), DP_OK, "%s", err.text);
+    cr_assert_eq(mode_of("a") & 0777, 0640, "what umask leaves");
+    cr_assert_eq(chmod("a", 0606), 0);
+    cr_assert_eq(symlink("a", "link"), 0);
+    cr_assert_eq(file_replace("link", write_text, (char[]){"2nd"}, &err), DP_OK, "%s", err.text);
+    assert_content("a", "2nd");
+    cr_assert_eq(mode_of("a") & 0777, 0606, "what it was");
+    cr_assert(S_ISLNK(mode_of("link")));
+    cr_assert_eq(folder_entries(), 2);
+    umask(before);
+}
+
 Test(file, a_failing_writer_changes_nothing)
 {
     dp_error err = {0};
