@@ -2,11 +2,13 @@
 #include "numerics.h"
 
 #include <cblas.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "kernels.h"
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the two below: clients may be made side by side */
 static char fingerprint[160];
 static const struct kernels *made_for; /* the table that the fingerprint names; NULL: none yet */
 
@@ -24,10 +26,8 @@ static void blas_version(char *version, size_t size)
     snprintf(version, size, "%.*s", (int)strcspn(from, " "), from);
 }
 
-const char *numerics_fingerprint(void)
+static void make(void)
 {
-    if (made_for == kernels_get())
-        return fingerprint;
 #if defined(__clang__)
     const char *compiler = "clang";
     int major = __clang_major__;
@@ -39,6 +39,14 @@ const char *numerics_fingerprint(void)
     blas_version(version, sizeof version);
     snprintf(fingerprint, sizeof fingerprint, "dp-%s %s-%d %s openblas-%s-%s", DP_VERSION_TEXT, compiler, major,
              kernels_get()->name, version, openblas_get_corename());
+}
+
+const char *numerics_fingerprint(void)
+{
+    pthread_mutex_lock(&lock);
+    if (made_for != kernels_get())
+        make();
     made_for = kernels_get();
+    pthread_mutex_unlock(&lock);
     return fingerprint;
 }
