@@ -44,6 +44,12 @@ static double square(double x)
     return x * x;
 }
 
+/* A bound of a box as the projection has it: what that has put there is neither outside nor pulled. */
+static double box_bound(double bound)
+{
+    return (double)(float)bound;
+}
+
 static double sum_outside(double lo, double hi, size_t n, const float *w)
 {
     double sum = 0;
@@ -104,8 +110,7 @@ void constraint_sums(const struct constraint *c, uint64_t first, uint64_t row, s
         sums[0] += sum_outside(0, INFINITY, n, w);
         break;
     case CONSTRAINT_BOX:
-        /* As the projection has them, in floats. */
-        sums[0] += sum_outside((double)(float)c->lo, (double)(float)c->hi, n, w);
+        sums[0] += sum_outside(box_bound(c->lo), box_bound(c->hi), n, w);
         break;
     case CONSTRAINT_MAX_NORM:
     case CONSTRAINT_UNIT_NORM:
@@ -200,7 +205,7 @@ void constraint_pull(const struct constraint *c, uint64_t first, size_t n, const
         pull_inside(0, INFINITY, beta, n, w, g);
         break;
     case CONSTRAINT_BOX:
-        pull_inside(c->lo, c->hi, beta, n, w, g);
+        pull_inside(box_bound(c->lo), box_bound(c->hi), beta, n, w, g);
         break;
     case CONSTRAINT_L2_BALL:
         if (weights[0] != 0 && sums[0] > 0)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "constraint.h"
 #include "kernels.h"
 #include "project.h"
 #include "rng.h"
@@ -279,4 +280,16 @@ Test(project, ends_on_bad_numbers)
     float w[N] = {NAN, INFINITY, -INFINITY};
     p_simplex(w);
     p_l1_ball(w);
+}
+
+/* 0.1 is no float: what lies on a bound as a float is neither measured as outside nor pulled. */
+Test(project, a_box_is_the_same_for_projection_measure_and_penalty)
+{
+    struct constraint box = {.kind = CONSTRAINT_BOX, .lo = -0.1, .hi = 0.1};
+    float w[2] = {-1, 1}, g[2] = {0, 0};
+    double sum = 0;
+    kernels_get()->clamp(2, (float)box.lo, (float)box.hi, w);
+    constraint_sums(&box, 0, 1, 2, w, &sum);
+    constraint_pull(&box, 0, 2, w, NULL, NULL, 1e6, g);
+    cr_assert(sum == 0 && g[0] == 0 && g[1] == 0, "%g, %g, %g", sum, (double)g[0], (double)g[1]);
 }
