@@ -85,9 +85,10 @@ static dp_err make_args(struct supervise *s, const struct server_options *opts, 
     static const char *const KERNELS[] = {"auto", "ref", "avx2", "avx512"};
     static const char *const SHM[] = {"auto", "on", "off"};
     static const char *const LEVELS[] = {"error", "warn", "info", "debug"};
-    char threads[24], limit[24], slot_ms[32];
+    char threads[24], limit[24], slot_ms[32], parent[24];
     snprintf(threads, sizeof threads, "%" PRIu64, opts->data.threads);
     snprintf(limit, sizeof limit, "%" PRIu64, opts->data.memory_limit_mib);
+    snprintf(parent, sizeof parent, "%ld", (long)getpid());
     snprintf(slot_ms, sizeof slot_ms, "%.9g", opts->data.emulate_slot_ms);
     const struct {
         const char *name, *value;
@@ -104,6 +105,7 @@ static dp_err make_args(struct supervise *s, const struct server_options *opts, 
         {"emulate-slot-ms", slot_ms},
         {"emulate-stalls", opts->data.emulate_stalls},
         {"shm", SHM[opts->shm]},
+        {"die-with-parent", parent},
         {"kernels", KERNELS[opts->kernels]},
         {"log-level", LEVELS[opts->log_level]},
     };
@@ -114,8 +116,6 @@ static dp_err make_args(struct supervise *s, const struct server_options *opts, 
         e = add_option(s, options[i].name, options[i].value, err);
     if (!e)
         e = add_arg(s, "--quiet", err);
-    if (!e)
-        e = add_arg(s, "--die-with-parent", err);
     return e;
 }
 

@@ -41,18 +41,17 @@ static void catch_signals(enum worker_command command)
         signal(SIGPIPE, SIG_IGN);
 }
 
-/* The parent may have ended before the kernel was asked to tell us. */
-static dp_err watch_parent(dp_error *err)
+/* The parent may have ended before the kernel was asked to tell us: then another has taken its place. */
+static dp_err watch_parent(pid_t parent, dp_error *err)
 {
-    pid_t parent = getppid();
-    if (prctl(PR_SET_PDEATHSIG, SIGTERM) || getppid() != parent || parent == 1)
+    if (prctl(PR_SET_PDEATHSIG, SIGTERM) || getppid() != parent)
         return dp_fail(err, DP_STOPPED, "the process that started this one has ended");
     return DP_OK;
 }
 
 static dp_err run_train(const struct worker_options *o, dp_error *err)
 {
-    if (o->die_with_parent && watch_parent(err))
+    if (o->parent_pid && watch_parent((pid_t)o->parent_pid, err))
         return err->code;
     struct train_options train = {
         .server = o->server,

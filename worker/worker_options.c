@@ -24,8 +24,8 @@ static const struct option ROWS[] = {
         "how long the server may be silent later on"),
     ROW("train", shm, "shm", OPT_CHOICE, "MODE", 0, 0, "auto", NULL, SHM_MODES,
         "memory shared with a dp-server on this machine; on: or fail, auto: where it can be had"),
-    ROW("train", die_with_parent, "die-with-parent", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
-        "end when the process that started this one ends"),
+    ROW("train", parent_pid, "die-with-parent", OPT_U64, "PID", 0, 4194304, "0", NULL, NULL,
+        "end when this process ends, which started this one; 0: go on"),
 
     ROW("train", emulate_slower, "emulate-slower", OPT_F64, "FACTOR", 1, 1e6, "1", NULL, NULL,
         "this worker's slots take so many times --emulate-slot-ms"),

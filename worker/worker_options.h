@@ -22,9 +22,9 @@ struct worker_options {
     struct data_options data;
     int kernels;
     const char *config;
-    bool die_with_parent;
-    int shm;       /* dp_shm */
-    int log_level; /* enum log_level */
+    uint64_t parent_pid; /* 0: none is watched */
+    int shm;             /* dp_shm */
+    int log_level;       /* enum log_level */
     bool quiet;
     bool json;
 };

@@ -258,7 +258,7 @@ Test(worker, it_ends_with_its_parent)
     NEED_PROGRAMS("dp-server", "dp-worker");
     char endpoint[128], command[1024];
     struct process *server = SERVER(endpoint, JOB, ENDLESS, "--json", "--log-level", "info");
-    snprintf(command, sizeof command, "%s --server %s --data %s --die-with-parent & wait", program_path("dp-worker"),
+    snprintf(command, sizeof command, "%s --server %s --data %s --die-with-parent $$ & wait", program_path("dp-worker"),
              endpoint, source_file(TRAIN));
     struct process *shell = PROCESS("/bin/sh", "-c", command);
     expect_epochs(server, 1);
