@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,7 +15,6 @@
 /* A line is shorter than PIPE_BUF, so that the kernel keeps it whole on a pipe that several processes share. */
 enum { LOG_LINE_BYTES = 1024, LOG_WINDOW_MS = 1000 };
 
-static const char *const LEVEL_NAMES[] = {"error", "warn", "info", "debug"};
 static const char *const LEVEL_TAGS[] = {"ERROR", "WARN ", "INFO ", "DEBUG"};
 
 static const char *log_program = "dp";
@@ -32,20 +30,9 @@ void log_init(const char *program, enum log_level level)
     atomic_store_explicit(&log_level_now, (int)level, memory_order_relaxed);
 }
 
-bool log_enabled(enum log_level level)
+static bool is_enabled(enum log_level level)
 {
     return (int)level <= atomic_load_explicit(&log_level_now, memory_order_relaxed);
-}
-
-bool log_level_parse(const char *text, enum log_level *ret_level)
-{
-    for (size_t i = 0; i < ARRAY_LEN(LEVEL_NAMES); i++) {
-        if (strcmp(text, LEVEL_NAMES[i]) == 0) {
-            *ret_level = (enum log_level)i;
-            return true;
-        }
-    }
-    return false;
 }
 
 void log_set_display(void (*hide)(void), void (*show)(void))
@@ -110,7 +97,7 @@ static void line_write(const char *line, size_t bytes)
 
 void log_write(enum log_level level, const char *fmt, ...)
 {
-    if (!log_enabled(level))
+    if (!is_enabled(level))
         return;
     int saved_errno = errno;
     char text[LOG_LINE_BYTES];

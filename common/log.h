@@ -10,9 +10,6 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /* Events above `level` are not written. `program` ("dp-server") is borrowed for ever. */
 void log_init(const char *program, enum log_level level);
-bool log_enabled(enum log_level level);
-/* "error" | "warn" | "info" | "debug" to a level; false if it is none of them. */
-bool log_level_parse(const char *text, enum log_level *ret_level);
 
 /* `fmt` is "event key=value key=\"a text\" ...". Cut at 1 KiB; control characters of the arguments are escaped. */
 void log_write(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

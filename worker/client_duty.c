@@ -83,8 +83,3 @@ void duty_at(const struct duty *duty, uint64_t step, struct slot_set *ret_slots)
         if (duty->extras[i].step == step)
             slot_set_union(ret_slots, &duty->extras[i].slots);
 }
-
-bool duty_known(const struct duty *duty, uint64_t step)
-{
-    return assign_find(duty, step) < duty->assign_count;
-}

@@ -39,7 +39,5 @@ struct duty_assign {
 void duty_take(struct duty *duty, const struct duty_assign *assign, uint64_t step);
 /* The slots owed at `step`. */
 void duty_at(const struct duty *duty, uint64_t step, struct slot_set *ret_slots);
-/* Whether any assignment covers `step`. */
-bool duty_known(const struct duty *duty, uint64_t step);
 
 #endif

@@ -1,6 +1,6 @@
 /* Slots computed side by side; see slot_pool.h.
- * Invariant: jobs[0 .. given) have been handed out in a ring of `room` places; of those, a place is waiting, taken by a
- * thread, or done. */
+ * Invariant: there are as many places as lanes, and at most one of them for each slot given: it is free, waits for a
+ * thread, is computed, or done, in this order. */
 #include "slot_pool.h"
 
 #include <pthread.h>

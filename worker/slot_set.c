@@ -26,14 +26,6 @@ bool slot_set_empty(const struct slot_set *set)
     return slot_set_first(set, 0, SLOT_SET_MAX) == SLOT_SET_MAX;
 }
 
-uint32_t slot_set_count(const struct slot_set *set)
-{
-    uint32_t count = 0;
-    for (size_t i = 0; i < SLOT_SET_WORDS; i++)
-        count += (uint32_t)__builtin_popcountll(set->words[i]);
-    return count;
-}
-
 uint32_t slot_set_first(const struct slot_set *set, uint32_t first, uint32_t end)
 {
     for (uint32_t at = first; at < end; at = (at / 64 + 1) * 64) {

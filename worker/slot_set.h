@@ -28,7 +28,6 @@ void slot_set_union(struct slot_set *set, const struct slot_set *more);
 void slot_set_subtract(struct slot_set *set, const struct slot_set *less);
 void slot_set_intersect(struct slot_set *set, const struct slot_set *other);
 bool slot_set_empty(const struct slot_set *set);
-uint32_t slot_set_count(const struct slot_set *set);
 /* The smallest slot of the set in [first, end), or `end` if there is none. */
 uint32_t slot_set_first(const struct slot_set *set, uint32_t first, uint32_t end);
 /* Writes the slots in ascending order; returns how many there are. `list` holds SLOT_SET_MAX. */

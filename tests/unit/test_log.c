@@ -73,17 +73,7 @@ Test(log, levels_filter)
     cr_assert_str_eq(event_of(second), "b\n");
     cr_assert_eq(strncmp(text, "ERROR ", 6), 0);
     cr_assert_eq(strncmp(second, "WARN  ", 6), 0);
-    cr_assert(log_enabled(LOG_WARN) && !log_enabled(LOG_INFO));
     free(text);
-}
-
-Test(log, level_names)
-{
-    enum log_level level = LOG_WARN;
-    cr_assert(log_level_parse("debug", &level) && level == LOG_DEBUG);
-    cr_assert(log_level_parse("error", &level) && level == LOG_ERROR);
-    cr_assert(!log_level_parse("loud", &level) && level == LOG_ERROR);
-    cr_assert(!log_level_parse("", &level));
 }
 
 Test(log, control_characters_are_escaped)
