@@ -79,14 +79,13 @@ static dp_err open_socket(struct head *head, void **ret_socket, dp_error *err)
     void *socket = zmq_socket(head->zmq, ZMQ_ROUTER);
     if (!socket)
         return dp_fail(err, DP_SYSTEM, "cannot make a socket: %s", zmq_strerror(zmq_errno()));
-    int yes = 1, v6 = strchr(head->opts->listen, '[') != NULL, linger_ms = 500, queue = RECEIVE_QUEUE;
+    int yes = 1, linger_ms = 500, queue = RECEIVE_QUEUE;
     int64_t largest = HEAD_FRAME_MAX;
     zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &yes, sizeof yes);
     zmq_setsockopt(socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
     zmq_setsockopt(socket, ZMQ_RCVHWM, &queue, sizeof queue);
     zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
     zmq_setsockopt(socket, ZMQ_TCP_KEEPALIVE, &yes, sizeof yes);
-    zmq_setsockopt(socket, ZMQ_IPV6, &v6, sizeof v6); /* else an IPv4 endpoint reads [::ffff:...] */
     dp_err e = zuv_bind(socket, head->opts->listen, head->endpoint, sizeof head->endpoint, err);
     if (e) {
         zmq_close(socket);

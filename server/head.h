@@ -99,7 +99,6 @@ struct drop {
 struct head {
     const struct server_options *opts;
     enum head_state state;
-    dp_error result; /* what the process ends with */
     int exit_status;
     char endpoint[PORT_ENDPOINT_MAX];
 

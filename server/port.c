@@ -32,7 +32,7 @@ static dp_err open_socket(struct port *port, void *context, const char *listen, 
     void *socket = zmq_socket(context, ZMQ_ROUTER);
     if (!socket)
         return dp_fail(err, DP_SYSTEM, "cannot make a socket for shard %u: %s", port->id, zmq_strerror(zmq_errno()));
-    int yes = 1, v6 = strchr(listen, '[') != NULL, none = 0, queue = RECEIVE_QUEUE, replies = PORT_REPLY_QUEUE;
+    int yes = 1, none = 0, queue = RECEIVE_QUEUE, replies = PORT_REPLY_QUEUE;
     int64_t largest = FRAME_ROWS_BYTES_MAX + 4096;
     zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &yes, sizeof yes);
     zmq_setsockopt(socket, ZMQ_LINGER, &none, sizeof none);
@@ -40,7 +40,6 @@ static dp_err open_socket(struct port *port, void *context, const char *listen, 
     zmq_setsockopt(socket, ZMQ_RCVHWM, &queue, sizeof queue);
     zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
     zmq_setsockopt(socket, ZMQ_TCP_KEEPALIVE, &yes, sizeof yes);
-    zmq_setsockopt(socket, ZMQ_IPV6, &v6, sizeof v6); /* else an IPv4 endpoint reads [::ffff:...] */
     dp_err e = zuv_bind(socket, listen, port->endpoint, sizeof port->endpoint, err);
     if (e) {
         zmq_close(socket);
