@@ -19,7 +19,7 @@ enum {
     PORT_SESSIONS_MAX = 4096,
     PORT_ROUTING_ID_MAX = 32,
     PORT_ENDPOINT_MAX = 128,
-    PORT_REPLY_QUEUE = 4096, /* messages that may wait for a peer to read them, and some for each slice */
+    PORT_REPLY_QUEUE = 4096, /* messages that may wait for a peer to read them */
 };
 
 /* A session's number is in the low bits of its token, so that finding it is one look. */

@@ -6,12 +6,6 @@
 
 enum { MIB = 1 << 20 };
 
-/* Messages that may wait for a peer to read them. */
-static void send_queue(struct zuv *zuv, int messages)
-{
-    zmq_setsockopt(zuv->socket, ZMQ_SNDHWM, &messages, sizeof messages);
-}
-
 static dp_err start(struct port *port, const struct command *command, dp_error *err)
 {
     uint64_t bytes = 0;
@@ -23,7 +17,6 @@ static dp_err start(struct port *port, const struct command *command, dp_error *
         bytes += command->slices[i].count * sizeof(float);
     }
     port->reply_budget_bytes = 2 * bytes + 16 * (uint64_t)MIB;
-    send_queue(&port->zuv, PORT_REPLY_QUEUE + 4 * (int)command->slice_count);
     port->incarnation = command->incarnation;
     dp_err e = port_shm_start(port, command, err);
     if (e == DP_OK)
