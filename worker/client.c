@@ -17,7 +17,6 @@
 enum {
     CONNECT_TIMEOUT_MS = 30000,
     SERVER_TIMEOUT_MS = 60000,
-    BYE_LINGER_MS = 1000,
 };
 
 const struct client_timing CLIENT_TIMING = {

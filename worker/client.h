@@ -207,6 +207,7 @@ DP_MUST_CHECK dp_err session_join(struct dp_client *client, uint64_t deadline_ms
 DP_MUST_CHECK dp_err session_rejoin(struct dp_client *client, dp_error *err);
 /* Says goodbye, for the server's log. A server that cannot be told finds out by itself. */
 DP_MUST_CHECK dp_err session_bye(struct dp_client *client, dp_err code, const char *text);
+enum { BYE_LINGER_MS = 1000 }; /* for session_close: a goodbye goes out */
 void session_close(struct dp_client *client, int linger_ms);
 /* Takes all messages of the head that are there, and looks at the connection. DP_PROTO for one that is none. */
 DP_MUST_CHECK dp_err session_drain(struct dp_client *client, dp_error *err);

@@ -124,36 +124,74 @@ static dp_err differ(dp_error *err, const char *what, uint64_t was, uint64_t now
                    (unsigned long long)now, (unsigned long long)was);
 }
 
-static dp_err numbers_same(const dp_job *was, const dp_job *now, dp_error *err)
+struct job_number {
+    const char *what;
+    uint64_t was, now;
+};
+
+static dp_err numbers_same(const struct job_number *numbers, size_t count, dp_error *err)
 {
-    const struct {
-        const char *what;
-        uint64_t was, now;
-    } numbers[] = {
-        {"features", was->features, now->features},
-        {"classes", was->classes, now->classes},
+    for (size_t i = 0; i < count; i++)
+        if (numbers[i].was != numbers[i].now)
+            return differ(err, numbers[i].what, numbers[i].was, numbers[i].now);
+    return DP_OK;
+}
+
+/* What dp-server was told, which nobody's data change. */
+static dp_err wishes_same(const dp_job *was, const dp_job *now, dp_error *err)
+{
+    const struct job_number numbers[] = {
         {"the rows of a block", was->block_rows, now->block_rows},
         {"the blocks of a window", was->window_blocks, now->window_blocks},
         {"local data", (uint64_t)was->local, (uint64_t)now->local},
         {"intercept", (uint64_t)was->intercept, (uint64_t)now->intercept},
-        {"evaluate", (uint64_t)was->evaluate, (uint64_t)now->evaluate},
-        {"batch", was->batch, now->batch},
         {"hash-bits", was->hash_bits, now->hash_bits},
         {"sparse", (uint64_t)was->sparse, (uint64_t)now->sparse},
         {"slots", was->slots, now->slots},
         {"seed", was->seed, now->seed},
+        {"the rows of a worker's minibatch", was->local_rows, now->local_rows},
+        {"the passes over a worker's data", was->local_epochs, now->local_epochs},
+    };
+    if (strcmp(was->model, now->model) != 0)
+        return dp_fail(err, DP_REFUSED, "the server came back with another job: model is %.60s, was %.60s", now->model,
+                       was->model);
+    return numbers_same(numbers, ARRAY_LEN(numbers), err);
+}
+
+/* What the first worker's data settle. */
+static dp_err settled_same(const dp_job *was, const dp_job *now, dp_error *err)
+{
+    const struct job_number numbers[] = {
+        {"features", was->features, now->features},
+        {"classes", was->classes, now->classes},
+        {"evaluate", (uint64_t)was->evaluate, (uint64_t)now->evaluate},
+        {"batch", was->batch, now->batch},
         {"the number of training steps", was->train_steps, now->train_steps},
         {"the number of training rows", was->train_rows, now->train_rows},
         {"the number of evaluation rows", was->eval_rows, now->eval_rows},
         {"the number of labels", was->label_count, now->label_count},
         {"the number of tensors", was->tensor_count, now->tensor_count},
-        {"the rows of a worker's minibatch", was->local_rows, now->local_rows},
-        {"the passes over a worker's data", was->local_epochs, now->local_epochs},
     };
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        if (numbers[i].was != numbers[i].now)
-            return differ(err, numbers[i].what, numbers[i].was, numbers[i].now);
-    return DP_OK;
+    return numbers_same(numbers, ARRAY_LEN(numbers), err);
+}
+
+/* As a settled job has it: at most the rows that there are. */
+static uint64_t batch_settled(const dp_job *job, uint64_t rows)
+{
+    return job->train_rows == 0 && rows > 0 ? MIN(job->batch, rows) : job->batch;
+}
+
+dp_err client_job_like(const struct client_job *was, const struct client_job *now, dp_error *err)
+{
+    const dp_job *a = &was->view, *b = &now->view;
+    const bool features = a->features && b->features, classes = a->classes && b->classes, local = a->local;
+    const struct job_number numbers[] = {
+        {"features", features ? a->features : 0, features ? b->features : 0},
+        {"classes", classes ? a->classes : 0, classes ? b->classes : 0},
+        {"batch", local ? 0 : batch_settled(a, b->train_rows), local ? 0 : batch_settled(b, a->train_rows)},
+    };
+    dp_err e = wishes_same(a, b, err);
+    return e ? e : numbers_same(numbers, ARRAY_LEN(numbers), err);
 }
 
 static bool tensor_same(const dp_tensor *a, const dp_tensor *b)
@@ -166,10 +204,9 @@ static bool tensor_same(const dp_tensor *a, const dp_tensor *b)
 dp_err client_job_same(const struct client_job *was, const struct client_job *now, dp_error *err)
 {
     const dp_job *a = &was->view, *b = &now->view;
-    if (strcmp(a->model, b->model) != 0)
-        return dp_fail(err, DP_REFUSED, "the server came back with another job: model is %.60s, was %.60s", b->model,
-                       a->model);
-    dp_err e = numbers_same(a, b, err);
+    dp_err e = wishes_same(a, b, err);
+    if (!e)
+        e = settled_same(a, b, err);
     if (e)
         return e;
     for (uint32_t i = 0; i < a->tensor_count; i++)

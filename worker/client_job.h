@@ -23,6 +23,9 @@ void client_job_fini(struct client_job *job);
 /* DP_REFUSED, naming the first thing in which `now` differs from `was`. How slots are pushed may differ. */
 DP_MUST_CHECK dp_err client_job_same(const struct client_job *was, const struct client_job *now, dp_error *err);
 
+/* The same of what both say: a job that waits for its first worker does not know yet what data settle. */
+DP_MUST_CHECK dp_err client_job_like(const struct client_job *was, const struct client_job *now, dp_error *err);
+
 /* A run of a table's ids; its id on the wire is its index and the number of slices. */
 struct job_part {
     uint32_t tensor;

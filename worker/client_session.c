@@ -110,6 +110,27 @@ static void answer_refuse(struct dp_client *client, dp_err code, const char *tex
     client->question.answered = true;
 }
 
+static dp_err welcome_first(struct dp_client *client, const Dp__Job *msg, dp_error *err)
+{
+    dp_err e = client_job_take(msg, &client->welcome_job, err);
+    if (e == DP_OK)
+        client->view = client->welcome_job.view;
+    return e;
+}
+
+/* To join another job would settle it by our data and our model, where it has no worker yet, and so shut out its own.
+ */
+static dp_err welcome_again(struct dp_client *client, const Dp__Job *msg, dp_error *err)
+{
+    struct client_job job;
+    dp_err e = client_job_take(msg, &job, err);
+    if (e)
+        return e;
+    e = client_job_like(client->job.view.model ? &client->job : &client->welcome_job, &job, err);
+    client_job_fini(&job);
+    return e;
+}
+
 static dp_err welcome_take(struct dp_client *client, const Dp__Header *header, dp_error *err)
 {
     client->heartbeat_ms = header->welcome->heartbeat_ms;
@@ -120,12 +141,8 @@ static dp_err welcome_take(struct dp_client *client, const Dp__Header *header, d
         step_forget(client);
     client->session = header->session;
     client->incarnation = header->incarnation;
-    if (client->view.model)
-        return DP_OK;
-    dp_err e = client_job_take(header->welcome->job, &client->welcome_job, err);
-    if (e == DP_OK)
-        client->view = client->welcome_job.view;
-    return e;
+    return client->view.model ? welcome_again(client, header->welcome->job, err)
+                              : welcome_first(client, header->welcome->job, err);
 }
 
 /* The first job settles ours; later ones must be equal to it. */
@@ -327,8 +344,8 @@ static dp_err session_open_once(struct dp_client *client, uint64_t deadline_ms, 
                                        .interval_ms = client->heartbeat_ms};
     if (e == DP_OK)
         e = beat_start(&client->beat, client->zmq, &target, err);
-    if (e)
-        session_close(client, 0);
+    if (e) /* where it is we who refuse, the server has a session of us */
+        session_close(client, e == DP_REFUSED && session_bye(client, e, err->text) == DP_OK ? BYE_LINGER_MS : 0);
     return e;
 }
 

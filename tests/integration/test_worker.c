@@ -216,6 +216,27 @@ Test(worker, a_server_that_comes_back_with_another_job)
                        process_output(worker, ERR));
 }
 
+/* Nor is it settled by the data and the model of workers that it is not of: its own are taken when they come. */
+Test(worker, a_job_after_another_is_for_its_own_workers)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    static const char DATA[] = "1,0.5\n0,-0.5\n1,0.25\n0,-1\n";
+    char endpoint[128];
+    struct process *server = SERVER(endpoint, JOB, ENDLESS, "--json");
+    struct process *stale = worker_start(endpoint, "20");
+    expect_epochs(server, 1);
+    process_signal(server, SIGKILL);
+    cr_assert_eq(process_wait(server, CASE_MS), 128 + SIGKILL);
+    server = PROCESS("dp-server", "--model", "logistic", "--epochs", "2", "--exit-when-done", "--listen", endpoint);
+    cr_assert_eq(process_wait(stale, CASE_MS), 1);
+    cr_assert_not_null(strstr(process_output(stale, ERR), "another job: model is logistic, was softmax"), "%s",
+                       process_output(stale, ERR));
+    struct process *own =
+        PROCESS("dp-worker", "--server", endpoint, "--data", temp_file("own.csv", DATA, sizeof DATA - 1));
+    cr_assert_eq(process_wait(own, CASE_MS), 0, "%s", process_output(own, ERR));
+    cr_assert_eq(process_wait(server, CASE_MS), 0, "%s", process_output(server, ERR));
+}
+
 /* A worker that slept past its lease comes back to a job that went on, with no harm to it. */
 Test(worker, a_worker_that_slept)
 {

@@ -75,7 +75,7 @@ static void job_fill(const struct mini *m, Dp__Job *job)
     job->features = 5;
     job->batch = m->plan.batch;
     job->slots = SLOTS;
-    job->seed = 7;
+    job->seed = atomic_load(&m->opts.other_seed) ? 8 : 7;
     job->train_steps = m->plan.train_steps;
     job->train_rows = m->plan.train_rows;
     job->eval_rows = m->plan.eval_rows;
@@ -197,6 +197,7 @@ static uint64_t global_low(const struct mini *m)
 
 static void take_join(struct mini *m, struct mini_peer from, const Dp__Header *header)
 {
+    atomic_fetch_add(&m->joins, 1);
     if (atomic_load(&m->opts.refuse_join)) {
         send_error(m, from, header, DP_REFUSED, 0);
         return;

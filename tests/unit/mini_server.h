@@ -72,6 +72,7 @@ struct mini_options {
     atomic_int refuse_join;       /* 1: answers Join with REFUSED */
     atomic_int notice;            /* a dp_err: sends it to the worker as a Notice */
     atomic_int wrong_size;        /* 1: parameters come with the wrong number of bytes */
+    atomic_int other_seed;        /* 1: the job has another seed, which Welcome says */
     atomic_int other_labels;      /* 1: Joined has other labels */
     atomic_int wrong_rows;        /* answers about rows that are wrong in the way of enum mini_wrong */
     atomic_int forget_lists;      /* messages about rows before which the part's lists are forgotten */
@@ -93,6 +94,7 @@ struct mini {
     atomic_uint row_pushes; /* to parts, that counted */
     atomic_uint lists;      /* lists of row ids that it was sent and had not */
     atomic_uint hellos;
+    atomic_uint joins;
     atomic_uint beats;
     atomic_int bye; /* code of the Bye, -1: none came */
     /* The thread's. */

@@ -2,6 +2,7 @@
  * should have. */
 #include <criterion/criterion.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "leaks.h"
 #include "mini_client.h"
@@ -275,6 +276,53 @@ Test(client, another_job_is_refused)
     dp_leave(&client, err.code, err.text);
     mini_free(&mini);
     ASSERT_NO_LEAKS();
+}
+
+/* By what its Welcome says of it: joined, it would be settled by the data and the model of this worker. */
+Test(client, another_job_is_not_joined)
+{
+    struct mini *mini = mini_new(4, false);
+    mini_start(mini);
+    dp_client *client = join_to(mini);
+    dp_error err;
+    unsigned tasks;
+    atomic_store(&mini->opts.other_seed, 1);
+    atomic_store(&mini->opts.restart, 1);
+    while (atomic_load(&mini->opts.restart))
+        ;
+    cr_assert_eq(work(client, 0, &tasks, &err), DP_REFUSED, "%s", err.text);
+    cr_assert_not_null(strstr(err.text, "seed is 8, was 7"), "%s", err.text);
+    dp_leave(&client, err.code, err.text);
+    for (int i = 0; i < 500 && atomic_load(&mini->bye) < 0; i++)
+        usleep(10000);
+    cr_assert_eq(atomic_load(&mini->bye), DP_REFUSED, "it says goodbye to that job");
+    cr_assert_eq(atomic_load(&mini->joins), 1);
+    mini_free(&mini);
+    ASSERT_NO_LEAKS();
+}
+
+/* A job that waits for its first worker is compared by what it knows. */
+Test(client, a_job_that_is_not_settled_yet_is_told_from_another)
+{
+    static char model[] = "softmax", other[] = "logistic";
+    const struct client_job settled = {
+        .view = {
+            .model = model, .features = 64, .classes = 10, .batch = 500, .slots = 8, .train_rows = 500, .evaluate = 1}};
+    struct client_job waiting = {.view = {.model = model, .batch = 1024, .slots = 8}};
+    dp_error err;
+    cr_assert_eq(client_job_like(&settled, &waiting, &err), DP_OK, "%s", err.text);
+    cr_assert_eq(client_job_like(&waiting, &settled, &err), DP_OK, "%s", err.text);
+    cr_assert_eq(client_job_like(&settled, &settled, &err), DP_OK, "%s", err.text);
+    waiting.view.batch = 400;
+    cr_assert_eq(client_job_like(&settled, &waiting, &err), DP_REFUSED);
+    cr_assert_not_null(strstr(err.text, "batch is 400, was 500"), "%s", err.text);
+    waiting.view.batch = 1024;
+    waiting.view.features = 65;
+    cr_assert_eq(client_job_like(&settled, &waiting, &err), DP_REFUSED);
+    waiting.view.features = 64;
+    cr_assert_eq(client_job_like(&settled, &waiting, &err), DP_OK, "%s", err.text);
+    waiting.view.model = other;
+    cr_assert_eq(client_job_like(&settled, &waiting, &err), DP_REFUSED);
 }
 
 Test(client, slabs_are_used_again)
