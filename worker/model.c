@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "model_parts.h"
 #include "util.h"
@@ -113,6 +114,23 @@ static size_t run_rows(const struct model_spec *spec, bool dense)
     return MAX(MIN(rows, (size_t)RUN_ROWS_MAX), (size_t)1);
 }
 
+/* OpenBLAS makes a buffer for each thread that calls it, and where memory is refused it asks again for ever. So as much
+ * is asked for here, and kept until BLAS is called. */
+enum { BLAS_ROOM_BYTES = 129 << 20 };
+
+static void *take_blas_room(void)
+{
+    void *room = mmap(NULL, BLAS_ROOM_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return room == MAP_FAILED ? NULL : room;
+}
+
+void scratch_give_blas_room(struct model_scratch *scratch)
+{
+    if (scratch->blas_room)
+        munmap(scratch->blas_room, BLAS_ROOM_BYTES);
+    scratch->blas_room = NULL;
+}
+
 struct model_scratch *model_scratch_new(const struct model_spec *spec, size_t rows_max, bool dense)
 {
     size_t width = model_width(spec), scores;
@@ -132,7 +150,10 @@ struct model_scratch *model_scratch_new(const struct model_spec *spec, size_t ro
     }
     if (dense && spec->features <= SIZE_MAX / sizeof(float))
         scratch->x = mem_array(scratch->rows_max, spec->features * sizeof *scratch->x);
-    if (!scratch->scores || !scratch->work || !scratch->rest || !scratch->logs || (dense && !scratch->x))
+    if (dense)
+        scratch->blas_room = take_blas_room();
+    if (!scratch->scores || !scratch->work || !scratch->rest || !scratch->logs ||
+        (dense && (!scratch->x || !scratch->blas_room)))
         model_scratch_free(&scratch);
     return scratch;
 }
@@ -142,6 +163,7 @@ void model_scratch_free(struct model_scratch **scratch)
     struct model_scratch *s = *scratch;
     if (!s)
         return;
+    scratch_give_blas_room(s);
     free(s->x);
     free(s->scores);
     free(s->work);

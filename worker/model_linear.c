@@ -108,6 +108,7 @@ void linear_scores(const struct model_spec *spec, const struct data *data, const
         sparse_scores(width, data, rows, count, theta + weight_at(spec), scores);
     } else if (count) {
         rows_gather(data, rows, count, scratch->x);
+        scratch_give_blas_room(scratch);
         dense_scores(spec->features, width, count, scratch->x, theta, scores);
     }
     const float *bias = theta + bias_at(spec);

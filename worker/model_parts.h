@@ -13,7 +13,11 @@ struct model_scratch {
     float *work;     /* [rows_max * width] */
     float *rest;     /* [rows_max] */
     float *logs;     /* [rows_max] */
+    void *blas_room; /* dense, before the first call of BLAS: what its buffer will take */
 };
+
+/* To be called before BLAS is. */
+void scratch_give_blas_room(struct model_scratch *scratch);
 
 /* Scores of a row: C, or 1 for models without classes. */
 static inline size_t model_width(const struct model_spec *spec)

@@ -157,8 +157,10 @@ static dp_err start(struct slot_pool *pool, dp_error *err)
 {
     for (uint32_t i = 0; i < pool->count; i++)
         if (lane_init(pool, &pool->lanes[i]))
-            return dp_fail(err, DP_NOMEM, "out of memory for %u threads on slots of %zu rows", pool->count,
-                           pool->rows_max);
+            return dp_fail(err, DP_NOMEM,
+                           "out of memory for %u threads on slots of %zu rows; give fewer with --threads, "
+                           "or raise the limit of memory (ulimit -v; dense data take 130 MiB of it a thread)",
+                           pool->count, pool->rows_max);
     if (pool->count == 1)
         return DP_OK;
     for (uint32_t i = 0; i < pool->count; i++) {

@@ -2,8 +2,11 @@
 #include <criterion/criterion.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "kernels.h"
 #include "leaks.h"
@@ -465,5 +468,38 @@ Test(scratch, that_does_not_fit_is_refused)
     cr_assert_null(model_scratch_new(&spec, SIZE_MAX / 4, false));
     struct model_scratch *none = NULL;
     model_scratch_free(&none);
+    ASSERT_NO_LEAKS();
+}
+
+/* As with ulimit -v: the address space that there is, and so much more. */
+static void limit_memory(rlim_t more_bytes)
+{
+    FILE *f = fopen("/proc/self/statm", "r");
+    unsigned long pages = 0;
+    cr_assert(f && fscanf(f, "%lu", &pages) == 1);
+    fclose(f);
+    rlim_t bytes = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + more_bytes;
+    cr_assert_eq(setrlimit(RLIMIT_AS, &(struct rlimit){bytes, RLIM_INFINITY}), 0);
+}
+
+/* OpenBLAS would ask for its buffer for ever. */
+Test(scratch, without_memory_for_blas_is_refused)
+{
+    const struct model_spec spec = {.features = 10};
+    limit_memory(100 << 20);
+    cr_assert_null(model_scratch_new(&spec, 10, true));
+    struct model_scratch *sparse = model_scratch_new(&spec, 10, false);
+    cr_assert_not_null(sparse);
+    model_scratch_free(&sparse);
+    ASSERT_NO_LEAKS();
+}
+
+/* What was kept for BLAS is there when it is called. */
+Test(scratch, keeps_memory_for_blas, .timeout = 60)
+{
+    limit_memory(160 << 20);
+    struct setting s = setting_make("softmax", false, true);
+    gradient_of(&s, 0, ROWS);
+    setting_free(&s);
     ASSERT_NO_LEAKS();
 }
