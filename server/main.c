@@ -25,6 +25,7 @@ static dp_err set_up(const struct server_options *opts, dp_error *err)
     mem_keep();
     log_init("dp-server", (enum log_level)opts->log_level);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a limit on the size of files is to be told as an error */
     /* Local workers inherit the environment, but the server's file is not theirs. */
     unsetenv("DP_CONFIG");
     dp_err e = descriptors_ensure(files_needed(opts), err);

@@ -129,6 +129,7 @@ int main(int argc, char **argv)
     dp_error err = {0};
     stdio_reserve();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     dp_err e = options_parse(&given, &TABLE, &options, argc, argv, &outcome, &err);
     if (!e && outcome == OPT_RUN) {
         options_env_check(&TABLE, stderr);

@@ -36,6 +36,7 @@ static void catch_signals(enum worker_command command)
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGALRM, &(struct sigaction){.sa_handler = on_alarm}, NULL);
+    signal(SIGXFSZ, SIG_IGN); /* a limit on the size of files is to be told as an error */
     /* predict | head ends in silence, as other filters do. */
     if (command == WORKER_TRAIN)
         signal(SIGPIPE, SIG_IGN);

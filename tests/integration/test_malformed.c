@@ -363,11 +363,24 @@ Test(malformed, full_disk)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     const char *data = temp_text("good", "1 1:1\n0 2:1\n"), *model = temp_path("m.safetensors");
-    static const char SCRIPT[] = "trap '' XFSZ; ulimit -f 0; exec \"$0\" --listen tcp://127.0.0.1:0 --model logistic "
+    static const char SCRIPT[] = "ulimit -f 0; exec \"$0\" --listen tcp://127.0.0.1:0 --model logistic "
                                  "--steps 2 --local-workers 1 --data \"$1\" --exit-when-done --export \"$2\"";
     const struct expectation want = {DATA_ERROR, {model, "File too large"}};
     check("full disk", RUN(CASE_MS, "/bin/sh", "-c", SCRIPT, program_path("dp-server"), data, model), &want);
     cr_expect_neq(access(model, F_OK), 0, "a part of a model was left");
+}
+
+/* And for predictions. */
+Test(malformed, full_disk_of_predictions)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *data = temp_text("good", "1 1:1\n0 2:1\n"), *model = temp_path("m"), *output = temp_path("p");
+    const char *const export[] = {"--export", model, NULL};
+    cr_assert_eq(run_data(data, NULL, export).status, 0);
+    static const char SCRIPT[] = "ulimit -f 0; exec \"$0\" predict --model \"$1\" --data \"$2\" --output \"$3\"";
+    const struct expectation want = {DATA_ERROR, {output, "File too large"}};
+    check("predictions", RUN(CASE_MS, "/bin/sh", "-c", SCRIPT, program_path("dp-worker"), model, data, output), &want);
+    cr_expect_neq(access(output, F_OK), 0, "a part of the predictions was left");
 }
 
 /* The same for a server that is told to end: it does not end as if all were well. */
@@ -375,7 +388,7 @@ Test(malformed, full_disk_at_a_signal)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     const char *data = temp_text("good", "1 1:1\n0 2:1\n"), *model = temp_path("m.safetensors");
-    static const char SCRIPT[] = "trap '' XFSZ; ulimit -f 0; exec \"$0\" --listen tcp://127.0.0.1:0 --model logistic "
+    static const char SCRIPT[] = "ulimit -f 0; exec \"$0\" --listen tcp://127.0.0.1:0 --model logistic "
                                  "--steps 1000000000 --local-workers 1 --data \"$1\" --json --export \"$2\"";
     struct process *server = PROCESS("/bin/sh", "-c", SCRIPT, program_path("dp-server"), data, model);
     process_expect(server, OUT, "\"event\":\"epoch\"", CASE_MS);
