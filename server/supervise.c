@@ -210,11 +210,15 @@ static dp_err child_start(struct child *child, dp_error *err);
 static void give_up(struct child *child)
 {
     dp_error err;
-    const char *said = child->last_line[0] ? child->last_line : child->how;
+    const char *said = child->last_line;
     static const char PREFIX[] = "dp-worker: ";
     if (strncmp(said, PREFIX, sizeof PREFIX - 1) == 0)
         said += sizeof PREFIX - 1;
-    (void)dp_fail(&err, child->failed, "%s", said);
+    if (*said)
+        (void)dp_fail(&err, child->failed, "%s", said);
+    else
+        (void)dp_fail(&err, child->failed, "local worker %u %s%s, and said nothing", child->number, child->how,
+                      child->quick_deaths < QUICK_DEATHS_MAX ? "" : " again and again");
     child->failed = DP_OK;
     child->supervise->calls.gave_up(child->supervise->calls.arg, &err);
 }

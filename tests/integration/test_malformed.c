@@ -383,6 +383,18 @@ Test(malformed, full_disk_of_predictions)
     cr_expect_neq(access(output, F_OK), 0, "a part of the predictions was left");
 }
 
+/* A local worker that ends without a word: the message says who. */
+Test(malformed, speechless_worker)
+{
+    NEED_PROGRAMS("dp-server");
+    const char *server = temp_path("dp-server"), *worker = temp_path("dp-worker");
+    static const char SCRIPT[] =
+        "cp \"$0\" \"$1\" && printf '#!/bin/sh\\nexit 1\\n' >\"$2\" && chmod +x \"$2\" && "
+        "exec \"$1\" --model linear --listen tcp://127.0.0.1:0 --local-workers 1 --data /dev/null";
+    static const struct expectation want = {DATA_ERROR, {"local worker 0 exited with status 1"}};
+    check("speechless", RUN(CASE_MS, "/bin/sh", "-c", SCRIPT, program_path("dp-server"), server, worker), &want);
+}
+
 /* The same for a server that is told to end: it does not end as if all were well. */
 Test(malformed, full_disk_at_a_signal)
 {
