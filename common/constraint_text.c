@@ -27,13 +27,13 @@ const char *constraint_name(enum constraint_kind kind)
     return KINDS[kind].name;
 }
 
-/* A finite number that ends at `end`. */
+/* A number that is finite as a float and ends at `end`. */
 static bool number(const char *text, char end, double *ret)
 {
     char *stop;
     errno = 0;
     double x = strtod(text, &stop);
-    if (stop == text || *stop != end || !isfinite(x))
+    if (stop == text || *stop != end || !isfinite((float)x))
         return false;
     *ret = x;
     return true;

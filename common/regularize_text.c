@@ -7,13 +7,17 @@
 #include "regularize.h"
 #include "util.h"
 
+/* As of other numbers of the update: well within what floats hold. */
+#define STRENGTH_MAX 1e30
+
 static dp_err parse(struct strength *s, const char *option, const char *text, dp_error *err)
 {
     char *end;
     s->value = strtod(text, &end);
-    if (end == text || (*end != '\0' && *end != '@') || !isfinite(s->value) || s->value < 0)
-        return dp_fail(err, DP_USAGE, "option --%s: '%.80s' is not a number of at least 0, or NUMBER@TENSOR", option,
-                       text);
+    if (end == text || (*end != '\0' && *end != '@') || !(s->value >= 0 && s->value <= STRENGTH_MAX))
+        return dp_fail(err, DP_USAGE,
+                       "option --%s: '%.80s' is not a number of at least 0 and at most %g, or NUMBER@TENSOR", option,
+                       text, STRENGTH_MAX);
     s->tensor[0] = '\0';
     if (*end == '@' && (end[1] == '\0' || !str_copy(s->tensor, sizeof s->tensor, end + 1)))
         return dp_fail(err, DP_USAGE, "option --%s: '%.80s' names no tensor behind the @", option, text);

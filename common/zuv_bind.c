@@ -77,7 +77,9 @@ dp_err zuv_listen_check(const char *listen, dp_error *err)
     unsigned port;
     const char *wrong = "it does not begin with tcp:// or ipc://";
     if (strncmp(listen, IPC, strlen(IPC)) == 0)
-        wrong = listen[strlen(IPC)] ? NULL : "it has no path";
+        wrong = !listen[strlen(IPC)]                     ? "it has no path"
+                : strcmp(listen + strlen(IPC), "@") == 0 ? "its @ has no name"
+                                                         : NULL;
     else if (strncmp(listen, TCP, strlen(TCP)) == 0)
         wrong = host_port_parse(listen + strlen(TCP), host, &port);
     return wrong ? bad_syntax(listen, wrong, err) : DP_OK;

@@ -45,7 +45,8 @@ static dp_err check_host(const char *host, dp_error *err)
 {
     size_t length = strlen(host);
     bool bracketed = host[0] == '[' && host[length - 1] == ']';
-    if (length == 0 || length > HOST_MAX || strpbrk(host, " \t/*") || (strchr(host, ':') && !bracketed))
+    if (length == 0 || length > HOST_MAX || strpbrk(host, " \t/*") || !text_printable(host, length) ||
+        (strchr(host, ':') && !bracketed))
         return dp_fail(err, DP_USAGE,
                        "option --advertise: '%s' is not a host: give a name or an address that workers reach, such as "
                        "head.example or 192.0.2.1, or [2001:db8::1], without a port",

@@ -18,7 +18,7 @@
 static const struct option ROWS[] = {
     ROW("job", model, "model", OPT_STRING, "NAME", 0, 0, NULL, NULL, NULL,
         "linear, logistic, softmax; free: tensors that clients of libdp declare (required)"),
-    ROW("job", features, "features", OPT_U64, "N", 0, 1e15, "0", NULL, NULL,
+    ROW("job", features, "features", OPT_U64, "N", 0, 0x1p35, "0", NULL, NULL,
         "columns of the data; 0: as many as the data have"),
     ROW("job", hash_bits, "hash-bits", OPT_U64, "N", 0, 31, "0", NULL, NULL,
         "hash the features of LIBSVM data, any 64-bit numbers, to 2^N columns; 0: not"),
