@@ -125,7 +125,7 @@ static bool message_fine(const struct shm_message *message, size_t descriptors)
 {
     bool sized = message->kind == SHM_SLAB || message->kind == SHM_RING;
     bool passes = sized || (message->kind == SHM_WELCOME && message->planes > 0);
-    if (message->magic != MAGIC || message->kind < SHM_HELLO || message->kind > SHM_RING)
+    if (message->magic != MAGIC || message->kind < SHM_HELLO || message->kind > SHM_BEGIN)
         return false;
     if (message->slab >= SHM_SLABS_MAX || descriptors != (passes ? 1 : 0) || !text_fine(message->text))
         return false;

@@ -2,6 +2,7 @@
  * name, which vanishes with its process. A message is one packet, in the layout of the machine: both sides run on it.
  *
  *   worker -> shard   HELLO session, incarnation           answer WELCOME with the memory of theta, or REFUSED
+ *   worker -> shard   BEGIN                                all shards have welcomed it: it reads what is in memory
  *   worker -> shard   SLAB number, with its memory         answer TAKEN number, or REFUSED number
  *   shard -> worker   RING number, with its memory         unasked, before the first message that names it
  *
@@ -17,7 +18,7 @@ enum { SHM_NAME_MAX = 64, SHM_TEXT_MAX = 160, SHM_SLABS_MAX = 256, SHM_PLANES_MA
 
 #define SHM_BYTES_MAX (UINT64_C(1) << 40) /* of what a message passes */
 
-enum shm_kind { SHM_HELLO = 1, SHM_WELCOME, SHM_SLAB, SHM_TAKEN, SHM_REFUSED, SHM_RING };
+enum shm_kind { SHM_HELLO = 1, SHM_WELCOME, SHM_SLAB, SHM_TAKEN, SHM_REFUSED, SHM_RING, SHM_BEGIN };
 
 struct shm_message {
     uint32_t magic; /* shm_send fills it in */

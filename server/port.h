@@ -214,6 +214,8 @@ DP_MUST_CHECK dp_err port_shm_open(struct port *port, const char *name, dp_error
 /* Before the shard starts: makes the memory for its versions. With SHM_ON the reason why it cannot be had, else that is
  * logged. */
 DP_MUST_CHECK dp_err port_shm_start(struct port *port, const struct command *start, dp_error *err);
+/* Before a message of the session is looked at: whether it reads shared memory by now. */
+void port_shm_hear(struct port *port, const struct port_session *session);
 /* The session is over, as fence number `fence` has it. */
 void port_shm_fence(struct port *port, struct port_session *session, uint64_t fence);
 /* All shards know the fences up to `known`: takes back what those sessions were lent. */

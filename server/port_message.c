@@ -187,6 +187,7 @@ void port_on_message(void *arg, zmq_msg_t *frames, size_t count)
     struct port_session *session = find_session(port, header, id, id_bytes);
     if (!session)
         return;
+    port_shm_hear(port, session);
     if (header->body_case == DP__HEADER__BODY_ROWS_PUSH_PULL)
         port_on_rows(port, session, header, frames + 2);
     else

@@ -48,6 +48,15 @@ static bool on_hello(void *arg, const struct shm_message *message, struct shm_me
     return true;
 }
 
+static void on_begin(void *arg, uint64_t token)
+{
+    struct port *port = arg;
+    dp_error err;
+    struct port_session *session = guest_session(port, token, &err);
+    if (session && session->shm)
+        session->shm->begun = true;
+}
+
 static dp_err on_slab(void *arg, uint64_t token, const struct shm_message *message, int fd, dp_error *err)
 {
     struct port *port = arg;
@@ -64,7 +73,7 @@ static void on_malformed(void *arg, const dp_error *err)
 
 dp_err port_shm_open(struct port *port, const char *name, dp_error *err)
 {
-    const struct shm_calls calls = {on_hello, on_slab, on_malformed, port};
+    const struct shm_calls calls = {on_hello, on_begin, on_slab, on_malformed, port};
     return shm_door_open(&port->door, &port->loop, name, &calls, err);
 }
 
@@ -116,7 +125,7 @@ float *port_shm_room(void *arg, uint32_t number, uint64_t bytes, uint64_t *ret_a
 {
     struct port *port = arg;
     const struct port_session *session = &port->sessions[number];
-    struct shm_session *shm = session->shm;
+    struct shm_session *shm = session->shm && session->shm->begun ? session->shm : NULL;
     dp_error err;
     float *room = shm ? shm_ring_take(&shm->ring, bytes, ret_at) : NULL;
     if (room || !shm || shm->no_ring)
@@ -128,6 +137,12 @@ float *port_shm_room(void *arg, uint32_t number, uint64_t bytes, uint64_t *ret_a
         "shared-memory-unused shard=%u session=%u reason=\"%s\" action=\"rows that find no room go by the socket\"",
         port->id, number, err.text);
     return NULL;
+}
+
+void port_shm_hear(struct port *port, const struct port_session *session)
+{
+    if (session->shm && !session->shm->begun)
+        shm_door_hear(&port->door, session->token);
 }
 
 void port_shm_fence(struct port *port, struct port_session *session, uint64_t fence)

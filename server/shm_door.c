@@ -76,6 +76,8 @@ static bool guest_take(struct shm_guest *guest, const struct shm_message *messag
 {
     if (message->kind == SHM_HELLO && guest->session == 0)
         on_hello(guest, message);
+    else if (message->kind == SHM_BEGIN && guest->session != 0)
+        guest->door->calls.begin(guest->door->calls.arg, guest->session);
     else if (message->kind == SHM_SLAB && guest->session != 0)
         on_slab(guest, message, passed);
     else
@@ -204,6 +206,13 @@ dp_err shm_door_pass(struct shm_door *door, uint64_t session, struct shm_message
 {
     const struct shm_guest *guest = guest_find(door, session);
     return guest ? shm_send(guest->fd, message, fd) : DP_UNREACHABLE;
+}
+
+void shm_door_hear(struct shm_door *door, uint64_t session)
+{
+    struct shm_guest *guest = guest_find(door, session);
+    if (guest)
+        guest_hear(guest);
 }
 
 void shm_door_dismiss(struct shm_door *door, uint64_t session)

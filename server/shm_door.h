@@ -16,6 +16,8 @@ struct shm_calls {
     /* A guest says that it is of a session: false with the reason if it cannot be. True: *ret_fd is the memory, which
      * stays the owner's, and the layout is in *answer; -1 if there is none. */
     bool (*hello)(void *arg, const struct shm_message *message, struct shm_message *answer, int *ret_fd, dp_error *err);
+    /* A guest of `session` reads shared memory from now on. */
+    void (*begin)(void *arg, uint64_t session);
     /* A guest of `session` passes a slab of so many bytes; `fd` stays the door's. */
     dp_err (*slab)(void *arg, uint64_t session, const struct shm_message *message, int fd, dp_error *err);
     /* A guest sent what is no message. */
@@ -40,6 +42,8 @@ DP_MUST_CHECK dp_err shm_door_open(struct shm_door *door, uv_loop_t *loop, const
 void shm_door_close(struct shm_door *door);
 /* Sends a message with memory, which stays the caller's, to a session's guest. DP_UNREACHABLE, DP_BUSY, DP_IO. */
 DP_MUST_CHECK dp_err shm_door_pass(struct shm_door *door, uint64_t session, struct shm_message *message, int fd);
+/* What the session's guest has said by now is heard before anything else is done for it. */
+void shm_door_hear(struct shm_door *door, uint64_t session);
 /* The session is over: its guest goes. */
 void shm_door_dismiss(struct shm_door *door, uint64_t session);
 

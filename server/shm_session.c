@@ -86,7 +86,7 @@ bool shm_is_slab(const struct blob *payload)
 
 bool shm_session_lend(struct shm_session *session, uint32_t slice, struct version *version)
 {
-    if (version->plane == VERSION_UNSHARED)
+    if (!session->begun || version->plane == VERSION_UNSHARED)
         return false;
     uint64_t bit = UINT64_C(1) << version->plane;
     if (!(session->lent[slice] & bit))

@@ -27,6 +27,7 @@ struct shm_session {
     uint64_t *lent; /* [slice_count] set of the planes that it may be reading */
     struct shm_slab *slabs[SHM_SLABS_MAX];
     struct shm_ring ring;
+    bool begun;   /* it has what all shards share, and reads there: until then nothing is lent */
     bool no_ring; /* there is no memory for one, which has been said */
 };
 
@@ -46,7 +47,7 @@ bool shm_session_payload(const struct shm_session *session, uint32_t number, uin
 /* Whether a payload is a worker's memory, which must not be written. */
 bool shm_is_slab(const struct blob *payload);
 
-/* Lends a version of a slice; false if it is in no plane. */
+/* Lends a version of a slice; false if it is in no plane, or the session has not begun to read there. */
 bool shm_session_lend(struct shm_session *session, uint32_t slice, struct version *version);
 /* The worker has version number `have` of the slice: it reads no older one. */
 void shm_session_returned(struct shm_session *session, uint32_t slice, uint64_t have);

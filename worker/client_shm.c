@@ -131,7 +131,10 @@ dp_err client_shm_open(struct client_shm *shm, const struct shm_place *places, u
     for (uint32_t i = 0; e == DP_OK && i < count; i++)
         e = shard_greet(shm, &places[i], &hello, &parts[i], &planes, err);
     if (e == DP_OK) {
+        struct shm_message begin = {.kind = SHM_BEGIN};
         e = views_init(ret_views, parts, parts_filled(parts, count), planes, err);
+        for (uint32_t i = 0; e == DP_OK && i < count; i++)
+            (void)!shm_send(shm->doors[i], &begin, -1); /* one that does not hear it uses its socket */
     } else {
         for (uint32_t i = 0; i < count; i++)
             shm_fini(&parts[i].memory);

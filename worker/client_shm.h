@@ -1,7 +1,7 @@
 /* Memory shared with the shards of a server on this host: their planes of theta and rings of rows, and our slabs, which
  * all of them map.
- * It is all shards or none. What the other side is asked here is answered at once: these calls wait.
- * Thread: the client's. */
+ * It is all shards or none: only when all have welcomed us are they told that we read there. What the other side is
+ * asked here is answered at once: these calls wait. Thread: the client's. */
 #ifndef DP_CLIENT_SHM_H
 #define DP_CLIENT_SHM_H
 

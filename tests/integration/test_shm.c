@@ -350,16 +350,15 @@ Test(shm, on_is_an_error_with_a_reason_where_it_cannot_be)
 /* A program that can make no file larger than this, nor memory to share, which the kernel counts as one. */
 static struct process *start_short(const char *kib, const char *program, const char *const *args)
 {
-    const char *all[32] = {"-c", "trap '' XFSZ; ulimit -f \"$0\"; exec \"$@\"", kib, program_path(program)};
+    const char *all[64] = {"-c", "trap '' XFSZ; ulimit -f \"$0\"; exec \"$@\"", kib, program_path(program)};
     for (size_t i = 0; args[i]; i++)
         all[4 + i] = args[i];
     return process_start("/bin/bash", all);
 }
 
-static struct process *server_short(char *endpoint, size_t size, const char *path)
+static struct process *server_short(const char *kib, const char *const *args, char *endpoint, size_t size)
 {
-    struct process *server = start_short(
-        "56", "dp-server", (const char *const[]){"--listen", "tcp://127.0.0.1:0", JOB_OF("3"), "--export", path, NULL});
+    struct process *server = start_short(kib, "dp-server", args);
     const char *line = process_expect(server, ERR, " listening endpoint=", MINUTE_MS);
     (void)str_copy(endpoint, size, strstr(line, "endpoint=") + 9);
     endpoint[strcspn(endpoint, " \n")] = '\0';
@@ -371,7 +370,9 @@ static void short_server(const char *said)
 {
     char endpoint[128];
     const char *want = train_plain("3"), *path = temp_path("short.safetensors");
-    struct process *server = server_short(endpoint, sizeof endpoint, path);
+    struct process *server =
+        server_short("56", (const char *const[]){"--listen", "tcp://127.0.0.1:0", JOB_OF("3"), "--export", path, NULL},
+                     endpoint, sizeof endpoint);
     struct process *worker = worker_start(endpoint, "auto");
     process_expect(server, ERR, said, MINUTE_MS);
     expect_end(server);
@@ -391,6 +392,28 @@ Test(shm, a_server_without_memory_for_rows_says_so_and_uses_sockets)
     weights = "--sparse=on";
     intercept = "--intercept=off";
     short_server("action=\"rows that find no room go by the socket\"");
+}
+
+/* Of 64 planes, those of the first shard's half of 1300 parameters have a page each, those of the second one's two. A
+ * worker shares memory with all shards or with none. */
+Test(shm, a_server_with_memory_for_one_of_two_shards_uses_sockets_for_both)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    char endpoint[128];
+    const char *path = temp_path("half.safetensors"), *want = temp_path("whole.safetensors");
+#define HALF_JOB(path) \
+    "--listen", "tcp://127.0.0.1:0", JOB_OF("3"), "--shards", "2", "--classes", "20", "--export", path
+    struct run_result r = RUN(MINUTE_MS, "dp-server", HALF_JOB(want), "--shm", "off", "--local-workers", "1", "--data",
+                              train_file(), "--eval", test_file());
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    struct process *server =
+        server_short("300", (const char *const[]){HALF_JOB(path), NULL}, endpoint, sizeof endpoint);
+    struct process *worker = worker_start(endpoint, "auto");
+    process_expect(server, ERR, "shared-memory-unused shard=1", MINUTE_MS);
+    expect_end(server);
+    expect_end(worker);
+    cr_assert_not_null(strstr(process_output(worker, ERR), "parameters come by the socket, not by shared memory"));
+    models_assert_same(want, path);
 }
 
 /* A worker that has none for its gradients. */

@@ -115,6 +115,8 @@ static void share(struct worker *w)
     cr_assert_eq(answer.kind, SHM_WELCOME, "%s", answer.text);
     cr_assert_eq(shm_map(passed, answer.planes * answer.stride_bytes, &w->planes, &err), DP_OK, "%s", err.text);
     close(passed);
+    struct shm_message begin = {.kind = SHM_BEGIN};
+    cr_assert_eq(shm_send(w->fd, &begin, -1), DP_OK);
     cr_assert_eq(shm_new(SLAB_FLOATS * sizeof(float), SHM_WRITERS, &w->slab, &err), DP_OK, "%s", err.text);
     for (uint32_t i = 0; i < SLAB_FLOATS; i++)
         ((float *)w->slab.base)[i] = -1;

@@ -17,6 +17,7 @@ static struct {
     struct shm memory;
     char name[SHM_NAME_MAX];
     uint32_t heard, until; /* hellos; the loop stops after so many */
+    uint64_t begun;        /* the session that said so */
     bool closes, refuses;
 } it;
 
@@ -35,6 +36,12 @@ static bool on_hello(void *arg, const struct shm_message *message, struct shm_me
     return !it.refuses;
 }
 
+static void on_begin(void *arg, uint64_t session)
+{
+    (void)arg;
+    it.begun = session;
+}
+
 static dp_err on_slab(void *arg, uint64_t session, const struct shm_message *message, int fd, dp_error *err)
 {
     (void)arg, (void)session, (void)message, (void)fd;
@@ -50,7 +57,7 @@ static void on_malformed(void *arg, const dp_error *err)
 
 static void open_door(uint32_t until)
 {
-    const struct shm_calls calls = {on_hello, on_slab, on_malformed, NULL};
+    const struct shm_calls calls = {on_hello, on_begin, on_slab, on_malformed, NULL};
     dp_error err;
     it.until = until;
     snprintf(it.name, sizeof it.name, "dp-test-door-%ld", (long)getpid());
@@ -119,6 +126,24 @@ Test(shm_door, the_silent_make_room, .timeout = 60)
     assert_welcome(speaks);
     for (int i = 0; i < SILENT; i++)
         close(silent[i]);
+    close_door();
+}
+
+/* What comes by the other socket then finds what was said before. */
+Test(shm_door, what_was_said_is_heard_at_once_when_asked, .timeout = 60)
+{
+    struct shm_message begin = {.kind = SHM_BEGIN};
+    open_door(1);
+    int fd = guest_says_hello(7);
+    uv_run(&it.loop, UV_RUN_DEFAULT);
+    shm_door_hear(&it.door, 7);
+    cr_assert_eq(it.begun, 0, "it has said nothing yet");
+    cr_assert_eq(shm_send(fd, &begin, -1), DP_OK);
+    shm_door_hear(&it.door, 8);
+    cr_assert_eq(it.begun, 0, "that is another one");
+    shm_door_hear(&it.door, 7);
+    cr_assert_eq(it.begun, 7);
+    assert_welcome(fd);
     close_door();
 }
 

@@ -12,6 +12,7 @@ static struct shm_session *session_new(struct slice *slices, uint32_t count)
 {
     struct shm_session *session = shm_session_new(slices, count);
     cr_assert_not_null(session);
+    session->begun = true;
     return session;
 }
 
@@ -121,6 +122,19 @@ Test(shm_session, a_version_is_lent_once_until_a_later_one_is_there)
     shm_session_returned(session, 0, 1);
     shm_session_free(&session);
     cr_assert(refs(&versions[0]) == 0 && refs(&versions[1]) == 0, "the session is over");
+    ASSERT_NO_LEAKS();
+}
+
+/* Of several shards one may have no memory to share, which its worker hears after the others have welcomed it. */
+Test(shm_session, nothing_is_lent_to_who_has_not_begun_to_read)
+{
+    struct version versions[PLANES];
+    struct slice slice = slice_make(versions);
+    struct shm_session *session = shm_session_new(&slice, 1);
+    cr_assert_not_null(session);
+    cr_assert_not(shm_session_lend(session, 0, &versions[0]));
+    cr_assert_eq(refs(&versions[0]), 0);
+    shm_session_free(&session);
     ASSERT_NO_LEAKS();
 }
 
