@@ -175,6 +175,15 @@ dp_err client_shm_pass(struct client_shm *shm, uint32_t number, const struct shm
     return result;
 }
 
+/* A ring, or the answer to a slab that was given up while the shard was silent: nobody waits for that any more. */
+static dp_err ring_take(struct client_shm *shm, uint32_t shard, const struct shm_message *message, int passed,
+                        dp_error *err)
+{
+    if (message->kind == SHM_TAKEN || message->kind == SHM_REFUSED)
+        return DP_OK;
+    return message->kind == SHM_RING ? ring_add(shm, shard, message, passed, err) : unexpected(passed, err);
+}
+
 dp_err client_shm_rows(struct client_shm *shm, uint32_t shard, uint32_t ring, uint64_t at, uint64_t bytes,
                        const void **ret_values, dp_error *err)
 {
@@ -185,7 +194,7 @@ dp_err client_shm_rows(struct client_shm *shm, uint32_t shard, uint32_t ring, ui
         if (e == DP_BUSY)
             return dp_fail(err, DP_PROTO, "rows in ring %u, which was not passed", ring);
         if (e == DP_OK)
-            e = message.kind == SHM_RING ? ring_add(shm, shard, &message, passed, err) : unexpected(passed, err);
+            e = ring_take(shm, shard, &message, passed, err);
         if (e)
             return e;
     }

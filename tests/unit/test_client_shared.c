@@ -3,8 +3,11 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "client_rings.h"
+#include "client_shm.h"
 #include "client_slab.h"
 #include "client_views.h"
 #include "leaks.h"
@@ -194,6 +197,30 @@ Test(client_shared, an_answer_that_was_overtaken_is_not_read)
     cr_assert_eq(rings.taken, 2 * PAGE + 4);
     cr_assert_null(rows_at(&rings, 1, 4 * PAGE, 4), "of a ring that is no longer in use");
     rings_fini(&rings);
+    ASSERT_NO_LEAKS();
+}
+
+/* A shard that was frozen for longer than its answer to a slab is waited for. */
+Test(client_shared, an_answer_that_comes_too_late_does_not_hide_the_ring_behind_it)
+{
+    int ends[2];
+    struct shm ring;
+    dp_error err;
+    const void *values;
+    struct rings rings = {0};
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, ends), 0);
+    cr_assert_eq(shm_new(PAGE, SHM_READERS, &ring, &err), DP_OK, "%s", err.text);
+    strcpy(ring.base, "rows");
+    struct client_shm shm = {.count = 1, .doors = &ends[0], .rings = &rings};
+    struct shm_message taken = {.kind = SHM_TAKEN}, passed = {.kind = SHM_RING, .ring = 1, .bytes = PAGE};
+    cr_assert_eq(shm_send(ends[1], &taken, -1), DP_OK);
+    cr_assert_eq(shm_send(ends[1], &passed, ring.fd), DP_OK);
+    cr_assert_eq(client_shm_rows(&shm, 0, 1, 0, 8, &values, &err), DP_OK, "%s", err.text);
+    cr_assert_str_eq(values, "rows");
+    rings_fini(&rings);
+    shm_fini(&ring);
+    close(ends[0]);
+    close(ends[1]);
     ASSERT_NO_LEAKS();
 }
 
