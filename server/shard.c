@@ -413,19 +413,25 @@ void shard_forget(struct shard *shard, uint32_t session)
     shard_rows_forget(shard, session);
 }
 
+/* Marks what a window is owed, if it is at the step. `owed` is scratch. */
+static void mark_owed(const struct steps *window, uint64_t step, uint32_t *owed, bool *owes)
+{
+    uint32_t n = window->next == step ? steps_owed(window, step, owed) : 0;
+    for (uint32_t i = 0; i < n; i++)
+        owes[owed[i]] = true;
+}
+
 uint32_t shard_owed(const struct shard *shard, uint64_t *ret_step, uint32_t *owed)
 {
     bool owes[STEPS_SLOTS_MAX] = {false};
     uint32_t count = 0;
     *ret_step = shard->low;
-    for (uint32_t i = 0; i < shard->slice_count; i++) {
-        const struct steps *window = &shard->slices[i].window;
-        uint32_t n = window->next == shard->low ? steps_owed(window, shard->low, owed) : 0;
-        for (uint32_t j = 0; j < n; j++)
-            owes[owed[j]] = true;
-    }
+    for (uint32_t i = 0; i < shard->slice_count; i++)
+        mark_owed(&shard->slices[i].window, shard->low, owed, owes);
+    for (uint32_t i = 0; i < shard->tables.count; i++)
+        mark_owed(&shard->tables.parts[i].window, shard->low, owed, owes);
     for (uint32_t k = 0; k < shard->own.plan.slots; k++)
         if (owes[k])
             owed[count++] = k;
-    return count > 0 ? count : shard_rows_owed(shard, shard->low, owed);
+    return count;
 }

@@ -160,7 +160,7 @@ void shard_go(struct shard *shard, uint64_t go);
 bool shard_may_commit(const struct shard *shard, const struct slice *slice);
 /* The session is over: nothing is parked for it any more. */
 void shard_forget(struct shard *shard, uint32_t session);
-/* Slots that any slice is owed at the first step that is not complete here, to owed[K], ascending;
+/* Slots that any slice or part is owed at the first step that is not complete here, to owed[K], ascending;
  * returns how many and the step. */
 uint32_t shard_owed(const struct shard *shard, uint64_t *ret_step, uint32_t *owed);
 

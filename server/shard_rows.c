@@ -253,14 +253,3 @@ void shard_rows_forget(struct shard *shard, uint32_t session)
     for (uint32_t i = 0; i < shard->tables.count; i++)
         parked_forget(&shard->tables.parked[i], session);
 }
-
-uint32_t shard_rows_owed(const struct shard *shard, uint64_t step, uint32_t *owed)
-{
-    for (uint32_t i = 0; i < shard->tables.count; i++) {
-        const struct part *part = &shard->tables.parts[i];
-        uint32_t n = part->window.next == step ? steps_owed(&part->window, step, owed) : 0;
-        if (n > 0)
-            return n;
-    }
-    return 0;
-}

@@ -41,7 +41,5 @@ void shard_rows_release_before(struct shard *shard, uint64_t low);
 /* Commits what can be committed. */
 void shard_rows_advance_all(struct shard *shard);
 void shard_rows_forget(struct shard *shard, uint32_t session);
-/* Slots of the step that a part is owed; returns how many. */
-uint32_t shard_rows_owed(const struct shard *shard, uint64_t step, uint32_t *owed);
 
 #endif

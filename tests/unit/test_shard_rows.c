@@ -338,3 +338,17 @@ Test(shard_rows, slots_that_a_part_is_owed)
     cr_assert(step == 0 && owed[0] == 1);
     tear_down(&f);
 }
+
+/* Two workers died, each between its pushes to two parts: both slots are named at once. */
+Test(shard_rows, slots_that_different_parts_are_owed)
+{
+    static struct fixture f;
+    uint32_t owed[SLOTS];
+    uint64_t step;
+    set_up(&f, false, 0);
+    push(&f, 0, 0, 0, 0);
+    push(&f, 1, 0, 1, 0);
+    cr_assert_eq(shard_owed(&f.shard, &step, owed), 2);
+    cr_assert(step == 0 && owed[0] == 0 && owed[1] == 1);
+    tear_down(&f);
+}
