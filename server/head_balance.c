@@ -87,9 +87,9 @@ bool head_has_enough(const struct head *head)
 uint32_t head_balance_members(struct head *head)
 {
     uint32_t count = members_list(&head->members, head->numbers);
+    find_speeds(head, head->numbers, count); /* speculation goes by them, whether or not slots are dealt */
     if (!head_has_enough(head))
         return 0;
-    find_speeds(head, head->numbers, count);
     for (uint32_t i = 0; i < count; i++) {
         double speed = head->opts->balance == BALANCE_SPEED ? head->balance.speed[head->numbers[i]] : 1;
         head->balance.dealt[i] = (struct dealer_member){.number = head->numbers[i], .speed = speed};
