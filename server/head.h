@@ -139,6 +139,7 @@ struct head {
     bool diverged; /* a step's loss was not finite, and which training step's first */
     uint64_t diverged_step;
     uint64_t low_seen; /* global_low at the last tick */
+    uint64_t tick_ms;  /* when that was; 0: there was none */
     uint64_t moved_ms; /* when global_low last moved, or the open step's slots were last dealt */
     struct stall stall;
     uint64_t started_ms;

@@ -9,6 +9,8 @@
 
 #include "log.h"
 
+enum { SLEPT_MS = 2000 }; /* ticks so far apart: the loop was not busy, but not running */
+
 /* Sends a member its slots. What is lost with a connection is sent again when the worker joins anew. */
 static void assign(struct head *head, uint32_t number, uint32_t *slots, uint32_t *extra)
 {
@@ -156,8 +158,25 @@ static void check_alone(struct head *head, bool stands_still)
     head->alone = alone;
 }
 
+/* What was not heard because this process was frozen, or its machine slept, is nobody's silence: what has come
+ * meanwhile is read after this. */
+static void forgive_sleep(struct head *head, uint64_t now_ms)
+{
+    uint64_t gap_ms = head->tick_ms ? now_ms - head->tick_ms : 0;
+    head->tick_ms = now_ms;
+    if (gap_ms < SLEPT_MS)
+        return;
+    log_warn("server-slept for_ms=%" PRIu64 " action=\"workers are given as much time\"", gap_ms);
+    for (uint32_t i = 0; i < head->members.used; i++) {
+        struct member *member = &head->members.list[i];
+        member->last_seen_ms = MIN(member->last_seen_ms + gap_ms, now_ms);
+    }
+    head->moved_ms += gap_ms;
+}
+
 void head_watch(struct head *head, uint64_t now_ms)
 {
+    forgive_sleep(head, now_ms);
     bool stands_still = head->global_low == head->low_seen;
     head->low_seen = head->global_low;
     check_members(head, now_ms, stands_still);

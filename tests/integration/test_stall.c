@@ -23,16 +23,22 @@ static struct process *worker(const char *endpoint, const char *name)
 }
 
 /* A server and two workers in the middle of a job. */
-static struct process *start(char *endpoint, size_t size, const char *on_stall, const char *lease,
-                             struct process **ret_workers)
+static struct process *start_patient(char *endpoint, size_t size, const char *on_stall, const char *timeout,
+                                     const char *lease, struct process **ret_workers)
 {
-    const char *options[] = {JOB,       "--shards", "2", "--stall-timeout", "1", "--on-stall", on_stall,
+    const char *options[] = {JOB,       "--shards", "2", "--stall-timeout", timeout, "--on-stall", on_stall,
                              "--lease", lease,      NULL};
     struct process *server = server_start(endpoint, size, options);
     ret_workers[0] = worker(endpoint, "alpha");
     ret_workers[1] = worker(endpoint, "beta");
     process_expect(server, OUT, "\"event\":\"epoch\"", MINUTE_MS);
     return server;
+}
+
+static struct process *start(char *endpoint, size_t size, const char *on_stall, const char *lease,
+                             struct process **ret_workers)
+{
+    return start_patient(endpoint, size, on_stall, "1", lease, ret_workers);
 }
 
 /* Both shards are owed what a worker has not pushed: the report is one, and names nobody who has just been given it. */
@@ -127,6 +133,22 @@ Test(stall, a_frozen_server_is_named_by_its_workers)
     process_signal(server, SIGCONT);
     process_expect(workers[0], ERR, "answers again", MINUTE_MS);
     cr_assert_eq(process_wait(server, MINUTE_MS), 0, "%s", process_output(server, ERR));
+}
+
+/* It was not listening: its workers were neither silent nor slow. */
+Test(stall, a_server_that_was_frozen_blames_nobody)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    enum { FROZEN_MS = 8000 };
+    char endpoint[128];
+    struct process *workers[2], *server = start_patient(endpoint, sizeof endpoint, "fail", "4", "4", workers);
+    process_signal(server, SIGSTOP);
+    cr_assert_not(process_ended(server, FROZEN_MS));
+    process_signal(server, SIGCONT);
+    cr_assert_eq(process_wait(server, MINUTE_MS), 0, "%s", process_output(server, ERR));
+    const char *said = process_output(server, ERR);
+    cr_assert_not_null(strstr(said, "server-slept for_ms="), "%s", said);
+    cr_assert_null(strstr(said, "worker-lost"), "%s", said);
 }
 
 Test(stall, a_server_without_workers_says_so_and_goes_on_when_they_come)
