@@ -124,13 +124,13 @@ static dp_err bind_tcp(void *socket, const char *listen, dp_error *err)
     return why == 0 ? DP_OK : cannot_listen(listen, why == EINVAL ? ENODEV : why, err);
 }
 
-/* Whether somebody accepts connections on a Unix socket. */
+/* Whether somebody accepts connections on a Unix socket, or has a crowd before it that waits for that. */
 static bool unix_alive(const char *path)
 {
     struct sockaddr_un to = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool alive = fd >= 0 && str_copy(to.sun_path, sizeof to.sun_path, path) &&
-                 connect(fd, (const struct sockaddr *)&to, sizeof to) == 0;
+                 (connect(fd, (const struct sockaddr *)&to, sizeof to) == 0 || errno == EAGAIN);
     if (fd >= 0)
         close(fd);
     return alive;

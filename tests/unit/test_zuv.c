@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
@@ -435,6 +436,31 @@ Test(zuv, bind_spares_files_and_live_sockets, .timeout = 30)
     zmq_close(first);
     zmq_ctx_term(ctx);
     unlink(path);
+    rmdir(folder);
+}
+
+/* One that is stopped, with as many before it as may wait: to connect would wait too. */
+Test(zuv, bind_does_not_wait_for_a_stopped_server, .timeout = 30)
+{
+    char folder[] = "/tmp/dp-zuv-XXXXXX", listen_at[80], endpoint[128];
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    cr_assert(mkdtemp(folder));
+    snprintf(at.sun_path, sizeof at.sun_path, "%s/s", folder);
+    snprintf(listen_at, sizeof listen_at, "ipc://%s", at.sun_path);
+    int stopped = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), waiting[4];
+    cr_assert_eq(bind(stopped, (struct sockaddr *)&at, sizeof at), 0);
+    cr_assert_eq(listen(stopped, 0), 0);
+    for (size_t i = 0; i < ARRAY_LEN(waiting); i++) {
+        waiting[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        (void)!connect(waiting[i], (struct sockaddr *)&at, sizeof at);
+    }
+    dp_error err = {0};
+    cr_assert_eq(bind_once(listen_at, endpoint, sizeof endpoint, &err), DP_SYSTEM);
+    cr_assert(strstr(err.text, "another server"), "%s", err.text);
+    for (size_t i = 0; i < ARRAY_LEN(waiting); i++)
+        close(waiting[i]);
+    close(stopped);
+    unlink(at.sun_path);
     rmdir(folder);
 }
 
