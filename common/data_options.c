@@ -16,15 +16,38 @@ static dp_err check_file(const char *option, const char *path, dp_error *err)
     return why ? dp_fail(err, DP_IO, "option --%s: %s: cannot be opened: %s", option, path, strerror(why)) : DP_OK;
 }
 
+struct data_file {
+    const char *option, *path; /* NULL: not given */
+};
+
+enum { DATA_FILES = 4 };
+
+static void list_files(const struct data_options *data, struct data_file files[DATA_FILES])
+{
+    files[0] = (struct data_file){"data", data->data};
+    files[1] = (struct data_file){"eval", data->eval};
+    files[2] = (struct data_file){"labels", data->labels};
+    files[3] = (struct data_file){"eval-labels", data->eval_labels};
+}
+
 dp_err data_options_check_files(const struct data_options *data, dp_error *err)
 {
-    const struct {
-        const char *option, *path;
-    } files[] = {
-        {"data", data->data}, {"eval", data->eval}, {"labels", data->labels}, {"eval-labels", data->eval_labels}};
+    struct data_file files[DATA_FILES];
     dp_err e = DP_OK;
-    for (size_t i = 0; !e && i < ARRAY_LEN(files); i++)
+    list_files(data, files);
+    for (size_t i = 0; !e && i < DATA_FILES; i++)
         if (files[i].path)
             e = check_file(files[i].option, files[i].path, err);
     return e;
+}
+
+dp_err data_options_check_output(const struct data_options *data, const char *option, const char *path, dp_error *err)
+{
+    struct data_file files[DATA_FILES];
+    list_files(data, files);
+    for (size_t i = 0; i < DATA_FILES; i++)
+        if (files[i].path && file_same(files[i].path, path))
+            return dp_fail(err, DP_IO, "option --%s: %.400s is the file of --%s, which would be lost; name another one",
+                           option, path, files[i].option);
+    return DP_OK;
 }

@@ -28,6 +28,10 @@ struct data_options {
  * not. DP_IO, naming the option. */
 DP_MUST_CHECK dp_err data_options_check_files(const struct data_options *data, dp_error *err);
 
+/* Nothing that is written may take the place of what is read. DP_IO, naming both options. */
+DP_MUST_CHECK dp_err data_options_check_output(const struct data_options *data, const char *option, const char *path,
+                                               dp_error *err);
+
 #define DATA_OPTION_ROW(struct_type, field, name, type, arg, min, max, dflt, choices, help)        \
     {                                                                                              \
         "data", name, type, offsetof(struct_type, field), arg, min, max, dflt, NULL, choices, help \

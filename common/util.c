@@ -215,6 +215,14 @@ static void folder_sync(const char *path)
     }
 }
 
+bool file_same(const char *a, const char *b)
+{
+    struct stat st_a, st_b;
+    if (stat(a, &st_a) || stat(b, &st_b))
+        return strcmp(a, b) == 0;
+    return st_a.st_dev == st_b.st_dev && st_a.st_ino == st_b.st_ino;
+}
+
 dp_err file_replace_check(const char *path, dp_error *err)
 {
     struct replacement r;

@@ -80,6 +80,8 @@ bool str_copy(char *dst, size_t size, const char *src);
  * pipe is not replaced. */
 DP_MUST_CHECK dp_err file_replace(const char *path, dp_err (*write)(void *arg, int fd, dp_error *err), void *arg,
                                   dp_error *err);
+/* Whether two paths lead to one file that is there, or are the same. */
+bool file_same(const char *a, const char *b);
 /* Whether file_replace could work, found out by making and removing its temporary file; DP_IO with the reason. */
 DP_MUST_CHECK dp_err file_replace_check(const char *path, dp_error *err);
 /* write(2) until all of it is written. */

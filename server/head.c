@@ -121,13 +121,24 @@ static dp_err write_endpoint(void *arg, int fd, dp_error *err)
     return file_write_all(fd, line, (size_t)n, err);
 }
 
+static dp_err check_output(const struct server_options *opts, const char *option, const char *path, dp_error *err)
+{
+    if (file_replace_check(path, err))
+        return dp_fail(err, DP_IO, "option --%s: %.500s", option, err->text);
+    return data_options_check_output(&opts->data, option, path, err);
+}
+
 static dp_err check_files(const struct server_options *opts, dp_error *err)
 {
-    if (opts->export_path && file_replace_check(opts->export_path, err))
-        return dp_fail(err, DP_IO, "option --export: %.500s", err->text);
-    if (opts->port_file && file_replace_check(opts->port_file, err))
-        return dp_fail(err, DP_IO, "option --port-file: %.500s", err->text);
-    return data_options_check_files(&opts->data, err);
+    const char *export = opts->export_path, *port = opts->port_file;
+    dp_err e = DP_OK;
+    if (export)
+        e = check_output(opts, "export", export, err);
+    if (!e && port)
+        e = check_output(opts, "port-file", port, err);
+    if (!e && export && port && file_same(export, port))
+        e = dp_fail(err, DP_IO, "options --export and --port-file: both are %.400s; name another file for one", port);
+    return e ? e : data_options_check_files(&opts->data, err);
 }
 
 static dp_err allocate(struct head *head, dp_error *err)

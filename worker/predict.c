@@ -342,12 +342,26 @@ static dp_err print_to(struct prediction *p, const char *path, dp_error *err)
     return is_stream(path) ? print_to_stream(p, path, err) : file_replace(path, print_to_fd, p, err);
 }
 
+/* Found out before the data are read, which may take long. */
+static dp_err check_output(const struct predict_options *opts, dp_error *err)
+{
+    const struct {
+        const char *option, *path;
+    } reads[] = {{"model", opts->model_path}, {"data", opts->source.path}, {"labels", opts->source.labels_path}};
+    if (!opts->output || is_stream(opts->output))
+        return DP_OK;
+    for (size_t i = 0; i < ARRAY_LEN(reads); i++)
+        if (reads[i].path && file_same(reads[i].path, opts->output))
+            return dp_fail(err, DP_IO,
+                           "option --output: %.400s is the file of --%s, which would be lost; name another one",
+                           opts->output, reads[i].option);
+    return file_replace_check(opts->output, err);
+}
+
 dp_err predict_run(const struct predict_options *opts, dp_error *err)
 {
     struct prediction p = {.scores = opts->scores, .json = opts->json};
-    /* Found out before the data are read, which may take long. */
-    bool replaces = opts->output && !is_stream(opts->output);
-    dp_err e = replaces ? file_replace_check(opts->output, err) : DP_OK;
+    dp_err e = check_output(opts, err);
     if (!e)
         e = trial_init(&p.trial, opts->model_path, &opts->source, opts->stop, err);
     if (e)

@@ -218,6 +218,29 @@ Test(malformed, evaluation_data)
     check("label", run_data(good, NULL, (const char *const[]){"--eval", label, NULL}), &unknown);
 }
 
+/* What is written does not take the place of what is read, under whichever name. */
+Test(malformed, output_over_input)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    static const char ROWS[] = "1 1:1\n0 2:1\n";
+    const char *data = temp_text("good", ROWS), *link = temp_path("link"), *model = temp_path("m");
+    cr_assert_eq(symlink(data, link), 0);
+    const struct expectation export = {DATA_ERROR, {"--export", link, "--data", "would be lost"}};
+    const struct expectation port = {DATA_ERROR, {"--port-file", "--eval", "would be lost"}};
+    const struct expectation both = {DATA_ERROR, {"--export and --port-file", model}};
+    check("export", run_data(data, NULL, (const char *const[]){"--export", link, NULL}), &export);
+    check("port", run_data("/dev/null", NULL, (const char *const[]){"--eval", data, "--port-file", data, NULL}), &port);
+    check("both", run_data(data, NULL, (const char *const[]){"--export", model, "--port-file", model, NULL}), &both);
+    cr_assert_eq(run_data(data, NULL, (const char *const[]){"--export", model, NULL}).status, 0);
+    const struct expectation rows = {DATA_ERROR, {"--output", link, "--data", "would be lost"}};
+    const struct expectation itself = {DATA_ERROR, {"--output", model, "--model", "would be lost"}};
+    check("rows", RUN(CASE_MS, "dp-worker", "predict", "--model", model, "--data", data, "--output", link), &rows);
+    check("model", RUN(CASE_MS, "dp-worker", "predict", "--model", model, "--data", data, "--output", model), &itself);
+    struct stat st;
+    cr_expect_eq(stat(data, &st), 0);
+    cr_expect_eq(st.st_size, (off_t)sizeof ROWS - 1, "the data were written over");
+}
+
 /* -- options of dp-server -- */
 
 struct option_case {
