@@ -132,6 +132,17 @@ static dp_err check_output(const struct worker_options *o, dp_error *err)
     return dp_fail(err, DP_IO, "standard output took only a part of what --json told: is its disk full?");
 }
 
+/* OpenBLAS starts threads of its own when it is loaded, and waits for them at the end of a process. Where an address
+ * space is limited they ask for their buffers for ever: that end is left out. */
+static int leave(int status)
+{
+#if !defined(__SANITIZE_ADDRESS__) /* which looks for leaks there */
+    fflush(NULL);
+    _exit(status);
+#endif
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     struct options given;
@@ -144,7 +155,7 @@ int main(int argc, char **argv)
     dp_err e = options_parse(&given, &worker_option_table, &opts, argc, argv, &outcome, &err);
     if (e) {
         fprintf(stderr, "dp-worker: %s\n", err.text);
-        return dp_err_exit_status(e);
+        return leave(dp_err_exit_status(e));
     }
     if (outcome == OPT_RUN) {
         if (!opts.quiet)
@@ -161,5 +172,5 @@ int main(int argc, char **argv)
     options_fini(&given);
     if (e)
         fprintf(stderr, "dp-worker: %s\n", err.text);
-    return e && stop_signal ? 128 + stop_signal : dp_err_exit_status(e);
+    return leave(e && stop_signal ? 128 + stop_signal : dp_err_exit_status(e));
 }

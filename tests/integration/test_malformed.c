@@ -468,6 +468,23 @@ Test(malformed, few_descriptors)
           RUN(CASE_MS, "/bin/sh", "-c", "ulimit -n 20; exec \"$0\" --model linear", program_path("dp-server")), &want);
 }
 
+/* However little there is: OpenBLAS, its threads as well, would ask for ever. How it ends is up to how many of those
+ * there are. */
+Test(malformed, little_address_space)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+#if defined(__SANITIZE_ADDRESS__)
+    cr_skip_test("a sanitizer needs much address space");
+#endif
+    const char *data = temp_text("dense", "1,1,0\n0,0,1\n"), *model = temp_path("m");
+    const char *const export[] = {"--export", model, NULL};
+    static const char SCRIPT[] = "ulimit -v \"$1\"; exec \"$0\" eval --model \"$2\" --data \"$3\"";
+    static const char *const KIB[] = {"120000", "200000", "280000", "360000", "440000"};
+    cr_assert_eq(run_data(data, NULL, export).status, 0);
+    for (size_t i = 0; i < ARRAY_LEN(KIB); i++)
+        (void)RUN(CASE_MS, "/bin/sh", "-c", SCRIPT, program_path("dp-worker"), KIB[i], model, data);
+}
+
 /* Without standard streams a job goes on as ever, and nothing that is printed ends in a socket or in the model. */
 Test(malformed, closed_streams)
 {
