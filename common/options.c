@@ -82,8 +82,10 @@ dp_err option_fail_unknown(const struct option_table *table, const char *where, 
     struct nearest nearest = {.want = name};
     for (size_t i = 0; i < table->count; i++)
         nearest_offer(&nearest, table->list[i].name, strlen(table->list[i].name));
-    nearest_offer(&nearest, "help", 4);
-    nearest_offer(&nearest, "version", 7);
+    if (dashes[0]) { /* these are not for the file */
+        nearest_offer(&nearest, "help", 4);
+        nearest_offer(&nearest, "version", 7);
+    }
     nearest_hint(&nearest, dashes, hint, sizeof hint);
     if (hint[0] == '\0')
         snprintf(hint, sizeof hint, "; see %.64s --help", table->program);

@@ -330,6 +330,7 @@ static const struct yaml_case YAML[] = {
     {"model: \"linear\nbatch: 1\n", {USAGE_ERROR, {"dp.yaml:", "bad YAML"}}},
     {"model: linear\nbatch: [1, 2]\n", {USAGE_ERROR, {"dp.yaml:2:", "'batch'", "not a list"}}},
     {"model: linear\nbach: 3\n", {USAGE_ERROR, {"dp.yaml:2:", "'bach'", "batch"}}},
+    {"model: linear\nhelp: on\n", {USAGE_ERROR, {"dp.yaml:2:", "unknown option 'help'; see"}}},
     {"model: linear\nbatch: many\n", {USAGE_ERROR, {"dp.yaml:2:", "batch", "'many'"}}},
     {"model: linear\nmodel: softmax\n", {USAGE_ERROR, {"dp.yaml:2:", "'model'", "twice"}}},
     {"model:\n  name: linear\n", {USAGE_ERROR, {"dp.yaml:2:", "the file is flat"}}},
