@@ -95,18 +95,16 @@ static void lay_out(struct dealer *dealer, struct dealer_member *members, uint32
         dealer->next_owner[k++] = DEALER_NOBODY;
 }
 
-/* At the open step, slots of the lost go to the members in turn. Returns whether any slot stays with whom it was. */
-static bool hand_over(struct dealer *dealer, struct dealer_member *members, uint32_t count)
+/* At the open step, slots of the lost go to the members in turn. Returns how many. */
+static uint32_t hand_over(struct dealer *dealer, struct dealer_member *members, uint32_t count)
 {
-    bool kept = false;
-    uint32_t turn = 0;
-    for (uint32_t k = 0; k < dealer->slots; k++) {
-        if (find(members, count, dealer->owner[k]))
-            kept = true;
-        else
-            dealer->owner[k] = count ? members[turn++ % count].number : DEALER_NOBODY;
-    }
-    return kept;
+    uint32_t lost = 0;
+    for (uint32_t k = 0; k < dealer->slots; k++)
+        if (!find(members, count, dealer->owner[k])) {
+            dealer->owner[k] = count ? members[lost % count].number : DEALER_NOBODY;
+            lost++;
+        }
+    return lost;
 }
 
 /* Whether all owners at the steps after the open one are members. */
@@ -128,19 +126,20 @@ static uint64_t first_step(const struct dealer *dealer, uint32_t ahead, struct d
     return dealer->from > open ? MIN(dealer->from, open + 1 + ahead) : open + 1 + ahead;
 }
 
-void dealer_deal(struct dealer *dealer, uint64_t open, uint32_t ahead, struct dealer_member *members, uint32_t count)
+bool dealer_deal(struct dealer *dealer, uint64_t open, uint32_t ahead, struct dealer_member *members, uint32_t count)
 {
     dealer_open(dealer, open);
-    bool kept = hand_over(dealer, members, count);
+    uint32_t lost = hand_over(dealer, members, count);
     uint64_t from = first_step(dealer, ahead, members, count);
     share(dealer->slots, members, count);
     lay_out(dealer, members, count);
     dealer->from = from;
-    if (!kept) {
+    if (lost == dealer->slots) {
         dealer->from = open;
         owners_copy(dealer, dealer->base_owner, dealer->next_owner);
         owners_copy(dealer, dealer->owner, dealer->next_owner);
     }
+    return lost > 0;
 }
 
 uint32_t dealer_owner(const struct dealer *dealer, uint64_t step, uint32_t slot)

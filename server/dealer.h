@@ -42,8 +42,9 @@ void dealer_fini(struct dealer *dealer);
 /* Deals anew after members changed, while step `open` is open and workers may have begun the `ahead` steps after it:
  * `members` (ascending numbers, `count` of them; put in another order) share the slots from step open + 1 on, or if
  * none was lost from step open + 1 + ahead. At step `open`, slots of owners that are no longer members go to those that
- * are; if there was no owner at all, the new deal holds from `open`. With count == 0 every slot is nobody's. */
-void dealer_deal(struct dealer *dealer, uint64_t open, uint32_t ahead, struct dealer_member *members, uint32_t count);
+ * are; if there was no owner at all, the new deal holds from `open`. With count == 0 every slot is nobody's. Returns
+ * whether a slot of step `open` has another owner now. */
+bool dealer_deal(struct dealer *dealer, uint64_t open, uint32_t ahead, struct dealer_member *members, uint32_t count);
 /* Deals anew for step open + 2 + ahead if a step would then take less than DEALER_GAIN of what it takes now, by the
  * speeds that are known now. The members are those of the last deal, else nothing happens. Returns whether it did: no
  * worker can have begun that step, so none computes what is no longer its own. */

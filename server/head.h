@@ -80,6 +80,7 @@ struct ranks {
     uint64_t go;       /* steps before this may be committed */
     uint64_t number;   /* of the last roster that was sent */
     bool changed;      /* since then */
+    uint64_t dealt_ms; /* when members last changed */
     uint64_t *ready;   /* [port_count] steps that a shard has all of, by the roster named in */
     uint64_t *known;   /* [port_count] */
 };
@@ -140,7 +141,7 @@ struct head {
     uint64_t diverged_step;
     uint64_t low_seen; /* global_low at the last tick */
     uint64_t tick_ms;  /* when that was; 0: there was none */
-    uint64_t moved_ms; /* when global_low last moved, or the open step's slots were last dealt */
+    uint64_t moved_ms; /* when global_low last moved, or slots of the open step last went to somebody else */
     struct stall stall;
     uint64_t started_ms;
     uint64_t running_ms; /* when the first step could begin */

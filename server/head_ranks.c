@@ -214,7 +214,7 @@ void head_ranks_deal(struct head *head)
         send_roster(head);
     else if (ranks->begun && roster_known(head))
         tell_all(head);
-    head->moved_ms = mono_ms();
+    ranks->dealt_ms = mono_ms();
 }
 
 /* ---- ends ---- */
@@ -249,7 +249,7 @@ void head_ranks_watch(struct head *head, uint64_t now_ms)
     struct ranks *ranks = &head->ranks;
     if (!ranks->list || head->state != HEAD_RUNNING)
         return;
-    bool patient = now_ms < head->moved_ms + head->opts->stall_timeout_s * 1000;
+    bool patient = now_ms < ranks->dealt_ms + head->opts->stall_timeout_s * 1000;
     if (!ranks->begun && !patient && head_has_enough(head)) {
         log_warn("ranks-missing joined=%u of=%u for_s=%" PRIu64 " action=\"the job begins without the others\"",
                  held(head), head->job.core.plan.slots, head->opts->stall_timeout_s);

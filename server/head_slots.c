@@ -55,7 +55,6 @@ void head_assign(struct head *head, uint32_t number)
 void head_assign_all(struct head *head)
 {
     assign_to(head, head->numbers, members_list(&head->members, head->numbers));
-    head->moved_ms = mono_ms();
 }
 
 void head_deal(struct head *head)
@@ -67,7 +66,8 @@ void head_deal(struct head *head)
         return;
     }
     uint32_t count = head_balance_members(head);
-    dealer_deal(&head->dealer, head->global_low, head_ahead(head), head->balance.dealt, count);
+    if (dealer_deal(&head->dealer, head->global_low, head_ahead(head), head->balance.dealt, count))
+        head->moved_ms = mono_ms();
     head_balance_dealt(head);
     head_assign_all(head);
 }
@@ -172,6 +172,7 @@ static void forgive_sleep(struct head *head, uint64_t now_ms)
         member->last_seen_ms = MIN(member->last_seen_ms + gap_ms, now_ms);
     }
     head->moved_ms += gap_ms;
+    head->ranks.dealt_ms += gap_ms;
 }
 
 void head_watch(struct head *head, uint64_t now_ms)

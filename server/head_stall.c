@@ -109,10 +109,13 @@ static void pass_on(struct head *head, uint32_t slot, const uint32_t *numbers, u
     dealer_reassign(&head->dealer, head->global_low, slot, numbers[(at + 1) % members]);
 }
 
-/* The open step stands still, though workers are there: asks what is owed. */
+/* The open step stands still, though workers are there: asks what is owed. While there are too few of them, that is
+ * what is reported. */
 void head_stall_watch(struct head *head, uint64_t now_ms)
 {
-    if (head->state != HEAD_RUNNING || !head_has_enough(head) || head->owed.missing > 0 ||
+    if (!head_has_enough(head))
+        head->moved_ms = now_ms;
+    if (head->state != HEAD_RUNNING || head->owed.missing > 0 ||
         now_ms < head->moved_ms + head->opts->stall_timeout_s * 1000) /* dealt since now_ms was read: moved is later */
         return;
     if (head->drop.ready)

@@ -78,6 +78,27 @@ Test(stall, a_frozen_worker_is_named_to_all_and_its_slots_are_given_away)
     cr_assert_eq(process_wait(server, MINUTE_MS), 0, "%s", process_output(server, ERR));
 }
 
+/* Others who come and go meanwhile get no slot of the step, and do not put off that its owner is missed. */
+Test(stall, a_frozen_worker_is_named_while_others_come_and_go)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    enum { COMERS = 12, STAY_MS = 800 };
+    char endpoint[128];
+    struct process *workers[2], *server = start_patient(endpoint, sizeof endpoint, "wait", "3", "3600", workers);
+    process_signal(workers[0], SIGSTOP);
+    for (int i = 0; i < COMERS && !strstr(process_output(server, ERR), "stall step="); i++) {
+        struct process *comer = worker(endpoint, "comer");
+        cr_assert_not(process_ended(server, STAY_MS));
+        process_signal(comer, SIGKILL);
+        cr_assert_eq(process_wait(comer, MINUTE_MS), 128 + SIGKILL);
+    }
+    const char *line = strstr(process_output(server, ERR), "stall step=");
+    cr_assert_not_null(line, "%s", process_output(server, ERR));
+    cr_assert_not_null(strstr(line, "owed_by=\"alpha\""), "%s", line);
+    process_signal(workers[0], SIGCONT);
+    cr_assert_eq(process_wait(server, MINUTE_MS), 0, "%s", process_output(server, ERR));
+}
+
 /* Before the stall time-out, dp-ctl says whom the step waits for. */
 Test(stall, dp_ctl_names_who_owes)
 {

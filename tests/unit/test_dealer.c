@@ -41,8 +41,8 @@ Test(dealer, a_joiner_gets_its_share_from_the_next_step)
 {
     struct dealer d;
     cr_assert_eq(dealer_init(&d, 8), DP_OK);
-    dealer_deal(&d, 0, 0, EQUAL({1, 1, 0}), 1);
-    dealer_deal(&d, 10, 0, EQUAL({1, 1, 0}, {4, 1, 0}), 2);
+    cr_assert(dealer_deal(&d, 0, 0, EQUAL({1, 1, 0}), 1), "they were nobody's");
+    cr_assert_not(dealer_deal(&d, 10, 0, EQUAL({1, 1, 0}, {4, 1, 0}), 2));
     cr_assert_eq(d.from, 11);
     for (uint32_t k = 0; k < 8; k++) {
         cr_assert_eq(d.owner[k], 1, "the open step stays with whom it was");
@@ -58,7 +58,7 @@ Test(dealer, the_open_slots_of_the_lost_go_to_others)
     struct dealer d;
     cr_assert_eq(dealer_init(&d, 4), DP_OK);
     dealer_deal(&d, 0, 0, EQUAL({1, 1, 0}, {4, 1, 0}), 2);
-    dealer_deal(&d, 3, 0, EQUAL({1, 1, 0}), 1);
+    cr_assert(dealer_deal(&d, 3, 0, EQUAL({1, 1, 0}), 1));
     cr_assert_eq(d.from, 4);
     for (uint32_t k = 0; k < 4; k++)
         cr_assert_eq(d.owner[k], 1);
