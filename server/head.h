@@ -259,7 +259,6 @@ void head_finish(struct head *head, bool exported);
 
 /* head_end.c: closing, signals. */
 void head_fail(struct head *head, const dp_error *err);
-void head_stop(struct head *head, int exit_status, const char *text);
 /* Ends local workers, then all handles, and with them the loop. */
 void head_close(struct head *head);
 void head_on_supervise_ended(void *arg);

@@ -58,7 +58,7 @@ static void stop(struct head *head, int exit_status, dp_err told, const char *te
     head_notice(head, told, text);
 }
 
-void head_stop(struct head *head, int exit_status, const char *text)
+static void head_stop(struct head *head, int exit_status, const char *text)
 {
     stop(head, exit_status, DP_SHUTDOWN, text);
 }

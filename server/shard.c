@@ -321,6 +321,15 @@ static enum steps_verdict offer(struct shard *shard, const struct push_pull *msg
     return verdict;
 }
 
+bool shard_offered(struct shard *shard, enum steps_verdict verdict, uint32_t piece, uint32_t session, uint64_t step,
+                   uint32_t node)
+{
+    counter_add(&shard->counters->duplicates, verdict == STEPS_DUPLICATE);
+    if (verdict == STEPS_KEEP && piece == 0)
+        shard->calls.arrived(shard->calls.arg, session, step, node);
+    return verdict != STEPS_AHEAD;
+}
+
 static bool push(struct shard *shard, const struct push_pull *msg, struct blob *gradient)
 {
     const struct slice *slice = &shard->slices[msg->slice];
@@ -338,17 +347,9 @@ static bool push(struct shard *shard, const struct push_pull *msg, struct blob *
         return false;
     }
     counter_add(&shard->counters->pushes, 1);
-    switch (offer(shard, msg, gradient)) {
-    case STEPS_KEEP:
-        if (shard->first_slice + msg->slice == 0)
-            shard->calls.arrived(shard->calls.arg, msg->session, msg->step, msg->node);
+    enum steps_verdict verdict = offer(shard, msg, gradient);
+    if (shard_offered(shard, verdict, shard->first_slice + msg->slice, msg->session, msg->step, msg->node))
         return true;
-    case STEPS_DUPLICATE:
-        counter_add(&shard->counters->duplicates, 1);
-        return true;
-    case STEPS_AHEAD:
-        break;
-    }
     refuse(shard, msg, DP_RANGE, "push for a step that is not open");
     return false;
 }

@@ -168,6 +168,10 @@ uint32_t shard_owed(const struct shard *shard, uint64_t *ret_step, uint32_t *owe
 
 /* Tells the head, the first time. What was to be committed may be half done: nothing is, from now on. */
 void shard_fail(struct shard *shard, const dp_error *err);
+/* What has become of a node that was offered to a slice or part (`piece`, its id in the job): it is counted, and the
+ * head is told if the job's first piece needed it. False where its step is not open. */
+bool shard_offered(struct shard *shard, enum steps_verdict verdict, uint32_t piece, uint32_t session, uint64_t step,
+                   uint32_t node);
 /* Answers what was parked for steps of a slice that are open now. */
 void shard_unpark(struct shard *shard, uint32_t index);
 /* Commits a slice's steps that can be, and answers those who wait for them. */

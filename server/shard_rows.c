@@ -191,17 +191,9 @@ static bool push(struct shard *shard, const struct rows_push_pull *msg, struct b
     *values = (struct blob){0};
     counter_add(&shard->counters->pushes, 1);
     counter_add(&shard->counters->rows_pushed, msg->push_list ? msg->push_list->count : 0);
-    switch (part_push(part, msg->step, msg->node, &rows, &msg->metrics)) {
-    case STEPS_KEEP:
-        if (shard->tables.first_part + msg->part == 0)
-            shard->calls.arrived(shard->calls.arg, msg->session, msg->step, msg->node);
+    enum steps_verdict verdict = part_push(part, msg->step, msg->node, &rows, &msg->metrics);
+    if (shard_offered(shard, verdict, shard->tables.first_part + msg->part, msg->session, msg->step, msg->node))
         return true;
-    case STEPS_DUPLICATE:
-        counter_add(&shard->counters->duplicates, 1);
-        return true;
-    case STEPS_AHEAD:
-        break;
-    }
     refuse(shard, msg, DP_RANGE, "push for a step that is not open");
     return false;
 }
