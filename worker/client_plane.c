@@ -151,6 +151,7 @@ void plane_resend_later(struct dp_client *client, struct shard *shard)
 {
     shard->busy_wait_ms =
         shard->busy_wait_ms ? MIN(2 * shard->busy_wait_ms, client->timing.busy_max) : client->timing.busy;
+    arrival_doubt(&client->arrival); /* what is sent again is of the step at hand then */
     resend_at(shard, mono_ms() + shard->busy_wait_ms, true);
 }
 

@@ -256,19 +256,31 @@ static void answer_pull(struct mini *m, struct mini_peer to, uint32_t slice, uin
     body.unchanged = !body.last && have == s->version + 1;
     header.body_case = DP__HEADER__BODY_PARAMS;
     header.params = &body;
+    uint8_t accepted = (uint8_t)s->ahead[step % MINI_STEPS];
+    if (m->staleness && !body.last) {
+        body.staleness = m->staleness;
+        body.accepted = (ProtobufCBinaryData){sizeof accepted, &accepted};
+    }
     bool empty = body.last || body.unchanged;
     size_t bytes = sizeof s->theta - (atomic_load(&m->opts.wrong_size) ? sizeof(float) : 0);
     mini_send(m, to, m->worker_session, 0, &header, empty ? NULL : s->theta, bytes);
+}
+
+static bool pull_ready(const struct mini *m, const struct mini_slice *s, uint64_t step)
+{
+    return step == s->open || (step <= s->open + m->staleness && step < plan_total(&m->plan));
 }
 
 static void take_pull(struct mini *m, struct mini_peer from, const Dp__Header *header, const Dp__PushPull *msg)
 {
     struct mini_slice *s = &m->slices[msg->slice];
     atomic_fetch_add(&m->pulls, 1);
-    if (msg->pull_step < s->open) {
-        send_error(m, from, header, DP_STEP_DONE, s->open);
-    } else if (msg->pull_step == s->open) {
-        answer_pull(m, from, msg->slice, s->open, msg->have);
+    /* On arrival theta is what it is now: a step is past once it is complete on all slices. */
+    uint64_t first = m->staleness ? global_low(m) : s->open;
+    if (msg->pull_step < first) {
+        send_error(m, from, header, DP_STEP_DONE, first);
+    } else if (pull_ready(m, s, msg->pull_step)) {
+        answer_pull(m, from, msg->slice, msg->pull_step, msg->have);
     } else {
         s->parked = true;
         s->parked_step = msg->pull_step;
@@ -297,6 +309,16 @@ uint64_t node_slots(const struct mini *m, uint64_t step, uint32_t level, uint32_
     return node;
 }
 
+/* Whoever waits for the step is answered. */
+static void unpark(struct mini *m, uint32_t slice, void *socket)
+{
+    struct mini_slice *s = &m->slices[slice];
+    if (!s->parked || !pull_ready(m, s, s->parked_step))
+        return;
+    s->parked = false;
+    answer_pull(m, (struct mini_peer){socket, s->parked_id, s->parked_id_size}, slice, s->parked_step, s->parked_have);
+}
+
 static void slice_commit(struct mini *m, uint32_t slice, void *socket)
 {
     struct mini_slice *s = &m->slices[slice];
@@ -307,10 +329,7 @@ static void slice_commit(struct mini *m, uint32_t slice, void *socket)
     s->version += train;
     s->covered = 0;
     s->open++;
-    if (s->parked && s->parked_step == s->open) {
-        s->parked = false;
-        answer_pull(m, (struct mini_peer){socket, s->parked_id, s->parked_id_size}, slice, s->open, s->parked_have);
-    }
+    unpark(m, slice, socket);
 }
 
 /* A loop over what a worker may have been told beforehand: extra slots once the first ones are there. */
@@ -323,6 +342,34 @@ static void maybe_extra(struct mini *m, const struct mini_slice *s)
     }
 }
 
+static void add(float *to, const float *values)
+{
+    for (size_t i = 0; i < MINI_ELEMS; i++) {
+        float value;
+        memcpy(&value, values + i, sizeof value);
+        to[i] += value;
+    }
+}
+
+/* A slot that commits on arrival. */
+static void take_arrival(struct mini *m, void *socket, const Dp__PushPull *msg, const float *values)
+{
+    struct mini_slice *s = &m->slices[msg->slice];
+    uint64_t *covered = &s->ahead[msg->step % MINI_STEPS], slot = UINT64_C(1) << msg->index;
+    cr_assert(msg->level == 0 && msg->step <= s->open + m->staleness);
+    if (msg->step < s->open || (*covered & slot)) {
+        atomic_fetch_add(&m->duplicates, 1);
+        return;
+    }
+    add(s->theta, values);
+    s->version++;
+    *covered |= slot;
+    atomic_fetch_add(&m->pushes, 1);
+    while (s->open < plan_total(&m->plan) && s->ahead[s->open % MINI_STEPS] == slots_with_rows(m, s->open))
+        s->open++;
+    unpark(m, msg->slice, socket);
+}
+
 static void take_push(struct mini *m, void *socket, const Dp__PushPull *msg, const float *values, size_t bytes)
 {
     struct mini_slice *s = &m->slices[msg->slice];
@@ -333,11 +380,8 @@ static void take_push(struct mini *m, void *socket, const Dp__PushPull *msg, con
     }
     bool train = plan_at(&m->plan, s->open).kind == PLAN_TRAIN;
     cr_assert_eq(bytes, train ? sizeof s->sum : 0);
-    for (size_t i = 0; train && i < MINI_ELEMS; i++) {
-        float value;
-        memcpy(&value, values + i, sizeof value);
-        s->sum[i] += value;
-    }
+    if (train)
+        add(s->sum, values);
     s->loss += msg->metrics->loss;
     s->count += msg->metrics->count;
     s->covered |= node;
@@ -361,7 +405,9 @@ static void take_slice(struct mini *m, struct mini_peer from, const Dp__Header *
     const Dp__PushPull *msg = header->push_pull;
     cr_assert_eq(header->body_case, DP__HEADER__BODY_PUSH_PULL);
     cr_assert_lt(msg->slice, MINI_ALL);
-    if (msg->push)
+    if (msg->push && m->staleness)
+        take_arrival(m, from.socket, msg, values);
+    else if (msg->push)
         take_push(m, from.socket, msg, values, bytes);
     if (msg->pull)
         take_pull(m, from, header, msg);

@@ -1,6 +1,7 @@
 /* A small dp-server for tests of the client: a thread with plain ROUTER sockets for a head and some shards, which keeps
- * theta = theta + sum of gradients, in bsp, and misbehaves on demand. Integer gradients make its sums exact, whatever
- * their order. Thread: mini_* are the test's; `opts` may be changed while it runs. */
+ * theta = theta + sum of gradients, in bsp or with slots that commit on arrival, and misbehaves on demand. Integer
+ * gradients make its sums exact, whatever their order. Thread: mini_* are the test's; `opts` may be changed while it
+ * runs. */
 #ifndef DP_TEST_MINI_SERVER_H
 #define DP_TEST_MINI_SERVER_H
 
@@ -11,11 +12,19 @@
 
 #include "plan.h"
 
-enum { MINI_SHARDS = 2, MINI_SLICES = 3, MINI_ALL = MINI_SHARDS * MINI_SLICES, MINI_ELEMS = 37, MINI_SESSIONS = 16 };
+enum {
+    MINI_SHARDS = 2,
+    MINI_SLICES = 3,
+    MINI_ALL = MINI_SHARDS * MINI_SLICES,
+    MINI_ELEMS = 37,
+    MINI_SESSIONS = 16,
+    MINI_STEPS = 64
+};
 
 struct mini_slice {
-    uint64_t open;    /* the step that is being collected */
-    uint64_t covered; /* bitmap of its slots */
+    uint64_t open;              /* the step that is being collected */
+    uint64_t covered;           /* bitmap of its slots */
+    uint64_t ahead[MINI_STEPS]; /* on arrival: the same of each step */
     uint64_t version;
     float theta[MINI_ELEMS];
     float sum[MINI_ELEMS];
@@ -85,8 +94,9 @@ struct mini_options {
 struct mini {
     struct mini_options opts;
     struct plan plan;
-    bool tables;       /* the job has a table; set before mini_start */
-    char endpoint[64]; /* of the head */
+    bool tables;        /* the job has a table; set before mini_start */
+    uint32_t staleness; /* more than 0: slots commit on arrival; likewise */
+    char endpoint[64];  /* of the head */
     /* What it saw. */
     atomic_uint pushes;     /* that counted */
     atomic_uint duplicates; /* pushes of what was there */

@@ -85,6 +85,29 @@ Test(client, busy_shards_are_tried_again)
     ASSERT_NO_LEAKS();
 }
 
+/* On arrival no later answer depends on it, and theta of the next step comes before it is sent again: so the worker
+ * goes back to ask what is there. */
+Test(client, a_push_refused_for_now_on_arrival_is_not_forgotten, .timeout = 60)
+{
+    struct mini *mini = mini_new(3, false);
+    mini->staleness = 2;
+    mini_start(mini);
+    dp_client *client = join_to(mini);
+    dp_task task;
+    dp_error err;
+    client->timing.busy = client->timing.busy_max = 600000;
+    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    atomic_store(&mini->opts.busy, 1);
+    do
+        push_task(client, &task);
+    while (dp_next(client, &task, &err) == DP_OK);
+    cr_assert_eq(err.code, DP_JOB_DONE, "%s", err.text);
+    cr_assert_eq(atomic_load(&mini->pushes), 3 * 8 * MINI_ALL, "each slot once on each slice");
+    dp_leave(&client, DP_OK, NULL);
+    mini_free(&mini);
+    ASSERT_NO_LEAKS();
+}
+
 /* One slice's message is refused, the others are answered: it is sent again soon, not after the wait for an answer. */
 Test(client, answers_about_others_do_not_put_off_what_is_sent_again, .timeout = 60)
 {
