@@ -8,6 +8,7 @@
 
 #include "head.h"
 #include "log.h"
+#include "speeds.h"
 
 enum {
     LOOK_MS = 1000,    /* deals are looked at this often */
@@ -16,18 +17,25 @@ enum {
 /* How much a new measure of a worker's speed counts. */
 #define SPEED_WEIGHT 0.5
 
+static uint64_t now_us(void)
+{
+    return mono_ns() / 1000;
+}
+
 dp_err head_balance_init(struct head *head)
 {
     struct balance *balance = &head->balance;
     balance->speed = mem_array_zero(PORT_SESSIONS_MAX, sizeof *balance->speed);
+    balance->slot_us = mem_array_zero(PORT_SESSIONS_MAX, sizeof *balance->slot_us);
     balance->dealt = mem_array(PORT_SESSIONS_MAX, sizeof *balance->dealt);
-    return balance->speed && balance->dealt ? DP_OK : DP_NOMEM;
+    return balance->speed && balance->slot_us && balance->dealt ? DP_OK : DP_NOMEM;
 }
 
 void head_balance_fini(struct head *head)
 {
     speculation_fini(&head->balance.speculation);
     free(head->balance.speed);
+    free(head->balance.slot_us);
     free(head->balance.dealt);
     free(head->balance.gifts);
 }
@@ -42,33 +50,45 @@ dp_err head_balance_start(struct head *head)
     return speculation_init(&balance->speculation, slots, PORT_SESSIONS_MAX, balance->speed);
 }
 
+/* What comes first is of a worker that warms up: its memory is not there yet, its caches are cold. */
 void head_measure(struct member *member, const Dp__Heartbeat *beat)
 {
-    uint64_t slots = beat->slots_computed - member->slots_computed, busy_us = beat->busy_us - member->busy_us;
     if (beat->slots_computed <= member->slots_computed || beat->busy_us <= member->busy_us)
+        return;
+    uint64_t slots = beat->slots_computed - member->slots_computed, busy_us = beat->busy_us - member->busy_us;
+    bool is_first = member->slots_computed == 0;
+    member->slots_computed = beat->slots_computed;
+    member->busy_us = beat->busy_us;
+    if (is_first)
         return;
     double rate = (double)slots * 1e6 / (double)busy_us;
     member->slots_per_s =
         member->slots_per_s > 0 ? member->slots_per_s + SPEED_WEIGHT * (rate - member->slots_per_s) : rate;
-    member->slots_computed = beat->slots_computed;
-    member->busy_us = beat->busy_us;
     member->measured_ms = mono_ms();
 }
 
-/* Speeds around 1: that of a worker that has shown none yet is the mean of the others'. */
+/* What a step took since the last look, mixed with what one took before. */
+static void measure_steps(struct head *head)
+{
+    struct balance *balance = &head->balance;
+    uint64_t now = now_us(), steps = head->global_low - balance->looked_low;
+    if (steps == 0)
+        return;
+    double us = (double)(now - balance->looked_us) / (double)steps;
+    if (balance->looked_us > 0)
+        balance->step_us = balance->step_us > 0 ? balance->step_us + SPEED_WEIGHT * (us - balance->step_us) : us;
+    balance->looked_us = now;
+    balance->looked_low = head->global_low;
+}
+
 static void find_speeds(struct head *head, const uint32_t *numbers, uint32_t count)
 {
-    double total = 0;
-    uint32_t known = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        double speed = head->members.list[numbers[i]].slots_per_s;
-        total += speed;
-        known += speed > 0;
+    struct balance *balance = &head->balance;
+    for (uint32_t i = 0; i < head->members.used; i++) {
+        double rate = head->members.list[i].slots_per_s;
+        balance->slot_us[i] = rate > 0 ? 1e6 / rate : 0;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        double speed = head->members.list[numbers[i]].slots_per_s;
-        head->balance.speed[numbers[i]] = speed > 0 ? speed * known / total : 1;
-    }
+    speeds_find(&head->dealer, balance->slot_us, balance->step_us, numbers, count, balance->speed);
 }
 
 uint64_t head_missing(const struct head *head)
@@ -126,11 +146,6 @@ static bool is_joined(const void *arg, uint32_t number)
 {
     const struct head *head = arg;
     return head->members.list[number].state == MEMBER_JOINED;
-}
-
-static uint64_t now_us(void)
-{
-    return mono_ns() / 1000;
 }
 
 /* Slots [*ret_first, *ret_end) that a node of the tree covers; the last may be beyond the job's. */
@@ -245,6 +260,7 @@ void head_balance_watch(struct head *head, uint64_t now_ms)
         return;
     balance->looked_ms = now_ms;
     forget_speeds(head, now_ms);
+    measure_steps(head);
     uint32_t count = head_balance_members(head);
     if (count == 0 || !dealer_balance(&head->dealer, head->global_low, head_ahead(head), balance->dealt, count))
         return;

@@ -5,6 +5,7 @@
 
 #include "dealer.h"
 #include "leaks.h"
+#include "speeds.h"
 #include "util.h"
 
 enum { MEMBERS = 6 };
@@ -102,6 +103,45 @@ Test(dealer, speeds_that_waver_move_nothing)
         double a = 0.95 + roll(100) / 1000.0, b = 0.95 + roll(100) / 1000.0;
         cr_assert_not(dealer_balance(&d, open, 0, EQUAL({0, a, 0}, {1, b, 0}), 2));
     }
+    dealer_fini(&d);
+}
+
+/* Of 4 members with a slot each: what is computed differs by 4 to 1. */
+static void check_speeds(const double *slot_us, double step_us, double slowest)
+{
+    static const uint32_t NUMBERS[] = {0, 1, 2, 3};
+    struct dealer d;
+    double speed[4];
+    cr_assert_eq(dealer_init(&d, 4), DP_OK);
+    dealer_deal(&d, 0, 0, EQUAL({0, 1, 0}, {1, 1, 0}, {2, 1, 0}, {3, 1, 0}), 4);
+    speeds_find(&d, slot_us, step_us, NUMBERS, 4, speed);
+    cr_assert_float_eq((speed[0] + speed[1] + speed[2] + speed[3]) / 4, 1, 1e-12);
+    cr_assert_float_eq(speed[1] / speed[0], slowest, 1e-12);
+    dealer_fini(&d);
+}
+
+Test(dealer, who_computes_little_beside_the_rest_of_a_step_is_as_fast_as_others)
+{
+    static const double US[] = {1000, 4000, 1000, 1000};
+    check_speeds(US, 0, 0.25);
+    check_speeds(US, 4000, 0.25);
+    check_speeds(US, 2000, 0.25); /* steps overlap */
+    check_speeds(US, 4000 + 8000, 9.0 / 12);
+    check_speeds(US, 4000 + 1e6, (1000 + 1e6) / (4000 + 1e6));
+}
+
+Test(dealer, a_member_that_has_shown_no_speed_counts_as_the_mean)
+{
+    static const double US[] = {1000, 500, 0, 0};
+    static const uint32_t NUMBERS[] = {0, 1, 3};
+    struct dealer d;
+    double speed[4] = {0, 0, -1, 0};
+    cr_assert_eq(dealer_init(&d, 4), DP_OK);
+    speeds_find(&d, US, 0, NUMBERS, 3, speed);
+    cr_assert_float_eq(speed[0], 2.0 / 3, 1e-12);
+    cr_assert_float_eq(speed[1], 4.0 / 3, 1e-12);
+    cr_assert_eq(speed[2], -1);
+    cr_assert_eq(speed[3], 1);
     dealer_fini(&d);
 }
 
