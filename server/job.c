@@ -9,13 +9,13 @@
 
 #include "text.h"
 
-/* A slice of this size stays in a core's cache between the socket and the sum; of smaller ones, headers and wake-ups
- * cost more than that saves. */
-enum { SLICE_TARGET_BYTES = 1 << 20, SLICE_ELEMS = SLICE_TARGET_BYTES / sizeof(float) };
+/* Slices of a shard are enough for receiving, committing and sending to overlap, but not smaller than the least, where
+ * headers and wake-ups cost more than that saves; of larger ones than the most, less stays in a core's cache between
+ * the socket and the sum. */
+enum { SLICE_LEAST_BYTES = 1 << 20, SLICE_MOST_BYTES = SLICE_BYTES, SLICES_WANTED = 16 };
 /* Local jobs: steps that no job reaches, and how many are reported at a time. */
 #define LOCAL_STEPS_MAX ((uint64_t)1 << 48)
 enum { LOCAL_REPORT_STEPS = 100 };
-_Static_assert((int)SLICE_TARGET_BYTES <= (int)SLICE_BYTES, "workers refuse slices above SLICE_BYTES");
 
 dp_err job_init(struct job *job, const struct server_options *opts, dp_error *err)
 {
@@ -236,18 +236,25 @@ static dp_err check_memory(const struct job *job, dp_error *err)
                    elems, bytes >> 20, copies, job->core.rule->name, limit >> 20);
 }
 
+static uint64_t slice_elems(struct range range)
+{
+    uint64_t bytes = range.count * sizeof(float) / SLICES_WANTED;
+    return MIN(MAX(bytes, (uint64_t)SLICE_LEAST_BYTES), (uint64_t)SLICE_MOST_BYTES) / sizeof(float);
+}
+
 /* Cuts one shard's range into slices; `next_slice` runs on over the shards. */
 static dp_err settle_shard(struct job *job, struct job_shard *shard, uint32_t *next_slice)
 {
     const struct tensors *tensors = &job->core.tensors;
-    size_t count = layout_slices(tensors, shard->range, SLICE_ELEMS, NULL, 0);
+    uint64_t most = slice_elems(shard->range);
+    size_t count = layout_slices(tensors, shard->range, most, NULL, 0);
     shard->first_slice = *next_slice;
     shard->slice_count = (uint32_t)count;
     shard->slices = mem_array(count, sizeof *shard->slices);
     shard->slice_elems = mem_array(count, sizeof *shard->slice_elems);
     if (!shard->slices || !shard->slice_elems)
         return DP_NOMEM;
-    layout_slices(tensors, shard->range, SLICE_ELEMS, shard->slices, count);
+    layout_slices(tensors, shard->range, most, shard->slices, count);
     for (size_t i = 0; i < count; i++)
         shard->slice_elems[i] = shard->slices[i].count;
     *next_slice += (uint32_t)count;
@@ -270,7 +277,7 @@ static dp_err settle_layout(struct job *job, uint32_t shards, dp_error *err)
     }
     if (next_slice > FRAME_SLICES_MAX)
         return dp_fail(err, DP_REFUSED, "the model has %u slices of %d MiB; the most is %d", next_slice,
-                       SLICE_TARGET_BYTES >> 20, FRAME_SLICES_MAX);
+                       SLICE_MOST_BYTES >> 20, FRAME_SLICES_MAX);
     return job_settle_parts(job, next_slice, err);
 }
 
