@@ -90,12 +90,13 @@ static void expect_end(struct process *process)
 static void assert_mixed(const char *want, const char *listen, const char *shards, int count, const char *const *shm)
 {
     static int jobs;
-    char name[64];
+    char name[64], least[16];
     snprintf(name, sizeof name, "mixed%d.safetensors", jobs++);
+    snprintf(least, sizeof least, "%d", count);
     const char *path = temp_path(name);
     struct process *workers[8];
-    struct process *server =
-        PROCESS("dp-server", JOB_OF("3"), "--listen", listen, "--shards", shards, "--export", path);
+    struct process *server = PROCESS("dp-server", JOB_OF("3"), "--listen", listen, "--shards", shards, "--min-workers",
+                                     least, "--export", path);
     const char *line = process_expect(server, ERR, " listening endpoint=", MINUTE_MS);
     char endpoint[256];
     cr_assert_eq(sscanf(strstr(line, "endpoint="), "endpoint=%255s", endpoint), 1);
