@@ -180,11 +180,29 @@ static dp_err replace_allowed(const char *path, dp_error *err)
 struct replacement {
     char path[PATH_MAX]; /* without links, so that it is their file that is replaced */
     char tmp[PATH_MAX];  /* the temporary file beside it */
+    bool unnamed;        /* which has that name only once it is whole */
     int fd;
 };
 
+/* A file without a name, which vanishes with the process, however that ends; -1 where the file system has none. To give
+ * it a name takes /proc. */
+static int open_unnamed(const char *path, mode_t mode)
+{
+    char copy[PATH_MAX];
+    if (access("/proc/self/fd", X_OK) || !str_copy(copy, sizeof copy, path))
+        return -1;
+    return open(dirname(copy), O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
+}
+
+static int give_name(const struct replacement *r)
+{
+    char fd[32];
+    snprintf(fd, sizeof fd, "/proc/self/fd/%d", r->fd);
+    return linkat(AT_FDCWD, fd, AT_FDCWD, r->tmp, AT_SYMLINK_FOLLOW);
+}
+
 /* The temporary file has the mode of the one that it is to replace; else what umask leaves. */
-static dp_err replace_open(const char *path, struct replacement *r, dp_error *err)
+static dp_err replace_open(const char *path, bool unnamed, struct replacement *r, dp_error *err)
 {
     struct stat st;
     dp_err e = replace_allowed(path, err);
@@ -194,7 +212,11 @@ static dp_err replace_open(const char *path, struct replacement *r, dp_error *er
     if ((!realpath(path, r->path) && !str_copy(r->path, sizeof r->path, path)) ||
         snprintf(r->tmp, sizeof r->tmp, "%s.%08" PRIx32, r->path, (uint32_t)entropy_u64()) >= (int)sizeof r->tmp)
         return dp_fail(err, DP_IO, "the path is too long: %.80s...", path);
-    r->fd = open(r->tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, there ? st.st_mode & 0777 : 0666);
+    const mode_t mode = there ? st.st_mode & 0777 : 0666;
+    r->fd = unnamed ? open_unnamed(r->path, mode) : -1;
+    r->unnamed = r->fd >= 0;
+    if (r->fd < 0)
+        r->fd = open(r->tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (r->fd < 0)
         return dp_fail(err, DP_IO, "%.400s: cannot create a file in its folder: %s", path, strerror(errno));
     if (there)
@@ -226,7 +248,7 @@ bool file_same(const char *a, const char *b)
 dp_err file_replace_check(const char *path, dp_error *err)
 {
     struct replacement r;
-    dp_err e = replace_open(path, &r, err);
+    dp_err e = replace_open(path, false, &r, err); /* with the name: that may be too long */
     if (e)
         return e;
     close(r.fd);
@@ -237,7 +259,7 @@ dp_err file_replace_check(const char *path, dp_error *err)
 dp_err file_replace(const char *path, dp_err (*write_fn)(void *arg, int fd, dp_error *err), void *arg, dp_error *err)
 {
     struct replacement r;
-    dp_err e = replace_open(path, &r, err);
+    dp_err e = replace_open(path, true, &r, err);
     if (e)
         return e;
     e = write_fn(arg, r.fd, err);
@@ -245,13 +267,16 @@ dp_err file_replace(const char *path, dp_err (*write_fn)(void *arg, int fd, dp_e
         e = dp_fail(err, e, "%s: %.500s", path, err ? err->text : "");
     if (!e && fsync(r.fd))
         e = dp_fail(err, DP_IO, "%s: %s", path, strerror(errno));
+    bool named = !r.unnamed || (!e && give_name(&r) == 0);
+    if (!e && !named)
+        e = dp_fail(err, DP_IO, "%s: cannot give the finished file a name: %s", path, strerror(errno));
     if (close(r.fd) && !e)
         e = dp_fail(err, DP_IO, "%s: %s", path, strerror(errno));
     if (!e && rename(r.tmp, r.path))
         e = dp_fail(err, DP_IO, "%s: cannot rename the finished file into place: %s", path, strerror(errno));
-    if (e)
+    if (e && named)
         unlink(r.tmp);
-    else
+    else if (!e)
         folder_sync(r.path);
     return e;
 }

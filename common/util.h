@@ -74,10 +74,11 @@ bool str_append(char *buf, size_t size, size_t *at, const char *fmt, ...) __attr
 /* Copies src into dst[size], cutting if needed; returns false when it was cut. */
 bool str_copy(char *dst, size_t size, const char *src);
 
-/* Replaces `path` as a whole: writes through `write(arg, fd)` into a temporary file in the same folder, fsyncs it,
- * renames it over path and fsyncs the folder. On failure nothing at `path` has changed. A file that was there passes
- * its mode on, and of a symbolic link the file it leads to is replaced. DP_IO with the reason; a folder, a device or a
- * pipe is not replaced. */
+/* Replaces `path` as a whole: writes through `write(arg, fd)` into a temporary file in the same folder (without a
+ * name until it is whole, where the file system knows such, so that nothing is left of a process that is killed),
+ * fsyncs it, renames it over path and fsyncs the folder. On failure nothing at `path` has changed. A file that was
+ * there passes its mode on, and of a symbolic link the file it leads to is replaced. DP_IO with the reason; a folder, a
+ * device or a pipe is not replaced. */
 DP_MUST_CHECK dp_err file_replace(const char *path, dp_err (*write)(void *arg, int fd, dp_error *err), void *arg,
                                   dp_error *err);
 /* Whether two paths lead to one file that is there, or are the same. */

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "dp_err.h"
@@ -306,6 +307,29 @@ Test(file, a_pipe_in_its_place_is_not_replaced)
     cr_assert_eq(file_replace_check("p", &err), DP_IO);
     cr_assert(stat("p", &st) == 0 && S_ISFIFO(st.st_mode));
     cr_assert_eq(folder_entries(), 1);
+}
+
+/* Killed as it writes, or ended by a second signal. */
+static dp_err write_and_die(void *arg, int fd, dp_error *err)
+{
+    (void)arg;
+    if (file_write_all(fd, "half", 4, err) == DP_OK)
+        raise(SIGKILL);
+    return DP_IO;
+}
+
+Test(file, nothing_is_left_of_a_writer_that_is_killed)
+{
+    int fd = open(".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), status = 0;
+    if (fd < 0)
+        cr_skip_test("the file system has no files without a name");
+    close(fd);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(file_replace("a", write_and_die, NULL, NULL) == DP_OK);
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    cr_assert_eq(folder_entries(), 0);
 }
 
 Test(file, check_leaves_nothing_behind)
