@@ -162,10 +162,15 @@ static void start_handles(struct head *head)
     uv_timer_init(&head->loop, &head->balance.timer);
     uv_signal_init(&head->loop, &head->on_term);
     uv_signal_init(&head->loop, &head->on_int);
-    head->wake.data = head->tick.data = head->on_term.data = head->on_int.data = head->balance.timer.data = head;
+    uv_signal_init(&head->loop, &head->on_hup);
+    head->wake.data = head->tick.data = head->on_term.data = head->on_int.data = head->on_hup.data =
+        head->balance.timer.data = head;
     uv_timer_start(&head->tick, head_on_tick, TICK_MS, TICK_MS);
     uv_signal_start(&head->on_term, head_on_signal, SIGTERM);
     uv_signal_start(&head->on_int, head_on_signal, SIGINT);
+    struct sigaction before; /* nohup has it ignored */
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        uv_signal_start(&head->on_hup, head_on_signal, SIGHUP);
 }
 
 static dp_err start(struct head *head, dp_error *err)

@@ -111,7 +111,7 @@ struct head {
     struct zuv zuv;
     uv_async_t wake; /* shards have events */
     uv_timer_t tick;
-    uv_signal_t on_term, on_int;
+    uv_signal_t on_term, on_int, on_hup;
     struct arena arena;
     struct log_limit malformed_limit, peer_limit;
     uint64_t malformed;

@@ -27,6 +27,7 @@ static void close_handles(struct head *head)
     uv_close((uv_handle_t *)&head->balance.timer, NULL);
     uv_close((uv_handle_t *)&head->on_term, NULL);
     uv_close((uv_handle_t *)&head->on_int, NULL);
+    uv_close((uv_handle_t *)&head->on_hup, NULL);
 }
 
 void head_on_supervise_ended(void *arg)
@@ -108,7 +109,7 @@ static void tell_stopped(const struct head *head, const char *signal_name)
 void head_on_signal(uv_signal_t *handle, int number)
 {
     struct head *head = handle->data;
-    const char *name = number == SIGINT ? "SIGINT" : "SIGTERM";
+    const char *name = number == SIGINT ? "SIGINT" : number == SIGHUP ? "SIGHUP" : "SIGTERM";
     if ((head->state == HEAD_STOPPING || head->state == HEAD_CLOSING) && mono_ms() - head->ended_ms < SAME_SIGNAL_MS)
         return;
     if (head->state == HEAD_STOPPING || head->state == HEAD_CLOSING) {

@@ -1,6 +1,7 @@
 /* What people and scripts see of a run: options from every source, the table on a terminal, plain lines, JSON lines,
  * quiet, and dp-ctl status. */
 #include "harness.h"
+#include "util.h"
 
 #include <criterion/criterion.h>
 #include <jansson.h>
@@ -162,6 +163,27 @@ Test(display, the_export_of_a_job_that_diverged_is_marked)
     size_t size = fread(head, 1, sizeof head, file);
     fclose(file);
     cr_assert_not_null(memmem(head, size, "\"diverged\":\"yes\"", strlen("\"diverged\":\"yes\"")));
+}
+
+/* As when a session over ssh breaks; under nohup it is no matter. */
+Test(display, a_terminal_that_is_lost)
+{
+    NEED_PROGRAMS("dp-server");
+    static const struct {
+        void (*handler)(int);
+        int status;
+    } CASES[] = {{SIG_DFL, 129}, {SIG_IGN, 143}};
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        signal(SIGHUP, CASES[i].handler); /* the server inherits that it is ignored */
+        struct process *server = PROCESS("dp-server", "--model", "logistic", "--listen", "tcp://127.0.0.1:0");
+        process_expect(server, ERR, "dp-worker --server tcp://", RUN_MS);
+        process_signal(server, SIGHUP);
+        if (CASES[i].status == 129)
+            process_expect(server, ERR, "stopped by SIGHUP", RUN_MS);
+        else
+            process_signal(server, SIGTERM);
+        cr_assert_eq(process_wait(server, RUN_MS), CASES[i].status);
+    }
 }
 
 /* 0.0.0.0 means something else on the worker's machine. */
