@@ -1,12 +1,14 @@
 /* Small things every floor needs. Thread: any. */
 #include "util.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
 #include <limits.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +20,7 @@
 #include <unistd.h>
 
 /* glibc's upper bound of the threshold, and how much free memory stays. */
-enum { MMAP_THRESHOLD_MAX = 32 << 20, KEEP_BYTES = 1 << 30 };
+enum { MMAP_THRESHOLD_MAX = 32 << 20, KEEP_BYTES = 1 << 30, THREADS_ENSURED_MAX = 8 };
 
 void *mem_array(size_t count, size_t size)
 {
@@ -116,6 +118,32 @@ dp_err descriptors_ensure(uint64_t needed, dp_error *err)
         return DP_OK;
     return dp_fail(err, DP_SYSTEM, "%ju files may be open at a time, %ju are needed: raise the limit (ulimit -n)",
                    (uintmax_t)limit.rlim_cur, (uintmax_t)needed);
+}
+
+static void *wait_for_all(void *mutex)
+{
+    pthread_mutex_lock(mutex);
+    pthread_mutex_unlock(mutex);
+    return NULL;
+}
+
+dp_err threads_ensure(uint32_t needed, dp_error *err)
+{
+    pthread_t threads[THREADS_ENSURED_MAX];
+    pthread_mutex_t all = PTHREAD_MUTEX_INITIALIZER;
+    uint32_t started = 0;
+    int why = 0;
+    assert(needed <= THREADS_ENSURED_MAX);
+    pthread_mutex_lock(&all);
+    while (started < needed && (why = pthread_create(&threads[started], NULL, wait_for_all, &all)) == 0)
+        started++;
+    pthread_mutex_unlock(&all);
+    for (uint32_t i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
+    if (why)
+        return dp_fail(err, DP_SYSTEM, "%u of %u threads can be started: %s; raise the limit (ulimit -u, ulimit -v)",
+                       started, needed, strerror(why));
+    return DP_OK;
 }
 
 void blob_release(struct blob *b)

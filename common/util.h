@@ -58,6 +58,11 @@ void stdio_reserve(void);
  * finds none left. */
 DP_MUST_CHECK dp_err descriptors_ensure(uint64_t needed, dp_error *err);
 
+/* Whether so many threads can be started beside those that there are, found out by doing so; DP_SYSTEM if not: libzmq
+ * aborts then. THREADS_ZMQ: those of a ZeroMQ context, which it starts with its first socket. */
+enum { THREADS_ZMQ = 2 };
+DP_MUST_CHECK dp_err threads_ensure(uint32_t needed, dp_error *err);
+
 /* A received or borrowed run of bytes that somebody else owns until release(owner) is called. */
 struct blob {
     void *data; /* aligned to at least 4 bytes when it holds floats */

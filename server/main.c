@@ -29,6 +29,8 @@ static dp_err set_up(const struct server_options *opts, dp_error *err)
     /* Local workers inherit the environment, but the server's file is not theirs. */
     unsetenv("DP_CONFIG");
     dp_err e = descriptors_ensure(files_needed(opts), err);
+    if (!e)
+        e = threads_ensure(THREADS_ZMQ, err);
     return e ? e : kernels_select(KERNELS[opts->kernels], err);
 }
 

@@ -91,6 +91,9 @@ static dp_err client_configure(struct dp_client *client, const dp_config *config
     client->worker_id = entropy_u64();
     client->server = strdup(config->server);
     client->name = client_name(config->name);
+    dp_err e = threads_ensure(THREADS_ZMQ, err);
+    if (e)
+        return e;
     client->zmq = zmq_ctx_new();
     if (!client->server || !client->name || !client->zmq)
         return dp_fail(err, DP_NOMEM, "no memory for a client");

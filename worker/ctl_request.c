@@ -51,6 +51,9 @@ static dp_err open_socket(struct request *request, const char *address, dp_error
 {
     int linger = 0, ipv6 = 1;
     int64_t bytes_max = ANSWER_BYTES_MAX;
+    dp_err e = threads_ensure(THREADS_ZMQ, err);
+    if (e)
+        return e;
     request->context = zmq_ctx_new();
     request->socket = request->context ? zmq_socket(request->context, ZMQ_DEALER) : NULL;
     if (!request->socket)

@@ -122,6 +122,24 @@ Test(util, too_few_descriptors_are_told)
     cr_assert(strstr(err.text, "30") && strstr(err.text, "31") && strstr(err.text, "ulimit"), "%s", err.text);
 }
 
+/* As under ulimit -v: no room for a stack. */
+Test(util, too_few_threads_are_told)
+{
+    dp_error err = {0};
+    unsigned long pages = 0;
+#if defined(__SANITIZE_ADDRESS__)
+    cr_skip_test("a sanitizer cannot do with a limited address space");
+#endif
+    cr_assert_eq(threads_ensure(2, &err), DP_OK, "%s", err.text);
+    FILE *f = fopen("/proc/self/statm", "r");
+    cr_assert(f && fscanf(f, "%lu", &pages) == 1);
+    fclose(f);
+    rlim_t bytes = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + (1 << 20);
+    cr_assert_eq(setrlimit(RLIMIT_AS, &(struct rlimit){bytes, RLIM_INFINITY}), 0);
+    cr_assert_eq(threads_ensure(8, &err), DP_SYSTEM);
+    cr_assert(strstr(err.text, "of 8 threads") && strstr(err.text, "ulimit"), "%s", err.text);
+}
+
 static int released;
 
 static void count_release(void *owner)
