@@ -442,7 +442,7 @@ Test(zuv, bind_spares_files_and_live_sockets, .timeout = 30)
 /* One that is stopped, with as many before it as may wait: to connect would wait too. */
 Test(zuv, bind_does_not_wait_for_a_stopped_server, .timeout = 30)
 {
-    char folder[] = "/tmp/dp-zuv-XXXXXX", listen_at[80], endpoint[128];
+    char folder[] = "/tmp/dp-zuv-XXXXXX", listen_at[128], endpoint[128];
     struct sockaddr_un at = {.sun_family = AF_UNIX};
     cr_assert(mkdtemp(folder));
     snprintf(at.sun_path, sizeof at.sun_path, "%s/s", folder);
