@@ -83,6 +83,16 @@ static struct progress_row row_now(const struct progress *p, uint64_t now_ms)
     };
 }
 
+/* The whole run. What comes behind its last step, as writing the model does, takes time and trains nothing: left out of
+ * the rate, it is that of the last row where a run is short. */
+static struct progress_row row_of_run(const struct progress *p, uint64_t now_ms)
+{
+    struct progress_row row = row_now(p, now_ms);
+    double seconds = seconds_between(p->begin_ms, p->step_ms);
+    row.samples_per_s = seconds > 0 ? (double)p->samples / seconds : NAN;
+    return row;
+}
+
 /* before + text + after in one write; on a terminal the text is cut to its width. */
 static void draw(const struct progress *p, const char *before, const char *text, const char *after)
 {
@@ -264,6 +274,18 @@ static void print_dropped(struct progress *p, const json_t *dropped)
                 human_count(json_number_value(json_object_get(dropped, "samples")), b));
 }
 
+/* What gradients were computed with, not the loss of the final theta: that is what an evaluation tells. */
+static void print_training_loss(struct progress *p, const struct progress_row *row)
+{
+    char loss[HUMAN_MAX];
+    fprintf(p->err, "training loss %s (mean of the last ", human_loss(row->loss, loss));
+    uint64_t steps = p->steps ? (p->steps - 1) % p->facts.steps_per_epoch + 1 : 0;
+    if (row->epoch)
+        fprintf(p->err, "epoch)");
+    else
+        fprintf(p->err, "%llu step%s)", (unsigned long long)steps, human_s(steps));
+}
+
 static void print_summary(struct progress *p, const struct progress_row *row, const struct run_summary *summary)
 {
     char a[HUMAN_MAX], b[HUMAN_MAX];
@@ -273,7 +295,7 @@ static void print_summary(struct progress *p, const struct progress_row *row, co
     fprintf(p->err, "%llu step%s, %s samples/s\n", (unsigned long long)row->step, row->step == 1 ? "" : "s",
             human_count(row->samples_per_s, b));
     if (row->has_loss)
-        fprintf(p->err, "final loss %s", human_loss(row->loss, a));
+        print_training_loss(p, row);
     if (row->has_loss && !isnan(row->eval_loss))
         fprintf(p->err, ", eval loss %s", human_loss(row->eval_loss, a));
     if (row->has_loss && !isnan(row->eval_accuracy))
@@ -293,10 +315,10 @@ void progress_done(struct progress *progress, uint64_t now_ms, const struct run_
     pthread_mutex_lock(&progress->mutex);
     if (progress->facts.open_ended)
         progress->facts.train_steps = progress->steps; /* now it is known */
-    struct progress_row row = row_now(progress, now_ms);
-    row.samples_per_s = row.elapsed_s > 0 ? (double)progress->samples / row.elapsed_s : NAN;
+    struct progress_row row = row_of_run(progress, now_ms);
     erase_live(progress);
     progress->ended = true;
+    progress->done_ms = now_ms;
     if (progress->mode == PROGRESS_JSON)
         progress_done_json(&row, summary->path, summary->staleness, summary->dropped, progress->samples, progress->out);
     else if (progress->mode != PROGRESS_QUIET)
@@ -330,7 +352,8 @@ void progress_show(struct progress *progress)
 
 void progress_snapshot(const struct progress *progress, uint64_t now_ms, struct progress_snapshot *ret_snapshot)
 {
-    struct progress_row row = row_now(progress, now_ms);
+    bool done = progress->done_ms > 0;
+    struct progress_row row = done ? row_of_run(progress, progress->done_ms) : row_now(progress, now_ms);
     *ret_snapshot = (struct progress_snapshot){
         .epoch = row.epoch,
         .train_step = row.step,

@@ -12,13 +12,13 @@
 
 enum progress_mode { PROGRESS_TABLE, PROGRESS_LINES, PROGRESS_JSON, PROGRESS_QUIET };
 
-/* What the run has come to, for status and summaries. NaN: not known. */
+/* What the run has come to, for status and summaries; once it is done, what the summary said. NaN: not known. */
 struct progress_snapshot {
     uint64_t epoch; /* the one that is under way, from 1; 0: there are none */
     uint64_t train_step;
     double loss; /* mean over the epoch so far; over the one before until this one has a step */
     double eval_loss, eval_accuracy;
-    double samples_per_s;
+    double samples_per_s; /* of the last seconds; when done, up to the last step */
     double elapsed_s, eta_s;
 };
 
@@ -50,6 +50,7 @@ struct progress {
     double epoch_loss;
     double eval_loss, eval_accuracy; /* the last ones; NaN before */
     uint64_t begin_ms, step_ms, drawn_ms, printed_ms;
+    uint64_t done_ms; /* of progress_done; 0 before */
     struct progress_mark older, newer;
     double samples_per_s; /* of the last seconds; NaN before the first step */
 };

@@ -82,9 +82,10 @@ Test(progress, table_updates_in_place_and_keeps_finished_epochs)
     progress_tick(&progress, 9000);
     cr_assert_str_eq(err_since(), "", "nothing is under way");
     done(5000, "m.safetensors");
-    cr_assert_str_eq(err_since(), "done in 4.0 s: 2 epochs, 4 steps, 100 samples/s\n"
-                                  "final loss 0.40000, eval loss 0.50000, eval accuracy 92.00%\n"
-                                  "model written to m.safetensors\n");
+    cr_assert_str_eq(err_since(),
+                     "done in 4.0 s: 2 epochs, 4 steps, 160 samples/s\n"
+                     "training loss 0.40000 (mean of the last epoch), eval loss 0.50000, eval accuracy 92.00%\n"
+                     "model written to m.safetensors\n");
     close_progress();
 }
 
@@ -129,8 +130,8 @@ Test(progress, accuracy_only_where_it_classifies)
     progress_eval(&progress, 3000, 0, 1, 2, 0);
     cr_assert_str_eq(err_since(), "  1/1     1   1.00000    0.50000          1      0:02      0:00\n");
     done(3000, NULL);
-    cr_assert_str_eq(err_since(), "done in 2.0 s: 1 epoch, 1 step, 0.5 samples/s\n"
-                                  "final loss 1.00000, eval loss 0.50000\n");
+    cr_assert_str_eq(err_since(), "done in 2.0 s: 1 epoch, 1 step, 1 samples/s\n"
+                                  "training loss 1.00000 (mean of the last epoch), eval loss 0.50000\n");
     close_progress();
 }
 
@@ -242,7 +243,8 @@ Test(progress, where_there_are_no_epochs_none_are_shown)
     cr_assert_eq(s.epoch, 0);
     cr_assert(isnan(s.eta_s));
     done(3000, NULL);
-    cr_assert_str_eq(err_since(), "done in 2.0 s: 8 steps, 16 samples/s\nfinal loss 1.00000\n");
+    cr_assert_str_eq(err_since(), "done in 2.0 s: 8 steps, 16 samples/s\n"
+                                  "training loss 1.00000 (mean of the last 2 steps)\n");
     close_progress();
 }
 
@@ -253,7 +255,8 @@ Test(progress, nothing_moves_before_time_does)
     progress_step(&progress, 1000, 0, 0, 1, 1, 0);
     cr_assert_str_eq(err_since(), "  1/1     1   1.00000          -      0:00      0:00\n");
     done(1000, NULL);
-    cr_assert_str_eq(err_since(), "done in 0.00 s: 1 epoch, 1 step, - samples/s\nfinal loss 1.00000\n");
+    cr_assert_str_eq(err_since(), "done in 0.00 s: 1 epoch, 1 step, - samples/s\n"
+                                  "training loss 1.00000 (mean of the last epoch)\n");
     close_progress();
 }
 
@@ -346,6 +349,27 @@ Test(progress, snapshot)
     progress_step(&progress, 2000, 0, 0, 5, 10, 0);
     progress_snapshot(&progress, 2500, &s);
     cr_assert(s.epoch == 1 && s.train_step == 1 && s.loss == 0.5 && s.samples_per_s == 10 && s.eta_s == 98.5);
+    close_progress();
+}
+
+/* The model took a while to be written, and the server stays for a while longer. */
+Test(progress, time_stands_still_when_the_run_is_done)
+{
+    open_progress(PROGRESS_JSON, 1, 2, false, false);
+    struct progress_snapshot before, s;
+    progress_step(&progress, 2000, 0, 0, 5, 10, 0);
+    progress_step(&progress, 3000, 0, 1, 5, 10, 0);
+    progress_snapshot(&progress, 4000, &before);
+    cr_assert(before.samples_per_s == 10 && before.elapsed_s == 3);
+    done(6000, "m.safetensors");
+    progress_snapshot(&progress, 100000, &s);
+    json_t *end = json_line(1);
+    cr_assert_eq(s.elapsed_s, 5);
+    cr_assert_eq(s.eta_s, 0);
+    cr_assert_eq(s.samples_per_s, before.samples_per_s, "as in the last row");
+    cr_assert_eq(json_number_value(json_object_get(end, "elapsed_s")), s.elapsed_s);
+    cr_assert_eq(json_number_value(json_object_get(end, "samples_per_s")), s.samples_per_s);
+    json_decref(end);
     close_progress();
 }
 
