@@ -44,6 +44,17 @@ static const char *parameter(const json_t *value, char buf[TEXT_BYTES])
     return buf;
 }
 
+/* A mean of small whole numbers, which has no more digits than mean something. */
+static const char *mean(const json_t *value, char buf[TEXT_BYTES])
+{
+    double x = real_of(value);
+    if (x < 999.5)
+        snprintf(buf, TEXT_BYTES, "%.3g", x);
+    else
+        human_count(x, buf);
+    return buf;
+}
+
 static const char *loss(const json_t *value, char buf[TEXT_BYTES])
 {
     if (json_is_number(value))
@@ -199,7 +210,7 @@ static void print_consistency(const char *mode, const json_t *next, const json_t
         fprintf(out, "%s on, ", whole(json_object_get(next, "step"), b));
     }
     fprintf(out, "%s gradients, staleness %s on average, %s at most\n",
-            shortened(json_object_get(staleness, "commits"), a), parameter(json_object_get(staleness, "mean"), b),
+            shortened(json_object_get(staleness, "commits"), a), mean(json_object_get(staleness, "mean"), b),
             whole(json_object_get(staleness, "max"), c));
     const json_t *buckets = json_object_get(staleness, "buckets");
     if (json_array_size(buckets) < 2)
@@ -209,6 +220,27 @@ static void print_consistency(const char *mode, const json_t *next, const json_t
         fprintf(out, "%s %u%s: %s", i ? "," : "", i ? 1U << (i - 1) % 32 : 0, i > 1 ? "+" : "",
                 shortened(json_array_get(buckets, i), b));
     fputc('\n', out);
+}
+
+/* A counter of all shards, as people read it. */
+static const char *of_all(const json_t *shards, const char *name, char buf[TEXT_BYTES])
+{
+    double sum = 0;
+    for (size_t p = 0; p < json_array_size(shards); p++)
+        sum += json_number_value(json_object_get(json_array_get(shards, p), name));
+    return human_count(sum, buf);
+}
+
+/* Late gradients: of each the parameters that it was computed on were kept, or not. */
+static void print_compensation(const json_t *strength, const json_t *shards, FILE *out)
+{
+    char a[TEXT_BYTES], b[TEXT_BYTES], c[TEXT_BYTES];
+    if (!(real_of(strength) > 0))
+        return;
+    fprintf(out, "late       %s gradients compensated by %s, ", of_all(shards, "compensated", a),
+            parameter(strength, b));
+    fprintf(out, "%s taken as they were; %sB of parameters kept for that\n", of_all(shards, "uncompensated", a),
+            of_all(shards, "past_bytes", c));
 }
 
 /* The rate of the open step; where a schedule or a warm-up makes it from another one, that as well. */
@@ -256,6 +288,8 @@ static void print_job(const json_t *status, FILE *out)
     if (json_is_string(JOB("consistency")))
         print_consistency(string_or_dash(JOB("consistency"), a), JOB("consistency_next"),
                           json_object_get(status, "staleness"), out);
+    print_compensation(json_object_get(json_object_get(status, "update"), "delay_compensation"),
+                       json_object_get(status, "shards"), out);
 #undef JOB
 }
 
@@ -325,6 +359,17 @@ static void print_balance(const json_t *balance, FILE *out)
 #undef FIELD
 }
 
+/* Nothing where none was: most jobs drop none. */
+static void print_dropped(const json_t *dropped, FILE *out)
+{
+    char a[TEXT_BYTES], b[TEXT_BYTES], c[TEXT_BYTES];
+#define FIELD(name) json_object_get(dropped, name)
+    if (json_integer_value(FIELD("steps")) > 0)
+        fprintf(out, "dropped    %s slots of %s steps, %s samples; the result depends on which\n",
+                shortened(FIELD("slots"), a), shortened(FIELD("steps"), b), shortened(FIELD("samples"), c));
+#undef FIELD
+}
+
 void ctl_status_print(const json_t *status, const char *server, FILE *out)
 {
     char a[TEXT_BYTES], b[TEXT_BYTES];
@@ -336,6 +381,7 @@ void ctl_status_print(const json_t *status, const char *server, FILE *out)
                    out);
     print_waits(json_object_get(status, "waits"), out);
     print_balance(json_object_get(status, "balance"), out);
+    print_dropped(json_object_get(status, "dropped"), out);
     print_table("workers", json_object_get(status, "workers"), WORKER_COLUMNS, ARRAY_LEN(WORKER_COLUMNS), out);
     print_table("shards", json_object_get(status, "shards"), SHARD_COLUMNS, ARRAY_LEN(SHARD_COLUMNS), out);
 }

@@ -159,6 +159,64 @@ Test(ctl, how_stale_gradients_were)
                    "shards: 0\n");
 }
 
+/* The document of a job that is not told of otherwise, with one thing in it. */
+static void assert_line(const char *members, const char *line)
+{
+    char document[512], want[1024];
+    snprintf(document, sizeof document, "{\"job\":{\"local\":true,\"consistency\":\"ssp:3\"},%s}", members);
+    snprintf(want, sizeof want,
+             "dp-server - at tcp://head:7700: -, up -\n"
+             "model      -, - features, - parameters\n"
+             "data       each worker's own, batch -, - slots, seed -\n"
+             "update     -, lr -, momentum -, l2 -\n"
+             "%s\nworkers: 0\n\nshards: 0\n",
+             line);
+    assert_printed(document, want);
+}
+
+#define MEAN(mean) "\"staleness\":{\"commits\":1,\"mean\":" mean ",\"max\":3,\"buckets\":[1]}"
+#define COMMITS(mean) "commits    ssp:3, 1 gradients, staleness " mean " on average, 3 at most\n"
+
+Test(ctl, a_mean_has_the_digits_that_mean_something)
+{
+    assert_line(MEAN("2.0283333"), COMMITS("2.03"));
+    assert_line(MEAN("0.000123456"), COMMITS("0.000123"));
+    assert_line(MEAN("999.4"), COMMITS("999"));
+    assert_line(MEAN("999.7"), COMMITS("1.00k"));
+    assert_line(MEAN("123456.7"), COMMITS("123k"));
+    assert_line(MEAN("null"), COMMITS("-"));
+}
+
+Test(ctl, what_was_dropped)
+{
+    assert_line(MEAN("0") ",\"dropped\":{\"steps\":0,\"slots\":0,\"samples\":0}", COMMITS("0"));
+    assert_line(MEAN("0") ",\"dropped\":{\"steps\":12,\"slots\":15,\"samples\":1920}",
+                COMMITS("0") "dropped    15 slots of 12 steps, 1.92k samples; the result depends on which\n");
+}
+
+Test(ctl, what_was_compensated)
+{
+    static const char *const WANT =
+        "late       14 gradients compensated by 0.04, 2 taken as they were; 2.60kB of parameters kept for that\n";
+    char *text = NULL;
+    size_t bytes = 0;
+    json_t *status = json_loads("{\"job\":{},\"update\":{\"delay_compensation\":0.04},\"shards\":["
+                                "{\"compensated\":10,\"uncompensated\":0,\"past_bytes\":1300},"
+                                "{\"compensated\":4,\"uncompensated\":2,\"past_bytes\":1300}]}",
+                                0, NULL);
+    FILE *out = open_memstream(&text, &bytes);
+    ctl_status_print(status, "tcp://head:7700", out);
+    fflush(out);
+    cr_assert_not_null(strstr(text, WANT), "%s", text);
+    json_object_set_new(json_object_get(status, "update"), "delay_compensation", json_integer(0));
+    ctl_status_print(status, "tcp://head:7700", out);
+    fclose(out);
+    cr_assert_null(strstr(strstr(text, WANT) + strlen(WANT), "compensated"), "%s", text);
+    free(text);
+    json_decref(status);
+    ASSERT_NO_LEAKS();
+}
+
 Test(ctl, what_it_waits_for_and_odd_texts)
 {
     assert_printed(
