@@ -310,7 +310,7 @@ static dp_err print_help(const struct option_table *table, const char *topic, dp
     for (size_t i = 0; i < table->count; i++)
         nearest_offer(&nearest, table->list[i].name, strlen(table->list[i].name));
     nearest_hint(&nearest, "", hint, sizeof hint);
-    return dp_fail(err, DP_USAGE, "option --help: there is no topic '%.64s'%s", topic,
+    return dp_fail(err, DP_USAGE, "option --help: there is no %s '%.64s'%s", table->topics ? "topic" : "option", topic,
                    hint[0] ? hint : "; --help alone lists them");
 }
 

@@ -590,5 +590,10 @@ Test(help, from_the_command_line)
     free(text);
     PARSE_FAILS("option --help: there is no topic 'jobs'; did you mean 'job'?", "--help", "jobs");
     PARSE_FAILS("option --help: there is no topic 'zebra'; --help alone lists them", "--help", "zebra");
+    struct option_table flat = TABLE;
+    flat.topics = NULL;
+    char *argv[] = {"dp-test", "--help", "zebra"};
+    cr_assert_eq(options_parse(&opts, &flat, &fields, 3, argv, &outcome, &error), DP_USAGE);
+    cr_assert_str_eq(error.text, "option --help: there is no option 'zebra'; --help alone lists them");
     ASSERT_NO_LEAKS();
 }
