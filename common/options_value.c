@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <float.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,11 +27,13 @@ static bool has_range(const struct option *option)
     return option->min != 0 || option->max != 0;
 }
 
-/* "less than 1" for the largest number below it, else "%g". */
+/* "less than 1" for the largest number below it, else "%g"; 2^64 stands for all that 64 bits hold. */
 static void max_text(double max, char *buf, size_t size)
 {
     double above = nextafter(max, INFINITY);
-    if (max != floor(max) && above == floor(above))
+    if (max == 0x1p64)
+        snprintf(buf, size, "%" PRIu64, UINT64_MAX);
+    else if (max != floor(max) && above == floor(above))
         snprintf(buf, size, "less than %g", above);
     else
         snprintf(buf, size, max < 1e15 && max == floor(max) ? "%.0f" : "%g", max);
@@ -54,7 +57,10 @@ void option_range_text(const struct option *option, double max_told, char *buf, 
 static dp_err fail_range(const struct option *option, const char *text, const char *where, dp_error *err)
 {
     char range[128], buf[OPTION_SHOWN_MAX];
-    option_range_text(option, option->type == OPT_U64 ? 0x1p64 : DBL_MAX, range, sizeof range);
+    struct option told = *option;
+    if (option->type == OPT_U64 && !has_range(option))
+        told.max = 0x1p64;
+    option_range_text(&told, option->type == OPT_U64 ? INFINITY : DBL_MAX, range, sizeof range);
     return dp_fail(err, DP_USAGE, "%s: %s is out of range%s%s", where, option_shown(text, buf),
                    range[0] ? ": it must be " : "", range);
 }

@@ -30,6 +30,14 @@ static json_t *count_if(bool known, uint64_t n)
     return known ? count(n) : json_null();
 }
 
+/* What is a name rather than a number: as text where JSON's integers, of which readers know 63 bits, do not reach. */
+static json_t *seed_json(uint64_t seed)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, seed);
+    return seed <= INT64_MAX ? count(seed) : json_string(text);
+}
+
 /* Of the rows of workers with data of their own nothing is known, and of a free client's minibatches neither. */
 static json_t *job_json(const struct head *head)
 {
@@ -42,9 +50,9 @@ static json_t *job_json(const struct head *head)
                      head->opts->intercept, "sparse", head->opts->sparse, "hash_bits", count(head->opts->hash_bits),
                      "batch", count_if(batches, batch), "slots", count(plan->slots), "consistency",
                      head_consistency_json(head), "consistency_next", head_consistency_next_json(head), "seed",
-                     count(plan->seed), "train_steps", count_if(!job_open_ended(job), plan->train_steps), "train_rows",
-                     count_if(!local, plan->train_rows), "eval_rows", count(plan->eval_rows), "theta_elems",
-                     count(tensors_total(&job->core.tensors)), "optimizer", job->core.rule->name, "lr",
+                     seed_json(plan->seed), "train_steps", count_if(!job_open_ended(job), plan->train_steps),
+                     "train_rows", count_if(!local, plan->train_rows), "eval_rows", count(plan->eval_rows),
+                     "theta_elems", count(tensors_total(&job->core.tensors)), "optimizer", job->core.rule->name, "lr",
                      job->core.params.schedule.lr, "momentum", job->core.params.momentum, "l2",
                      strengths_of(&head->opts->setup.regularizers.l2, ""), "data", job->train.name);
 }

@@ -34,6 +34,12 @@ static const char *whole(const json_t *value, char buf[TEXT_BYTES])
     return buf;
 }
 
+/* A seed beyond JSON's integers comes as text. */
+static const char *seed(const json_t *value, char buf[TEXT_BYTES])
+{
+    return json_is_string(value) ? string_or_dash(value, buf) : whole(value, buf);
+}
+
 /* A parameter as it was given. */
 static const char *parameter(const json_t *value, char buf[TEXT_BYTES])
 {
@@ -277,8 +283,7 @@ static void print_job(const json_t *status, FILE *out)
     else
         fprintf(out, "data       %s rows, %s to evaluate on, ", whole(JOB("train_rows"), a),
                 whole(JOB("eval_rows"), b));
-    fprintf(out, "batch %s, %s slots, seed %s\n", whole(JOB("batch"), a), whole(JOB("slots"), b),
-            whole(JOB("seed"), c));
+    fprintf(out, "batch %s, %s slots, seed %s\n", whole(JOB("batch"), a), whole(JOB("slots"), b), seed(JOB("seed"), c));
     fprintf(out, "update     %s", string_or_dash(JOB("optimizer"), a));
     print_rate(json_object_get(status, "update"), out);
     /* Plain gradient descent has none, whatever the option says. */

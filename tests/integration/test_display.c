@@ -288,16 +288,19 @@ Test(display, status_of_a_job_that_is_done)
 {
     NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
     char endpoint[128];
-    struct process *server = SERVER(endpoint, "--model", "logistic", "--batch", "40", "--epochs", "5", "--quiet");
+    struct process *server = SERVER(endpoint, "--model", "logistic", "--batch", "40", "--epochs", "5", "--seed",
+                                    "18446744073709551615", "--quiet");
     struct process *worker = PROCESS("dp-worker", "--server", endpoint, "--data", separable());
     cr_assert_eq(process_wait(worker, RUN_MS), 0, "%s", process_output(worker, ERR));
     json_t *status = status_when_done(endpoint), *job = json_object_get(status, "job");
     cr_assert_eq(json_integer_value(json_object_get(job, "train_rows")), 40);
     cr_assert_eq(json_integer_value(json_object_get(job, "features")), 2);
+    cr_assert_str_eq(json_string_value(json_object_get(job, "seed")), "18446744073709551615");
     cr_assert_eq(json_integer_value(json_object_get(json_object_get(status, "progress"), "train_step")), 5);
     json_decref(status);
     struct run_result r = RUN(RUN_MS, "dp-ctl", "--server", endpoint, "status");
     cr_assert_not_null(strstr(r.out, "progress   epoch 5 of 5, step 5 of 5 (100%)\n"), "%s", r.out);
+    cr_assert_not_null(strstr(r.out, ", seed 18446744073709551615\n"), "%s", r.out);
     process_signal(server, SIGTERM);
     cr_assert(process_ended(server, RUN_MS));
 }

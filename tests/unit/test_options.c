@@ -304,7 +304,8 @@ Test(options, whole_numbers)
     PARSE_FAILS("option --batch: '0x10' is not a whole number of 0 or more", "--batch", "0x10");
     PARSE_FAILS("option --batch: 0 is out of range: it must be 1 to 1048576", "--batch", "0");
     PARSE_FAILS("option --batch: 1048577 is out of range: it must be 1 to 1048576", "--batch", "1048577");
-    PARSE_FAILS("option --seed: 18446744073709551616 is out of range", "--seed", "18446744073709551616");
+    PARSE_FAILS("option --seed: 18446744073709551616 is out of range: it must be 0 to 18446744073709551615", "--seed",
+                "18446744073709551616");
     PARSE_OK("--seed", "18446744073709551615", "--http-port", "65535");
     cr_assert(fields.seed == UINT64_MAX && fields.port == 65535);
     options_fini(&opts);

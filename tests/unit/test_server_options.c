@@ -46,6 +46,7 @@ static const struct {
     {LINEAR "--steps 3 --epochs 2", "exclude each other"},
     {LINEAR "--block-rows 3", "belong to --shuffle block"},
     {LINEAR "--min-workers 3 --max-workers 2", "at least 3, but at most 2"},
+    {LINEAR "--seed 18446744073709551616", "it must be 0 to 18446744073709551615"},
     {LINEAR "--drop-slowest 8", "of 8 slots at most 7"},
     {LINEAR "--consistency sspp", "option --consistency: 'sspp' is not one of bsp, ssp:S"},
     {LINEAR "--sparse --consistency ssp:2", "rows of tables commit once a step"},
@@ -86,13 +87,10 @@ Test(server_options, that_do_not_go_together)
 Test(server_options, that_go_together)
 {
     static const char *const TAKEN[] = {
-        LINEAR "--listen tcp://localhost:0",
-        LINEAR "--listen tcp://[::1]:*",
-        LINEAR "--listen tcp://*:7700 --insecure",
-        LINEAR "--listen ipc://@name",
-        LOCAL "--shuffle block --memory-limit 5 --threads 2",
-        LOCAL "--sparse --format libsvm",
-        "--model softmax --sparse --constraint max-norm=1 --l2 0.1@weight",
+        LINEAR "--listen tcp://localhost:0",       LINEAR "--listen tcp://[::1]:*",
+        LINEAR "--listen tcp://*:7700 --insecure", LINEAR "--listen ipc://@name",
+        LINEAR "--seed 18446744073709551615",      LOCAL "--shuffle block --memory-limit 5 --threads 2",
+        LOCAL "--sparse --format libsvm",          "--model softmax --sparse --constraint max-norm=1 --l2 0.1@weight",
     };
     for (size_t i = 0; i < ARRAY_LEN(TAKEN); i++) {
         dp_error err = {0};
