@@ -1,4 +1,4 @@
-/* What can be said of the data's files before anybody reads them; see data_options.h. Thread: any. */
+/* What can be said of the data before anybody reads them; see data_options.h. Thread: any. */
 #include "data_options.h"
 
 #include <errno.h>
@@ -49,5 +49,12 @@ dp_err data_options_check_output(const struct data_options *data, const char *op
         if (files[i].path && file_same(files[i].path, path))
             return dp_fail(err, DP_IO, "option --%s: %.400s is the file of --%s, which would be lost; name another one",
                            option, path, files[i].option);
+    return DP_OK;
+}
+
+dp_err data_options_check(const struct data_options *data, dp_error *err)
+{
+    if (data->eval_labels && !data->eval)
+        return dp_fail(err, DP_USAGE, "option --eval-labels: there is no --eval FILE that they would belong to");
     return DP_OK;
 }

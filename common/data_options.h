@@ -32,6 +32,9 @@ DP_MUST_CHECK dp_err data_options_check_files(const struct data_options *data, d
 DP_MUST_CHECK dp_err data_options_check_output(const struct data_options *data, const char *option, const char *path,
                                                dp_error *err);
 
+/* Options that say something of others that are not given. DP_USAGE. */
+DP_MUST_CHECK dp_err data_options_check(const struct data_options *data, dp_error *err);
+
 #define DATA_OPTION_ROW(struct_type, field, name, type, arg, min, max, dflt, choices, help)        \
     {                                                                                              \
         "data", name, type, offsetof(struct_type, field), arg, min, max, dflt, NULL, choices, help \

@@ -26,11 +26,18 @@ static bool is_model(const struct server_options *opts, const char *name)
     return strcmp(opts->model, name) == 0;
 }
 
+static bool is_ipc(const char *listen)
+{
+    return strncmp(listen, "ipc://", strlen("ipc://")) == 0;
+}
+
 /* Names that begin like an address, such as 127.example.org, may lead anywhere. */
 static bool is_loopback(const char *listen)
 {
-    static const char *const LOCAL[] = {"tcp://localhost:", "tcp://[::1]:", "tcp://lo:", "ipc://"};
+    static const char *const LOCAL[] = {"tcp://localhost:", "tcp://[::1]:", "tcp://lo:"};
     static const char NET[] = "tcp://127.";
+    if (is_ipc(listen))
+        return true;
     for (size_t i = 0; i < sizeof LOCAL / sizeof LOCAL[0]; i++)
         if (strncmp(listen, LOCAL[i], strlen(LOCAL[i])) == 0)
             return true;
@@ -66,6 +73,11 @@ static dp_err check_network(const struct server_options *opts, dp_error *err)
         return dp_fail(err, DP_USAGE,
                        "option --listen: %s can be reached from other machines, and nothing protects it; "
                        "give --insecure if the network is trusted, or listen on tcp://127.0.0.1:PORT",
+                       opts->listen);
+    if (opts->advertise && is_ipc(opts->listen))
+        return dp_fail(err, DP_USAGE,
+                       "option --advertise: workers reach %s by its path, on this machine alone, and need no host; "
+                       "leave it out, or listen on tcp://",
                        opts->listen);
     return opts->advertise ? check_host(opts->advertise, err) : DP_OK;
 }
@@ -185,16 +197,27 @@ static dp_err check_model(struct server_options *opts, dp_error *err)
     return DP_OK;
 }
 
+/* Slots of a local job cannot move: both are off, and nobody must believe otherwise. */
+static dp_err check_fixed_slots(const struct options *options, struct server_options *opts, dp_error *err)
+{
+    bool balances = given(options, "balance") && opts->balance != BALANCE_OFF;
+    bool speculates = given(options, "speculate") && opts->speculate != SPECULATE_OFF;
+    if (balances || speculates)
+        return dp_fail(err, DP_USAGE,
+                       "option --%s: slots of workers with data of their own (--data-mode local, --model free) cannot "
+                       "be computed by others; leave it out",
+                       balances ? "balance speed" : "speculate auto");
+    opts->balance = BALANCE_OFF;
+    opts->speculate = SPECULATE_OFF;
+    return DP_OK;
+}
+
 static dp_err check_plan(const struct options *options, struct server_options *opts, dp_error *err)
 {
     opts->batch_given = given(options, "batch");
     opts->local = opts->data_mode == 1 || is_model(opts, "free");
-    if (opts->local && check_local(options, opts, err))
+    if (opts->local && (check_local(options, opts, err) || check_fixed_slots(options, opts, err)))
         return err->code;
-    if (opts->local) { /* its slots cannot move */
-        opts->balance = BALANCE_OFF;
-        opts->speculate = SPECULATE_OFF;
-    }
     if (!opts->by_blocks && (given(options, "block-rows") || given(options, "window-blocks")))
         return dp_fail(err, DP_USAGE, "options --block-rows and --window-blocks belong to --shuffle block");
     if (given(options, "steps") && given(options, "epochs") && opts->steps > 0)
@@ -202,6 +225,10 @@ static dp_err check_plan(const struct options *options, struct server_options *o
     if (opts->max_workers && opts->min_workers > opts->max_workers)
         return dp_fail(err, DP_USAGE, "options --min-workers and --max-workers: at least %llu, but at most %llu",
                        (unsigned long long)opts->min_workers, (unsigned long long)opts->max_workers);
+    if (opts->max_workers && opts->local_workers > opts->max_workers)
+        return dp_fail(err, DP_USAGE,
+                       "options --local-workers and --max-workers: %llu are started here, and at most %llu taken",
+                       (unsigned long long)opts->local_workers, (unsigned long long)opts->max_workers);
     return DP_OK;
 }
 
@@ -232,6 +259,8 @@ static dp_err check_data(const struct options *options, const struct server_opti
         return check_handed(options, opts, err);
     if (!data->data)
         return dp_fail(err, DP_USAGE, "option --local-workers needs --data FILE for them to read");
+    if (data_options_check(data, err))
+        return err->code;
     if (!libsvm && (opts->sparse || opts->hash_bits))
         return dp_fail(err, DP_USAGE, "options %s and --format: only LIBSVM data can be %s",
                        opts->sparse ? "--sparse" : "--hash-bits", opts->sparse ? "sparse" : "hashed");

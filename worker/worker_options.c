@@ -138,7 +138,9 @@ static dp_err check_train(const struct worker_options *opts, dp_error *err)
         return dp_fail(
             err, DP_USAGE,
             "option --server is missing: give the endpoint that dp-server shows, such as tcp://127.0.0.1:7700");
-    return endpoint_parse(opts->server, &endpoint, err) ? dp_fail_in(err, "option --server") : DP_OK;
+    if (endpoint_parse(opts->server, &endpoint, err))
+        return dp_fail_in(err, "option --server");
+    return data_options_check(&opts->data, err);
 }
 
 dp_err worker_options_check(const struct options *given, const struct worker_options *opts,
@@ -155,5 +157,7 @@ dp_err worker_options_check(const struct options *given, const struct worker_opt
         return check_train(opts, err);
     if (!opts->model)
         return dp_fail(err, DP_USAGE, "option --model is missing: give the file that dp-server --export wrote");
+    if (*ret_command == WORKER_EVAL && opts->group_size && opts->group_lasso.count == 0)
+        return dp_fail(err, DP_USAGE, "option --group-size belongs to --group-lasso");
     return DP_OK;
 }

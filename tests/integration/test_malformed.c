@@ -518,6 +518,12 @@ static const struct option_case WORKER_OPTIONS[] = {
     {"port",
      {"--data", "f", "--server", "tcp://localhost:0"},
      {USAGE_ERROR, {"tcp://localhost:0", "1 to 65535", "such as tcp://"}}},
+    {"labels of nothing",
+     {"--data", "f", "--server", "tcp://127.0.0.1:1", "--eval-labels", "l"},
+     {USAGE_ERROR, {"--eval-labels", "no --eval FILE"}}},
+    {"groups of nothing",
+     {"eval", "--data", "f", "--model", "m", "--group-size", "3"},
+     {USAGE_ERROR, {"--group-size", "belongs to --group-lasso"}}},
 };
 
 Test(malformed, options_of_the_worker)
