@@ -13,6 +13,7 @@
 #include "plan.h"
 #include "report.h"
 #include "slot_pool.h"
+#include "tally.h"
 #include "tensor.h"
 #include "touched.h"
 #include "util.h"
@@ -35,8 +36,9 @@ struct train {
     struct slot_work work;
     struct touched *touched; /* where the weight is a table */
     struct slot_pool *pool;
-    uint64_t steps_done, slots_done, samples_done; /* of ours */
-    uint32_t rank;                                 /* of a local job: the slot of ours */
+    struct tally steps_done;
+    uint64_t slots_done, samples_done; /* of ours */
+    uint32_t rank;                     /* of a local job: the slot of ours */
 };
 
 /* ---- what the job is about ---- */
@@ -366,7 +368,7 @@ static dp_err compute(struct train *t, const dp_task *task, dp_error *err)
 static dp_err work(struct train *t, dp_error *err)
 {
     const char *done = "the job is done";
-    uint64_t begin_ms = mono_ms(), last_step = UINT64_MAX;
+    uint64_t begin_ms = mono_ms();
     dp_task task;
     dp_err e;
     bool local = dp_client_job(t->client)->local;
@@ -376,8 +378,7 @@ static dp_err work(struct train *t, dp_error *err)
             done = "its data are through";
             break;
         }
-        t->steps_done += task.step != last_step;
-        last_step = task.step;
+        tally_add(&t->steps_done, task.step);
         if (t->touched)
             touched_forget(t->touched, task.step);
         if ((e = compute(t, &task, err)) != DP_OK)
@@ -385,7 +386,8 @@ static dp_err work(struct train *t, dp_error *err)
     }
     if (e != DP_JOB_DONE)
         return e;
-    report_done(&t->report, done, t->steps_done, t->slots_done, t->samples_done, (double)(mono_ms() - begin_ms) / 1000);
+    report_done(&t->report, done, t->steps_done.steps, t->slots_done, t->samples_done,
+                (double)(mono_ms() - begin_ms) / 1000);
     return DP_OK;
 }
 

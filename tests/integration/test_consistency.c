@@ -84,6 +84,10 @@ static void run_with_deaths(const char *consistency)
     cr_assert_geq(deaths, 3, "the job was over too soon");
     cr_assert_eq(process_wait(server, TIMEOUT_MS), 0, "%s", process_output(server, ERR));
     cr_assert_eq(process_wait(stays, TIMEOUT_MS), 0, "%s", process_output(stays, ERR));
+    const char *said = strstr(process_output(stays, ERR), " slots of ");
+    unsigned steps = 0;
+    cr_assert(said && sscanf(said, " slots of %u steps", &steps) == 1, "%s", process_output(stays, ERR));
+    cr_assert(steps > 1000 && steps <= 4000, "a step that it went back to is counted twice: %s", said);
     json_t *done = done_line(process_output(server, OUT));
     cr_assert_eq(done_number(done, "step"), 4000);
     done_assert_conserved(done, SLOTS, SHARDS);
