@@ -51,7 +51,7 @@ DP_MUST_CHECK dp_err data_options_check(const struct data_options *data, dp_erro
         DATA_OPTION_ROW(S, m.eval, "eval", OPT_STRING, "FILE", 0, 0, NULL, NULL,                               \
                         "evaluation data, computed in shares by all workers at each epoch's end"),             \
         DATA_OPTION_ROW(S, m.format, "format", OPT_CHOICE, "FORMAT", 0, 0, "auto", "auto|libsvm|csv|idx",      \
-                        "format of the data files; auto looks at name and content"),                           \
+                        "format of the data files; auto goes by their content"),                               \
         DATA_OPTION_ROW(                                                                                       \
             S, m.label_column, "label-column", OPT_STRING, "COLUMN", 0, 0, NULL, NULL,                         \
             "CSV: label by header name or number from 0 (negative: from the end); else 'label' or the first"), \
