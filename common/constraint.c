@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "kernels.h"
+#include "project.h"
 #include "util.h"
 
 bool constraint_is_global(const struct constraint *c)
@@ -37,6 +38,35 @@ uint32_t constraint_term_count(const struct constraint *c)
 uint32_t constraint_sum_count(const struct constraint *c)
 {
     return c->kind == CONSTRAINT_SIMPLEX ? 2 : MAX(constraint_term_count(c), 1u);
+}
+
+static void project_elements(const struct constraint *c, size_t n, float *w)
+{
+    if (c->kind == CONSTRAINT_NONNEG)
+        kernels_get()->clamp(n, 0, INFINITY, w);
+    if (c->kind == CONSTRAINT_BOX)
+        kernels_get()->clamp(n, (float)c->lo, (float)c->hi, w);
+}
+
+static void project_rows(const struct constraint *c, size_t row, size_t n, float *w)
+{
+    if (c->kind == CONSTRAINT_MAX_NORM)
+        project_max_norm(n, row, c->arg, w);
+    if (c->kind == CONSTRAINT_UNIT_NORM)
+        project_unit_norm(n, row, w);
+}
+
+void constraints_project(const struct constraints *constraints, const struct tensors *tensors, uint32_t t, size_t n,
+                         float *w)
+{
+    if (constraints->method != METHOD_PROJECT)
+        return;
+    for (uint32_t i = 0; i < constraints->count; i++)
+        if (constraints->list[i].mask >> t & 1)
+            project_elements(&constraints->list[i], n, w);
+    for (uint32_t i = 0; i < constraints->count; i++)
+        if (constraints->list[i].mask >> t & 1)
+            project_rows(&constraints->list[i], tensor_row_elems(&tensors->list[t]), n, w);
 }
 
 static double square(double x)

@@ -270,28 +270,6 @@ static void prox(struct slice *slice, const struct commit *commit, struct block 
     prox_by_rate(regular, slice->rates, b.n, w);
 }
 
-/* Projections that a block can have by itself: elements first, then rows. */
-static void project_block(const struct slice_job *job, struct block b, float *w)
-{
-    if (job->constraints.method != METHOD_PROJECT)
-        return;
-    for (uint32_t i = 0; i < job->constraints.count; i++) {
-        const struct constraint *c = &job->constraints.list[i];
-        if (concerns(c, b.tensor) && c->kind == CONSTRAINT_NONNEG)
-            kernels_get()->clamp(b.n, 0, INFINITY, w);
-        if (concerns(c, b.tensor) && c->kind == CONSTRAINT_BOX)
-            kernels_get()->clamp(b.n, (float)c->lo, (float)c->hi, w);
-    }
-    for (uint32_t i = 0; i < job->constraints.count; i++) {
-        const struct constraint *c = &job->constraints.list[i];
-        size_t row = (size_t)constraint_unit(c, &job->tensors.list[b.tensor]);
-        if (concerns(c, b.tensor) && c->kind == CONSTRAINT_MAX_NORM)
-            project_max_norm(b.n, row, c->arg, w);
-        if (concerns(c, b.tensor) && c->kind == CONSTRAINT_UNIT_NORM)
-            project_unit_norm(b.n, row, w);
-    }
-}
-
 static void lamb_block(struct block b, const float *w, const float *direction, double *sums)
 {
     sums[LAMB_WEIGHT] = kernels_get()->sum_squares(b.n, w);
@@ -326,7 +304,7 @@ void commit_step(struct slice *slice, const struct commit *commit, const float *
             lamb += LAMB_VALUES;
         } else {
             prox(slice, commit, b, &k, out + b.at);
-            project_block(job, b, out + b.at);
+            constraints_project(&job->constraints, &job->tensors, b.tensor, b.n, out + b.at);
         }
     }
 }
@@ -346,7 +324,7 @@ void commit_descend(struct slice *slice, const struct commit *commit, const floa
     for (struct block b; walk_next(&walk, &b);) {
         float length = (float)(commit->eta * commit->trust[b.tensor]);
         kernels_get()->descend(b.n, length, w + b.at, out + b.at, out + b.at);
-        project_block(commit->job, b, out + b.at);
+        constraints_project(&commit->job->constraints, &commit->job->tensors, b.tensor, b.n, out + b.at);
     }
 }
 

@@ -5,11 +5,8 @@
  * rounds differently from one: pulls and exports do it on a copy. Thread: shard. */
 #include "rowrule.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "project.h"
 
 enum { LOOK_AHEAD = 24 };
 
@@ -151,24 +148,9 @@ static void initial(const struct rowrule *rule, uint64_t id, float *w, float *co
         job->rule->start(rule->dim, &job->params, w, state);
 }
 
-/* Element-wise ones first, then rows, as commits of dense tensors do. */
 static void project(const struct rowrule *rule, size_t n, float *w)
 {
-    const struct constraints *all = &rule->job->constraints;
-    for (uint32_t i = 0; i < all->count; i++) {
-        const struct constraint *c = &all->list[i];
-        if (concerned(rule->job, c, rule->tensor) && c->kind == CONSTRAINT_NONNEG)
-            kernels_get()->clamp(n, 0, INFINITY, w);
-        if (concerned(rule->job, c, rule->tensor) && c->kind == CONSTRAINT_BOX)
-            kernels_get()->clamp(n, (float)c->lo, (float)c->hi, w);
-    }
-    for (uint32_t i = 0; i < all->count; i++) {
-        const struct constraint *c = &all->list[i];
-        if (concerned(rule->job, c, rule->tensor) && c->kind == CONSTRAINT_MAX_NORM)
-            project_max_norm(n, rule->dim, c->arg, w);
-        if (concerned(rule->job, c, rule->tensor) && c->kind == CONSTRAINT_UNIT_NORM)
-            project_unit_norm(n, rule->dim, w);
-    }
+    constraints_project(&rule->job->constraints, &rule->job->tensors, rule->tensor, n, w);
 }
 
 static const struct catchup *catchup_from(struct rowrule *rule, uint64_t from, uint64_t to)
