@@ -222,9 +222,9 @@ static double ftrl_weight(const struct catchup *c, double z, double squares)
     return a <= 0 ? 0 : -copysign(a, z) / below;
 }
 
-static void apply_one(const struct catchup *c, double *w, double *s0, double *s1)
+void catchup_element(const struct catchup *c, double *w, double state[UPDATE_STATE_MAX])
 {
-    double before = *w;
+    double before = *w, *s0 = &state[0], *s1 = &state[1];
     switch (c->kind) {
     case CATCHUP_NOTHING:
         return;
@@ -250,14 +250,6 @@ static void apply_one(const struct catchup *c, double *w, double *s0, double *s1
     }
 }
 
-void catchup_apply(const struct catchup *c, size_t n, double *w, double *const *state)
-{
-    double none[UPDATE_STATE_MAX] = {0};
-    uint32_t count = c->rule->state_count;
-    for (size_t i = 0; i < n; i++)
-        apply_one(c, &w[i], count > 0 ? &state[0][i] : &none[0], count > 1 ? &state[1][i] : &none[1]);
-}
-
 void catchup_row(const struct catchup *c, size_t n, float *w, float *const *state)
 {
     uint32_t count = c->rule->state_count;
@@ -265,7 +257,7 @@ void catchup_row(const struct catchup *c, size_t n, float *w, float *const *stat
         double wi = (double)w[i], s[UPDATE_STATE_MAX] = {0};
         for (uint32_t k = 0; k < count; k++)
             s[k] = (double)state[k][i];
-        apply_one(c, &wi, &s[0], &s[1]);
+        catchup_element(c, &wi, s);
         w[i] = (float)wi;
         for (uint32_t k = 0; k < count; k++)
             state[k][i] = (float)s[k];

@@ -37,9 +37,9 @@ bool catchup_possible(const struct update_rule *rule, const struct regular *regu
 /* Borrows rule and params. */
 void catchup_prepare(struct catchup *c, const struct update_rule *rule, const struct update_params *params,
                      const struct regular *regular, uint64_t from, uint64_t to);
-/* n elements with their state, state[i] of n doubles each. */
-void catchup_apply(const struct catchup *c, size_t n, double *w, double *const *state);
-/* The same on floats, each rounded once. */
+/* One element with its state, of which a rule without leaves the rest alone. */
+void catchup_element(const struct catchup *c, double *w, double state[UPDATE_STATE_MAX]);
+/* n elements, state[i] of n floats each, all rounded once. */
 void catchup_row(const struct catchup *c, size_t n, float *w, float *const *state);
 
 #endif

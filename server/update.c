@@ -1,8 +1,6 @@
 /* The table of update rules. Thread: shard. */
 #include "update.h"
 
-#include <string.h>
-
 /* In the order of UPDATE_RULE_NAMES. */
 static const struct update_rule *const RULES[UPDATE_RULES] = {
     &rule_sgd,  &rule_momentum, &rule_nesterov, &rule_adagrad, &rule_rmsprop,
@@ -12,14 +10,6 @@ static const struct update_rule *const RULES[UPDATE_RULES] = {
 const struct update_rule *update_rule_at(int index)
 {
     return RULES[index];
-}
-
-const struct update_rule *update_rule_find(const char *name)
-{
-    for (int i = 0; i < UPDATE_RULES; i++)
-        if (strcmp(RULES[i]->name, name) == 0)
-            return RULES[i];
-    return NULL;
 }
 
 double update_effective_rate(const struct update_rule *rule, const struct update_params *params, double eta)

@@ -78,8 +78,6 @@ struct update_rule {
 
 /* Row `index` of the table, in the order of UPDATE_RULE_NAMES. */
 const struct update_rule *update_rule_at(int index);
-/* The rule of this name, NULL if there is none. */
-const struct update_rule *update_rule_find(const char *name);
 /* The choices of --optimizer. */
 #define UPDATE_RULE_NAMES "sgd|momentum|nesterov|adagrad|rmsprop|adam|adamw|ftrl|lars|lamb"
 enum { UPDATE_RULES = 10 };

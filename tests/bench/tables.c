@@ -42,11 +42,11 @@ static struct rowlist *list_new(uint64_t rows)
     return list;
 }
 
-static struct slice_job job_of(const char *rule, enum tensor_kind kind, uint64_t rows, uint32_t dim)
+static struct slice_job job_of(const struct update_rule *rule, enum tensor_kind kind, uint64_t rows, uint32_t dim)
 {
     struct slice_job job = {
         .plan = {.seed = 1, .train_rows = 100000, .batch = 100, .train_steps = 1000, .slots = 1},
-        .rule = update_rule_find(rule),
+        .rule = rule,
         .params = {.schedule = {.lr = 0.01}, .momentum = 0.9, .eps = 1e-8, .alpha = 0.99, .ftrl_beta = 1},
     };
     const uint64_t table[] = {rows, dim}, row[] = {dim};
@@ -78,7 +78,7 @@ static uint64_t step(struct part *part, struct rowlist *list, float *out)
 }
 
 /* Nanoseconds of a row that is pushed and pulled. */
-static double measure(const char *rule, enum tensor_kind kind, uint64_t rows, uint32_t dim, bool same)
+static double measure(const struct update_rule *rule, enum tensor_kind kind, uint64_t rows, uint32_t dim, bool same)
 {
     struct slice_job job = job_of(rule, kind, rows, dim);
     struct rowlist *lists[LISTS];
@@ -104,7 +104,7 @@ static double measure(const char *rule, enum tensor_kind kind, uint64_t rows, ui
 int main(int argc, char **argv)
 {
     static const uint64_t ROWS[] = {1 << 18, 1 << 20, 1 << 22, 1 << 24};
-    static const char *const RULES[] = {"sgd", "adagrad", "momentum", "ftrl"};
+    static const struct update_rule *const RULES[] = {&rule_sgd, &rule_adagrad, &rule_momentum, &rule_ftrl};
     dp_error err;
     if (kernels_select(argc > 1 ? argv[1] : "auto", &err))
         give_up(err.text);
@@ -113,7 +113,7 @@ int main(int argc, char **argv)
     printf("%-10s %10s %12s %12s %12s\n", "rule", "rows", "same list", "new lists", "hashed");
     for (size_t r = 0; r < ARRAY_LEN(RULES); r++)
         for (size_t n = 0; n < ARRAY_LEN(ROWS); n++)
-            printf("%-10s %10llu %12.1f %12.1f %12.1f\n", RULES[r], (unsigned long long)ROWS[n],
+            printf("%-10s %10llu %12.1f %12.1f %12.1f\n", RULES[r]->name, (unsigned long long)ROWS[n],
                    measure(RULES[r], TENSOR_TABLE, ROWS[n], 1, true),
                    measure(RULES[r], TENSOR_TABLE, ROWS[n], 1, false),
                    measure(RULES[r], TENSOR_HASHED, ROWS[n], 1, false));

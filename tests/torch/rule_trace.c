@@ -14,9 +14,17 @@
 
 enum { ARGS = 8 };
 
+static const struct update_rule *rule_find(const char *name)
+{
+    for (int i = 0; i < UPDATE_RULES; i++)
+        if (strcmp(update_rule_at(i)->name, name) == 0)
+            return update_rule_at(i);
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
-    const struct update_rule *rule = argc == ARGS ? update_rule_find(argv[1]) : NULL;
+    const struct update_rule *rule = argc == ARGS ? rule_find(argv[1]) : NULL;
     dp_error err;
     if (!rule || rule->layerwise || kernels_select("auto", &err)) {
         fprintf(stderr, "usage: rule_trace RULE LR L2 MOMENTUM DECAY N STEPS\n");

@@ -35,8 +35,7 @@ static void check(const struct update_rule *rule, const struct update_params *pa
                   unsigned touched, unsigned gap, const char *about)
 {
     float start[ELEMS];
-    double g[ELEMS], w[ELEMS], a[ELEMS], b[ELEMS];
-    double *const state[2] = {a, b};
+    double g[ELEMS], w[ELEMS], state[2][ELEMS];
     static struct reference before;
     for (int i = 0; i < ELEMS; i++)
         start[i] = (float)draw(1, (uint64_t)i);
@@ -47,19 +46,22 @@ static void check(const struct update_rule *rule, const struct update_params *pa
         reference_step(&dense, g);
     }
     before = dense;
-    memcpy(w, dense.w, sizeof w);
-    memcpy(a, dense.a, sizeof a);
-    memcpy(b, dense.b, sizeof b);
     struct catchup c;
     catchup_prepare(&c, rule, params, regular, touched, touched + gap);
-    catchup_apply(&c, ELEMS, w, state);
+    for (int i = 0; i < ELEMS; i++) {
+        double s[UPDATE_STATE_MAX] = {dense.a[i], dense.b[i]};
+        w[i] = dense.w[i];
+        catchup_element(&c, &w[i], s);
+        state[0][i] = s[0];
+        state[1][i] = s[1];
+    }
     for (unsigned t = 0; t < gap; t++)
         reference_step(&dense, NULL);
     expect_equal(w, dense.w, before.w, "w", about);
     if (rule->state_count > 0)
-        expect_equal(a, dense.a, before.a, "state", about);
+        expect_equal(state[0], dense.a, before.a, "state", about);
     if (rule->state_count > 1)
-        expect_equal(b, dense.b, before.b, "second state", about);
+        expect_equal(state[1], dense.b, before.b, "second state", about);
 }
 
 static const struct regular REGULARS[] = {
@@ -152,14 +154,14 @@ Test(catchup, long_gaps)
     struct update_params p = reference_params(&rule_sgd, 0.05);
     struct regular elastic = {.l1 = 1e-9, .l2 = 1e-8};
     struct catchup c;
-    double w = 2;
+    double w = 2, none[UPDATE_STATE_MAX] = {0};
     catchup_prepare(&c, &rule_sgd, &p, &elastic, 0, 1000000000000);
     cr_assert_eq(c.kind, CATCHUP_SHRINK);
-    catchup_apply(&c, 1, &w, NULL);
+    catchup_element(&c, &w, none);
     cr_assert_eq(w, 0);
     catchup_prepare(&c, &rule_sgd, &p, &elastic, 0, 1000000);
     w = 2;
-    catchup_apply(&c, 1, &w, NULL);
+    catchup_element(&c, &w, none);
     double log_a = 1e6 * log1p(-0.05 * 1e-8);
     cr_assert_float_eq(w, exp(log_a) * 2 + 0.1 * expm1(log_a), 1e-12);
 }
@@ -182,7 +184,8 @@ Test(catchup, rows_of_floats_are_rounded_once)
 /* A gap that no replay would come to the end of: what is 0 and has no momentum stays 0, and second moments fade. */
 Test(catchup, elements_at_rest_cost_nothing)
 {
-    static const char *const RULES[] = {"momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"};
+    static const struct update_rule *const RULES[] = {&rule_momentum, &rule_nesterov, &rule_adagrad,
+                                                      &rule_rmsprop,  &rule_adam,     &rule_adamw};
     struct update_params params = {.schedule = {.kind = SCHEDULE_INV_TIME, .lr = 0.1, .decay = 0.5},
                                    .momentum = 0.9,
                                    .beta1 = 0.9,
@@ -191,21 +194,21 @@ Test(catchup, elements_at_rest_cost_nothing)
                                    .eps = 1e-8};
     const struct regular both = {.l1 = 0.1, .l2 = 0.1}, none = {0};
     for (size_t r = 0; r < ARRAY_LEN(RULES); r++) {
-        const struct update_rule *rule = update_rule_find(RULES[r]);
+        const struct update_rule *rule = RULES[r];
         const bool glides = rule->takes & (TAKES_MOMENTUM | TAKES_BETAS);
-        double w = 0, s0 = glides ? 0 : 4, s1 = 9, *state[] = {&s0, &s1};
+        double w = 0, s[UPDATE_STATE_MAX] = {glides ? 0 : 4, 9};
         struct catchup c;
         catchup_prepare(&c, rule, &params, &both, 10, UINT64_C(1) << 50);
-        cr_assert_eq(c.kind, CATCHUP_REPLAY, "%s", RULES[r]);
-        catchup_apply(&c, 1, &w, state);
-        cr_assert_eq(w, 0, "%s", RULES[r]);
-        cr_assert_eq(s0, rule == &rule_adagrad ? 4 : 0, "%s", RULES[r]);
-        cr_assert_eq(s1, rule->takes & TAKES_BETAS ? 0 : 9, "%s", RULES[r]);
+        cr_assert_eq(c.kind, CATCHUP_REPLAY, "%s", rule->name);
+        catchup_element(&c, &w, s);
+        cr_assert_eq(w, 0, "%s", rule->name);
+        cr_assert_eq(s[0], rule == &rule_adagrad ? 4 : 0, "%s", rule->name);
+        cr_assert_eq(s[1], rule->takes & TAKES_BETAS ? 0 : 9, "%s", rule->name);
     }
-    double w = 0.5, s0 = 0, s1 = 9, *state[] = {&s0, &s1};
+    double w = 0.5, s[UPDATE_STATE_MAX] = {0, 9};
     struct catchup c;
     catchup_prepare(&c, &rule_adam, &params, &none, 10, 20);
-    catchup_apply(&c, 1, &w, state);
+    catchup_element(&c, &w, s);
     cr_assert_eq(w, 0.5);
-    cr_assert_float_eq(s1, 9 * pow(0.999, 10), 1e-12);
+    cr_assert_float_eq(s[1], 9 * pow(0.999, 10), 1e-12);
 }

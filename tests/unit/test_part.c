@@ -23,12 +23,12 @@ static uint32_t roll(uint32_t below)
     return (uint32_t)(state >> 20) % below;
 }
 
-static struct slice_job job_of(const char *rule, enum tensor_kind kind)
+static struct slice_job job_of(const struct update_rule *rule, enum tensor_kind kind)
 {
     const uint64_t shape[] = {ROWS, DIM}, row[] = {DIM};
     struct slice_job job = {
         .plan = {.seed = 3, .train_rows = 100, .batch = 50, .train_steps = STEPS, .slots = SLOTS},
-        .rule = update_rule_find(rule),
+        .rule = rule,
         .params = {.schedule = {.lr = 0.05, .period = 1, .period_mult = 1, .every = 1},
                    .momentum = 0.9,
                    .beta1 = 0.9,
@@ -141,7 +141,8 @@ static void run(const struct slice_job *job, uint64_t cut, bool reads, float *ou
 
 Test(part, bits_do_not_depend_on_cuts_order_or_reads)
 {
-    static const char *const RULES[] = {"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "ftrl"};
+    static const struct update_rule *const RULES[] = {&rule_sgd,     &rule_momentum, &rule_nesterov, &rule_adagrad,
+                                                      &rule_rmsprop, &rule_adam,     &rule_adamw,    &rule_ftrl};
     for (size_t r = 0; r < ARRAY_LEN(RULES); r++) {
         struct slice_job job = job_of(RULES[r], TENSOR_TABLE), hashed = job_of(RULES[r], TENSOR_HASHED);
         job.regular[0] = hashed.regular[0] = (struct regular){.l1 = 0.01, .l2 = 0.1};
@@ -149,9 +150,9 @@ Test(part, bits_do_not_depend_on_cuts_order_or_reads)
         run(&job, 30, false, want);
         for (uint64_t cut = 1; cut < ROWS; cut += 13) {
             run(&job, cut, true, got);
-            cr_assert_arr_eq(got, want, sizeof want, "%s cut at %u", RULES[r], (unsigned)cut);
+            cr_assert_arr_eq(got, want, sizeof want, "%s cut at %u", RULES[r]->name, (unsigned)cut);
             run(&hashed, cut, true, got);
-            cr_assert_arr_eq(got, want, sizeof want, "%s hashed", RULES[r]);
+            cr_assert_arr_eq(got, want, sizeof want, "%s hashed", RULES[r]->name);
         }
     }
     ASSERT_NO_LEAKS();
@@ -178,7 +179,7 @@ static void dense_step(struct slice *slice, uint64_t step)
 static double distance_to_dense(const struct slice_job *table_job)
 {
     struct slice_job job = *table_job;
-    struct slice_job dense = job_of(job.rule->name, TENSOR_DENSE);
+    struct slice_job dense = job_of(job.rule, TENSOR_DENSE);
     job.tensors.list[0].unit = 1;
     dense.params = job.params;
     dense.regular[0] = job.regular[0];
@@ -210,7 +211,8 @@ static double distance_to_dense(const struct slice_job *table_job)
 
 Test(part, lazy_is_dense_replay)
 {
-    static const char *const RULES[] = {"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "ftrl"};
+    static const struct update_rule *const RULES[] = {&rule_sgd,     &rule_momentum, &rule_nesterov, &rule_adagrad,
+                                                      &rule_rmsprop, &rule_adam,     &rule_adamw,    &rule_ftrl};
     static const struct regular REGULAR[] = {{0}, {.l1 = 0.02}, {.l2 = 0.5}, {.l1 = 0.02, .l2 = 0.5}};
     for (size_t r = 0; r < ARRAY_LEN(RULES); r++)
         for (size_t k = 0; k < ARRAY_LEN(REGULAR); k++)
@@ -221,7 +223,7 @@ Test(part, lazy_is_dense_replay)
                 job.params.schedule.kind = variant & 2 ? SCHEDULE_INV_TIME : SCHEDULE_CONSTANT;
                 job.params.schedule.decay = 0.1;
                 double worst = distance_to_dense(&job);
-                cr_assert_leq(worst, 1e-4, "%s, regularizers %zu, variant %d: %g", RULES[r], k, variant, worst);
+                cr_assert_leq(worst, 1e-4, "%s, regularizers %zu, variant %d: %g", RULES[r]->name, k, variant, worst);
             }
     ASSERT_NO_LEAKS();
 }
@@ -229,7 +231,7 @@ Test(part, lazy_is_dense_replay)
 /* Without anything that moves rows while they are left alone, it is the same arithmetic to the last bit. */
 Test(part, plain_rules_have_the_bits_of_dense)
 {
-    struct slice_job sgd = job_of("sgd", TENSOR_TABLE), adagrad = job_of("adagrad", TENSOR_TABLE);
+    struct slice_job sgd = job_of(&rule_sgd, TENSOR_TABLE), adagrad = job_of(&rule_adagrad, TENSOR_TABLE);
     cr_assert_eq(distance_to_dense(&sgd), 0);
     cr_assert_eq(distance_to_dense(&adagrad), 0);
     sgd.params.clip_value = 0.1;
@@ -239,7 +241,7 @@ Test(part, plain_rules_have_the_bits_of_dense)
 
 Test(part, constraints_of_rows)
 {
-    static const char *const RULES[] = {"sgd", "adagrad", "rmsprop"};
+    static const struct update_rule *const RULES[] = {&rule_sgd, &rule_adagrad, &rule_rmsprop};
     static const struct constraint LIST[] = {{.kind = CONSTRAINT_NONNEG},
                                              {.kind = CONSTRAINT_BOX, .lo = 0.05, .hi = 0.2},
                                              {.kind = CONSTRAINT_MAX_NORM, .arg = 0.15},
@@ -254,7 +256,7 @@ Test(part, constraints_of_rows)
                 job.constraints.list[0].mask = 1;
                 job.constraints.count = 1;
                 double worst = distance_to_dense(&job);
-                cr_assert_leq(worst, 1e-4, "%s, constraint %zu, l2 %d: %g", RULES[r], c, l2, worst);
+                cr_assert_leq(worst, 1e-4, "%s, constraint %zu, l2 %d: %g", RULES[r]->name, c, l2, worst);
             }
     ASSERT_NO_LEAKS();
 }
@@ -263,7 +265,7 @@ Test(part, constraints_of_rows)
 
 Test(part, old_versions_are_what_they_were)
 {
-    struct slice_job job = job_of("momentum", TENSOR_HASHED);
+    struct slice_job job = job_of(&rule_momentum, TENSOR_HASHED);
     job.regular[0].l1 = 0.01;
     static float then[STEPS + 1][ELEMS], now[ELEMS];
     struct part part;
@@ -290,7 +292,7 @@ Test(part, old_versions_are_what_they_were)
 
 Test(part, it_waits_where_too_many_versions_would_have_to_be_held)
 {
-    struct slice_job job = job_of("sgd", TENSOR_TABLE);
+    struct slice_job job = job_of(&rule_sgd, TENSOR_TABLE);
     job.plan.train_steps = 2 * PART_STEPS;
     struct part part;
     struct metrics m;
@@ -308,7 +310,7 @@ Test(part, it_waits_where_too_many_versions_would_have_to_be_held)
 
 Test(part, reads_make_no_rows)
 {
-    struct slice_job job = job_of("adam", TENSOR_HASHED);
+    struct slice_job job = job_of(&rule_adam, TENSOR_HASHED);
     static float out[ELEMS];
     struct part part;
     struct metrics m;
@@ -358,7 +360,7 @@ static void report_of(const struct slice_job *job, uint64_t cut, double *ret_tot
 
 Test(part, reports_add_up_over_shards_with_the_same_bits)
 {
-    struct slice_job job = job_of("momentum", TENSOR_TABLE);
+    struct slice_job job = job_of(&rule_momentum, TENSOR_TABLE);
     job.regular[0] = (struct regular){.l1 = 0.01, .l2 = 0.1};
     double want[REPORT_VALUES], got[REPORT_VALUES], squares = 0;
     static float theta[ELEMS];
@@ -385,7 +387,7 @@ Test(part, reports_add_up_over_shards_with_the_same_bits)
 /* Where rows begin as zeros, those that nothing touched are counted, not looked at. */
 Test(part, reports_of_zeros)
 {
-    struct slice_job zeros = job_of("adam", TENSOR_TABLE), all = zeros;
+    struct slice_job zeros = job_of(&rule_adam, TENSOR_TABLE), all = zeros;
     double got[REPORT_VALUES], want[REPORT_VALUES];
     zeros.tensors.list[0].init = INIT_ZEROS;
     all.tensors.list[0].init = INIT_CONSTANT;
@@ -403,7 +405,7 @@ Test(part, reports_of_zeros)
 /* A hashed table reports what was touched before the step. */
 Test(part, reports_of_hashed_tables)
 {
-    struct slice_job job = job_of("sgd", TENSOR_HASHED), ranged = job_of("sgd", TENSOR_TABLE);
+    struct slice_job job = job_of(&rule_sgd, TENSOR_HASHED), ranged = job_of(&rule_sgd, TENSOR_TABLE);
     double got[REPORT_VALUES], all[REPORT_VALUES];
     report_of(&job, UINT64_C(1) << 54, got);
     report_of(&ranged, 30, all);
@@ -417,7 +419,7 @@ Test(part, reports_of_hashed_tables)
 
 #define REFUSED(change, says)                                                          \
     do {                                                                               \
-        struct slice_job job = job_of("sgd", TENSOR_TABLE);                            \
+        struct slice_job job = job_of(&rule_sgd, TENSOR_TABLE);                        \
         dp_error err_ = {0};                                                           \
         change;                                                                        \
         cr_assert_eq(rowrule_check(&job, &err_), DP_USAGE, "%s was taken", #change);   \
@@ -433,8 +435,8 @@ static void constrain(struct slice_job *job, enum constraint_kind kind, enum con
 
 Test(part, what_tables_cannot_have)
 {
-    REFUSED(job.rule = update_rule_find("lars"), "norm of the whole");
-    REFUSED(job.rule = update_rule_find("lamb"), "norm of the whole");
+    REFUSED(job.rule = &rule_lars, "norm of the whole");
+    REFUSED(job.rule = &rule_lamb, "norm of the whole");
     REFUSED(job.regular[0].group = 1, "--group-lasso");
     REFUSED(job.params.clip_norm = 1, "--clip-value");
     REFUSED(job.plan.train_steps = UINT64_C(1) << 33, "training steps");
@@ -444,6 +446,6 @@ Test(part, what_tables_cannot_have)
     REFUSED((constrain(&job, CONSTRAINT_NONNEG, METHOD_PROJECT), job.rule = &rule_adagrad, job.regular[0].l2 = 1),
             "decoupled");
     REFUSED((constrain(&job, CONSTRAINT_UNIT_NORM, METHOD_PROJECT), job.regular[0].l1 = 1), "turn");
-    struct slice_job dense = job_of("lars", TENSOR_DENSE);
+    struct slice_job dense = job_of(&rule_lars, TENSOR_DENSE);
     cr_assert_eq(rowrule_check(&dense, NULL), DP_OK, "there is no table");
 }
