@@ -157,6 +157,15 @@ static dp_err check_version(const Dp__Hello *hello, dp_error *err)
     return DP_OK;
 }
 
+/* Sessions are for workers: who says that it is dp-ctl would take a number, and maybe the last place. */
+static dp_err check_role(const Dp__Hello *hello, dp_error *err)
+{
+    if (hello->role != DP__HELLO__ROLE__WORKER)
+        return dp_fail(err, DP_REFUSED,
+                       "dp-ctl has no session here: it asks with status_request and set, without a hello");
+    return DP_OK;
+}
+
 /* Ends the sessions that a hello takes the place of. */
 static void fence_before(struct head *head, const struct routing_id *route, const Dp__Hello *hello)
 {
@@ -190,6 +199,8 @@ static void on_hello(struct head *head, const struct routing_id *route, const Dp
     const Dp__Hello *hello = request->hello;
     dp_error err;
     dp_err e = check_version(hello, &err);
+    if (!e)
+        e = check_role(hello, &err);
     if (!e)
         e = admission(head, &err);
     if (!e)
