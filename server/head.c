@@ -23,10 +23,11 @@ enum {
 
 /* ---- local workers ---- */
 
-static void on_worker_died(void *arg, uint32_t pid)
+/* A worker elsewhere may have the same number of a process. */
+static void on_worker_died(void *arg, const char *name, uint32_t pid)
 {
     struct head *head = arg;
-    struct member *member = members_by_pid(&head->members, pid);
+    struct member *member = members_by_process(&head->members, name, pid);
     if (member)
         head_fence(head, member, "its process ended");
 }

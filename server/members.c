@@ -101,11 +101,13 @@ struct member *members_by_route(struct members *members, const struct routing_id
     return NULL;
 }
 
-struct member *members_by_pid(struct members *members, uint32_t pid)
+struct member *members_by_process(struct members *members, const char *name, uint32_t pid)
 {
-    for (uint32_t i = 0; i < members->used; i++)
-        if (members->list[i].state != MEMBER_NONE && members->list[i].pid == pid)
-            return &members->list[i];
+    for (uint32_t i = 0; i < members->used; i++) {
+        struct member *member = &members->list[i];
+        if (member->state != MEMBER_NONE && member->pid == pid && strcmp(member->name, name) == 0)
+            return member;
+    }
     return NULL;
 }
 

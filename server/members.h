@@ -68,7 +68,8 @@ struct member *members_by_worker(struct members *members, uint64_t worker);
 struct member *members_by_name(struct members *members, const char *name);
 /* The member that came by this connection, or NULL. */
 struct member *members_by_route(struct members *members, const struct routing_id *route);
-struct member *members_by_pid(struct members *members, uint32_t pid);
+/* The member of this name that said it was this process, or NULL. */
+struct member *members_by_process(struct members *members, const char *name, uint32_t pid);
 /* Moves to JOINED. */
 void members_join(struct members *members, struct member *member, uint64_t now_ms);
 /* It said how many samples it has computed so far: samples_per_s is that since it last said so, smoothed. */

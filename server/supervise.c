@@ -29,7 +29,8 @@ enum {
 struct child {
     struct supervise *supervise;
     uint32_t number;
-    char name[32]; /* "--name=local-3": the one that is started again is the same worker to the head */
+    char name[32];   /* "local-3": the one that is started again is the same worker to the head */
+    char option[40]; /* "--name=local-3" */
     uv_process_t process;
     uv_pipe_t pipe;
     uv_timer_t restart;
@@ -269,7 +270,7 @@ static void on_process_exit(uv_process_t *process, int64_t status, int signal_nu
     child->restart_wanted = !expected && !fatal && child->quick_deaths < QUICK_DEATHS_MAX;
     if (!expected && !child->restart_wanted)
         child->failed = !fatal ? DP_SYSTEM : status == 2 ? DP_USAGE : DP_DATA;
-    s->calls.died(s->calls.arg, (uint32_t)process->pid);
+    s->calls.died(s->calls.arg, child->name, (uint32_t)process->pid);
     if (child->restart_wanted)
         log_warn("local-worker-died number=%u how=\"%s\" action=\"starting another\"", child->number, child->how);
     else
@@ -282,7 +283,7 @@ static dp_err child_start(struct child *child, dp_error *err)
     struct supervise *s = child->supervise;
     child->line_bytes = 0;
     child->last_line[0] = '\0';
-    s->args[s->arg_count] = child->name;
+    s->args[s->arg_count] = child->option;
     uv_pipe_init(s->loop, &child->pipe, 0);
     child->pipe.data = child;
     uv_stdio_container_t stdio[3] = {
@@ -336,7 +337,8 @@ dp_err supervise_start(uv_loop_t *loop, const struct server_options *opts, const
     for (uint32_t i = 0; i < s->count; i++) {
         s->children[i].supervise = s;
         s->children[i].number = i;
-        snprintf(s->children[i].name, sizeof s->children[i].name, "--name=local-%u", i);
+        snprintf(s->children[i].name, sizeof s->children[i].name, "local-%u", i);
+        snprintf(s->children[i].option, sizeof s->children[i].option, "--name=%s", s->children[i].name);
         uv_timer_init(loop, &s->children[i].restart);
         s->children[i].restart.data = &s->children[i];
     }

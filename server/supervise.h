@@ -8,7 +8,7 @@
 
 struct supervise_calls {
     /* The process is gone; it will be started again unless `gave_up`. */
-    void (*died)(void *arg, uint32_t pid);
+    void (*died)(void *arg, const char *name, uint32_t pid);
     /* Workers cannot do the job: the last thing one said, and the exit status that fits. */
     void (*gave_up)(void *arg, const dp_error *err);
     /* All processes have ended after supervise_end. */
