@@ -181,6 +181,8 @@ bool head_may_warn(struct head *head);
 void head_deal(struct head *head);
 /* Tells a member its slots, and all of them. */
 void head_assign(struct head *head, uint32_t number);
+/* What came of sending a member its slots; where its queue was full they are sent again, every tick. */
+void head_assigned(struct head *head, struct member *member, dp_err e);
 void head_assign_all(struct head *head);
 /* Tells a member how far the job is; whether its connection takes it. */
 bool head_reachable(struct head *head, const struct member *member);
@@ -300,6 +302,8 @@ void head_ranks_fini(struct head *head);
 DP_MUST_CHECK dp_err head_ranks_admit(const struct head *head, dp_error *err);
 /* Members have changed. */
 void head_ranks_deal(struct head *head);
+/* Tells a member its slot, if it has one. */
+void head_ranks_tell(struct head *head, uint32_t number);
 /* The member's data are through; it is about to leave. */
 void head_ranks_finish(struct head *head, const struct member *member);
 /* Workers whose data are through: nobody waits for them. */

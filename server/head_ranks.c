@@ -77,29 +77,29 @@ static uint32_t rank_of(const struct head *head, uint32_t number)
     return DEALER_NOBODY;
 }
 
-static void tell_rank(struct head *head, const struct member *member, uint32_t rank)
+void head_ranks_tell(struct head *head, uint32_t number)
 {
+    struct member *member = &head->members.list[number];
+    uint32_t rank = rank_of(head, number);
     Dp__Assign body = DP__ASSIGN__INIT;
     Dp__Header header = DP__HEADER__INIT;
+    if (rank == DEALER_NOBODY)
+        return;
     body.from_step = head->ranks.go;
     body.slots = &rank;
     body.n_slots = 1;
     header.session = member->token;
     header.body_case = DP__HEADER__BODY_ASSIGN;
     header.assign = &body;
-    if (head_send(head, &member->route, &header, NULL))
-        log_debug("assign-lost worker=\"%s\"", member->name);
+    head_assigned(head, member, head_send(head, &member->route, &header, NULL));
 }
 
 /* What is told to a worker that has its rank already is what it knows, unless its connection lost it. */
 static void tell_all(struct head *head)
 {
     uint32_t count = members_list(&head->members, head->numbers);
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t rank = rank_of(head, head->numbers[i]);
-        if (rank != DEALER_NOBODY)
-            tell_rank(head, &head->members.list[head->numbers[i]], rank);
-    }
+    for (uint32_t i = 0; i < count; i++)
+        head_ranks_tell(head, head->numbers[i]);
 }
 
 /* While there are too few workers no step is committed, so that none begins. It is looked at again when one comes: the

@@ -11,10 +11,34 @@
 
 enum { SLEPT_MS = 2000 }; /* ticks so far apart: the loop was not busy, but not running */
 
-/* Sends a member its slots. What is lost with a connection is sent again when the worker joins anew. */
+/* What is lost with a connection is told anew when the worker joins anew. A worker that computes for long does not read
+ * meanwhile, and only so many messages wait for it: unless it was told later, it would not know its slots until the
+ * next deal, and the job would wait for them. */
+void head_assigned(struct head *head, struct member *member, dp_err e)
+{
+    bool was_untold = member->untold;
+    member->untold = e && e != DP_UNREACHABLE;
+    if (member->untold && !was_untold && head_may_warn(head))
+        log_warn("assign-lost worker=\"%s\" reason=%s action=\"sent again until it is taken\"", member->name,
+                 dp_err_name(e));
+}
+
+static void tell_untold(struct head *head)
+{
+    for (uint32_t i = 0; i < head->members.used && head->state == HEAD_RUNNING; i++) {
+        if (head->members.list[i].state != MEMBER_JOINED || !head->members.list[i].untold)
+            continue;
+        if (head->ranks.list)
+            head_ranks_tell(head, i);
+        else
+            head_assign(head, i);
+    }
+}
+
+/* Sends a member its slots. */
 static void assign(struct head *head, uint32_t number, uint32_t *slots, uint32_t *extra)
 {
-    const struct member *member = &head->members.list[number];
+    struct member *member = &head->members.list[number];
     const struct dealer *dealer = &head->dealer;
     Dp__Assign body = DP__ASSIGN__INIT;
     body.from_step = dealer->from;
@@ -31,8 +55,7 @@ static void assign(struct head *head, uint32_t number, uint32_t *slots, uint32_t
     header.session = member->token;
     header.body_case = DP__HEADER__BODY_ASSIGN;
     header.assign = &body;
-    if (head_send(head, &member->route, &header, NULL))
-        log_debug("assign-lost worker=\"%s\"", member->name);
+    head_assigned(head, member, head_send(head, &member->route, &header, NULL));
 }
 
 static void assign_to(struct head *head, const uint32_t *numbers, uint32_t count)
@@ -40,7 +63,8 @@ static void assign_to(struct head *head, const uint32_t *numbers, uint32_t count
     AUTOFREE uint32_t *slots = mem_array(head->dealer.slots, sizeof *slots);
     AUTOFREE uint32_t *extra = mem_array(head->dealer.slots, sizeof *extra);
     if (!slots || !extra) {
-        log_error("out-of-memory for=\"dealing slots\" action=\"tried again at the next stall\"");
+        for (uint32_t i = 0; i < count; i++)
+            head_assigned(head, &head->members.list[numbers[i]], DP_NOMEM);
         return;
     }
     for (uint32_t i = 0; i < count; i++)
@@ -181,6 +205,7 @@ void head_watch(struct head *head, uint64_t now_ms)
     bool stands_still = head->global_low == head->low_seen;
     head->low_seen = head->global_low;
     check_members(head, now_ms, stands_still);
+    tell_untold(head);
     head_balance_watch(head, now_ms);
     head_stall_watch(head, now_ms);
     head_ranks_watch(head, now_ms);

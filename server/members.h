@@ -41,6 +41,7 @@ struct member {
     double slots_per_s;               /* while it computes; 0: not known */
     uint64_t measured_ms;             /* when slots_per_s last changed */
     bool shm;                         /* it shares memory with the shards, as it said */
+    bool untold;                      /* its slots could not be sent to it: they are sent again */
 };
 
 struct members {

@@ -1,5 +1,5 @@
-/* Who says hello, and what the head takes him for: dp-ctl, a worker elsewhere with a local worker's number.
- * The peers are driven by hand over the wire. */
+/* Who says hello, and what the head takes him for: dp-ctl, a worker elsewhere with a local worker's number, one that
+ * does not read. The peers are driven by hand over the wire. */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@
 
 TestSuite(peers, .init = harness_init, .fini = harness_fini, .timeout = 120);
 
-enum { WAIT_MS = 30000 };
+enum { WAIT_MS = 30000, SLOTS = 4096, DEALS_MAX = 20000 };
 
 /* A worker. */
 struct who {
@@ -60,6 +60,35 @@ static void come(struct who *who, const char *name, uint64_t worker, uint32_t pi
 {
     Dp__Hello hello = hello_of(name, worker, pid);
     cr_assert_eq(say_hello(who, &hello)->body_case, DP__HEADER__BODY_WELCOME);
+}
+
+/* A linear model on data that nobody has. */
+static void join(struct who *who)
+{
+    uint64_t shape[] = {4};
+    Dp__Tensor weight = DP__TENSOR__INIT, *tensors[] = {&weight};
+    Dp__Dataset train = DP__DATASET__INIT;
+    Dp__Join body = DP__JOIN__INIT;
+    weight.name = (char *)"weight";
+    weight.n_shape = 1;
+    weight.shape = shape;
+    train.rows = SLOTS;
+    train.features = 4;
+    train.name = (char *)"by-hand";
+    body.train = &train;
+    body.n_tensors = 1;
+    body.tensors = tensors;
+    Dp__Header header = header_of(who, DP__HEADER__BODY_JOIN, &body);
+    const Dp__Header *answer = peer_ask(&who->head, &header, NULL, 0);
+    cr_assert_eq(answer->body_case, DP__HEADER__BODY_JOINED, "%s",
+                 answer->body_case == DP__HEADER__BODY_ERROR ? answer->error->text : "");
+}
+
+static void leave(struct who *who)
+{
+    Dp__Bye bye = DP__BYE__INIT;
+    Dp__Header header = header_of(who, DP__HEADER__BODY_BYE, &bye);
+    cr_assert(peer_send(&who->head, &header, NULL, 0));
 }
 
 /* What a heartbeat is answered with. */
@@ -132,4 +161,58 @@ Test(peers, a_worker_elsewhere_has_the_number_of_a_local_one)
     peer_close(&elsewhere.head);
     peer_close(&local.head);
     end(server);
+}
+
+/* Reads until an assignment has at most so many slots. */
+static bool hears_of(struct who *who, size_t slots)
+{
+    uint64_t deadline_ms = mono_ms() + WAIT_MS;
+    while (mono_ms() < deadline_ms) {
+        const Dp__Header *header = peer_receive(&who->head, (uint32_t)(deadline_ms - MIN(mono_ms(), deadline_ms)));
+        if (header && header->body_case == DP__HEADER__BODY_ASSIGN && header->assign->n_slots <= slots)
+            return true;
+    }
+    return false;
+}
+
+/* Comes and goes until what another one is told finds no room any more. */
+static void fill_queue(struct process *server, struct who *guest)
+{
+    for (int i = 0; i < DEALS_MAX && !strstr(process_output(server, ERR), "assign-lost"); i++) {
+        come(guest, "guest", 100, 100);
+        join(guest);
+        leave(guest);
+    }
+    cr_assert_not_null(strstr(process_output(server, ERR), "assign-lost"));
+}
+
+/* Its slots are those that it was told last, and the job would wait for the others. */
+static void check_told_later(const char *const *options)
+{
+    NEED_PROGRAMS("dp-server");
+    char endpoint[128];
+    struct who busy = {0}, guests[2] = {0};
+    struct process *server = server_start(endpoint, sizeof endpoint, options);
+    peer_connect(&busy.head, endpoint, 1);
+    peer_connect(&guests[0].head, endpoint, 0);
+    peer_connect(&guests[1].head, endpoint, 0);
+    come(&busy, "busy", 1, 1);
+    join(&busy);
+    fill_queue(server, &guests[0]);
+    for (uint64_t i = 0; i < 2; i++) {
+        come(&guests[i], i ? "b" : "a", 10 + i, 10 + (uint32_t)i);
+        join(&guests[i]);
+    }
+    cr_assert(hears_of(&busy, SLOTS / 3 + 1), "it does not know that slots of its are others' now");
+    peer_close(&busy.head);
+    peer_close(&guests[0].head);
+    peer_close(&guests[1].head);
+    end(server);
+}
+
+Test(peers, who_does_not_read_is_told_its_slots_later)
+{
+    check_told_later((const char *const[]){"--model", "linear", "--slots", "4096", "--batch", "4096", "--lease", "3600",
+                                           "--stall-timeout", "3600", "--balance", "off", "--speculate", "off",
+                                           "--log-level", "debug", NULL});
 }
