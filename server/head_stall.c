@@ -130,7 +130,9 @@ static const char *action_of(const struct head *head, bool dropped)
         return "dropped from the step";
     if (head->opts->on_stall == ON_STALL_FAIL)
         return "the job fails";
-    return head->ranks.list ? "waiting: nobody else has its data" : "given to another worker too";
+    if (head->ranks.list)
+        return "waiting: nobody else has its data";
+    return head->members.joined > 1 ? "given to another worker too" : "asked for again: there is no other worker";
 }
 
 /* --on-stall fail. */

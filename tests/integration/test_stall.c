@@ -99,6 +99,20 @@ Test(stall, a_frozen_worker_is_named_while_others_come_and_go)
     cr_assert_eq(process_wait(server, MINUTE_MS), 0, "%s", process_output(server, ERR));
 }
 
+Test(stall, the_only_worker_is_not_taken_for_another)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    char endpoint[128];
+    struct process *server = SERVER(endpoint, JOB, "--min-workers", "1", "--stall-timeout", "1", "--lease", "3600");
+    struct process *alpha = worker(endpoint, "alpha");
+    process_expect(server, OUT, "\"event\":\"epoch\"", MINUTE_MS);
+    process_signal(alpha, SIGSTOP);
+    const char *line = process_expect(server, ERR, "stall step=", MINUTE_MS);
+    cr_assert_not_null(strstr(line, "asked for again: there is no other worker"), "%s", line);
+    process_signal(alpha, SIGCONT);
+    cr_assert_eq(process_wait(server, MINUTE_MS), 0, "%s", process_output(server, ERR));
+}
+
 /* Before the stall time-out, dp-ctl says whom the step waits for. */
 Test(stall, dp_ctl_names_who_owes)
 {
