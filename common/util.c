@@ -120,6 +120,15 @@ dp_err descriptors_ensure(uint64_t needed, dp_error *err)
                    (uintmax_t)limit.rlim_cur, (uintmax_t)needed);
 }
 
+bool descriptors_left(void)
+{
+    int fd = open("/", O_PATH | O_CLOEXEC);
+    if (fd < 0)
+        return errno != EMFILE && errno != ENFILE;
+    close(fd);
+    return true;
+}
+
 static void *wait_for_all(void *mutex)
 {
     pthread_mutex_lock(mutex);

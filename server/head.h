@@ -140,6 +140,7 @@ struct head {
     struct metrics metrics[SLICE_VERSIONS]; /* of steps >= global_low, at step % SLICE_VERSIONS */
 
     bool alone;    /* the job waits for a worker, and the log says so */
+    bool crowded;  /* no descriptors are left, and the log says so */
     bool diverged; /* a step's loss was not finite, and which training step's first */
     uint64_t diverged_step;
     uint64_t low_seen; /* global_low at the last tick */

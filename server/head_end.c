@@ -6,6 +6,8 @@
 
 #include "head.h"
 #include "human.h"
+#include "log.h"
+#include "util.h"
 
 enum {
     SAME_SIGNAL_MS = 300, /* a shell may send a signal to the process and to its group */
@@ -85,11 +87,25 @@ static bool may_close(const struct head *head, uint64_t now_ms)
     return head->members.count == 0 || now_ms - MIN(now_ms, head->ended_ms) > patience_ms;
 }
 
+/* ZeroMQ says nothing of connections that it cannot take. */
+static void watch_descriptors(struct head *head)
+{
+    bool crowded = !descriptors_left();
+    if (crowded && !head->crowded)
+        log_warn("descriptors-used-up workers=%u reason=\"whoever connects now gets no answer: raise the limit of open "
+                 "files (ulimit -n)\"",
+                 head->members.count);
+    if (!crowded && head->crowded)
+        log_info("descriptors-left workers=%u", head->members.count);
+    head->crowded = crowded;
+}
+
 void head_on_tick(uv_timer_t *tick)
 {
     struct head *head = tick->data;
     uint64_t now = mono_ms();
     head_watch(head, now);
+    watch_descriptors(head);
     progress_tick(&head->progress, now);
     if (head->state == HEAD_STOPPING || (head->state == HEAD_DONE && head->opts->exit_when_done)) {
         if (may_close(head, now))

@@ -481,3 +481,25 @@ Test(garbage, the_status_shows_a_long_name_of_data)
     cr_assert_not_null(strstr(status.out, "x\xc3\xa9"), "%s", status.out);
     intruder_fini();
 }
+
+/* A job's workers go on; who is turned away by the system is not left without a word in the log. */
+Test(garbage, a_server_without_descriptors_says_so_and_takes_connections_again)
+{
+    NEED_PROGRAMS("dp-server", "dp-ctl");
+    enum { CROWD = 120 };
+    static const char SCRIPT[] =
+        "ulimit -n 100; exec \"$0\" --model linear --listen tcp://127.0.0.1:0 --log-level info";
+    char endpoint[PEER_ENDPOINT_MAX];
+    int crowd[CROWD];
+    struct process *server = PROCESS("/bin/sh", "-c", SCRIPT, program_path("dp-server"));
+    const char *line = process_expect(server, ERR, " listening endpoint=", READY_MS);
+    cr_assert_eq(sscanf(strstr(line, "endpoint="), "endpoint=%127s", endpoint), 1);
+    for (int i = 0; i < CROWD; i++)
+        crowd[i] = tcp_connect(endpoint);
+    process_expect(server, ERR, "descriptors-used-up workers=0", READY_MS);
+    for (int i = 0; i < CROWD; i++)
+        close(crowd[i]);
+    process_expect(server, ERR, "descriptors-left", READY_MS);
+    struct run_result status = RUN(READY_MS, "dp-ctl", "--server", endpoint, "status");
+    cr_assert_eq(status.status, 0, "%s", status.err);
+}
