@@ -67,20 +67,6 @@ void head_measure(struct member *member, const Dp__Heartbeat *beat)
     member->measured_ms = mono_ms();
 }
 
-/* What a step took since the last look, mixed with what one took before. */
-static void measure_steps(struct head *head)
-{
-    struct balance *balance = &head->balance;
-    uint64_t now = now_us(), steps = head->global_low - balance->looked_low;
-    if (steps == 0)
-        return;
-    double us = (double)(now - balance->looked_us) / (double)steps;
-    if (balance->looked_us > 0)
-        balance->step_us = balance->step_us > 0 ? balance->step_us + SPEED_WEIGHT * (us - balance->step_us) : us;
-    balance->looked_us = now;
-    balance->looked_low = head->global_low;
-}
-
 static void find_speeds(struct head *head, const uint32_t *numbers, uint32_t count)
 {
     struct balance *balance = &head->balance;
@@ -102,6 +88,26 @@ uint64_t head_missing(const struct head *head)
 bool head_has_enough(const struct head *head)
 {
     return head_missing(head) == 0;
+}
+
+/* What a step took since the last look, mixed with what one took before. Time in which the job waits for workers is
+ * none of it. */
+static void measure_steps(struct head *head)
+{
+    struct balance *balance = &head->balance;
+    const uint64_t now = now_us(), steps = head->global_low - balance->looked_low;
+    if (!head_has_enough(head)) {
+        balance->looked_us = 0;
+        return;
+    }
+    if (steps == 0 && balance->looked_us > 0)
+        return;
+    if (balance->looked_us > 0) {
+        double us = (double)(now - balance->looked_us) / (double)steps;
+        balance->step_us = balance->step_us > 0 ? balance->step_us + SPEED_WEIGHT * (us - balance->step_us) : us;
+    }
+    balance->looked_us = now;
+    balance->looked_low = head->global_low;
 }
 
 uint32_t head_balance_members(struct head *head)
