@@ -141,7 +141,8 @@ static bool is_suspect(const struct head *head, uint32_t number, uint64_t now_ms
 {
     const struct speculation *s = &head->balance.speculation;
     uint64_t seen_ms = head->members.list[number].last_seen_ms;
-    return (s->list && s->list[number].open > 0) || now_ms - MIN(now_ms, seen_ms) > head_heartbeat_ms(head);
+    return (s->list && s->list[number].open > 0) ||
+           now_ms - MIN(now_ms, seen_ms) > (FRAME_HEARTBEAT_IDLE + 1) * head_heartbeat_ms(head);
 }
 
 /* `text` says more than `reason`. */

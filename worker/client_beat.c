@@ -5,12 +5,14 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "util.h"
 
-/* A few beats may wait while the connection is being made; older ones are of no use. */
-enum { BEAT_QUEUE = 8, BEAT_BYTES_MAX = 1 << 16 };
+/* A few beats may wait while the connection is being made; older ones are of no use. The connection shows by the beats
+ * themselves whether it lives, so that ZeroMQ need not ask often. */
+enum { BEAT_QUEUE = 8, BEAT_BYTES_MAX = 1 << 16, BEAT_IDLE = FRAME_HEARTBEAT_IDLE, BEAT_PING_MS = 30000 };
 
 static void beat_send(struct beat *beat)
 {
@@ -68,15 +70,37 @@ static void beat_receive(struct beat *beat)
     }
 }
 
+/* How far we are, as beats say it; a sum that does not stay the same while any part of it grows. */
+static uint64_t beat_progress(struct beat *beat)
+{
+    return atomic_load_explicit(&beat->step, memory_order_relaxed) +
+           atomic_load_explicit(&beat->samples, memory_order_relaxed) +
+           atomic_load_explicit(&beat->slots_computed, memory_order_relaxed);
+}
+
+/* Who has done nothing since the last beat sends the next one later, and when others do that too, by the clock on the
+ * wall: hundreds of idle workers then wake the head a few times, and not for each of them. */
+static uint64_t beat_next(const struct beat *beat, bool idle, uint64_t now_ms)
+{
+    const uint64_t apart_ms = (uint64_t)BEAT_IDLE * beat->interval_ms;
+    struct timespec wall;
+    if (!idle || clock_gettime(CLOCK_REALTIME, &wall))
+        return now_ms + beat->interval_ms;
+    uint64_t wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000;
+    return now_ms + apart_ms - wall_ms % apart_ms;
+}
+
 static void *beat_run(void *arg)
 {
     struct beat *beat = arg;
-    uint64_t next_ms = mono_ms();
+    uint64_t next_ms = mono_ms(), told = UINT64_MAX;
     for (;;) {
         uint64_t now = mono_ms();
         if (now >= next_ms) {
+            uint64_t progress = beat_progress(beat);
             beat_send(beat);
-            next_ms = now + beat->interval_ms;
+            next_ms = beat_next(beat, progress == told, now);
+            told = progress;
         }
         zmq_pollitem_t items[] = {{.socket = beat->link.socket, .events = ZMQ_POLLIN},
                                   {.fd = beat->wake, .events = ZMQ_POLLIN}};
@@ -112,7 +136,7 @@ dp_err beat_start(struct beat *beat, void *zmq, const struct beat_target *target
     beat->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (beat->wake < 0)
         return dp_fail(err, DP_SYSTEM, "eventfd: %s", strerror(errno));
-    const struct link_limits limits = {BEAT_QUEUE, BEAT_BYTES_MAX};
+    const struct link_limits limits = {.queue = BEAT_QUEUE, .bytes_max = BEAT_BYTES_MAX, .ping_ms = BEAT_PING_MS};
     dp_err e = link_open(&beat->link, zmq, target->name, target->address, limits, err);
     int error = e ? 0 : thread_start(beat);
     if (error) {

@@ -46,6 +46,8 @@ static int link_configure(struct link *link, struct link_limits limits)
     rc |= zmq_setsockopt(link->socket, ZMQ_RCVHWM, &limits.queue, sizeof limits.queue);
     for (size_t i = 0; i < ARRAY_LEN(SOCKET_OPTIONS); i++)
         rc |= zmq_setsockopt(link->socket, SOCKET_OPTIONS[i].option, &SOCKET_OPTIONS[i].value, sizeof(int));
+    if (limits.ping_ms > 0)
+        rc |= zmq_setsockopt(link->socket, ZMQ_HEARTBEAT_IVL, &limits.ping_ms, sizeof limits.ping_ms);
     return rc;
 }
 

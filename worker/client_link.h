@@ -27,6 +27,7 @@ struct link {
 struct link_limits {
     int queue;        /* messages that may wait in either direction */
     size_t bytes_max; /* largest frame that is read */
+    int ping_ms;      /* between ZeroMQ's own pings; 0: as usual */
 };
 
 /* Starts connecting to a numeric address. DP_SYSTEM. */

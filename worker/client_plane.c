@@ -33,7 +33,7 @@ static struct link_limits shard_limits(const struct dp_client *client, const str
     /* A step's nodes for each piece, and once more for what is sent again. */
     uint64_t queue = (uint64_t)shard_pieces(shard) * (client->job.view.slots + 1) * 2 + QUEUE_SLACK;
     uint64_t bytes = MAX(largest * sizeof(float), shard->part_count > 0 ? FRAME_ROWS_BYTES_MAX : UINT64_C(0));
-    return (struct link_limits){(int)MIN(queue, (uint64_t)INT32_MAX), bytes};
+    return (struct link_limits){.queue = (int)MIN(queue, (uint64_t)INT32_MAX), .bytes_max = bytes};
 }
 
 static dp_err shard_open(struct dp_client *client, const struct job_shard *from, uint64_t deadline_ms,

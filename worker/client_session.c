@@ -329,7 +329,7 @@ static dp_err session_hello(struct dp_client *client, uint64_t deadline_ms, dp_e
 
 static dp_err session_open_once(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
-    const struct link_limits limits = {HEAD_QUEUE, FRAME_HEADER_BYTES_MAX};
+    const struct link_limits limits = {.queue = HEAD_QUEUE, .bytes_max = FRAME_HEADER_BYTES_MAX};
     dp_err e =
         session_reach(client, &client->head, "is dp-server running there?", deadline_ms, &client->head_address, err);
     if (e == DP_OK)
