@@ -16,10 +16,6 @@ static dp_err check_file(const char *option, const char *path, dp_error *err)
     return why ? dp_fail(err, DP_IO, "option --%s: %s: cannot be opened: %s", option, path, strerror(why)) : DP_OK;
 }
 
-struct data_file {
-    const char *option, *path; /* NULL: not given */
-};
-
 enum { DATA_FILES = 4 };
 
 static void list_files(const struct data_options *data, struct data_file files[DATA_FILES])
@@ -41,15 +37,21 @@ dp_err data_options_check_files(const struct data_options *data, dp_error *err)
     return e;
 }
 
-dp_err data_options_check_output(const struct data_options *data, const char *option, const char *path, dp_error *err)
+dp_err data_files_check_output(const struct data_file *files, size_t count, const char *option, const char *path,
+                               dp_error *err)
 {
-    struct data_file files[DATA_FILES];
-    list_files(data, files);
-    for (size_t i = 0; i < DATA_FILES; i++)
+    for (size_t i = 0; i < count; i++)
         if (files[i].path && file_same(files[i].path, path))
             return dp_fail(err, DP_IO, "option --%s: %.400s is the file of --%s, which would be lost; name another one",
                            option, path, files[i].option);
     return DP_OK;
+}
+
+dp_err data_options_check_output(const struct data_options *data, const char *option, const char *path, dp_error *err)
+{
+    struct data_file files[DATA_FILES];
+    list_files(data, files);
+    return data_files_check_output(files, DATA_FILES, option, path, err);
 }
 
 dp_err data_options_check(const struct data_options *data, dp_error *err)

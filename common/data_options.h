@@ -28,7 +28,14 @@ struct data_options {
  * not. DP_IO, naming the option. */
 DP_MUST_CHECK dp_err data_options_check_files(const struct data_options *data, dp_error *err);
 
+struct data_file {
+    const char *option, *path; /* NULL: not given */
+};
+
 /* Nothing that is written may take the place of what is read. DP_IO, naming both options. */
+DP_MUST_CHECK dp_err data_files_check_output(const struct data_file *files, size_t count, const char *option,
+                                             const char *path, dp_error *err);
+/* The same of all files that are read as data. */
 DP_MUST_CHECK dp_err data_options_check_output(const struct data_options *data, const char *option, const char *path,
                                                dp_error *err);
 

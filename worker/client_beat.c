@@ -12,7 +12,7 @@
 
 /* A few beats may wait while the connection is being made; older ones are of no use. The connection shows by the beats
  * themselves whether it lives, so that ZeroMQ need not ask often. */
-enum { BEAT_QUEUE = 8, BEAT_BYTES_MAX = 1 << 16, BEAT_IDLE = FRAME_HEARTBEAT_IDLE, BEAT_PING_MS = 30000 };
+enum { BEAT_QUEUE = 8, BEAT_BYTES_MAX = 1 << 16, BEAT_PING_MS = 30000 };
 
 static void beat_send(struct beat *beat)
 {
@@ -82,7 +82,7 @@ static uint64_t beat_progress(struct beat *beat)
  * wall: hundreds of idle workers then wake the head a few times, and not for each of them. */
 static uint64_t beat_next(const struct beat *beat, bool idle, uint64_t now_ms)
 {
-    const uint64_t apart_ms = (uint64_t)BEAT_IDLE * beat->interval_ms;
+    const uint64_t apart_ms = (uint64_t)FRAME_HEARTBEAT_IDLE * beat->interval_ms;
     struct timespec wall;
     if (!idle || clock_gettime(CLOCK_REALTIME, &wall))
         return now_ms + beat->interval_ms;

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data_options.h"
 #include "data_parse.h"
 #include "human.h"
 #include "kernels.h"
@@ -345,17 +346,12 @@ static dp_err print_to(struct prediction *p, const char *path, dp_error *err)
 /* Found out before the data are read, which may take long. */
 static dp_err check_output(const struct predict_options *opts, dp_error *err)
 {
-    const struct {
-        const char *option, *path;
-    } reads[] = {{"model", opts->model_path}, {"data", opts->source.path}, {"labels", opts->source.labels_path}};
+    const struct data_file reads[] = {
+        {"model", opts->model_path}, {"data", opts->source.path}, {"labels", opts->source.labels_path}};
     if (!opts->output || is_stream(opts->output))
         return DP_OK;
-    for (size_t i = 0; i < ARRAY_LEN(reads); i++)
-        if (reads[i].path && file_same(reads[i].path, opts->output))
-            return dp_fail(err, DP_IO,
-                           "option --output: %.400s is the file of --%s, which would be lost; name another one",
-                           opts->output, reads[i].option);
-    return file_replace_check(opts->output, err);
+    dp_err e = data_files_check_output(reads, ARRAY_LEN(reads), "output", opts->output, err);
+    return e ? e : file_replace_check(opts->output, err);
 }
 
 dp_err predict_run(const struct predict_options *opts, dp_error *err)
