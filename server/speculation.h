@@ -23,7 +23,9 @@
 
 #include "dealer.h"
 
-enum { SPECULATION_GAIN_US = 5000 }; /* less is not worth a message */
+/* Less is not worth it: where workers share processors they are late by some slices of the scheduler now and then, and
+ * a copy costs its helper another gradient's memory and the time of those beside it. */
+enum { SPECULATION_GAIN_US = 20000 };
 
 struct speculation_slot {
     uint32_t holder;

@@ -90,6 +90,25 @@ Test(speculation, what_comes_in_time_is_not_computed_twice)
     speculation_fini(&s);
 }
 
+/* However short a slot is. */
+Test(speculation, what_is_late_by_little_is_not_computed_twice)
+{
+    enum { SHORT_US = 100 };
+    struct speculation s;
+    struct speculation_gift gifts[SLOTS];
+    uint64_t again, now = 1000000 + 4 * SHORT_US;
+    set_up(&s);
+    open_halves(&s, 0, 1000000);
+    speculation_arrived(&s, 0, 0, 0, 4, now);
+    speculation_arrived(&s, 0, 1, 4, 8, now);
+    open_halves(&s, 1, now);
+    speculation_arrived(&s, 1, 0, 0, 4, now + 4 * SHORT_US);
+    cr_assert_eq(decide(&s, 2, now + SPECULATION_GAIN_US, gifts, &again), 0);
+    cr_assert_gt(again, now + SPECULATION_GAIN_US);
+    cr_assert_gt(decide(&s, 2, again, gifts, &again), 0);
+    speculation_fini(&s);
+}
+
 Test(speculation, the_slots_of_a_frozen_worker_go_to_the_idle)
 {
     struct speculation s;
