@@ -69,6 +69,7 @@ static const char *const OPTIONS_NAMES[] = {
     "lr-step-size",
     "max-workers",
     "memory-limit",
+    "min-shard-kib",
     "min-workers",
     "mixed-numerics",
     "model",

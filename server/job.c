@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "log.h"
 #include "text.h"
 
 /* Slices of a shard are enough for receiving, committing and sending to overlap, but not smaller than the least, where
@@ -261,6 +262,27 @@ static dp_err settle_shard(struct job *job, struct job_shard *shard, uint32_t *n
     return DP_OK;
 }
 
+/* How many shards the dense parameters are spread over. A step costs a message to each and its answer, and where these
+ * carry little, that is all it costs. */
+static uint32_t shards_worth(const struct job *job, uint32_t shards)
+{
+    uint64_t least = job->opts->min_shard_kib << 10, bytes = tensors_total(&job->core.tensors) * sizeof(float);
+    return least == 0 ? shards : (uint32_t)MIN(MAX(bytes / least, UINT64_C(1)), (uint64_t)shards);
+}
+
+/* The other shards have no dense parameters. */
+static void settle_ranges(const struct job *job, uint32_t shards, struct range *ranges)
+{
+    uint32_t used = shards_worth(job, shards);
+    layout_shards(&job->core.tensors, used, ranges);
+    for (uint32_t s = used; s < shards; s++)
+        ranges[s] = (struct range){tensors_total(&job->core.tensors), 0};
+    if (used < shards && tensors_total(&job->core.tensors) > 0)
+        log_info("shards-unused dense=%u of=%u reason=\"a shard of less than --min-shard-kib %" PRIu64
+                 " costs more than it saves\"",
+                 used, shards, job->opts->min_shard_kib);
+}
+
 static dp_err settle_layout(struct job *job, uint32_t shards, dp_error *err)
 {
     struct range *ranges __attribute__((cleanup(mem_freep))) = mem_array(shards, sizeof *ranges);
@@ -268,7 +290,7 @@ static dp_err settle_layout(struct job *job, uint32_t shards, dp_error *err)
     if (!ranges || !job->shards)
         return dp_fail(err, DP_NOMEM, "out of memory for the layout");
     job->shard_count = shards;
-    layout_shards(&job->core.tensors, shards, ranges);
+    settle_ranges(job, shards, ranges);
     uint32_t next_slice = 0;
     for (uint32_t s = 0; s < shards; s++) {
         job->shards[s].range = ranges[s];

@@ -60,6 +60,8 @@ static const struct option ROWS[] = {
         "the chosen endpoint is written here"),
     ROW("server", shards, "shards", OPT_U64, "N", 1, 64, "1", NULL, NULL,
         "threads that each hold a range of the parameters"),
+    ROW("server", min_shard_kib, "min-shard-kib", OPT_U64, "KIB", 0, 1 << 30, "256", "KiB", NULL,
+        "less than so much of the dense parameters is not worth a shard: it is left to others; 0: is"),
     ROW("server", local_workers, "local-workers", OPT_U64, "N", 0, 1024, "0", NULL, NULL,
         "starts N dp-worker processes here and looks after them"),
     ROW("server", exit_when_done, "exit-when-done", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,

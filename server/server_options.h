@@ -36,7 +36,7 @@ struct server_options {
     const char *listen;
     const char *advertise;
     const char *port_file;
-    uint64_t shards;
+    uint64_t shards, min_shard_kib;
     bool insecure;
     bool exit_when_done;
     const char *export_path;

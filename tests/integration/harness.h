@@ -41,8 +41,8 @@ enum stream { OUT, ERR };
 
 struct process; /* belongs to the harness until harness_fini */
 
-/* Starts a program of the build with these arguments (NULL ends the list), without DP_* variables in its environment,
- * in a process group of its own, with an empty stdin. */
+/* Starts a program of the build with these arguments (NULL ends the list), without DP_* variables in its environment
+ * but DP_MIN_SHARD_KIB=0, in a process group of its own, with an empty stdin. */
 struct process *process_start(const char *program, const char *const *args);
 /* The same with "NAME=value" added to the environment; env may be NULL. */
 struct process *process_start_env(const char *program, const char *const *args, const char *const *env);

@@ -78,3 +78,42 @@ Test(counters, status_and_the_end_say_what_a_job_moved)
     run_and_check(&(struct way){"off", "gradient_bytes_in", "theta_bytes_out", "shm_bytes_in", "shm_bytes_out"});
     run_and_check(&(struct way){"on", "shm_bytes_in", "shm_bytes_out", "gradient_bytes_in", "theta_bytes_out"});
 }
+
+/* Parameters that each of the shards has when a job is done that wants at least `kib` of them on each. */
+static void counts_of_shards(const char *kib, const char *model, json_int_t counts[3])
+{
+    char endpoint[128];
+    json_t *status, *shard;
+    size_t s;
+    struct process *server = SERVER(endpoint, JOB, "--shards", "3", "--min-shard-kib", kib, "--export", model,
+                                    "--local-workers", "2", "--data", source_file(DIGITS));
+    process_expect(server, ERR, "still here", MINUTE_MS);
+    struct run_result r = RUN(MINUTE_MS, "dp-ctl", "--server", endpoint, "--json", "status");
+    status = json_loads(r.out, 0, NULL);
+    json_array_foreach(json_object_get(status, "shards"), s, shard)
+    {
+        counts[s] = number(shard, "count");
+        cr_assert_eq(number(shard, "commits"), counts[s] > 0 ? STEPS : 0);
+    }
+    cr_assert_eq(s, 3);
+    json_decref(status);
+    process_signal(server, SIGTERM);
+    cr_assert_eq(process_wait(server, MINUTE_MS), 0);
+}
+
+/* 650 parameters are 2.5 KiB. */
+Test(counters, shards_that_are_not_worth_it_have_nothing)
+{
+    json_int_t counts[3];
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    const char *one = temp_path("one.safetensors"), *two = temp_path("two.safetensors");
+    const char *three = temp_path("three.safetensors");
+    counts_of_shards("256", one, counts);
+    cr_assert(counts[0] == 650 && counts[1] == 0 && counts[2] == 0);
+    counts_of_shards("1", two, counts);
+    cr_assert(counts[0] > 300 && counts[1] > 300 && counts[2] == 0);
+    counts_of_shards("0", three, counts);
+    cr_assert(counts[0] > 200 && counts[1] > 200 && counts[2] > 200);
+    models_assert_same(one, two);
+    models_assert_same(one, three);
+}
