@@ -3,7 +3,7 @@
  *
  *   bench_exchange [--quick] [--transports tcp,ipc,shm] [--workers 1,2,4] [--shards 1,2]
  *                  [--elems 1000,100000,10000000] [--dims 1,16] [--clients 64]
- *                  [--rounds 3] [--seconds 0.3] [--slice-mib 2]
+ *                  [--rounds 3] [--seconds 1] [--slice-mib 2]
  *
  * Server and workers are processes. A case's transports run bare and ours in turn, `rounds` times; the best of each is
  * compared. cpu: the processor time of all processes, their start included, which a busy machine disturbs less than the
@@ -38,7 +38,7 @@ static const struct option ROWS[] = {
     ROW(dims, "dims", OPT_STRING, 0, 0, "1,16", "list of floats of a row; 0: no tables"),
     ROW(clients, "clients", OPT_U64, 0, EXCHANGE_CLIENTS_MAX, "64", "connections of 1000 floats; 0: none"),
     ROW(rounds, "rounds", OPT_U64, 1, 1000, "3", "runs of each; the best counts"),
-    ROW(seconds, "seconds", OPT_F64, 0.01, 600, "0.3", "about so long per run"),
+    ROW(seconds, "seconds", OPT_F64, 0.01, 600, "1", "about so long per run"),
     ROW(slice_mib, "slice-mib", OPT_U64, 1, 1024, "2", "slices of the bare exchange"),
 };
 

@@ -57,7 +57,7 @@ Test(harness, environment)
     struct process *p = process_start_env("/bin/sh", (const char *const[]){"-c", "env | grep ^DP_", NULL},
                                           (const char *const[]){"DP_ELSE=2", NULL});
     cr_assert_eq(process_wait(p, 10000), 0);
-    cr_assert_str_eq(process_output(p, OUT), "DP_ELSE=2\n");
+    cr_assert_str_eq(process_output(p, OUT), "DP_ELSE=2\nDP_MIN_SHARD_KIB=0\n");
 }
 
 Test(harness, a_file_that_appears)
