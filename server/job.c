@@ -13,7 +13,7 @@
 /* Slices of a shard are enough for receiving, committing and sending to overlap, but not smaller than the least, where
  * headers and wake-ups cost more than that saves; of larger ones than the most, less stays in a core's cache between
  * the socket and the sum. */
-enum { SLICE_LEAST_BYTES = 1 << 20, SLICE_MOST_BYTES = SLICE_BYTES, SLICES_WANTED = 16 };
+enum { SLICE_LEAST_BYTES = 1 << 20, SLICE_MOST_BYTES = SLICE_BYTES, SLICES_WANTED = 8 };
 /* Local jobs: steps that no job reaches, and how many are reported at a time. */
 #define LOCAL_STEPS_MAX ((uint64_t)1 << 48)
 enum { LOCAL_REPORT_STEPS = 100 };
