@@ -65,6 +65,7 @@ struct stall {
 struct owed {
     uint64_t step;    /* they were asked of */
     uint32_t missing; /* answers */
+    uint32_t holding; /* shards that have parameters */
     uint32_t shards;  /* of those that have answered: that are owed any */
     bool passed;      /* one of them was not asked, or is at another step */
     bool *slots;      /* [slots] that any of them is owed, so far */

@@ -25,6 +25,7 @@ void head_owed_ask(struct head *head, uint64_t step)
     for (uint32_t p = 0; p < head->port_count; p++) {
         if (!job_shard_holds(&head->job.shards[p]))
             continue;
+        owed->holding++;
         if (head->lows[p] <= step && port_send(&head->ports[p], &(struct command){.kind = COMMAND_OWED}))
             owed->missing++;
         else

@@ -75,7 +75,7 @@ static void report(struct head *head, uint32_t owner, const uint32_t *slots, uin
     if (head_may_warn(head))
         log_warn("stall step=%" PRIu64 " slots=%s owed_by=\"%s\" for_s=%" PRIu64 " last_heard_s=%" PRIu64
                  " shards=\"%u of %u\" action=\"%s\"",
-                 head->global_low, list, owner_name(head, owner), for_s, heard_s, head->owed.shards, head->port_count,
+                 head->global_low, list, owner_name(head, owner), for_s, heard_s, head->owed.shards, head->owed.holding,
                  action);
     tell_workers(head, ret_text->text);
 }

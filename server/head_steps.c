@@ -165,6 +165,17 @@ static bool start_shards(struct head *head)
     return true;
 }
 
+/* Where some of --shards have no dense parameters. */
+static void tell_unspread(const struct head *head)
+{
+    uint32_t used = 0;
+    for (uint32_t p = 0; p < head->port_count; p++)
+        used += head->job.shards[p].slice_count > 0;
+    if (used > 0 && used < head->port_count)
+        log_info("dense-shards used=%u of=%u reason=\"the others would have less than --min-shard-kib %" PRIu64 "\"",
+                 used, head->port_count, head->opts->min_shard_kib);
+}
+
 dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
 {
     AUTOFREE const char **endpoints = mem_array(head->port_count, sizeof *endpoints);
@@ -186,6 +197,7 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
     if (head->job.batch_cut && head->opts->batch_given)
         log_warn("batch-cut asked=%" PRIu64 " rows=%" PRIu64 " action=\"every step takes all rows\"", head->opts->batch,
                  head->job.train.rows);
+    tell_unspread(head);
     head->state = HEAD_RUNNING;
     start_progress(head);
     return DP_OK;

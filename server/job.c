@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "log.h"
 #include "text.h"
 
 /* Slices of a shard are enough for receiving, committing and sending to overlap, but not smaller than the least, where
@@ -262,25 +261,22 @@ static dp_err settle_shard(struct job *job, struct job_shard *shard, uint32_t *n
     return DP_OK;
 }
 
-/* How many shards the dense parameters are spread over. A step costs a message to each and its answer, and where these
- * carry little, that is all it costs. */
-static uint32_t shards_worth(const struct job *job, uint32_t shards)
+/* How many shards the dense parameters are spread over. A step costs each worker a message to each of these and an
+ * answer; where they carry little, that is nearly all of its cost. */
+static uint32_t shards_worth(const struct job *job, uint64_t elems, uint32_t shards)
 {
-    uint64_t least = job->opts->min_shard_kib << 10, bytes = tensors_total(&job->core.tensors) * sizeof(float);
-    return least == 0 ? shards : (uint32_t)MIN(MAX(bytes / least, UINT64_C(1)), (uint64_t)shards);
+    uint64_t least = job->opts->min_shard_kib << 10;
+    return least == 0 ? shards : (uint32_t)MIN(MAX(elems * sizeof(float) / least, UINT64_C(1)), (uint64_t)shards);
 }
 
-/* The other shards have no dense parameters. */
+/* The shards after these have empty ranges at the end of theta. */
 static void settle_ranges(const struct job *job, uint32_t shards, struct range *ranges)
 {
-    uint32_t used = shards_worth(job, shards);
+    uint64_t elems = tensors_total(&job->core.tensors);
+    uint32_t used = shards_worth(job, elems, shards);
     layout_shards(&job->core.tensors, used, ranges);
     for (uint32_t s = used; s < shards; s++)
-        ranges[s] = (struct range){tensors_total(&job->core.tensors), 0};
-    if (used < shards && tensors_total(&job->core.tensors) > 0)
-        log_info("shards-unused dense=%u of=%u reason=\"a shard of less than --min-shard-kib %" PRIu64
-                 " costs more than it saves\"",
-                 used, shards, job->opts->min_shard_kib);
+        ranges[s] = (struct range){elems, 0};
 }
 
 static dp_err settle_layout(struct job *job, uint32_t shards, dp_error *err)

@@ -23,8 +23,8 @@
 
 #include "dealer.h"
 
-/* Less is not worth it: where workers share processors they are late by some slices of the scheduler now and then, and
- * a copy costs its helper another gradient's memory and the time of those beside it. */
+/* Less is not worth a copy: workers that share processors are late by a few time slices of the scheduler now and then,
+ * and a copy costs its helper the memory of another gradient, and those beside it their time. */
 enum { SPECULATION_GAIN_US = 20000 };
 
 struct speculation_slot {

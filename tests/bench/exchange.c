@@ -64,7 +64,7 @@ static uint32_t steps_for(const struct exchange *x, double seconds)
     double guess = 60e-6 + 8.0 * (double)x->elems / 2e9;
     if (x->dim > 0)
         guess += 2.0 * (double)x->elems / x->dim / 50e6;
-    return (uint32_t)MAX(10.0, MIN(seconds / (guess * x->workers), 20000.0));
+    return (uint32_t)MAX(20.0, MIN(seconds / (guess * x->workers), 20000.0));
 }
 
 /* Of all children that have ended. */
@@ -110,7 +110,7 @@ static void run_case(struct bench *bench, struct exchange x, void (*row)(struct 
         bare[t] = dp[t] = (struct best){-1, -1};
     x.slice_bytes = bench->opts.slice_mib << 20;
     x.steps = steps_for(&x, bench->opts.seconds);
-    x.skip = x.steps / 4 + 3;
+    x.skip = x.steps / 4 + 6; /* memory is still being faulted in */
     for (uint64_t round = 0; round < bench->opts.rounds; round++)
         for (x.transport = TRANSPORT_TCP; x.transport < TRANSPORTS; x.transport++)
             if (wanted(bench, x.transport))

@@ -138,8 +138,8 @@ static bool differ(const char *path, const char *other)
 }
 
 /* One worker's slots arrive in order, K of them computed on one theta, so that ssp has the same bits each time: unless
- * the worker had to say hello again in between, which its gradients' staleness shows, or looked at a later step before
- * it was dealt its slots, which is one pull more than there are steps and the end. */
+ * the worker had to say hello again in between, which its gradients' staleness shows, or pulled a later step before
+ * it was dealt its slots, which shows as one pull more than one a step and one at the end. */
 static const char *quiet_run(const char *name, const char *compensation)
 {
     const char *model = temp_path(name);

@@ -79,23 +79,25 @@ Test(counters, status_and_the_end_say_what_a_job_moved)
     run_and_check(&(struct way){"on", "shm_bytes_in", "shm_bytes_out", "gradient_bytes_in", "theta_bytes_out"});
 }
 
-/* Parameters that each of the shards has when a job is done that wants at least `kib` of them on each. */
+/* How many parameters each shard has once a job with --min-shard-kib `kib` is done. */
 static void counts_of_shards(const char *kib, const char *model, json_int_t counts[3])
 {
     char endpoint[128];
-    json_t *status, *shard;
+    json_t *status, *shards, *shard;
     size_t s;
     struct process *server = SERVER(endpoint, JOB, "--shards", "3", "--min-shard-kib", kib, "--export", model,
                                     "--local-workers", "2", "--data", source_file(DIGITS));
     process_expect(server, ERR, "still here", MINUTE_MS);
     struct run_result r = RUN(MINUTE_MS, "dp-ctl", "--server", endpoint, "--json", "status");
+    cr_assert_eq(r.status, 0, "%s", r.err);
     status = json_loads(r.out, 0, NULL);
-    json_array_foreach(json_object_get(status, "shards"), s, shard)
+    shards = json_object_get(status, "shards");
+    cr_assert_eq(json_array_size(shards), 3);
+    json_array_foreach(shards, s, shard)
     {
         counts[s] = number(shard, "count");
         cr_assert_eq(number(shard, "commits"), counts[s] > 0 ? STEPS : 0);
     }
-    cr_assert_eq(s, 3);
     json_decref(status);
     process_signal(server, SIGTERM);
     cr_assert_eq(process_wait(server, MINUTE_MS), 0);

@@ -10,13 +10,13 @@
 
 TestSuite(drop, .init = harness_init, .fini = harness_fini, .timeout = 300);
 
-/* Three epochs of 1438 rows, 12 steps each, and four steps. */
+/* Three epochs of 1438 rows, 12 steps each, and four steps. 2.5 KiB of parameters, on two of three shards. */
 enum { TIMEOUT_MS = 120000, SHARDS = 2, STEPS = 40, BATCH = 128, SAMPLES = 3 * 1438 + 4 * BATCH };
 
 #define TRAIN "tests/data/digits/train.csv.gz"
 #define JOB                                                                                                      \
     "--model", "softmax", "--batch", "128", "--steps", "40", "--lr", "0.002", "--seed", "7", "--exit-when-done", \
-        "--json", "--shards", "2", "--balance", "off", "--speculate", "off", "--lease", "3600"
+        "--json", "--shards", "3", "--min-shard-kib", "1", "--balance", "off", "--speculate", "off", "--lease", "3600"
 
 static struct process *worker(const char *endpoint, const char *name, const char *slower)
 {

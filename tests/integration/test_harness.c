@@ -54,7 +54,7 @@ Test(harness, signals)
 Test(harness, environment)
 {
     setenv("DP_SOMETHING", "1", 1);
-    struct process *p = process_start_env("/bin/sh", (const char *const[]){"-c", "env | grep ^DP_", NULL},
+    struct process *p = process_start_env("/bin/sh", (const char *const[]){"-c", "env | grep ^DP_ | sort", NULL},
                                           (const char *const[]){"DP_ELSE=2", NULL});
     cr_assert_eq(process_wait(p, 10000), 0);
     cr_assert_str_eq(process_output(p, OUT), "DP_ELSE=2\nDP_MIN_SHARD_KIB=0\n");

@@ -129,9 +129,12 @@ Test(sparse, same_bits_for_any_workers_shards_and_threads)
     NEED_PROGRAMS("dp-server", "dp-worker");
     static const char *const JOB = "--sparse --model softmax --batch 100 --epochs 3 --seed 7 --lr 0.1 --optimizer "
                                    "momentum --l2 0.01 --slots 7";
-    static const char *const CLUSTERS[] = {"--local-workers 2 --shards 1", "--local-workers 3 --shards 2",
-                                           "--local-workers 1 --shards 5 --threads 3", "--local-workers 5 --shards 3",
-                                           "--local-workers 2 --shards 2 --threads 2"};
+    static const char *const CLUSTERS[] = {"--local-workers 2 --shards 1",
+                                           "--local-workers 3 --shards 2",
+                                           "--local-workers 1 --shards 5 --threads 3",
+                                           "--local-workers 5 --shards 3",
+                                           "--local-workers 2 --shards 2 --threads 2",
+                                           "--local-workers 2 --shards 3 --min-shard-kib 256"};
     const char *data = words_file("words", 3);
     const char *want = train("want.safetensors", data, JOB, "--local-workers 1 --shards 1");
     for (size_t c = 0; c < sizeof CLUSTERS / sizeof CLUSTERS[0]; c++)

@@ -123,7 +123,8 @@ Test(update, same_bits_for_any_workers_and_shards)
         "--optimizer rmsprop --constraint sum=1 --constraint-method augmented --multiplier-every 5",
     };
     static const char *const CLUSTERS[] = {"--local-workers 1 --shards 1", "--local-workers 3 --shards 2",
-                                           "--local-workers 2 --shards 5"};
+                                           "--local-workers 2 --shards 5",
+                                           "--local-workers 2 --shards 3 --min-shard-kib 1"};
     for (size_t j = 0; j < sizeof JOBS / sizeof JOBS[0]; j++) {
         const char *want = NULL;
         for (size_t c = 0; c < sizeof CLUSTERS / sizeof CLUSTERS[0]; c++) {
