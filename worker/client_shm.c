@@ -7,14 +7,24 @@
 
 #include "util.h"
 
-enum { ANSWER_MS = 5000, LOOK_MS = 100 };
+/* A shard answers between its commits, but first it fills its part of theta: MIB_PER_S is slow even where each page has
+ * to be found first. */
+enum { ANSWER_MS = 5000, LOOK_MS = 100, MIB_PER_S = 64 };
+
+static uint64_t answer_ms(const struct shm_place *places, uint32_t count)
+{
+    uint64_t elems = 0;
+    for (uint32_t i = 0; i < count; i++)
+        elems += places[i].range.count;
+    return ANSWER_MS + 1000 * (elems * sizeof(float) >> 20) / MIB_PER_S;
+}
 
 /* Waits for a message. DP_STOPPED. */
 static dp_err message_wait(const struct client_shm *shm, uint32_t shard, struct shm_message *ret_message,
                            int *ret_passed, dp_error *err)
 {
     const int fd = shm->doors[shard];
-    uint64_t end_ms = mono_ms() + ANSWER_MS, now = mono_ms();
+    uint64_t end_ms = mono_ms() + shm->answer_ms, now = mono_ms();
     dp_err e = DP_BUSY;
     for (; e == DP_BUSY && now < end_ms; now = mono_ms()) {
         struct pollfd item = {.fd = fd, .events = POLLIN};
@@ -120,7 +130,8 @@ dp_err client_shm_open(struct client_shm *shm, const struct shm_place *places, u
     struct view_part *parts = mem_array_zero(count, sizeof *parts);
     uint32_t planes = 0;
     dp_err e = DP_OK;
-    *shm = (struct client_shm){.stop = stop,
+    *shm = (struct client_shm){.answer_ms = answer_ms(places, count),
+                               .stop = stop,
                                .doors = mem_array(count, sizeof *shm->doors),
                                .rings = mem_array_zero(count, sizeof *shm->rings)};
     if (!parts || !shm->doors || !shm->rings) {

@@ -1,7 +1,7 @@
 /* Memory shared with the shards of a server on this host: their planes of theta and rings of rows, and our slabs, which
  * all of them map.
  * It is all shards or none: only when all have welcomed us are they told that we read there. What the other side is
- * asked here is answered at once: these calls wait. Thread: the client's. */
+ * asked here is answered at once, or when a large theta has been filled: these calls wait. Thread: the client's. */
 #ifndef DP_CLIENT_SHM_H
 #define DP_CLIENT_SHM_H
 
@@ -12,6 +12,7 @@
 /* A zeroed one is closed. */
 struct client_shm {
     uint32_t count;
+    uint64_t answer_ms;       /* how long an answer is waited for */
     int *doors;               /* [count] connections to the shards that have parameters */
     struct rings *rings;      /* [count] */
     const volatile int *stop; /* becomes non-zero: waits end with DP_STOPPED; may be NULL */
