@@ -211,7 +211,7 @@ Test(client_shared, an_answer_that_comes_too_late_does_not_hide_the_ring_behind_
     cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, ends), 0);
     cr_assert_eq(shm_new(PAGE, SHM_READERS, &ring, &err), DP_OK, "%s", err.text);
     strcpy(ring.base, "rows");
-    struct client_shm shm = {.count = 1, .doors = &ends[0], .rings = &rings};
+    struct client_shm shm = {.count = 1, .answer_ms = 5000, .doors = &ends[0], .rings = &rings};
     struct shm_message taken = {.kind = SHM_TAKEN}, passed = {.kind = SHM_RING, .ring = 1, .bytes = PAGE};
     cr_assert_eq(shm_send(ends[1], &taken, -1), DP_OK);
     cr_assert_eq(shm_send(ends[1], &passed, ring.fd), DP_OK);
