@@ -1,4 +1,4 @@
-/* What a step of the data plane costs, against the same bytes by ZeroMQ alone and by memory alone, in one run of some
+/* What a step of the data plane costs, against the same bytes by ZeroMQ alone and by memory alone, in one run of twelve
  * minutes: dense tensors, rows of tables, many small connections.
  *
  *   bench_exchange [--quick] [--transports tcp,ipc,shm] [--workers 1,2,4] [--shards 1,2]
@@ -30,7 +30,7 @@ struct bench_options {
     }
 
 static const struct option ROWS[] = {
-    ROW(quick, "quick", OPT_FLAG, 0, 0, NULL, "2 workers, 1 shard, 1 round, unless given: half a minute"),
+    ROW(quick, "quick", OPT_FLAG, 0, 0, NULL, "2 workers, 1 shard, 1 round, unless given: a minute"),
     ROW(transports, "transports", OPT_STRING, 0, 0, "tcp,ipc,shm", "list of tcp, ipc, shm"),
     ROW(workers, "workers", OPT_STRING, 0, 0, "1,2,4", "list of numbers of workers"),
     ROW(shards, "shards", OPT_STRING, 0, 0, "1,2", "list of numbers of shards"),
