@@ -178,13 +178,14 @@ void head_on_arrivals(struct head *head)
     }
 }
 
-/* Workers that compute what others have delivered would hear of it with their next heartbeat only. */
+/* Workers that compute what others have delivered would hear of it with their next heartbeat only. One that cannot be
+ * told may have died: the step did not stand still for that, so nobody has asked. */
 static void tell_beaten(struct head *head)
 {
     const struct speculation *s = &head->balance.speculation;
     for (uint32_t m = 0; m < s->used; m++)
         if (s->list[m].beaten && is_joined(head, m))
-            (void)head_reachable(head, &head->members.list[m]);
+            head->members.list[m].unreached = !head_reachable(head, &head->members.list[m]);
 }
 
 static void open_step(struct head *head)

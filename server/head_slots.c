@@ -162,10 +162,12 @@ static void check_members(struct head *head, uint64_t now_ms, bool probe)
         struct member *member = &head->members.list[i];
         if (member->state == MEMBER_NONE)
             continue;
+        bool look = member->unreached || (probe && is_suspect(head, i, now_ms));
+        member->unreached = false;
         if (now_ms - MIN(now_ms, member->last_seen_ms) > lease_ms) {
             snprintf(silent, sizeof silent, "silent for %" PRIu64 " s", head->opts->lease_s);
             lose(head, member, "its lease ran out", silent);
-        } else if (probe && is_suspect(head, i, now_ms) && !head_reachable(head, member)) {
+        } else if (look && !head_reachable(head, member)) {
             lose(head, member, "its connection is gone", "its connection is gone");
         }
     }

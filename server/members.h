@@ -42,6 +42,7 @@ struct member {
     uint64_t measured_ms;             /* when slots_per_s last changed */
     bool shm;                         /* it shares memory with the shards, as it said */
     bool untold;                      /* its slots could not be sent to it: they are sent again */
+    bool unreached;                   /* nothing could be sent to it while others went on: it is looked at again */
 };
 
 struct members {

@@ -80,6 +80,24 @@ Test(load, late_slots_of_a_table_are_computed_twice)
     cr_assert_eq(process_wait(server, MINUTE_MS), 128 + SIGTERM);
 }
 
+/* Its slots are computed by the other, so that no step stands still for it: its lease is not waited for all the same.
+ */
+Test(load, a_killed_worker_is_missed_while_others_compute_its_slots)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    char endpoint[128];
+    struct process *server = SERVER(endpoint, "--model", "softmax", "--batch", "320", "--slots", "16", "--steps",
+                                    "100000", "--min-workers", "2", "--lease", "3600", "--json");
+    (void)worker(endpoint, "--emulate-slower", "1");
+    struct process *killed = worker(endpoint, "--emulate-slower", "1");
+    process_expect(server, OUT, "\"epoch\":4,", MINUTE_MS); /* how long a slot takes is known */
+    process_signal(killed, SIGKILL);
+    process_expect(server, ERR, "worker-lost worker=", MINUTE_MS);
+    cr_assert_not_null(strstr(process_output(server, ERR), "reason=\"its connection is gone\""));
+    process_signal(server, SIGTERM);
+    cr_assert_eq(process_wait(server, MINUTE_MS), 128 + SIGTERM);
+}
+
 Test(load, equal_shares_and_no_copies_when_told)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
