@@ -246,6 +246,8 @@ static void announce(const struct head *head)
 {
     if (head->opts->quiet || head->opts->json)
         return;
+    if (!head->opts->export_path)
+        fprintf(stderr, "dp-server: the model will not be written: there is no --export FILE\n");
     if (head->opts->local_workers) {
         fprintf(stderr, "dp-server: listening on %s, with %" PRIu64 " local worker%s\n", head->endpoint,
                 head->opts->local_workers, human_s(head->opts->local_workers));

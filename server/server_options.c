@@ -61,7 +61,8 @@ static const struct option ROWS[] = {
     ROW("server", shards, "shards", OPT_U64, "N", 1, 64, "1", NULL, NULL,
         "threads that the parameters are spread over; see --min-shard-kib"),
     ROW("server", min_shard_kib, "min-shard-kib", OPT_U64, "KIB", 0, 1 << 30, "256", "KiB", NULL,
-        "dense parameters are spread over no more shards than get so much each; 0: over all of --shards"),
+        "least of the dense parameters that a shard is given; small models use fewer of --shards; 0: always all of "
+        "them"),
     ROW("server", local_workers, "local-workers", OPT_U64, "N", 0, 1024, "0", NULL, NULL,
         "starts N dp-worker processes here and looks after them"),
     ROW("server", exit_when_done, "exit-when-done", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,

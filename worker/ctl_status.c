@@ -108,7 +108,7 @@ static const char *slots(const json_t *value, char buf[TEXT_BYTES])
     return buf;
 }
 
-/* [first, first + count) of theta as "0-61". */
+/* [first, first + count) of theta as "0-61"; a shard that has none of it may have rows. */
 static const char *range(const json_t *shard, char buf[TEXT_BYTES])
 {
     const json_t *first = json_object_get(shard, "first"), *count = json_object_get(shard, "count");
@@ -116,7 +116,7 @@ static const char *range(const json_t *shard, char buf[TEXT_BYTES])
     if (!json_is_integer(first) || !json_is_integer(count))
         str_copy(buf, TEXT_BYTES, "-");
     else if (n <= 0)
-        str_copy(buf, TEXT_BYTES, "none");
+        str_copy(buf, TEXT_BYTES, json_integer_value(json_object_get(shard, "parts")) > 0 ? "rows of tables" : "unused");
     else
         snprintf(buf, TEXT_BYTES, "%" JSON_INTEGER_FORMAT "-%" JSON_INTEGER_FORMAT, json_integer_value(first),
                  json_integer_value(first) + n - 1);
@@ -215,7 +215,7 @@ static void print_consistency(const char *mode, const json_t *next, const json_t
         fprintf(out, "%s from step ", string_or_dash(json_object_get(next, "mode"), a));
         fprintf(out, "%s on, ", whole(json_object_get(next, "step"), b));
     }
-    fprintf(out, "%s gradients, staleness %s on average, %s at most\n",
+    fprintf(out, "%s gradients, staleness %s commits on average, %s at most\n",
             shortened(json_object_get(staleness, "commits"), a), mean(json_object_get(staleness, "mean"), b),
             whole(json_object_get(staleness, "max"), c));
     const json_t *buckets = json_object_get(staleness, "buckets");
@@ -276,7 +276,8 @@ static void print_job(const json_t *status, FILE *out)
         fprintf(out, ", %s classes", whole(JOB("classes"), a));
     if (json_is_boolean(JOB("intercept")))
         fprintf(out, json_is_true(JOB("intercept")) ? ", intercept" : ", no intercept");
-    fprintf(out, ", %s parameters%s\n", whole(JOB("theta_elems"), a),
+    fprintf(out, ", %s parameter%s%s\n", whole(JOB("theta_elems"), a),
+            json_integer_value(JOB("theta_elems")) == 1 ? "" : "s",
             json_is_true(JOB("sparse")) ? " besides the table" : "");
     if (json_is_true(JOB("local")))
         fprintf(out, "data       each worker's own, ");
@@ -286,8 +287,8 @@ static void print_job(const json_t *status, FILE *out)
     fprintf(out, "batch %s, %s slots, seed %s\n", whole(JOB("batch"), a), whole(JOB("slots"), b), seed(JOB("seed"), c));
     fprintf(out, "update     %s", string_or_dash(JOB("optimizer"), a));
     print_rate(json_object_get(status, "update"), out);
-    /* Plain gradient descent has none, whatever the option says. */
-    if (strcmp(a, "sgd") != 0)
+    /* The others have none, whatever the option says. */
+    if (strcmp(a, "momentum") == 0 || strcmp(a, "nesterov") == 0 || strcmp(a, "lars") == 0)
         fprintf(out, ", momentum %s", parameter(JOB("momentum"), b));
     fprintf(out, ", l2 %s\n", parameter(JOB("l2"), b));
     if (json_is_string(JOB("consistency")))

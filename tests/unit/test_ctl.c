@@ -94,7 +94,7 @@ Test(ctl, a_running_job)
         "shards: 2\n"
         "  id  endpoint       elements  slices  done steps  pushes  duplicates     in   out\n"
         "   0  tcp://*:40001  0-335          1          60   1.23M           0  123MB  999B\n"
-        "   1  tcp://*:40002  none           0          60       0           3     0B    0B\n");
+        "   1  tcp://*:40002  unused         0          60       0           3     0B    0B\n");
 }
 
 Test(ctl, nothing_is_known)
@@ -118,7 +118,7 @@ Test(ctl, a_job_of_which_little_is_known)
                    "dp-server - at tcp://head:7700: -, up -\n"
                    "model      -, - features, - parameters\n"
                    "data       - rows, - to evaluate on, batch -, - slots, seed -\n"
-                   "update     -, lr -, momentum -, l2 -\n"
+                   "update     -, lr -, l2 -\n"
                    "progress   epoch - of -, step 1 of 4 (25%)\n"
                    "loss       -, evaluation -, accuracy -\n"
                    "speed      - samples/s, elapsed -, ETA -\n"
@@ -135,8 +135,8 @@ Test(ctl, a_mode_to_come)
                    "dp-server - at tcp://head:7700: -, up -\n"
                    "model      -, - features, - parameters\n"
                    "data       - rows, - to evaluate on, batch -, - slots, seed -\n"
-                   "update     -, lr -, momentum -, l2 -\n"
-                   "commits    ssp:3, bsp from step 41 on, 12 gradients, staleness 0 on average, 0 at most\n"
+                   "update     -, lr -, l2 -\n"
+                   "commits    ssp:3, bsp from step 41 on, 12 gradients, staleness 0 commits on average, 0 at most\n"
                    "\n"
                    "workers: 0\n"
                    "\n"
@@ -150,8 +150,8 @@ Test(ctl, how_stale_gradients_were)
                    "dp-server - at tcp://head:7700: -, up -\n"
                    "model      -, - features, - parameters\n"
                    "data       - rows, - to evaluate on, batch -, - slots, seed -\n"
-                   "update     -, lr -, momentum -, l2 -\n"
-                   "commits    ssp:3, 12 gradients, staleness 1.5 on average, 9 at most\n"
+                   "update     -, lr -, l2 -\n"
+                   "commits    ssp:3, 12 gradients, staleness 1.5 commits on average, 9 at most\n"
                    "staleness  0: 4, 1: 5, 2+: 0, 4+: 2, 8+: 1\n"
                    "\n"
                    "workers: 0\n"
@@ -168,14 +168,14 @@ static void assert_line(const char *members, const char *line)
              "dp-server - at tcp://head:7700: -, up -\n"
              "model      -, - features, - parameters\n"
              "data       each worker's own, batch -, - slots, seed -\n"
-             "update     -, lr -, momentum -, l2 -\n"
+             "update     -, lr -, l2 -\n"
              "%s\nworkers: 0\n\nshards: 0\n",
              line);
     assert_printed(document, want);
 }
 
 #define MEAN(mean) "\"staleness\":{\"commits\":1,\"mean\":" mean ",\"max\":3,\"buckets\":[1]}"
-#define COMMITS(mean) "commits    ssp:3, 1 gradients, staleness " mean " on average, 3 at most\n"
+#define COMMITS(mean) "commits    ssp:3, 1 gradients, staleness " mean " commits on average, 3 at most\n"
 
 Test(ctl, a_mean_has_the_digits_that_mean_something)
 {
