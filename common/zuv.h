@@ -56,9 +56,9 @@ void zuv_wake(uv_async_t *async);
 /* Whether `listen` is what zuv_bind takes. DP_USAGE, saying what is wrong with it. */
 DP_MUST_CHECK dp_err zuv_listen_check(const char *listen, dp_error *err);
 /* Binds to tcp://ADDRESS:PORT (an IP address, an interface, a name of this machine, or *; port 0 or * takes a free one)
- * or ipc://PATH. Sets ZMQ_IPV6 as the address wants it: * is both, IPv4 and IPv6. The endpoint with the port chosen
- * goes to endpoint[size]. DP_USAGE where the syntax is wrong, DP_SYSTEM otherwise, naming the endpoint, the reason, and
- * what to do (port taken, address not of this machine). */
+ * or ipc://PATH. Peers must speak ZMTP 3. Sets ZMQ_IPV6 as the address wants it: * is both, IPv4 and IPv6. The endpoint
+ * with the port chosen goes to endpoint[size]. DP_USAGE where the syntax is wrong, DP_SYSTEM otherwise, naming the
+ * endpoint, the reason, and what to do (port taken, address not of this machine). */
 DP_MUST_CHECK dp_err zuv_bind(void *socket, const char *listen, char *endpoint, size_t size, dp_error *err);
 
 #endif

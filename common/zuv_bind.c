@@ -152,9 +152,18 @@ static dp_err bind_ipc(void *socket, const char *listen, dp_error *err)
     return zmq_bind(socket, listen) == 0 ? DP_OK : cannot_listen(listen, errno, err);
 }
 
+/* zmq aborts where the first message of a peer that speaks ZMTP 1 or 2, as a stranger's random bytes may, comes while
+ * the socket closes. A domain for authentication, which nobody does, makes it turn those away. */
+static void refuse_old_peers(void *socket)
+{
+    static const char DOMAIN[] = "dp";
+    zmq_setsockopt(socket, ZMQ_ZAP_DOMAIN, DOMAIN, strlen(DOMAIN));
+}
+
 dp_err zuv_bind(void *socket, const char *listen, char *endpoint, size_t size, dp_error *err)
 {
     dp_err rc = zuv_listen_check(listen, err);
+    refuse_old_peers(socket);
     if (rc == DP_OK)
         rc = listen[0] == 'i' ? bind_ipc(socket, listen, err) : bind_tcp(socket, listen, err);
     if (rc == DP_OK && zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, endpoint, &size) != 0)

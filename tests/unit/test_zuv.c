@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdatomic.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -394,6 +395,41 @@ Test(zuv, bind_cases, .timeout = 60)
         cr_assert(strstr(text, c->says), "%s: '%s' does not say '%s'", c->listen, text, c->says);
         cr_assert(c->rc == DP_OK || strstr(text, c->listen), "%s is not named in '%s'", c->listen, text);
     }
+}
+
+/* What a stranger says at once, and whether it is sent away: no bytes and no end come for long. */
+static bool sent_away(const char *endpoint, const char *bytes, size_t count)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct timeval patience = {.tv_sec = 5};
+    char answer[64];
+    ssize_t n;
+    to.sin_port = htons((uint16_t)atoi(strrchr(endpoint, ':') + 1));
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    cr_assert(connect(fd, (const struct sockaddr *)&to, sizeof to) == 0);
+    cr_assert_eq(write(fd, bytes, count), (ssize_t)count);
+    while ((n = read(fd, answer, sizeof answer)) > 0)
+        ;
+    bool away = n == 0 || errno == ECONNRESET;
+    close(fd);
+    return away;
+}
+
+/* Greetings of ZMTP 1 without and with a version, and of 2; that of 3 is not whole yet. */
+Test(zuv, bind_turns_old_peers_away, .timeout = 60)
+{
+    static const char ONE[] = "\1\0", TWO[] = "\xff\0\0\0\0\0\0\0\1\x7f\1\5\0\0",
+                      THREE[] = "\xff\0\0\0\0\0\0\0\1\x7f\3";
+    char endpoint[128];
+    void *ctx = zmq_ctx_new(), *router = zmq_socket(ctx, ZMQ_ROUTER);
+    dp_error err;
+    cr_assert_eq(zuv_bind(router, "tcp://127.0.0.1:0", endpoint, sizeof endpoint, &err), DP_OK);
+    cr_assert(sent_away(endpoint, ONE, sizeof ONE - 1));
+    cr_assert(sent_away(endpoint, TWO, sizeof TWO - 1));
+    cr_assert_not(sent_away(endpoint, THREE, sizeof THREE - 1));
+    zmq_close(router);
+    zmq_ctx_term(ctx);
 }
 
 Test(zuv, bind_to_a_taken_port, .timeout = 30)
