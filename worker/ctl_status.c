@@ -116,7 +116,8 @@ static const char *range(const json_t *shard, char buf[TEXT_BYTES])
     if (!json_is_integer(first) || !json_is_integer(count))
         str_copy(buf, TEXT_BYTES, "-");
     else if (n <= 0)
-        str_copy(buf, TEXT_BYTES, json_integer_value(json_object_get(shard, "parts")) > 0 ? "rows of tables" : "unused");
+        str_copy(buf, TEXT_BYTES,
+                 json_integer_value(json_object_get(shard, "parts")) > 0 ? "rows of tables" : "unused");
     else
         snprintf(buf, TEXT_BYTES, "%" JSON_INTEGER_FORMAT "-%" JSON_INTEGER_FORMAT, json_integer_value(first),
                  json_integer_value(first) + n - 1);

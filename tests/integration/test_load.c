@@ -80,8 +80,7 @@ Test(load, late_slots_of_a_table_are_computed_twice)
     cr_assert_eq(process_wait(server, MINUTE_MS), 128 + SIGTERM);
 }
 
-/* Its slots are computed by the other, so that no step stands still for it: its lease is not waited for all the same.
- */
+/* The other computes its slots, so that no step stands still for it; its lease is not waited for all the same. */
 Test(load, a_killed_worker_is_missed_while_others_compute_its_slots)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
