@@ -22,7 +22,7 @@
 #include "harness_impl.h"
 #include "util.h"
 
-enum { OUTPUT_MAX = 64 << 20, CHUNK = 1 << 16, ENV_MAX = 512, ARGS_MAX = 128, ORPHANS_MS = 5000, START_MS = 30000 };
+enum { OUTPUT_MAX = 64 << 20, CHUNK = 1 << 16, ENV_MAX = 512, ARGS_MAX = 128, ORPHANS_MS = 30000, START_MS = 30000 };
 
 struct output {
     int fd;
