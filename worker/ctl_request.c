@@ -12,11 +12,12 @@
 #include "util.h"
 #include "zuv_term.h"
 
-enum { ANSWER_FRAMES_MAX = 2 };
+enum { ANSWER_FRAMES_MAX = 2, LOOK_MS = 500 /* how often whether a silent server is still there */ };
 #define ANSWER_BYTES_MAX ((int64_t)64 << 20)
 
 struct request {
     const char *server;
+    struct endpoint address; /* of it, numeric */
     uint64_t deadline_ms;
     uint64_t timeout_ms; /* for messages */
     uint64_t id;
@@ -33,27 +34,28 @@ static int left_ms(const struct request *request)
 /* --- connection --- */
 
 /* Finds an address that answers. */
-static dp_err find_server(struct request *request, char address[ENDPOINT_TEXT_MAX], dp_error *err)
+static dp_err find_server(struct request *request, dp_error *err)
 {
-    struct endpoint endpoint, found;
+    struct endpoint endpoint;
     dp_err e = endpoint_parse(request->server, &endpoint, err);
     if (e)
         return dp_fail_in(err, "option --server");
-    e = endpoint_probe(&endpoint, request->timeout_ms, NULL, &found, err);
+    e = endpoint_probe(&endpoint, request->timeout_ms, NULL, &request->address, err);
     if (e)
         return dp_fail(err, DP_UNREACHABLE, "cannot reach %s: %.300s; is dp-server running there?", request->server,
                        err->text);
-    endpoint_text(&found, address);
     return DP_OK;
 }
 
-static dp_err open_socket(struct request *request, const char *address, dp_error *err)
+static dp_err open_socket(struct request *request, dp_error *err)
 {
+    char address[ENDPOINT_TEXT_MAX];
     int linger = 0, ipv6 = 1;
     int64_t bytes_max = ANSWER_BYTES_MAX;
     dp_err e = threads_ensure(THREADS_ZMQ, err);
     if (e)
         return e;
+    endpoint_text(&request->address, address);
     request->context = zmq_ctx_new();
     request->socket = request->context ? zmq_socket(request->context, ZMQ_DEALER) : NULL;
     if (!request->socket)
@@ -105,15 +107,30 @@ static dp_err fail_no_answer(const struct request *request, dp_error *err)
                    request->server, (double)request->timeout_ms / 1000);
 }
 
+/* Waits until there is a message. ZeroMQ would go on waiting for a server that has ended. */
+static dp_err wait_for_message(const struct request *request, dp_error *err)
+{
+    zmq_pollitem_t item = {.socket = request->socket, .events = ZMQ_POLLIN};
+    struct endpoint same;
+    for (;;) {
+        int ready = zmq_poll(&item, 1, MIN(left_ms(request), LOOK_MS)), left = left_ms(request);
+        if (ready < 0)
+            return dp_fail(err, DP_SYSTEM, "waiting for %s: %s", request->server, zmq_strerror(errno));
+        if (ready > 0)
+            return DP_OK;
+        if (left == 0)
+            return fail_no_answer(request, err);
+        if (endpoint_probe(&request->address, (uint64_t)left, NULL, &same, err))
+            return dp_fail(err, DP_UNREACHABLE, "%s ended before it answered: %.300s", request->server, err->text);
+    }
+}
+
 /* Waits for a message; its first frames go to frames[ANSWER_FRAMES_MAX], *ret_count says how many it has. */
 static dp_err receive_frames(struct request *request, zmq_msg_t *frames, size_t *ret_count, dp_error *err)
 {
-    zmq_pollitem_t item = {.socket = request->socket, .events = ZMQ_POLLIN};
-    int ready = zmq_poll(&item, 1, left_ms(request));
-    if (ready == 0)
-        return fail_no_answer(request, err);
-    if (ready < 0)
-        return dp_fail(err, DP_SYSTEM, "waiting for %s: %s", request->server, zmq_strerror(errno));
+    dp_err e = wait_for_message(request, err);
+    if (e)
+        return e;
     zmq_msg_t surplus;
     zmq_msg_init(&surplus);
     size_t count = 0;
@@ -185,7 +202,6 @@ static dp_err receive_answer(struct request *request, uint32_t want, struct answ
 static dp_err ask(const char *server, uint64_t timeout_ms, Dp__Header *question, uint32_t want, struct answer *answer,
                   dp_error *err)
 {
-    char address[ENDPOINT_TEXT_MAX];
     struct request request = {
         .server = server,
         .timeout_ms = timeout_ms,
@@ -193,9 +209,9 @@ static dp_err ask(const char *server, uint64_t timeout_ms, Dp__Header *question,
         .id = entropy_u64(),
     };
     *answer = (struct answer){0};
-    dp_err e = find_server(&request, address, err);
+    dp_err e = find_server(&request, err);
     if (!e)
-        e = open_socket(&request, address, err);
+        e = open_socket(&request, err);
     if (!e)
         e = send_question(&request, question, err);
     if (!e)

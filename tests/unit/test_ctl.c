@@ -1,10 +1,13 @@
 /* dp-ctl: the table for people from any document, and the request against servers that answer well, badly or not. */
 #include <criterion/criterion.h>
 
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <zmq.h>
 
 #include "ctl_request.h"
@@ -411,6 +414,40 @@ Test(request, waits_no_longer_than_the_deadline)
     cr_assert_not_null(strstr(err.text, "has not answered within 0.2 s"), "%s", err.text);
     cr_assert_geq(mono_ms() - begin_ms, 190);
     cr_assert_eq(ask(answer_something_else, 200, &status, &err), DP_UNREACHABLE);
+    ASSERT_NO_LEAKS();
+}
+
+/* Takes the connections of one question, and ends without a word. */
+static void *take_and_end(void *arg)
+{
+    int listener = *(int *)arg, taken[2];
+    for (int i = 0; i < 2; i++)
+        taken[i] = accept(listener, NULL, NULL);
+    close(listener);
+    for (int i = 0; i < 2; i++)
+        close(taken[i]);
+    return NULL;
+}
+
+Test(request, tells_when_the_server_ends_meanwhile)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof at;
+    char endpoint[64];
+    json_t *status = NULL;
+    dp_error err = {0};
+    pthread_t thread;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(bind(listener, (struct sockaddr *)&at, size), 0);
+    cr_assert_eq(listen(listener, 8), 0);
+    cr_assert_eq(getsockname(listener, (struct sockaddr *)&at, &size), 0);
+    snprintf(endpoint, sizeof endpoint, "tcp://127.0.0.1:%d", ntohs(at.sin_port));
+    cr_assert_eq(pthread_create(&thread, NULL, take_and_end, &listener), 0);
+    uint64_t begin_ms = mono_ms();
+    cr_assert_eq(ctl_request_status(endpoint, 60000, &status, &err), DP_UNREACHABLE);
+    cr_assert_lt(mono_ms() - begin_ms, 30000);
+    cr_assert_not_null(strstr(err.text, "ended before it answered: connection refused"), "%s", err.text);
+    pthread_join(thread, NULL);
     ASSERT_NO_LEAKS();
 }
 
