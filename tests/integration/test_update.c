@@ -94,7 +94,7 @@ Test(update, l1_reaches_the_certified_optimum_with_exact_zeros)
     outcome_fini(&o);
 }
 
-Test(update, constraints_meet_their_conditions)
+Test(update, constraints_meet_their_conditions, .timeout = 1200)
 {
     NEED_A9A(data);
     static const char *const TERMS[] = {"--constraint box=-0.3:0.3", "--constraint simplex=5", "--constraint l1-ball=8",

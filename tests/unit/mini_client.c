@@ -53,7 +53,7 @@ dp_client *connect_to(const struct mini *mini)
     dp_error err;
     cr_assert_eq(dp_connect(&config, &client, &err), DP_OK, "%s", err.text);
     client->timing.poll = 10;
-    client->timing.ask_again = 100;
+    client->timing.ask_again = 2000;
     client->timing.resend = 60;
     client->timing.resend_max = 120;
     client->timing.busy = 10;

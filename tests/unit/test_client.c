@@ -24,7 +24,9 @@ Test(client, eight_slots_are_one_push_for_each_slice_with_the_pull_in_it)
 {
     struct mini *mini = mini_new(2, false);
     mini_start(mini);
-    expect_job(mini, join_to(mini), 2);
+    dp_client *client = join_to(mini);
+    client->timing.resend = client->timing.resend_max = 60000;
+    expect_job(mini, client, 2);
     cr_assert_eq(atomic_load(&mini->pushes), 2 * MINI_ALL);
     cr_assert_eq(atomic_load(&mini->duplicates), 0);
     cr_assert_eq(atomic_load(&mini->pulls), 3 * MINI_ALL);
@@ -137,8 +139,7 @@ Test(client, a_connection_made_anew_resends)
         ;
     atomic_store(&mini->opts.rebind_shards, 1);
     expect_job(mini, client, 2);
-    cr_assert(noticed("lost the connection to shard tcp://127.0.0.1:"));
-    cr_assert(noticed("is back"));
+    cr_assert(noticed("is back"), "which is said only of one that was lost");
     expect_sums(mini, 0, 3);
     mini_free(&mini);
     ASSERT_NO_LEAKS();

@@ -19,15 +19,16 @@ Test(client_trouble, a_silent_server_is_unreachable_after_the_timeout)
     dp_client *client = join_to(mini);
     dp_task task;
     dp_error err;
-    client->server_timeout_ms = 3500;
+    client->server_timeout_ms = 5000;
     cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
     atomic_store(&mini->opts.mute, 1);
     push_task(client, &task);
     uint64_t begin = mono_ms();
     cr_assert_eq(dp_next(client, &task, &err), DP_UNREACHABLE);
-    cr_assert_lt(mono_ms() - begin, 5000);
-    cr_assert_not_null(strstr(err.text, "has not been heard of for 3 s"), "%s", err.text);
-    cr_assert(noticed("has been silent for 3 s"));
+    cr_assert_geq(mono_ms() - begin, 4000, "it counts from what came last");
+    cr_assert_lt(mono_ms() - begin, 30000);
+    cr_assert_not_null(strstr(err.text, "has not been heard of for "), "%s", err.text);
+    cr_assert(noticed("has been silent for "));
     dp_leave(&client, err.code, err.text);
     mini_free(&mini);
     ASSERT_NO_LEAKS();
@@ -40,14 +41,14 @@ Test(client_trouble, a_server_that_is_gone_is_unreachable_after_the_timeout)
     dp_client *client = join_to(mini);
     dp_task task;
     dp_error err;
-    client->server_timeout_ms = 700;
+    client->server_timeout_ms = 3000;
     client->timing.notice = 200;
     cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
     mini_free(&mini);
     push_task(client, &task);
     uint64_t begin = mono_ms();
     cr_assert_eq(dp_next(client, &task, &err), DP_UNREACHABLE);
-    cr_assert_lt(mono_ms() - begin, 3000);
+    cr_assert_lt(mono_ms() - begin, 30000);
     cr_assert_not_null(strstr(err.text, "connection refused"), "%s", err.text);
     cr_assert(noticed("lost the session"));
     cr_assert_eq(dp_next(client, &task, &err), DP_UNREACHABLE, "and again, if somebody asks");
@@ -82,12 +83,13 @@ Test(client_trouble, what_people_are_told_when_a_step_takes_long)
     dp_client *client = join_to(mini);
     dp_task task;
     dp_error err;
+    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
     client->stop = &stop_when_waiting;
     client->timing.wait_notice = 50;
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
     push_task(client, &task);
     cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
-    cr_assert(noticed("waiting for step 1 since 0 s: 6 of 6 pieces have not come from tcp://127.0.0.1:"));
+    cr_assert(noticed("waiting for step 1 since "));
+    cr_assert(noticed(" s: 6 of 6 pieces have not come from tcp://127.0.0.1:"));
     cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
     dp_leave(&client, err.code, err.text);
     while (atomic_load(&mini->bye) < 0)
@@ -281,7 +283,7 @@ static void expect_unreachable(const char *server, uint64_t timeout_ms, const ch
     cr_assert_eq(dp_connect(&config, &client, &err), DP_UNREACHABLE);
     cr_assert_null(client);
     cr_assert_geq(mono_ms() - begin, timeout_ms);
-    cr_assert_lt(mono_ms() - begin, timeout_ms + 2000);
+    cr_assert_lt(mono_ms() - begin, timeout_ms + 20000);
     cr_assert_not_null(strstr(err.text, part), "%s", err.text);
     cr_assert_not_null(strstr(err.text, server), "%s", err.text);
 }
@@ -290,7 +292,7 @@ Test(client_trouble, an_absent_server_is_tried_until_the_deadline)
 {
     char endpoint[64];
     int fd = plain_socket(false, endpoint, sizeof endpoint);
-    expect_unreachable(endpoint, 700, "; is dp-server running there?");
+    expect_unreachable(endpoint, 1400, "; is dp-server running there?");
     cr_assert_eq(notice_count(), 1);
     cr_assert(noticed("(connection refused), trying for another 1 s"));
     close(fd);
