@@ -13,7 +13,7 @@
 
 #include "util.h"
 
-enum { ANSWER_MS = 10000, WRITE_MS = 2000 };
+enum { ANSWER_MS = 60000, WRITE_MS = 2000 };
 
 static void *context;
 

@@ -14,7 +14,7 @@ TestSuite(cuts, .init = harness_init, .fini = harness_fini, .timeout = 300);
 enum { CASE_MS = 120000, SHARDS = 2, SLOTS = 8, WORKERS = 3, CUTS = 12 };
 
 #define JOB                                                                                                   \
-    "--model", "softmax", "--batch", "100", "--epochs", "100", "--lr", "0.002", "--seed", "7", "--optimizer", \
+    "--model", "softmax", "--batch", "100", "--epochs", "300", "--lr", "0.002", "--seed", "7", "--optimizer", \
         "momentum", "--exit-when-done", "--json"
 
 static uint16_t port_of(const char *endpoint)

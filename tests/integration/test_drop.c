@@ -69,7 +69,7 @@ Test(drop, what_a_frozen_worker_owes_after_the_stall_timeout)
     NEED_PROGRAMS("dp-server", "dp-worker");
     char endpoint[128];
     struct process *server =
-        SERVER(endpoint, JOB, "--slots", "8", "--min-workers", "2", "--on-stall", "drop", "--stall-timeout", "1");
+        SERVER(endpoint, JOB, "--slots", "8", "--min-workers", "2", "--on-stall", "drop", "--stall-timeout", "5");
     struct process *alpha = worker(endpoint, "alpha", "1"), *beta = worker(endpoint, "beta", "1");
     process_expect(server, OUT, "\"event\":\"epoch\"", TIMEOUT_MS);
     process_signal(alpha, SIGSTOP);

@@ -22,7 +22,7 @@ enum { SHARDS = 2, SHARDS_MAX = 8, RUN_MS = 120000, READY_MS = 30000 };
 
 #define JOB                                                                                                     \
     "--model", "softmax", "--batch", "64", "--lr", "0.01", "--shards", "2", "--slots", "8", "--exit-when-done", \
-        "--stall-timeout", "600"
+        "--stall-timeout", "600", "--lease", "3600"
 
 struct intruder {
     struct peer head;

@@ -12,9 +12,9 @@
 #include "harness.h"
 #include "util.h"
 
-TestSuite(local, .init = harness_init, .fini = harness_fini, .timeout = 300);
+TestSuite(local, .init = harness_init, .fini = harness_fini, .timeout = 600);
 
-enum { CASE_MS = 60000, CLIENTS = 3 };
+enum { CASE_MS = 180000, CLIENTS = 3 };
 
 /* What client i brings: samples a minibatch, and the gradient of each. */
 static const char *const SAMPLES[CLIENTS] = {"1", "2", "3"}, *const VALUES[CLIENTS] = {"1", "2", "4"};
@@ -239,7 +239,7 @@ Test(local, a_worker_on_a_partition_that_is_killed)
     char endpoint[128];
     struct process *server =
         SERVER(endpoint, DIGITS, "--steps", "5000", "--lease", "1", "--json", "--log-level", "info");
-    struct process *stays = PROCESS("dp-worker", "--server", endpoint, "--data", parts[0]);
+    struct process *stays = PROCESS("dp-worker", "--server", endpoint, "--data", parts[0], "--emulate-slot-ms", "1");
     struct process *dies = PROCESS("dp-worker", "--server", endpoint, "--data", parts[1]);
     process_expect(server, OUT, "\"event\":\"epoch\"", CASE_MS);
     process_signal(dies, SIGKILL);

@@ -15,7 +15,7 @@
 #include "shm_wire.h"
 #include "util.h"
 
-TestSuite(shm, .init = harness_init, .fini = harness_fini, .timeout = 300);
+TestSuite(shm, .init = harness_init, .fini = harness_fini, .timeout = 600);
 
 enum { MINUTE_MS = 60000, LOOK_MS = 5 };
 
@@ -75,8 +75,9 @@ static struct process *worker_start(const char *endpoint, const char *shm)
 static const char *train_plain(const char *epochs)
 {
     const char *path = temp_path("plain.safetensors");
-    struct run_result r = RUN(MINUTE_MS, "dp-server", "--listen", "tcp://127.0.0.1:0", JOB_OF(epochs), "--shm", "off",
-                              "--local-workers", "1", "--data", train_file(), "--eval", test_file(), "--export", path);
+    struct run_result r =
+        RUN(3 * MINUTE_MS, "dp-server", "--listen", "tcp://127.0.0.1:0", JOB_OF(epochs), "--shm", "off",
+            "--local-workers", "1", "--data", train_file(), "--eval", test_file(), "--export", path);
     cr_assert_eq(r.status, 0, "dp-server ended with %d: %s", r.status, r.err);
     return path;
 }
@@ -474,8 +475,8 @@ Test(shm, whoever_knocks_does_no_harm)
 {
     NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
     char endpoint[128], noise[4096];
-    const char *want = train_plain("60"), *path = temp_path("knocked.safetensors");
-    struct process *server = SERVER(endpoint, JOB_OF("60"), "--export", path);
+    const char *want = train_plain("300"), *path = temp_path("knocked.safetensors");
+    struct process *server = SERVER(endpoint, JOB_OF("300"), "--export", path);
     struct process *worker = worker_start(endpoint, "on");
     process_expect(server, ERR, "worker-joined", MINUTE_MS);
     const char *name = door_name(endpoint);

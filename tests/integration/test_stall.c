@@ -38,7 +38,7 @@ static struct process *start_patient(char *endpoint, size_t size, const char *on
 static struct process *start(char *endpoint, size_t size, const char *on_stall, const char *lease,
                              struct process **ret_workers)
 {
-    return start_patient(endpoint, size, on_stall, "1", lease, ret_workers);
+    return start_patient(endpoint, size, on_stall, "5", lease, ret_workers);
 }
 
 /* Both shards are owed what a worker has not pushed: the report is one, and names nobody who has just been given it. */

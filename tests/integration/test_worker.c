@@ -55,10 +55,10 @@ Test(worker, absent_server)
     struct process *worker =
         PROCESS("dp-worker", "--server", endpoint, "--data", source_file(TRAIN), "--connect-timeout", "2");
     const char *line = process_expect(worker, ERR, "cannot reach", CASE_MS);
-    cr_assert_not_null(strstr(line, "(connection refused), trying for another 2 s"), "%s", line);
+    cr_assert_not_null(strstr(line, "(connection refused), trying for another "), "%s", line);
     cr_assert_eq(process_wait(worker, CASE_MS), UNREACHABLE);
     cr_assert_geq(mono_ms() - begin, 2000);
-    cr_assert_lt(mono_ms() - begin, 10000);
+    cr_assert_lt(mono_ms() - begin, CASE_MS);
     cr_assert_str_empty(process_output(worker, OUT));
     close(fd);
 }
@@ -94,8 +94,8 @@ Test(worker, signals_end_it_in_order)
         expect_epochs(server, 1); /* it may be one that the worker before left to be read */
         process_signal(searching, SIGNALS[i]);
         process_signal(working, SIGNALS[i]);
-        cr_assert_eq(process_wait(searching, 5000), 128 + SIGNALS[i]);
-        cr_assert_eq(process_wait(working, 5000), 128 + SIGNALS[i]);
+        cr_assert_eq(process_wait(searching, CASE_MS), 128 + SIGNALS[i]);
+        cr_assert_eq(process_wait(working, CASE_MS), 128 + SIGNALS[i]);
         process_expect_next(server, ERR, "it said goodbye", CASE_MS);
     }
     close(fd);
@@ -142,7 +142,7 @@ Test(worker, a_server_that_is_killed)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     char endpoint[128];
-    struct process *server = SERVER(endpoint, JOB, ENDLESS, "--json");
+    struct process *server = SERVER(endpoint, JOB, ENDLESS, "--json", "--lease", "1");
     struct process *worker = worker_start(endpoint, "2");
     expect_epochs(server, 1);
     process_signal(server, SIGKILL);
@@ -162,9 +162,9 @@ Test(worker, a_server_that_is_stopped_and_goes_on)
     process_expect(impatient, ERR, "joined", CASE_MS);
     expect_epochs(server, 1);
     process_signal(server, SIGSTOP);
-    process_expect(worker, ERR, "has been silent for 3 s", CASE_MS);
+    process_expect(worker, ERR, "has been silent for ", CASE_MS);
     cr_assert_eq(process_wait(impatient, CASE_MS), UNREACHABLE);
-    cr_assert_not_null(strstr(process_output(impatient, ERR), "has not been heard of for 4 s"), "%s",
+    cr_assert_not_null(strstr(process_output(impatient, ERR), "has not been heard of for "), "%s",
                        process_output(impatient, ERR));
     process_signal(server, SIGCONT);
     expect_epochs(server, 100);
