@@ -28,23 +28,36 @@ void spin_begin(struct spin *spin)
         spin->since_ns = mono_ns();
 }
 
+static bool in_time(const struct spin *spin)
+{
+    return mono_ns() - spin->since_ns < SPIN_US * UINT64_C(1000);
+}
+
+static void in_vain(struct spin *spin)
+{
+    spin->since_ns = 0;
+    spin->rest_len = MIN(2 * spin->rest_len + 1, (uint32_t)SPIN_REST_MAX);
+    spin->rest = spin->rest_len;
+}
+
 bool spin_more(struct spin *spin)
 {
     if (spin->since_ns == 0)
         return false;
-    if (mono_ns() - spin->since_ns < SPIN_US * UINT64_C(1000)) {
+    if (in_time(spin)) {
         sched_yield();
         return true;
     }
-    spin->since_ns = 0;
-    spin->rest_len = MIN(2 * spin->rest_len + 1, (uint32_t)SPIN_REST_MAX);
-    spin->rest = spin->rest_len;
+    in_vain(spin);
     return false;
 }
 
 void spin_found(struct spin *spin)
 {
-    if (spin->since_ns != 0)
+    if (spin->since_ns != 0 && !in_time(spin)) {
+        in_vain(spin);
+    } else if (spin->since_ns != 0) {
         spin->rest_len = 0;
-    spin->since_ns = 0;
+        spin->since_ns = 0;
+    }
 }
