@@ -26,7 +26,7 @@ dp_err planes_init(struct planes *planes, uint64_t total, struct range range, dp
     struct shm memory;
     dp_err e = shm_new((size_t)stride * count, SHM_READERS, &memory, err);
     if (e == DP_OK)
-        *planes = (struct planes){memory, count, stride, first};
+        *planes = (struct planes){memory, count, stride, first, 0};
     return e;
 }
 

@@ -2,8 +2,9 @@
  * each of which has the shard's whole range as it lies in theta, with the same place within a page. So a worker that
  * maps plane p of all shards end to end has theta as one vector, without a copy.
  *
- * Version number n of each slice goes to plane n % count if nobody reads what was there; else it gets memory of its
- * own, and goes to workers by their sockets. All shards of a job have the same number of planes. Thread: shard. */
+ * While there are sessions that map them, version number n of each slice goes to plane n % count if nobody reads what
+ * was there; else it gets memory of its own, and goes to workers by their sockets. All shards of a job have the same
+ * number of planes. Thread: shard. */
 #ifndef DP_PLANES_H
 #define DP_PLANES_H
 
@@ -18,6 +19,7 @@ struct planes {
     uint32_t count;
     uint64_t stride_bytes; /* from one plane to the next */
     uint64_t first;        /* element of theta that the first whole page of a plane begins with, or would */
+    uint32_t readers;      /* sessions that have come to map them; its owner's to count */
 };
 
 /* `total` elements of theta, of which the shard has `range`. DP_NOMEM, DP_SYSTEM with the reason. */

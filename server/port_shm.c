@@ -26,7 +26,7 @@ static bool on_hello(void *arg, const struct shm_message *message, struct shm_me
 {
     struct port *port = arg;
     struct port_session *session = guest_session(port, message->session, err);
-    const struct planes *planes = &port->shard.planes;
+    struct planes *planes = &port->shard.planes;
     if (!session)
         return false;
     if (message->incarnation != port->incarnation || session->shm) {
@@ -42,6 +42,7 @@ static bool on_hello(void *arg, const struct shm_message *message, struct shm_me
         (void)dp_fail(err, DP_NOMEM, "the server is out of memory");
         return false;
     }
+    planes->readers++;
     answer->planes = planes->count;
     answer->stride_bytes = planes->stride_bytes;
     *ret_fd = planes->count ? planes->memory.fd : -1;
@@ -167,6 +168,7 @@ void port_shm_fenced(struct port *port, uint64_t known)
         }
         *at = shm->next;
         shm_session_free(&shm);
+        port->shard.planes.readers--;
     }
 }
 

@@ -1,7 +1,9 @@
 /* One slice of a shard; the invariants are in slice.h.
  *
  * A commit is one pass: the tree is summed a run at a time in cache, and the update (commit.c) consumes it at once, so
- * that each pushed byte, theta and state are read once and written once. Thread: shard. */
+ * that each pushed byte, theta and state are read once and written once. theta_{t+1} is written over a payload where
+ * that is large: the payload is in cache, while other memory would have to be read before it can be written.
+ * Thread: shard. */
 #include "slice.h"
 
 #include <assert.h>
@@ -15,6 +17,7 @@
 enum {
     FOLD_DEPTH = 14,           /* levels of the largest tree, plus the result */
     VERSIONS_BYTES = 32 << 20, /* memory that running ahead of the head may take, per slice */
+    OVER_BYTES = 512 << 10,    /* payloads of at least so many bytes are written over; less stays in cache anyway */
 };
 
 void version_retain(struct version *version)
@@ -38,32 +41,81 @@ static bool version_take(struct version *version)
     return true;
 }
 
-static struct version *version_allocate(struct slice *slice)
+/* One that has no memory yet. */
+static struct version *version_add(struct slice *slice)
 {
     struct version *v = mem_array_zero(1, sizeof *v);
-    float *theta = mem_array(slice->range.count, sizeof *theta);
-    if (!v || !theta) {
-        free(v);
-        free(theta);
+    if (!v)
         return NULL;
-    }
-    *v = (struct version){.refs = 1, .plane = VERSION_UNSHARED, .theta = theta, .next = slice->versions};
+    *v = (struct version){.refs = 1, .plane = VERSION_UNSHARED, .next = slice->versions};
     slice->versions = v;
     return v;
+}
+
+static bool version_room(const struct slice *slice, struct version *v)
+{
+    if (!v->memory.data) {
+        float *theta = mem_array(slice->range.count, sizeof *theta);
+        size_t bytes = theta ? (size_t)slice->range.count * sizeof *theta : 0;
+        v->memory = (struct blob){theta, bytes, theta, free};
+    }
+    v->theta = v->memory.data;
+    return v->theta != NULL;
 }
 
 /* In its plane where that is free, else in memory of its own, which is allocated if all is in use. */
 struct version *slice_version_new(struct slice *slice, uint64_t number)
 {
     struct version *v = slice->shared ? &slice->shared[number % slice->job->planes->count] : NULL;
-    if (!v || !version_take(v))
+    if (!v || !version_take(v)) {
         for (v = slice->versions; v && !version_take(v);)
             v = v->next;
-    if (!v)
-        v = version_allocate(slice);
+        v = v ? v : version_add(slice);
+        if (v && !version_room(slice, v)) {
+            version_release(v);
+            v = NULL;
+        }
+    }
     if (v)
         v->number = number;
     return v;
+}
+
+/* In the memory of a payload, which stays the node's until it has been read. What nobody refers to any more gives its
+ * memory back then: the next messages come to lie there. */
+static struct version *version_over(struct slice *slice, uint64_t number, const struct blob *payload)
+{
+    struct version *over = NULL;
+    for (struct version *v = slice->versions; v; v = v->next) {
+        if (!version_take(v))
+            continue;
+        blob_release(&v->memory);
+        if (over)
+            version_release(v);
+        else
+            over = v;
+    }
+    over = over ? over : version_add(slice);
+    if (over) {
+        over->number = number;
+        over->theta = payload->data;
+    }
+    return over;
+}
+
+/* Of the open step's payloads, one that theta_{t+1} can be written over. NULL: none is ours and large, or workers of
+ * this machine look for theta in the planes. */
+static struct blob *payload_over(const struct slice *slice)
+{
+    const struct planes *planes = slice->job->planes;
+    if (slice->range.count * sizeof(float) < OVER_BYTES || (planes && planes->readers > 0))
+        return NULL;
+    for (uint32_t i = 1; i < slice->window.leaves * 2; i++) {
+        struct blob *payload = &slice->nodes[i].gradient;
+        if (payload->data && !shm_is_slab(payload))
+            return payload;
+    }
+    return NULL;
 }
 
 static dp_err shared_init(struct slice *slice)
@@ -201,7 +253,7 @@ void slice_fini(struct slice *slice)
     past_fini(&slice->past);
     for (struct version *v = slice->versions, *next; v; v = next) {
         next = v->next;
-        free(v->theta);
+        blob_release(&v->memory);
         free(v);
     }
     for (int i = 0; i < UPDATE_STATE_MAX; i++)
@@ -345,7 +397,8 @@ const float *slice_fold(const struct slice *slice, uint64_t at, size_t n)
 static struct version *commit_train(struct slice *slice, const struct version *now, const struct plan_step *at)
 {
     struct commit commit = commit_at(slice->job, at->train_step, slice_samples(slice, at));
-    struct version *v = slice_version_new(slice, now->number + 1);
+    struct blob *over = payload_over(slice);
+    struct version *v = over ? version_over(slice, now->number + 1, over) : slice_version_new(slice, now->number + 1);
     double *report = NULL;
     if (!v)
         return NULL;
@@ -358,6 +411,10 @@ static struct version *commit_train(struct slice *slice, const struct version *n
         slice->reports[slice->window.next % SLICE_VERSIONS] = report;
     }
     commit_step(slice, &commit, now->theta, v->theta, report, NULL);
+    if (over) {
+        v->memory = *over;
+        *over = (struct blob){0};
+    }
     return v;
 }
 

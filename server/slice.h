@@ -5,7 +5,8 @@
  *   1. theta_t, what step t is computed on, is held for each t in [global_low, window.next], at most SLICE_VERSIONS of
  * them. A version is written once, before anyone else can see it, and never again while somebody holds a reference.
  *   2. The payload of each node present in the window is held, unchanged since it arrived but for folds of siblings
- * (left + right); one that is a worker's memory is only read.
+ * (left + right); one that is a worker's memory is only read. A commit may write theta_{t+1} over one of the step's
+ * payloads, element by element as it reads them, which is that version's memory from then on.
  *   3. theta_{t+1} is a function of theta_t, the state and the set of slots of t alone: not of the order of arrival.
  * Steps whose commits are on arrival (consistency.h) have no theta of their own: at[next] is what all of them see; 1
  * holds of it likewise, as a commit writes to it only while nobody else has it, else to a copy (arrival.h).
@@ -35,9 +36,10 @@ enum { SLICE_VERSIONS = 64, SLICE_SEGMENTS_MAX = TENSOR_COUNT_MAX, SLICE_FOLD = 
 /* theta of a slice after `number` commits of training steps. */
 struct version {
     _Atomic uint32_t refs;
-    uint32_t plane; /* of the job's planes, VERSION_UNSHARED where its memory is its own */
+    uint32_t plane; /* of the job's planes, VERSION_UNSHARED where it is in none */
     uint64_t number;
-    float *theta; /* [elems], cache-line aligned */
+    float *theta;       /* [elems] */
+    struct blob memory; /* of theta: its own, or once a push's payload; none in a plane */
     struct version *next;
 };
 /* Takes another reference; the caller holds one or is the slice. */

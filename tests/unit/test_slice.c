@@ -192,6 +192,132 @@ Test(slice, commit_follows_the_formula)
     slice_fini(&s);
 }
 
+enum { LARGE = (512 << 10) / sizeof(float) + 3 };
+
+/* A payload that tells when it is released. */
+struct payload {
+    float *values;
+    bool released;
+};
+
+static void payload_release(void *owner)
+{
+    struct payload *p = owner;
+    cr_assert_not(p->released);
+    p->released = true;
+}
+
+static void push_payload(struct slice *s, uint64_t step, uint32_t node, struct payload *p)
+{
+    struct metrics m = {.count = 10};
+    p->values = mem_array(LARGE, sizeof *p->values);
+    for (uint32_t i = 0; i < LARGE; i++)
+        p->values[i] = sinf((float)(i + step * 17 + node * 131));
+    struct blob blob = {p->values, LARGE * sizeof *p->values, p, payload_release};
+    cr_assert_eq(slice_push(s, step, node, &blob, &m), STEPS_KEEP);
+}
+
+/* theta_{t+1} = theta_t - lr/20 * (the sum of two slots' gradients), as they come. */
+static void expect_step(const float *before, uint64_t step, const float *after)
+{
+    for (uint32_t i = 0; i < LARGE; i++) {
+        float sum = sinf((float)(i + step * 17 + 2 * 131)) + sinf((float)(i + step * 17 + 3 * 131));
+        float u = sum * (1.0f / 20), want = before[i] - 0.1f * (u + 0.0f * before[i]);
+        cr_assert_eq(memcmp(&want, &after[i], sizeof want), 0, "element %u: %a, %a", i, want, after[i]);
+    }
+}
+
+/* A large payload becomes the next theta, stays for as long as somebody refers to that, and then goes; a payload of
+ * workers' memory, or beside planes that somebody maps, is only read. */
+Test(slice, theta_is_written_over_a_large_payload)
+{
+    struct slice_job job = {
+        .plan = {.seed = 3, .train_rows = 200, .batch = 20, .train_steps = STEPS, .slots = 2},
+        .rule = update_rule_at(0),
+        .params = {.schedule.lr = 0.1},
+    };
+    struct slice s;
+    struct payload p[3][2] = {0};
+    struct metrics m;
+    dp_error err;
+    uint64_t elems = LARGE;
+    cr_assert_eq(tensors_add(&job.tensors, "w", 1, &elems, INIT_NORMAL, 1.0f, true, &err), DP_OK);
+    cr_assert_eq(slice_init(&s, &job, (struct range){0, LARGE}, &err), DP_OK);
+    for (uint64_t step = 0; step < 3; step++) {
+        struct version *before = slice_theta(&s, step);
+        push_payload(&s, step, 2, &p[step][0]);
+        push_payload(&s, step, 3, &p[step][1]);
+        cr_assert_eq(slice_commit(&s, &m, &err), DP_OK);
+        struct version *after = slice_theta(&s, step + 1);
+        cr_assert_eq(after->theta, p[step][0].values, "in place of the first");
+        cr_assert_not(p[step][0].released);
+        cr_assert(p[step][1].released);
+        expect_step(before->theta, step, after->theta);
+        if (step == 0) {
+            version_retain(after); /* as a reply in flight does */
+            continue;
+        }
+        slice_release_before(&s, step + 1);
+    }
+    struct version *held = s.versions;
+    while (held && held->number != 1)
+        held = held->next;
+    cr_assert_not_null(held);
+    cr_assert_not(p[0][0].released, "somebody refers to theta_1");
+    cr_assert_eq(held->theta, p[0][0].values);
+    version_release(held);
+    struct payload last[2] = {0};
+    push_payload(&s, 3, 2, &last[0]);
+    push_payload(&s, 3, 3, &last[1]);
+    cr_assert_eq(slice_commit(&s, &m, &err), DP_OK);
+    cr_assert(p[0][0].released, "nobody does any more");
+    cr_assert(p[1][0].released);
+    cr_assert_not(p[2][0].released, "theta_3 has not been let go");
+    slice_fini(&s);
+    cr_assert(p[2][0].released && last[0].released);
+    for (int i = 0; i < 3; i++)
+        for (int k = 0; k < 2; k++)
+            free(p[i][k].values);
+    free(last[0].values);
+    free(last[1].values);
+}
+
+Test(slice, theta_stays_in_its_plane_while_somebody_maps_it)
+{
+    struct slice_job job = {
+        .plan = {.seed = 3, .train_rows = 200, .batch = 20, .train_steps = STEPS, .slots = 2},
+        .rule = update_rule_at(0),
+        .params = {.schedule.lr = 0.1},
+    };
+    struct planes planes;
+    struct slice s;
+    struct payload p[2][2] = {0};
+    struct metrics m;
+    dp_error err;
+    uint64_t elems = LARGE;
+    cr_assert_eq(tensors_add(&job.tensors, "w", 1, &elems, INIT_NORMAL, 1.0f, true, &err), DP_OK);
+    cr_assert_eq(planes_init(&planes, LARGE, (struct range){0, LARGE}, &err), DP_OK);
+    job.planes = &planes;
+    planes.readers = 1;
+    cr_assert_eq(slice_init(&s, &job, (struct range){0, LARGE}, &err), DP_OK);
+    for (uint64_t step = 0; step < 2; step++) {
+        push_payload(&s, step, 2, &p[step][0]);
+        push_payload(&s, step, 3, &p[step][1]);
+        cr_assert_eq(slice_commit(&s, &m, &err), DP_OK);
+        bool in_plane = slice_theta(&s, step + 1)->theta == planes_at(&planes, (uint32_t)(step + 1) % planes.count, 0);
+        cr_assert_eq(in_plane, step == 0, "step %u", (unsigned)step);
+        expect_step(slice_theta(&s, step)->theta, step, slice_theta(&s, step + 1)->theta);
+        planes.readers = 0;
+    }
+    cr_assert(p[0][0].released);
+    cr_assert_not(p[1][0].released);
+    slice_fini(&s);
+    planes_fini(&planes);
+    for (int i = 0; i < 2; i++)
+        for (int k = 0; k < 2; k++)
+            free(p[i][k].values);
+}
+
 Test(slice, old_versions_stay_until_the_head_lets_them_go)
 {
     struct slice_job job = job_of(1, 20, 0);
