@@ -18,6 +18,7 @@
 enum {
     PORT_SESSIONS_MAX = 4096,
     PORT_ROUTING_ID_MAX = 32,
+    PORT_WAYS = 2, /* connections of a session that are told apart: a worker has up to so many */
     PORT_ENDPOINT_MAX = 128,
     PORT_REPLY_QUEUE = 4096, /* messages that may wait for a peer to read them */
 };
@@ -100,12 +101,17 @@ struct arrival {
     uint64_t at_us; /* monotonic */
 };
 
-struct port_session {
-    uint64_t token; /* 0: none */
+/* A connection of a session, as ROUTER knows it. */
+struct port_way {
     uint8_t id_bytes;
     uint8_t id[PORT_ROUTING_ID_MAX];
-    _Atomic uint64_t unsent_bytes; /* of replies that libzmq still holds */
-    struct shm_session *shm;       /* NULL: its worker shares no memory */
+};
+
+struct port_session {
+    uint64_t token;                  /* 0: none */
+    struct port_way ways[PORT_WAYS]; /* where messages about piece i came from last, by i % PORT_WAYS: so go answers */
+    _Atomic uint64_t unsent_bytes;   /* of replies that libzmq still holds */
+    struct shm_session *shm;         /* NULL: its worker shares no memory */
 };
 
 struct reply_lease;
@@ -192,9 +198,14 @@ void port_payloads_fini(struct port *port);
 
 /* port_reply.c: sends a header, and `payload` behind it unless NULL, which is taken. */
 void port_send_frames(struct port *port, const void *id, size_t id_bytes, const Dp__Header *header, zmq_msg_t *payload);
-/* Answers the message `about` with an error. */
+/* Sends it the way that the session's messages about the piece come. */
+void port_answer(struct port *port, const struct port_session *session, uint32_t piece, const Dp__Header *header,
+                 zmq_msg_t *payload);
+/* Answers the message `about` with an error; the second the way of the piece that `slice` names. */
 void port_send_error(struct port *port, const void *id, size_t id_bytes, const Dp__Header *about,
                      const struct refusal *refusal);
+void port_refuse(struct port *port, const struct port_session *session, const Dp__Header *about,
+                 const struct refusal *refusal);
 /* Whether so much is on its way to a session that it gets no more (logged). */
 bool port_over_budget(struct port *port, struct port_session *session);
 /* Calls of the shard's core, `arg` is the port. */

@@ -73,8 +73,10 @@ void port_payloads_fini(struct port *port)
 
 /* ---- messages ---- */
 
-/* The session that a message belongs to, with its way back noted; NULL if there is none (the peer was told). */
-static struct port_session *find_session(struct port *port, const Dp__Header *header, const void *id, size_t id_bytes)
+/* The session that a message about a piece belongs to, with its way back noted; NULL if there is none (the peer was
+ * told). */
+static struct port_session *find_session(struct port *port, const Dp__Header *header, uint32_t piece, const void *id,
+                                         size_t id_bytes)
 {
     struct port_session *session = &port->sessions[session_number(header->session)];
     if (session->token != header->session || header->session == 0)
@@ -90,9 +92,10 @@ static struct port_session *find_session(struct port *port, const Dp__Header *he
                         &(struct refusal){.code = DP_INCARNATION, .text = "message of another incarnation of the job"});
         return NULL;
     }
-    if (session->id_bytes != id_bytes || memcmp(session->id, id, id_bytes) != 0) {
-        session->id_bytes = (uint8_t)id_bytes;
-        memcpy(session->id, id, id_bytes);
+    struct port_way *way = &session->ways[piece % PORT_WAYS];
+    if (way->id_bytes != id_bytes || memcmp(way->id, id, id_bytes) != 0) {
+        way->id_bytes = (uint8_t)id_bytes;
+        memcpy(way->id, id, id_bytes);
     }
     return session;
 }
@@ -154,8 +157,7 @@ static void on_slice(struct port *port, const struct port_session *session, cons
     if (e) {
         if (e != DP_BUSY)
             port_malformed(port, &err);
-        port_send_error(port, session->id, session->id_bytes, header,
-                        &(struct refusal){.code = e, .slice = m->slice, .text = err.text});
+        port_refuse(port, session, header, &(struct refusal){.code = e, .slice = m->slice, .text = err.text});
         return;
     }
     counter_add(shm_is_slab(&gradient) ? &port->counters.shm_bytes_in : &port->counters.gradient_bytes_in,
@@ -184,11 +186,13 @@ void port_on_message(void *arg, zmq_msg_t *frames, size_t count)
             &(struct refusal){.code = DP_PROTO, .text = "this is the port of a shard: use that of dp-server --listen"});
         return;
     }
-    struct port_session *session = find_session(port, header, id, id_bytes);
+    bool rows = header->body_case == DP__HEADER__BODY_ROWS_PUSH_PULL;
+    uint32_t piece = rows ? header->rows_push_pull->part : header->push_pull->slice;
+    struct port_session *session = find_session(port, header, piece, id, id_bytes);
     if (!session)
         return;
     port_shm_hear(port, session);
-    if (header->body_case == DP__HEADER__BODY_ROWS_PUSH_PULL)
+    if (rows)
         port_on_rows(port, session, header, frames + 2);
     else
         on_slice(port, session, header, count > 2 ? &frames[2] : NULL);

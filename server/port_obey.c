@@ -74,7 +74,8 @@ static void obey(struct port *port, const struct command *command)
         break;
     case COMMAND_OPEN:
         session->token = command->session;
-        session->id_bytes = 0;
+        for (int i = 0; i < PORT_WAYS; i++)
+            session->ways[i].id_bytes = 0;
         break;
     case COMMAND_CLOSE:
         if (session->token == command->session) {

@@ -123,6 +123,20 @@ void port_send_error(struct port *port, const void *id, size_t id_bytes, const D
     port_send_frames(port, id, id_bytes, &header, NULL);
 }
 
+void port_answer(struct port *port, const struct port_session *session, uint32_t piece, const Dp__Header *header,
+                 zmq_msg_t *payload)
+{
+    const struct port_way *way = &session->ways[piece % PORT_WAYS];
+    port_send_frames(port, way->id, way->id_bytes, header, payload);
+}
+
+void port_refuse(struct port *port, const struct port_session *session, const Dp__Header *about,
+                 const struct refusal *refusal)
+{
+    const struct port_way *way = &session->ways[refusal->slice % PORT_WAYS];
+    port_send_error(port, way->id, way->id_bytes, about, refusal);
+}
+
 /* A peer that does not read its replies is not served beyond a budget, of bytes that replies hold of versions here and
  * of messages in its queue; it asks again when it is back. */
 bool port_over_budget(struct port *port, struct port_session *session)
@@ -164,14 +178,14 @@ void port_reply_params(void *arg, const struct params *params)
         counter_add(&port->counters.shm_bytes_out, bytes);
     }
     if (!params->version || body.plane) {
-        port_send_frames(port, session->id, session->id_bytes, &header, NULL);
+        port_answer(port, session, params->slice, &header, NULL);
         return;
     }
     zmq_msg_t payload;
     if (port_over_budget(port, session) || payload_frame(port, session, params->version, bytes, &payload))
         return;
     counter_add(&port->counters.theta_bytes_out, bytes);
-    port_send_frames(port, session->id, session->id_bytes, &header, &payload);
+    port_answer(port, session, params->slice, &header, &payload);
 }
 
 void port_reply_refuse(void *arg, const struct refusal *refusal)
@@ -181,7 +195,7 @@ void port_reply_refuse(void *arg, const struct refusal *refusal)
     Dp__Header about = DP__HEADER__INIT;
     about.session = session->token;
     about.request = refusal->request;
-    port_send_error(port, session->id, session->id_bytes, &about, refusal);
+    port_refuse(port, session, &about, refusal);
 }
 
 static void free_leases(struct reply_lease *lease)

@@ -63,7 +63,7 @@ static void refuse(struct port *port, const struct port_session *session, const 
     const Dp__RowsPushPull *m = about->rows_push_pull;
     const struct refusal refusal = {
         .code = code, .slice = m->part, .step = m->push ? m->step : m->pull_step, .text = text, .keys = keys};
-    port_send_error(port, session->id, session->id_bytes, about, &refusal);
+    port_refuse(port, session, about, &refusal);
 }
 
 /* The list that a message names or brings, with a reference; NULL where it is empty. */
@@ -255,7 +255,7 @@ void port_reply_rows(void *arg, const struct rows_params *rows)
         counter_add(&port->counters.shm_bytes_out, rows->bytes);
     }
     if (!rows->values || rows->shared) {
-        port_send_frames(port, session->id, session->id_bytes, &header, NULL);
+        port_answer(port, session, rows->part, &header, NULL);
         return;
     }
     zmq_msg_t payload;
@@ -266,5 +266,5 @@ void port_reply_rows(void *arg, const struct rows_params *rows)
     if (values_frame(session, rows->values, rows->bytes, &payload))
         return;
     counter_add(&port->counters.theta_bytes_out, rows->bytes);
-    port_send_frames(port, session->id, session->id_bytes, &header, &payload);
+    port_answer(port, session, rows->part, &header, &payload);
 }

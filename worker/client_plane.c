@@ -43,14 +43,16 @@ static dp_err shard_open(struct dp_client *client, const struct job_shard *from,
     endpoint_text(&from->endpoint, name);
     *shard = (struct shard){.first_slice = from->first_slice,
                             .slice_count = from->slice_count,
+                            .lane_count = from->slice_count > 1 ? SHARD_LANES : 1,
                             .first_part = from->first_part,
                             .part_count = from->part_count};
     (void)str_copy(shard->shm, sizeof shard->shm, from->shm);
     dp_err e = session_reach(client, &from->endpoint, "workers must reach the shards too, see dp-server --advertise",
                              deadline_ms, &shard->address, err);
-    if (e)
-        return e;
-    return link_open(&shard->link, client->zmq, name, &shard->address, shard_limits(client, shard), err);
+    struct link_limits limits = shard_limits(client, shard);
+    for (uint32_t i = 0; e == DP_OK && i < shard->lane_count; i++)
+        e = link_open(&shard->lanes[i], client->zmq, name, &shard->address, limits, err);
+    return e;
 }
 
 /* Shards without parameters are left out. */
@@ -70,14 +72,15 @@ static dp_err shards_open(struct dp_client *client, uint64_t deadline_ms, dp_err
 
 static dp_err plane_links(struct dp_client *client, dp_error *err)
 {
-    size_t count = (size_t)client->shard_count + 1;
+    size_t count = (size_t)client->shard_count * SHARD_LANES + 1;
     client->links = mem_array(count, sizeof(struct link *));
     client->items = mem_array(2 * count, sizeof *client->items);
     if (!client->links || !client->items)
         return dp_fail(err, DP_NOMEM, "no memory for %zu connections", count);
     client->links[client->link_count++] = &client->head_link;
     for (uint32_t i = 0; i < client->shard_count; i++)
-        client->links[client->link_count++] = &client->shards[i].link;
+        for (uint32_t k = 0; k < client->shards[i].lane_count; k++)
+            client->links[client->link_count++] = &client->shards[i].lanes[k];
     return DP_OK;
 }
 
@@ -132,7 +135,8 @@ void plane_close(struct dp_client *client)
 {
     share_close(client);
     for (uint32_t i = 0; i < client->shard_count; i++)
-        link_close(&client->shards[i].link, 0);
+        for (uint32_t k = 0; k < client->shards[i].lane_count; k++)
+            link_close(&client->shards[i].lanes[k], 0);
     mem_freep(&client->shards);
     mem_freep(&client->links);
     mem_freep(&client->items);
@@ -184,6 +188,11 @@ static dp_err payload_init(zmq_msg_t *payload, struct slab *slab, struct range s
     return DP_OK;
 }
 
+struct link *shard_lane(struct shard *shard, uint32_t piece)
+{
+    return &shard->lanes[piece % shard->lane_count];
+}
+
 /* One message: `node` may be NULL for a pull alone. */
 static void slice_send(struct dp_client *client, struct shard *shard, uint32_t slice, const struct sent_node *node,
                        bool pull)
@@ -207,7 +216,7 @@ static void slice_send(struct dp_client *client, struct shard *shard, uint32_t s
     bool has_payload = slab && !body.slab;
     dp_err e = has_payload ? payload_init(&payload, slab, client->theta.slices[slice]) : DP_OK;
     if (e == DP_OK)
-        e = link_send(&shard->link, &header, &payload, has_payload);
+        e = link_send(shard_lane(shard, slice), &header, &payload, has_payload);
     if (e)
         plane_resend_later(client, shard);
 }
@@ -359,7 +368,7 @@ static dp_err answer_take(struct dp_client *client, struct shard *shard, const s
     dp_err e = message->header->body_case == DP__HEADER__BODY_PARAMS ? params_take(client, shard, message, &is_new, err)
                                                                      : rows_take(client, shard, message, &is_new, err);
     if (e)
-        return dp_fail_in(err, "shard %s", shard->link.name);
+        return dp_fail_in(err, "shard %s", shard->lanes[0].name);
     if (is_new) {
         client->progress_ms = mono_ms();
         client->rejoin_wait_ms = 0;
@@ -393,7 +402,7 @@ static void error_take(struct dp_client *client, struct shard *shard, const Dp__
             step_complete(client, error->step);
         return;
     default:
-        str_append(text, sizeof text, &at, "shard %s: %s", shard->link.name,
+        str_append(text, sizeof text, &at, "shard %s: %s", shard->lanes[0].name,
                    error->text[0] ? error->text : dp_err_text(code));
         client_end(client, code, text);
     }
@@ -411,12 +420,12 @@ static dp_err message_take(struct dp_client *client, struct shard *shard, const 
     return DP_OK;
 }
 
-static dp_err shard_drain(struct dp_client *client, struct shard *shard, dp_error *err)
+static dp_err lane_drain(struct dp_client *client, struct shard *shard, struct link *lane, dp_error *err)
 {
     dp_err e = DP_OK;
     for (bool any = true; e == DP_OK && any;) {
         struct link_message message;
-        e = link_receive(&shard->link, &client->arena, &message, &any, err);
+        e = link_receive(lane, &client->arena, &message, &any, err);
         if (e || !any)
             break;
         client->heard_ms = mono_ms();
@@ -426,24 +435,32 @@ static dp_err shard_drain(struct dp_client *client, struct shard *shard, dp_erro
     return e;
 }
 
+/* What was lost with a lane is sent again as soon as that is back; people are told of the shard as a whole. */
 static void shard_news(struct dp_client *client, struct shard *shard)
 {
-    enum link_news news = link_news(&shard->link);
-    if (news == LINK_LOST)
-        client_notice(client, "lost the connection to shard %s, connecting again", shard->link.name);
-    if (news != LINK_BACK)
-        return;
-    client_notice(client, "shard %s is back", shard->link.name);
-    arrival_doubt(&client->arrival);
-    resend_at(shard, mono_ms(), true);
+    bool lost = false;
+    for (uint32_t i = 0; i < shard->lane_count; i++) {
+        if (link_news(&shard->lanes[i]) == LINK_BACK) {
+            arrival_doubt(&client->arrival);
+            resend_at(shard, mono_ms(), true);
+        }
+        lost |= shard->lanes[i].lost;
+    }
+    if (lost && !shard->lost)
+        client_notice(client, "lost the connection to shard %s, connecting again", shard->lanes[0].name);
+    else if (!lost && shard->lost)
+        client_notice(client, "shard %s is back", shard->lanes[0].name);
+    shard->lost = lost;
 }
 
 dp_err plane_drain(struct dp_client *client, dp_error *err)
 {
     dp_err e = DP_OK;
     for (uint32_t i = 0; e == DP_OK && i < client->shard_count; i++) {
-        e = shard_drain(client, &client->shards[i], err);
-        shard_news(client, &client->shards[i]);
+        struct shard *shard = &client->shards[i];
+        for (uint32_t k = 0; e == DP_OK && k < shard->lane_count; k++)
+            e = lane_drain(client, shard, &shard->lanes[k], err);
+        shard_news(client, shard);
     }
     return e;
 }

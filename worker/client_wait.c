@@ -22,7 +22,7 @@ static void notice_waiting(struct dp_client *client, uint64_t now_ms)
     size_t at = 0;
     for (uint32_t i = 0; i < client->shard_count; i++)
         if (plane_missing(client, &client->shards[i]))
-            str_append(where, sizeof where, &at, "%s%s", at ? ", " : "", client->shards[i].link.name);
+            str_append(where, sizeof where, &at, "%s%s", at ? ", " : "", client->shards[i].lanes[0].name);
     client_notice(client, "waiting for step %llu since %llu s: %u of %u pieces have not come from %s",
                   (unsigned long long)client->theta.want, (unsigned long long)(now_ms - client->progress_ms) / 1000,
                   client->theta.counts[THETA_MISSING], client->theta.piece_count, where);

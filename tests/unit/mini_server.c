@@ -399,12 +399,22 @@ bool use_up(atomic_int *left)
     return true;
 }
 
+static void note_sender(struct mini_slice *s, struct mini_peer from)
+{
+    bool same = s->from_id_size == from.id_size && memcmp(s->from_id, from.id, from.id_size) == 0;
+    cr_assert_leq(from.id_size, sizeof s->from_id);
+    s->from_changes += s->from_id_size > 0 && !same;
+    memcpy(s->from_id, from.id, from.id_size);
+    s->from_id_size = from.id_size;
+}
+
 static void take_slice(struct mini *m, struct mini_peer from, const Dp__Header *header, const void *values,
                        size_t bytes)
 {
     const Dp__PushPull *msg = header->push_pull;
     cr_assert_eq(header->body_case, DP__HEADER__BODY_PUSH_PULL);
     cr_assert_lt(msg->slice, MINI_ALL);
+    note_sender(&m->slices[msg->slice], from);
     if (msg->push && m->staleness)
         take_arrival(m, from.socket, msg, values);
     else if (msg->push)

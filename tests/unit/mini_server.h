@@ -30,6 +30,9 @@ struct mini_slice {
     float sum[MINI_ELEMS];
     double loss; /* over all steps */
     uint64_t count;
+    uint8_t from_id[32]; /* who spoke of it last, */
+    size_t from_id_size;
+    unsigned from_changes; /* and how often it had been another */
     bool parked;
     uint64_t parked_step;
     uint64_t parked_have;

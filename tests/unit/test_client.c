@@ -37,6 +37,24 @@ Test(client, eight_slots_are_one_push_for_each_slice_with_the_pull_in_it)
     ASSERT_NO_LEAKS();
 }
 
+/* What a shard says of a slice goes the way that the slice's messages came. */
+Test(client, slices_of_a_shard_take_turns_on_two_connections)
+{
+    struct mini *mini = mini_new(20, false);
+    mini_start(mini);
+    expect_job(mini, join_to(mini), 20);
+    for (uint32_t i = 0; i < MINI_ALL; i++) {
+        const struct mini_slice *s = &mini->slices[i], *next = &mini->slices[i + 1];
+        cr_assert_gt(s->from_id_size, 0);
+        cr_assert_eq(s->from_changes, 0, "slice %u keeps to one", i);
+        if (i % MINI_SLICES + 1 < MINI_SLICES)
+            cr_assert(s->from_id_size != next->from_id_size || memcmp(s->from_id, next->from_id, s->from_id_size) != 0,
+                      "slices %u and %u go by different ones", i, i + 1);
+    }
+    mini_free(&mini);
+    ASSERT_NO_LEAKS();
+}
+
 Test(client, evaluation_steps_have_no_gradients)
 {
     struct mini *mini = mini_new(2, true);
