@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { SPIN_US = 50, SPIN_REST_MAX = 1023 };
+enum { SPIN_US = 50, SPIN_REST_MAX = 63 };
 
 /* Zeroed: not waiting. */
 struct spin {
