@@ -54,10 +54,12 @@ bool spin_more(struct spin *spin)
 
 void spin_found(struct spin *spin)
 {
-    if (spin->since_ns != 0 && !in_time(spin)) {
+    if (spin->since_ns == 0)
+        return;
+    if (!in_time(spin)) {
         in_vain(spin);
-    } else if (spin->since_ns != 0) {
-        spin->rest_len = 0;
-        spin->since_ns = 0;
+        return;
     }
+    spin->rest_len = 0;
+    spin->since_ns = 0;
 }

@@ -65,6 +65,7 @@ static int zuv_drain(struct zuv *zuv)
             zuv->empty = errno == EAGAIN;
             break;
         }
+        spin_found(&zuv->spin);
         zuv->recv(zuv->arg, frames, count);
         frames_close(frames, count);
     }
@@ -106,7 +107,6 @@ static void on_check(uv_check_t *handle)
     uv_idle_stop(&zuv->idle);
     if (zuv->empty || zuv_drain(zuv) == 0 || !zuv->spins)
         return;
-    spin_found(&zuv->spin);
     spin_begin(&zuv->spin);
 }
 

@@ -30,6 +30,7 @@ enum {
     FRAME_HASH_BITS_MAX = 31,
     SLICE_BYTES = 2 << 20, /* largest payload frame of a slice */
     FRAME_PARTS_MAX = 1 << 12,
+    FRAME_LANES = 2, /* connections of a session to a shard: piece i goes by lane i % FRAME_LANES, or all by one */
     FRAME_ROWS_MAX = 1 << 22,        /* of one list of ids */
     FRAME_ROWS_FLOATS_MAX = 1 << 23, /* of the values of one list */
     FRAME_ROWS_BYTES_MAX = 32 << 20, /* largest payload frame of a part: either of these */

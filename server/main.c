@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "frame.h"
 #include "head.h"
 #include "kernels.h"
 #include "log.h"
@@ -11,12 +12,12 @@
 
 enum { FILES_SELF = 32, FILES_PER_SHARD = 32, FILES_PER_LOCAL_WORKER = 8 };
 
-/* The server's own files, and for each local worker a pipe and its connections to head and shards, two to a shard
- * where memory is shared. */
+/* The server's own files, and for each local worker a pipe and its connections to head and shards: a shard's lanes, and
+ * one more where memory is shared. */
 static uint64_t files_needed(const struct server_options *opts)
 {
     return FILES_SELF + opts->shards * FILES_PER_SHARD +
-           opts->local_workers * (FILES_PER_LOCAL_WORKER + 2 * opts->shards);
+           opts->local_workers * (FILES_PER_LOCAL_WORKER + (FRAME_LANES + 1) * opts->shards);
 }
 
 static dp_err set_up(const struct server_options *opts, dp_error *err)

@@ -2,9 +2,9 @@
  * each of which has the shard's whole range as it lies in theta, with the same place within a page. So a worker that
  * maps plane p of all shards end to end has theta as one vector, without a copy.
  *
- * While there are sessions that map them, version number n of each slice goes to plane n % count if nobody reads what
- * was there; else it gets memory of its own, and goes to workers by their sockets. All shards of a job have the same
- * number of planes. Thread: shard. */
+ * Version number n of each slice goes to plane n % count if nobody reads what was there; else it gets memory of its
+ * own, and goes to workers by their sockets. While no session maps them, a large slice has its versions elsewhere too.
+ * All shards of a job have the same number of planes. Thread: shard. */
 #ifndef DP_PLANES_H
 #define DP_PLANES_H
 

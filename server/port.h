@@ -7,6 +7,7 @@
 
 #include <uv.h>
 
+#include "frame.h"
 #include "frame_rows.h"
 #include "log.h"
 #include "queue.h"
@@ -18,7 +19,6 @@
 enum {
     PORT_SESSIONS_MAX = 4096,
     PORT_ROUTING_ID_MAX = 32,
-    PORT_WAYS = 2, /* connections of a session that are told apart: a worker has up to so many */
     PORT_ENDPOINT_MAX = 128,
     PORT_REPLY_QUEUE = 4096, /* messages that may wait for a peer to read them */
 };
@@ -108,10 +108,10 @@ struct port_way {
 };
 
 struct port_session {
-    uint64_t token;                  /* 0: none */
-    struct port_way ways[PORT_WAYS]; /* where messages about piece i came from last, by i % PORT_WAYS: so go answers */
-    _Atomic uint64_t unsent_bytes;   /* of replies that libzmq still holds */
-    struct shm_session *shm;         /* NULL: its worker shares no memory */
+    uint64_t token;                    /* 0: none */
+    struct port_way ways[FRAME_LANES]; /* where messages of each lane's pieces came from last: so go answers */
+    _Atomic uint64_t unsent_bytes;     /* of replies that libzmq still holds */
+    struct shm_session *shm;           /* NULL: its worker shares no memory */
 };
 
 struct reply_lease;

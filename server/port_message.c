@@ -92,7 +92,7 @@ static struct port_session *find_session(struct port *port, const Dp__Header *he
                         &(struct refusal){.code = DP_INCARNATION, .text = "message of another incarnation of the job"});
         return NULL;
     }
-    struct port_way *way = &session->ways[piece % PORT_WAYS];
+    struct port_way *way = &session->ways[piece % FRAME_LANES];
     if (way->id_bytes != id_bytes || memcmp(way->id, id, id_bytes) != 0) {
         way->id_bytes = (uint8_t)id_bytes;
         memcpy(way->id, id, id_bytes);

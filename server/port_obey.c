@@ -74,7 +74,7 @@ static void obey(struct port *port, const struct command *command)
         break;
     case COMMAND_OPEN:
         session->token = command->session;
-        for (int i = 0; i < PORT_WAYS; i++)
+        for (int i = 0; i < FRAME_LANES; i++)
             session->ways[i].id_bytes = 0;
         break;
     case COMMAND_CLOSE:

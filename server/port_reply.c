@@ -126,14 +126,14 @@ void port_send_error(struct port *port, const void *id, size_t id_bytes, const D
 void port_answer(struct port *port, const struct port_session *session, uint32_t piece, const Dp__Header *header,
                  zmq_msg_t *payload)
 {
-    const struct port_way *way = &session->ways[piece % PORT_WAYS];
+    const struct port_way *way = &session->ways[piece % FRAME_LANES];
     port_send_frames(port, way->id, way->id_bytes, header, payload);
 }
 
 void port_refuse(struct port *port, const struct port_session *session, const Dp__Header *about,
                  const struct refusal *refusal)
 {
-    const struct port_way *way = &session->ways[refusal->slice % PORT_WAYS];
+    const struct port_way *way = &session->ways[refusal->slice % FRAME_LANES];
     port_send_error(port, way->id, way->id_bytes, about, refusal);
 }
 

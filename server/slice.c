@@ -41,6 +41,15 @@ static bool version_take(struct version *version)
     return true;
 }
 
+/* One that nobody refers to. */
+static struct version *version_find(const struct slice *slice, bool with_memory)
+{
+    struct version *v = slice->versions;
+    while (v && ((with_memory && !v->memory.data) || !version_take(v)))
+        v = v->next;
+    return v;
+}
+
 /* One that has no memory yet. */
 static struct version *version_add(struct slice *slice)
 {
@@ -68,8 +77,8 @@ struct version *slice_version_new(struct slice *slice, uint64_t number)
 {
     struct version *v = slice->shared ? &slice->shared[number % slice->job->planes->count] : NULL;
     if (!v || !version_take(v)) {
-        for (v = slice->versions; v && !version_take(v);)
-            v = v->next;
+        v = version_find(slice, true);
+        v = v ? v : version_find(slice, false);
         v = v ? v : version_add(slice);
         if (v && !version_room(slice, v)) {
             version_release(v);

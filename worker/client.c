@@ -98,7 +98,7 @@ static dp_err client_configure(struct dp_client *client, const dp_config *config
     if (!client->server || !client->name || !client->zmq)
         return dp_fail(err, DP_NOMEM, "no memory for a client");
     /* A monitor is two sockets of its own beside each connection. */
-    zmq_ctx_set(client->zmq, ZMQ_MAX_SOCKETS, 3 * (FRAME_SHARDS_MAX + 2));
+    zmq_ctx_set(client->zmq, ZMQ_MAX_SOCKETS, 3 * (FRAME_LANES * FRAME_SHARDS_MAX + 2));
     return endpoint_parse(config->server, &client->head, err);
 }
 

@@ -63,14 +63,12 @@ struct sent_node {
     struct node_value value;
 };
 
-enum { SHARD_LANES = 2 };
-
-/* A shard that has parameters. Where these are several slices it has two connections, since TCP's control of congestion
- * and the waiting for a window are each connection's own: messages about piece i go by lane i % lane_count. */
+/* A shard that has parameters. Where these are several slices it has FRAME_LANES connections, since TCP's control of
+ * congestion and the waiting for a window are each connection's own; see shard_lane. */
 struct shard {
-    struct link lanes[SHARD_LANES];
+    struct link lanes[FRAME_LANES];
     uint32_t lane_count;
-    bool lost;               /* one of them has been, which was told */
+    bool lost;               /* a lane is, and the user was told */
     struct endpoint address; /* numeric */
     char shm[SHM_NAME_MAX];  /* its Unix socket for shared memory */
     uint32_t first_slice;
@@ -241,8 +239,9 @@ void plane_resend_all(struct dp_client *client);
 bool plane_missing(const struct dp_client *client, const struct shard *shard);
 /* Takes all messages of the shards that are there. DP_PROTO. */
 DP_MUST_CHECK dp_err plane_drain(struct dp_client *client, dp_error *err);
-/* The connection that messages about a piece go by. */
-struct link *shard_lane(struct shard *shard, uint32_t piece);
+/* The connection that messages about a piece go by: all by the first where memory is shared, since what lies in a
+ * session's ring must be told in order. */
+struct link *shard_lane(const struct dp_client *client, struct shard *shard, uint32_t piece);
 /* Sends again to the shard when it may be free: after BUSY, or where memory was short. */
 void plane_resend_later(struct dp_client *client, struct shard *shard);
 /* What a message says of a node of the step. */

@@ -43,7 +43,7 @@ static dp_err shard_open(struct dp_client *client, const struct job_shard *from,
     endpoint_text(&from->endpoint, name);
     *shard = (struct shard){.first_slice = from->first_slice,
                             .slice_count = from->slice_count,
-                            .lane_count = from->slice_count > 1 ? SHARD_LANES : 1,
+                            .lane_count = from->slice_count > 1 ? FRAME_LANES : 1,
                             .first_part = from->first_part,
                             .part_count = from->part_count};
     (void)str_copy(shard->shm, sizeof shard->shm, from->shm);
@@ -72,7 +72,7 @@ static dp_err shards_open(struct dp_client *client, uint64_t deadline_ms, dp_err
 
 static dp_err plane_links(struct dp_client *client, dp_error *err)
 {
-    size_t count = (size_t)client->shard_count * SHARD_LANES + 1;
+    size_t count = (size_t)client->shard_count * FRAME_LANES + 1;
     client->links = mem_array(count, sizeof(struct link *));
     client->items = mem_array(2 * count, sizeof *client->items);
     if (!client->links || !client->items)
@@ -188,9 +188,9 @@ static dp_err payload_init(zmq_msg_t *payload, struct slab *slab, struct range s
     return DP_OK;
 }
 
-struct link *shard_lane(struct shard *shard, uint32_t piece)
+struct link *shard_lane(const struct dp_client *client, struct shard *shard, uint32_t piece)
 {
-    return &shard->lanes[piece % shard->lane_count];
+    return &shard->lanes[client->done ? 0 : piece % shard->lane_count];
 }
 
 /* One message: `node` may be NULL for a pull alone. */
@@ -216,7 +216,7 @@ static void slice_send(struct dp_client *client, struct shard *shard, uint32_t s
     bool has_payload = slab && !body.slab;
     dp_err e = has_payload ? payload_init(&payload, slab, client->theta.slices[slice]) : DP_OK;
     if (e == DP_OK)
-        e = link_send(shard_lane(shard, slice), &header, &payload, has_payload);
+        e = link_send(shard_lane(client, shard, slice), &header, &payload, has_payload);
     if (e)
         plane_resend_later(client, shard);
 }

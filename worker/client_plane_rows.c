@@ -107,7 +107,7 @@ static void message_pull(struct dp_client *client, uint32_t part, uint64_t step,
 static void message_send(struct dp_client *client, struct shard *shard, struct rows_message *message)
 {
     if (message->error == DP_OK)
-        message->error = link_send(shard_lane(shard, message->body.part), &message->header, message->payload,
+        message->error = link_send(shard_lane(client, shard, message->body.part), &message->header, message->payload,
                                    message->payload_count);
     else
         for (size_t i = 0; i < message->payload_count; i++)
