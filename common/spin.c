@@ -28,9 +28,9 @@ void spin_begin(struct spin *spin)
         spin->since_ns = mono_ns();
 }
 
-static bool in_time(const struct spin *spin)
+static bool in_time(const struct spin *spin, uint64_t most_us)
 {
-    return mono_ns() - spin->since_ns < SPIN_US * UINT64_C(1000);
+    return mono_ns() - spin->since_ns < most_us * 1000;
 }
 
 static void in_vain(struct spin *spin)
@@ -44,7 +44,7 @@ bool spin_more(struct spin *spin)
 {
     if (spin->since_ns == 0)
         return false;
-    if (in_time(spin)) {
+    if (in_time(spin, SPIN_US)) {
         sched_yield();
         return true;
     }
@@ -56,7 +56,7 @@ void spin_found(struct spin *spin)
 {
     if (spin->since_ns == 0)
         return;
-    if (!in_time(spin)) {
+    if (!in_time(spin, SPIN_LATE_US)) {
         in_vain(spin);
         return;
     }

@@ -2,7 +2,7 @@
  * all, so who expects an answer at once looks for it some more times first. At most SPIN_US a wait, and other threads
  * go first at each look; not on a single core; and where answers take longer, as all do that need a real gradient, most
  * waits are not spun at all: each wait in vain doubles the number of those that sleep at once, up to SPIN_REST_MAX. In
- * vain is also one in which the others kept the core for longer: asleep, what came would have been seen sooner.
+ * vain is also one in which the others kept the core for SPIN_LATE_US: asleep, what came would have been seen sooner.
  * Thread: one at a time. */
 #ifndef DP_SPIN_H
 #define DP_SPIN_H
@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { SPIN_US = 50, SPIN_REST_MAX = 63 };
+enum { SPIN_US = 50, SPIN_LATE_US = 200, SPIN_REST_MAX = 63 };
 
 /* Zeroed: not waiting. */
 struct spin {

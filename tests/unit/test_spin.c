@@ -64,7 +64,7 @@ Test(spin, an_answer_that_comes_late_was_waited_for_in_vain)
         cr_skip("a single core");
     spin_begin(&spin);
     cr_assert_neq(spin.since_ns, 0);
-    spin.since_ns -= SPIN_US * 1000;
+    spin.since_ns -= SPIN_LATE_US * 1000;
     spin_found(&spin);
     cr_assert_eq(spin.since_ns, 0);
     cr_assert_not(in_vain(&spin), "the next one sleeps at once");
