@@ -37,7 +37,7 @@ Test(client, eight_slots_are_one_push_for_each_slice_with_the_pull_in_it)
     ASSERT_NO_LEAKS();
 }
 
-/* What a shard says of a slice goes the way that the slice's messages came. */
+/* All messages about a slice keep to one of them. */
 Test(client, slices_of_a_shard_take_turns_on_two_connections)
 {
     struct mini *mini = mini_new(20, false);

@@ -194,6 +194,20 @@ Test(slice, commit_follows_the_formula)
 
 enum { LARGE = (512 << 10) / sizeof(float) + 3 };
 
+/* Two slots, sgd, one tensor. */
+static struct slice_job large_job(void)
+{
+    struct slice_job job = {
+        .plan = {.seed = 3, .train_rows = 200, .batch = 20, .train_steps = STEPS, .slots = 2},
+        .rule = update_rule_at(0),
+        .params = {.schedule.lr = 0.1},
+    };
+    dp_error err;
+    uint64_t elems = LARGE;
+    cr_assert_eq(tensors_add(&job.tensors, "w", 1, &elems, INIT_NORMAL, 1.0f, true, &err), DP_OK);
+    return job;
+}
+
 /* A payload that tells when it is released. */
 struct payload {
     float *values;
@@ -231,17 +245,11 @@ static void expect_step(const float *before, uint64_t step, const float *after)
  * workers' memory, or beside planes that somebody maps, is only read. */
 Test(slice, theta_is_written_over_a_large_payload)
 {
-    struct slice_job job = {
-        .plan = {.seed = 3, .train_rows = 200, .batch = 20, .train_steps = STEPS, .slots = 2},
-        .rule = update_rule_at(0),
-        .params = {.schedule.lr = 0.1},
-    };
+    struct slice_job job = large_job();
     struct slice s;
     struct payload p[3][2] = {0};
     struct metrics m;
     dp_error err;
-    uint64_t elems = LARGE;
-    cr_assert_eq(tensors_add(&job.tensors, "w", 1, &elems, INIT_NORMAL, 1.0f, true, &err), DP_OK);
     cr_assert_eq(slice_init(&s, &job, (struct range){0, LARGE}, &err), DP_OK);
     for (uint64_t step = 0; step < 3; step++) {
         struct version *before = slice_theta(&s, step);
@@ -284,18 +292,12 @@ Test(slice, theta_is_written_over_a_large_payload)
 
 Test(slice, theta_stays_in_its_plane_while_somebody_maps_it)
 {
-    struct slice_job job = {
-        .plan = {.seed = 3, .train_rows = 200, .batch = 20, .train_steps = STEPS, .slots = 2},
-        .rule = update_rule_at(0),
-        .params = {.schedule.lr = 0.1},
-    };
+    struct slice_job job = large_job();
     struct planes planes;
     struct slice s;
     struct payload p[2][2] = {0};
     struct metrics m;
     dp_error err;
-    uint64_t elems = LARGE;
-    cr_assert_eq(tensors_add(&job.tensors, "w", 1, &elems, INIT_NORMAL, 1.0f, true, &err), DP_OK);
     cr_assert_eq(planes_init(&planes, LARGE, (struct range){0, LARGE}, &err), DP_OK);
     job.planes = &planes;
     planes.readers = 1;
