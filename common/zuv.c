@@ -5,7 +5,7 @@
  *    loop may block. Reading it handles what ZMQ_FD announced, so no edge is ever lost, whoever sent or received last.
  *    A receive that found nothing is as good as reading it: where that came last (`empty`), neither is repeated until
  *    ZMQ_FD announces something, which saves two system calls a message.
- * 2. The loop does not block while there is something to read, or while it spins: an idle handle keeps it going.
+ * 2. The loop does not block while there is something to read: an idle handle keeps it going.
  * 3. A message leaves whole or not at all; the socket never waits for the rest of one.
  * Thread: the loop's. */
 #include "zuv.h"
@@ -53,23 +53,19 @@ static bool message_recv(void *socket, zmq_msg_t *frames, size_t *ret_count)
     return got;
 }
 
-/* Number of messages. */
-static int zuv_drain(struct zuv *zuv)
+static void zuv_drain(struct zuv *zuv)
 {
     zmq_msg_t frames[ZUV_FRAMES_MAX];
-    int got = 0;
     zuv->empty = false;
-    for (; got < ZUV_DRAIN && !zuv->closing; got++) {
+    for (int i = 0; i < ZUV_DRAIN && !zuv->closing; i++) {
         size_t count;
         if (!message_recv(zuv->socket, frames, &count)) {
             zuv->empty = errno == EAGAIN;
             break;
         }
-        spin_found(&zuv->spin);
         zuv->recv(zuv->arg, frames, count);
         frames_close(frames, count);
     }
-    return got;
 }
 
 static void on_poll(uv_poll_t *handle, int status, int events)
@@ -90,11 +86,8 @@ static void on_prepare(uv_prepare_t *handle)
     struct zuv *zuv = handle->data;
     int events = 0;
     size_t size = sizeof events;
-    if (zuv->empty) {
-        if (spin_more(&zuv->spin))
-            uv_idle_start(&zuv->idle, on_idle);
+    if (zuv->empty)
         return;
-    }
     while (zmq_getsockopt(zuv->socket, ZMQ_EVENTS, &events, &size) != 0 && errno == EINTR)
         ;
     if (events & ZMQ_POLLIN)
@@ -105,9 +98,8 @@ static void on_check(uv_check_t *handle)
 {
     struct zuv *zuv = handle->data;
     uv_idle_stop(&zuv->idle);
-    if (zuv->empty || zuv_drain(zuv) == 0 || !zuv->spins)
-        return;
-    spin_begin(&zuv->spin);
+    if (!zuv->empty)
+        zuv_drain(zuv);
 }
 
 /* The last of the four handles is gone. */

@@ -11,7 +11,6 @@
 #include <zmq.h>
 
 #include "dp_err.h"
-#include "spin.h"
 
 enum { ZUV_FRAMES_MAX = 8, ZUV_DRAIN = 64 };
 
@@ -31,8 +30,6 @@ struct zuv {
     void (*closed)(void *arg);
     int open_handles;
     bool closing;
-    bool spins; /* for its owner to set: stays awake for a moment after a message, see spin.h */
-    struct spin spin;
     bool empty; /* nothing to read, and nothing was done with the socket since that was found out */
 };
 

@@ -124,7 +124,6 @@ dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const struc
         zmq_close(socket);
         goto fail_loop;
     }
-    port->zuv.spins = true;
     e = open_door(port, place, err);
     if (e) {
         zuv_close(&port->zuv, NULL);

@@ -141,7 +141,6 @@ struct dp_client {
     struct link **links;  /* the head's and the shards' */
     struct pollfd *items; /* [2 * link_count] scratch of links_wait */
     size_t link_count;
-    struct spin spin; /* of waits for a step */
 
     /* the step */
     struct shard *shards;

@@ -232,21 +232,7 @@ static bool socket_readable(void *socket, bool *empty)
     return !*empty;
 }
 
-/* poll(2), after some looks without sleeping. */
-static int poll_awake(struct pollfd *items, size_t count, uint64_t timeout_ms, struct spin *spin)
-{
-    int ready = 0;
-    if (spin && timeout_ms > 0) {
-        spin_begin(spin);
-        while (ready == 0 && spin_more(spin))
-            ready = poll(items, count, 0);
-        spin_found(spin); /* no effect once it has given up */
-    }
-    return ready ? ready : poll(items, count, (int)MIN(timeout_ms, (uint64_t)INT32_MAX));
-}
-
-dp_err links_wait(struct link *const *links, size_t count, struct pollfd *items, uint64_t timeout_ms, struct spin *spin,
-                  dp_error *err)
+dp_err links_wait(struct link *const *links, size_t count, struct pollfd *items, uint64_t timeout_ms, dp_error *err)
 {
     bool there = false;
     for (size_t i = 0; i < count; i++) {
@@ -257,7 +243,7 @@ dp_err links_wait(struct link *const *links, size_t count, struct pollfd *items,
     }
     if (there)
         return DP_OK;
-    if (poll_awake(items, 2 * count, timeout_ms, spin) < 0 && errno != EINTR)
+    if (poll(items, 2 * count, (int)MIN(timeout_ms, (uint64_t)INT32_MAX)) < 0 && errno != EINTR)
         return dp_fail(err, DP_SYSTEM, "cannot wait for the server: %s", strerror(errno));
     for (size_t i = 0; i < count; i++) {
         links[i]->empty = !items[2 * i].revents;

@@ -12,7 +12,6 @@
 #include "client_endpoint.h"
 #include "dp_err.h"
 #include "frame.h"
-#include "spin.h"
 
 struct link {
     void *socket;
@@ -52,11 +51,11 @@ DP_MUST_CHECK dp_err link_receive(struct link *link, struct arena *arena, struct
                                   bool *ret_any, dp_error *err);
 void link_message_close(struct link_message *message);
 
-/* Waits until something has come for one of the links, at most `timeout_ms`; `items` is scratch for two a link. First
- * awake, as `spin` has it, unless that is NULL. Only this, or link_look, makes link_receive and link_news see what
- * comes after they found nothing: so they cost nothing until then. DP_SYSTEM. */
+/* Waits until something has come for one of the links, at most `timeout_ms`; `items` is scratch for two a link.
+ * Only this, or link_look, makes link_receive and link_news see what comes after they found nothing: so they cost
+ * nothing until then. DP_SYSTEM. */
 DP_MUST_CHECK dp_err links_wait(struct link *const *links, size_t count, struct pollfd *items, uint64_t timeout_ms,
-                                struct spin *spin, dp_error *err);
+                                dp_error *err);
 /* Somebody else waited for the sockets: there may be something. */
 void link_look(struct link *link);
 

@@ -253,7 +253,7 @@ static dp_err head_wait(struct dp_client *client, uint64_t ms, dp_error *err)
 {
     struct link *head = &client->head_link;
     struct pollfd items[2];
-    return links_wait(&head, 1, items, MIN(ms, client->timing.poll), NULL, err);
+    return links_wait(&head, 1, items, MIN(ms, client->timing.poll), err);
 }
 
 static dp_err no_answer(const struct dp_client *client, uint64_t begin_ms, dp_error *err)

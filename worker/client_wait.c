@@ -71,7 +71,7 @@ static dp_err check_silence(struct dp_client *client, uint64_t now_ms, dp_error 
 
 dp_err client_look(struct dp_client *client, dp_error *err)
 {
-    return links_wait(client->links, client->link_count, client->items, 0, NULL, err);
+    return links_wait(client->links, client->link_count, client->items, 0, err);
 }
 
 dp_err client_wait(struct dp_client *client, dp_error *err)
@@ -82,5 +82,5 @@ dp_err client_wait(struct dp_client *client, dp_error *err)
         return e;
     notice_waiting(client, now);
     plane_resend_due(client, now);
-    return links_wait(client->links, client->link_count, client->items, client->timing.poll, &client->spin, err);
+    return links_wait(client->links, client->link_count, client->items, client->timing.poll, err);
 }

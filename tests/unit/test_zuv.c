@@ -135,12 +135,11 @@ static void client_recv(void *arg, zmq_msg_t *frames, size_t count)
         client_fill(p);
 }
 
-static void run_window(bool late, bool spins)
+static void run_window(bool late)
 {
     struct pair p;
     pair_init(&p, server_recv, client_recv);
     p.late = late;
-    p.server.spins = p.client.spins = spins;
     client_fill(&p);
     uv_run(&p.loop, UV_RUN_DEFAULT);
     cr_assert_eq(p.received, MESSAGES);
@@ -150,22 +149,12 @@ static void run_window(bool late, bool spins)
 
 Test(zuv, window_answered_at_once, .timeout = 60)
 {
-    run_window(false, false);
+    run_window(false);
 }
 
 Test(zuv, window_answered_from_a_timer, .timeout = 60)
 {
-    run_window(true, false);
-}
-
-Test(zuv, window_of_loops_that_spin, .timeout = 60)
-{
-    run_window(false, true);
-}
-
-Test(zuv, window_answered_from_a_timer_of_loops_that_spin, .timeout = 60)
-{
-    run_window(true, true);
+    run_window(true);
 }
 
 static void ignore_recv(void *arg, zmq_msg_t *frames, size_t count)
@@ -191,34 +180,6 @@ static void send_texts(struct zuv *zuv, size_t count)
     for (size_t i = 0; i < count; i++)
         zmq_msg_init_size(&frames[i], 3);
     cr_assert_eq(zuv_send(zuv, frames, count), DP_OK);
-}
-
-static void until_asleep(uv_timer_t *timer)
-{
-    struct pair *p = timer->data;
-    if (p->received > 0 && p->server.spin.since_ns == 0)
-        uv_stop(&p->loop);
-}
-
-static void count_recv(void *arg, zmq_msg_t *frames, size_t count)
-{
-    struct pair *p = arg;
-    (void)frames;
-    (void)count;
-    p->received++;
-}
-
-/* Else one message would keep a core busy for ever. */
-Test(zuv, a_loop_that_spins_sleeps_at_last, .timeout = 30)
-{
-    struct pair p;
-    pair_init(&p, count_recv, ignore_recv);
-    p.server.spins = true;
-    send_texts(&p.client, 1);
-    uv_timer_start(&p.timer, until_asleep, 1, 1);
-    uv_run(&p.loop, UV_RUN_DEFAULT);
-    cr_assert_not(uv_is_active((uv_handle_t *)&p.server.idle));
-    pair_fini(&p);
 }
 
 /* Routing id, one frame, then nobody to read them: nothing of it may be left in the way of the next message. */
