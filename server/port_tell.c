@@ -2,7 +2,7 @@
  *
  * A completed step is news that lets shards go of old versions; until those run out nobody waits for it, and waking
  * another thread costs as much as a small step. So the head is woken for completed steps, and for what arrives of the
- * open one, at most once a millisecond, or when half of a slice's versions (or a part's undo logs) are in use. Whatever
+ * open one, at most once in 4 ms, or when half of a slice's versions (or a part's undo logs) are in use. Whatever
  * else it is told of, it is woken for at once.
  *
  * Invariant: an event that is in the queue has woken the head, or tell_later runs, or it is a report, which its step
@@ -12,7 +12,7 @@
 #include "exchange.h"
 #include "port.h"
 
-enum { TELL_GAP_MS = 1, TELL_GAP_NS = TELL_GAP_MS * 1000000 };
+enum { TELL_GAP_MS = 4, TELL_GAP_NS = TELL_GAP_MS * 1000000 };
 
 static void put(struct port *port, const struct event *event)
 {

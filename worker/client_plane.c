@@ -420,10 +420,12 @@ static dp_err message_take(struct dp_client *client, struct shard *shard, const 
     return DP_OK;
 }
 
+/* Ends with the last answer of the step, to begin the next one at once: what may be behind it keeps until its answers
+ * are looked for. */
 static dp_err lane_drain(struct dp_client *client, struct shard *shard, struct link *lane, dp_error *err)
 {
     dp_err e = DP_OK;
-    for (bool any = true; e == DP_OK && any;) {
+    for (bool any = true; e == DP_OK && any && !theta_whole(&client->theta);) {
         struct link_message message;
         e = link_receive(lane, &client->arena, &message, &any, err);
         if (e || !any)
