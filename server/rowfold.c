@@ -16,20 +16,23 @@ void rowsum_release(struct rowsum *sum)
     blob_release(&sum->values);
 }
 
-static void copy(float *to, const float *from, size_t n)
+/* A row of a sum: of the left, the right, or both. One float without a branch, which random lists would have
+ * mispredicted at every other row. */
+static inline void put(float *to, const float *left, const float *right, bool of_left, bool of_right, size_t n)
 {
-    if (n == 1)
-        *to = *from;
-    else
-        memcpy(to, from, n * sizeof *to);
-}
-
-static void add(float *to, const float *left, const float *right, size_t n)
-{
-    if (n == 1)
-        *to = *left + *right;
-    else
+    if (n == 1) {
+        const uint32_t l = -(uint32_t)of_left, r = -(uint32_t)of_right;
+        const union {
+            float value;
+            uint32_t bits;
+        } x = {*left}, y = {*right}, both = {*left + *right};
+        const uint32_t bits = (x.bits & ~r) | (y.bits & ~l) | (both.bits & l & r);
+        memcpy(to, &bits, sizeof bits);
+    } else if (of_left && of_right) {
         kernels_get()->add(n, left, right, to);
+    } else {
+        memcpy(to, of_left ? left : right, n * sizeof *to);
+    }
 }
 
 /* Rows [at, end of from) to the end of `to`; returns how many rows it then has. */
@@ -41,21 +44,25 @@ static uint32_t take_rest(struct rowlist *to, uint32_t n, const struct rowlist *
     return n + left;
 }
 
-static void merge(const struct rowsum *left, const struct rowsum *right, uint32_t dim, struct rowlist *list, float *out)
+static inline void merge_rows(const struct rowsum *left, const struct rowsum *right, uint32_t dim, struct rowlist *list,
+                              float *restrict out)
 {
     const struct rowlist *l = left->list, *r = right->list;
+    const uint64_t *lids = l->ids, *rids = r->ids;
+    const uint32_t *lrows = l->rows, *rrows = r->rows;
     const float *lv = left->values.data, *rv = right->values.data;
+    uint64_t *restrict ids = list->ids;
+    uint32_t *restrict rows = list->rows;
     uint32_t i = 0, j = 0, n = 0;
     while (i < l->count && j < r->count) {
-        uint64_t a = l->ids[i], b = r->ids[j];
-        list->ids[n] = MIN(a, b);
-        list->rows[n] = a <= b ? l->rows[i] : r->rows[j];
-        if (a == b)
-            add(out + (size_t)n * dim, lv + (size_t)i * dim, rv + (size_t)j * dim, dim);
-        else
-            copy(out + (size_t)n * dim, a < b ? lv + (size_t)i * dim : rv + (size_t)j * dim, dim);
-        i += a <= b;
-        j += b <= a;
+        const uint64_t a = lids[i], b = rids[j];
+        const bool of_left = a <= b, of_right = b <= a;
+        const uint32_t mask = -(uint32_t)of_left;
+        ids[n] = MIN(a, b);
+        rows[n] = (lrows[i] & mask) | (rrows[j] & ~mask);
+        put(out + (size_t)n * dim, lv + (size_t)i * dim, rv + (size_t)j * dim, of_left, of_right, dim);
+        i += of_left;
+        j += of_right;
         n++;
     }
     const float *rest = i < l->count ? lv + (size_t)i * dim : rv + (size_t)j * dim;
@@ -64,6 +71,14 @@ static void merge(const struct rowsum *left, const struct rowsum *right, uint32_
     n = take_rest(list, n, r, j);
     memcpy(out + kept * dim, rest, (n - kept) * dim * sizeof *out);
     list->count = n;
+}
+
+static void merge(const struct rowsum *left, const struct rowsum *right, uint32_t dim, struct rowlist *list, float *out)
+{
+    if (dim == 1)
+        merge_rows(left, right, 1, list, out);
+    else
+        merge_rows(left, right, dim, list, out);
 }
 
 /* The sum of two that have the same list. A worker's memory is only read: the sum goes to the other one's, or to new

@@ -220,6 +220,78 @@ Test(rowfold, rows_of_both_are_added_and_others_taken_over)
     ASSERT_NO_LEAKS();
 }
 
+/* Ascending ids below `range`, values of any bits: zeros of both signs, infinities, denormals. */
+static struct rowsum random_sum(uint32_t count, uint64_t range, uint32_t dim)
+{
+    static const float ODD[] = {0.0F, -0.0F, INFINITY, -INFINITY, 1e-45F, -1e-45F, 3e38F};
+    struct rowlist *list = rowlist_new(count);
+    size_t floats = (size_t)count * dim;
+    float *values = mem_array(floats, sizeof *values);
+    for (uint32_t i = 0; i < count; i++) {
+        list->ids[i] = (i ? list->ids[i - 1] + 1 : 0) + roll() % (range / count);
+        list->rows[i] = (uint32_t)(list->ids[i] * 7);
+    }
+    for (size_t i = 0; i < floats; i++)
+        values[i] = roll() % 4 == 0 ? ODD[roll() % ARRAY_LEN(ODD)] : (float)(int64_t)roll() * 1e-18F;
+    return (struct rowsum){list, {values, floats * sizeof *values, values, free}};
+}
+
+static struct rowsum copy_of(const struct rowsum *sum)
+{
+    void *values = mem_array(sum->values.bytes, 1);
+    memcpy(values, sum->values.data, sum->values.bytes);
+    return (struct rowsum){rowlist_retain(sum->list), {values, sum->values.bytes, values, free}};
+}
+
+static uint32_t place_of(const struct rowlist *list, uint64_t id)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        if (list->ids[i] == id)
+            return i;
+    return ROW_NONE;
+}
+
+/* The sum, against each id looked up in both. */
+static void check_sum(const struct rowsum *sum, const struct rowsum *left, const struct rowsum *right, uint32_t dim)
+{
+    const float *values = sum->values.data, *lv = left->values.data, *rv = right->values.data;
+    uint32_t both = 0;
+    for (uint32_t n = 0; n < sum->list->count; n++) {
+        const uint64_t id = sum->list->ids[n];
+        const uint32_t i = place_of(left->list, id), j = place_of(right->list, id);
+        cr_assert(n == 0 || sum->list->ids[n - 1] < id);
+        cr_assert(i != ROW_NONE || j != ROW_NONE);
+        cr_assert_eq(sum->list->rows[n], (uint32_t)(id * 7));
+        both += i != ROW_NONE && j != ROW_NONE;
+        for (uint32_t k = 0; k < dim; k++) {
+            const float l = i == ROW_NONE ? 0 : lv[(size_t)i * dim + k],
+                        r = j == ROW_NONE ? 0 : rv[(size_t)j * dim + k];
+            const float expected = i == ROW_NONE ? r : j == ROW_NONE ? l : l + r, *got = &values[(size_t)n * dim + k];
+            cr_assert(memcmp(got, &expected, sizeof expected) == 0, "id %llu: %a, not %a", (unsigned long long)id,
+                      (double)*got, (double)expected);
+        }
+    }
+    cr_assert_eq(sum->list->count + both, left->list->count + right->list->count, "no row is lost");
+    cr_assert_eq(sum->values.bytes, (size_t)sum->list->count * dim * sizeof(float));
+}
+
+Test(rowfold, random_sums_have_the_bits_of_each_row_alone)
+{
+    static const uint32_t DIMS[] = {1, 2, 16};
+    static const uint32_t COUNTS[][2] = {{1, 1}, {1, 300}, {300, 1}, {300, 300}, {200, 40}};
+    for (uint32_t at = 0; at < ARRAY_LEN(DIMS) * ARRAY_LEN(COUNTS); at++) {
+        const uint32_t dim = DIMS[at % ARRAY_LEN(DIMS)], *counts = COUNTS[at / ARRAY_LEN(DIMS)];
+        struct rowsum left = random_sum(counts[0], 900, dim), right = random_sum(counts[1], 900, dim), sum;
+        struct rowsum copies[] = {copy_of(&left), copy_of(&right)};
+        cr_assert_eq(rowsum_add(&left, &right, dim, &sum), DP_OK);
+        check_sum(&sum, &copies[0], &copies[1], dim);
+        rowsum_release(&sum);
+        rowsum_release(&copies[0]);
+        rowsum_release(&copies[1]);
+    }
+    ASSERT_NO_LEAKS();
+}
+
 Test(rowfold, the_same_list_is_one_addition_in_place)
 {
     struct rowlist *list = LIST(1, 2, 3);
