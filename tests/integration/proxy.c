@@ -29,7 +29,8 @@ struct pipe {
 
 struct proxy {
     pthread_t thread;
-    atomic_bool stop, cut;
+    atomic_bool stop, cut, cut_one;
+    size_t cut_last; /* pipe that was cut alone last */
     atomic_uint cuts;
     _Atomic uint32_t added; /* a port on its way to the thread; 0: none */
     int listeners[PORTS_MAX];
@@ -130,6 +131,19 @@ static void cut_all(struct proxy *proxy)
         }
 }
 
+static void cut_next(struct proxy *proxy)
+{
+    for (size_t i = 1; i <= PIPES_MAX; i++) {
+        struct pipe *pipe = &proxy->pipes[(proxy->cut_last + i) % PIPES_MAX];
+        if (pipe->from < 0)
+            continue;
+        proxy->cut_last = (size_t)(MAX(pipe, pipe->back) - proxy->pipes); /* who comes back may have their places */
+        pipe_close(pipe);
+        atomic_fetch_add(&proxy->cuts, 1);
+        return;
+    }
+}
+
 /* A full pipe waits until its other end takes something, an empty one until there is something. */
 static void wait_for_any(const struct proxy *proxy)
 {
@@ -158,6 +172,8 @@ static void *proxy_run(void *arg)
         }
         if (atomic_exchange(&proxy->cut, false))
             cut_all(proxy);
+        if (atomic_exchange(&proxy->cut_one, false))
+            cut_next(proxy);
         for (size_t i = 0; i < proxy->port_count; i++)
             accept_one(proxy, i);
         for (size_t i = 0; i < PIPES_MAX; i++)
@@ -194,6 +210,11 @@ void proxy_add(struct proxy *proxy, uint16_t port)
 void proxy_cut(struct proxy *proxy)
 {
     atomic_store(&proxy->cut, true);
+}
+
+void proxy_cut_one(struct proxy *proxy)
+{
+    atomic_store(&proxy->cut_one, true);
 }
 
 unsigned proxy_cuts(const struct proxy *proxy)

@@ -15,6 +15,8 @@ void proxy_free(struct proxy **proxy);
 void proxy_add(struct proxy *proxy, uint16_t port);
 /* Cuts all connections, whatever was under way in them. */
 void proxy_cut(struct proxy *proxy);
+/* Cuts one connection: each time another, in turn. */
+void proxy_cut_one(struct proxy *proxy);
 /* How many connections were cut so far. */
 unsigned proxy_cuts(const struct proxy *proxy);
 
