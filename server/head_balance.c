@@ -218,6 +218,7 @@ void head_balance_dealt(struct head *head)
 
 static void on_timer(uv_timer_t *timer)
 {
+    head_on_arrivals(timer->data);
     head_speculate(timer->data);
 }
 

@@ -1,9 +1,10 @@
 /* What a shard tells the head, and when it wakes it.
  *
- * A completed step is news that lets shards go of old versions; until those run out nobody waits for it, and waking
- * another thread costs as much as a small step. So the head is woken for completed steps, and for what arrives of the
- * open one, at most once in 4 ms, or when half of a slice's versions (or a part's undo logs) are in use. Whatever
- * else it is told of, it is woken for at once.
+ * A completed step is news that lets shards go of old versions; until those run out nobody but the end of the job waits
+ * for it, and waking another thread costs as much as a small step. So the head is woken for completed steps, and for
+ * what arrives of the open one, at most once in 4 ms (little beside the 20 ms by which a slot must be late before the
+ * head has it computed twice, much beside a small step), or when half of a slice's versions (or a part's undo logs) are
+ * in use. Whatever else it is told of, it is woken for at once.
  *
  * Invariant: an event that is in the queue has woken the head, or tell_later runs, or it is a report, which its step
  * follows. Thread: shard. */
@@ -47,10 +48,11 @@ void port_tell(struct port *port, const struct event *event)
 
 static void wake_head_soon(struct port *port, uint64_t now_ns)
 {
-    if (now_ns - port->told_ns >= TELL_GAP_NS)
+    const uint64_t since_ns = now_ns - port->told_ns;
+    if (since_ns >= TELL_GAP_NS)
         wake_head(port);
     else if (!uv_is_active((uv_handle_t *)&port->tell_later))
-        uv_timer_start(&port->tell_later, on_tell_later, TELL_GAP_MS, 0);
+        uv_timer_start(&port->tell_later, on_tell_later, TELL_GAP_MS - since_ns / 1000000, 0);
 }
 
 void port_tell_arrived(void *arg, uint32_t session, uint64_t step, uint32_t node)

@@ -181,11 +181,12 @@ static void slot_arrived(struct speculation *s, uint32_t k, uint32_t number)
     slot->helper = DEALER_NOBODY;
 }
 
-/* All that the member held of the open step has come from itself: so long takes a slot. */
+/* All that the member held of the open step has come from itself: so long takes a slot. What came before we knew that
+ * the step is open says nothing. */
 static void learn_share(struct speculation *s, uint32_t number, uint64_t now_us)
 {
     const struct speculation_member *member = &s->list[number];
-    if (member->open == 0 && member->held > 0)
+    if (member->open == 0 && member->held > 0 && now_us > s->opened_us)
         learn(s, number, (double)(now_us - s->opened_us) / member->held, UNIT_WEIGHT);
 }
 

@@ -190,7 +190,8 @@ dp_err dp_join_free(dp_client *client, const dp_model *model, dp_error *err)
     return client_join(client, NULL, NULL, model, err);
 }
 
-/* Takes everything that is known to have arrived: see client_look and client_wait. */
+/* Takes what is known to have arrived, of the shards up to the last answer of the step wanted: see client_look and
+ * client_wait. */
 static dp_err client_drain(struct dp_client *client, dp_error *err)
 {
     dp_err e = session_drain(client, err);

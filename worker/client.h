@@ -236,7 +236,7 @@ void plane_resend_due(struct dp_client *client, uint64_t now_ms);
 void plane_resend_all(struct dp_client *client);
 /* Whether any slice of the shard lacks the theta wanted. */
 bool plane_missing(const struct dp_client *client, const struct shard *shard);
-/* Takes all messages of the shards that are there. DP_PROTO. */
+/* Takes the messages of the shards that are there, up to the one that makes theta whole. DP_PROTO. */
 DP_MUST_CHECK dp_err plane_drain(struct dp_client *client, dp_error *err);
 /* The connection that messages about a piece go by: all by the first where memory is shared, since what lies in a
  * session's ring must be told in order. */

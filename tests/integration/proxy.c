@@ -137,7 +137,7 @@ static void cut_next(struct proxy *proxy)
         struct pipe *pipe = &proxy->pipes[(proxy->cut_last + i) % PIPES_MAX];
         if (pipe->from < 0)
             continue;
-        proxy->cut_last = (size_t)(MAX(pipe, pipe->back) - proxy->pipes); /* who comes back may have their places */
+        proxy->cut_last = (size_t)(pipe->back - proxy->pipes); /* who comes back may have their places */
         pipe_close(pipe);
         atomic_fetch_add(&proxy->cuts, 1);
         return;
@@ -196,6 +196,7 @@ struct proxy *proxy_new(void)
     struct proxy *proxy = mem_array_zero(1, sizeof *proxy);
     for (size_t i = 0; i < PIPES_MAX; i++)
         proxy->pipes[i].from = -1;
+    proxy->cut_last = PIPES_MAX - 1;
     cr_assert_eq(pthread_create(&proxy->thread, NULL, proxy_run, proxy), 0);
     return proxy;
 }

@@ -24,32 +24,32 @@ static uint16_t port_of(const char *endpoint)
     return (uint16_t)strtoul(colon + 1, NULL, 10);
 }
 
-static const char *train_alone(const char *train)
+/* A job of one worker that is left alone; its model. */
+#define TRAIN_ALONE(data, ...)                                                                                 \
+    train_alone((const char *const[]){"--listen", "tcp://127.0.0.1:0", "--local-workers", "1", "--data", data, \
+                                      "--export", temp_path("alone.safetensors"), __VA_ARGS__, NULL})
+
+static const char *train_alone(const char *const *args)
 {
-    const char *path = temp_path("alone.safetensors");
-    struct run_result r = RUN(CASE_MS, "dp-server", JOB, "--listen", "tcp://127.0.0.1:0", "--local-workers", "1",
-                              "--data", train, "--export", path);
+    struct run_result r = run_program(CASE_MS, "dp-server", args);
     cr_assert_eq(r.status, 0, "%s", r.err);
-    return path;
+    return temp_path("alone.safetensors");
 }
 
-/* The head and its shards, which it tells of, by way of the proxy. */
-static void put_behind(struct proxy *proxy, struct process *server, const char *real, char *endpoint, size_t size)
+/* The head and its shards, by way of the proxy. What was lost is not to be found by way of a time-out. */
+#define SERVER_BEHIND(proxy, endpoint, ...)                                                           \
+    server_behind(proxy, endpoint, sizeof(endpoint),                                                  \
+                  (const char *const[]){"--shards", "2", "--log-level", "info", "--speculate", "off", \
+                                        "--stall-timeout", "3600", __VA_ARGS__, NULL})
+
+static struct process *server_behind(struct proxy *proxy, char *endpoint, size_t size, const char *const *args)
 {
+    char real[128];
+    struct process *server = server_start(real, sizeof real, args);
     proxy_add(proxy, port_of(real));
     for (int i = 0; i < SHARDS; i++)
         proxy_add(proxy, port_of(process_expect_next(server, ERR, "shard number=", CASE_MS)));
     snprintf(endpoint, size, "tcp://127.0.0.2:%u", port_of(real));
-}
-
-/* What was lost is not to be found by way of a time-out. */
-static struct process *server_behind(struct proxy *proxy, const char *consistency, const char *path, char *endpoint,
-                                     size_t size)
-{
-    char real[128];
-    struct process *server = SERVER(real, JOB, "--shards", "2", "--log-level", "info", "--consistency", consistency,
-                                    "--speculate", "off", "--stall-timeout", "3600", "--export", path);
-    put_behind(proxy, server, real, endpoint, size);
     return server;
 }
 
@@ -83,7 +83,7 @@ static struct process *train_with_cuts(const char *consistency, const char *path
         return NULL;
     char endpoint[128];
     const char *train = source_file("tests/data/digits/train.csv.gz");
-    struct process *server = server_behind(proxy, consistency, path, endpoint, sizeof endpoint);
+    struct process *server = SERVER_BEHIND(proxy, endpoint, JOB, "--consistency", consistency, "--export", path);
     struct process *workers[WORKERS];
     for (int i = 0; i < WORKERS; i++)
         workers[i] = PROCESS("dp-worker", "--server", endpoint, "--data", train, "--emulate-slot-ms", "1");
@@ -102,7 +102,7 @@ Test(cuts, bits_do_not_depend_on_them)
     const char *path = temp_path("cut.safetensors");
     if (!train_with_cuts("bsp", path))
         cr_skip_test("this machine has no 127.0.0.2");
-    models_assert_same(train_alone(source_file("tests/data/digits/train.csv.gz")), path);
+    models_assert_same(TRAIN_ALONE(source_file("tests/data/digits/train.csv.gz"), JOB), path);
 }
 
 Test(cuts, on_arrival_nothing_is_lost_or_counted_twice)
@@ -121,7 +121,7 @@ Test(cuts, on_arrival_nothing_is_lost_or_counted_twice)
 /* Shards of several slices, so that a worker has two connections to each. */
 #define WIDE_JOB                                                                                                 \
     "--model", "logistic", "--hash-bits", "20", "--batch", "100", "--slots", "2", "--epochs", "40", "--lr", "1", \
-        "--seed", "3", "--shards", "2", "--optimizer", "momentum", "--shm", "off", "--exit-when-done", "--json"
+        "--seed", "3", "--optimizer", "momentum", "--exit-when-done", "--json"
 
 static const char *wide_data(void)
 {
@@ -133,21 +133,16 @@ static const char *wide_data(void)
     return temp_file("wide.libsvm", text, at);
 }
 
-/* A shard that has lost one of a worker's connections goes on by the other: nothing may wait for what went by the lost
- * one, nor be taken for lost that did not. */
+/* A shard that has lost one of a worker's connections goes on by the other. */
 Test(cuts, of_one_connection_alone_do_not_change_bits)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     struct proxy *proxy = proxy_new();
     if (!proxy)
         cr_skip_test("this machine has no 127.0.0.2");
-    char real[128], endpoint[128];
-    const char *data = wide_data(), *whole = temp_path("whole.safetensors"), *cut = temp_path("cut.safetensors");
-    struct run_result r = RUN(CASE_MS, "dp-server", WIDE_JOB, "--listen", "tcp://127.0.0.1:0", "--local-workers", "1",
-                              "--data", data, "--export", whole);
-    cr_assert_eq(r.status, 0, "%s", r.err);
-    struct process *server = SERVER(real, WIDE_JOB, "--log-level", "info", "--export", cut), *workers[2];
-    put_behind(proxy, server, real, endpoint, sizeof endpoint);
+    char endpoint[128];
+    const char *data = wide_data(), *cut = temp_path("cut.safetensors");
+    struct process *server = SERVER_BEHIND(proxy, endpoint, WIDE_JOB, "--shm", "off", "--export", cut), *workers[2];
     for (int i = 0; i < 2; i++)
         workers[i] = PROCESS("dp-worker", "--server", endpoint, "--data", data);
     for (int epoch = 1; epoch < 40; epoch++) {
@@ -159,5 +154,5 @@ Test(cuts, of_one_connection_alone_do_not_change_bits)
     cr_assert_eq(process_wait(server, CASE_MS), 0, "%s", process_output(server, ERR));
     cr_assert_geq(proxy_cuts(proxy), 20, "%u cuts", proxy_cuts(proxy));
     proxy_free(&proxy);
-    models_assert_same(whole, cut);
+    models_assert_same(TRAIN_ALONE(data, WIDE_JOB), cut);
 }

@@ -264,6 +264,8 @@ static void answer_pull(struct mini *m, struct mini_peer to, uint32_t slice, uin
     bool empty = body.last || body.unchanged;
     size_t bytes = sizeof s->theta - (atomic_load(&m->opts.wrong_size) ? sizeof(float) : 0);
     mini_send(m, to, m->worker_session, 0, &header, empty ? NULL : s->theta, bytes);
+    if (use_up(&m->opts.double_params))
+        mini_send(m, to, m->worker_session, 0, &header, empty ? NULL : s->theta, bytes);
 }
 
 static bool pull_ready(const struct mini *m, const struct mini_slice *s, uint64_t step)

@@ -75,6 +75,7 @@ enum mini_wrong { MINI_RIGHT, MINI_SHORT, MINI_UNCHANGED, MINI_FOREIGN_PART, MIN
 
 struct mini_options {
     atomic_int drop_params;       /* replies to pulls that are not sent */
+    atomic_int double_params;     /* replies to pulls that are sent twice */
     atomic_int drop_pushes;       /* messages to shards that are not read */
     atomic_int busy;              /* messages to shards that are answered with BUSY */
     atomic_int forget_sessions;   /* 1: forgets them now */

@@ -78,6 +78,20 @@ Test(client, replies_that_are_lost_are_asked_for_again)
     ASSERT_NO_LEAKS();
 }
 
+/* Behind the answer that makes theta whole nothing is looked for, and what is there is not in the way of the next step.
+ */
+Test(client, replies_that_come_twice_are_taken_once)
+{
+    struct mini *mini = mini_new(20, false);
+    atomic_store(&mini->opts.double_params, 20 * MINI_ALL);
+    mini_start(mini);
+    expect_job(mini, join_to(mini), 20);
+    cr_assert_eq(atomic_load(&mini->opts.double_params), 0);
+    expect_sums(mini, 0, 20);
+    mini_free(&mini);
+    ASSERT_NO_LEAKS();
+}
+
 Test(client, pushes_that_are_lost_are_sent_again)
 {
     struct mini *mini = mini_new(3, false);

@@ -90,6 +90,21 @@ Test(speculation, what_comes_in_time_is_not_computed_twice)
     speculation_fini(&s);
 }
 
+/* Short steps: it was delivered before the head had looked at the step before. */
+Test(speculation, nothing_is_learnt_from_what_came_before_its_step_was_opened)
+{
+    struct speculation s;
+    set_up(&s);
+    uint64_t now = learn(&s);
+    open_halves(&s, 1, now);
+    for (uint64_t early = 0; early < 2; early++) {
+        speculation_arrived(&s, 1, (uint32_t)early, 4 * (uint32_t)early, 4 * (uint32_t)early + 4, now - early);
+        cr_assert_float_eq(s.unit_us[0], SLOT_US, 1);
+    }
+    cr_assert_eq(s.missing, 0);
+    speculation_fini(&s);
+}
+
 /* However short a slot is. */
 Test(speculation, what_is_late_by_little_is_not_computed_twice)
 {
