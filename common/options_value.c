@@ -36,7 +36,7 @@ static void max_text(double max, char *buf, size_t size)
     else if (max != floor(max) && above == floor(above))
         snprintf(buf, size, "less than %g", above);
     else
-        snprintf(buf, size, max < 1e15 && max == floor(max) ? "%.0f" : "%g", max);
+        snprintf(buf, size, max <= 1e15 && max == floor(max) ? "%.0f" : "%g", max);
 }
 
 void option_range_text(const struct option *option, double max_told, char *buf, size_t size)
@@ -77,7 +77,8 @@ static dp_err set_u64(const struct option *option, uint64_t *field, const char *
     char buf[OPTION_SHOWN_MAX];
     size_t digits = strspn(text, "0123456789");
     if (digits == 0 || text[digits] != '\0')
-        return dp_fail(err, DP_USAGE, "%s: '%s' is not a whole number of 0 or more", where, option_shown(text, buf));
+        return dp_fail(err, DP_USAGE, "%s: '%s' is not a whole number of %.0f or more", where, option_shown(text, buf),
+                       has_range(option) ? MAX(option->min, 0.0) : 0.0);
     errno = 0;
     uint64_t x = strtoull(text, NULL, 10);
     if (errno || u64_outside(option, x))

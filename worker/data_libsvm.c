@@ -100,7 +100,8 @@ static dp_err index_fail(struct libsvm *file, bool too_large)
         return text_fail(&file->text, file->err, "%s: query ids are for ranking, which no model does; remove them",
                          quote);
     if (too_large)
-        return text_fail(&file->text, file->err, "%s: the index is larger than %" PRIu64, quote, index_max(file));
+        return text_fail(&file->text, file->err, "%s: the index is larger than %" PRIu64 "%s", quote, index_max(file),
+                         file->hash_bits ? "" : "; dp-server --hash-bits N takes any 64-bit number");
     return text_fail(&file->text, file->err, "%s is not INDEX:VALUE with an index of %d or more", quote,
                      file->hash_bits ? 0 : 1);
 }

@@ -109,7 +109,8 @@ Test(libsvm, errors_name_the_line_and_what_to_do)
         {"1 -3:1\n", DP_DATA, "f:1: '-3:1' is not INDEX:VALUE"},
         {"1 :1\n", DP_DATA, "f:1: ':1' is not INDEX:VALUE"},
         {"1 a\x01\xff:1\n", DP_DATA, "f:1: 'a\\x01\\xff:1' is not INDEX:VALUE"},
-        {"1 4294967296:1\n", DP_DATA, "f:1: '4294967296:1': the index is larger than 4294967295"},
+        {"1 4294967296:1\n", DP_DATA,
+         "f:1: '4294967296:1': the index is larger than 4294967295; dp-server --hash-bits N takes any 64-bit number"},
         {"1 99999999999999999999999:1\n", DP_DATA, "f:1: '99999999999999999999999:1': the index is larger"},
     };
     assert_bad((struct data_source){.format = DATA_LIBSVM}, CASES, sizeof CASES / sizeof CASES[0]);

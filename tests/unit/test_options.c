@@ -296,12 +296,12 @@ Test(options, missing_values)
 
 Test(options, whole_numbers)
 {
-    PARSE_FAILS("option --batch: 'abc' is not a whole number of 0 or more", "--batch", "abc");
-    PARSE_FAILS("option --batch: '' is not a whole number of 0 or more", "--batch=");
-    PARSE_FAILS("option --batch: '-1' is not a whole number of 0 or more", "--batch", "-1");
-    PARSE_FAILS("option --batch: '1.5' is not a whole number of 0 or more", "--batch", "1.5");
-    PARSE_FAILS("option --batch: ' 1' is not a whole number of 0 or more", "--batch", " 1");
-    PARSE_FAILS("option --batch: '0x10' is not a whole number of 0 or more", "--batch", "0x10");
+    PARSE_FAILS("option --batch: 'abc' is not a whole number of 1 or more", "--batch", "abc");
+    PARSE_FAILS("option --batch: '' is not a whole number of 1 or more", "--batch=");
+    PARSE_FAILS("option --batch: '-1' is not a whole number of 1 or more", "--batch", "-1");
+    PARSE_FAILS("option --batch: '1.5' is not a whole number of 1 or more", "--batch", "1.5");
+    PARSE_FAILS("option --batch: ' 1' is not a whole number of 1 or more", "--batch", " 1");
+    PARSE_FAILS("option --batch: '0x10' is not a whole number of 1 or more", "--batch", "0x10");
     PARSE_FAILS("option --batch: 0 is out of range: it must be 1 to 1048576", "--batch", "0");
     PARSE_FAILS("option --batch: 1048577 is out of range: it must be 1 to 1048576", "--batch", "1048577");
     PARSE_FAILS("option --seed: 18446744073709551616 is out of range: it must be 0 to 18446744073709551615", "--seed",
