@@ -1,8 +1,8 @@
 /* Many connections to one shard, and to a bare ROUTER that echoes messages of the same sizes.
  *
  * Two processes drive all connections, each a DEALER of its own: they send one push_pull on each and then wait for all
- * answers, step after step. The server is dp-server, with a slot for each client. Thread: main; the echo is a process
- * of its own. */
+ * answers, step after step. The server is dp-server, with a slot for each client; they send no heartbeats, so its lease
+ * is long. Thread: main; the echo is a process of its own. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,8 +33,9 @@ static void give_up(const char *what)
 static void *dealer(void *zmq, const char *endpoint)
 {
     void *socket = zmq_socket(zmq, ZMQ_DEALER);
-    int none = 0;
+    int none = 0, patience_ms = 30000;
     zmq_setsockopt(socket, ZMQ_LINGER, &none, sizeof none);
+    zmq_setsockopt(socket, ZMQ_RCVTIMEO, &patience_ms, sizeof patience_ms);
     if (!socket || zmq_connect(socket, endpoint))
         give_up("cannot connect");
     return socket;
