@@ -78,7 +78,7 @@ static dp_err set_u64(const struct option *option, uint64_t *field, const char *
     size_t digits = strspn(text, "0123456789");
     if (digits == 0 || text[digits] != '\0')
         return dp_fail(err, DP_USAGE, "%s: '%s' is not a whole number of %.0f or more", where, option_shown(text, buf),
-                       has_range(option) ? MAX(option->min, 0.0) : 0.0);
+                       option->min);
     errno = 0;
     uint64_t x = strtoull(text, NULL, 10);
     if (errno || u64_outside(option, x))

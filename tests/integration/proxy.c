@@ -122,13 +122,17 @@ static bool pipe_move(struct pipe *pipe)
     return true;
 }
 
+static void pipe_cut(struct proxy *proxy, struct pipe *pipe)
+{
+    pipe_close(pipe);
+    atomic_fetch_add(&proxy->cuts, 1);
+}
+
 static void cut_all(struct proxy *proxy)
 {
     for (size_t i = 0; i < PIPES_MAX; i++)
-        if (proxy->pipes[i].from >= 0) {
-            pipe_close(&proxy->pipes[i]);
-            atomic_fetch_add(&proxy->cuts, 1);
-        }
+        if (proxy->pipes[i].from >= 0)
+            pipe_cut(proxy, &proxy->pipes[i]);
 }
 
 static void cut_next(struct proxy *proxy)
@@ -138,8 +142,7 @@ static void cut_next(struct proxy *proxy)
         if (pipe->from < 0)
             continue;
         proxy->cut_last = (size_t)(pipe->back - proxy->pipes); /* who comes back may have their places */
-        pipe_close(pipe);
-        atomic_fetch_add(&proxy->cuts, 1);
+        pipe_cut(proxy, pipe);
         return;
     }
 }

@@ -75,6 +75,16 @@ static void cut_often(struct process *server, struct proxy *proxy)
     }
 }
 
+/* The job ends well, after at least so many cuts; frees the proxy. */
+static void expect_end(struct process *server, struct process **workers, int count, struct proxy **proxy, unsigned cuts)
+{
+    for (int i = 0; i < count; i++)
+        cr_assert_eq(process_wait(workers[i], CASE_MS), 0, "%s", process_output(workers[i], ERR));
+    cr_assert_eq(process_wait(server, CASE_MS), 0, "%s", process_output(server, ERR));
+    cr_assert_geq(proxy_cuts(*proxy), cuts, "%u cuts", proxy_cuts(*proxy));
+    proxy_free(proxy);
+}
+
 /* A job with cuts until it ends; its server, NULL where there is no proxy. */
 static struct process *train_with_cuts(const char *consistency, const char *path)
 {
@@ -88,11 +98,7 @@ static struct process *train_with_cuts(const char *consistency, const char *path
     for (int i = 0; i < WORKERS; i++)
         workers[i] = PROCESS("dp-worker", "--server", endpoint, "--data", train, "--emulate-slot-ms", "1");
     cut_often(server, proxy);
-    for (int i = 0; i < WORKERS; i++)
-        cr_assert_eq(process_wait(workers[i], CASE_MS), 0, "%s", process_output(workers[i], ERR));
-    cr_assert_eq(process_wait(server, CASE_MS), 0, "%s", process_output(server, ERR));
-    cr_assert_geq(proxy_cuts(proxy), CUTS * WORKERS, "%u cuts", proxy_cuts(proxy));
-    proxy_free(&proxy);
+    expect_end(server, workers, WORKERS, &proxy, CUTS * WORKERS);
     return server;
 }
 
@@ -149,10 +155,6 @@ Test(cuts, of_one_connection_alone_do_not_change_bits)
         process_expect_next(server, OUT, "\"event\":\"epoch\"", CASE_MS);
         proxy_cut_one(proxy);
     }
-    for (int i = 0; i < 2; i++)
-        cr_assert_eq(process_wait(workers[i], CASE_MS), 0, "%s", process_output(workers[i], ERR));
-    cr_assert_eq(process_wait(server, CASE_MS), 0, "%s", process_output(server, ERR));
-    cr_assert_geq(proxy_cuts(proxy), 20, "%u cuts", proxy_cuts(proxy));
-    proxy_free(&proxy);
+    expect_end(server, workers, 2, &proxy, 20);
     models_assert_same(TRAIN_ALONE(data, WIDE_JOB), cut);
 }

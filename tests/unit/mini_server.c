@@ -245,10 +245,8 @@ static void answer_pull(struct mini *m, struct mini_peer to, uint32_t slice, uin
     struct mini_slice *s = &m->slices[slice];
     Dp__Header header = DP__HEADER__INIT;
     Dp__Params body = DP__PARAMS__INIT;
-    if (atomic_load(&m->opts.drop_params) > 0) {
-        atomic_fetch_sub(&m->opts.drop_params, 1);
+    if (use_up(&m->opts.drop_params))
         return;
-    }
     body.slice = slice;
     body.step = step;
     body.version = s->version;

@@ -78,8 +78,7 @@ Test(client, replies_that_are_lost_are_asked_for_again)
     ASSERT_NO_LEAKS();
 }
 
-/* Behind the answer that makes theta whole nothing is looked for, and what is there is not in the way of the next step.
- */
+/* What is behind the answer that makes theta whole is not in the way of the next step. */
 Test(client, replies_that_come_twice_are_taken_once)
 {
     struct mini *mini = mini_new(20, false);
