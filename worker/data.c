@@ -30,8 +30,9 @@ static bool line_has_index(const char *at, const char *eol)
     return false;
 }
 
-/* The format of a text: that of the first line that tells. */
-static enum data_format text_detect(const char *path, const void *bytes, size_t size)
+/* The format of a text: that of the first line that tells. Not sure: it has what both formats have, or nothing that
+ * tells them apart. */
+static enum data_format text_detect(const char *path, const void *bytes, size_t size, bool *ret_sure)
 {
     struct text text;
     text_init(&text, path, bytes, size);
@@ -41,22 +42,30 @@ static enum data_format text_detect(const char *path, const void *bytes, size_t 
         const char *eol = newline ? newline : text.end;
         const char *comment = memchr(text.at, '#', (size_t)(eol - text.at));
         size_t n = (size_t)((comment ? comment : eol) - text.at);
-        if (line_has_index(text.at, text.at + n))
+        bool separated = memchr(text.at, ',', n) || memchr(text.at, ';', n), colon = memchr(text.at, ':', n);
+        bool index = line_has_index(text.at, text.at + n);
+        *ret_sure = index ? !separated : separated && !colon;
+        if (index)
             return DATA_LIBSVM;
-        if (memchr(text.at, ',', n) || memchr(text.at, ';', n))
+        if (separated)
             return DATA_CSV;
-        if (memchr(text.at, ':', n))
+        if (colon)
             return DATA_LIBSVM;
         text.at = newline ? newline + 1 : text.end;
     }
+    *ret_sure = false;
     return DATA_CSV;
 }
 
-enum data_format data_format(const struct data_source *source, const void *bytes, size_t size)
+enum data_format data_format(const struct data_source *source, const void *bytes, size_t size, bool *ret_sure)
 {
-    if (source->format != DATA_AUTO)
-        return source->format;
-    return idx_detect(bytes, size) ? DATA_IDX : text_detect(source->path, bytes, size);
+    bool sure = true;
+    enum data_format format = source->format;
+    if (format == DATA_AUTO)
+        format = idx_detect(bytes, size) ? DATA_IDX : text_detect(source->path, bytes, size, &sure);
+    if (ret_sure)
+        *ret_sure = sure;
+    return format;
 }
 
 /* Options that mean nothing to the format: a mistake of usage, unless it takes a look at the file to see it. */
@@ -78,18 +87,22 @@ static dp_err source_check(const struct data_source *source, enum data_format fo
     return DP_OK;
 }
 
-/* Parses as `format`; the text of an error says when the format was a guess. */
-static dp_err parse_as(enum data_format format, const struct data_source *source, const void *bytes, size_t size,
-                       const void *labels, size_t labels_size, struct data *data, dp_error *err)
+/* Parses a text; what an error says more: that the file is of a kind that is not read, or that its format was a guess
+ * of which no row has come yet. */
+static dp_err text_parse(enum data_format format, bool sure, const struct data_source *source, const void *bytes,
+                         size_t size, struct data *data, dp_error *err)
 {
-    dp_err e;
-    if (format == DATA_IDX)
-        return idx_parse(source, bytes, size, labels, labels_size, data, err);
-    if (format == DATA_LIBSVM)
-        e = libsvm_parse(source, bytes, size, data, err);
-    else
-        e = csv_parse(source, bytes, size, data, err);
-    if (e == DP_DATA && err && source->format == DATA_AUTO)
+    const char *foreign = foreign_binary(bytes, size);
+    if (foreign)
+        return dp_fail(err, DP_DATA, "%s: %s", source->path, foreign);
+    dp_err e = format == DATA_LIBSVM ? libsvm_parse(source, bytes, size, data, err)
+                                     : csv_parse(source, bytes, size, data, err);
+    if (e != DP_DATA || !err)
+        return e;
+    foreign = foreign_text(bytes, size);
+    if (foreign)
+        return dp_fail(err, e, "%s; %s", err->text, foreign);
+    if (!sure && data->rows == 0)
         return dp_fail(err, e, "%s (read as %s by its content; --format overrides)", err->text, format_name(format));
     return e;
 }
@@ -99,14 +112,16 @@ dp_err data_parse(const struct data_source *source, const void *bytes, size_t si
 {
     if (size == 0)
         return dp_fail(err, DP_DATA, "%s: is empty; a LIBSVM, CSV or IDX file is needed", source->path);
-    enum data_format format = data_format(source, bytes, size);
+    bool sure;
+    enum data_format format = data_format(source, bytes, size, &sure);
     dp_err e = source_check(source, format, err);
     if (e)
         return e;
     struct data data = {.name = strdup(source->path)};
     if (!data.name)
         return dp_fail(err, DP_NOMEM, "%s: out of memory", source->path);
-    e = parse_as(format, source, bytes, size, labels, labels_size, &data, err);
+    e = format == DATA_IDX ? idx_parse(source, bytes, size, labels, labels_size, &data, err)
+                           : text_parse(format, sure, source, bytes, size, &data, err);
     if (e)
         data_fini(&data);
     else
@@ -144,7 +159,7 @@ dp_err data_read(const struct data_source *source, struct data *ret_data, dp_err
     dp_err e = data_load(source->path, source->stop, &bytes, &size, err);
     if (e)
         return e;
-    if (size && data_format(source, bytes, size) == DATA_IDX)
+    if (size && data_format(source, bytes, size, NULL) == DATA_IDX)
         return idx_read(source, bytes, size, ret_data, err);
     return data_parse(source, bytes, size, NULL, 0, ret_data, err);
 }

@@ -39,7 +39,8 @@ struct gathered {
     uint64_t rows_room, values_room;
 };
 
-/* Copies these rows of the set to *gathered. DP_IO and DP_DATA where the file has changed, DP_NOMEM. */
+/* Copies these rows of the set to *gathered. DP_DATA where size, time or content of the file have changed since the
+ * pass over it, DP_IO, DP_NOMEM. */
 DP_MUST_CHECK dp_err data_blocks_gather(struct data_blocks *blocks, const uint64_t *rows, uint64_t count,
                                         struct gathered *gathered, dp_error *err);
 void gathered_fini(struct gathered *gathered);

@@ -48,14 +48,38 @@ static bool token_ends(const struct libsvm *file, const char *after)
     return after && (after == file->eol || is_blank(*after));
 }
 
+/* Whether the line's first token of n characters, A:B, can only be LABEL:WEIGHT: A is no index, or the index behind it
+ * is not larger. */
+static bool label_is_weighted(const struct libsvm *file, size_t n)
+{
+    const char *next = file->text.at + n;
+    float label, index;
+    const char *after = number_scan(file->text.at, file->eol, &label);
+    if (n >= 4 && memcmp(file->text.at, "qid:", 4) == 0)
+        return false;
+    if (!after || *after != ':' || label < 1 || memchr(file->text.at, '.', (size_t)(after - file->text.at)))
+        return true;
+    while (next < file->eol && is_blank(*next))
+        next++;
+    after = number_scan(next, file->eol, &index);
+    return after && after < file->eol && *after == ':' && index <= label;
+}
+
 static dp_err label_fail(struct libsvm *file)
 {
     char quote[QUOTE_MAX];
     const char *token = file->text.at;
     size_t n = token_length(file);
     token_quote(quote, token, n);
+    if (memchr(token, ':', n) && label_is_weighted(file, n))
+        return text_fail(&file->text, file->err,
+                         "the line begins with %s, a label with a weight of its row; weights of samples are not "
+                         "supported: keep the label alone",
+                         quote);
     if (memchr(token, ':', n))
-        return text_fail(&file->text, file->err, "the line begins with %s, so its label is missing; write LABEL %s",
+        return text_fail(&file->text, file->err,
+                         "the line begins with %s, so its label is missing: write LABEL %s; if it is LABEL:WEIGHT, "
+                         "weights of samples are not supported: keep the label alone",
                          quote, quote);
     if (memchr(token, ',', n))
         return text_fail(&file->text, file->err, "label %s: several labels on one line are not supported; keep one",

@@ -2,6 +2,7 @@
  * what is said of files and budgets that will not do. */
 #include <criterion/criterion.h>
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -222,16 +223,98 @@ Test(blocks, a_broken_line)
     assert_refused(DP_DATA, says);
 }
 
-/* A file that changes under us is not trained on. */
-Test(blocks, a_file_that_shrinks)
+/* A file that changes under us is not trained on. `change` gets the file's times from before. */
+static void assert_notices(void (*change)(const struct timespec times[2]))
 {
     make_csv("");
     struct data_blocks *blocks = must_open(8 << 10);
     struct gathered gathered = {0};
     dp_error err = {0};
-    cr_assert_eq(truncate(path, 100), 0);
-    cr_assert_eq(data_blocks_gather(blocks, (const uint64_t[]){ROWS - 1}, 1, &gathered, &err), DP_IO);
-    cr_assert_not_null(strstr(err.text, "it has become shorter"), "%s", err.text);
+    struct stat st;
+    cr_assert_eq(stat(path, &st), 0);
+    cr_assert_eq(data_blocks_gather(blocks, (const uint64_t[]){0}, 1, &gathered, &err), DP_OK, "%s", err.text);
+    change((const struct timespec[]){st.st_atim, st.st_mtim});
+    cr_assert_eq(data_blocks_gather(blocks, (const uint64_t[]){ROWS - 1}, 1, &gathered, &err), DP_DATA);
+    cr_assert_not_null(strstr(err.text, "has changed while it was being read"), "%s", err.text);
+    cr_assert_not_null(strstr(err.text, path), "%s", err.text);
     gathered_fini(&gathered);
     data_blocks_free(&blocks);
+}
+
+static void shrink(const struct timespec times[2])
+{
+    cr_assert_eq(truncate(path, 100), 0);
+    cr_assert_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static void grow(const struct timespec times[2])
+{
+    FILE *file = fopen(path, "a");
+    fputs("1,2,3\n", file);
+    fclose(file);
+    cr_assert_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static void touch(const struct timespec times[2])
+{
+    const struct timespec later[2] = {times[0], {times[1].tv_sec + 1, 0}};
+    cr_assert_eq(utimensat(AT_FDCWD, path, later, 0), 0);
+}
+
+/* One digit in the last row, so that all that the readers check is as before. */
+static void change_a_digit(const struct timespec times[2])
+{
+    FILE *file = fopen(path, "r+");
+    cr_assert_eq(fseek(file, -2, SEEK_END), 0);
+    int digit = fgetc(file);
+    cr_assert(digit >= '0' && digit <= '9');
+    cr_assert_eq(fseek(file, -2, SEEK_END), 0);
+    fputc(digit == '9' ? '0' : digit + 1, file);
+    fclose(file);
+    cr_assert_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+Test(blocks, a_file_that_shrinks)
+{
+    assert_notices(shrink);
+}
+
+Test(blocks, a_file_that_grows)
+{
+    assert_notices(grow);
+}
+
+Test(blocks, a_file_that_is_touched)
+{
+    assert_notices(touch);
+}
+
+Test(blocks, a_file_of_which_one_digit_changes)
+{
+    assert_notices(change_a_digit);
+}
+
+/* What is open stays, whatever becomes of its name. */
+Test(blocks, a_file_that_is_removed)
+{
+    make_csv("");
+    struct data_blocks *blocks = must_open(8 << 10);
+    struct gathered gathered = {0};
+    dp_error err = {0};
+    cr_assert_eq(unlink(path), 0);
+    make_csv("label,a,b\n"); /* and another comes in its place */
+    cr_assert_eq(data_blocks_gather(blocks, (const uint64_t[]){ROWS - 1}, 1, &gathered, &err), DP_OK, "%s", err.text);
+    gathered_fini(&gathered);
+    data_blocks_free(&blocks);
+}
+
+Test(blocks, files_that_are_no_text)
+{
+    file_make(path, "BZh91AY&SY", 10);
+    assert_refused(DP_DATA, "is compressed by bzip2");
+    file_make(path,
+              "\xff\xfe"
+              "1\0,\0",
+              6);
+    assert_refused(DP_DATA, "is UTF-16");
 }
