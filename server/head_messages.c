@@ -189,7 +189,9 @@ static struct member *add_member(struct head *head, const Dp__Hello *hello, dp_e
     uint64_t most = head->opts->max_workers ? head->opts->max_workers : UINT64_MAX;
     bool room = head->members.count < most && members_may_greet(&head->members);
     struct member *member = room ? members_add(&head->members, hello->worker, hello->name) : NULL;
-    if (!member)
+    if (head->members.count >= most)
+        (void)dp_fail(err, DP_BUSY, "the server has all the workers that --max-workers allows (%" PRIu64 ")", most);
+    else if (!member)
         (void)dp_fail(err, DP_BUSY, "the server has as many workers as it takes");
     return member;
 }

@@ -256,8 +256,12 @@ static dp_err head_wait(struct dp_client *client, uint64_t ms, dp_error *err)
     return links_wait(&head, 1, items, MIN(ms, client->timing.poll), err);
 }
 
-static dp_err no_answer(const struct dp_client *client, uint64_t begin_ms, dp_error *err)
+/* `busy`: what the server said last, if it was that it has no room yet; else empty. */
+static dp_err no_answer(const struct dp_client *client, uint64_t begin_ms, const char *busy, dp_error *err)
 {
+    if (*busy)
+        return dp_fail(err, DP_UNREACHABLE, "%s: %.300s (waited %llu s)", client->server, busy,
+                       (unsigned long long)seconds(mono_ms() - begin_ms));
     return dp_fail(err, DP_UNREACHABLE,
                    "%s accepts connections but nothing there answers as dp-server (waited %llu s); is it the port that "
                    "dp-server printed?",
@@ -271,7 +275,7 @@ static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Head
     uint64_t begin_ms = mono_ms(), send_ms = begin_ms;
     client->question = (struct session_question){.request = header->request, .awaited = awaited};
     client->rejoin = false;
-    bool told = false;
+    char busy[FRAME_TEXT_MAX + 1] = "";
     dp_err e = DP_OK;
     while (e == DP_OK && !client->question.answered) {
         uint64_t now = mono_ms();
@@ -281,9 +285,9 @@ static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Head
         if (e == DP_OK)
             e = session_drain(client, err);
         if (e == DP_OK && client->question.refusal.code == DP_BUSY && left_ms(deadline_ms) > 0) {
-            if (!told)
+            if (strcmp(busy, client->question.refusal.text) != 0)
                 client_notice(client, "%s: %.300s; trying again", client->server, client->question.refusal.text);
-            told = true;
+            (void)str_copy(busy, sizeof busy, client->question.refusal.text);
             client->question.answered = false;
             client->question.refusal.code = DP_OK;
             send_ms = mono_ms() + client->timing.retry_max;
@@ -295,7 +299,7 @@ static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Head
         else if (e == DP_OK && !client->question.answered && client->rejoin)
             e = dp_fail(err, DP_HELLO_REQUIRED, "lost the session with %s", client->server);
         else if (e == DP_OK && !client->question.answered && left_ms(deadline_ms) == 0)
-            e = no_answer(client, begin_ms, err);
+            e = no_answer(client, begin_ms, busy, err);
     }
     if (e == DP_OK && client->question.refusal.code)
         e = dp_fail(err, client->question.refusal.code, "%s", client->question.refusal.text);
@@ -358,7 +362,7 @@ dp_err session_open(struct dp_client *client, uint64_t deadline_ms, dp_error *er
         if (!session_lost(e))
             return e;
         if (left_ms(deadline_ms) == 0)
-            return no_answer(client, begin_ms, err);
+            return no_answer(client, begin_ms, "", err);
         e = session_back_off(client, MIN(retry_jitter(client, wait_ms), left_ms(deadline_ms)), err);
         if (e)
             return e;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl_fit.h"
 #include "ctl_request.h"
 #include "ctl_status.h"
 #include "options.h"
@@ -45,7 +46,7 @@ static dp_err print_status(const struct ctl_options *options, const json_t *stat
         json_dumpf(status, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15));
         fputc('\n', stdout);
     } else {
-        ctl_status_print(status, options->server, stdout);
+        ctl_status_print(status, options->server, fit_columns(stdout), stdout);
     }
     return fflush(stdout) || ferror(stdout) ? dp_fail(err, DP_IO, "cannot write to stdout: %s", strerror(errno))
                                             : DP_OK;
