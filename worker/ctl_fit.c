@@ -156,19 +156,23 @@ void fit_table(const char *title, const json_t *rows, const struct column *list,
 
 /* ---- lines ---- */
 
-/* Bytes of `text`, which has `size`, that go on a line of `width` characters: up to a blank where there is one. */
+/* Bytes of `text`, which has `size`, that go on a line of `width` characters: up to the last blank behind a comma, else
+ * to the last blank, where there is one. */
 static size_t fold_at(const char *text, size_t size, int width)
 {
-    size_t blank = 0, at = 0;
+    size_t comma = 0, blank = 0, at = 0;
     for (int used = 0; at < size; at++) {
         if (begins_character(text[at]) && used++ == width)
             break;
-        if (text[at] == ' ')
-            blank = at;
+        if (text[at] != ' ')
+            continue;
+        blank = at;
+        if (at > 0 && text[at - 1] == ',')
+            comma = at;
     }
     if (at == size)
         return size;
-    return blank ? blank : at;
+    return comma ? comma : blank ? blank : at;
 }
 
 static void print_folded(const char *line, size_t size, int columns, FILE *out)

@@ -158,7 +158,7 @@ int main(int argc, char **argv)
         return leave(dp_err_exit_status(e));
     }
     if (outcome == OPT_RUN) {
-        if (!opts.quiet)
+        if (!opts.parent_pid) /* a local worker's environment is its server's, which has said it */
             options_env_check(&worker_option_table, stderr);
         e = worker_options_check(&given, &opts, &command, &err);
         if (!e)
