@@ -148,14 +148,14 @@ static dp_err check_named(struct csv *csv)
     for (uint64_t i = 0; i < csv->fields; i++)
         if (csv->to[i] != CSV_SKIP && (!csv->names[i][0] || strncmp(csv->names[i], "Unnamed: ", 9) == 0))
             return text_fail(&csv->header, csv->err,
-                             "%s has no name%s; save without it (pandas: index=False), give it a name, or leave it "
+                             "%s has no name%s: save without it (pandas: index=False), give it a name, or leave it "
                              "out: --ignore-columns %" PRIu64,
-                             csv_column_text(csv, i, column), i ? "" : ": an index column, as pandas and R write it?",
+                             csv_column_text(csv, i, column), i ? "" : " (an index column, as pandas and R write it?)",
                              i);
     return DP_OK;
 }
 
-static dp_err check_distinct(struct csv *csv)
+dp_err csv_check_distinct(struct csv *csv)
 {
     AUTOFREE uint64_t *sorted = schema_sort(csv->names, csv->fields);
     char quote[QUOTE_MAX];
@@ -230,7 +230,7 @@ static dp_err settle_own(struct csv *csv)
     if (!e && csv->names)
         e = check_named(csv);
     if (!e && csv->names)
-        e = check_distinct(csv);
+        e = csv_check_distinct(csv);
     csv->data->features = csv_features_number(csv);
     if (!e)
         e = features_check(csv);

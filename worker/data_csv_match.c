@@ -82,10 +82,14 @@ static bool is_ignored(const struct schema *want, const char *name)
 static dp_err twice_fail(struct csv *csv, uint64_t column)
 {
     char quote[QUOTE_MAX];
-    uint64_t first = 0;
-    (void)csv_name_find(csv, csv->names[column], &first);
-    return text_fail(&csv->header, csv->err, "columns %" PRIu64 " and %" PRIu64 " are both named %s; rename one", first,
-                     column, token_quote(quote, csv->names[column], strlen(csv->names[column])));
+    uint64_t other = column + 1; /* columns are looked at from the last to the first; the label may stand before */
+    while (other < csv->fields && strcmp(csv->names[other], csv->names[column]) != 0)
+        other++;
+    if (other == csv->fields)
+        (void)csv_name_find(csv, csv->names[column], &other);
+    return text_fail(&csv->header, csv->err, "columns %" PRIu64 " and %" PRIu64 " are both named %s; rename one",
+                     MIN(column, other), MAX(column, other),
+                     token_quote(quote, csv->names[column], strlen(csv->names[column])));
 }
 
 /* Puts the columns that the schema has in place; *ret_extra is the first of those that it lacks. */
@@ -176,14 +180,15 @@ static dp_err check_label_name(struct csv *csv)
 static dp_err fields_fail(struct csv *csv)
 {
     const struct schema *want = csv->source->want;
-    bool may_lack = csv->fields + 1 == want->fields;
+    const bool unlabelled = csv->source->unlabelled, lacks = csv->fields + 1 == want->fields;
+    const char *hint = unlabelled && csv->fields == want->fields ? "; leave --no-labels away"
+                       : lacks && csv->source->label_optional    ? "; if its rows have no label, say --no-labels"
+                       : lacks                                   ? "; without labels only predict can take it"
+                                                                 : "";
     return dp_fail(csv->err, DP_DATA,
                    "%s: has %" PRIu64 " columns, but %.150s was trained with %" PRIu64 ", the label (column %" PRIu64
                    ") among them%s",
-                   csv->text.name, csv->fields, csv->source->want_of, want->fields, want->label_at,
-                   may_lack ? "; without labels only predict can take it"
-                   : csv->source->unlabelled && csv->fields == want->fields ? "; leave --no-labels away"
-                                                                            : "");
+                   csv->text.name, csv->fields, csv->source->want_of, want->fields, want->label_at, hint);
 }
 
 /* The schema knows where in a row the label is. */
@@ -192,6 +197,7 @@ static dp_err label_by_place(struct csv *csv)
     const struct data_source *source = csv->source;
     const struct schema *want = source->want;
     const bool without = source->unlabelled || source->label_optional;
+    uint64_t at[2];
     if (source->label_column) {
         dp_err e = ignore_by_place(csv, true);
         return e ? e : csv_label_find(csv);
@@ -203,6 +209,8 @@ static dp_err label_by_place(struct csv *csv)
     }
     if (csv->fields + 1 != want->fields || !without)
         return fields_fail(csv);
+    if (!source->unlabelled && (want->ignored_count > 0 || csv_labels_named(csv, at) > 0))
+        return fields_fail(csv); /* the column that is not there may be another one */
     csv->label = UINT64_MAX;
     csv->unlabelled = true;
     dp_err e = ignore_by_place(csv, false);
@@ -268,8 +276,10 @@ static dp_err match_by_place(struct csv *csv)
                        "%s: has no header, and %.150s knows its columns by name; give a file with a header, or "
                        "--header off to take the columns in their order",
                        csv->text.name, csv->source->want_of);
+    dp_err e = csv->names ? csv_check_distinct(csv) : DP_OK;
     bool placed = want->format == SCHEMA_CSV && want->fields && want->label_at != SCHEMA_NO_LABEL;
-    dp_err e = placed ? label_by_place(csv) : label_besides(csv);
+    if (!e)
+        e = placed ? label_by_place(csv) : label_besides(csv);
     uint64_t features = e ? 0 : csv_features_number(csv);
     if (!e && features != want->count)
         e = dp_fail(csv->err, DP_DATA,
