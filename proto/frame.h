@@ -16,8 +16,9 @@ enum {
     FRAME_MAGIC = 0x72617064,
     FRAME_MAJOR = 1,
     FRAME_MINOR = 0,
-    FRAME_FEATURE_SHM = 1 << 0,       /* shared memory, see proto/README.md */
-    FRAME_HEADER_BYTES_MAX = 2 << 20, /* largest header frame: Join with two lists of FRAME_LABELS_MAX labels */
+    FRAME_FEATURE_SHM = 1 << 0, /* shared memory, see proto/README.md */
+    /* Largest header frame: Join with lists of FRAME_LABELS_MAX labels and a schema's names (schema.h). */
+    FRAME_HEADER_BYTES_MAX = 4 << 20,
     FRAME_ARENA_BYTES_MAX = 16 << 20, /* most memory that a parse takes */
     FRAME_TEXT_MAX = 512,
     FRAME_NAME_MAX = 160,

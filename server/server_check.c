@@ -237,8 +237,9 @@ static dp_err check_plan(const struct options *options, struct server_options *o
 /* Without local workers nobody reads these; that they do nothing must not be found out by waiting. */
 static dp_err check_handed(const struct options *options, const struct server_options *opts, dp_error *err)
 {
-    static const char *const HANDED[] = {"format",  "label-column", "labels",          "eval-labels",
-                                         "threads", "memory-limit", "emulate-slot-ms", "emulate-stalls"};
+    static const char *const HANDED[] = {"format",         "header",          "label-column",  "ignore-columns",
+                                         "extra-features", "labels",          "eval-labels",   "threads",
+                                         "memory-limit",   "emulate-slot-ms", "emulate-stalls"};
     if (opts->data.data || opts->data.eval)
         return dp_fail(err, DP_USAGE,
                        "options --data and --eval are for --local-workers; workers elsewhere are given theirs: "

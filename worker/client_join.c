@@ -37,6 +37,22 @@ static void tensor_fill(Dp__Tensor *body, const dp_tensor *tensor)
     body->kind = (Dp__Tensor__Kind)tensor->kind;
 }
 
+/* Texts are borrowed. */
+static void schema_fill(Dp__Schema *body, char note[FRAME_TEXT_MAX + 1], const dp_schema *schema)
+{
+    dp__schema__init(body);
+    text_clean(note, FRAME_TEXT_MAX + 1, schema->note ? schema->note : "");
+    body->format = schema->format;
+    body->n_names = schema->name_count;
+    body->names = (char **)schema->names;
+    body->label = schema->label ? (char *)schema->label : body->label;
+    body->fields = schema->fields;
+    body->label_number = schema->label_at + 1; /* UINT64_MAX: 0 */
+    body->n_ignored = schema->ignored_count;
+    body->ignored = (char **)schema->ignored;
+    body->note = note;
+}
+
 static uint32_t tables_of(const dp_model *model)
 {
     uint32_t count = 0;
@@ -74,6 +90,8 @@ dp_err join_new(const dp_dataset *train, const dp_dataset *eval, const dp_model 
                 dp_error *err)
 {
     struct dataset_message train_message, eval_message;
+    Dp__Schema schema;
+    char note[FRAME_TEXT_MAX + 1];
     Dp__Join join = DP__JOIN__INIT;
     if (!model)
         return dp_fail(err, DP_USAGE, "a worker brings the tensors of its model");
@@ -94,6 +112,10 @@ dp_err join_new(const dp_dataset *train, const dp_dataset *eval, const dp_model 
     if (eval) {
         dataset_fill(&eval_message, eval);
         join.eval = &eval_message.body;
+    }
+    if (model->schema) {
+        schema_fill(&schema, note, model->schema);
+        join.schema = &schema;
     }
     join.n_tensors = model->tensor_count;
     join.tensors = list;

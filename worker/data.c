@@ -2,9 +2,11 @@
 #include "data.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "data_numbering.h"
 #include "data_parse.h"
 #include "fingerprint.h"
 #include "util.h"
@@ -81,6 +83,9 @@ static dp_err source_check(const struct data_source *source, enum data_format fo
     if (source->labels_path && format != DATA_IDX)
         return dp_fail(err, wrong, "%s: --labels is for IDX files, and this is read as %s", source->path,
                        format_name(format));
+    if (format != DATA_CSV && (source->header != DATA_HEADER_AUTO || source->ignore))
+        return dp_fail(err, wrong, "%s: --%s is for CSV files, and this is read as %s", source->path,
+                       source->ignore ? "ignore-columns" : "header", format_name(format));
     if (source->hash_bits && format != DATA_LIBSVM)
         return dp_fail(err, wrong, "%s: features are hashed, which is for LIBSVM files, and this is read as %s",
                        source->path, format_name(format));
@@ -107,6 +112,35 @@ static dp_err text_parse(enum data_format format, bool sure, const struct data_s
     return e;
 }
 
+/* LIBSVM and IDX number their features, which go by that where the schema has names. */
+static dp_err schema_settle(const struct data_source *source, enum data_format format, struct data *data, dp_error *err)
+{
+    const struct schema *want = source->want;
+    if (!want || want->format == SCHEMA_UNKNOWN) {
+        data->schema = (struct schema){
+            .format = (enum schema_format)format, .count = data->features, .label_at = SCHEMA_NO_LABEL};
+        return DP_OK;
+    }
+    if (schema_copy(want, &data->schema))
+        return dp_fail(err, DP_NOMEM, "%s: out of memory", source->path);
+    if (!want->names || data->note)
+        return DP_OK;
+    if (asprintf(&data->note, "the features of %s, which is %s, are taken in their order for '%.60s' to '%.60s' of %s",
+                 source->path, format_name(format), want->names[0], want->names[want->count - 1],
+                 source->want_of) < 0) {
+        data->note = NULL;
+        return dp_fail(err, DP_NOMEM, "%s: out of memory", source->path);
+    }
+    return DP_OK;
+}
+
+static dp_err look_for_numbering(struct data *data, dp_error *err)
+{
+    struct numbering numbering = {0};
+    numbering_add(&numbering, data);
+    return numbering_note(&numbering, data, err);
+}
+
 dp_err data_parse(const struct data_source *source, const void *bytes, size_t size, const void *labels,
                   size_t labels_size, struct data *ret_data, dp_error *err)
 {
@@ -117,11 +151,15 @@ dp_err data_parse(const struct data_source *source, const void *bytes, size_t si
     dp_err e = source_check(source, format, err);
     if (e)
         return e;
-    struct data data = {.name = strdup(source->path)};
+    struct data data = {.name = strdup(source->path), .label_at = SCHEMA_NO_LABEL};
     if (!data.name)
         return dp_fail(err, DP_NOMEM, "%s: out of memory", source->path);
     e = format == DATA_IDX ? idx_parse(source, bytes, size, labels, labels_size, &data, err)
                            : text_parse(format, sure, source, bytes, size, &data, err);
+    if (!e && format != DATA_CSV)
+        e = schema_settle(source, format, &data, err);
+    else if (!e && !source->want && !source->part)
+        e = look_for_numbering(&data, err);
     if (e)
         data_fini(&data);
     else
@@ -171,6 +209,8 @@ void data_fini(struct data *data)
     free(data->values);
     free(data->row_at);
     free(data->columns);
+    schema_fini(&data->schema);
+    free(data->note);
     *data = (struct data){0};
 }
 

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data_numbering.h"
 #include "data_parse.h"
 #include "data_scan.h"
 #include "file_stamp.h"
@@ -47,6 +48,8 @@ struct data_blocks {
     bool sparse;
     double *labels;
     size_t label_count;
+    struct data found; /* of the first block: schema, label_at, note */
+    struct numbering numbering;
     uint64_t block_count;
     struct place *places; /* [block_count + 1] */
     struct block *blocks; /* [block_count] */
@@ -77,6 +80,7 @@ static dp_err block_parse(const struct data_blocks *b, uint64_t line, size_t byt
     bool prefixed = b->header && line > 1;
     size_t skip = prefixed ? 0 : b->header_bytes;
     source.part = true;
+    source.fields = line > 1 ? source.fields : 0; /* the first block is looked at as a whole file is */
     source.first_line = line - (prefixed ? b->header_lines : 0);
     return data_parse(&source, b->text + skip, b->header_bytes + bytes - skip, NULL, 0, ret_data, err);
 }
@@ -136,6 +140,16 @@ static dp_err place_add(struct data_blocks *b, uint64_t *room, struct place plac
     return DP_OK;
 }
 
+/* All blocks have the schema of the first one. */
+static void found_take(struct data_blocks *b, struct data *data)
+{
+    if (b->rows > 0)
+        return;
+    b->found = (struct data){.schema = data->schema, .label_at = data->label_at, .note = data->note};
+    data->schema = (struct schema){0};
+    data->note = NULL;
+}
+
 /* Takes in the run of lines that the scanner found. */
 static dp_err block_index(struct data_blocks *b, const struct scan *scan, size_t labels_max,
                           struct fingerprint *fingerprint, uint64_t *largest, dp_error *err)
@@ -154,6 +168,8 @@ static dp_err block_index(struct data_blocks *b, const struct scan *scan, size_t
     if (!e)
         e = labels_merge(b, &data, labels_max, err);
     fingerprint_add(fingerprint, &data);
+    numbering_add(&b->numbering, &data);
+    found_take(b, &data);
     b->sparse = data_is_sparse(&data);
     b->rows += data.rows;
     b->features = MAX(b->features, data.features);
@@ -203,34 +219,37 @@ static dp_err index_all(struct data_blocks *b, struct scanner *scanner, size_t l
                     "%s: no row has a feature; write LABEL INDEX:VALUE ..., or start dp-server with --features",
                     b->name);
     b->fingerprint = fingerprint_end(&fingerprint);
-    b->source.features = b->features;
+    b->source.features = b->found.schema.count = b->features;
+    b->found.name = b->name; /* borrowed */
+    if (!e)
+        e = numbering_note(&b->numbering, &b->found, err);
+    b->found.name = NULL;
     b->blocks = mem_array_zero(b->block_count, sizeof *b->blocks);
     if (!e && !b->blocks)
         e = no_memory(b, err);
     return e ? e : check_budget(b, largest, err);
 }
 
-/* What the first row says of all, which is read on until that is whole. */
+/* What the first row says of all. The file is read on until that row and the next are whole. */
 static dp_err look_at_first_row(struct data_blocks *b, struct scanner *scanner, dp_error *err)
 {
     struct csv_head head = {0};
+    size_t bytes = 0;
+    const char *text = scanner_head(scanner, &bytes);
     dp_err e = DP_OK;
-    for (bool any = true; !e && any && !head.whole;) {
-        size_t bytes;
-        const char *text = scanner_head(scanner, &bytes);
+    for (bool any = true; !e && any && !csv_head_whole(text, bytes); text = scanner_head(scanner, &bytes)) {
         if (bytes > FIRST_ROW_MAX)
             return dp_fail(err, DP_DATA, "%s: its first row is longer than %d MiB", b->name, FIRST_ROW_MAX >> 20);
-        head = csv_head_read(text, bytes);
-        if (!head.whole)
-            e = scanner_more(scanner, &any, err);
+        e = scanner_more(scanner, &any, err);
     }
+    if (!e)
+        e = csv_head_read(&b->source, text, bytes, &head, err);
     if (e)
         return e;
     if (head.header_bytes > 0) {
-        size_t bytes;
         if (!(b->header = mem_array(head.header_bytes, 1)))
             return no_memory(b, err);
-        memcpy(b->header, scanner_head(scanner, &bytes), head.header_bytes);
+        memcpy(b->header, text, head.header_bytes);
     }
     b->header_bytes = head.header_bytes;
     b->header_lines = head.header_lines;
@@ -309,6 +328,7 @@ void data_blocks_free(struct data_blocks **ref)
     if (b->fd >= 0)
         close(b->fd);
     pthread_mutex_destroy(&b->mutex);
+    data_fini(&b->found);
     free(b->name);
     free(b->header);
     free(b->labels);
@@ -321,8 +341,8 @@ void data_blocks_free(struct data_blocks **ref)
 
 struct data_blocks_facts data_blocks_facts(const struct data_blocks *b)
 {
-    return (struct data_blocks_facts){b->name,   b->rows,   b->features,   b->fingerprint,
-                                      b->sparse, b->labels, b->label_count};
+    return (struct data_blocks_facts){b->name,   b->rows,   b->features,    b->fingerprint,
+                                      b->sparse, b->labels, b->label_count, &b->found};
 }
 
 /* ---- blocks on demand ---- */

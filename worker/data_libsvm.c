@@ -4,6 +4,7 @@
 #include "data_parse.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "data_hash.h"
@@ -14,6 +15,8 @@ struct libsvm {
     const char *eol;  /* end of the line's content: before a comment and the newline */
     struct data *data;
     uint64_t features; /* asked for, or 0 */
+    const struct data_source *source;
+    uint64_t passed_over; /* entries of features beyond these */
     uint32_t hash_bits;
     uint64_t hash_seed;
     bool unlabelled;
@@ -147,6 +150,20 @@ static dp_err index_scan(struct libsvm *file, const char **at, uint64_t *ret_ind
     return DP_OK;
 }
 
+static dp_err beyond_fail(struct libsvm *file, uint64_t index)
+{
+    const struct data_source *source = file->source;
+    if (source->want_of && source->extra_option)
+        return text_fail(&file->text, file->err,
+                         "index %" PRIu64 ", but %.150s has %" PRIu64
+                         " features; take data of the same kind, or --extra-features ignore to pass over others",
+                         index, source->want_of, file->features);
+    return text_fail(&file->text, file->err,
+                     "index %" PRIu64 ", but the job has %" PRIu64
+                     " features; take data of the same kind, or start dp-server with --features %" PRIu64 " or more",
+                     index, file->features, index);
+}
+
 /* The index of the entry, checked; `*at` is left behind its colon. */
 static dp_err index_read(struct libsvm *file, uint64_t last, const char **at, uint64_t *ret_index)
 {
@@ -162,12 +179,8 @@ static dp_err index_read(struct libsvm *file, uint64_t last, const char **at, ui
         return text_fail(&file->text, file->err, "index %" PRIu64 " after %" PRIu64 ": %s", index, last,
                          index == last ? "an index may stand once in a line; remove one of them"
                                        : "indices must be ascending; sort the line");
-    if (file->features && index > file->features)
-        return text_fail(&file->text, file->err,
-                         "index %" PRIu64 ", but the job has %" PRIu64
-                         " features; take data of the same kind, or start dp-server with --features %" PRIu64
-                         " or more",
-                         index, file->features, index);
+    if (file->features && index > file->features && !file->source->extra_ignored)
+        return beyond_fail(file, index);
     return DP_OK;
 }
 
@@ -187,10 +200,14 @@ static dp_err entry_read(struct libsvm *file, uint64_t *last)
         return text_fail(&file->text, file->err, "the value %s of index %" PRIu64 " %s", token_quote(quote, p, n),
                          index, number_fault(p, n));
     }
-    file->data->columns[file->entries] = index_column(file, index);
-    file->data->values[file->entries++] = value;
     file->text.at = after;
     *last = index;
+    if (file->features && !file->hash_bits && index > file->features) {
+        file->passed_over++;
+        return DP_OK;
+    }
+    file->data->columns[file->entries] = index_column(file, index);
+    file->data->values[file->entries++] = value;
     return DP_OK;
 }
 
@@ -236,6 +253,7 @@ dp_err libsvm_parse(const struct data_source *source, const void *bytes, size_t 
 {
     struct libsvm file = {.data = data,
                           .features = source->features,
+                          .source = source,
                           .hash_bits = source->hash_bits,
                           .hash_seed = source->hash_seed,
                           .unlabelled = source->unlabelled,
@@ -262,6 +280,13 @@ dp_err libsvm_parse(const struct data_source *source, const void *bytes, size_t 
         return data_hash_settle(data, err);
     }
     data->features = source->features ? source->features : file.widest;
+    if (file.passed_over &&
+        asprintf(&data->note, "%" PRIu64 " entr%s of %s with an index above %" PRIu64 " %s passed over",
+                 file.passed_over, file.passed_over == 1 ? "y" : "ies", file.text.name, data->features,
+                 file.passed_over == 1 ? "is" : "are") < 0) {
+        data->note = NULL;
+        return dp_fail(err, DP_NOMEM, "%s: out of memory", file.text.name);
+    }
     if (data->features == 0 && !source->part)
         return dp_fail(err, DP_DATA,
                        "%s: no row has a feature; write LABEL INDEX:VALUE ..., or start dp-server with --features",

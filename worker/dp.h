@@ -81,6 +81,20 @@ typedef struct {
     size_t label_count;
 } dp_dataset;
 
+/* Which columns the data have: the server keeps those of the first worker, refuses workers whose names differ, and
+ * writes them to the model file. Zeroed: nothing is known. Borrowed for the call. */
+typedef struct {
+    uint32_t format;            /* 0 not known, 1 LIBSVM, 2 CSV, 3 IDX */
+    const char *const *names;   /* [name_count] of the features, in their order: printable UTF-8 of 1 to 255 bytes */
+    size_t name_count;          /* the number of features, or 0: they have no names; at most 65536 */
+    const char *label;          /* name of the label's column; NULL: it has none */
+    uint64_t fields;            /* CSV: columns of the file; 0: not known */
+    uint64_t label_at;          /* CSV: the label's number among them, from 0; UINT64_MAX: there is no label */
+    const char *const *ignored; /* [ignored_count] columns that are not read, by name or number */
+    size_t ignored_count;
+    const char *note; /* what was assumed in reading the data, for people, at most 500 bytes; NULL: nothing */
+} dp_schema;
+
 /* How a tensor starts. normal: N(0, init_arg^2). uniform: glorot sqrt(6/(in+out)), he sqrt(6/in) (Glorot & Bengio 2010,
  * He et al. 2015). All are seeded by the job, so every server computes the same values. */
 typedef enum { DP_INIT_ZEROS, DP_INIT_CONSTANT, DP_INIT_NORMAL, DP_INIT_GLOROT_UNIFORM, DP_INIT_HE_UNIFORM } dp_init;
@@ -127,6 +141,7 @@ typedef struct {
      * the step after the one at hand, so that rows arrive before they are needed. What it fails with ends that call. */
     dp_err (*rows)(void *arg, const dp_ask *ask, dp_rows *rows, dp_error *err);
     void *rows_arg;
+    const dp_schema *schema; /* of the training data; NULL: not known */
 } dp_model;
 
 /* What the server said of the job. Borrowed from the client until dp_leave. Before dp_join, features, classes, rows and
@@ -156,8 +171,9 @@ typedef struct {
     uint32_t tensor_count;
     const double *labels; /* class -> label */
     size_t label_count;
-    int sparse;         /* the job's model is to use a table where its weights go by features */
-    uint32_t hash_bits; /* 0, or features are hashed to 2^hash_bits columns, with the seed */
+    int sparse;              /* the job's model is to use a table where its weights go by features */
+    uint32_t hash_bits;      /* 0, or features are hashed to 2^hash_bits columns, with the seed */
+    const dp_schema *schema; /* of the data that settled the job; NULL: not known */
 } dp_job;
 
 /* Sums over the samples of one slot. */

@@ -73,7 +73,10 @@ static struct data_source source_of(const struct worker_options *o)
 {
     return (struct data_source){.path = o->data.data,
                                 .format = (enum data_format)o->data.format,
+                                .header = (enum data_header)o->data.header,
                                 .label_column = o->data.label_column,
+                                .ignore = o->data.ignore,
+                                .extra_ignored = o->data.extra_features == 1,
                                 .labels_path = o->data.labels,
                                 .unlabelled = o->no_labels,
                                 .stop = &stop};
@@ -101,6 +104,7 @@ static dp_err run(enum worker_command command, const struct worker_options *o, d
                                       .output = o->output,
                                       .scores = o->scores,
                                       .json = o->json,
+                                      .quiet = o->quiet,
                                       .stop = &stop};
     switch (command) {
     case WORKER_TRAIN:

@@ -12,11 +12,13 @@
 #include "util.h"
 
 static char folder[PATH_MAX], path[PATH_MAX + 8];
+static struct data_source source; /* of the file, for one test */
 
 static void begin(void)
 {
     folder_make(folder);
     snprintf(path, sizeof path, "%s/d", folder);
+    source = (struct data_source){.path = path};
 }
 
 static void end(void)
@@ -59,7 +61,6 @@ static struct data_blocks *must_open(uint64_t budget_bytes)
 {
     struct data_blocks *blocks = NULL;
     dp_error err = {0};
-    const struct data_source source = {.path = path};
     const struct data_blocks_shape shape = {BLOCK, 2, budget_bytes};
     cr_assert_eq(data_blocks_open(&source, &shape, 10, &blocks, &err), DP_OK, "%s", err.text);
     return blocks;
@@ -84,7 +85,6 @@ static void assert_same_as_whole(void)
 {
     struct data whole = {0};
     dp_error err = {0};
-    const struct data_source source = {.path = path};
     cr_assert_eq(data_read(&source, &whole, &err), DP_OK, "%s", err.text);
     struct data_blocks *blocks = must_open(8 << 10);
     struct data_blocks_facts facts = data_blocks_facts(blocks);
@@ -121,7 +121,9 @@ Test(blocks, libsvm_is_what_it_is_as_a_whole)
 Test(blocks, csv_is_what_it_is_as_a_whole)
 {
     make_csv("");
+    source.label_column = "0";
     assert_same_as_whole();
+    source.label_column = NULL;
     make_csv("label,a,b\n");
     assert_same_as_whole();
 }
@@ -152,7 +154,7 @@ static void assert_refused_as(enum data_format format, dp_err code, const char *
 {
     struct data_blocks *blocks = NULL;
     dp_error err = {0};
-    const struct data_source source = {.path = path, .format = format};
+    source.format = format;
     const struct data_blocks_shape shape = {BLOCK, 2, 1 << 20};
     cr_assert_eq(data_blocks_open(&source, &shape, 10, &blocks, &err), code, "%s", err.text);
     cr_assert_not_null(strstr(err.text, says), "'%s' does not say '%s'", err.text, says);
@@ -174,7 +176,6 @@ Test(blocks, what_will_not_do)
     file_make(path, "# nothing\n\n", 11);
     assert_refused(DP_DATA, "has no rows");
     make_csv("label,a,b\n");
-    const struct data_source source = {.path = path};
     const struct data_blocks_shape shape = {BLOCK, 2, 1000};
     cr_assert_eq(data_blocks_open(&source, &shape, 10, &blocks, &err), DP_DATA);
     cr_assert_not_null(strstr(err.text, "3 blocks of 64 rows are used side by side and need 1 MiB"), "%s", err.text);
@@ -194,8 +195,9 @@ Test(blocks, the_delimiter_is_that_of_the_first_row)
 {
     FILE *file = fopen(path, "w");
     for (int r = 0; r < 2 * BLOCK; r++)
-        fputs(r < BLOCK ? "1,2,3\n" : "1;2;3\n", file);
+        fputs(r < BLOCK ? "1,2,4\n" : "1;2;4\n", file);
     fclose(file);
+    source.label_column = "0";
     assert_refused(DP_DATA, ":65: ");
 }
 
@@ -227,6 +229,7 @@ Test(blocks, a_broken_line)
 static void assert_notices(void (*change)(const struct timespec times[2]))
 {
     make_csv("");
+    source.label_column = "0";
     struct data_blocks *blocks = must_open(8 << 10);
     struct gathered gathered = {0};
     dp_error err = {0};
@@ -298,6 +301,7 @@ Test(blocks, a_file_of_which_one_digit_changes)
 Test(blocks, a_file_that_is_removed)
 {
     make_csv("");
+    source.label_column = "0";
     struct data_blocks *blocks = must_open(8 << 10);
     struct gathered gathered = {0};
     dp_error err = {0};

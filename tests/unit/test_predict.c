@@ -218,7 +218,8 @@ Test(eval, softmax_dense)
     s.theta[2] = 0;
     model_make(&s);
     data_make("label,a,b\n-1.5,2,1\n3,0,1\n7,1,0\n");
-    json_t *object = eval_json(0, 4);
+    json_t *object = eval_json(0, 5);
+    cr_assert_str_eq(json_string_value(json_object_get(object, "label_column")), "label");
     assert_near(number_of(object, "accuracy"), 2.0 / 3);
     double loss = log(exp(2) + exp(1) + 1) - 2 + log(2 + exp(1)) - 1 + log(2 + exp(1));
     assert_near(number_of(object, "loss"), loss / 3);
@@ -289,7 +290,7 @@ Test(predict, labels_and_probabilities)
     cr_assert_str_eq(output_read(), "1\n-2\n-0.5\n");
     s = softmax();
     model_make(&s);
-    data_make("0,2,1\n0,0,1\n0,-1,-1\n0,1,1\n0,-3e38,3e38\n");
+    data_make("y,a,b\n0,2,1\n0,0,1\n0,-1,-1\n0,1,1\n0,-3e38,3e38\n");
     cr_assert_eq(predict(false, &err), DP_OK, "%s", err.text);
     cr_assert_str_eq(output_read(), "-1.5\n3\n7\n-1.5\n3\n");
     cr_assert_eq(predict(true, &err), DP_OK, "%s", err.text);
@@ -346,15 +347,20 @@ Test(predict, theta_is_found_by_name_whatever_the_order)
 
 /* What is wrong with model or data, and what is said of it. */
 
-static void assert_refused(struct sample *s, const char *says)
+static void assert_refused_as(dp_err code, struct sample *s, const char *says)
 {
     dp_error err = {0};
     model_make(s);
     file_make(out_path, "old", 3);
-    cr_assert_eq(predict(false, &err), DP_MODEL, "%s", says);
+    cr_assert_eq(predict(false, &err), code, "%s", err.text);
     cr_assert_not_null(strstr(err.text, says), "'%s' does not say '%s'", err.text, says);
     cr_assert_str_eq(output_read(), "old");
-    cr_assert_eq(eval(0, false, &err), DP_MODEL);
+    cr_assert_eq(eval(0, false, &err), code);
+}
+
+static void assert_refused(struct sample *s, const char *says)
+{
+    assert_refused_as(DP_MODEL, s, says);
 }
 
 Test(predict, refuses_models_that_contradict_themselves)
@@ -415,7 +421,7 @@ Test(predict, takes_rows_without_labels)
         cr_assert_str_eq(output_read(), "1\n0\n");
     }
     data_make("0,1,0\n");
-    cr_assert_eq(predict_run(&opts, &err), DP_MODEL);
+    cr_assert_eq(predict_run(&opts, &err), DP_DATA);
     cr_assert_not_null(strstr(err.text, "if its rows have a label, leave --no-labels away"), "%s", err.text);
 }
 
@@ -424,11 +430,12 @@ Test(predict, refuses_data_of_another_kind)
     dp_error err = {0};
     struct sample s = logistic();
     data_make("0 3:1\n");
-    assert_refused(&s, "has 3 features, but the model ");
-    data_make("0,1,2,3\n");
-    assert_refused(&s, "has 3 features, but the model ");
-    data_make("0,1\n");
-    assert_refused(&s, "if its rows have no label, predict takes them with --no-labels");
+    assert_refused_as(DP_DATA, &s, "d:1: index 3, but the model ");
+    assert_refused_as(DP_DATA, &s, "--extra-features ignore");
+    data_make("y,a,b,c\n0,1,2,3\n");
+    assert_refused_as(DP_DATA, &s, "has 3 features, but the model ");
+    data_make("y,a\n0,1\n");
+    assert_refused_as(DP_DATA, &s, "if its rows have no label, predict takes them with --no-labels");
     data_make("0 1:1\n"); /* sparse data may be narrower */
     cr_assert_eq(predict(false, &err), DP_OK, "%s", err.text);
     data_make("0 1:1\n5 1:1\n");
