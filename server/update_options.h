@@ -52,10 +52,10 @@ struct update_setup {
                    "momentum, nesterov, lars: m = M*m + g, w = w - A*m"),                                             \
         UPDATE_ROW(S, f.beta1, "beta1", OPT_F64, "B", 0, 0.999999, "0.9", NULL, NULL,                                 \
                    "adam, adamw, lamb: of the mean gradient"),                                                        \
-        UPDATE_ROW(S, f.beta2, "beta2", OPT_F64, "B", 0, 0.99999999, "0.999", NULL, NULL,                             \
+        UPDATE_ROW(S, f.beta2, "beta2", OPT_F64, "B", 0, 0.999999, "0.999", NULL, NULL,                               \
                    "adam, adamw, lamb: of the mean square"),                                                          \
-        UPDATE_ROW(S, f.alpha, "alpha", OPT_F64, "B", 0, 0.99999999, "0.99", NULL, NULL,                              \
-                   "rmsprop: of the mean square"),                                                                    \
+        UPDATE_ROW(S, f.alpha, "alpha", OPT_F64, "B", 0, 0.999999, "0.99", NULL, NULL,                                \
+                   "rmsprop: of the mean square gradient"),                                                           \
         UPDATE_ROW(S, f.eps, "eps", OPT_F64, "X", 0, 1, NULL, NULL, NULL,                                             \
                    "added to the root; else 1e-8, adagrad 1e-10, lamb 1e-6"),                                         \
         UPDATE_ROW(S, f.ftrl_beta, "ftrl-beta", OPT_F64, "X", 0, 1e30, "1", NULL, NULL,                               \
