@@ -12,7 +12,15 @@
 static dp_err check_file(const char *option, const char *path, dp_error *err)
 {
     struct stat st;
-    int why = stat(path, &st) || access(path, R_OK) ? errno : S_ISDIR(st.st_mode) ? EISDIR : 0;
+    int why = stat(path, &st) || access(path, R_OK) ? errno : 0;
+    if (!why && S_ISDIR(st.st_mode))
+        return dp_fail(err, DP_IO,
+                       "option --%s: %s: is a directory, and one file is taken: join its files into one first", option,
+                       path);
+    if (why == ENOENT && strpbrk(path, "*?[{,"))
+        return dp_fail(err, DP_IO,
+                       "option --%s: %s: there is no such file, and no pattern or list is taken: give one file", option,
+                       path);
     return why ? dp_fail(err, DP_IO, "option --%s: %s: cannot be opened: %s", option, path, strerror(why)) : DP_OK;
 }
 

@@ -28,7 +28,7 @@ struct data_options {
 };
 
 /* Whether the files that are named are there and may be read, so that nobody waits for a server to learn that they are
- * not. DP_IO, naming the option. */
+ * not, and that they are one file each. DP_IO, naming the option. */
 DP_MUST_CHECK dp_err data_options_check_files(const struct data_options *data, dp_error *err);
 
 struct data_file {

@@ -26,12 +26,16 @@ struct kernel_update {
     float l2;           /* coupled lambda_2, 0 where the tensor is not regularized; LARS, LAMB, FTRL have it inside */
     float decay;        /* decoupled decay of one commit, eta_e * lambda_2; 0: none */
     float momentum;     /* beta, beta1 */
-    float gain1;        /* 1 - beta1; FTRL: of the gradient in z, 1 for a whole step's */
+    float gain1;        /* 1 - beta1 */
     float beta2, gain2; /* of the second moment and 1 - beta2 */
     float v_scale;      /* 1 / sqrt(1 - beta2^t), 1 without bias correction */
     float m_scale;      /* 1 / (1 - beta1^t) */
     float eps;
-    float inv_alpha, beta, l1; /* FTRL: 1 / alpha, beta, t * lambda_1 (and l2 = t * lambda_2) */
+    struct kernel_ftrl { /* in double: z and t * lambda grow without bound, and w is what is left of their difference */
+        double scale;    /* inv_count */
+        double gain;     /* of the gradient in z, 1 for a whole step's */
+        double inv_alpha, beta, l1, l2; /* 1 / alpha, beta, t * lambda_1, t * lambda_2 */
+    } ftrl;
 };
 
 struct kernels {
@@ -71,11 +75,13 @@ struct kernels {
      * Ba 2015) */
     void (*adam)(size_t n, const struct kernel_update *p, const float *w, const float *g, float *m, float *v,
                  float *out);
-    /* u = g*inv_count; s = c + u*u; d = u*u / (sqrt(s) + sqrt(c)) * inv_alpha (0 for 0/0); z = z + (gain1*u - d*w); c =
-     * s; a = |z| - l1; out = 0 if a <= 0, else -(a with the sign of z) / ((beta + sqrt(s))*inv_alpha + l2)
-     * (FTRL-Proximal, McMahan et al. 2013). d is their (sqrt(s) - sqrt(c))/alpha, without the cancellation. */
+    /* u = g*scale; s = c + u*u, rounded to float; d = (sqrt(s) - sqrt(c))*inv_alpha; z = z + (gain*u - d*w); c = s;
+     * a = |z| - l1; out = 0 if a <= 0, else -(a with the sign of z) / ((beta + sqrt(s))*inv_alpha + l2)
+     * (FTRL-Proximal, McMahan et al. 2013), the numbers being those of p->ftrl. In double, but for what is stored: c,
+     * of which d is the difference so that the sum of all d is sqrt(c)*inv_alpha, and z as the sum of two floats z +
+     * low, low = z + low - (z rounded to float). */
     void (*ftrl)(size_t n, const struct kernel_update *p, const float *w, const float *g, float *z, float *c,
-                 float *out);
+                 float *low, float *out);
     /* m = momentum*m + lr*u; out = w - m: lr is that of the tensor, with its trust ratio (LARS, You et al. 2017) */
     void (*lars)(size_t n, const struct kernel_update *p, const float *w, const float *g, float *m, float *out);
     /* u = g*inv_count; m = momentum*m + gain1*u; v = beta2*v + gain2*u*u (first half of LAMB, You et al. 2020) */

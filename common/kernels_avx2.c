@@ -5,6 +5,7 @@
 
 #define SIMD_BYTES 32
 #define SIMD_SQRT(v) ((v_float)_mm256_sqrt_ps((__m256)(v)))
+#define SIMD_SQRT_WIDE(v) ((v_double)_mm256_sqrt_pd((__m256d)(v)))
 #define SIMD_NAME "avx2"
 #define SIMD_TABLE kernels_avx2
 #include "kernels_simd.h"

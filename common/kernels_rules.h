@@ -10,7 +10,8 @@ void ref_nesterov(size_t n, const struct kernel_update *p, const float *w, const
 void ref_adagrad(size_t n, const struct kernel_update *p, const float *w, const float *g, float *v, float *out);
 void ref_rmsprop(size_t n, const struct kernel_update *p, const float *w, const float *g, float *v, float *out);
 void ref_adam(size_t n, const struct kernel_update *p, const float *w, const float *g, float *m, float *v, float *out);
-void ref_ftrl(size_t n, const struct kernel_update *p, const float *w, const float *g, float *z, float *c, float *out);
+void ref_ftrl(size_t n, const struct kernel_update *p, const float *w, const float *g, float *z, float *c, float *low,
+              float *out);
 void ref_lars(size_t n, const struct kernel_update *p, const float *w, const float *g, float *m, float *out);
 void ref_moments(size_t n, const struct kernel_update *p, const float *g, float *m, float *v);
 void ref_lamb(size_t n, const struct kernel_update *p, const float *w, const float *m, const float *v, float *out);

@@ -58,17 +58,21 @@ void ref_adam(size_t n, const struct kernel_update *p, const float *w, const flo
     }
 }
 
-void ref_ftrl(size_t n, const struct kernel_update *p, const float *w, const float *g, float *z, float *c, float *out)
+void ref_ftrl(size_t n, const struct kernel_update *p, const float *w, const float *g, float *z, float *c, float *low,
+              float *out)
 {
+    const struct kernel_ftrl k = p->ftrl;
     for (size_t i = 0; i < n; i++) {
-        float u = g[i] * p->inv_count;
-        float s = c[i] + u * u;
-        float root = sqrtf(s), sum = root + sqrtf(c[i]);
-        float d = sum == 0 ? 0 : u * u / sum * p->inv_alpha;
-        z[i] = z[i] + (p->gain1 * u - d * w[i]);
+        double u = (double)g[i] * k.scale, before = (double)c[i];
+        float s = (float)(before + u * u);
+        double root = sqrt((double)s), d = (root - sqrt(before)) * k.inv_alpha;
+        double sum = ((double)z[i] + (double)low[i]) + (k.gain * u - d * (double)w[i]);
+        z[i] = (float)sum;
+        low[i] = (float)(sum - (double)z[i]);
         c[i] = s;
-        float a = fabsf(z[i]) - p->l1;
-        out[i] = a <= 0 ? 0 : -copysignf(a, z[i]) / ((p->beta + root) * p->inv_alpha + p->l2);
+        double whole = (double)z[i] + (double)low[i]; /* as whoever reads the state has it */
+        double a = fabs(whole) - k.l1;
+        out[i] = a <= 0 ? 0 : (float)(-copysign(a, whole) / ((k.beta + root) * k.inv_alpha + k.l2));
     }
 }
 

@@ -116,24 +116,24 @@ static void simd_adam(size_t n, const struct kernel_update *p, const float *w, c
 }
 
 static void simd_ftrl(size_t n, const struct kernel_update *p, const float *w, const float *g, float *z, float *c,
-                      float *out)
+                      float *low, float *out)
 {
-    const struct kernel_update k = *p;
+    const struct kernel_ftrl k = p->ftrl;
     size_t i = 0;
-    for (; i + FLOATS <= n; i += FLOATS) {
-        v_float wi = load(w + i), u = load(g + i) * k.inv_count, ci = load(c + i);
-        v_float s = ci + u * u;
-        v_float root = SIMD_SQRT(s), sum = root + SIMD_SQRT(ci);
-        v_float d = choose((v_word)(sum == 0), splat_float(0), u * u / sum * k.inv_alpha);
-        v_float zi = load(z + i) + (k.gain1 * u - d * wi);
-        store(z + i, zi);
-        store(c + i, s);
-        v_float a = magnitude(zi) - k.l1;
-        v_float wide = -with_sign(a, zi) / ((k.beta + root) * k.inv_alpha + k.l2);
-        store(out + i, choose((v_word)(a <= 0), splat_float(0), wide));
+    for (; i + DOUBLES <= n; i += DOUBLES) {
+        v_double wi = load_wide(w + i), u = load_wide(g + i) * k.scale, before = load_wide(c + i);
+        v_double sum = load_wide(z + i) + load_wide(low + i), old = SIMD_SQRT_WIDE(before);
+        store_narrow(c + i, before + u * u);
+        v_double root = SIMD_SQRT_WIDE(load_wide(c + i));
+        sum = sum + (k.gain * u - (root - old) * k.inv_alpha * wi);
+        store_narrow(z + i, sum);
+        store_narrow(low + i, sum - load_wide(z + i));
+        v_double whole = load_wide(z + i) + load_wide(low + i), a = with_sign_of(whole, splat(0)) - k.l1;
+        v_double wide = -with_sign_of(a, whole) / ((k.beta + root) * k.inv_alpha + k.l2);
+        store_narrow(out + i, pick((v_bits)(a <= 0), splat(0), wide));
     }
     if (i < n)
-        kernels_ref.ftrl(n - i, p, w + i, g + i, z + i, c + i, out + i);
+        kernels_ref.ftrl(n - i, p, w + i, g + i, z + i, c + i, low + i, out + i);
 }
 
 static void simd_lars(size_t n, const struct kernel_update *p, const float *w, const float *g, float *m, float *out)

@@ -1,6 +1,6 @@
 /* The kernels on vectors of SIMD_BYTES bytes, by the vector extensions that gcc and clang share. Included once each by
- * kernels_avx2.c and kernels_avx512.c, which set SIMD_BYTES, SIMD_SQRT, SIMD_NAME and SIMD_TABLE and are compiled for
- * their CPU.
+ * kernels_avx2.c and kernels_avx512.c, which set SIMD_BYTES, SIMD_SQRT (SIMD_SQRT_WIDE: of doubles), SIMD_NAME and
+ * SIMD_TABLE and are compiled for their CPU.
  *
  * Invariant: per element the same operations in the same order as kernels_ref.c, which also does the last elements of
  * an array. Thread: any. */

@@ -66,11 +66,11 @@ enum option_outcome { OPT_RUN, OPT_HELP, OPT_VERSION };
 
 /* Fills `fields`. argv[0] is skipped. `--config FILE` is known if the table has a "config" string option. Every program
  * understands --help [TOPIC] and --version. Errors are DP_USAGE and name the option, the variable, or file and line,
- * the value, what is allowed, and for a misspelt name the nearest one. A scalar given twice on the command line: the
- * last one counts; a list given by a source replaces that of a lower one. An environment variable DP_* that the
- * table does not know (see options_env_check), or that is empty, is ignored; an unknown YAML key is an error. On
- * OPT_HELP the help text has been printed to stdout (else DP_IO); on OPT_VERSION the version. On failure nothing is
- * left to free. */
+ * the value, what is allowed, and for a misspelt name the nearest one. What is given twice
+ * by a source is an error, unless it is a list, which replaces that of a lower source; so is an empty text. An
+ * environment variable DP_* that the table does not know (see options_env_check), or that is empty, is ignored; an
+ * unknown YAML key is an error. On OPT_HELP the help text has been printed to stdout (else DP_IO); on OPT_VERSION the
+ * version. On failure nothing is left to free. */
 DP_MUST_CHECK dp_err options_parse(struct options *opts, const struct option_table *table, void *fields, int argc,
                                    char **argv, enum option_outcome *ret_outcome, dp_error *err);
 /* The same from defaults and the YAML text of a file called `name` alone. What the fuzz target calls. */

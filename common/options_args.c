@@ -35,6 +35,18 @@ static dp_err fail_no_value(const struct arg_scan *scan, const struct option *op
     return dp_fail(err, DP_USAGE, "option --%s: needs a value (%s)", option->name, arg);
 }
 
+/* Only lists can be given again: of two values of another option one would be dropped in silence. */
+static dp_err check_once(const struct arg_scan *scan, size_t i, const char *value, dp_error *err)
+{
+    const struct option *option = &scan->opts->table->list[i];
+    char one[OPTION_SHOWN_MAX], other[OPTION_SHOWN_MAX];
+    for (size_t h = 0; h < scan->hit_count && option->type != OPT_LIST; h++)
+        if (scan->hits[h].i == i)
+            return dp_fail(err, DP_USAGE, "option --%s: is given twice, as '%s' and as '%s'; give it once",
+                           option->name, option_shown(scan->hits[h].value, one), option_shown(value, other));
+    return DP_OK;
+}
+
 /* "--name", "--name=value" or "--name value"; `name` is behind the dashes. */
 static dp_err scan_named(struct arg_scan *scan, const char *name, dp_error *err)
 {
@@ -59,18 +71,33 @@ static dp_err scan_named(struct arg_scan *scan, const char *name, dp_error *err)
         value = option->type == OPT_FLAG ? "on" : scan_value(scan);
     if (!value)
         return fail_no_value(scan, option, err);
+    if (check_once(scan, (size_t)i, value, err))
+        return DP_USAGE;
     scan->hits[scan->hit_count++] = (struct arg_hit){(size_t)i, value};
     return DP_OK;
+}
+
+/* The option whose value the argument before the last one read is, as in "--data part-*.csv" where a shell has put
+ * several files; NULL if it is none's. */
+static const struct option *option_before(const struct arg_scan *scan)
+{
+    const char *arg = scan->at >= 3 ? scan->argv[scan->at - 3] : "";
+    int i = strncmp(arg, "--", 2) == 0 ? option_find(scan->opts->table, arg + 2, strlen(arg + 2)) : -1;
+    return i < 0 || scan->opts->table->list[i].type == OPT_FLAG ? NULL : &scan->opts->table->list[i];
 }
 
 static dp_err scan_operand(struct arg_scan *scan, char *arg, dp_error *err)
 {
     struct options *opts = scan->opts;
+    const struct option *before = option_before(scan);
     if (opts->operand_count < opts->table->operands_max) {
         opts->operands[opts->operand_count++] = arg;
         return DP_OK;
     }
     int i = option_find(opts->table, arg, strlen(arg));
+    if (i < 0 && before)
+        return dp_fail(err, DP_USAGE, "unexpected argument '%.80s': --%s takes one value, which is '%.80s'", arg,
+                       before->name, scan->argv[scan->at - 2]);
     return dp_fail(err, DP_USAGE, "unexpected argument '%.80s'%s%s%s", arg, i < 0 ? "" : "; did you mean '--",
                    i < 0 ? "" : arg, i < 0 ? "" : "'?");
 }

@@ -195,6 +195,8 @@ dp_err option_set(struct options *opts, size_t i, const char *text, enum option_
     const struct option *option = &opts->table->list[i];
     void *field = (char *)opts->fields + option->field;
     dp_err e = DP_USAGE;
+    if (!text[0] && (option->type == OPT_STRING || option->type == OPT_LIST))
+        return dp_fail(err, DP_USAGE, "%s: is empty; give a value, or leave it out", where);
     switch (option->type) {
     case OPT_STRING:
         e = set_string(opts, field, text, err);

@@ -32,8 +32,8 @@ dp_err strengths_add(struct strengths *strengths, const char *option, const char
         return e;
     for (uint32_t i = 0; i < strengths->count; i++)
         if (strcmp(strengths->list[i].tensor, s.tensor) == 0)
-            return dp_fail(err, DP_USAGE, "option --%s is given twice for %s%s", option,
-                           s.tensor[0] ? "tensor " : "all tensors", s.tensor);
+            return dp_fail(err, DP_USAGE, "option --%s is given twice for %s%s: %g and %g", option,
+                           s.tensor[0] ? "tensor " : "all tensors", s.tensor, strengths->list[i].value, s.value);
     if (strengths->count == TENSOR_COUNT_MAX)
         return dp_fail(err, DP_USAGE, "option --%s: at most %d", option, TENSOR_COUNT_MAX);
     strengths->list[strengths->count++] = s;

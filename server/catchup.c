@@ -217,8 +217,8 @@ static void replay(const struct catchup *c, double *w, double *s0, double *s1)
 
 static double ftrl_weight(const struct catchup *c, double z, double squares)
 {
-    double commits = (double)c->to, a = fabs(z) - commits * c->regular.l1;
-    double below = (c->params->ftrl_beta + sqrt(squares)) / c->params->schedule.lr + commits * c->regular.l2;
+    double commits = (double)c->to, a = fabs(z) - commits * c->regular.l1, inv_alpha = 1 / c->params->schedule.lr;
+    double below = (c->params->ftrl_beta + sqrt(squares)) * inv_alpha + commits * c->regular.l2;
     return a <= 0 ? 0 : -copysign(a, z) / below;
 }
 
@@ -242,7 +242,7 @@ void catchup_element(const struct catchup *c, double *w, double state[UPDATE_STA
         *s0 *= c->factor;
         return;
     case CATCHUP_FTRL:
-        *w = ftrl_weight(c, *s0, *s1);
+        *w = ftrl_weight(c, *s0 + state[2], *s1);
         return;
     case CATCHUP_REPLAY:
         replay(c, w, s0, s1);

@@ -17,7 +17,7 @@ enum catchup_kind {
     CATCHUP_SHRINK, /* |w| = max(0, factor |w| - threshold) */
     CATCHUP_RATES,  /* |w| = max(0, |w| - threshold / (sqrt(G) + eps)) */
     CATCHUP_FADE,   /* the second moment fades, w stays */
-    CATCHUP_FTRL,   /* w from (z, sum of squares, to) */
+    CATCHUP_FTRL,   /* w from (z, sum of squares, to), by the operations of the kernel */
     CATCHUP_REPLAY,
 };
 

@@ -197,7 +197,7 @@ static struct kernel_update kernel_of(const struct slice *slice, const struct co
         return update_part_at(job->rule, &job->params, &job->regular[tensor], commit->t, commit->samples, commit->part);
     struct kernel_update k = update_at(job->rule, &job->params, &job->regular[tensor], commit->t, commit->samples);
     if (slice->mean)
-        k.inv_count = (float)commit->clip_scale;
+        update_scale(&k, commit->clip_scale);
     if (job->rule == &rule_lars)
         k.lr = (float)(commit->eta * commit->trust[tensor]);
     return k;
@@ -232,7 +232,7 @@ static const float *prepared(struct slice *slice, const struct commit *commit, s
         mean_of(commit, (float)(1.0 / (double)commit->samples), b.n, g, slice->prepared);
     if (pulls(commit->job))
         pull(slice, commit, b, w, slice->prepared);
-    k->inv_count = (float)commit->gain;
+    update_scale(k, commit->gain);
     return slice->prepared;
 }
 

@@ -160,11 +160,12 @@ static void start_handles(struct head *head)
     head->handles_started = true;
     uv_async_init(&head->loop, &head->wake, head_on_wake);
     uv_timer_init(&head->loop, &head->tick);
+    uv_timer_init(&head->loop, &head->end);
     uv_timer_init(&head->loop, &head->balance.timer);
     uv_signal_init(&head->loop, &head->on_term);
     uv_signal_init(&head->loop, &head->on_int);
     uv_signal_init(&head->loop, &head->on_hup);
-    head->wake.data = head->tick.data = head->on_term.data = head->on_int.data = head->on_hup.data =
+    head->wake.data = head->tick.data = head->end.data = head->on_term.data = head->on_int.data = head->on_hup.data =
         head->balance.timer.data = head;
     uv_timer_start(&head->tick, head_on_tick, TICK_MS, TICK_MS);
     uv_signal_start(&head->on_term, head_on_signal, SIGTERM);

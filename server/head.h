@@ -112,6 +112,7 @@ struct head {
     struct zuv zuv;
     uv_async_t wake; /* shards have events */
     uv_timer_t tick;
+    uv_timer_t end; /* DONE, STOPPING: when the process ends at the latest */
     uv_signal_t on_term, on_int, on_hup;
     struct arena arena;
     struct log_limit malformed_limit, peer_limit;
@@ -268,6 +269,8 @@ void head_finish(struct head *head, bool exported);
 void head_fail(struct head *head, const dp_error *err);
 /* Ends local workers, then all handles, and with them the loop. */
 void head_close(struct head *head);
+/* A state, a member or an export is over: the process ends once nobody is left to be told, or they had their time. */
+void head_see_end(struct head *head);
 void head_on_supervise_ended(void *arg);
 void head_on_tick(uv_timer_t *tick);
 void head_on_signal(uv_signal_t *handle, int number);
@@ -310,6 +313,8 @@ void head_ranks_tell(struct head *head, uint32_t number);
 void head_ranks_finish(struct head *head, const struct member *member);
 /* Workers whose data are through: nobody waits for them. */
 uint32_t head_ranks_finished(const struct head *head);
+/* Members have changed, or global_low: whether all have finished, and what they brought is complete. */
+void head_ranks_see_end(struct head *head);
 void head_ranks_on_ready(struct head *head, uint32_t shard, const struct event *event);
 /* Every HEAD_TICK_MS. */
 void head_ranks_watch(struct head *head, uint64_t now_ms);

@@ -26,6 +26,7 @@ static void close_handles(struct head *head)
         return;
     uv_close((uv_handle_t *)&head->wake, NULL);
     uv_close((uv_handle_t *)&head->tick, NULL);
+    uv_close((uv_handle_t *)&head->end, NULL);
     uv_close((uv_handle_t *)&head->balance.timer, NULL);
     uv_close((uv_handle_t *)&head->on_term, NULL);
     uv_close((uv_handle_t *)&head->on_int, NULL);
@@ -41,11 +42,30 @@ void head_close(struct head *head)
 {
     if (head->state == HEAD_CLOSING)
         return;
+    bool done = head->state == HEAD_DONE; /* the workers know, and are about to end */
     head->state = HEAD_CLOSING;
     if (head->supervise)
-        supervise_end(head->supervise);
+        supervise_end(head->supervise, done);
     else
         close_handles(head);
+}
+
+static void on_end(uv_timer_t *timer)
+{
+    struct head *head = timer->data;
+    if (!head->exporting)
+        head_close(head);
+}
+
+/* By the timer, since callers are in the midst of something. */
+void head_see_end(struct head *head)
+{
+    bool done = head->state == HEAD_DONE && head->opts->exit_when_done;
+    if (head->exporting || (!done && head->state != HEAD_STOPPING))
+        return;
+    uint64_t patience_ms = done ? LEAVE_MS : STOP_LEAVE_MS, gone_ms = mono_ms() - head->ended_ms;
+    uint64_t left_ms = head->members.count == 0 ? 0 : patience_ms - MIN(gone_ms, patience_ms);
+    uv_timer_start(&head->end, on_end, left_ms, 0);
 }
 
 /* `told` is what the workers end with. */
@@ -59,6 +79,7 @@ static void stop(struct head *head, int exit_status, dp_err told, const char *te
     if (head->supervise)
         supervise_expect_end(head->supervise);
     head_notice(head, told, text);
+    head_see_end(head);
 }
 
 static void head_stop(struct head *head, int exit_status, const char *text)
@@ -77,15 +98,6 @@ void head_fail(struct head *head, const dp_error *err)
 }
 
 /* ---- time and signals ---- */
-
-/* Whether the process may end: nobody is left to be told, or they had their time. */
-static bool may_close(const struct head *head, uint64_t now_ms)
-{
-    uint64_t patience_ms = head->state == HEAD_DONE ? LEAVE_MS : STOP_LEAVE_MS;
-    if (head->exporting)
-        return false;
-    return head->members.count == 0 || now_ms - MIN(now_ms, head->ended_ms) > patience_ms;
-}
 
 /* ZeroMQ says nothing of connections that it cannot take. */
 static void watch_descriptors(struct head *head)
@@ -107,10 +119,6 @@ void head_on_tick(uv_timer_t *tick)
     head_watch(head, now);
     watch_descriptors(head);
     progress_tick(&head->progress, now);
-    if (head->state == HEAD_STOPPING || (head->state == HEAD_DONE && head->opts->exit_when_done)) {
-        if (may_close(head, now))
-            head_close(head);
-    }
 }
 
 /* Training steps, as the display counts them. */

@@ -30,6 +30,7 @@ void head_finish(struct head *head, bool exported)
     json_decref(summary.dropped);
     print_end(head->opts);
     head_notice(head, DP_JOB_DONE, "the job is done");
+    head_see_end(head);
 }
 
 /* A server that is being stopped has its status already, but must not end as if the model were there. */
@@ -43,6 +44,7 @@ static void export_failed(struct head *head, const dp_error *err)
     }
     fprintf(stderr, "dp-server: %s\n", err->text);
     head->exit_status = dp_err_exit_status(err->code);
+    head_see_end(head);
 }
 
 static void on_exported(void *arg, const dp_error *err)
@@ -62,6 +64,7 @@ static void on_exported(void *arg, const dp_error *err)
                     ? "the finished model is in"
                     : "the parameters so far (not the finished model) are in",
                 head->opts->export_path);
+    head_see_end(head);
 }
 
 /* Asks the shards for their parts of theta at a step that all of them hold. */

@@ -215,6 +215,7 @@ void head_ranks_deal(struct head *head)
     else if (ranks->begun && roster_known(head))
         tell_all(head);
     ranks->dealt_ms = mono_ms();
+    head_ranks_see_end(head);
 }
 
 /* ---- ends ---- */
@@ -244,6 +245,17 @@ static void give_up_missing(struct head *head)
         head->ranks.list[k].finished = true;
 }
 
+/* What the last of them pushed was answered, so that it is committed everywhere; the shards' word may be under way. */
+void head_ranks_see_end(struct head *head)
+{
+    struct ranks *ranks = &head->ranks;
+    if (!ranks->list || head->state != HEAD_RUNNING || held(head) > 0 ||
+        head_ranks_finished(head) < head->job.core.plan.slots || head->global_low != ranks->go)
+        return;
+    head->job.over = true;
+    head_steps_over(head);
+}
+
 void head_ranks_watch(struct head *head, uint64_t now_ms)
 {
     struct ranks *ranks = &head->ranks;
@@ -259,10 +271,5 @@ void head_ranks_watch(struct head *head, uint64_t now_ms)
     if (held(head) == 0 && !patient && head_ranks_finished(head) > 0 &&
         head_ranks_finished(head) < head->job.core.plan.slots)
         give_up_missing(head);
-    /* What the last of them pushed was answered, so that it is committed everywhere; the shards' word may be under way.
-     */
-    if (held(head) == 0 && head_ranks_finished(head) == head->job.core.plan.slots && head->global_low == ranks->go) {
-        head->job.over = true;
-        head_steps_over(head);
-    }
+    head_ranks_see_end(head);
 }

@@ -68,6 +68,8 @@ static void raise_global_low(struct head *head)
         end_diverged(head);
     else if (low == plan_total(&head->job.core.plan) && head->state == HEAD_RUNNING)
         head_steps_over(head);
+    else
+        head_ranks_see_end(head);
 }
 
 static void on_event(struct head *head, uint32_t shard, struct event *event)

@@ -265,7 +265,7 @@ static void step(struct rowrule *rule, const struct kernel_update *update, doubl
     if (job->params.clip_value > 0) {
         kernels_get()->clip(n, k.inv_count, (float)job->params.clip_value, g, rule->g);
         g = rule->g;
-        k.inv_count = 1;
+        update_scale(&k, 1);
     }
     job->rule->step(n, &k, rule->w, g, rule->state, rule->w);
     prox(rule, &k, eta, n);

@@ -220,7 +220,7 @@ static dp_err check_plan(const struct options *options, struct server_options *o
         return err->code;
     if (!opts->by_blocks && (given(options, "block-rows") || given(options, "window-blocks")))
         return dp_fail(err, DP_USAGE, "options --block-rows and --window-blocks belong to --shuffle block");
-    if (given(options, "steps") && given(options, "epochs") && opts->steps > 0)
+    if (given(options, "steps") && given(options, "epochs"))
         return dp_fail(err, DP_USAGE, "options --steps and --epochs exclude each other: give one of them");
     if (opts->max_workers && opts->min_workers > opts->max_workers)
         return dp_fail(err, DP_USAGE, "options --min-workers and --max-workers: at least %llu, but at most %llu",
@@ -291,6 +291,8 @@ dp_err server_options_check(const struct options *options, struct server_options
     e = check_consistency(opts, err);
     if (!e)
         e = check_drop(opts, err);
+    if (!e && opts->steps)
+        e = update_options_check_length(&opts->setup, opts->steps, err);
     if (!e && !is_model(opts, "free"))
         e = update_options_check_model(&opts->setup, opts->sparse, opts->intercept, err);
     if (e)

@@ -33,7 +33,7 @@ static const struct option ROWS[] = {
     ROW("job", slots, "slots", OPT_U64, "K", 1, STEPS_SLOTS_MAX, "8", NULL, NULL,
         "shares of a minibatch, the unit of work; part of the result's bits"),
     ROW("job", epochs, "epochs", OPT_U64, "E", 1, 1e12, "10", NULL, NULL, "passes over the data"),
-    ROW("job", steps, "steps", OPT_U64, "T", 0, 1e15, "0", NULL, NULL, "training steps instead of epochs"),
+    ROW("job", steps, "steps", OPT_U64, "T", 1, 1e15, NULL, NULL, NULL, "training steps instead of epochs"),
     ROW("job", seed, "seed", OPT_U64, "S", 0, 0x1p64, "1", NULL, NULL,
         "of initial parameters and the order of the data"),
     ROW("job", mixed_numerics, "mixed-numerics", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,

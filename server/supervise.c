@@ -24,6 +24,7 @@ enum {
     QUICK_DEATHS_MAX = 6,
     RESTART_DELAY_MS = 500,
     KILL_AFTER_MS = 2000,
+    LEAVE_MS = 250, /* who knows that the job is done ends by itself */
 };
 
 struct child {
@@ -365,15 +366,24 @@ static void on_kill_timer(uv_timer_t *timer)
     signal_all(timer->data, SIGKILL);
 }
 
-void supervise_end(struct supervise *s)
+static void terminate(uv_timer_t *timer)
+{
+    struct supervise *s = timer->data;
+    signal_all(s, SIGTERM);
+    uv_timer_start(&s->kill_timer, on_kill_timer, KILL_AFTER_MS, 0);
+}
+
+void supervise_end(struct supervise *s, bool done)
 {
     if (s->ending)
         return;
     s->ending = true;
     for (uint32_t i = 0; i < s->count; i++)
         uv_timer_stop(&s->children[i].restart);
-    signal_all(s, SIGTERM);
-    uv_timer_start(&s->kill_timer, on_kill_timer, KILL_AFTER_MS, 0);
+    if (done)
+        uv_timer_start(&s->kill_timer, terminate, LEAVE_MS, 0);
+    else
+        terminate(&s->kill_timer);
     tell_ended(s);
 }
 

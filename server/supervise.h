@@ -24,8 +24,9 @@ DP_MUST_CHECK dp_err supervise_start(uv_loop_t *loop, const struct server_option
                                      const struct supervise_calls *calls, struct supervise **ret_supervise,
                                      dp_error *err);
 /* Ends those that still run: SIGTERM, SIGKILL after two seconds; then calls ended() from the loop (at once if none
- * runs). Nothing is restarted from now on. */
-void supervise_end(struct supervise *supervise);
+ * runs). `done`: they have been told that the job is done, and have a moment to end by themselves. Nothing is restarted
+ * from now on. */
+void supervise_end(struct supervise *supervise, bool done);
 /* The job is done: workers that end now are not started again. */
 void supervise_expect_end(struct supervise *supervise);
 /* After ended() and once the loop has run out. Accepts NULL. */

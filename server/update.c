@@ -36,11 +36,11 @@ struct kernel_update update_at(const struct update_rule *rule, const struct upda
     double eta = schedule_rate(&params->schedule, t);
     bool decoupled = !rule->l2_inside && (rule->decoupled || params->decay == DECAY_DECOUPLED);
     struct kernel_update k = {
-        .inv_count = (float)(1.0 / (double)samples),
         .lr = (float)eta,
         .l2 = decoupled ? 0.0f : (float)regular->l2,
         .decay = decoupled ? (float)(update_effective_rate(rule, params, eta) * regular->l2) : 0.0f,
     };
+    update_scale(&k, 1.0 / (double)samples);
     if (rule->prepare)
         rule->prepare(params, regular, t, &k);
     return k;

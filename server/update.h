@@ -12,7 +12,7 @@
 #include "regularize.h"
 #include "schedule.h"
 
-enum { UPDATE_STATE_MAX = 2 };
+enum { UPDATE_STATE_MAX = 3 };
 
 /* Hyper-parameters that not all rules have, for `takes`. */
 enum update_takes {
@@ -84,6 +84,13 @@ enum { UPDATE_RULES = 10 };
 
 extern const struct update_rule rule_sgd, rule_momentum, rule_nesterov, rule_adagrad, rule_rmsprop, rule_adam,
     rule_adamw, rule_ftrl, rule_lars, rule_lamb;
+
+/* The factor of what the kernel is given for g: the fields of both precisions. */
+static inline void update_scale(struct kernel_update *k, double scale)
+{
+    k->inv_count = (float)scale;
+    k->ftrl.scale = scale;
+}
 
 /* What one commit of a tensor needs: `samples` is the step's count, t the training step. */
 struct kernel_update update_at(const struct update_rule *rule, const struct update_params *params,

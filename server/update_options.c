@@ -66,6 +66,8 @@ static dp_err check_schedule(const struct options *options, const struct update_
         if (given(options, SCHEDULED[i].name) && !(SCHEDULED[i].kinds >> opts->schedule & 1))
             return dp_fail(err, DP_USAGE, "option --%s belongs to --lr-schedule %s", SCHEDULED[i].name,
                            SCHEDULED[i].text);
+    if (given(options, "lr-period-mult") && opts->lr_period_mult > 1 && opts->lr_period == 0)
+        return dp_fail(err, DP_USAGE, "option --lr-period-mult belongs to --lr-period: without, there is one period");
     if (rule == &rule_ftrl && (opts->schedule != SCHEDULE_CONSTANT || opts->warmup_steps))
         return dp_fail(err, DP_USAGE,
                        "options --lr-schedule and --warmup-steps: ftrl has a rate of its own for each "
@@ -281,6 +283,40 @@ dp_err update_options_check_model(const struct update_setup *setup, bool sparse,
     return e ? e : rowrule_check(&job, err);
 }
 
+/* ---- with the length of the job ---- */
+
+dp_err update_options_check_length(const struct update_setup *setup, uint64_t steps, dp_error *err)
+{
+    const struct schedule *s = &setup->params.schedule;
+    const bool periodic = s->kind == SCHEDULE_COSINE || s->kind == SCHEDULE_ONE_CYCLE;
+    const bool multiplies = setup->constraints.method == METHOD_AUGMENTED && setup->constraints.count > 0;
+    if (s->warmup > steps)
+        return dp_fail(err, DP_USAGE,
+                       "option --warmup-steps: %" PRIu64 " steps are more than the %" PRIu64 " of the job", s->warmup,
+                       steps);
+    const uint64_t left = steps - s->warmup;
+    if (s->kind != SCHEDULE_CONSTANT && left == 0)
+        return dp_fail(err, DP_USAGE,
+                       "option --warmup-steps: after %" PRIu64 " steps none of the job's %" PRIu64
+                       " is left for --lr-schedule",
+                       s->warmup, steps);
+    if (periodic && s->period > left)
+        return dp_fail(err, DP_USAGE,
+                       "option --lr-period: %" PRIu64 " steps, after %" PRIu64
+                       " of --warmup-steps, do not end within the %" PRIu64 " of the job",
+                       s->period, s->warmup, steps);
+    if (s->kind == SCHEDULE_STEP && s->every >= left)
+        return dp_fail(err, DP_USAGE,
+                       "option --lr-step-size: the rate first falls %" PRIu64 " steps after %" PRIu64
+                       " of --warmup-steps, and the job has %" PRIu64,
+                       s->every, s->warmup, steps);
+    if (multiplies && setup->multiplier_every > steps)
+        return dp_fail(err, DP_USAGE,
+                       "option --multiplier-every: %" PRIu64 " steps are more than the %" PRIu64 " of the job",
+                       setup->multiplier_every, steps);
+    return DP_OK;
+}
+
 /* ---- with tensors ---- */
 
 /* Elements of a tensor that must not be cut: of its groups and of rows under a constraint. */
@@ -326,6 +362,18 @@ static dp_err settle_past(const struct update_setup *setup, struct slice_job *co
     return DP_OK;
 }
 
+/* Multipliers that never change would make a penalty of it. */
+static dp_err settle_multipliers(const struct slice_job *core, dp_error *err)
+{
+    const struct constraints *c = &core->constraints;
+    if (c->count == 0 || c->method != METHOD_AUGMENTED || c->every <= core->plan.train_steps)
+        return DP_OK;
+    return dp_fail(err, DP_USAGE,
+                   "option --constraint-method augmented: the multipliers change at the end of an epoch, which has "
+                   "%" PRIu64 " steps, and the job has %" PRIu64 "; give --multiplier-every",
+                   c->every, core->plan.train_steps);
+}
+
 dp_err update_settle(const struct update_setup *setup, struct slice_job *core, dp_error *err)
 {
     core->rule = setup->rule;
@@ -335,7 +383,11 @@ dp_err update_settle(const struct update_setup *setup, struct slice_job *core, d
     struct schedule *s = &core->params.schedule;
     if (s->period == 0)
         s->period = core->plan.train_steps > s->warmup ? core->plan.train_steps - s->warmup : 1;
-    dp_err e = settle_past(setup, core, err);
+    dp_err e = update_options_check_length(setup, core->plan.train_steps, err);
+    if (!e)
+        e = settle_multipliers(core, err);
+    if (!e)
+        e = settle_past(setup, core, err);
     if (!e)
         e = regularizers_resolve(&setup->regularizers, &core->tensors, core->regular, err);
     if (!e)

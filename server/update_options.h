@@ -52,10 +52,10 @@ struct update_setup {
                    "momentum, nesterov, lars: m = M*m + g, w = w - A*m"),                                             \
         UPDATE_ROW(S, f.beta1, "beta1", OPT_F64, "B", 0, 0.999999, "0.9", NULL, NULL,                                 \
                    "adam, adamw, lamb: of the mean gradient"),                                                        \
-        UPDATE_ROW(S, f.beta2, "beta2", OPT_F64, "B", 0, 0.99999999, "0.999", NULL, NULL,                             \
+        UPDATE_ROW(S, f.beta2, "beta2", OPT_F64, "B", 0, 0.999999, "0.999", NULL, NULL,                               \
                    "adam, adamw, lamb: of the mean square"),                                                          \
-        UPDATE_ROW(S, f.alpha, "alpha", OPT_F64, "B", 0, 0.99999999, "0.99", NULL, NULL,                              \
-                   "rmsprop: of the mean square"),                                                                    \
+        UPDATE_ROW(S, f.alpha, "alpha", OPT_F64, "B", 0, 0.999999, "0.99", NULL, NULL,                                \
+                   "rmsprop: of the mean square gradient"),                                                           \
         UPDATE_ROW(S, f.eps, "eps", OPT_F64, "X", 0, 1, NULL, NULL, NULL,                                             \
                    "added to the root; else 1e-8, adagrad 1e-10, lamb 1e-6"),                                         \
         UPDATE_ROW(S, f.ftrl_beta, "ftrl-beta", OPT_F64, "X", 0, 1e30, "1", NULL, NULL,                               \
@@ -77,7 +77,8 @@ struct update_setup {
                    "ada-delay: lr/(1 + D*sqrt(t + steps of delay)), else D = 1"),                             \
         UPDATE_ROW(S, f.lr_min, "lr-min", OPT_F64, "A", 0, 1e30, "0", NULL, NULL, "cosine: where it ends"),   \
         UPDATE_ROW(S, f.lr_period, "lr-period", OPT_U64, "N", 0, 1e15, "0", "steps", NULL,                    \
-                   "cosine: restarts after N steps; one-cycle: its length; 0: the job's"),                    \
+                   "cosine: restarts after N steps; one-cycle: its length, then the "                         \
+                   "rate stays; 0: the job's"),                                                               \
         UPDATE_ROW(S, f.lr_period_mult, "lr-period-mult", OPT_U64, "N", 1, 1000, "1", NULL, NULL,             \
                    "cosine: each period is N times the one before"),                                          \
         UPDATE_ROW(S, f.lr_pct_start, "lr-pct-start", OPT_F64, "X", DBL_MIN, 0.999999, "0.3", NULL, NULL,     \
@@ -131,6 +132,8 @@ DP_MUST_CHECK dp_err update_options_check_arrival(const struct update_setup *set
  * sizes are not looked at, since data may decide them. DP_USAGE. */
 DP_MUST_CHECK dp_err update_options_check_model(const struct update_setup *setup, bool sparse, bool intercept,
                                                 dp_error *err);
+/* Whether what is stated in steps has its place in a job of so many; DP_USAGE, naming both numbers. */
+DP_MUST_CHECK dp_err update_options_check_length(const struct update_setup *setup, uint64_t train_steps, dp_error *err);
 /* With tensors and plan known: fills rule, params, regular, constraints, and the units of the tensors, of *core.
  * DP_USAGE. */
 DP_MUST_CHECK dp_err update_settle(const struct update_setup *setup, struct slice_job *core, dp_error *err);

@@ -106,6 +106,9 @@ static dp_err run(enum worker_command command, const struct worker_options *o, d
                                       .json = o->json,
                                       .quiet = o->quiet,
                                       .stop = &stop};
+    dp_err e = data_options_check_files(&o->data, err);
+    if (e)
+        return e;
     switch (command) {
     case WORKER_TRAIN:
         return run_train(o, err);

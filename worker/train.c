@@ -530,8 +530,6 @@ dp_err train_run(const struct train_options *opts, dp_error *err)
         emulate_init(&t.work.emulate, opts->data.emulate_slot_ms, opts->emulate_slower, opts->data.emulate_stalls, err);
     t.work.emulate.stop = opts->stop;
     if (!e)
-        e = data_options_check_files(&opts->data, err);
-    if (!e)
         e = take_part(&t, err);
     if (!e)
         e = prepare(&t, err);

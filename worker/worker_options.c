@@ -85,7 +85,9 @@ static dp_err find_command(const struct options *given, enum worker_command *ret
             *ret_command = (enum worker_command)i;
             return DP_OK;
         }
-    return dp_fail(err, DP_USAGE, "'%s' is not one of train, predict, eval; see dp-worker --help", name);
+    return dp_fail(err, DP_USAGE,
+                   "'%s' is not one of train, predict, eval, and each option takes one value; see dp-worker --help",
+                   name);
 }
 
 enum { TRAIN = 1 << WORKER_TRAIN, PREDICT = 1 << WORKER_PREDICT, EVAL = 1 << WORKER_EVAL };
@@ -132,8 +134,6 @@ static dp_err check_owned(const struct options *given, enum worker_command comma
 static dp_err check_train(const struct worker_options *opts, dp_error *err)
 {
     struct endpoint endpoint;
-    if (opts->name && !opts->name[0])
-        return dp_fail(err, DP_USAGE, "option --name: is empty; give a name, or leave it out");
     if (!opts->server)
         return dp_fail(
             err, DP_USAGE,

@@ -18,7 +18,7 @@
 #include "update.h"
 #include "util.h"
 
-enum { RUNS = 9, THREADS_MAX = 64, CHUNK = 1024, ARRAYS = 5 };
+enum { RUNS = 9, THREADS_MAX = 64, CHUNK = 1024, ARRAYS = 6 };
 static const size_t SIZES[] = {10000, 1000000, 100000000};
 static const uint64_t RUN_NS = 60000000;
 
@@ -68,7 +68,7 @@ static void commit(const struct part *p)
 {
     struct kernel_update k = update_at(p->rule, &PARAMS, &REGULAR, 10, 1000);
     for (size_t at = 0; at < p->n; at += CHUNK) {
-        float *state[UPDATE_STATE_MAX] = {p->state[0] + at, p->state[1] + at};
+        float *state[UPDATE_STATE_MAX] = {p->state[0] + at, p->state[1] + at, p->state[2] + at};
         p->rule->step(MIN((size_t)CHUNK, p->n - at), &k, p->w + at, p->g + at, state, p->out + at);
     }
 }
@@ -130,6 +130,7 @@ static void set_parts(struct part *parts, size_t threads, size_t n, float *const
         parts[t].out = arrays[2] + first;
         parts[t].state[0] = arrays[3] + first;
         parts[t].state[1] = arrays[4] + first;
+        parts[t].state[2] = arrays[5] + first;
     }
 }
 

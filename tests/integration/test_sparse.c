@@ -95,6 +95,7 @@ Test(sparse, bits_of_a_dense_tensor_where_rows_left_alone_stay)
         BASE "--model logistic --lr 0.3 --intercept off",
         BASE "--model softmax --lr 0.3",
         BASE "--model logistic --optimizer adagrad --lr 0.1 --lr-schedule cosine",
+        BASE "--model softmax --optimizer ftrl --l1 1e-3 --l2 1e-3",
     };
     const char *two = words_file("two", 2), *three = words_file("three", 3);
     for (size_t j = 0; j < sizeof JOBS / sizeof JOBS[0]; j++) {

@@ -39,8 +39,9 @@ int main(int argc, char **argv)
     AUTOFREE float *g = mem_array(n, sizeof *g);
     AUTOFREE float *a = mem_array_zero(n, sizeof *a);
     AUTOFREE float *b = mem_array_zero(n, sizeof *b);
-    float *const state[UPDATE_STATE_MAX] = {a, b};
-    if (!w || !g || !a || !b || fread(w, sizeof *w, n, stdin) != n)
+    AUTOFREE float *c = mem_array_zero(n, sizeof *c);
+    float *const state[UPDATE_STATE_MAX] = {a, b, c};
+    if (!w || !g || !a || !b || !c || fread(w, sizeof *w, n, stdin) != n)
         return 1;
     for (size_t t = 0; t < steps; t++) {
         struct kernel_update k = update_at(rule, &params, &regular, t, 1);

@@ -87,7 +87,7 @@ static void expect_same(const float *got, const float *want, const char *version
 
 /* Inputs, and outputs of the version (0) and of the reference (1); both outputs start equal, so that what a kernel
  * writes beyond its end is seen as well. */
-static float a_in[ROOM], b_in[ROOM], c_in[ROOM], out[2][ROOM], state[2][ROOM], second[2][ROOM];
+static float a_in[ROOM], b_in[ROOM], c_in[ROOM], out[2][ROOM], state[2][ROOM], second[2][ROOM], third[2][ROOM];
 
 struct shape {
     size_t n, skew;
@@ -102,33 +102,35 @@ static void reset_outputs(void)
     memcpy(state[1], b_in, sizeof b_in);
     memcpy(second[0], a_in, sizeof a_in);
     memcpy(second[1], a_in, sizeof a_in);
+    memcpy(third[0], c_in, sizeof c_in);
+    memcpy(third[1], c_in, sizeof c_in);
 }
 
 static void check_element_wise(const struct kernels *table, struct shape s)
 {
     const struct kernels *tables[2] = {table, &kernels_ref};
-    const struct kernel_update update = {.inv_count = 1.0F / 7,
-                                         .lr = 0.3F,
-                                         .l2 = s.mode ? 0.01F : 0,
-                                         .decay = s.mode ? 0 : 0.02F,
-                                         .momentum = 0.9F,
-                                         .gain1 = 0.1F,
-                                         .beta2 = 0.99F,
-                                         .gain2 = 0.01F,
-                                         .v_scale = 3,
-                                         .m_scale = 2,
-                                         .eps = 1e-8F,
-                                         .inv_alpha = 2.5F,
-                                         .beta = 1,
-                                         .l1 = 0.5F};
+    const struct kernel_update update = {
+        .inv_count = 1.0F / 7,
+        .lr = 0.3F,
+        .l2 = s.mode ? 0.01F : 0,
+        .decay = s.mode ? 0 : 0.02F,
+        .momentum = 0.9F,
+        .gain1 = 0.1F,
+        .beta2 = 0.99F,
+        .gain2 = 0.01F,
+        .v_scale = 3,
+        .m_scale = 2,
+        .eps = 1e-8F,
+        .ftrl = {.scale = 1.0 / 7, .gain = 0.9, .inv_alpha = 2.5, .beta = 1, .l1 = 0.5, .l2 = s.mode ? 0.01 : 0}};
     size_t n = s.n, k = s.skew;
-#define BOTH(kernel, call)                                         \
-    reset_outputs();                                               \
-    for (int v = 0; v < 2; v++)                                    \
-        tables[v]->call;                                           \
-    expect_same(out[0], out[1], table->name, #kernel, n);          \
-    expect_same(state[0], state[1], table->name, #kernel " m", n); \
-    expect_same(second[0], second[1], table->name, #kernel " v", n)
+#define BOTH(kernel, call)                                           \
+    reset_outputs();                                                 \
+    for (int v = 0; v < 2; v++)                                      \
+        tables[v]->call;                                             \
+    expect_same(out[0], out[1], table->name, #kernel, n);            \
+    expect_same(state[0], state[1], table->name, #kernel " m", n);   \
+    expect_same(second[0], second[1], table->name, #kernel " v", n); \
+    expect_same(third[0], third[1], table->name, #kernel " low", n)
 
     BOTH(add, add(n, a_in + k, b_in, out[v] + k));
     BOTH(add in place, add(n, out[v] + k, b_in, out[v] + k));
@@ -146,7 +148,8 @@ static void check_element_wise(const struct kernels *table, struct shape s)
     BOTH(rmsprop, rmsprop(n, &update, a_in, b_in + k, state[v] + k, out[v]));
     BOTH(adam, adam(n, &update, a_in + k, b_in, state[v] + k, second[v], out[v]));
     BOTH(adam in place, adam(n, &update, out[v], b_in, state[v] + k, second[v], out[v]));
-    BOTH(ftrl, ftrl(n, &update, a_in + k, b_in, state[v] + k, second[v], out[v]));
+    BOTH(ftrl, ftrl(n, &update, a_in + k, b_in, state[v] + k, second[v], third[v] + k, out[v]));
+    BOTH(ftrl in place, ftrl(n, &update, out[v] + k, b_in, state[v] + k, second[v], third[v], out[v] + k));
     BOTH(lars, lars(n, &update, a_in, b_in + k, state[v] + k, out[v]));
     BOTH(moments, moments(n, &update, a_in + k, state[v] + k, second[v]));
     BOTH(lamb, lamb(n, &update, a_in + k, b_in, c_in, out[v]));

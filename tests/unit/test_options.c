@@ -142,11 +142,48 @@ Test(options, arguments_of_every_type)
     ASSERT_NO_LEAKS();
 }
 
-Test(options, last_scalar_counts_and_flags_can_be_taken_back)
+Test(options, what_is_given_twice_is_an_error_that_names_both_values)
 {
-    PARSE_OK("--lr", "1", "--lr", "2", "--quiet", "--quiet=off");
-    cr_assert(fields.lr == 2 && !fields.quiet);
+    PARSE_FAILS("option --lr: is given twice, as '1' and as '2'; give it once", "--lr", "1", "--lr", "2");
+    PARSE_FAILS("option --lr: is given twice, as '1' and as '1'; give it once", "--lr=1", "--lr", "1");
+    PARSE_FAILS("option --data: is given twice, as 'a' and as '-'; give it once", "--data", "a", "--l2=1", "--data=-");
+    PARSE_FAILS("option --quiet: is given twice, as 'on' and as 'off'; give it once", "--quiet", "--quiet=off");
+    PARSE_FAILS("option --intercept: is given twice, as 'on' and as 'off'; give it once", "--intercept", "on",
+                "--intercept=off");
+    PARSE_FAILS("option --model: is given twice, as 'linear' and as 'softmax'; give it once", "--model", "linear",
+                "--model=softmax");
+    PARSE_FAILS("option --config: is given twice, as 'a' and as 'b'; give it once", "--config", "a", "--config", "b");
+    PARSE_OK("--constraint", "nonneg", "--constraint", "nonneg");
+    cr_assert_eq(fields.constraint.count, 2);
     options_fini(&opts);
+    setenv("DP_LR", "0.25", 1); /* another source is no second time */
+    PARSE_OK("--lr", "2");
+    cr_assert_eq(fields.lr, 2);
+    unsetenv("DP_LR");
+    options_fini(&opts);
+    ASSERT_NO_LEAKS();
+}
+
+Test(options, a_text_must_not_be_empty)
+{
+    PARSE_FAILS("option --data: is empty; give a value, or leave it out", "--data", "");
+    PARSE_FAILS("option --data: is empty; give a value, or leave it out", "--data=");
+    PARSE_FAILS("option --constraint: is empty; give a value, or leave it out", "--constraint=");
+    PARSE_FAILS("option --seed: '' is not a whole number of 0 or more", "--seed=");
+    PARSE_FAILS("option --lr: '' is not a number", "--lr", "");
+    PARSE_FAILS("option --quiet: '' is neither on nor off", "--quiet=");
+    PARSE_FAILS("option --model: '' is none of linear|logistic|softmax", "--model", "");
+    YAML_FAILS("job.yaml:2: data: is empty; give a value, or leave it out", "lr: 1\ndata: ''\n");
+    YAML_FAILS("job.yaml:3: constraint: is empty; give a value, or leave it out", "constraint:\n- nonneg\n- \"\"\n");
+}
+
+/* A pattern without quotes is several arguments by the time that a program sees it. */
+Test(options, more_values_than_one_name_their_option)
+{
+    PARSE_FAILS("unexpected argument 'part-2': --data takes one value, which is 'part-1'", "a", "b", "--data", "part-1",
+                "part-2", "part-3");
+    PARSE_FAILS("unexpected argument 'c'", "a", "b", "--data=part-1", "c");
+    PARSE_FAILS("unexpected argument 'd'", "a", "--quiet", "c", "d");
 }
 
 Test(options, operands_and_the_end_of_options)
@@ -365,10 +402,10 @@ Test(options, first_error_is_told)
 Test(yaml, scalars_lists_and_comments)
 {
     YAML_OK("# a job\n---\nlr: 1e-2\ndata: 'a b.svm'\nquiet: on\nintercept: false\nmodel: softmax\n"
-            "constraint:\n  - nonneg\n  - \"x:\\ty\"\nlisten: \"\"\nseed: 7 # lucky\n...\n");
+            "constraint:\n  - nonneg\n  - \"x:\\ty\"\nlisten: \"x\"\nseed: 7 # lucky\n...\n");
     cr_assert(fields.lr == 0.01 && fields.quiet && !fields.intercept && fields.model == 2 && fields.seed == 7);
     cr_assert_str_eq(fields.data, "a b.svm");
-    cr_assert_str_eq(fields.listen, "");
+    cr_assert_str_eq(fields.listen, "x");
     cr_assert_eq(fields.constraint.count, 2);
     cr_assert_str_eq(fields.constraint.values[1], "x:\ty");
     cr_assert_eq(options_source(&opts, "lr"), OPT_FROM_FILE);

@@ -228,12 +228,16 @@ Test(part, lazy_is_dense_replay)
     ASSERT_NO_LEAKS();
 }
 
-/* Without anything that moves rows while they are left alone, it is the same arithmetic to the last bit. */
+/* Without anything that moves rows while they are left alone, it is the same arithmetic to the last bit; and under
+ * ftrl, which makes a row from sums that stay. */
 Test(part, plain_rules_have_the_bits_of_dense)
 {
     struct slice_job sgd = job_of(&rule_sgd, TENSOR_TABLE), adagrad = job_of(&rule_adagrad, TENSOR_TABLE);
     cr_assert_eq(distance_to_dense(&sgd), 0);
     cr_assert_eq(distance_to_dense(&adagrad), 0);
+    struct slice_job ftrl = job_of(&rule_ftrl, TENSOR_TABLE);
+    ftrl.regular[0] = (struct regular){.l1 = 0.02, .l2 = 0.5};
+    cr_assert_eq(distance_to_dense(&ftrl), 0);
     sgd.params.clip_value = 0.1;
     cr_assert_eq(distance_to_dense(&sgd), 0);
     ASSERT_NO_LEAKS();

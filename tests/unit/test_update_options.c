@@ -77,6 +77,7 @@ static const struct {
     {"--data-mode local --features 3 --lr-schedule one-cycle", "give --lr-period or --steps"},
     {"--data-mode local --features 3 --slots 2 --min-workers 3", "of --slots 2 2 cannot wait for 3"},
     {"--lr-gamma 2 --lr-schedule step", "--lr-gamma"},
+    {"--lr-schedule cosine --lr-period-mult 2", "option --lr-period-mult belongs to --lr-period"},
     {"--constraint ball", "is not one of nonneg"},
     {"--constraint box=2:1", "empty: 2 is more than 1"},
     {"--constraint box=1", "a box is LO:HI"},
@@ -186,6 +187,37 @@ Test(update_options, tensors)
     cr_assert_eq(core.params.schedule.period, 45);
     (void)settle("--group-lasso 1 --group-size 7", DP_USAGE, "does not divide");
     (void)settle("--group-lasso 1 --group-size 4 --constraint max-norm=1", DP_USAGE, "does not divide a row");
+}
+
+/* What is stated in steps ends within the job's 50, or the error names both numbers. */
+Test(update_options, nothing_lasts_longer_than_the_job)
+{
+    static const char *const FIT[] = {
+        "--warmup-steps 50",
+        "--warmup-steps 49 --lr-schedule cosine",
+        "--warmup-steps 20 --lr-schedule cosine --lr-period 30",
+        "--lr-schedule one-cycle --lr-period 50",
+        "--lr-schedule step --lr-step-size 49",
+        "--lr-schedule exponential --warmup-steps 49",
+        "--constraint sum=1 --constraint-method augmented --multiplier-every 50",
+    };
+    static const struct {
+        const char *text, *says;
+    } BEYOND[] = {
+        {"--warmup-steps 51", "option --warmup-steps: 51 steps are more than the 50 of the job"},
+        {"--warmup-steps 50 --lr-schedule cosine", "after 50 steps none of the job's 50 is left for --lr-schedule"},
+        {"--lr-schedule cosine --lr-period 51", "option --lr-period: 51 steps, after 0 of --warmup-steps, do not end"},
+        {"--lr-schedule one-cycle --lr-period 31 --warmup-steps 20", "do not end within the 50 of the job"},
+        {"--lr-schedule step --lr-step-size 50", "first falls 50 steps after 0 of --warmup-steps, and the job has 50"},
+        {"--lr-schedule step --lr-step-size 30 --warmup-steps 20", "30 steps after 20 of --warmup-steps"},
+        {"--lr-schedule step", "option --lr-step-size: the rate first falls 1000 steps"},
+        {"--constraint sum=1 --constraint-method augmented --multiplier-every 51", "--multiplier-every: 51 steps are"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(FIT); i++)
+        (void)settle(FIT[i], DP_OK, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(BEYOND); i++)
+        (void)settle(BEYOND[i].text, DP_USAGE, BEYOND[i].says);
+    ASSERT_NO_LEAKS();
 }
 
 /* A table is no part of theta, so it has no elements there; its rows are what groups and constraints mean. */
