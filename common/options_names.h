@@ -6,6 +6,7 @@
 /* clang-format off */
 static const char *const OPTIONS_NAMES[] = {
     "advertise",
+    "allow-users",
     "alpha",
     "balance",
     "batch",
@@ -45,6 +46,7 @@ static const char *const OPTIONS_NAMES[] = {
     "group-size",
     "hash-bits",
     "insecure",
+    "insecure-admin",
     "intercept",
     "json",
     "kernels",
@@ -84,6 +86,7 @@ static const char *const OPTIONS_NAMES[] = {
     "quiet",
     "rho-max",
     "scores",
+    "secret-file",
     "seed",
     "server",
     "server-timeout",

@@ -94,7 +94,11 @@ static dp_err check_error(const Dp__Error *msg, dp_error *err)
 {
     if (msg->code == DP_OK)
         return dp_fail(err, DP_PROTO, "Error without a code");
+    if (msg->challenge.len != 0 && (msg->challenge.len != FRAME_CHALLENGE_BYTES || msg->code != DP_REFUSED))
+        return dp_fail(err, DP_PROTO, "Error %u with a challenge of %zu bytes", msg->code, msg->challenge.len);
     dp_err rc = check_accepted(msg->accepted.len, err);
+    if (rc == DP_OK)
+        rc = check_text("Error's door", msg->door, FRAME_NAME_MAX, err);
     return rc == DP_OK ? check_text("Error's text", msg->text, FRAME_TEXT_MAX, err) : rc;
 }
 
@@ -363,6 +367,8 @@ static dp_err check_control(const Dp__Header *header, dp_error *err)
 dp_err frame_check_body(const Dp__Header *header, size_t payload_count, dp_error *err)
 {
     dp_err data_plane;
+    if (header->proof.len != 0 && header->proof.len != FRAME_PROOF_BYTES)
+        return dp_fail(err, DP_PROTO, "a proof of %zu bytes instead of %d", header->proof.len, FRAME_PROOF_BYTES);
     if (check_data_plane(header, payload_count, &data_plane, err))
         return data_plane;
     size_t want = header->body_case == DP__HEADER__BODY_STATUS ? 1 : 0;

@@ -139,6 +139,9 @@ static dp_err check_files(const struct server_options *opts, dp_error *err)
         e = check_output(opts, "port-file", port, err);
     if (!e && export && port && file_same(export, port))
         e = dp_fail(err, DP_IO, "options --export and --port-file: both are %.400s; name another file for one", port);
+    const char *secret = opts->secret_file;
+    if (!e && secret && ((export && file_same(export, secret)) || (port && file_same(port, secret))))
+        e = dp_fail(err, DP_IO, "option --secret-file: %.400s is written by another option; name another file", secret);
     return e ? e : data_options_check_files(&opts->data, err);
 }
 
@@ -182,6 +185,8 @@ static dp_err start(struct head *head, dp_error *err)
     if (!e)
         e = allocate(head, err);
     if (!e)
+        e = head_guard_start(head, err);
+    if (!e)
         e = open_socket(head, &socket, err);
     if (e)
         return e;
@@ -222,6 +227,7 @@ static void free_all(struct head *head)
     head_balance_fini(head);
     members_fini(&head->members);
     job_fini(&head->job);
+    guard_free(&head->guard);
     arena_fini(&head->arena);
     progress_fini(&head->progress);
     free(head->ports);

@@ -19,6 +19,7 @@
 #include "dealer.h"
 #include "exchange.h"
 #include "export.h"
+#include "guard.h"
 #include "job.h"
 #include "members.h"
 #include "port.h"
@@ -118,6 +119,8 @@ struct head {
     struct log_limit malformed_limit, peer_limit;
     uint64_t malformed;
 
+    struct guard *guard; /* NULL where nobody has to prove anything */
+    struct guard_door door;
     struct job job;
     struct members members;
     struct dealer dealer;
@@ -179,6 +182,17 @@ void head_notice(struct head *head, dp_err code, const char *text);
 
 /* Whether one more warning about what a peer did may be logged now: peers must not be able to flood the log. */
 bool head_may_warn(struct head *head);
+
+/* head_guard.c: who may. */
+/* Reads the secret, and opens the door of --allow-users. */
+DP_MUST_CHECK dp_err head_guard_start(struct head *head, dp_error *err);
+/* Whether hellos, and requests that change the job or take the model, must be proved. */
+bool head_guards_hello(const struct head *head);
+bool head_guards_admin(const struct head *head);
+/* Whether the sender of a hello may join; of any request that is for the server's user alone (set), whether it may ask
+ * that. False: it has been answered, with a challenge or a refusal. */
+bool head_may_join(struct head *head, const struct routing_id *route, const Dp__Header *request);
+bool head_may_admin(struct head *head, const struct routing_id *route, const Dp__Header *request);
 
 /* head_slots.c: who computes what. */
 void head_deal(struct head *head);

@@ -205,6 +205,8 @@ static void on_hello(struct head *head, const struct routing_id *route, const Dp
         e = check_role(hello, &err);
     if (!e)
         e = admission(head, &err);
+    if (!e && !head_may_join(head, route, request))
+        return;
     if (!e)
         e = job_admit(&head->job, hello->numerics, &err);
     if (!e)
@@ -380,7 +382,8 @@ void head_on_message(void *arg, zmq_msg_t *frames, size_t count)
         on_status(head, &route, header);
         break;
     case DP__HEADER__BODY_SET:
-        head_on_set(head, &route, header);
+        if (head_may_admin(head, &route, header))
+            head_on_set(head, &route, header);
         break;
     case DP__HEADER__BODY_JOIN:
     case DP__HEADER__BODY_HEARTBEAT:

@@ -71,6 +71,13 @@ static const struct option ROWS[] = {
         "writes the model as safetensors at the end"),
     ROW("server", insecure, "insecure", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
         "listen beyond loopback without encryption or authentication"),
+    ROW("server", insecure_admin, "insecure-admin", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
+        "with --insecure: let everybody who reaches the server change the job too (dp-ctl set)"),
+    ROW("server", allow_users, "allow-users", OPT_STRING, "all|NAME,...", 0, 0, NULL, NULL, NULL,
+        "on loopback and ipc: users of this host, by name or uid, who may join and change the job beside the one that "
+        "runs the server"),
+    ROW("server", secret_file, "secret-file", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL,
+        "file by which programs of this user know each other, made if it is not there; else ~/.config/dp/secret"),
     ROW("server", shm, "shm", OPT_CHOICE, "MODE", 0, 0, "auto", NULL, SHM_MODES,
         "memory shared with workers of this machine; on: or fail, auto: where it can be had"),
     ROW("server", kernels, "kernels", OPT_CHOICE, "TABLE", 0, 0, "auto", NULL, "auto|ref|avx2|avx512",

@@ -91,11 +91,12 @@ static dp_err client_configure(struct dp_client *client, const dp_config *config
     client->worker_id = entropy_u64();
     client->server = strdup(config->server);
     client->name = client_name(config->name);
+    client->secret_file = config->secret_file ? strdup(config->secret_file) : NULL;
     dp_err e = threads_ensure(THREADS_ZMQ, err);
     if (e)
         return e;
     client->zmq = zmq_ctx_new();
-    if (!client->server || !client->name || !client->zmq)
+    if (!client->server || !client->name || !client->zmq || (config->secret_file && !client->secret_file))
         return dp_fail(err, DP_NOMEM, "no memory for a client");
     /* A monitor is two sockets of its own beside each connection. */
     zmq_ctx_set(client->zmq, ZMQ_MAX_SOCKETS, 3 * (FRAME_LANES * FRAME_SHARDS_MAX + 2));
@@ -119,6 +120,7 @@ static void client_free(struct dp_client *client)
         dp__join__free_unpacked(client->join, NULL);
     free(client->server);
     free(client->name);
+    free(client->secret_file);
     free(client);
 }
 

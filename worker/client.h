@@ -28,6 +28,7 @@
 #include "client_fold.h"
 #include "client_job.h"
 #include "client_link.h"
+#include "client_proof.h"
 #include "client_shm.h"
 #include "client_slab.h"
 #include "client_tables.h"
@@ -87,7 +88,8 @@ struct session_question {
     uint64_t request; /* 0: none */
     Dp__Header__BodyCase awaited;
     bool answered;
-    dp_error refusal; /* code != DP_OK: the answer was an error */
+    dp_error refusal;                  /* code != DP_OK: the answer was an error */
+    struct client_challenge challenge; /* of the refusal */
 };
 
 struct dp_client {
@@ -95,6 +97,7 @@ struct dp_client {
     /* what the user said */
     char *server;
     char *name;
+    char *secret_file; /* NULL: the usual one */
     uint64_t connect_timeout_ms;
     uint64_t server_timeout_ms;
     uint32_t threads;

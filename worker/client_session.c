@@ -191,9 +191,10 @@ static void assign_take(struct dp_client *client, const Dp__Assign *msg)
 static void head_error_take(struct dp_client *client, const Dp__Header *header)
 {
     dp_err code = dp_err_from_wire(header->error->code);
-    if (client->question.request && header->request == client->question.request)
+    if (client->question.request && header->request == client->question.request) {
+        client_challenge_take(header->error, &client->question.challenge);
         answer_refuse(client, code, header->error->text);
-    else if (code == DP_HELLO_REQUIRED || code == DP_INCARNATION)
+    } else if (code == DP_HELLO_REQUIRED || code == DP_INCARNATION)
         client->rejoin = true;
     else
         client_end(client, code, header->error->text);
@@ -307,6 +308,21 @@ static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Head
     return e;
 }
 
+/* Asks by a hello; a server that wants to know whose we are is told, and asked again. */
+static dp_err session_prove(struct dp_client *client, Dp__Header *hello, uint64_t deadline_ms, dp_error *err)
+{
+    const struct proof_claim claim = {.purpose = DP__HEADER__BODY_HELLO, .worker = client->worker_id};
+    struct client_proof proof = {.why.code = DP_OK};
+    dp_err e = session_ask(client, hello, DP__HEADER__BODY_WELCOME, deadline_ms, err);
+    for (int i = 0; e == DP_REFUSED && client->question.challenge.given && i < CLIENT_PROOFS_MAX; i++) {
+        client_proof_make(client->secret_file, &client->question.challenge, &claim, &proof);
+        client_proof_put(&proof, hello);
+        hello->request = ++client->request;
+        e = session_ask(client, hello, DP__HEADER__BODY_WELCOME, deadline_ms, err);
+    }
+    return e == DP_REFUSED ? client_proof_explain(&proof, err) : e;
+}
+
 static dp_err session_hello(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
     char name[FRAME_NAME_MAX + 1], numerics[FRAME_NAME_MAX + 1];
@@ -328,7 +344,7 @@ static dp_err session_hello(struct dp_client *client, uint64_t deadline_ms, dp_e
     body.numerics = numerics;
     body.threads = client->threads;
     body.pid = (uint32_t)getpid();
-    return session_ask(client, &header, DP__HEADER__BODY_WELCOME, deadline_ms, err);
+    return session_prove(client, &header, deadline_ms, err);
 }
 
 static dp_err session_open_once(struct dp_client *client, uint64_t deadline_ms, dp_error *err)

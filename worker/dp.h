@@ -69,6 +69,9 @@ typedef struct {
     void (*notice)(void *arg, const char *text);
     void *notice_arg;
     dp_shm shm;
+    /* File of this user's secret, by which a server of the same user on this host knows us; NULL: that of the
+     * environment's DP_SECRET_FILE, else ~/.config/dp/secret. */
+    const char *secret_file;
 } dp_config;
 
 /* A data set as a worker has read it; every worker of a job must have the same one. */

@@ -60,6 +60,7 @@ static dp_err run_train(const struct worker_options *o, dp_error *err)
         .connect_timeout_s = o->connect_timeout_s,
         .server_timeout_s = o->server_timeout_s,
         .shm = (dp_shm)o->shm,
+        .secret_file = o->secret_file,
         .data = o->data,
         .emulate_slower = o->emulate_slower,
         .quiet = o->quiet,

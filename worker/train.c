@@ -486,6 +486,7 @@ static dp_err connect_to(struct train *t, dp_error *err)
         .stop = o->stop,
         .notice = notice,
         .notice_arg = &t->report,
+        .secret_file = o->secret_file,
     };
     return dp_connect(&config, &t->client, err);
 }

@@ -129,7 +129,10 @@ enum {
     ROWS_PUSH_SHARED,
     ROWS_SHARED,
     WELCOME_SHARED,
-    JOINED_SHARED
+    JOINED_SHARED,
+    ERROR_CHALLENGE,
+    HELLO_PROVED,
+    SET_PROVED
 };
 
 static dp_err parse_sample(size_t kind, size_t payload_count, dp_error *err)
@@ -294,6 +297,41 @@ Test(frame, hello_and_text_refusals)
     REFUSED(WELCOME, BODY(WELCOME, welcome)->job = NULL, "missing");
 }
 
+Test(frame, proof_refusals)
+{
+    REFUSED(HELLO_PROVED, samples[HELLO_PROVED].header.proof.len = 63, "proof of 63 bytes");
+    REFUSED(HELLO_PROVED, samples[HELLO_PROVED].header.proof.len = 1, "proof of 1 bytes");
+    REFUSED(SET_PROVED, samples[SET_PROVED].header.proof.len = 32, "proof of 32 bytes");
+    TAKEN(HELLO_PROVED, samples[HELLO_PROVED].header.proof.len = 0);
+    TAKEN(HELLO_PROVED, samples[HELLO_PROVED].header.user = UINT32_MAX);
+    REFUSED(ERROR_CHALLENGE, BODY(ERROR_CHALLENGE, error)->challenge.len = 31, "challenge of 31 bytes");
+    REFUSED(ERROR_CHALLENGE, BODY(ERROR_CHALLENGE, error)->code = DP_BUSY, "with a challenge");
+    REFUSED(ERROR_CHALLENGE, BODY(ERROR_CHALLENGE, error)->door = (char[]){"a\nb"}, "printed");
+    TAKEN(ERROR_CHALLENGE, BODY(ERROR_CHALLENGE, error)->challenge.len = 0);
+    TAKEN(ERROR_CHALLENGE, BODY(ERROR_CHALLENGE, error)->door = (char[]){""});
+}
+
+/* A proof is no body, but does not make a message of one. */
+Test(frame, a_proof_needs_one_body_beside_it)
+{
+    uint8_t bytes[BYTES_MAX];
+    struct arena arena = {0};
+    const Dp__Header *header = NULL;
+    dp_error err = {0};
+    samples_fill(samples);
+    Dp__Header bare = samples[HELLO_PROVED].header;
+    bare.body_case = DP__HEADER__BODY__NOT_SET;
+    size_t n = pack(&bare, bytes);
+    cr_assert_eq(frame_parse(&arena, bytes, n, 0, &header, &err), DP_PROTO);
+    cr_assert(strstr(err.text, "no body"), "%s", err.text);
+    n = pack(&samples[HELLO_PROVED].header, bytes);
+    Dp__Header more = samples[BYE].header;
+    n += pack(&more, bytes + n);
+    cr_assert_eq(frame_parse(&arena, bytes, n, 0, &header, &err), DP_PROTO);
+    cr_assert(strstr(err.text, "more than one body"), "%s", err.text);
+    arena_fini(&arena);
+}
+
 Test(frame, join_refusals)
 {
     static double falling[] = {1, 0, 2}, endless[] = {0, (double)INFINITY, 2}, none[] = {(double)NAN, 1, 2};
@@ -372,6 +410,16 @@ Test(frame, one_body)
                  err.text);
 }
 
+/* Whether a message without its last bytes is one that proves nothing, or not whose it is. */
+static bool cut_before_proof(const Dp__Header *header, size_t cut)
+{
+    Dp__Header less = *header;
+    less.user = 0;
+    bool fits = header->proof.len > 0 && frame_size(&less) == cut;
+    less.proof.len = 0;
+    return fits || (header->proof.len > 0 && frame_size(&less) == cut);
+}
+
 Test(frame, truncations)
 {
     samples_fill(samples);
@@ -384,7 +432,9 @@ Test(frame, truncations)
             memcpy(exact, bytes, cut);
             const Dp__Header *header = NULL;
             dp_error err = {0};
-            cr_assert_eq(frame_parse(&arena, exact, cut, samples[i].payload_count, &header, &err), DP_PROTO);
+            dp_err want = cut_before_proof(&samples[i].header, cut) ? DP_OK : DP_PROTO;
+            cr_assert_eq(frame_parse(&arena, exact, cut, samples[i].payload_count, &header, &err), want, "%s at %zu",
+                         samples[i].name, cut);
         }
     }
     arena_fini(&arena);

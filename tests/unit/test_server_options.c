@@ -67,6 +67,20 @@ static const struct {
     {LINEAR "--listen ipc://", "it has no path"},
     {LINEAR "--listen tcp://0.0.0.0:1", "give --insecure"},
     {LINEAR "--listen tcp://127.0.0.1.example:1", "give --insecure"},
+    {LINEAR "--allow-users no-such-user-here", "option --allow-users: there is no user 'no-such-user-here'"},
+    {LINEAR "--allow-users root,no-such-user-here", "there is no user 'no-such-user-here'"},
+    {LINEAR "--allow-users root,,root", "there is no user ''"},
+    {LINEAR "--allow-users=", "there is no user ''"},
+    {LINEAR "--allow-users -1", "there is no user '-1'"},
+    {LINEAR "--allow-users 4294967295", "there is no user '4294967295'"},
+    {LINEAR "--allow-users 18446744073709551617", "there is no user '18446744073709551617'"},
+    {LINEAR "--allow-users root,all", "leave out the names"},
+    {LINEAR "--listen tcp://0.0.0.0:1 --insecure --allow-users all", "option --allow-users is for loopback and ipc"},
+    {LINEAR "--listen tcp://0.0.0.0:1 --insecure --allow-users root", "option --allow-users is for loopback and ipc"},
+    {LINEAR "--listen tcp://0.0.0.0:1 --insecure-admin", "give --insecure"},
+    {LINEAR "--insecure-admin", "option --insecure-admin belongs to a server that listens beyond this host"},
+    {LINEAR "--insecure --insecure-admin", "--allow-users says who may change the job"},
+    {LINEAR "--allow-users all --secret-file s", "option --secret-file: with --allow-users all nobody is asked"},
     {LINEAR "--advertise a:1", "is not a host"},
     {LINEAR "--advertise a --listen ipc://@name", "option --advertise: workers reach ipc://@name by its path"},
     {LINEAR "--data a.svm", "are for --local-workers"},
@@ -99,10 +113,18 @@ Test(server_options, that_do_not_go_together)
 Test(server_options, that_go_together)
 {
     static const char *const TAKEN[] = {
-        LINEAR "--listen tcp://localhost:0",       LINEAR "--listen tcp://[::1]:*",
-        LINEAR "--listen tcp://*:7700 --insecure", LINEAR "--listen ipc://@name",
-        LINEAR "--seed 18446744073709551615",      LOCAL "--shuffle block --memory-limit 5 --threads 2",
-        LOCAL "--sparse --format libsvm",          "--model softmax --sparse --constraint max-norm=1 --l2 0.1@weight",
+        LINEAR "--listen tcp://localhost:0",
+        LINEAR "--listen tcp://[::1]:*",
+        LINEAR "--listen tcp://*:7700 --insecure",
+        LINEAR "--listen ipc://@name",
+        LINEAR "--allow-users root,0,12345",
+        LINEAR "--allow-users all",
+        LINEAR "--listen ipc://@name --allow-users root",
+        LINEAR "--listen tcp://*:7700 --insecure --insecure-admin",
+        LINEAR "--seed 18446744073709551615",
+        LOCAL "--shuffle block --memory-limit 5 --threads 2",
+        LOCAL "--sparse --format libsvm",
+        "--model softmax --sparse --constraint max-norm=1 --l2 0.1@weight",
     };
     for (size_t i = 0; i < ARRAY_LEN(TAKEN); i++) {
         dp_error err = {0};

@@ -31,12 +31,14 @@ static Dp__Status status;
 static Dp__Set set, set_text;
 static Dp__Applied applied;
 static Dp__Stall stall;
+static Dp__Error error_challenge;
 
 static double labels[] = {0, 1, 2};
 static uint64_t weight_shape[] = {64, 3}, bias_shape[] = {3};
 static uint64_t table_shape[] = {1000000, 4, 4}, hashed_shape[] = {16}, slices_bias[] = {3};
 static uint64_t slices_a[] = {64, 32}, slices_b[] = {99};
 static uint8_t accepted[] = {0x81, 0, 2};
+static uint8_t challenge[FRAME_CHALLENGE_BYTES], proof[FRAME_PROOF_BYTES];
 static uint32_t slots[] = {0, 1, 5, 4095}, extra_slots[] = {7};
 
 static void fill_data_plane(void)
@@ -291,6 +293,27 @@ static void fill_control(void)
 }
 
 /* Where memory is shared, and slots are pushed one by one. */
+/* What a server wants to know of its clients, and their answers. */
+static void fill_proofs(void)
+{
+    for (size_t i = 0; i < sizeof challenge; i++)
+        challenge[i] = (uint8_t)(0xa0 + i);
+    for (size_t i = 0; i < sizeof proof; i++)
+        proof[i] = (uint8_t)(0xff - i);
+    dp__error__init(&error_challenge);
+    error_challenge.code = DP_REFUSED;
+    error_challenge.text = "prove that you are of user root (uid 0)";
+    error_challenge.challenge = (ProtobufCBinaryData){.len = sizeof challenge, .data = challenge};
+    error_challenge.door = "dp-door-8877665544332211";
+}
+
+static struct sample proved(struct sample sample, uint32_t user)
+{
+    sample.header.proof = (ProtobufCBinaryData){.len = sizeof proof, .data = proof};
+    sample.header.user = user;
+    return sample;
+}
+
 static void fill_shared(void)
 {
     push_shared = push_pull;
@@ -342,6 +365,7 @@ void samples_fill(struct sample *samples)
     fill_tables();
     fill_control();
     fill_shared();
+    fill_proofs();
     size_t i = 0;
     samples[i++] = sample("push_pull", 1, DP__HEADER__BODY_PUSH_PULL, &push_pull);
     samples[i++] = sample("params", 1, DP__HEADER__BODY_PARAMS, &params);
@@ -374,6 +398,9 @@ void samples_fill(struct sample *samples)
     samples[i++] = sample("rows_shared", 0, DP__HEADER__BODY_ROWS, &rows_shared);
     samples[i++] = sample("welcome_shared", 0, DP__HEADER__BODY_WELCOME, &welcome_shared);
     samples[i++] = sample("joined_shared", 0, DP__HEADER__BODY_JOINED, &joined_shared);
+    samples[i++] = sample("error_challenge", 0, DP__HEADER__BODY_ERROR, &error_challenge);
+    samples[i++] = proved(sample("hello_proved", 0, DP__HEADER__BODY_HELLO, &hello), 1000);
+    samples[i++] = proved(sample("set_proved", 0, DP__HEADER__BODY_SET, &set), 65534);
     for (i = 2; i < named; i++) /* the data plane does without request ids */
         samples[i].header.request = 1000 + i;
 }
