@@ -187,12 +187,14 @@ static void fence_before(struct head *head, const struct routing_id *route, cons
 static struct member *add_member(struct head *head, const Dp__Hello *hello, dp_error *err)
 {
     uint64_t most = head->opts->max_workers ? head->opts->max_workers : UINT64_MAX;
-    bool room = head->members.count < most && members_may_greet(&head->members);
-    struct member *member = room ? members_add(&head->members, hello->worker, hello->name) : NULL;
-    if (head->members.count >= most)
-        (void)dp_fail(err, DP_BUSY, "the server has all the workers that --max-workers allows (%" PRIu64 ")", most);
+    bool room = head->members.count < most, greets = members_may_greet(&head->members);
+    struct member *member = room && greets ? members_add(&head->members, hello->worker, hello->name) : NULL;
+    if (!member && !room)
+        (void)dp_fail(err, DP_BUSY, "--max-workers %" PRIu64 ": the server has as many workers as it takes", most);
     else if (!member)
-        (void)dp_fail(err, DP_BUSY, "the server has as many workers as it takes");
+        (void)dp_fail(err, DP_BUSY, "%s",
+                      greets ? "the server has as many workers as it takes"
+                             : "too many workers have said hello and not joined yet");
     return member;
 }
 

@@ -90,6 +90,7 @@ struct session_question {
     bool answered;
     dp_error refusal;                  /* code != DP_OK: the answer was an error */
     struct client_challenge challenge; /* of the refusal */
+    bool waited;                       /* the server asked us to come again, and we did */
 };
 
 struct dp_client {
@@ -124,6 +125,8 @@ struct dp_client {
     bool joined;
     bool rejoin; /* the session is lost: hello and join again before anything else */
     struct session_question question;
+    dp_error busy;            /* code != DP_OK: why the server could not take us when it last answered, */
+    uint64_t busy_begin_ms;   /* and since when we ask it */
     uint64_t rejoin_begin_ms; /* of a row of rejoins without progress, and the wait before the next; 0: no such row */
     uint64_t rejoin_wait_ms;
     uint64_t rejoined_ms;          /* since when the session holds that was taken up last; 0: it has not been */

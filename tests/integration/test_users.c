@@ -516,3 +516,27 @@ Test(users, a_server_beyond_loopback_needs_no_secret)
     cr_assert_eq(loopback.status, 1, "%s", loopback.err);
     EXPECT(loopback.err, "no/such/folder");
 }
+
+/* A proof is used up by each answer that says to come again later. */
+Test(users, that_wait_for_a_place_get_it)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    char endpoint[PEER_ENDPOINT_MAX];
+    const char *data = data_for_all();
+    struct process *server =
+        SERVER(endpoint, "--model", "linear", "--steps", "1000000000", "--batch", "2", "--max-workers", "1");
+    struct process *first = PROCESS("dp-worker", "--server", endpoint, "--data", data);
+    process_expect(first, ERR, "joined", WAIT_MS);
+    struct run_result late = RUN(WAIT_MS, "dp-worker", "--server", endpoint, "--data", data, "--connect-timeout", "2");
+    cr_assert_eq(late.status, 69, "%s", late.err);
+    EXPECT(late.err, "--max-workers 1: the server has as many workers as it takes (waited 2 s)");
+    EXPECT_NOT(late.err, "is it the port");
+    struct process *second = PROCESS("dp-worker", "--server", endpoint, "--data", data, "--connect-timeout", "60");
+    process_expect(second, ERR, "trying again", WAIT_MS);
+    cr_assert_not(process_ended(second, 11000), "%s", process_output(second, ERR));
+    process_signal(first, SIGTERM);
+    process_expect(second, ERR, "joined", WAIT_MS);
+    EXPECT_NOT(strstr(process_output(second, ERR), "trying again") + 1, "trying again");
+    process_signal(server, SIGTERM);
+    (void)ends(server);
+}
