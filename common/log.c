@@ -1,12 +1,16 @@
 /* Logging. Invariants: a line is built whole and leaves in one write(2), so lines of several threads or processes never
- * mix; a line never holds a control character but the newline that ends it. Thread: any. */
+ * mix; a line never holds a control character but the newline that ends it; a text stays within its value. Thread: any.
+ */
 #include "log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,14 +54,16 @@ static size_t control_bytes(const char *text)
     return a == 0xc2 && b >= 0x80 && b < 0xa0 ? 2 : 0;
 }
 
-/* Appends `text` to line[size] with control characters as \n, \r, \t or \xHH; false once it was cut. */
-static bool append_escaped(char *line, size_t size, size_t *at, const char *text)
+/* Appends `text`, at most `most` bytes of it, to line[size] with control characters as \n, \r, \t or \xHH, and within
+ * quotes \" and \\; false once it was cut. */
+static bool append_escaped(char *line, size_t size, size_t *at, const char *text, size_t most, bool quoted)
 {
     bool whole = true;
-    while (*text && whole) {
-        size_t n = control_bytes(text);
+    const char *end = text + strnlen(text, most);
+    while (text < end && whole) {
+        size_t n = MIN(control_bytes(text), (size_t)(end - text));
         if (n == 0)
-            whole = str_append(line, size, at, "%c", *text);
+            whole = str_append(line, size, at, quoted && (*text == '"' || *text == '\\') ? "\\%c" : "%c", *text);
         else if (*text == '\n' || *text == '\r' || *text == '\t')
             whole = str_append(line, size, at, "\\%c", *text == '\n' ? 'n' : *text == '\r' ? 'r' : 't');
         else
@@ -66,6 +72,18 @@ static bool append_escaped(char *line, size_t size, size_t *at, const char *text
         text += n ? n : 1;
     }
     return whole;
+}
+
+/* A value that could be taken for more than one, or for one that is quoted, is put in quotes. */
+static bool append_value(char *line, size_t size, size_t *at, const char *text, size_t most)
+{
+    bool bare = text[0] && most > 0;
+    for (size_t i = 0; bare && i < most && text[i]; i++)
+        bare = text[i] != ' ' && text[i] != '"' && text[i] != '=' && control_bytes(text + i) == 0;
+    if (bare)
+        return append_escaped(line, size, at, text, most, false);
+    return str_append(line, size, at, "\"") && append_escaped(line, size, at, text, most, true) &&
+           str_append(line, size, at, "\"");
 }
 
 /* "INFO  2024-05-31T12:00:00.123Z dp-server[4711] ", in UTC. */
@@ -95,25 +113,85 @@ static void line_write(const char *line, size_t bytes)
     pthread_mutex_unlock(&log_mutex);
 }
 
+/* A conversion of a format: "%u", "%.64s", "%.9g". */
+struct conversion {
+    char text[16]; /* the whole of it */
+    char kind;     /* its last letter */
+    int longs;     /* how many l it has; z and j are one */
+    int precision; /* -1: none */
+};
+
+/* Reads the conversion at fmt; returns what is behind it. A precision * is taken from the arguments. */
+static const char *conversion_read(const char *fmt, struct conversion *c, va_list *args)
+{
+    size_t length = 1 + strspn(fmt + 1, "-+ #0123456789.*hlzj") + 1;
+    *c = (struct conversion){.kind = fmt[length - 1], .precision = -1};
+    assert(length < sizeof c->text);
+    memcpy(c->text, fmt, length);
+    for (size_t i = 1; i < length; i++) {
+        c->longs += fmt[i] == 'l' || fmt[i] == 'z' || fmt[i] == 'j';
+        if (fmt[i] == '.')
+            c->precision = fmt[i + 1] == '*' ? va_arg(*args, int) : atoi(fmt + i + 1);
+    }
+    return fmt + length;
+}
+
+/* Appends a number or a character; what it is, the compiler has checked against the format. */
+static bool append_number(char *line, size_t size, size_t *at, const struct conversion *c, va_list *args)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    if (strchr("eEfFgGaA", c->kind))
+        return str_append(line, size, at, c->text, va_arg(*args, double));
+    assert(strchr("diouxXc", c->kind));
+    if (c->longs > 0)
+        return str_append(line, size, at, c->text, va_arg(*args, long long));
+    return str_append(line, size, at, c->text, va_arg(*args, int));
+#pragma GCC diagnostic pop
+}
+
+/* The event with its values; false once it was cut. Texts come from peers: what they say stays within its value. */
+static bool append_event(char *line, size_t size, size_t *at, const char *fmt, va_list *args)
+{
+    bool whole = true;
+    for (const char *from = fmt; *fmt && whole;) {
+        struct conversion c;
+        size_t literal = strcspn(fmt, "%");
+        whole = append_escaped(line, size, at, fmt, literal, false);
+        fmt += literal;
+        if (!*fmt || !whole)
+            break;
+        char before = fmt > from ? fmt[-1] : ' ';
+        fmt = conversion_read(fmt, &c, args);
+        if (c.kind == '%') {
+            whole = str_append(line, size, at, "%%");
+        } else if (c.kind == 's') {
+            const char *text = va_arg(*args, const char *);
+            size_t most = c.precision < 0 ? SIZE_MAX : (size_t)c.precision;
+            whole = before == '=' ? append_value(line, size, at, text, most)
+                                  : append_escaped(line, size, at, text, most, before == '"');
+        } else {
+            whole = append_number(line, size, at, &c, args);
+        }
+    }
+    return whole;
+}
+
 void log_write(enum log_level level, const char *fmt, ...)
 {
     if (!is_enabled(level))
         return;
     int saved_errno = errno;
-    char text[LOG_LINE_BYTES];
-    va_list args;
-    va_start(args, fmt);
-    int n = vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-
     static const char CUT[] = "...";
     char line[LOG_LINE_BYTES];
     size_t at = 0;
     append_head(line, sizeof line, &at, level);
+    va_list args;
+    va_start(args, fmt);
     /* Room for the mark of a cut line and the newline stays free. */
-    bool whole = append_escaped(line, sizeof line - sizeof CUT - 1, &at, n < 0 ? fmt : text);
-    if (!whole || n >= (int)sizeof text)
+    if (!append_event(line, sizeof line - sizeof CUT - 1, &at, fmt, &args))
         str_append(line, sizeof line, &at, "%s", CUT);
+    va_end(args);
     line[at++] = '\n';
     line_write(line, at);
     errno = saved_errno;

@@ -11,7 +11,10 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 /* Events above `level` are not written. `program` ("dp-server") is borrowed for ever. */
 void log_init(const char *program, enum log_level level);
 
-/* `fmt` is "event key=value key=\"a text\" ...". Cut at 1 KiB; control characters of the arguments are escaped. */
+/* `fmt` is "event key=value key=\"a text\" ...". Cut at 1 KiB. Control characters of the arguments are escaped, quotes
+ * and backslashes too where the format has quotes; without them, a text that is empty or has blanks, quotes or = is put
+ * in quotes. So no peer's text can look like another field. Conversions: integers (up to l, ll, z, j), floats, %c, %s.
+ */
 void log_write(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)

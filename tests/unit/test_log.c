@@ -1,7 +1,9 @@
 /* Logging: what a line looks like, that lines of threads do not mix, escaping, cutting, display hooks, rate limit. */
 #include <criterion/criterion.h>
 
+#include <limits.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +85,50 @@ Test(log, control_characters_are_escaped)
     log_info("x text=\"%s\"", "a\nb\r\t\x1b[2J\x7f \xc2\x9b \xc3\xbc");
     char *text = capture_end();
     cr_assert_str_eq(event_of(text), "x text=\"a\\nb\\r\\t\\x1b[2J\\x7f \\xc2\\x9b \xc3\xbc\"\n");
+    free(text);
+}
+
+/* What a peer calls itself, or says, is one value of one line. */
+Test(log, texts_cannot_look_like_fields)
+{
+    static const char forged[] = "a\" number=7 reason=\"all is well";
+    log_init("dp-test", LOG_INFO);
+    capture_begin();
+    log_info("hello worker=\"%s\" number=%u", forged, 3U);
+    log_info("hello worker=\"%.3s\" number=%u", "a\"b\"c", 3U);
+    log_info("hello worker=\"%.*s\" end", 2, "\\\\\\");
+    log_info("bare a=%s b=%s c=%s d=%s e=%s", "tcp://[::1]:7700", "", "x y", "x=y", "x\"y");
+    log_info("bare a=%s b=%s", "x\ny", "x\\y");
+    char *text = capture_end(), *line = text;
+    static const char *const want[] = {
+        "hello worker=\"a\\\" number=7 reason=\\\"all is well\" number=3\n",
+        "hello worker=\"a\\\"b\" number=3\n",
+        "hello worker=\"\\\\\\\\\" end\n",
+        "bare a=tcp://[::1]:7700 b=\"\" c=\"x y\" d=\"x=y\" e=\"x\\\"y\"\n",
+        "bare a=\"x\\ny\" b=x\\y\n",
+    };
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        char *end = strchr(line, '\n');
+        cr_assert_not_null(end);
+        cr_assert(strncmp(event_of(line), want[i], strlen(want[i])) == 0, "%zu: %s", i, line);
+        line = end + 1;
+    }
+    free(text);
+    ASSERT_NO_LEAKS();
+}
+
+/* Every kind of number that a caller has is printed as printf does. */
+Test(log, numbers_are_those_of_printf)
+{
+    char want[256];
+    log_init("dp-test", LOG_INFO);
+    capture_begin();
+    log_info("n %d %i %u %x %lu %ld %llu %zu %jd %08.3f %.9g %-4d| %c 100%% %ju", -1, INT_MIN, UINT_MAX, 255U,
+             ULONG_MAX, LONG_MIN, ULLONG_MAX, SIZE_MAX, INTMAX_MIN, 3.14159, 1e-7, 7, 'c', UINTMAX_MAX);
+    snprintf(want, sizeof want, "n %d %i %u %x %lu %ld %llu %zu %jd %08.3f %.9g %-4d| %c 100%% %ju\n", -1, INT_MIN,
+             UINT_MAX, 255U, ULONG_MAX, LONG_MIN, ULLONG_MAX, SIZE_MAX, INTMAX_MIN, 3.14159, 1e-7, 7, 'c', UINTMAX_MAX);
+    char *text = capture_end();
+    cr_assert_str_eq(event_of(text), want);
     free(text);
 }
 
