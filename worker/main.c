@@ -159,7 +159,7 @@ int main(int argc, char **argv)
         return leave(dp_err_exit_status(e));
     }
     if (outcome == OPT_RUN) {
-        if (!opts.quiet)
+        if (opts.parent_pid == 0) /* whose environment is ours, and which has looked at it */
             options_env_check(&worker_option_table, stderr);
         e = worker_options_check(&given, &opts, &command, &err);
         if (!e)
