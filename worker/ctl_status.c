@@ -1,16 +1,18 @@
-/* The status document as a table. Every value goes through a function that takes any JSON, NULL included, and gives a
- * text; tables are printed in two passes, the first of which finds the widths. Thread: any. */
+/* The status document as a table of at most 80 columns. Every value goes through a function that takes any JSON, NULL
+ * included, and gives a text; tables are printed in two passes, the first of which finds the widths. Thread: any. */
 #include "ctl_status.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "ctl_table.h"
 #include "human.h"
 #include "text.h"
 #include "util.h"
 
-enum { TEXT_BYTES = 96, COLUMNS_MAX = 12, WAIT_SHOWN_MS = 1000 };
+enum { TEXT_BYTES = CTL_TEXT_BYTES, WAIT_SHOWN_MS = 1000 };
 
 /* --- values --- */
 
@@ -126,84 +128,30 @@ static const char *range(const json_t *shard, char buf[TEXT_BYTES])
 
 /* --- tables --- */
 
-struct column {
-    const char *head;
-    const char *field; /* NULL: the row's object itself is given to `text` */
-    const char *(*text)(const json_t *value, char buf[TEXT_BYTES]);
-    bool left;
+static const struct ctl_column WORKER_COLUMNS[] = {
+    {.head = "id", .field = "id", .text = whole},
+    {.head = "name", .field = "name", .text = string_or_dash, .left = true},
+    {.head = "state", .field = "state", .text = string_or_dash, .left = true},
+    {.head = "slots", .field = "slots", .text = slots, .left = true},
+    {.head = "step", .field = "step", .text = whole},
+    {.head = "samples", .field = "samples", .text = shortened, .spare = true},
+    {.head = "samples/s", .field = "samples_per_s", .text = shortened},
+    {.head = "slots/s", .field = "slots_per_s", .text = shortened},
+    {.head = "threads", .brief = "thr", .field = "threads", .text = whole, .spare = true},
+    {.head = "last seen", .brief = "seen", .field = "last_heartbeat_ms", .text = ago},
 };
 
-static const struct column WORKER_COLUMNS[] = {
-    {"id", "id", whole, false},
-    {"name", "name", string_or_dash, true},
-    {"state", "state", string_or_dash, true},
-    {"slots", "slots", slots, true},
-    {"step", "step", whole, false},
-    {"samples", "samples", shortened, false},
-    {"samples/s", "samples_per_s", shortened, false},
-    {"slots/s", "slots_per_s", shortened, false},
-    {"threads", "threads", whole, false},
-    {"last seen", "last_heartbeat_ms", ago, false},
+static const struct ctl_column SHARD_COLUMNS[] = {
+    {.head = "id", .field = "id", .text = whole},
+    {.head = "endpoint", .field = "endpoint", .text = string_or_dash, .left = true},
+    {.head = "elements", .text = range, .left = true},
+    {.head = "slices", .field = "slices", .text = whole, .spare = true},
+    {.head = "done steps", .brief = "done", .field = "low", .text = whole},
+    {.head = "pushes", .field = "pushes", .text = shortened},
+    {.head = "duplicates", .brief = "dups", .field = "duplicates", .text = shortened},
+    {.head = "in", .field = "bytes_in", .text = bytes},
+    {.head = "out", .field = "bytes_out", .text = bytes},
 };
-
-static const struct column SHARD_COLUMNS[] = {
-    {"id", "id", whole, false},
-    {"endpoint", "endpoint", string_or_dash, true},
-    {"elements", NULL, range, true},
-    {"slices", "slices", whole, false},
-    {"done steps", "low", whole, false},
-    {"pushes", "pushes", shortened, false},
-    {"duplicates", "duplicates", shortened, false},
-    {"in", "bytes_in", bytes, false},
-    {"out", "bytes_out", bytes, false},
-};
-
-static const char *cell(const struct column *column, const json_t *row, char buf[TEXT_BYTES])
-{
-    return column->text(column->field ? json_object_get(row, column->field) : row, buf);
-}
-
-/* Columns on a terminal that the text takes: characters, not bytes. */
-static int width_of(const char *text)
-{
-    int width = 0;
-    for (; *text; text++)
-        width += ((unsigned char)*text & 0xc0) != 0x80;
-    return width;
-}
-
-static void print_cell(FILE *out, const char *text, int width, bool left, bool last)
-{
-    int pad = MAX(width - width_of(text), 0);
-    if (left)
-        fprintf(out, "  %s%*s", text, last ? 0 : pad, "");
-    else
-        fprintf(out, "  %*s%s", pad, "", text);
-}
-
-static void print_table(const char *title, const json_t *rows, const struct column *columns, size_t count, FILE *out)
-{
-    int widths[COLUMNS_MAX];
-    char buf[TEXT_BYTES];
-    size_t n = json_array_size(rows);
-    fprintf(out, "\n%s: %zu\n", title, n);
-    if (n == 0)
-        return;
-    for (size_t c = 0; c < count; c++) {
-        widths[c] = width_of(columns[c].head);
-        for (size_t r = 0; r < n; r++)
-            widths[c] = MAX(widths[c], width_of(cell(&columns[c], json_array_get(rows, r), buf)));
-    }
-    for (size_t c = 0; c < count; c++)
-        print_cell(out, columns[c].head, widths[c], columns[c].left, c + 1 == count);
-    fputc('\n', out);
-    for (size_t r = 0; r < n; r++) {
-        for (size_t c = 0; c < count; c++)
-            print_cell(out, cell(&columns[c], json_array_get(rows, r), buf), widths[c], columns[c].left,
-                       c + 1 == count);
-        fputc('\n', out);
-    }
-}
 
 /* --- job and progress --- */
 
@@ -377,7 +325,9 @@ static void print_dropped(const json_t *dropped, FILE *out)
 #undef FIELD
 }
 
-void ctl_status_print(const json_t *status, const char *server, FILE *out)
+/* --- all of it --- */
+
+static void print_head(const json_t *status, const char *server, FILE *out)
 {
     char a[TEXT_BYTES], b[TEXT_BYTES];
     fprintf(out, "dp-server %s at %s: %s", string_or_dash(json_object_get(status, "version"), a), server,
@@ -389,6 +339,18 @@ void ctl_status_print(const json_t *status, const char *server, FILE *out)
     print_waits(json_object_get(status, "waits"), out);
     print_balance(json_object_get(status, "balance"), out);
     print_dropped(json_object_get(status, "dropped"), out);
-    print_table("workers", json_object_get(status, "workers"), WORKER_COLUMNS, ARRAY_LEN(WORKER_COLUMNS), out);
-    print_table("shards", json_object_get(status, "shards"), SHARD_COLUMNS, ARRAY_LEN(SHARD_COLUMNS), out);
+}
+
+void ctl_status_print(const json_t *status, const char *server, FILE *out)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *head = open_memstream(&text, &bytes);
+    if (head)
+        print_head(status, server, head);
+    if (head && fclose(head) == 0)
+        ctl_table_wrap(text, out);
+    free(text);
+    ctl_table_print("workers", json_object_get(status, "workers"), WORKER_COLUMNS, ARRAY_LEN(WORKER_COLUMNS), out);
+    ctl_table_print("shards", json_object_get(status, "shards"), SHARD_COLUMNS, ARRAY_LEN(SHARD_COLUMNS), out);
 }

@@ -81,23 +81,25 @@ Test(ctl, a_running_job)
         "model      softmax, 64 features, 10 classes, intercept, 650 parameters\n"
         "data       1437 rows, 360 to evaluate on, batch 128, 8 slots, seed 1\n"
         "update     momentum, lr 0.25 (cosine, of 0.4), momentum 0.9, l2 3.071159e-05\n"
-        "progress   epoch 5 of 20, training step 56 of 240, with evaluations step 60 of 260 (23%)\n"
+        "progress   epoch 5 of 20, training step 56 of 240,\n"
+        "           with evaluations step 60 of 260 (23%)\n"
         "loss       0.34568, evaluation 0.40000, accuracy 96.11%\n"
         "speed      123k samples/s, elapsed 0:07, ETA 1:03\n"
-        "waiting    for slots 5,7 of alpha:4711 (last heard of 12.0 s ago) since 31.0 s: a stall\n"
-        "balance    slots moved 2 times by speed; late slots given twice: 7, of which the copy came first 4, second 3 "
-        "times\n"
+        "waiting    for slots 5,7 of alpha:4711 (last heard of 12.0 s ago) since 31.0 s:\n"
+        "           a stall\n"
+        "balance    slots moved 2 times by speed; late slots given twice: 7,\n"
+        "           of which the copy came first 4, second 3 times\n"
         "\n"
         "workers: 2\n"
-        "  id  name        state         slots    step  samples  samples/s  slots/s  threads  last seen\n"
-        "   0  alpha:4711  training      0-2,5,7    60    12.3M      61.7k     48.1        4     0.12 s\n"
-        "  11  b\xc3\xbc"
-        "cher:1    reading data  none        0        0          0        -        1      2.5 s\n"
+        "  id name       state        slots   step samples samples/s slots/s thr   seen\n"
+        "   0 alpha:4711 training     0-2,5,7   60   12.3M     61.7k    48.1   4 0.12 s\n"
+        "  11 b\xc3\xbc"
+        "cher:1   reading data none       0       0         0       -   1  2.5 s\n"
         "\n"
         "shards: 2\n"
-        "  id  endpoint       elements  slices  done steps  pushes  duplicates     in   out\n"
-        "   0  tcp://*:40001  0-335          1          60   1.23M           0  123MB  999B\n"
-        "   1  tcp://*:40002  unused         0          60       0           3     0B    0B\n");
+        "  id  endpoint       elements  slices  done  pushes  dups     in   out\n"
+        "   0  tcp://*:40001  0-335          1    60   1.23M     0  123MB  999B\n"
+        "   1  tcp://*:40002  unused         0    60       0     3     0B    0B\n");
 }
 
 Test(ctl, nothing_is_known)
@@ -139,7 +141,8 @@ Test(ctl, a_mode_to_come)
                    "model      -, - features, - parameters\n"
                    "data       - rows, - to evaluate on, batch -, - slots, seed -\n"
                    "update     -, lr -, l2 -\n"
-                   "commits    ssp:3, bsp from step 41 on, 12 gradients, staleness 0 commits on average, 0 at most\n"
+                   "commits    ssp:3, bsp from step 41 on, 12 gradients,\n"
+                   "           staleness 0 commits on average, 0 at most\n"
                    "\n"
                    "workers: 0\n"
                    "\n"
@@ -199,8 +202,8 @@ Test(ctl, what_was_dropped)
 
 Test(ctl, what_was_compensated)
 {
-    static const char *const WANT =
-        "late       14 gradients compensated by 0.04, 2 taken as they were; 2.60kB of parameters kept for that\n";
+    static const char *const WANT = "late       14 gradients compensated by 0.04,\n"
+                                    "           2 taken as they were; 2.60kB of parameters kept for that\n";
     char *text = NULL;
     size_t bytes = 0;
     json_t *status = json_loads("{\"job\":{},\"update\":{\"delay_compensation\":0.04},\"shards\":["
@@ -215,6 +218,64 @@ Test(ctl, what_was_compensated)
     ctl_status_print(status, "tcp://head:7700", out);
     fclose(out);
     cr_assert_null(strstr(strstr(text, WANT) + strlen(WANT), "compensated"), "%s", text);
+    free(text);
+    json_decref(status);
+    ASSERT_NO_LEAKS();
+}
+
+/* Columns of the widest line. */
+static size_t widest(const char *text)
+{
+    size_t most = 0, columns = 0;
+    for (; *text; text++) {
+        columns = *text == '\n' ? 0 : columns + (((unsigned char)*text & 0xc0) != 0x80);
+        most = columns > most ? columns : most;
+    }
+    return most;
+}
+
+/* Long names lose their middle, and what can be spared is left out, before a line is wider than a terminal. */
+Test(ctl, fits_a_terminal)
+{
+    static const char DOCUMENT[] =
+        "{\"version\":\"0.1.0\",\"state\":\"running\",\"model\":\"softmax\",\"uptime_s\":360000,\"job\":{\"features\":"
+        "34359738368,\"classes\":65536,\"intercept\":true,\"batch\":1000000000000000,\"slots\":4096,\"seed\":"
+        "\"18446744073709551615\",\"train_steps\":1000000000000000,\"train_rows\":1000000000000,\"eval_rows\":"
+        "100000000000,\"theta_elems\":34359738368,\"optimizer\":\"momentum\",\"momentum\":0.9999999,\"l2\":"
+        "1.234567e-05,\"consistency\":\"ssp:32\",\"consistency_next\":{\"mode\":\"async\",\"step\":1000000000000}},"
+        "\"update\":{\"schedule\":\"one-cycle\",\"base_lr\":0.1234567,\"lr\":0.01234567,\"delay_compensation\":0.04},"
+        "\"staleness\":{\"commits\":123456789012,\"mean\":12.345,\"max\":9999,\"buckets\":[12345,12345,12345,12345,"
+        "12345,12345,12345,12345,12345,12345]},"
+        "\"progress\":{\"step\":999999999999999,\"total_steps\":1000000000100000,\"train_step\":999999999999000,"
+        "\"epoch\":100000000,\"epochs\":1000000000,\"loss\":1e-20,\"samples_per_s\":1e9,\"elapsed_s\":1e7,\"eta_s\":"
+        "1e7,"
+        "\"waiting_for\":\"a place where many words are needed to tell what is waited for and why\"},"
+        "\"balance\":{\"moves\":1000000,\"given\":1000000,\"won\":1000000,\"lost\":1000000},"
+        "\"dropped\":{\"steps\":123456,\"slots\":123456,\"samples\":1234567},"
+        "\"waits\":{\"for_ms\":31000,\"stalled\":true,\"owed\":[{\"name\":\"a-host-with-a-very-long-name.of.a.cluster."
+        "example"
+        ".org:4711\",\"last_heard_ms\":12000,\"slots\":[0,2,4,6,8,10,12,14,16,18,20,22,24,26,28]}]},"
+        "\"workers\":[{\"id\":4095,\"name\":\"a-host-with-a-very-long-name.of.a.cluster.example.org:4711\",\"slots\":["
+        "0,2,4,"
+        "6,8,10,12,14,16,18,20,22,24,26,28],\"step\":999999999999,\"samples\":123456789012,\"samples_per_s\":123456789,"
+        "\"slots_per_s\":1234.5,\"threads\":1024,\"last_heartbeat_ms\":120000,\"state\":\"reading data\"}],"
+        "\"shards\":[{\"id\":63,\"endpoint\":\"tcp://"
+        "a-host-with-a-long-name.of.a.cluster.example.org:40001\",\"first\":"
+        "34359738000,\"count\":368,\"slices\":65536,\"low\":999999999999,\"pushes\":123456789012,\"duplicates\":"
+        "123456789,\"bytes_in\":12345678901234,\"bytes_out\":12345678901234}]}";
+    char *text = NULL;
+    size_t bytes = 0;
+    json_t *status = json_loads(DOCUMENT, 0, NULL);
+    cr_assert_not_null(status);
+    FILE *out = open_memstream(&text, &bytes);
+    ctl_status_print(status, "tcp://a-host-with-a-very-long-name.of.a.cluster.example.org:7700", out);
+    fclose(out);
+    cr_assert_leq(widest(text), 80, "%s", text);
+    cr_assert_not_null(
+        strstr(text, "\n  4095 a-hos..4711 reading data 0,2,4..26,28 999999999999      123M   1.23k 2:00\n"), "%s",
+        text);
+    cr_assert_not_null(strstr(text, ":4711 "), "the end of a name is kept: %s", text);
+    cr_assert_not_null(strstr(text, "slots 0,2,4,6,8,10,12,14"), "no word is broken: %s", text);
     free(text);
     json_decref(status);
     ASSERT_NO_LEAKS();
