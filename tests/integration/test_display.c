@@ -106,6 +106,24 @@ Test(display, quiet_is_quiet)
     cr_assert_str_empty(r.err);
 }
 
+/* A variable that is misspelt is told, once, by the server and not by each of its workers. */
+Test(display, quiet_hides_no_mistake)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    static const char *const env[] = {"DP_EPOCH=3", NULL};
+    const char *data = separable();
+    struct process *server = process_start_env(
+        "dp-server", (const char *const[]){JOB(data), "--epochs", "3", "--quiet", "--log-level", "info", NULL}, env);
+    cr_assert_eq(process_wait(server, RUN_MS), 0, "%s", process_output(server, ERR));
+    const char *said = strstr(process_output(server, ERR), "environment DP_EPOCH: no option has this name");
+    cr_assert_not_null(said, "%s", process_output(server, ERR));
+    cr_assert_null(strstr(said + 1, "DP_EPOCH"), "%s", process_output(server, ERR));
+    struct process *worker = process_start_env(
+        "dp-worker", (const char *const[]){"eval", "--model", "/no/such", "--data", data, "--quiet", NULL}, env);
+    cr_assert_eq(process_wait(worker, RUN_MS), 1);
+    cr_assert_not_null(strstr(process_output(worker, ERR), "DP_EPOCH"), "%s", process_output(worker, ERR));
+}
+
 /* Somebody who left options out is told what came of it, and late workers are no trouble. */
 Test(display, a_job_that_is_done_and_stays)
 {
