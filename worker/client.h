@@ -5,6 +5,7 @@
  *   client_session.c  finding the head, hello, join, and doing it again; messages of the head
  *   client_join.c     what a worker brings to a job
  *   client_step.c     the step at hand: values held, folded, sent
+ *   client_finite.c   gradients that are not finite
  *   client_plane.c    pushes and pulls over the shards, sending again; messages of the shards
  *   client_plane_rows.c   the messages of tables
  *   client_share.c    memory shared with the shards
@@ -279,6 +280,13 @@ void share_rows_taken(struct dp_client *client, const struct shard *shard, uint6
 uint64_t share_taken(const struct dp_client *client, const struct shard *shard);
 /* Which slabs are free follows from how far all are. */
 void share_count_done(struct dp_client *client);
+
+/* client_finite.c */
+
+/* DP_DATA, naming the element, where a gradient has one that is not finite while its loss is; `list`: the rows behind
+ * the dense tensors, or NULL. */
+DP_MUST_CHECK dp_err gradient_check(const struct dp_client *client, uint32_t slot, const struct node_value *value,
+                                    const struct row_list *list, dp_error *err);
 
 /* client_step.c */
 
