@@ -7,6 +7,7 @@
 
 #include "data_options.h"
 #include "update_options.h"
+#include "zuv.h"
 
 enum balance_mode { BALANCE_OFF, BALANCE_SPEED };
 enum on_stall { ON_STALL_WAIT, ON_STALL_FAIL, ON_STALL_DROP };
@@ -35,6 +36,7 @@ struct server_options {
     /* server */
     const char *listen;
     const char *advertise;
+    const char *ports; /* NULL: shards take free ones */
     const char *port_file;
     uint64_t shards, min_shard_kib;
     bool insecure;
@@ -58,10 +60,11 @@ struct server_options {
     bool verbose;
     bool json;
     struct data_options data;
-    bool local;                /* not in the table: workers have data of their own */
-    bool batch_given;          /* not in the table: --batch was not left at its default */
-    uint32_t staleness;        /* likewise: what `consistency` says, see consistency.h */
-    struct update_setup setup; /* likewise: `update`, checked */
+    bool local;                   /* not in the table: workers have data of their own */
+    bool batch_given;             /* not in the table: --batch was not left at its default */
+    uint32_t staleness;           /* likewise: what `consistency` says, see consistency.h */
+    struct zuv_ports shard_ports; /* likewise: what `ports` says */
+    struct update_setup setup;    /* likewise: `update`, checked */
 };
 
 extern const struct option_table server_option_table;

@@ -28,6 +28,7 @@ const struct client_timing CLIENT_TIMING = {
     .resend_max = 60000,
     .busy = 100,
     .busy_max = 5000,
+    .shard_lost = 8000,
     .notice = 5000,
     .wait_notice = 30000,
 };

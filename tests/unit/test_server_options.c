@@ -63,6 +63,15 @@ static const struct {
     {LINEAR "--listen tcp://127.0.0.1.example:1", "give --insecure"},
     {LINEAR "--advertise a:1", "is not a host"},
     {LINEAR "--advertise a --listen ipc://@name", "option --advertise: workers reach ipc://@name by its path"},
+    {LINEAR "--ports 7701-7703 --listen ipc://@name", "option --ports: ipc://@name has no ports"},
+    {LINEAR "--ports 7701", "option --ports: '7701' is no range of ports from 1 to 65535, such as 7701-7708"},
+    {LINEAR "--ports 7701-", "'7701-' is no range"},
+    {LINEAR "--ports 0-10", "'0-10' is no range"},
+    {LINEAR "--ports 7701-65536", "'7701-65536' is no range"},
+    {LINEAR "--ports 7701-7703x", "'7701-7703x' is no range"},
+    {LINEAR "--ports 7703-7701", "'7703-7701' is an empty range"},
+    {LINEAR "--ports 7701-7702 --shards 3", "7701-7702 has 2 ports, and --shards 3 take one each"},
+    {LINEAR "--ports 7700-7702 --shards 3", "7700-7702 has 3 ports, with that of --listen, and --shards 3 take"},
     {LINEAR "--data a.svm", "are for --local-workers"},
     {LINEAR "--memory-limit 5", "option --memory-limit is for --local-workers"},
     {LINEAR "--emulate-slot-ms 5", "option --emulate-slot-ms is for --local-workers"},
@@ -93,10 +102,18 @@ Test(server_options, that_do_not_go_together)
 Test(server_options, that_go_together)
 {
     static const char *const TAKEN[] = {
-        LINEAR "--listen tcp://localhost:0",       LINEAR "--listen tcp://[::1]:*",
-        LINEAR "--listen tcp://*:7700 --insecure", LINEAR "--listen ipc://@name",
-        LINEAR "--seed 18446744073709551615",      LOCAL "--shuffle block --memory-limit 5 --threads 2",
-        LOCAL "--sparse --format libsvm",          "--model softmax --sparse --constraint max-norm=1 --l2 0.1@weight",
+        LINEAR "--listen tcp://localhost:0",
+        LINEAR "--listen tcp://[::1]:*",
+        LINEAR "--listen tcp://*:7700 --insecure",
+        LINEAR "--listen ipc://@name",
+        LINEAR "--seed 18446744073709551615",
+        LOCAL "--shuffle block --memory-limit 5 --threads 2",
+        LINEAR "--ports 7701-7703 --shards 3",
+        LINEAR "--ports 7700-7703 --shards 3",
+        LINEAR "--ports 9000-9000",
+        LINEAR "--ports 1-65535 --listen tcp://127.0.0.1:0 --shards 64",
+        LOCAL "--sparse --format libsvm",
+        "--model softmax --sparse --constraint max-norm=1 --l2 0.1@weight",
     };
     for (size_t i = 0; i < ARRAY_LEN(TAKEN); i++) {
         dp_error err = {0};
