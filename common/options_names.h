@@ -83,6 +83,7 @@ static const char *const OPTIONS_NAMES[] = {
     "optimizer",
     "output",
     "port-file",
+    "ports",
     "quiet",
     "rho-max",
     "scores",

@@ -96,18 +96,49 @@ static dp_err open_socket(struct head *head, void **ret_socket, dp_error *err)
     return DP_OK;
 }
 
+static unsigned endpoint_port(const char *endpoint)
+{
+    const char *port = strrchr(endpoint, ':');
+    return port ? (unsigned)strtoul(port + 1, NULL, 10) : 0;
+}
+
+static bool own_port(const struct head *head, unsigned port)
+{
+    bool own = endpoint_port(head->endpoint) == port;
+    for (uint32_t p = 0; p < head->port_count; p++)
+        own |= endpoint_port(head->ports[p].endpoint) == port;
+    return own;
+}
+
+/* --ports is used up: names the first port that is not the server's own. */
+static dp_err ports_in_use(const struct head *head, dp_error *err)
+{
+    const struct zuv_ports *range = &head->opts->shard_ports;
+    unsigned port = range->first;
+    while (own_port(head, port))
+        port++;
+    return dp_fail(err, DP_SYSTEM,
+                   "option --ports %s: no port is left for shard %u of --shards %" PRIu64
+                   "; port %u, for one, is in use by another program: end that, or give another range",
+                   head->opts->ports, head->port_count, head->opts->shards, port);
+}
+
 static dp_err start_ports(struct head *head, dp_error *err)
 {
     char listen[PORT_ENDPOINT_MAX];
+    struct zuv_ports range = head->opts->shard_ports;
     for (uint32_t p = 0; p < head->opts->shards; p++) {
         char shm[SHM_NAME_MAX];
         shard_listen(head, p, listen, sizeof listen);
         snprintf(shm, sizeof shm, "dp-shm-%016" PRIx64 "-%u", head->job.incarnation, p);
-        const struct port_place place = {listen, shm, (enum shm_mode)head->opts->shm};
-        dp_err e = port_start(&head->ports[p], p, head->zmq, &place, &head->wake, err);
+        const struct port_place place = {listen, range, shm, (enum shm_mode)head->opts->shm};
+        bool left = range.first <= range.last;
+        dp_err e = left ? port_start(&head->ports[p], p, head->zmq, &place, &head->wake, err) : DP_BUSY;
         if (e)
-            return e;
+            return e == DP_BUSY ? ports_in_use(head, err) : e;
         head->port_count = p + 1;
+        if (range.first)
+            range.first = endpoint_port(head->ports[p].endpoint) + 1;
         advertise(head, head->ports[p].endpoint, head->endpoints[p], sizeof head->endpoints[p]);
         log_info("shard number=%u endpoint=%s", p, head->ports[p].endpoint);
     }

@@ -301,9 +301,12 @@ static void on_bye(struct head *head, struct member *member, const Dp__Header *r
 {
     const Dp__Bye *bye = request->bye;
     dp_err code = dp_err_from_wire(bye->code);
-    bool local = head->supervise != NULL;     /* its stderr is listened to: said once is enough */
-    bool told = head->state == HEAD_STOPPING; /* why the job has failed */
-    if (code != DP_OK && code != DP_JOB_DONE && code != DP_SHUTDOWN && !told && head_may_warn(head))
+    bool local = head->supervise != NULL;              /* its stderr is listened to: said once is enough */
+    bool told = head->state == HEAD_STOPPING;          /* why the job has failed */
+    if (code == DP_UNREACHABLE && head_may_warn(head)) /* the head was reached, or it would not say it */
+        log_warn("shard-unreachable worker=\"%s\" reason=\"%s\" action=\"it goes on trying; its slots go to others\"",
+                 member->name, bye->text);
+    else if (code != DP_OK && code != DP_JOB_DONE && code != DP_SHUTDOWN && !told && head_may_warn(head))
         log_write(local ? LOG_INFO : LOG_WARN, "worker-gave-up worker=\"%s\" reason=\"%s\"", member->name,
                   bye->text[0] ? bye->text : dp_err_text(code));
     if (code == DP_OK)

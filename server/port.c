@@ -27,7 +27,8 @@ static void run(void *arg)
 }
 
 /* A ROUTER that refuses what is too large before reading it and never blocks. */
-static dp_err open_socket(struct port *port, void *context, const char *listen, void **ret_socket, dp_error *err)
+static dp_err open_socket(struct port *port, void *context, const struct port_place *place, void **ret_socket,
+                          dp_error *err)
 {
     void *socket = zmq_socket(context, ZMQ_ROUTER);
     if (!socket)
@@ -40,7 +41,9 @@ static dp_err open_socket(struct port *port, void *context, const char *listen, 
     zmq_setsockopt(socket, ZMQ_RCVHWM, &queue, sizeof queue);
     zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
     zmq_setsockopt(socket, ZMQ_TCP_KEEPALIVE, &yes, sizeof yes);
-    dp_err e = zuv_bind(socket, listen, port->endpoint, sizeof port->endpoint, err);
+    dp_err e = place->ports.first
+                   ? zuv_bind_ports(socket, place->listen, &place->ports, port->endpoint, sizeof port->endpoint, err)
+                   : zuv_bind(socket, place->listen, port->endpoint, sizeof port->endpoint, err);
     if (e) {
         zmq_close(socket);
         return e;
@@ -108,7 +111,7 @@ dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const struc
     dp_err e = allocate(port, err);
     if (e)
         goto fail;
-    e = open_socket(port, zmq_context, place->listen, &socket, err);
+    e = open_socket(port, zmq_context, place, &socket, err);
     if (e)
         goto fail;
     if (uv_loop_init(&port->loop)) {

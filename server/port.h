@@ -152,11 +152,12 @@ struct port {
 
 /* Where a port listens. */
 struct port_place {
-    const char *listen; /* port 0: a free one */
-    const char *shm;    /* name of its socket for shared memory */
+    const char *listen;     /* port 0: a free one */
+    struct zuv_ports ports; /* instead of its port, unless .first is 0 */
+    const char *shm;        /* name of its socket for shared memory */
     enum shm_mode mode;
 };
-/* Binds and starts the thread. Events wake `wake_head`. DP_SYSTEM, DP_NOMEM. */
+/* Binds and starts the thread. Events wake `wake_head`. DP_SYSTEM, DP_NOMEM; DP_BUSY where all its ports are in use. */
 DP_MUST_CHECK dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const struct port_place *place,
                                 uv_async_t *wake_head, dp_error *err);
 /* False if the queue is full: nothing was sent. */

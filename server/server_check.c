@@ -63,6 +63,31 @@ static dp_err check_host(const char *host, dp_error *err)
     return DP_OK;
 }
 
+/* The port of a tcp endpoint, 0 for a free one. */
+static unsigned listen_port(const char *listen)
+{
+    return (unsigned)strtoul(strrchr(listen, ':') + 1, NULL, 10);
+}
+
+/* One shard listens where the head does; more need a port each. */
+static dp_err check_ports(struct server_options *opts, dp_error *err)
+{
+    if (is_ipc(opts->listen))
+        return dp_fail(err, DP_USAGE, "option --ports: %s has no ports; leave it out, or listen on tcp://",
+                       opts->listen);
+    if (zuv_ports_parse(opts->ports, &opts->shard_ports, err))
+        return dp_fail_in(err, "option --ports");
+    const struct zuv_ports *range = &opts->shard_ports;
+    unsigned port = listen_port(opts->listen), count = range->last - range->first + 1;
+    bool shared = port >= range->first && port <= range->last;
+    if (opts->shards > 1 && count - shared < opts->shards)
+        return dp_fail(err, DP_USAGE,
+                       "option --ports: %s has %u port%s%s, and --shards %llu take one each; give a wider range",
+                       opts->ports, count, count == 1 ? "" : "s", shared ? ", with that of --listen" : "",
+                       (unsigned long long)opts->shards);
+    return DP_OK;
+}
+
 /* A user of this host by name, or by number where there is no such name. */
 static dp_err find_user(const char *name, uint32_t *ret_user, dp_error *err)
 {
@@ -142,6 +167,8 @@ static dp_err check_network(const struct options *options, struct server_options
                        "option --advertise: workers reach %s by its path, on this machine alone, and need no host; "
                        "leave it out, or listen on tcp://",
                        opts->listen);
+    if (opts->ports && check_ports(opts, err))
+        return err->code;
     return opts->advertise ? check_host(opts->advertise, err) : DP_OK;
 }
 

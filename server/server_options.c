@@ -56,6 +56,9 @@ static const struct option ROWS[] = {
         "where workers come; port 0 takes a free one; ipc://PATH or ipc://@NAME is a socket of this machine"),
     ROW("server", advertise, "advertise", OPT_STRING, "HOST", 0, 0, NULL, NULL, NULL,
         "host that workers reach the shards by; else that by which they came"),
+    ROW("server", ports, "ports", OPT_STRING, "A-B", 0, 0, NULL, NULL, NULL,
+        "shards take ports of this range only, in order, for firewalls; else free ones. With one shard, all use the "
+        "port of --listen"),
     ROW("server", port_file, "port-file", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL,
         "the chosen endpoint is written here"),
     ROW("server", shards, "shards", OPT_U64, "N", 1, 64, "1", NULL, NULL,

@@ -7,6 +7,7 @@
 
 #include "data_options.h"
 #include "update_options.h"
+#include "zuv.h"
 
 enum balance_mode { BALANCE_OFF, BALANCE_SPEED };
 enum on_stall { ON_STALL_WAIT, ON_STALL_FAIL, ON_STALL_DROP };
@@ -36,6 +37,7 @@ struct server_options {
     /* server */
     const char *listen;
     const char *advertise;
+    const char *ports; /* NULL: shards take free ones */
     const char *port_file;
     uint64_t shards, min_shard_kib;
     bool insecure, insecure_admin;
@@ -65,9 +67,10 @@ struct server_options {
     bool users_all;                    /* not in the table: --allow-users all, */
     uint32_t users[ALLOWED_USERS_MAX]; /* else the uids that it names */
     uint32_t user_count;
-    bool batch_given;          /* not in the table: --batch was not left at its default */
-    uint32_t staleness;        /* likewise: what `consistency` says, see consistency.h */
-    struct update_setup setup; /* likewise: `update`, checked */
+    bool batch_given;             /* not in the table: --batch was not left at its default */
+    uint32_t staleness;           /* likewise: what `consistency` says, see consistency.h */
+    struct zuv_ports shard_ports; /* likewise: what `ports` says */
+    struct update_setup setup;    /* likewise: `update`, checked */
 };
 
 extern const struct option_table server_option_table;

@@ -3,8 +3,10 @@
  *   client.c          the calls of dp.h
  *   client_wait.c     waiting for the next step: deadlines and what people are told
  *   client_session.c  finding the head, hello, join, and doing it again; messages of the head
+ *   client_reach.c    finding a shard, and saying that it cannot be reached
  *   client_join.c     what a worker brings to a job
  *   client_step.c     the step at hand: values held, folded, sent
+ *   client_finite.c   gradients that are not finite
  *   client_plane.c    pushes and pulls over the shards, sending again; messages of the shards
  *   client_plane_rows.c   the messages of tables
  *   client_share.c    memory shared with the shards
@@ -46,6 +48,7 @@ struct client_timing {
     uint64_t resend_max;  /* ... up to this */
     uint64_t busy;        /* wait after BUSY; doubles */
     uint64_t busy_max;    /* ... up to this */
+    uint64_t shard_lost;  /* a shard that is lost for so long is looked for in a new session */
     uint64_t notice;      /* a person is told of trouble this often */
     uint64_t wait_notice; /* a person is told what a step waits for; doubles */
 };
@@ -69,7 +72,8 @@ struct sent_node {
 struct shard {
     struct link lanes[FRAME_LANES];
     uint32_t lane_count;
-    bool lost;               /* a lane is, and the user was told */
+    bool lost;               /* a lane is, and the user was told, */
+    uint64_t lost_ms;        /* and since when */
     struct endpoint address; /* numeric */
     char shm[SHM_NAME_MAX];  /* its Unix socket for shared memory */
     uint32_t first_slice;
@@ -206,6 +210,8 @@ bool client_head_alive(struct dp_client *client);
  * DP_UNREACHABLE after the deadline, ending with the hint. */
 DP_MUST_CHECK dp_err session_reach(struct dp_client *client, const struct endpoint *endpoint, const char *hint,
                                    uint64_t deadline_ms, struct endpoint *ret_address, dp_error *err);
+/* A pause of `ms` in pieces that see the stop flag. */
+DP_MUST_CHECK dp_err session_back_off(const struct dp_client *client, uint64_t ms, dp_error *err);
 /* Finds the head, says hello and starts the heartbeats. */
 DP_MUST_CHECK dp_err session_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err);
 /* Sends client->join and waits for the job; sets up everything that depends on it. DP_HELLO_REQUIRED where the session
@@ -223,6 +229,14 @@ DP_MUST_CHECK dp_err session_drain(struct dp_client *client, dp_error *err);
 Dp__Header session_header(struct dp_client *client);
 /* Whether a message's header belongs to this session's incarnation of the job. */
 bool session_owns(const struct dp_client *client, const Dp__Header *header);
+
+/* client_reach.c */
+
+/* Finds an address of a shard. Where that fails the user is told, the session is ended with the reason, and it is tried
+ * until the deadline, at first until --connect-timeout: DP_UNREACHABLE then, naming the shard; DP_HELLO_REQUIRED where
+ * it can be reached after all, for a session anew, or where the head cannot. */
+DP_MUST_CHECK dp_err shard_reach(struct dp_client *client, uint32_t number, const struct endpoint *endpoint,
+                                 uint64_t deadline_ms, struct endpoint *ret_address, dp_error *err);
 
 /* client_plane.c */
 
@@ -285,6 +299,13 @@ void share_rows_taken(struct dp_client *client, const struct shard *shard, uint6
 uint64_t share_taken(const struct dp_client *client, const struct shard *shard);
 /* Which slabs are free follows from how far all are. */
 void share_count_done(struct dp_client *client);
+
+/* client_finite.c */
+
+/* DP_DATA, naming the element, where a gradient has one that is not finite while its loss is; `list`: the rows behind
+ * the dense tensors, or NULL. */
+DP_MUST_CHECK dp_err gradient_check(const struct dp_client *client, uint32_t slot, const struct node_value *value,
+                                    const struct row_list *list, dp_error *err);
 
 /* client_step.c */
 

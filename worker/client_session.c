@@ -57,8 +57,7 @@ static dp_err stopped(dp_error *err)
     return dp_fail(err, DP_STOPPED, "stopped by a signal");
 }
 
-/* A pause of `ms` in pieces that see the stop flag. */
-static dp_err session_back_off(const struct dp_client *client, uint64_t ms, dp_error *err)
+dp_err session_back_off(const struct dp_client *client, uint64_t ms, dp_error *err)
 {
     for (uint64_t end = mono_ms() + ms; left_ms(end) > 0;) {
         if (client_stopped(client))

@@ -3,32 +3,40 @@
  * A worker connects, says what data it has, and then asks for work until the job is done:
  *
  *     dp_client *c = NULL;
- *     dp_error err;
- *     if (dp_connect(&config, &c, &err) == DP_OK && dp_join(c, &train, NULL, &model, &err) == DP_OK) {
- *         dp_task task;
- *         while (dp_next(c, &task, &err) == DP_OK)
- *             for (uint32_t i = 0; i < task.slot_count; i++) {
+ *     dp_error err = {0};
+ *     dp_task task;
+ *     if (dp_connect(&config, &c, &err) == DP_OK && dp_join(c, &train, NULL, &model, &err) == DP_OK)
+ *         while (err.code == DP_OK && dp_next(c, &task, &err) == DP_OK)
+ *             for (uint32_t i = 0; err.code == DP_OK && i < task.slot_count; i++) {
+ *                 dp_metrics metrics = {.count = dp_slot_rows(c, task.slots[i], NULL, 0)};
  *                 float *grad = dp_gradient(c, &err);
- *                 ... fill grad from task.theta and the rows of task.slots[i] ...
- *                 dp_push(c, task.slots[i], grad, &metrics, &err);
+ *                 // ... fill grad from task.theta and the rows of task.slots[i], and add their losses to metrics ...
+ *                 if (!grad || dp_push(c, task.slots[i], grad, &metrics, &err) != DP_OK)
+ *                     break;
  *             }
- *     }
- *     dp_leave(&c, err.code, err.text);
+ *     dp_leave(&c, err.code, err.text); // err.code is DP_JOB_DONE where the job is done
  *
  * A worker with data of its own, of which the server knows nothing, brings tensors only, and has one slot for as long
  * as it is there, its rank (dp-server --data-mode local, or --model free). It computes a gradient of its next
  * minibatch, of any size, and goes on with the parameters that have come of everybody's; who has no more leaves, and
  * nobody waits for it:
  *
+ *     dp_client *c = NULL;
+ *     dp_error err = {0};
+ *     dp_task task;
  *     if (dp_connect(&config, &c, &err) == DP_OK && dp_join_free(c, &model, &err) == DP_OK &&
  *         dp_next(c, &task, &err) == DP_OK)
- *         while (there are data) {
+ *         for (uint64_t i = 0; i < minibatches; i++) {
+ *             dp_metrics metrics = {.count = batch};
  *             float *grad = dp_gradient(c, &err);
- *             ... fill grad from task.theta and the next minibatch ...
- *             if (dp_step(c, grad, &metrics, &task, &err) != DP_OK)
+ *             // ... fill grad from task.theta and the next minibatch, and add their losses to metrics ...
+ *             if (!grad || dp_step(c, grad, &metrics, &task, &err) != DP_OK)
  *                 break;
  *         }
- *     dp_leave(&c, err.code, err.text);
+ *     dp_leave(&c, err.code, err.text); // DP_OK: it has no more data
+ *
+ * A call that returns DP_OK sets err.code to DP_OK and err.text to "", so that err is that of the last call. `err` may
+ * be NULL. A client, a configuration or an output that is NULL is DP_USAGE.
  *
  * Where the job has tables, a worker moves only rows that its slots touch: dp_model.rows says which, theta of a task
  * ends with their values, and a gradient with theirs.
@@ -109,7 +117,7 @@ typedef enum { DP_DENSE, DP_TABLE, DP_HASHED } dp_kind;
 typedef struct {
     const char *name;
     uint32_t rank;
-    const uint64_t *shape; /* row-major, in elements */
+    const uint64_t *shape; /* row-major, in elements: `rank` of them, >= 1; NULL is DP_USAGE. A number is {1}. */
     dp_init init;
     float init_arg;
     int regularized; /* 0 for intercepts: left out of R */
@@ -224,12 +232,17 @@ DP_API uint64_t dp_slot_rows(const dp_client *client, uint32_t slot, uint64_t *r
 /* The same for any step of the job: what dp_model.rows may go by. */
 DP_API uint64_t dp_step_rows(const dp_client *client, uint64_t step, uint32_t slot, uint64_t *rows, uint64_t max);
 /* A buffer of the task's theta_elems floats, cache-line aligned, contents undefined. It belongs to the caller until
- * dp_push takes it or dp_gradient_free. NULL when out of memory. */
+ * dp_push or dp_step takes it, or dp_gradient_free; what is left is freed by dp_leave. NULL when out of memory. */
 DP_API float *dp_gradient(dp_client *client, dp_error *err);
+/* Accepts NULL, and does nothing with a gradient that dp_push has taken. */
 DP_API void dp_gradient_free(dp_client *client, float *grad);
 /* Hands in a slot of the current task: the sum (not the mean) of the gradients of its samples, laid out as theta is; 0
- * where it does not touch a row of the task. Takes grad, which is one of dp_gradient since the slot's task came; for
- * DP_EVAL tasks grad is NULL. Returns at once. Slots may be handed in in any order. */
+ * where it does not touch a row of the task. grad is one of dp_gradient since the slot's task came; for DP_EVAL tasks
+ * it is NULL. Returns at once. Slots may be handed in in any order.
+ * Takes grad, whether it succeeds or fails: the caller neither uses nor frees it afterwards. Memory that is not of
+ * dp_gradient is refused with DP_USAGE and stays the caller's.
+ * DP_DATA, naming the element, where grad has an infinity or a NaN and metrics->loss is finite: the slot is still owed
+ * then, and may be handed in again. Where the loss is not finite either, it is taken and the job ends as diverged. */
 DP_API DP_MUST_CHECK dp_err dp_push(dp_client *client, uint32_t slot, float *grad, const dp_metrics *metrics,
                                     dp_error *err);
 /* After dp_join_free: dp_push of the task's one slot, the sum of the gradients of a minibatch, which is divided by the

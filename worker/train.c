@@ -6,6 +6,7 @@
 #include "train.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,8 @@ struct train {
     struct tally steps_done;
     uint64_t slots_done, samples_done; /* of ours */
     uint32_t rank;                     /* of a local job: the slot of ours */
+    uint64_t task_elems;               /* of the task at hand: floats of a gradient */
+    bool diverged;                     /* a gradient was not finite, and the user was told */
 };
 
 /* ---- what the job is about ---- */
@@ -400,12 +403,27 @@ static dp_err give_slot(struct train *t, const dp_task *task, uint32_t slot, dp_
     bool local = dp_client_job(t->client)->local;
     struct slot_job job = {.step = task->step, .slot = local ? 0 : slot, .theta = task->theta};
     t->rank = slot;
+    t->task_elems = task->theta_elems;
     if (task->kind == DP_TRAIN && !(job.grad = dp_gradient(t->client, err)))
         return err->code;
     if (t->touched)
         job.touched = touched_find(t->touched, task->tag, slot);
     slot_pool_give(t->pool, &job);
     return DP_OK;
+}
+
+/* A gradient that overflows where the loss, a double, does not: the job has diverged, which its loss says. */
+static dp_err hand_in_diverged(struct train *t, uint32_t slot, const struct slot_job *job, dp_error *err)
+{
+    dp_metrics metrics = {.count = job->metrics.count, .loss = NAN};
+    if (!t->diverged)
+        report_notice(&t->report, err->text);
+    t->diverged = true;
+    float *grad = dp_gradient(t->client, err);
+    if (!grad)
+        return err->code;
+    memset(grad, 0, (size_t)t->task_elems * sizeof *grad);
+    return dp_push(t->client, slot, grad, &metrics, err);
 }
 
 static dp_err hand_in(struct train *t, dp_error *err)
@@ -418,7 +436,8 @@ static dp_err hand_in(struct train *t, dp_error *err)
     t->slots_done++;
     t->samples_done += job.metrics.count;
     uint32_t slot = dp_client_job(t->client)->local ? t->rank : job.slot;
-    return dp_push(t->client, slot, job.grad, &job.metrics, err);
+    dp_err e = dp_push(t->client, slot, job.grad, &job.metrics, err);
+    return e == DP_DATA && isfinite(job.metrics.loss) ? hand_in_diverged(t, slot, &job, err) : e;
 }
 
 /* Computes the slots of a task, as many side by side as there are threads; stops early where nobody wants them any

@@ -183,6 +183,21 @@ Test(display, the_export_of_a_job_that_diverged_is_marked)
     cr_assert_not_null(memmem(head, size, "\"diverged\":\"yes\"", strlen("\"diverged\":\"yes\"")));
 }
 
+/* Its loss is a double and finite, its gradient is not: the step's parameters would be infinite, and its end a success.
+ */
+Test(display, a_gradient_that_overflows_diverges)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *data = temp_text("huge.csv", "label,x0\n1e30,1e30\n-1e30,1e30\n1e30,-1e30\n");
+    char endpoint[128];
+    struct process *server = SERVER(endpoint, "--model", "linear", "--steps", "1", "--exit-when-done");
+    struct run_result r = RUN(RUN_MS, "dp-worker", "--server", endpoint, "--data", data);
+    cr_assert_not_null(strstr(r.err, "the gradient is not finite (element 0 of tensor 'weight' is "), "%s", r.err);
+    cr_assert_eq(process_wait(server, RUN_MS), 1);
+    const char *said = process_output(server, ERR);
+    cr_assert_not_null(strstr(said, "training diverged: the loss of training step 0 "), "%s", said);
+}
+
 /* As when a session over ssh breaks; under nohup it is no matter. */
 Test(display, a_terminal_that_is_lost)
 {
