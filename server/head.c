@@ -126,17 +126,22 @@ static dp_err ports_in_use(const struct head *head, dp_error *err)
 static dp_err start_ports(struct head *head, dp_error *err)
 {
     char listen[PORT_ENDPOINT_MAX];
-    struct zuv_ports range = head->opts->shard_ports;
+    struct zuv_ports range = head->post ? (struct zuv_ports){0} : head->opts->shard_ports;
     for (uint32_t p = 0; p < head->opts->shards; p++) {
         char shm[SHM_NAME_MAX];
-        shard_listen(head, p, listen, sizeof listen);
+        if (head->post)
+            (void)str_copy(listen, sizeof listen, head->opts->listen);
+        else
+            shard_listen(head, p, listen, sizeof listen);
         snprintf(shm, sizeof shm, "dp-shm-%016" PRIx64 "-%u", head->job.incarnation, p);
-        const struct port_place place = {listen, range, shm, (enum shm_mode)head->opts->shm};
+        const struct port_place place = {listen, range, head->post, shm, (enum shm_mode)head->opts->shm};
         bool left = range.first <= range.last;
         dp_err e = left ? port_start(&head->ports[p], p, head->zmq, &place, &head->wake, err) : DP_BUSY;
         if (e)
             return e == DP_BUSY ? ports_in_use(head, err) : e;
         head->port_count = p + 1;
+        if (head->post)
+            (void)str_copy(head->endpoint, sizeof head->endpoint, head->ports[p].endpoint);
         if (range.first)
             range.first = endpoint_port(head->ports[p].endpoint) + 1;
         advertise(head, head->ports[p].endpoint, head->endpoints[p], sizeof head->endpoints[p]);
@@ -209,26 +214,33 @@ static void start_handles(struct head *head)
         uv_signal_start(&head->on_hup, head_on_signal, SIGHUP);
 }
 
-static dp_err start(struct head *head, dp_error *err)
+static dp_err start_socket(struct head *head, dp_error *err)
 {
     void *socket = NULL;
+    dp_err e = open_socket(head, &socket, err);
+    if (e)
+        return e;
+    e = zuv_init(&head->zuv, &head->loop, socket, head_on_message, head, err);
+    if (e)
+        zmq_close(socket);
+    head->zuv_started = e == DP_OK;
+    return e;
+}
+
+/* With one shard there is one port: that shard's, which passes on what is for the head. */
+static dp_err start(struct head *head, dp_error *err)
+{
     dp_err e = check_files(head->opts, err);
     if (!e)
         e = allocate(head, err);
     if (!e)
         e = head_guard_start(head, err);
-    if (!e)
-        e = open_socket(head, &socket, err);
     if (e)
         return e;
     start_handles(head);
-    e = zuv_init(&head->zuv, &head->loop, socket, head_on_message, head, err);
-    if (e) {
-        zmq_close(socket);
-        return e;
-    }
-    head->zuv_started = true;
-    e = start_ports(head, err);
+    e = head->opts->shards == 1 ? head_post_start(head, err) : start_socket(head, err);
+    if (!e)
+        e = start_ports(head, err);
     if (!e && head->opts->port_file)
         e = file_replace(head->opts->port_file, write_endpoint, head, err);
     return e ? e : start_workers(head, err);
@@ -249,6 +261,7 @@ static void free_all(struct head *head)
     export_free(&head->export);
     for (uint32_t p = 0; p < head->port_count; p++)
         port_fini(&head->ports[p]);
+    head_post_fini(head);
     supervise_free(&head->supervise);
     head_end_exchange(head);
     head_ranks_fini(head);

@@ -162,6 +162,9 @@ struct head {
     uint64_t export_step;
     bool exporting; /* until it is written */
     bool handles_started, zuv_started;
+    struct post *post;      /* what the one shard's port passes on; NULL: the head has a socket, zuv */
+    struct letter *reading; /* the letter at hand; NULL: it was put off */
+    uint64_t turn_ms;       /* when the port was asked for its turn; 0: it has had it */
 };
 
 /* Runs a server from start to end; returns the process's exit status. Errors have been logged. */
@@ -172,6 +175,8 @@ int head_run(const struct server_options *opts);
 /* head_messages.c: what clients say. */
 void head_on_message(void *arg, zmq_msg_t *frames, size_t count);
 dp_err head_send(struct head *head, const struct routing_id *route, Dp__Header *header, zmq_msg_t *payload);
+/* The same of a message to a member, about which the head may hear later that it could not be sent. */
+dp_err head_send_about(struct head *head, enum letter_about about, const struct member *member, Dp__Header *header);
 /* Answers a request with an error. */
 void head_refuse(struct head *head, const struct routing_id *route, const Dp__Header *request, dp_err code,
                  const char *text);
@@ -201,14 +206,33 @@ void head_assign(struct head *head, uint32_t number);
 /* What came of sending a member its slots; where its queue was full they are sent again, every tick. */
 void head_assigned(struct head *head, struct member *member, dp_err e);
 void head_assign_all(struct head *head);
-/* Tells a member how far the job is; whether its connection takes it. */
+/* Tells a member how far the job is; whether its connection takes it, as far as that is known at once. */
 bool head_reachable(struct head *head, const struct member *member);
+dp_err head_probe(struct head *head, const struct member *member, enum letter_about about);
+/* Its connection is gone. */
+void head_lose_unconnected(struct head *head, struct member *member);
 /* The member is gone: its token is void, its slots go to others. */
 void head_fence(struct head *head, struct member *member, const char *reason);
 /* Tells the shards of the sessions whose end all of them know. */
 void head_see_fences(struct head *head);
 /* Leases, probes and stalls; every HEAD_TICK_MS. */
 void head_watch(struct head *head, uint64_t now_ms);
+
+/* head_post.c: with one shard, the head speaks through its port. DP_NOMEM. */
+DP_MUST_CHECK dp_err head_post_start(struct head *head, dp_error *err);
+/* Once the port has ended. */
+void head_post_fini(struct head *head);
+/* Takes the frames. DP_BUSY, DP_NOMEM. */
+DP_MUST_CHECK dp_err head_post_send(struct head *head, enum letter_about about, uint64_t session, zmq_msg_t *frames,
+                                    size_t count);
+/* A payload for the peer whose message is at hand, which may not read it; takes the text. DP_NOMEM. */
+DP_MUST_CHECK dp_err head_post_payload(struct head *head, char *text, zmq_msg_t *ret_payload);
+/* Whether the hello at hand is put off until it is known if its namesake is still connected. */
+bool head_post_ask(struct head *head, const struct member *namesake);
+/* Reads what has come. */
+void head_post_read(struct head *head);
+/* Every tick: whether the port has had no turn for long, so that nobody can be heard. */
+bool head_post_stuck(struct head *head, uint64_t now_ms);
 
 /* head_stall.c: steps that wait for too long. */
 /* Every tick. */

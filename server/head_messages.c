@@ -19,7 +19,8 @@ static dp_err copy_frame(const void *data, size_t bytes, zmq_msg_t *msg)
     return DP_OK;
 }
 
-dp_err head_send(struct head *head, const struct routing_id *route, Dp__Header *header, zmq_msg_t *payload)
+static dp_err send_about(struct head *head, enum letter_about about, const struct routing_id *route, Dp__Header *header,
+                         zmq_msg_t *payload)
 {
     zmq_msg_t frames[3];
     header->incarnation = head->job.incarnation;
@@ -32,6 +33,8 @@ dp_err head_send(struct head *head, const struct routing_id *route, Dp__Header *
         zmq_msg_init(&frames[2]);
         zmq_msg_move(&frames[2], payload);
     }
+    if (head->post)
+        return head_post_send(head, about, header->session, frames, payload ? 3 : 2);
     return zuv_send(&head->zuv, frames, payload ? 3 : 2);
 no_header:
     zmq_msg_close(&frames[0]);
@@ -39,6 +42,17 @@ no_id:
     if (payload)
         zmq_msg_close(payload);
     return DP_NOMEM;
+}
+
+dp_err head_send(struct head *head, const struct routing_id *route, Dp__Header *header, zmq_msg_t *payload)
+{
+    return send_about(head, ABOUT_MESSAGE, route, header, payload);
+}
+
+dp_err head_send_about(struct head *head, enum letter_about about, const struct member *member, Dp__Header *header)
+{
+    header->session = member->token;
+    return send_about(head, about, &member->route, header, NULL);
 }
 
 /* A reply that is lost is asked for again. */
@@ -175,7 +189,7 @@ static void fence_before(struct head *head, const struct routing_id *route, cons
     /* A worker that was started again before its end was noticed. One whose connection stands is another worker of that
      * name. */
     struct member *namesake = members_by_name(&head->members, hello->name);
-    if (namesake && !head_reachable(head, namesake))
+    if (namesake && head->post == NULL && !head_reachable(head, namesake))
         head_fence(head, namesake, "it was started again");
     /* A connection is one worker: many hellos on it are one after the other, not many members. */
     struct member *same_route = members_by_route(&head->members, route);
@@ -211,6 +225,9 @@ static void on_hello(struct head *head, const struct routing_id *route, const Dp
         return;
     if (!e)
         e = job_admit(&head->job, hello->numerics, &err);
+    const struct member *namesake = e ? NULL : members_by_name(&head->members, hello->name);
+    if (namesake && namesake->worker != hello->worker && head_post_ask(head, namesake))
+        return;
     if (!e)
         fence_before(head, route, hello);
     struct member *member = e ? NULL : add_member(head, hello, &err);
@@ -320,12 +337,10 @@ static void on_status(struct head *head, const struct routing_id *route, const D
     char *text = document ? json_dumps(document, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(document);
     zmq_msg_t payload;
-    if (!text || copy_frame(text, strlen(text), &payload)) {
-        free(text);
+    if (!text || head_post_payload(head, text, &payload)) {
         head_refuse(head, route, request, DP_NOMEM, "out of memory for the status");
         return;
     }
-    free(text);
     Dp__Status status = DP__STATUS__INIT;
     Dp__Header header = DP__HEADER__INIT;
     header.request = request->request;

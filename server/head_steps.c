@@ -123,6 +123,7 @@ void head_on_wake(uv_async_t *wake)
     raise_global_low(head);
     head_speculate(head);
     head_see_fences(head);
+    head_post_read(head);
 }
 
 /* ---- the job becomes whole ---- */
@@ -211,8 +212,10 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
     dp_err e = job_settle(&head->job, join, head->port_count, endpoints, err);
     if (e)
         return e;
-    for (uint32_t p = 0; p < head->port_count; p++)
+    for (uint32_t p = 0; p < head->port_count; p++) {
         head->job.wire->shards[p]->shm = head->ports[p].door.name;
+        head->job.wire->shards[p]->at_head = head->post != NULL;
+    }
     if (dealer_init(&head->dealer, head->job.core.plan.slots) || head_balance_start(head) || head_ranks_start(head) ||
         head_drop_start(head) || head_owed_start(head) || head_start_exchange(head) || !start_shards(head)) {
         (void)dp_fail(err, DP_NOMEM, "out of memory for the job");

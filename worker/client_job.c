@@ -289,6 +289,7 @@ dp_err layout_take(const Dp__Job *msg, const char *head_host, struct job_layout 
     uint64_t at = 0;
     for (size_t i = 0; e == DP_OK && i < msg->n_shards; i++) {
         e = endpoint_parse_shard(msg->shards[i]->endpoint, head_host, &layout.shards[i].endpoint, err);
+        layout.shards[i].at_head = msg->shards[i]->at_head;
         (void)str_copy(layout.shards[i].shm, sizeof layout.shards[i].shm, msg->shards[i]->shm);
         shard_take(msg->shards[i], &layout, &at, &layout.shards[i]);
     }

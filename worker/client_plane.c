@@ -41,14 +41,18 @@ static dp_err shard_open(struct dp_client *client, uint32_t number, uint64_t dea
 {
     const struct job_shard *from = &client->layout.shards[number];
     char name[ENDPOINT_TEXT_MAX];
-    endpoint_text(&from->endpoint, name);
+    endpoint_text(from->at_head ? &client->head : &from->endpoint, name);
     *shard = (struct shard){.first_slice = from->first_slice,
                             .slice_count = from->slice_count,
                             .lane_count = from->slice_count > 1 ? FRAME_LANES : 1,
                             .first_part = from->first_part,
                             .part_count = from->part_count};
     (void)str_copy(shard->shm, sizeof shard->shm, from->shm);
-    dp_err e = shard_reach(client, number, &from->endpoint, deadline_ms, &shard->address, err);
+    dp_err e = DP_OK;
+    if (from->at_head)
+        shard->address = client->head_address;
+    else
+        e = shard_reach(client, number, &from->endpoint, deadline_ms, &shard->address, err);
     struct link_limits limits = shard_limits(client, shard);
     for (uint32_t i = 0; e == DP_OK && i < shard->lane_count; i++)
         e = link_open(&shard->lanes[i], client->zmq, name, &shard->address, limits, err);

@@ -33,7 +33,8 @@ struct proxy {
     atomic_bool stop, cut, cut_one;
     size_t cut_last; /* pipe that was cut alone last */
     atomic_uint cuts;
-    _Atomic uint32_t added, removed; /* ports on their way to the thread; 0: none */
+    _Atomic uint32_t added, removed, tunnel; /* ports on their way to the thread; 0: none */
+    _Atomic uint32_t tunnelled;              /* where the tunnel begins */
     int listeners[PORTS_MAX];
     uint16_t ports[PORTS_MAX];
     size_t port_count;
@@ -149,6 +150,18 @@ static void cut_next(struct proxy *proxy)
     }
 }
 
+/* At a port of its own. */
+static void add_tunnel(struct proxy *proxy, uint16_t port)
+{
+    struct sockaddr_in at;
+    socklen_t size = sizeof at;
+    int fd = listen_at(0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&at, &size), 0);
+    proxy->ports[proxy->port_count] = port;
+    proxy->listeners[proxy->port_count++] = fd;
+    atomic_store(&proxy->tunnelled, ntohs(at.sin_port));
+}
+
 static void remove_port(struct proxy *proxy, uint16_t port)
 {
     for (size_t i = 0; i < proxy->port_count; i++)
@@ -186,6 +199,11 @@ static void *proxy_run(void *arg)
             proxy->ports[proxy->port_count] = (uint16_t)port;
             proxy->listeners[proxy->port_count++] = listen_at((uint16_t)port);
             atomic_store(&proxy->added, 0);
+        }
+        port = atomic_load(&proxy->tunnel);
+        if (port) {
+            add_tunnel(proxy, (uint16_t)port);
+            atomic_store(&proxy->tunnel, 0);
         }
         port = atomic_load(&proxy->removed);
         if (port) {
@@ -229,6 +247,14 @@ void proxy_add(struct proxy *proxy, uint16_t port)
     atomic_store(&proxy->added, port);
     while (atomic_load(&proxy->added))
         (void)poll(NULL, 0, 1);
+}
+
+uint16_t proxy_tunnel(struct proxy *proxy, uint16_t port)
+{
+    atomic_store(&proxy->tunnel, port);
+    while (atomic_load(&proxy->tunnel))
+        (void)poll(NULL, 0, 1);
+    return (uint16_t)atomic_load(&proxy->tunnelled);
 }
 
 void proxy_remove(struct proxy *proxy, uint16_t port)

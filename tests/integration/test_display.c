@@ -342,7 +342,7 @@ Test(display, the_port_of_a_shard)
 {
     NEED_PROGRAMS("dp-server", "dp-ctl");
     char endpoint[128];
-    struct process *server = SERVER(endpoint, "--model", "logistic");
+    struct process *server = SERVER(endpoint, "--model", "logistic", "--shards", "2");
     struct run_result r = RUN(RUN_MS, "dp-ctl", "--server", endpoint, "--json", "status");
     const char *at = r.out;
     json_t *status = next_object(&at), *shard = json_array_get(json_object_get(status, "shards"), 0);

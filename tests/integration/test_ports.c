@@ -112,6 +112,71 @@ Test(ports, a_range_that_is_used_up_names_the_port)
     close(taken[1]);
 }
 
+/* ---- one port ---- */
+
+/* Every worker comes by the head's port, through a tunnel from another one, and the server listens nowhere else. */
+static void one_port(const char *const *job)
+{
+    struct proxy *proxy = proxy_new();
+    if (!proxy)
+        cr_skip_test("this machine has no 127.0.0.2");
+    char real[128], endpoint[64];
+    struct process *server = server_start(real, sizeof real, job);
+    cr_assert_eq(shard_port(server), port_of(real));
+    snprintf(endpoint, sizeof endpoint, "tcp://127.0.0.2:%u", proxy_tunnel(proxy, port_of(real)));
+    struct process *first = PROCESS("dp-worker", "--server", endpoint, "--data", data(), "--shm", "off");
+    struct process *second = PROCESS("dp-worker", "--server", endpoint, "--data", data(), "--shm", "off");
+    cr_assert_eq(process_wait(first, CASE_MS), 0, "%s", process_output(first, ERR));
+    cr_assert_eq(process_wait(second, CASE_MS), 0, "%s", process_output(second, ERR));
+    cr_assert_eq(process_wait(server, CASE_MS), 0, "%s", process_output(server, ERR));
+    proxy_free(&proxy);
+}
+
+Test(ports, one_shard_needs_one)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    one_port((const char *const[]){JOB, "--min-workers", "2", NULL});
+}
+
+Test(ports, one_shard_of_a_table_needs_one)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    one_port((const char *const[]){JOB, "--min-workers", "2", "--sparse", NULL});
+}
+
+/* --advertise is for shards elsewhere, --ports for more than one. */
+Test(ports, one_shard_takes_none_of_the_range)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    one_port((const char *const[]){JOB, "--min-workers", "2", "--ports", "1-1", "--advertise", "no-such-host.invalid",
+                                   NULL});
+}
+
+/* A worker under the name of one whose connection is gone takes its place at once, with its number; under that of one
+ * that is there it is another. */
+Test(ports, one_port_knows_who_is_connected)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    char endpoint[128];
+    struct process *server =
+        SERVER(endpoint, "--model", "linear", "--log-level", "info", "--steps", "1000000000", "--lease", "3600");
+    struct process *a = PROCESS("dp-worker", "--server", endpoint, "--data", data(), "--name", "a");
+    process_expect_next(server, ERR, "worker-joined worker=\"a\"", CASE_MS);
+    (void)PROCESS("dp-worker", "--server", endpoint, "--data", data(), "--name", "a");
+    const char *line = process_expect_next(server, ERR, "worker-hello worker=\"a\"", CASE_MS);
+    cr_assert_not_null(strstr(line, "number=1 attempt=1"), "%s", line);
+    process_expect_next(server, ERR, "worker-joined worker=\"a\" workers=2", CASE_MS);
+    process_signal(a, SIGKILL);
+    (void)process_wait(a, CASE_MS);
+    line = process_expect_next(server, ERR, "worker-gone worker=\"a\" reason=\"", CASE_MS);
+    cr_assert_not_null(strstr(line, "its connection is gone"), "%s", line);
+    (void)PROCESS("dp-worker", "--server", endpoint, "--data", data(), "--name", "a");
+    line = process_expect_next(server, ERR, "worker-hello worker=\"a\"", CASE_MS);
+    cr_assert_not_null(strstr(line, "number=0 attempt=2"), "%s", line);
+    process_signal(server, SIGTERM);
+    cr_assert_eq(process_wait(server, CASE_MS), 143);
+}
+
 /* ---- ports that cannot be reached ---- */
 
 /* A server whose head alone is let through; the ports of its shards. */
