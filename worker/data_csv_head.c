@@ -121,8 +121,8 @@ static dp_err look_at_all(struct csv *csv, uint64_t label, struct look *look)
     return DP_OK;
 }
 
-/* Whether all fields of the row behind the first one are whole numbers. */ static bool
-next_is_whole(const struct csv *csv)
+/* Whether all fields of the row behind the first one are whole numbers. */
+static bool next_is_whole(const struct csv *csv)
 {
     struct csv next = *csv;
     struct field field = {0};
