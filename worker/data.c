@@ -117,8 +117,8 @@ static dp_err schema_settle(const struct data_source *source, enum data_format f
 {
     const struct schema *want = source->want;
     if (!want || want->format == SCHEMA_UNKNOWN) {
-        data->schema = (struct schema){
-            .format = (enum schema_format)format, .count = data->features, .label_at = SCHEMA_NO_LABEL};
+        data->schema =
+            (struct schema){.format = (enum schema_format)format, .count = data->features, .label_at = SCHEMA_NO_LABEL};
         return DP_OK;
     }
     if (schema_copy(want, &data->schema))
@@ -210,6 +210,7 @@ void data_fini(struct data *data)
     free(data->row_at);
     free(data->columns);
     schema_fini(&data->schema);
+    free(data->label_name);
     free(data->note);
     *data = (struct data){0};
 }

@@ -24,6 +24,7 @@ struct data {
     uint32_t *columns;
     struct schema schema; /* of the file; where it was matched with a schema, that one */
     uint64_t label_at;    /* CSV: the label's column in this file; SCHEMA_NO_LABEL: there is none */
+    char *label_name;     /* CSV: its name in this file; NULL: it has none */
     char *note;           /* an assumption that was made in reading, for people; NULL: none */
 };
 

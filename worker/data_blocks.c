@@ -48,7 +48,7 @@ struct data_blocks {
     bool sparse;
     double *labels;
     size_t label_count;
-    struct data found; /* of the first block: schema, label_at, note */
+    struct data found; /* of the first block: schema, label_at, label_name, note */
     struct numbering numbering;
     uint64_t block_count;
     struct place *places; /* [block_count + 1] */
@@ -145,9 +145,10 @@ static void found_take(struct data_blocks *b, struct data *data)
 {
     if (b->rows > 0)
         return;
-    b->found = (struct data){.schema = data->schema, .label_at = data->label_at, .note = data->note};
+    b->found = (struct data){
+        .schema = data->schema, .label_at = data->label_at, .label_name = data->label_name, .note = data->note};
     data->schema = (struct schema){0};
-    data->note = NULL;
+    data->label_name = data->note = NULL;
 }
 
 /* Takes in the run of lines that the scanner found. */

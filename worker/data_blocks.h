@@ -23,7 +23,7 @@ struct data_blocks_facts {
     bool sparse;
     const double *labels; /* distinct ones, ascending; only where labels_max was not 0 */
     size_t label_count;
-    const struct data *found; /* its schema, label_at and note */
+    const struct data *found; /* its schema, label_at, label_name and note */
 };
 
 /* labels_max: distinct labels that are collected, DP_MODEL if there are more; 0: none are. DP_USAGE for a file that

@@ -249,5 +249,7 @@ dp_err csv_columns_settle(struct csv *csv)
     if (!e)
         e = source->want ? csv_columns_match(csv) : settle_own(csv);
     csv->data->label_at = csv->label;
+    if (!e && csv->names && csv->label != UINT64_MAX && !(csv->data->label_name = strdup(csv->names[csv->label])))
+        e = dp_fail(csv->err, DP_NOMEM, "%s: out of memory", csv->text.name);
     return e;
 }

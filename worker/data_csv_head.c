@@ -121,12 +121,31 @@ static dp_err look_at_all(struct csv *csv, uint64_t label, struct look *look)
     return DP_OK;
 }
 
-/* Numbers of a header rather than of a row: 0, 1, ..., or three and more that are evenly spaced, of broken ones four.
- */
-static bool is_numbering(const struct look *look)
+/* Whether all fields of the row behind the first one are whole numbers. */
+static bool next_is_whole(const struct csv *csv)
 {
-    bool evenly = look->evenly == look->numbers;
-    return evenly && look->numbers >= (look->whole && look->from_0 && look->step == 1 ? 2 : look->whole ? 3 : 4);
+    struct csv next = *csv;
+    struct field field = {0};
+    bool whole = true;
+    next.err = NULL;
+    bool good = csv_row_begin(&next);
+    while (good && whole && !field.last) {
+        good = csv_field_read(&next, &field) == DP_OK;
+        if (good)
+            (void)number_value(&field, &whole);
+    }
+    return good && whole;
+}
+
+/* Numbers of a header rather than of a row: three and more that are evenly spaced, of broken ones four; or 0 and 1
+ * above other numbers than these two could be. */
+static bool is_numbering(const struct csv *csv, const struct look *look)
+{
+    if (look->evenly != look->numbers)
+        return false;
+    if (look->numbers == 2 && look->whole && look->from_0 && look->step == 1)
+        return !next_is_whole(csv);
+    return look->numbers >= (look->whole ? 3 : 4);
 }
 
 /* The label's field in the row behind the first one is a word as well, so that the first one's may be a class. */
@@ -186,11 +205,11 @@ static dp_err header_tell(struct csv *csv, uint64_t label, const struct look *lo
         struct look with_label = *look;
         with_label.word = look->label;
         with_label.word_at = label;
-        return classes_are_words(csv, label) && !is_numbering(look) ? DP_OK : mixed_fail(csv, &with_label);
+        return classes_are_words(csv, label) && !is_numbering(csv, look) ? DP_OK : mixed_fail(csv, &with_label);
     }
     if (look->words > 0 && look->numbers > 0)
         return mixed_fail(csv, look);
-    if (look->words == 0 && !look->label_word && (look->blanks == 0 || blank_first) && is_numbering(look))
+    if (look->words == 0 && !look->label_word && (look->blanks == 0 || blank_first) && is_numbering(csv, look))
         return numbering_fail(csv, look);
     csv->has_header = look->words > 0 || look->label_word;
     return DP_OK;

@@ -176,7 +176,7 @@ static double sparsity(const struct trial *t, const struct result *result)
 /* Of CSV data: the name, or the number. */
 static void json_label_column(FILE *out, const struct data *data)
 {
-    char *const name = data->schema.label;
+    char *const name = data->label_name;
     AUTOFREE char *list = name ? schema_list_text(&name, 1) : NULL;
     if (data->label_at == SCHEMA_NO_LABEL)
         return;
@@ -212,7 +212,7 @@ static void print_lines(FILE *out, const struct trial *t, const struct result *r
             t->file.spec.features, human_s(t->file.spec.features));
     fprintf(out, "data       %s (%" PRIu64 " row%s%s%s)\n", t->data.name, t->data.rows, human_s(t->data.rows),
             has_label ? ", label " : "",
-            has_label ? schema_label_text(t->data.schema.label, t->data.label_at, label) : "");
+            has_label ? schema_label_text(t->data.label_name, t->data.label_at, label) : "");
     fprintf(out, "loss       %.12g\n", result->loss);
     if (terms && model_terms_any(terms))
         fprintf(out, "objective  %.12g (regularizer %.6g), %.3g %% of theta zero, stationary to %.3g\n",

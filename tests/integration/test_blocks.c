@@ -151,7 +151,9 @@ static uint64_t peak_of(const char *data, const char *limit)
                "block", "--block-rows", "1000", "--window-blocks", "8", "--json");
     /* AddressSanitizer would keep what is freed. */
     struct process *worker = process_start_env(
-        "dp-worker", (const char *const[]){"--server", endpoint, "--data", data, "--memory-limit", limit, NULL},
+        "dp-worker",
+        (const char *const[]){"--server", endpoint, "--data", data, "--label-column", "0", "--memory-limit", limit,
+                              NULL},
         (const char *const[]){"ASAN_OPTIONS=quarantine_size_mb=1:thread_local_quarantine_size_kb=16", NULL});
     process_expect(server, OUT, "\"event\":\"epoch\"", CASE_MS);
     uint64_t peak = peak_bytes(process_pid(worker));

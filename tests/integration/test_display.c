@@ -82,8 +82,13 @@ Test(display, json_lines)
     const char *data = separable();
     struct run_result r = RUN(RUN_MS, "dp-server", JOB(data), "--epochs", "30", "--eval", data, "--json");
     cr_assert_eq(r.status, 0, "%s", r.err);
-    cr_assert_eq(lines_of(r.out), 31, "%s", r.out);
+    cr_assert_eq(lines_of(r.out), 32, "%s", r.out);
     const char *at = r.out;
+    json_t *read = next_object(&at);
+    cr_assert_str_eq(json_string_value(json_object_get(read, "event")), "data");
+    cr_assert_eq(json_integer_value(json_object_get(read, "rows")), 40);
+    cr_assert(json_is_null(json_object_get(read, "label_column")));
+    json_decref(read);
     for (int epoch = 1; epoch <= 30; epoch++) {
         json_t *object = next_object(&at);
         cr_assert_str_eq(json_string_value(json_object_get(object, "event")), "epoch");

@@ -196,7 +196,7 @@ static const char *partition(const char *name, int part, int parts)
     FILE *out = fopen(path, "w");
     cr_assert(in && out);
     for (int i = 0; gzgets(in, line, sizeof line); i++)
-        if (i % parts == part)
+        if (i == 0 || i % parts == part)
             fputs(line, out);
     gzclose(in);
     fclose(out);

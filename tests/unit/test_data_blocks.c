@@ -128,6 +128,65 @@ Test(blocks, csv_is_what_it_is_as_a_whole)
     assert_same_as_whole();
 }
 
+static void assert_refused_as(enum data_format format, dp_err code, const char *says)
+{
+    struct data_blocks *blocks = NULL;
+    dp_error err = {0};
+    source.format = format;
+    const struct data_blocks_shape shape = {BLOCK, 2, 1 << 20};
+    cr_assert_eq(data_blocks_open(&source, &shape, 10, &blocks, &err), code, "%s", err.text);
+    cr_assert_not_null(strstr(err.text, says), "'%s' does not say '%s'", err.text, says);
+}
+
+static void assert_refused(dp_err code, const char *says)
+{
+    assert_refused_as(DATA_AUTO, code, says);
+}
+
+/* By the names of a model in another order, with columns that are not read. */
+Test(blocks, csv_for_a_schema)
+{
+    static char *names[] = {"c", "b"};
+    static const struct schema WANT = {
+        .format = SCHEMA_CSV, .count = 2, .names = names, .label = "t", .fields = 3, .label_at = 0};
+    source.want = &WANT;
+    source.want_of = "the job";
+    make_csv("t,b,c\n");
+    assert_same_as_whole();
+    struct data_blocks *blocks = must_open(8 << 10);
+    const struct data *found = data_blocks_facts(blocks).found;
+    cr_assert_str_eq(found->schema.names[0], "c");
+    cr_assert_eq(found->label_at, 0);
+    data_blocks_free(&blocks);
+    make_csv("t,c,b\n");
+    assert_same_as_whole();
+    make_csv("c,t,d\n");
+    assert_refused(DP_DATA, "lacks 1 column of the job: 'b'");
+    make_csv("");
+    assert_refused(DP_DATA, "has no header, and the job knows its columns by name");
+}
+
+/* What is asked of a file that is read whole is asked of one that is read by blocks. */
+Test(blocks, csv_whose_columns_are_not_clear)
+{
+    make_csv("");
+    assert_refused(DP_DATA, "has no header that would say which of its 3 columns is the label");
+    make_csv("0,1,2\n");
+    assert_refused(DP_DATA, ":1: the first row, '0' and so on, numbers the columns");
+    make_csv("1,2.O,7\n");
+    assert_refused(DP_DATA, ":1: the first row has words and numbers");
+    make_csv(",a,y\n");
+    assert_refused(DP_DATA, ":1: column 0 ('') has no name");
+    make_csv("a,b,c\n");
+    assert_refused(DP_DATA, "no column is named label, target, class or y");
+    source.header = DATA_HEADER_ON;
+    source.label_column = "0";
+    make_csv("0,1,2\n");
+    assert_same_as_whole();
+    source.ignore = "2";
+    assert_same_as_whole();
+}
+
 /* Names of columns that are longer than what is read at a time. */
 Test(blocks, csv_with_a_long_header)
 {
@@ -148,21 +207,6 @@ Test(blocks, rows_without_a_feature)
         fputs(r < 3 * BLOCK ? "1\n" : "0 3:1.5\n", file);
     fclose(file);
     assert_same_as_whole();
-}
-
-static void assert_refused_as(enum data_format format, dp_err code, const char *says)
-{
-    struct data_blocks *blocks = NULL;
-    dp_error err = {0};
-    source.format = format;
-    const struct data_blocks_shape shape = {BLOCK, 2, 1 << 20};
-    cr_assert_eq(data_blocks_open(&source, &shape, 10, &blocks, &err), code, "%s", err.text);
-    cr_assert_not_null(strstr(err.text, says), "'%s' does not say '%s'", err.text, says);
-}
-
-static void assert_refused(dp_err code, const char *says)
-{
-    assert_refused_as(DATA_AUTO, code, says);
 }
 
 Test(blocks, what_will_not_do)

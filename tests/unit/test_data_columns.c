@@ -105,6 +105,17 @@ Test(header, that_may_be_data_is_asked_for)
     ASSERT_NO_LEAKS();
 }
 
+/* Two fields are 0 and 1 by chance where the others are such as well. */
+Test(header, that_is_data)
+{
+    struct data data = must_parse((struct data_source){.label_column = "0"}, "0,1\n1,0\n");
+    cr_assert_eq(data.rows, 2);
+    data_fini(&data);
+    data = must_parse((struct data_source){.label_column = "0"}, "1,2,4\n1,0,7\n");
+    cr_assert_eq(data.rows, 2);
+    data_fini(&data);
+}
+
 Test(header, is_what_the_option_says)
 {
     struct data_source source = {.header = DATA_HEADER_ON, .label_column = "2"};

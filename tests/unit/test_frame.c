@@ -9,6 +9,7 @@
 
 #include "frame_rows.h"
 #include "leaks.h"
+#include "schema.h"
 #include "text.h"
 #include "util.h"
 #include "wire_samples.h"
@@ -132,7 +133,9 @@ enum {
     JOINED_SHARED,
     ERROR_CHALLENGE,
     HELLO_PROVED,
-    SET_PROVED
+    SET_PROVED,
+    JOIN_SCHEMA,
+    JOINED_SCHEMA
 };
 
 static dp_err parse_sample(size_t kind, size_t payload_count, dp_error *err)
@@ -345,6 +348,48 @@ Test(frame, join_refusals)
     REFUSED(JOIN, BODY(JOIN, join)->eval->name = (char[]){"a\tb"}, "printed");
 }
 
+Test(frame, schema_refusals)
+{
+    static char *long_name[2], *empty[] = {"x1", ""}, *broken[] = {"x1", "a\nb"}, long_text[SCHEMA_NAME_BYTES_MAX + 2];
+    memset(long_text, 'x', sizeof long_text - 1);
+    long_name[0] = "x1", long_name[1] = long_text;
+    TAKEN(JOIN_SCHEMA, BODY(JOIN_SCHEMA, join)->schema->n_names = 0);
+    TAKEN(JOIN_SCHEMA, BODY(JOIN_SCHEMA, join)->schema->label_number = 0);
+    REFUSED(JOIN_SCHEMA, BODY(JOIN_SCHEMA, join)->schema->format = 4, "format 4");
+    REFUSED(JOIN_SCHEMA, BODY(JOIN_SCHEMA, join)->schema->names = long_name, "longer than 255");
+    REFUSED(JOIN_SCHEMA, BODY(JOIN_SCHEMA, join)->schema->names = empty, "empty");
+    REFUSED(JOIN_SCHEMA, BODY(JOIN_SCHEMA, join)->schema->names = broken, "printed");
+    REFUSED(JOIN_SCHEMA, BODY(JOIN_SCHEMA, join)->schema->ignored = broken, "printed");
+    REFUSED(JOIN_SCHEMA, BODY(JOIN_SCHEMA, join)->schema->label = long_text, "longer than 255");
+    REFUSED(JOIN_SCHEMA, BODY(JOIN_SCHEMA, join)->schema->label_number = 6, "column 6 of 5");
+    REFUSED(JOIN_SCHEMA, BODY(JOIN_SCHEMA, join)->schema->note = (char[]){"\x1b"}, "printed");
+    REFUSED(JOINED_SCHEMA, BODY(JOINED_SCHEMA, joined)->job->schema->names = broken, "printed");
+}
+
+/* As many names as there may be of a size that all texts may have together; one more is too many. */
+Test(frame, the_largest_schema_fits)
+{
+    static char *names[SCHEMA_NAMES_MAX + 1], text[SCHEMA_TEXT_BYTES_MAX / SCHEMA_NAMES_MAX + 1];
+    samples_fill(samples);
+    memset(text, 'x', sizeof text - 1);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        names[i] = text;
+    Dp__Schema *schema = samples[JOIN_SCHEMA].header.join->schema;
+    schema->names = names;
+    schema->n_ignored = 0;
+    for (size_t more = 0; more < 2; more++) {
+        schema->n_names = SCHEMA_NAMES_MAX + more;
+        size_t n = frame_size(&samples[JOIN_SCHEMA].header);
+        AUTOFREE uint8_t *bytes = mem_array(n, 1);
+        frame_write(&samples[JOIN_SCHEMA].header, bytes);
+        struct arena arena = {0};
+        const Dp__Header *header;
+        dp_error err = {0};
+        cr_assert_eq(frame_parse(&arena, bytes, n, 0, &header, &err), more ? DP_PROTO : DP_OK, "%s", err.text);
+        arena_fini(&arena);
+    }
+}
+
 Test(frame, tensor_refusals)
 {
     static uint64_t empty[] = {0}, endless[] = {UINT64_MAX, 3}, big[] = {1 << 20, 1 << 16};
@@ -468,12 +513,13 @@ Test(frame, memory_is_bounded)
     size_t n = FRAME_HEADER_BYTES_MAX;
     AUTOFREE uint8_t *bytes = mem_array(n + 1, 1);
     size_t inner = n - 4;
-    memcpy(bytes, "\xb2\x01", 2); /* join, length as a three-byte varint */
-    inner -= 1;
+    memcpy(bytes, "\xb2\x01", 2); /* join, length as a four-byte varint */
+    inner -= 2;
     bytes[2] = (uint8_t)(0x80 | (inner & 0x7f));
     bytes[3] = (uint8_t)(0x80 | (inner >> 7 & 0x7f));
-    bytes[4] = (uint8_t)(inner >> 14);
-    for (size_t at = 5; at + 1 < n; at += 2)
+    bytes[4] = (uint8_t)(0x80 | (inner >> 14 & 0x7f));
+    bytes[5] = (uint8_t)(inner >> 21);
+    for (size_t at = 6; at + 1 < n; at += 2)
         memcpy(bytes + at, "\x1a\x00", 2); /* an empty tensor */
     struct arena arena = {0};
     const Dp__Header *header;

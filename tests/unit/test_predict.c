@@ -45,6 +45,9 @@ struct sample {
     const char *hash_bits, *hash_seed;
 };
 
+/* Of the training data: pairs of keys and values; NULL ends them. */
+static const char *const *data_meta;
+
 static void model_make(struct sample *sample)
 {
     struct safetensors_meta meta = {0};
@@ -57,6 +60,8 @@ static void model_make(struct sample *sample)
     for (size_t i = 0; i < ARRAY_LEN(pairs); i++)
         if (pairs[i][1])
             cr_assert_eq(safetensors_meta_set(&meta, pairs[i][0], "%s", pairs[i][1]), DP_OK);
+    for (size_t i = 0; data_meta && data_meta[i]; i += 2)
+        cr_assert_eq(safetensors_meta_set(&meta, data_meta[i], "%s", data_meta[i + 1]), DP_OK);
     cr_assert_eq(safetensors_write(model_path, &sample->tensors, 0, &meta, from_array, sample->theta, 3, &err), DP_OK,
                  "%s", err.text);
     safetensors_meta_fini(&meta);
@@ -405,6 +410,71 @@ Test(predict, refuses_models_that_contradict_themselves)
     REFUSED(logistic(), (s.hash_bits = "1", s.hash_seed = "-1"), "'hash_seed' = '-1'");
     REFUSED(logistic(), s.theta[2] = NAN, "element 0 of tensor 'bias' is not finite: its training diverged");
     REFUSED(logistic(), s.tensors.list[1].name[0] = 'B', "has no tensor 'bias'");
+}
+
+/* weight (1, -2) of x1 and x2 */
+Test(predict, finds_the_columns_of_the_training_data)
+{
+    static const char *const META[] = {
+        "data_format",  "csv", "feature_names",   "[\"x1\",\"x2\"]", "label_name", "t", "csv_columns", "4",
+        "label_column", "3",   "ignored_columns", "[\"id\"]",        NULL};
+    static const char *const FILES[] = {"x1,x2,t\n1,2,7\n3,0.5,7\n", "t,x2,x1\n7,2,1\n7,0.5,3\n", "x2,x1\n2,1\n0.5,3\n",
+                                        "id,x2,x1\na,2,1\n,0.5,3\n"};
+    dp_error err = {0};
+    struct sample s = linear();
+    data_meta = META;
+    model_make(&s);
+    for (size_t i = 0; i < ARRAY_LEN(FILES); i++) {
+        data_make(FILES[i]);
+        cr_assert_eq(predict(false, &err), DP_OK, "%s", err.text);
+        cr_assert_str_eq(output_read(), "-3\n2\n");
+    }
+    data_make("x1,x2,t\n1,2,-3\n3,0.5,2\n");
+    json_t *object = eval_json(0, 5);
+    cr_assert_str_eq(json_string_value(json_object_get(object, "label_column")), "t");
+    cr_assert_eq(number_of(object, "rmse"), 0);
+    json_decref(object);
+    data_make("x2,x1\n1,2\n");
+    cr_assert_eq(eval(0, false, &err), DP_DATA);
+    cr_assert_not_null(strstr(err.text, "has no column 't'"), "%s", err.text);
+    data_meta = (const char *const[]){"data_format", "csv", "csv_columns", "3", "label_column", "0", NULL};
+    model_make(&s);
+    data_make("7,1,2\n7,3,0.5\n");
+    cr_assert_eq(predict(false, &err), DP_OK, "%s", err.text);
+    cr_assert_str_eq(output_read(), "-3\n2\n");
+    data_make("1,2\n3,0.5\n");
+    cr_assert_eq(predict(false, &err), DP_OK, "%s", err.text);
+    cr_assert_str_eq(output_read(), "-3\n2\n");
+    data_meta = NULL;
+}
+
+Test(predict, refuses_columns_that_do_not_fit_the_model)
+{
+    static const struct {
+        const char *key, *value;
+    } BAD[] = {
+        {"data_format", "tsv"},
+        {"feature_names", "[\"x1\"]"},
+        {"feature_names", "[\"x1\",\"x1\"]"},
+        {"feature_names", "[\"x1\",\"\"]"},
+        {"feature_names", "[\"x1\",\"t\"]"},
+        {"feature_names", "x1,x2"},
+        {"label_name", "a\nb"},
+        {"label_column", "4"},
+        {"label_column", "-1"},
+        {"csv_columns", "four"},
+        {"ignored_columns", "[1]"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(BAD); i++) {
+        struct sample s = linear();
+        const char *meta[] = {
+            "data_format",  "csv", "feature_names", "[\"x1\",\"x2\"]", "label_name", "t", "csv_columns", "4",
+            "label_column", "3",   BAD[i].key,      BAD[i].value,      NULL};
+        data_meta = meta;
+        data_make("x1,x2,t\n1,2,3\n");
+        assert_refused(&s, "its metadata have '");
+    }
+    data_meta = NULL;
 }
 
 Test(predict, takes_rows_without_labels)

@@ -11,14 +11,15 @@ static Dp__Error error, error_arrival;
 static Dp__Hello hello;
 static Dp__Welcome welcome;
 static Dp__Dataset train, eval;
-static Dp__Join join;
-static Dp__Joined joined, joined_tables, joined_shared;
+static Dp__Join join, join_schema;
+static Dp__Joined joined, joined_tables, joined_shared, joined_schema;
+static Dp__Schema schema;
 static Dp__Tensor tensors[2], *tensor_list[] = {&tensors[0], &tensors[1]};
 static Dp__Shard shards[2], *shard_list[] = {&shards[0], &shards[1]};
 static Dp__Tensor tables[2], *table_list[] = {&tensors[1], &tables[0], &tables[1]};
 static Dp__Part parts[4], *parts_a[] = {&parts[0], &parts[1]}, *parts_b[] = {&parts[2], &parts[3]};
 static Dp__Shard table_shards[2], *table_shard_list[] = {&table_shards[0], &table_shards[1]};
-static Dp__Job job, early_job, table_job, shared_job;
+static Dp__Job job, early_job, table_job, shared_job, schema_job;
 static Dp__Shard shared_shards[2], *shared_shard_list[] = {&shared_shards[0], &shared_shards[1]};
 static Dp__Welcome welcome_shared;
 static Dp__Assign assign;
@@ -184,6 +185,28 @@ static void fill_join(void)
     join.classes = 3;
     join.n_labels = 3;
     join.labels = labels;
+}
+
+/* Of two features, though the tensors are those of 64: the wire does not compare them. */
+static void fill_schema(void)
+{
+    static char *names[] = {"x1", "x2"}, *ignored[] = {"", "id"};
+    dp__schema__init(&schema);
+    schema.format = 2;
+    schema.n_names = 2;
+    schema.names = names;
+    schema.label = "target";
+    schema.fields = 5;
+    schema.label_number = 3;
+    schema.n_ignored = 2;
+    schema.ignored = ignored;
+    schema.note = "column 'x1' of d.csv, a feature, counts the rows";
+    join_schema = join;
+    join_schema.schema = &schema;
+    dp__joined__init(&joined_schema);
+    schema_job = job;
+    schema_job.schema = &schema;
+    joined_schema.job = &schema_job;
 }
 
 static void fill_joined(void)
@@ -362,6 +385,7 @@ void samples_fill(struct sample *samples)
     fill_tensors();
     fill_join();
     fill_joined();
+    fill_schema();
     fill_tables();
     fill_control();
     fill_shared();
@@ -401,6 +425,8 @@ void samples_fill(struct sample *samples)
     samples[i++] = sample("error_challenge", 0, DP__HEADER__BODY_ERROR, &error_challenge);
     samples[i++] = proved(sample("hello_proved", 0, DP__HEADER__BODY_HELLO, &hello), 1000);
     samples[i++] = proved(sample("set_proved", 0, DP__HEADER__BODY_SET, &set), 65534);
+    samples[i++] = sample("join_schema", 0, DP__HEADER__BODY_JOIN, &join_schema);
+    samples[i++] = sample("joined_schema", 0, DP__HEADER__BODY_JOINED, &joined_schema);
     for (i = 2; i < named; i++) /* the data plane does without request ids */
         samples[i].header.request = 1000 + i;
 }
