@@ -101,6 +101,9 @@ dp_err rowrule_init(struct rowrule *rule, const struct slice_job *job, uint32_t 
 {
     *rule = (struct rowrule){.job = job, .tensor = tensor, .dim = job->tensors.list[tensor].dim};
     rule->moves = rows_move(job, tensor);
+    rule->joint = joint_of(&job->constraints, &job->tensors, job->regular, tensor);
+    if (job->rule->l1_inside)
+        rule->joint.here.l1 = 0;
     for (uint32_t i = 0; i < job->constraints.count; i++)
         rule->projects |= concerned(job, &job->constraints.list[i], tensor);
     rule->chunk = MAX(ROWRULE_FLOATS / rule->dim, 1U);
@@ -148,9 +151,31 @@ static void initial(const struct rowrule *rule, uint64_t id, float *w, float *co
         job->rule->start(rule->dim, &job->params, w, state);
 }
 
-static void project(const struct rowrule *rule, size_t n, float *w)
+/* Proximal step and projections of n floats that went through the rule's step with the numbers k at the rate eta. */
+static void finish(struct rowrule *rule, const struct joint *joint, const struct kernel_update *k, double eta, size_t n,
+                   float *w, float *const *state)
 {
-    constraints_project(&rule->job->constraints, &rule->job->tensors, rule->tensor, n, w);
+    const struct slice_job *job = rule->job;
+    struct joint_steps steps = {.none = !(eta > 0)};
+    struct kernel_update whole = *k;
+    eta = steps.none ? 1 : eta;
+    whole.lr = (float)eta;
+    steps.all = update_effective_rate(job->rule, &job->params, eta);
+    if (job->rule->rates && (joint->here.l1 > 0 || joint->has_rows)) {
+        job->rule->rates(n, &whole, state, rule->rates);
+        steps.each = rule->rates;
+    }
+    joint_here(joint, &steps, n, w);
+}
+
+/* The projections of step t alone. */
+static void project(struct rowrule *rule, uint64_t t, float *w, float *const *state)
+{
+    const struct slice_job *job = rule->job;
+    struct kernel_update k = update_at(job->rule, &job->params, &job->regular[rule->tensor], t, 1);
+    struct joint only = rule->joint;
+    only.here = (struct regular){0};
+    finish(rule, &only, &k, schedule_rate(&job->params.schedule, t), rule->dim, w, state);
 }
 
 static const struct catchup *catchup_from(struct rowrule *rule, uint64_t from, uint64_t to)
@@ -167,7 +192,7 @@ static void replay(struct rowrule *rule, uint64_t from, uint64_t to, float *w, f
     if (rule->moves)
         catchup_row(catchup_from(rule, from, to), rule->dim, w, state);
     if (rule->projects)
-        project(rule, rule->dim, w);
+        project(rule, to - 1, w, state);
 }
 
 /* From theta_from to theta_to with nothing that touched it in between. Initial values need not be within constraints:
@@ -243,20 +268,6 @@ static void scatter(const struct rowrule *rule, struct table *table, const uint3
     }
 }
 
-static void prox(const struct rowrule *rule, const struct kernel_update *k, double eta, size_t n)
-{
-    const struct slice_job *job = rule->job;
-    const struct regular *regular = &job->regular[rule->tensor];
-    if (job->rule->l1_inside || regular->l1 <= 0)
-        return;
-    if (job->rule->adaptive) {
-        job->rule->rates(n, k, rule->state, rule->rates);
-        prox_by_rate(regular, rule->rates, n, rule->w);
-    } else {
-        prox_uniform(regular, update_effective_rate(job->rule, &job->params, eta), n, rule->w);
-    }
-}
-
 /* The runs go through one step, in MATH.md's order. */
 static void step(struct rowrule *rule, const struct kernel_update *update, double eta, size_t n, const float *g)
 {
@@ -268,9 +279,7 @@ static void step(struct rowrule *rule, const struct kernel_update *update, doubl
         k.inv_count = 1;
     }
     job->rule->step(n, &k, rule->w, g, rule->state, rule->w);
-    prox(rule, &k, eta, n);
-    if (rule->projects)
-        project(rule, n, rule->w);
+    finish(rule, &rule->joint, &k, eta, n, rule->w, rule->state);
 }
 
 void rowrule_commit(struct rowrule *rule, struct table *table, const struct rowlist *list, const float *values,

@@ -145,11 +145,6 @@ static dp_err check_regularizers(const struct options *options, const struct upd
     if (rule == &rule_ftrl && r->group.count)
         return dp_fail(err, DP_USAGE,
                        "option --group-lasso: ftrl makes its weights from sums of each coordinate alone");
-    if (rule->adaptive && r->l1.count && r->group.count)
-        return dp_fail(err, DP_USAGE,
-                       "options --l1 and --group-lasso together: with %s's step size for each coordinate "
-                       "their proximal step has no closed form; use sgd or momentum",
-                       rule->name);
     if (rule->l2_inside && opts->decay == DECAY_DECOUPLED)
         return dp_fail(err, DP_USAGE, "option --decay decoupled: %s has l2 inside its rule", rule->name);
     if (rule->decoupled && given(options, "decay") && opts->decay == DECAY_COUPLED)
@@ -263,6 +258,14 @@ static dp_err sketch_tensors(struct tensors *tensors, bool sparse, bool intercep
     return e || !intercept ? e : tensors_add(tensors, "bias", 1, shape, INIT_ZEROS, 0, false, err);
 }
 
+/* Which terms of resolved tensors go together, under the job's rule. */
+static dp_err check_joint(const struct slice_job *job, dp_error *err)
+{
+    const char *scales = job->rule->rates ? job->rule->name : NULL;
+    dp_err e = constraints_check(&job->constraints, err);
+    return e ? e : joint_check(&job->constraints, &job->tensors, job->regular, scales, err);
+}
+
 dp_err update_options_check_model(const struct update_setup *setup, bool sparse, bool intercept, dp_error *err)
 {
     struct slice_job job = {.rule = setup->rule, .params = setup->params, .constraints = setup->constraints};
@@ -277,7 +280,7 @@ dp_err update_options_check_model(const struct update_setup *setup, bool sparse,
     if (!e)
         e = constraints_resolve(&job.constraints, &job.tensors, err);
     if (!e)
-        e = constraints_check(&job.constraints, err);
+        e = check_joint(&job, err);
     return e ? e : rowrule_check(&job, err);
 }
 
@@ -341,7 +344,7 @@ dp_err update_settle(const struct update_setup *setup, struct slice_job *core, d
     if (!e)
         e = constraints_resolve(&core->constraints, &core->tensors, err);
     if (!e)
-        e = constraints_check(&core->constraints, err);
+        e = check_joint(core, err);
     for (uint32_t t = 0; !e && t < core->tensors.count; t++)
         e = settle_unit(core, t, err);
     return e;
