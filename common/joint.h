@@ -38,12 +38,12 @@
 struct joint {
     const struct constraints *constraints;
     uint32_t tensor;
-    uint64_t row;          /* elements of a row */
-    struct regular here;   /* what joint_here does */
-    struct regular later;  /* what is left to the search */
-    float lo, hi;          /* interval of its elements */
-    bool clips;            /* it is not the whole line */
-    bool has_rows;         /* rows are constrained */
+    uint64_t row;         /* elements of a row */
+    struct regular here;  /* what joint_here does */
+    struct regular later; /* what is left to the search */
+    float lo, hi;         /* interval of its elements */
+    bool clips;           /* it is not the whole line */
+    bool has_rows;        /* rows are constrained */
 };
 /* `regular` of all tensors. Borrows constraints, which are resolved. */
 struct joint joint_of(const struct constraints *constraints, const struct tensors *tensors,

@@ -7,10 +7,11 @@
 static dp_err check_rule(const struct constraint *c, const char *tensor, bool groups, const char *rule, dp_error *err)
 {
     if (c->kind == CONSTRAINT_UNIT_NORM)
-        return dp_fail(err, DP_USAGE,
-                       "option --constraint unit-norm: %s scales steps by coordinate, and with that the nearest point of "
-                       "a sphere is none that training could end at; use sgd, momentum or nesterov, or max-norm",
-                       rule);
+        return dp_fail(
+            err, DP_USAGE,
+            "option --constraint unit-norm: %s scales steps by coordinate, and with that the nearest point of "
+            "a sphere is none that training could end at; use sgd, momentum or nesterov, or max-norm",
+            rule);
     if (groups && c->kind != CONSTRAINT_NONNEG && c->kind != CONSTRAINT_BOX)
         return dp_fail(err, DP_USAGE,
                        "options --group-lasso and --constraint %s on tensor '%s': %s scales steps by coordinate, and "

@@ -21,8 +21,8 @@ struct projection commit_projection(const struct slice_job *job, uint32_t i)
 {
     struct projection p = {.done = !commit_projects_globally(job, i)};
     if (!p.done)
-        p.searches = scales(job, &job->constraints.list[i]) ||
-                     joint_is_left(&job->constraints, &job->tensors, job->regular, i);
+        p.searches =
+            scales(job, &job->constraints.list[i]) || joint_is_left(&job->constraints, &job->tensors, job->regular, i);
     return p;
 }
 

@@ -38,6 +38,11 @@ static dp_err check_constraint(const struct slice_job *job, const struct constra
                        "option --constraint %s: coupled --l2 under %s swings the rows of table '%s' around 0 while no "
                        "sample touches them; use --decay decoupled",
                        kind, job->rule->name, name);
+    if (job->regular[t].l2 * job->params.schedule.lr >= 1)
+        return dp_fail(err, DP_USAGE,
+                       "option --constraint %s: with --l2 %g and --lr %g, whose product is not below 1, L2 swings the "
+                       "rows of table '%s' around 0 while no sample touches them; lower one of the two",
+                       kind, job->regular[t].l2, job->params.schedule.lr, name);
     if (c->kind == CONSTRAINT_UNIT_NORM && job->regular[t].l1 > 0)
         return dp_fail(err, DP_USAGE,
                        "option --constraint unit-norm: with --l1 the rows of table '%s' turn while no sample touches "

@@ -94,8 +94,7 @@ static double stationarity(const struct model_terms *terms, const struct tensors
                            const struct regular *regular, const float *theta, const double *gradient, float *moved)
 {
     double worst = 0;
-    if (constraints_check(&terms->constraints, NULL) ||
-        joint_check(&terms->constraints, tensors, regular, NULL, NULL))
+    if (constraints_check(&terms->constraints, NULL) || joint_check(&terms->constraints, tensors, regular, NULL, NULL))
         return NAN;
     descend(terms, tensors, regular, theta, gradient, moved);
     joint_prox(&terms->constraints, tensors, regular, 1, moved);

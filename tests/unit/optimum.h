@@ -17,8 +17,8 @@ struct optimum_set {
     const char *kind; /* as in --constraint */
     double lo, hi;    /* box */
     double arg;
-    size_t row;                /* max-norm */
-    size_t count;              /* on elements [0, count); 0: all */
+    size_t row;                 /* max-norm */
+    size_t count;               /* on elements [0, count); 0: all */
     double linear[OPTIMUM_MAX]; /* <= arg, or = */
     int equality;
 };
@@ -33,8 +33,8 @@ struct optimum {
     struct optimum_set sets[OPTIMUM_SETS];
 };
 
-/* The optimum to w; returns the certificate: the largest element of the sum of subgradients, and of the distances of the
- * points that they are taken at. */
+/* The optimum to w; returns the certificate: the largest element of the sum of subgradients, and of the distances of
+ * the points that they are taken at. */
 double optimum_find(const struct optimum *problem, double *w);
 /* The objective at w, constraints left aside. */
 double optimum_value(const struct optimum *problem, const double *w);
