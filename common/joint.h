@@ -11,19 +11,19 @@
  * of the problem above; S is the soft threshold, mu the multiplier, c the constraint's coefficient (1, or that of the
  * row).
  *
- *            | L1                                  | groups, one r              | groups, r of each coordinate
- *   nonneg   | clip after S                        | shrink after the clip      | shrink after the clip
- *   box      | clip after S                        | |x_g| = s by its equation  | |x_g| = s by its equation
- *   max-norm | by row, after S                     | by row, after the shrink;  | refused
- *            |                                     | groups of rows: refused    |
- *   unit-norm| refused: it is not convex; as are all rules with r of each coordinate
- *   l2-ball  | S(v)/(1 + r mu)                     | shrink(v)/(1 + r mu)       | refused
- *   l1-ball  | S(S(v), r mu)                       | shrink(S(S(v), r mu))      | refused
- *   simplex  | constant: max(v - r mu, 0), but for | shrink(max(v - r mu, 0))   | refused
- *            | what its tensors differ in          |                            |
- *   sum, a   | S(v - r mu c, r l1)                 | shrink(S(v - r mu c))      | refused
- *   linear   |                                     |                            |
- *   row      |                                     |                            |
+ *              | L1                               | groups, one r             | groups, r of each
+ *   -----------+----------------------------------+---------------------------+-----------------------
+ *   nonneg     | clip after S                     | shrink after the clip     | shrink after the clip
+ *   box        | clip after S                     | |x_g| = s by its equation | |x_g| = s by its equation
+ *   max-norm   | by row, after S                  | by row, after the shrink; | refused
+ *              |                                  | groups of rows: refused   |
+ *   unit-norm  | refused: it is not convex; so is unit-norm with r of each
+ *   l2-ball    | S(v)/(1 + r mu)                  | shrink(v)/(1 + r mu)      | refused
+ *   l1-ball    | S(S(v), r mu)                    | shrink(S(S(v), r mu))     | refused
+ *   simplex    | max(v - r mu, 0): L1 is constant | shrink(max(v - r mu, 0))  | refused
+ *              | but for what tensors differ in   |                           |
+ *   sum, one   | S(v - r mu c, r l1)              | shrink(S(v - r mu c))     | refused
+ *   linear row |                                  |                           |
  *
  * L1 and groups on one tensor: S first, then the shrink. Nonneg beside a ball: the clip before either. L2 is the
  * gradient's or the rule's own, and is part of neither. Thread: any. */
