@@ -140,7 +140,7 @@ Test(update_options, impossible_requests_say_why)
     ASSERT_NO_LEAKS();
 }
 
-/* Pairs with a proximal operator of their own, and rules with their own metric; where training ends: test_joint_ends.c. */
+/* Pairs with a proximal operator of their own, and rules with their own metric. */
 Test(update_options, terms_that_go_together)
 {
     static const char *const SETS[] = {"nonneg",    "box=-1:1",  "max-norm=1", "l2-ball=1",
