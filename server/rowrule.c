@@ -28,6 +28,13 @@ static dp_err check_constraint(const struct slice_job *job, const struct constra
                        "option --constraint %s: it changes rows that no sample touched; table '%s' can have nonneg, "
                        "box, max-norm and unit-norm",
                        kind, name);
+    bool by_row = c->kind == CONSTRAINT_MAX_NORM || c->kind == CONSTRAINT_UNIT_NORM;
+    if (by_row && job->tensors.list[t].kind == TENSOR_TABLE && job->tensors.list[t].rank == 1)
+        return dp_fail(
+            err, DP_USAGE,
+            "option --constraint %s: all of the vector '%s' is one row, whose norm is not known where it is a "
+            "table; leave out --sparse, or bound each weight by box=-R:R",
+            kind, name);
     if (job->rule != &rule_sgd && job->rule != &rule_adagrad && job->rule != &rule_rmsprop)
         return dp_fail(err, DP_USAGE,
                        "option --constraint %s: under %s the rows of table '%s' go on moving while no sample touches "

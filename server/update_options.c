@@ -250,11 +250,11 @@ dp_err update_options_check_arrival(const struct update_setup *setup, dp_error *
         "commit; use bsp, or --clip-value, max-norm, unit-norm, box or nonneg");
 }
 
-static dp_err sketch_tensors(struct tensors *tensors, bool sparse, bool intercept, dp_error *err)
+static dp_err sketch_tensors(struct tensors *tensors, uint32_t rank, bool sparse, bool intercept, dp_error *err)
 {
     const uint64_t shape[2] = {1, 1};
-    dp_err e = sparse ? tensors_add_table(tensors, "weight", TENSOR_TABLE, 2, shape, INIT_ZEROS, 0, true, err)
-                      : tensors_add(tensors, "weight", 2, shape, INIT_ZEROS, 0, true, err);
+    dp_err e = sparse ? tensors_add_table(tensors, "weight", TENSOR_TABLE, rank, shape, INIT_ZEROS, 0, true, err)
+                      : tensors_add(tensors, "weight", rank, shape, INIT_ZEROS, 0, true, err);
     return e || !intercept ? e : tensors_add(tensors, "bias", 1, shape, INIT_ZEROS, 0, false, err);
 }
 
@@ -266,7 +266,8 @@ static dp_err check_joint(const struct slice_job *job, dp_error *err)
     return e ? e : joint_check(&job->constraints, &job->tensors, job->regular, scales, err);
 }
 
-dp_err update_options_check_model(const struct update_setup *setup, bool sparse, bool intercept, dp_error *err)
+dp_err update_options_check_model(const struct update_setup *setup, uint32_t rank, bool sparse, bool intercept,
+                                  dp_error *err)
 {
     struct slice_job job = {.rule = setup->rule, .params = setup->params, .constraints = setup->constraints};
     struct regularizers regularizers = setup->regularizers;
@@ -274,7 +275,7 @@ dp_err update_options_check_model(const struct update_setup *setup, bool sparse,
     regularizers.group_size = 0;
     for (uint32_t i = 0; i < job.constraints.count; i++)
         job.constraints.list[i].linear.count = 0;
-    dp_err e = sketch_tensors(&job.tensors, sparse, intercept, err);
+    dp_err e = sketch_tensors(&job.tensors, rank, sparse, intercept, err);
     if (!e)
         e = regularizers_resolve(&regularizers, &job.tensors, job.regular, err);
     if (!e)

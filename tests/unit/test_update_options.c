@@ -9,11 +9,11 @@
 
 enum { WORDS_MAX = 24 };
 
-/* Parses "--model linear TEXT" and checks it. */
+/* Parses "--model linear TEXT", or TEXT if it names a model, and checks it. */
 static dp_err check(const char *text, struct server_options *opts, dp_error *err)
 {
     char copy[512], *words[WORDS_MAX] = {"dp-server", "--model", "linear"}, *rest = copy, *word;
-    int count = 3;
+    int count = strstr(text, "--model") ? 1 : 3;
     struct options given;
     enum option_outcome outcome;
     snprintf(copy, sizeof copy, "%s", text);
@@ -123,8 +123,10 @@ static const struct {
     {"--sparse --constraint l2-ball=1", "changes rows that no sample touched"},
     {"--sparse --constraint sum=1 --constraint-method penalty", "penalties pull at every row"},
     {"--sparse --optimizer adam --constraint nonneg", "go on moving"},
-    {"--sparse --constraint unit-norm --l1 0.1", "no convex set"},
-    {"--sparse --optimizer adagrad --constraint unit-norm", "adagrad scales steps"},
+    {"--sparse --constraint max-norm=1", "all of the vector 'weight' is one row"},
+    {"--sparse --constraint unit-norm", "leave out --sparse, or bound each weight"},
+    {"--sparse --model softmax --constraint unit-norm --l1 0.1", "no convex set"},
+    {"--sparse --model softmax --optimizer adagrad --constraint unit-norm", "adagrad scales steps"},
     {"--sparse --lr 0.5 --l2 2 --constraint nonneg", "swings the rows of table 'weight' around 0"},
 };
 
@@ -160,6 +162,10 @@ Test(update_options, terms_that_go_together)
                 if (!want)
                     server_options_fini(&opts);
             }
+    struct server_options opts;
+    dp_error err = {0};
+    cr_assert_eq(check("--sparse --model softmax --constraint max-norm=1", &opts, &err), DP_OK, "%s", err.text);
+    server_options_fini(&opts);
     ASSERT_NO_LEAKS();
 }
 
