@@ -384,7 +384,8 @@ dp_err server_options_check(const struct options *options, struct server_options
     if (!e && opts->steps)
         e = update_options_check_length(&opts->setup, opts->steps, err);
     if (!e && !is_model(opts, "free"))
-        e = update_options_check_model(&opts->setup, opts->sparse, opts->intercept, err);
+        e = update_options_check_model(&opts->setup, is_model(opts, "softmax") ? 2 : 1, opts->sparse, opts->intercept,
+                                       err);
     if (e)
         update_setup_fini(&opts->setup);
     return e;

@@ -204,6 +204,16 @@ static void print_json(FILE *out, const struct trial *t, const struct result *re
     fputs("}\n", out);
 }
 
+static void print_terms(FILE *out, const struct trial *t, const struct result *result)
+{
+    fprintf(out, "objective  %.12g (regularizer %.6g), %.3g %% of theta zero, ", result->objective,
+            result->terms.regularizer, 100 * sparsity(t, result));
+    if (isnan(result->terms.stationarity))
+        fprintf(out, "stationarity unknown: these terms have no joint projection\n");
+    else
+        fprintf(out, "stationary to %.3g\n", result->terms.stationarity);
+}
+
 static void print_lines(FILE *out, const struct trial *t, const struct result *result, const struct model_terms *terms)
 {
     char label[SCHEMA_LABEL_TEXT_BYTES];
@@ -215,8 +225,7 @@ static void print_lines(FILE *out, const struct trial *t, const struct result *r
             has_label ? schema_label_text(t->data.label_name, t->data.label_at, label) : "");
     fprintf(out, "loss       %.12g\n", result->loss);
     if (terms && model_terms_any(terms))
-        fprintf(out, "objective  %.12g (regularizer %.6g), %.3g %% of theta zero, stationary to %.3g\n",
-                result->objective, result->terms.regularizer, 100 * sparsity(t, result), result->terms.stationarity);
+        print_terms(out, t, result);
     if (terms && terms->constraints.count)
         fprintf(out, "violation  %.6g\n", result->terms.violation);
     if (t->file.model->classifies)
