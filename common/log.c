@@ -131,7 +131,7 @@ static const char *conversion_read(const char *fmt, struct conversion *c, va_lis
     for (size_t i = 1; i < length; i++) {
         c->longs += fmt[i] == 'l' || fmt[i] == 'z' || fmt[i] == 'j';
         if (fmt[i] == '.')
-            c->precision = fmt[i + 1] == '*' ? va_arg(*args, int) : atoi(fmt + i + 1);
+            c->precision = fmt[i + 1] == '*' ? va_arg(*args, int) : (int)strtol(fmt + i + 1, NULL, 10);
     }
     return fmt + length;
 }
