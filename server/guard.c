@@ -65,14 +65,15 @@ dp_err guard_new(const struct guard_config *config, struct guard **ret_guard, dp
     guard->user_count = config->user_count;
     guard->users = mem_array(config->user_count, sizeof *guard->users);
     guard->keys = sodium_malloc(sizeof *guard->keys);
-    dp_err e = guard->users && guard->keys ? DP_OK : dp_fail(err, DP_NOMEM, "out of memory for keys");
-    if (!e) {
-        if (config->user_count)
-            memcpy(guard->users, config->users, config->user_count * sizeof *guard->users);
-        proof_random(guard->keys->process, sizeof guard->keys->process);
-        name_user(guard);
-        e = take_secret(guard, config, err);
+    if (!guard->users || !guard->keys) {
+        guard_free(&guard);
+        return dp_fail(err, DP_NOMEM, "out of memory for keys");
     }
+    for (uint32_t i = 0; i < config->user_count; i++)
+        guard->users[i] = config->users[i];
+    proof_random(guard->keys->process, sizeof guard->keys->process);
+    name_user(guard);
+    dp_err e = take_secret(guard, config, err);
     if (e)
         guard_free(&guard);
     else

@@ -3,6 +3,7 @@
 #include "server_options.h"
 
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -109,11 +110,12 @@ static dp_err find_user(const char *name, uint32_t *ret_user, dp_error *err)
 
 static dp_err take_users(struct server_options *opts, dp_error *err)
 {
-    AUTOFREE char *list = strdup(opts->allow_users);
-    if (!list)
-        return dp_fail(err, DP_NOMEM, "out of memory for options");
-    opts->users_all = strcmp(list, "all") == 0;
-    for (char *rest = list, *name; !opts->users_all && (name = strsep(&rest, ","));) {
+    const char *at = opts->allow_users;
+    opts->users_all = strcmp(at, "all") == 0;
+    for (bool more = !opts->users_all; more;) {
+        char name[64];
+        size_t length = strcspn(at, ",");
+        snprintf(name, sizeof name, "%.*s", (int)MIN(length, sizeof name), at); /* a longer one is nobody's */
         if (strcmp(name, "all") == 0)
             return dp_fail(err, DP_USAGE, "option --allow-users: 'all' are all users: leave out the names");
         if (opts->user_count == ALLOWED_USERS_MAX)
@@ -122,6 +124,8 @@ static dp_err take_users(struct server_options *opts, dp_error *err)
         if (find_user(name, &opts->users[opts->user_count], err))
             return err->code;
         opts->user_count++;
+        more = at[length] == ',';
+        at += length + more;
     }
     return DP_OK;
 }

@@ -209,8 +209,9 @@ typedef struct {
     uint64_t tag;        /* of the question that the rows answer */
 } dp_task;
 
-/* Connects and says hello, trying again with backoff until the deadline. DP_UNREACHABLE, DP_VERSION, DP_REFUSED,
- * DP_USAGE (bad endpoint). */
+/* Connects and says hello, trying again with backoff until the deadline. DP_UNREACHABLE, DP_BUSY (the server has had no
+ * room for us until then), DP_VERSION, DP_REFUSED (also where the server is another user's), DP_USAGE (bad endpoint).
+ */
 DP_API DP_MUST_CHECK dp_err dp_connect(const dp_config *config, dp_client **ret_client, dp_error *err);
 DP_API const dp_job *dp_client_job(const dp_client *client);
 /* Brings data and the model's tensors; `eval` may be NULL. The first worker's settle the job. DP_REFUSED, naming the

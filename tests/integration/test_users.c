@@ -34,10 +34,9 @@ enum { WAIT_MS = 60000, NOBODY = 65534 };
 static const char *for_all(const char *name, const char *from, mode_t mode)
 {
     const char *to = temp_path(name);
-    char command[2 * HARNESS_PATH_MAX];
     cr_assert_eq(chmod(temp_path(""), 0755), 0);
-    snprintf(command, sizeof command, "cp '%s' '%s'", from, to);
-    cr_assert_eq(system(command), 0);
+    struct run_result copy = RUN(WAIT_MS, "/bin/cp", from, to);
+    cr_assert_eq(copy.status, 0, "%s", copy.err);
     cr_assert_eq(chmod(to, mode), 0);
     return to;
 }
@@ -343,7 +342,7 @@ Test(users, a_secret_that_others_can_read_serves_nobody)
 Test(users, secrets_are_told_to_nobody)
 {
     NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
-    char endpoint[PEER_ENDPOINT_MAX], hex[65] = "", command[256];
+    char endpoint[PEER_ENDPOINT_MAX], hex[65] = "", cmdline[64];
     const char *file = temp_path("secret"), *data = data_for_all();
     struct process *server =
         SERVER(endpoint, JOB, "--secret-file", file, "--log-level", "debug", "--local-workers", "1", "--data", data);
@@ -357,8 +356,9 @@ Test(users, secrets_are_told_to_nobody)
     EXPECT_NOT(status.out, hex);
     EXPECT_NOT(status.err, hex);
     EXPECT_NOT(set.err, hex);
-    snprintf(command, sizeof command, "! tr '\\0' ' ' </proc/%d/cmdline | grep -q %s", (int)process_pid(server), hex);
-    cr_assert_eq(system(command), 0);
+    snprintf(cmdline, sizeof cmdline, "/proc/%d/cmdline", (int)process_pid(server));
+    cr_assert_eq(RUN(WAIT_MS, "/bin/grep", "-c", "secret-file", cmdline).status, 0);
+    cr_assert_eq(RUN(WAIT_MS, "/bin/grep", "-c", hex, cmdline).status, 1);
     process_signal(server, SIGTERM);
     (void)ends(server);
     EXPECT_NOT(process_output(server, ERR), hex);

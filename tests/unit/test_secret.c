@@ -1,7 +1,7 @@
 /* A user's secret: where it is found and made, what is refused; and the MAC of a proof. */
 #include <criterion/criterion.h>
 #include <dirent.h>
-#include <errno.h>
+#include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,11 +22,17 @@ static void home_init(void)
     unsetenv("DP_SECRET_FILE");
 }
 
+static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+    (void)st;
+    (void)kind;
+    (void)ftw;
+    return remove(path);
+}
+
 static void home_fini(void)
 {
-    char command[PATH_MAX + 16];
-    snprintf(command, sizeof command, "rm -rf '%s'", home);
-    cr_assert_eq(system(command), 0);
+    nftw(home, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 TestSuite(secret, .init = home_init, .fini = home_fini);
@@ -58,8 +64,8 @@ Test(proof, has_the_mac_that_others_compute)
     uint8_t key[PROOF_KEY_BYTES], nonce[PROOF_NONCE_BYTES], proof[PROOF_BYTES];
     const struct proof_claim claim = {.purpose = 20, .worker = 0x1122334455667788};
     memset(key, 0x0b, sizeof key);
-    for (uint8_t i = 0; i < sizeof nonce; i++)
-        nonce[i] = i;
+    for (size_t i = 0; i < sizeof nonce; i++)
+        nonce[i] = (uint8_t)i;
     proof_make(key, &claim, nonce, proof);
     cr_assert_arr_eq(proof, nonce, sizeof nonce);
     cr_assert_arr_eq(proof + sizeof nonce, want, sizeof want);
@@ -256,7 +262,7 @@ static int make_usual(const char *want, dp_error *err)
     struct secret a, b;
     if (secret_load(NULL, true, &a, err) || secret_load(NULL, false, &b, err))
         return 1;
-    return strcmp(a.path, want) || memcmp(a.key, b.key, sizeof a.key) ? 2 : 0;
+    return strcmp(a.path, want) != 0 || memcmp(a.key, b.key, sizeof a.key) != 0 ? 2 : 0;
 }
 
 Test(secret, belongs_to_the_user_who_uses_it)

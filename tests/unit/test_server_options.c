@@ -70,7 +70,7 @@ static const struct {
     {LINEAR "--allow-users no-such-user-here", "option --allow-users: there is no user 'no-such-user-here'"},
     {LINEAR "--allow-users root,no-such-user-here", "there is no user 'no-such-user-here'"},
     {LINEAR "--allow-users root,,root", "there is no user ''"},
-    {LINEAR "--allow-users=", "there is no user ''"},
+    {LINEAR "--allow-users=", "option --allow-users: is empty; give a value, or leave it out"},
     {LINEAR "--allow-users -1", "there is no user '-1'"},
     {LINEAR "--allow-users 4294967295", "there is no user '4294967295'"},
     {LINEAR "--allow-users 18446744073709551617", "there is no user '18446744073709551617'"},
