@@ -81,6 +81,7 @@ static char *client_name(const char *given)
 static dp_err client_configure(struct dp_client *client, const dp_config *config, dp_error *err)
 {
     client->timing = CLIENT_TIMING;
+    client->process = getpid();
     client->connect_timeout_ms = config->connect_timeout_ms ? config->connect_timeout_ms : CONNECT_TIMEOUT_MS;
     client->server_timeout_ms = config->server_timeout_ms ? config->server_timeout_ms : SERVER_TIMEOUT_MS;
     client->threads = config->threads ? config->threads : 1;
@@ -102,12 +103,25 @@ static dp_err client_configure(struct dp_client *client, const dp_config *config
     return endpoint_parse(config->server, &client->head, err);
 }
 
-static void client_free(struct dp_client *client)
+/* Whether this process has only inherited the client, by fork: neither its connections nor the threads that serve them
+ * are this process's. */
+static bool client_inherited(const struct dp_client *client)
 {
-    plane_close(client);
-    step_fini(client);
-    if (client->zmq)
-        zuv_term(client->zmq); /* waits until no message holds a slab */
+    return client->process != getpid();
+}
+
+static dp_err client_check_process(const struct dp_client *client, dp_error *err)
+{
+    if (client_inherited(client))
+        return dp_fail(err, DP_USAGE,
+                       "the client is that of process %ld, which has forked this one: connect anew here, or call "
+                       "dp_leave to free what was inherited",
+                       (long)client->process);
+    return DP_OK;
+}
+
+static void client_free_memory(struct dp_client *client)
+{
     slab_pool_fini(&client->slabs);
     tables_fini(&client->tables);
     theta_fini(&client->theta);
@@ -120,6 +134,29 @@ static void client_free(struct dp_client *client)
     free(client->server);
     free(client->name);
     free(client);
+}
+
+static void client_free(struct dp_client *client)
+{
+    plane_close(client);
+    step_fini(client);
+    if (client->zmq)
+        zuv_term(client->zmq); /* waits until no message holds a slab */
+    client_free_memory(client);
+}
+
+/* In a forked child: without a word to ZeroMQ, whose threads are the parent's, so that nothing here waits for them or
+ * wakes them up. What belonged to the heartbeat's thread may be half written, and stays. */
+static void client_free_inherited(struct dp_client *client)
+{
+    share_close(client);
+    if (client->beat.running)
+        close(client->beat.wake);
+    step_fini(client);
+    free(client->shards);
+    free(client->links);
+    free(client->items);
+    client_free_memory(client);
 }
 
 dp_err dp_connect(const dp_config *config, dp_client **ret_client, dp_error *err)
@@ -170,6 +207,8 @@ dp_err dp_join(dp_client *client, const dp_dataset *train, const dp_dataset *eva
 {
     dp_error unused;
     err = err ? err : &unused;
+    if (client_check_process(client, err))
+        return err->code;
     if (!train)
         return dp_fail(err, DP_USAGE, "a worker brings a training set; one with data of its own joins by dp_join_free");
     if (client->view.local)
@@ -183,6 +222,8 @@ dp_err dp_join_free(dp_client *client, const dp_model *model, dp_error *err)
 {
     dp_error unused;
     err = err ? err : &unused;
+    if (client_check_process(client, err))
+        return err->code;
     if (!client->view.local)
         return dp_fail(err, DP_REFUSED,
                        "the job deals out the rows of a data set that all workers have: start dp-server with "
@@ -243,6 +284,8 @@ dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
 {
     dp_error unused;
     err = err ? err : &unused;
+    if (client_check_process(client, err))
+        return err->code;
     if (!client->joined)
         return dp_fail(err, DP_USAGE, "dp_next was called without a successful dp_join");
     dp_err e = client->pulled ? DP_OK : client_look(client, err); /* where all is pushed, it will wait, which looks */
@@ -277,7 +320,7 @@ dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
 int dp_task_wanted(dp_client *client)
 {
     dp_error err;
-    if (!client->joined || client->end.code || client_stopped(client))
+    if (!client->joined || client_inherited(client) || client->end.code || client_stopped(client))
         return 0;
     dp_err e = client_look(client, &err);
     if (e == DP_OK)
@@ -314,6 +357,8 @@ static float *no_gradient(dp_err code)
 
 float *dp_gradient(dp_client *client, dp_error *err)
 {
+    if (client_inherited(client))
+        return no_gradient(client_check_process(client, err));
     if (!client->joined)
         return no_gradient(dp_fail(err, DP_USAGE, "dp_gradient was called without a successful dp_join"));
     share_count_done(client);
@@ -327,7 +372,7 @@ float *dp_gradient(dp_client *client, dp_error *err)
 
 void dp_gradient_free(dp_client *client, float *grad)
 {
-    struct slab *slab = grad ? slab_find(&client->slabs, grad) : NULL;
+    struct slab *slab = grad && !client_inherited(client) ? slab_find(&client->slabs, grad) : NULL;
     if (slab)
         slab_drop(slab);
 }
@@ -359,6 +404,9 @@ static void count_busy(struct dp_client *client)
 
 dp_err dp_push(dp_client *client, uint32_t slot, float *grad, const dp_metrics *metrics, dp_error *err)
 {
+    dp_err e = client_check_process(client, err);
+    if (e)
+        return e;
     struct slab *slab = grad ? slab_find(&client->slabs, grad) : NULL;
     if (grad && !slab)
         return dp_fail(err, DP_USAGE, "slot %u: the gradient is not one of dp_gradient", slot);
@@ -375,6 +423,8 @@ dp_err dp_step(dp_client *client, float *grad, const dp_metrics *metrics, dp_tas
 {
     dp_error unused;
     err = err ? err : &unused;
+    if (client_check_process(client, err))
+        return err->code;
     if (!client->view.local) {
         dp_gradient_free(client, grad);
         return dp_fail(err, DP_USAGE, "dp_step is for those who joined by dp_join_free");
@@ -388,6 +438,11 @@ void dp_leave(dp_client **ref, dp_err reason, const char *text)
     struct dp_client *client = ref ? *ref : NULL;
     if (!client)
         return;
+    if (client_inherited(client)) {
+        client_free_inherited(client);
+        *ref = NULL;
+        return;
+    }
     bool told = client_head_alive(client) && session_bye(client, reason == DP_JOB_DONE ? DP_OK : reason, text) == DP_OK;
     session_close(client, told ? BYE_LINGER_MS : 0);
     client_free(client);

@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <zmq.h>
 
 #include "client_arrival.h"
@@ -92,6 +93,7 @@ struct session_question {
 
 struct dp_client {
     struct client_timing timing;
+    pid_t process; /* that of dp_connect */
     /* what the user said */
     char *server;
     char *name;
