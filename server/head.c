@@ -167,6 +167,7 @@ static void start_handles(struct head *head)
     head->wake.data = head->tick.data = head->on_term.data = head->on_int.data = head->on_hup.data =
         head->balance.timer.data = head;
     uv_timer_start(&head->tick, head_on_tick, TICK_MS, TICK_MS);
+    ticks_start(&head->ticks, mono_ms());
     uv_signal_start(&head->on_term, head_on_signal, SIGTERM);
     uv_signal_start(&head->on_int, head_on_signal, SIGINT);
     struct sigaction before; /* nohup has it ignored */

@@ -26,6 +26,7 @@
 #include "speculation.h"
 #include "step_report.h"
 #include "supervise.h"
+#include "ticks.h"
 
 enum head_state { HEAD_WAITING, HEAD_RUNNING, HEAD_EXPORTING, HEAD_DONE, HEAD_STOPPING, HEAD_CLOSING };
 
@@ -145,12 +146,12 @@ struct head {
     bool diverged; /* a step's loss was not finite, and which training step's first */
     uint64_t diverged_step;
     uint64_t low_seen; /* global_low at the last tick */
-    uint64_t tick_ms;  /* when that was; 0: there was none */
+    struct ticks ticks;
     uint64_t moved_ms; /* when global_low last moved, or slots of the open step last went to somebody else */
     struct stall stall;
     uint64_t started_ms;
     uint64_t running_ms; /* when the first step could begin */
-    uint64_t ended_ms;   /* when DONE or STOPPING was entered */
+    uint64_t ended_ms;   /* when DONE or STOPPING was entered, or else CLOSING */
 
     struct progress progress;
     struct supervise *supervise;

@@ -41,6 +41,8 @@ void head_close(struct head *head)
 {
     if (head->state == HEAD_CLOSING)
         return;
+    if (head->ended_ms == 0) /* it could not start */
+        head->ended_ms = mono_ms();
     head->state = HEAD_CLOSING;
     if (head->supervise)
         supervise_end(head->supervise);

@@ -9,8 +9,6 @@
 
 #include "log.h"
 
-enum { SLEPT_MS = 2000 }; /* ticks so far apart: the loop was not busy, but not running */
-
 /* What is lost with a connection is told anew when the worker joins anew. A worker that computes for long does not read
  * meanwhile, and only so many messages wait for it: unless it was told later, it would not know its slots until the
  * next deal, and the job would wait for them. */
@@ -189,9 +187,8 @@ static void check_alone(struct head *head, bool stands_still)
  * meanwhile is read after this. */
 static void forgive_sleep(struct head *head, uint64_t now_ms)
 {
-    uint64_t gap_ms = head->tick_ms ? now_ms - head->tick_ms : 0;
-    head->tick_ms = now_ms;
-    if (gap_ms < SLEPT_MS)
+    uint64_t gap_ms = ticks_slept_ms(&head->ticks, now_ms);
+    if (gap_ms == 0)
         return;
     log_warn("server-slept for_ms=%" PRIu64 " action=\"workers are given as much time\"", gap_ms);
     for (uint32_t i = 0; i < head->members.used; i++) {
