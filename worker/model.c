@@ -114,10 +114,7 @@ static size_t run_rows(const struct model_spec *spec, bool dense)
     return MAX(MIN(rows, (size_t)RUN_ROWS_MAX), (size_t)1);
 }
 
-/* OpenBLAS makes a buffer for each thread that calls it, and where memory is refused it asks again for ever. So as much
- * is asked for here, and kept until BLAS is called. */
-enum { BLAS_ROOM_BYTES = 129 << 20 };
-
+/* Asked for here, and kept until BLAS is called. */
 static void *take_blas_room(void)
 {
     void *room = mmap(NULL, BLAS_ROOM_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
