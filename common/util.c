@@ -19,6 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cgroup.h"
+
 /* glibc's upper bound of the threshold, and how much free memory stays. */
 enum { MMAP_THRESHOLD_MAX = 32 << 20, KEEP_BYTES = 1 << 30, THREADS_ENSURED_MAX = 8 };
 
@@ -46,29 +48,53 @@ void mem_keep(void)
     mallopt(M_ARENA_MAX, 1);
 }
 
-/* The number in a file of one line; UINT64_MAX where there is none, as in "max". */
-static uint64_t file_number(const char *path)
-{
-    char line[32] = "", *after = line;
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return UINT64_MAX;
-    bool read = fgets(line, sizeof line, file) != NULL;
-    fclose(file);
-    unsigned long long number = strtoull(line, &after, 10);
-    return read && after != line ? number : UINT64_MAX;
-}
-
-uint64_t mem_limit_bytes(void)
+static uint64_t limit_bytes(const struct cgroup_memory *group)
 {
     struct rlimit space;
     long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
-    uint64_t limit = file_number("/sys/fs/cgroup/memory.max");
+    uint64_t limit = group->limit_bytes;
     if (pages > 0 && page_bytes > 0)
         limit = MIN(limit, (uint64_t)pages * (uint64_t)page_bytes);
     if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY)
         limit = MIN(limit, (uint64_t)space.rlim_cur);
     return limit;
+}
+
+uint64_t mem_limit_bytes(void)
+{
+    struct cgroup_memory group;
+    cgroup_memory("", &group);
+    return limit_bytes(&group);
+}
+
+/* What this process has taken, files and what it shares apart; 0 where that is not known. */
+static uint64_t held_bytes(void)
+{
+    unsigned long long size, resident = 0, shared = 0;
+    long page_bytes = sysconf(_SC_PAGESIZE);
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file && fscanf(file, "%llu %llu %llu", &size, &resident, &shared) != 3)
+        resident = shared = 0;
+    if (file)
+        fclose(file);
+    return (resident - MIN(resident, shared)) * (uint64_t)MAX(page_bytes, 0);
+}
+
+dp_err mem_check_room(const char *what, uint64_t bytes, dp_error *err)
+{
+    struct cgroup_memory group;
+    if (bytes < MEM_SMALL_BYTES)
+        return DP_OK;
+    cgroup_memory("", &group);
+    uint64_t limit = limit_bytes(&group), held = held_bytes();
+    uint64_t room = MIN(group.room_bytes, limit - MIN(limit, held));
+    if (bytes <= room)
+        return DP_OK;
+    return dp_fail(err, DP_NOMEM,
+                   "%s: out of memory: %" PRIu64 " MiB are needed, and %" PRIu64 " MiB are left of the %" PRIu64
+                   " MiB that this machine, the control group or ulimit -v allows: raise the limit or take a larger "
+                   "machine",
+                   what, bytes >> 20, room >> 20, limit >> 20);
 }
 
 void mem_freep(void *p)

@@ -4,6 +4,7 @@
  * lost is sent again: after a connection was made anew and after BUSY at once with all nodes of the step; where there
  * is merely no answer for long, first the pulls, which cost nothing, then everything. All of it is idempotent. Thread:
  * the one that uses the client. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -118,8 +119,19 @@ static dp_err plane_pieces(struct dp_client *client, dp_error *err)
     return e ? e : tables_init(&client->tables, &client->job.view, &client->layout, err);
 }
 
+/* theta of this step and of the next, which the server has where it is shared, and a gradient. */
+static dp_err plane_check_memory(const struct dp_client *client, dp_error *err)
+{
+    char what[80];
+    const uint64_t copies = client->done ? 1 : 3, elems = client->theta.elems;
+    snprintf(what, sizeof what, "this worker, which needs %s of %llu parameters",
+             client->done ? "a gradient" : "two copies and a gradient", (unsigned long long)elems);
+    return mem_check_room(what, copies * elems * sizeof(float), err);
+}
+
 dp_err plane_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
+    const bool again = client->theta.slices != NULL; /* it has all that already */
     plane_close(client);
     dp_err e = plane_pieces(client, err);
     if (e == DP_OK)
@@ -128,7 +140,7 @@ dp_err plane_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
         e = plane_links(client, err);
     if (e == DP_OK)
         e = share_open(client, err);
-    return e;
+    return e || again ? e : plane_check_memory(client, err);
 }
 
 void plane_close(struct dp_client *client)

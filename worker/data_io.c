@@ -102,6 +102,8 @@ static dp_err load_all(const char *path, gzFile file, const volatile int *stop, 
             return DP_STOPPED;
         if (size == capacity || !*bytes) {
             capacity = *bytes ? capacity * 2 : capacity;
+            if (mem_check_room(path, capacity - size, err))
+                return DP_NOMEM;
             char *more = capacity > size && capacity <= PTRDIFF_MAX ? realloc(*bytes, capacity) : NULL;
             if (!more)
                 return dp_fail(err, DP_NOMEM, "%s: not enough memory to hold the file (%zu bytes)", path, capacity);

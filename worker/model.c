@@ -128,6 +128,15 @@ void scratch_give_blas_room(struct model_scratch *scratch)
     scratch->blas_room = NULL;
 }
 
+/* For rows of so many floats. */
+static bool has_room(size_t rows, uint64_t features)
+{
+    size_t bytes;
+    dp_error unused;
+    return features <= SIZE_MAX / sizeof(float) && !__builtin_mul_overflow(rows, features * sizeof(float), &bytes) &&
+           !mem_check_room("rows", bytes, &unused);
+}
+
 struct model_scratch *model_scratch_new(const struct model_spec *spec, size_t rows_max, bool dense)
 {
     size_t width = model_width(spec), scores;
@@ -145,7 +154,7 @@ struct model_scratch *model_scratch_new(const struct model_spec *spec, size_t ro
         scratch->rest = mem_array(scratch->rows_max, sizeof *scratch->rest);
         scratch->logs = mem_array(scratch->rows_max, sizeof *scratch->logs);
     }
-    if (dense && spec->features <= SIZE_MAX / sizeof(float))
+    if (dense && has_room(scratch->rows_max, spec->features))
         scratch->x = mem_array(scratch->rows_max, spec->features * sizeof *scratch->x);
     if (dense)
         scratch->blas_room = take_blas_room();
