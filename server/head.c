@@ -10,6 +10,7 @@
 
 #include "human.h"
 #include "log.h"
+#include "orphans.h"
 #include "zuv_term.h"
 
 enum {
@@ -164,8 +165,9 @@ static void start_handles(struct head *head)
     uv_signal_init(&head->loop, &head->on_term);
     uv_signal_init(&head->loop, &head->on_int);
     uv_signal_init(&head->loop, &head->on_hup);
+    uv_signal_init(&head->loop, &head->on_child);
     head->wake.data = head->tick.data = head->on_term.data = head->on_int.data = head->on_hup.data =
-        head->balance.timer.data = head;
+        head->on_child.data = head->balance.timer.data = head;
     uv_timer_start(&head->tick, head_on_tick, TICK_MS, TICK_MS);
     ticks_start(&head->ticks, mono_ms());
     uv_signal_start(&head->on_term, head_on_signal, SIGTERM);
@@ -173,6 +175,8 @@ static void start_handles(struct head *head)
     struct sigaction before; /* nohup has it ignored */
     if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
         uv_signal_start(&head->on_hup, head_on_signal, SIGHUP);
+    if (orphans_are_ours())
+        uv_signal_start(&head->on_child, head_on_child, SIGCHLD);
 }
 
 static dp_err start(struct head *head, dp_error *err)

@@ -113,7 +113,7 @@ struct head {
     struct zuv zuv;
     uv_async_t wake; /* shards have events */
     uv_timer_t tick;
-    uv_signal_t on_term, on_int, on_hup;
+    uv_signal_t on_term, on_int, on_hup, on_child;
     struct arena arena;
     struct log_limit malformed_limit, peer_limit;
     uint64_t malformed;
@@ -272,6 +272,8 @@ void head_close(struct head *head);
 void head_on_supervise_ended(void *arg);
 void head_on_tick(uv_timer_t *tick);
 void head_on_signal(uv_signal_t *handle, int number);
+/* A child has ended: where orphans fall to this process, they are reaped. */
+void head_on_child(uv_signal_t *handle, int number);
 
 /* head_exchange.c: sums over all shards. */
 DP_MUST_CHECK dp_err head_start_exchange(struct head *head);

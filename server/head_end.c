@@ -7,6 +7,7 @@
 #include "head.h"
 #include "human.h"
 #include "log.h"
+#include "orphans.h"
 #include "util.h"
 
 enum {
@@ -30,6 +31,7 @@ static void close_handles(struct head *head)
     uv_close((uv_handle_t *)&head->on_term, NULL);
     uv_close((uv_handle_t *)&head->on_int, NULL);
     uv_close((uv_handle_t *)&head->on_hup, NULL);
+    uv_close((uv_handle_t *)&head->on_child, NULL);
 }
 
 void head_on_supervise_ended(void *arg)
@@ -102,12 +104,25 @@ static void watch_descriptors(struct head *head)
     head->crowded = crowded;
 }
 
+static bool is_local_worker(void *arg, pid_t child)
+{
+    const struct head *head = arg;
+    return supervise_knows(head->supervise, child);
+}
+
+void head_on_child(uv_signal_t *handle, int number)
+{
+    (void)number;
+    orphans_reap(is_local_worker, handle->data);
+}
+
 void head_on_tick(uv_timer_t *tick)
 {
     struct head *head = tick->data;
     uint64_t now = mono_ms();
     head_watch(head, now);
     watch_descriptors(head);
+    orphans_reap(is_local_worker, head);
     progress_tick(&head->progress, now);
     if (head->state == HEAD_STOPPING || (head->state == HEAD_DONE && head->opts->exit_when_done)) {
         if (may_close(head, now))
