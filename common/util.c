@@ -8,6 +8,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <malloc.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,7 +23,7 @@
 #include "cgroup.h"
 
 /* glibc's upper bound of the threshold, and how much free memory stays. */
-enum { MMAP_THRESHOLD_MAX = 32 << 20, KEEP_BYTES = 1 << 30, THREADS_ENSURED_MAX = 8 };
+enum { MMAP_THRESHOLD_MAX = 32 << 20, KEEP_BYTES = 1 << 30, THREADS_ENSURED_MAX = 8, DESCRIPTORS_RUN = 16 };
 
 void *mem_array(size_t count, size_t size)
 {
@@ -146,13 +147,45 @@ dp_err descriptors_ensure(uint64_t needed, dp_error *err)
                    (uintmax_t)limit.rlim_cur, (uintmax_t)needed);
 }
 
-bool descriptors_left(void)
+uint64_t descriptors_limit(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) ? 0 : limit.rlim_cur;
+}
+
+/* How many of the descriptors from `first` on, a few, are open. */
+static uint64_t count_open(uint64_t first, uint64_t count)
+{
+    struct pollfd items[DESCRIPTORS_RUN];
+    uint64_t closed = 0;
+    for (uint64_t i = 0; i < count; i++)
+        items[i] = (struct pollfd){.fd = (int)(first + i)};
+    if (poll(items, count, 0) < 0)
+        return 0;
+    for (uint64_t i = 0; i < count; i++)
+        closed += (items[i].revents & POLLNVAL) != 0;
+    return count - closed;
+}
+
+/* The lowest free number is the next one: those high up are free as a rule, and found at once. */
+uint64_t descriptors_left(uint64_t most)
+{
+    uint64_t end = MIN(descriptors_limit(), (uint64_t)INT_MAX), left = 0;
+    while (end > 0 && left < most) {
+        uint64_t count = MIN(end, (uint64_t)DESCRIPTORS_RUN);
+        end -= count;
+        left += count - count_open(end, count);
+    }
+    return MIN(left, most);
+}
+
+uint64_t descriptors_taken(void)
 {
     int fd = open("/", O_PATH | O_CLOEXEC);
     if (fd < 0)
-        return errno != EMFILE && errno != ENFILE;
+        return descriptors_limit();
     close(fd);
-    return true;
+    return (uint64_t)fd;
 }
 
 static void *wait_for_all(void *mutex)

@@ -61,8 +61,12 @@ void stdio_reserve(void);
 /* Raises the limit of open files as far as it goes; DP_SYSTEM if that is less than `needed`: libzmq aborts where it
  * finds none left. */
 DP_MUST_CHECK dp_err descriptors_ensure(uint64_t needed, dp_error *err);
-/* Whether another file could be opened now, found out by doing so. */
-bool descriptors_left(void);
+/* The limit of open files. */
+uint64_t descriptors_limit(void);
+/* How many more could be opened now, counted up to `most`; takes none to find out. */
+uint64_t descriptors_left(uint64_t most);
+/* How many are open, as far as they are the lowest numbers: those of a program at its start. */
+uint64_t descriptors_taken(void);
 
 /* Whether so many threads can be started beside those that there are, found out by doing so; DP_SYSTEM if not: libzmq
  * aborts then. THREADS_ZMQ: those of a ZeroMQ context, which it starts with its first socket. */

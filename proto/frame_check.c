@@ -93,6 +93,8 @@ static dp_err check_error(const Dp__Error *msg, dp_error *err)
 {
     if (msg->code == DP_OK)
         return dp_fail(err, DP_PROTO, "Error without a code");
+    if (msg->hang_up && msg->code != DP_BUSY)
+        return dp_fail(err, DP_PROTO, "Error that asks to come again, with another code than BUSY");
     dp_err rc = check_accepted(msg->accepted.len, err);
     return rc == DP_OK ? check_text("Error's text", msg->text, FRAME_TEXT_MAX, err) : rc;
 }

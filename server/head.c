@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "accept_spare.h"
 #include "human.h"
 #include "log.h"
 #include "orphans.h"
@@ -196,7 +197,9 @@ static dp_err start(struct head *head, dp_error *err)
         return e;
     }
     head->zuv_started = true;
+    accept_spare_start();
     e = start_ports(head, err);
+    head_crowd_start(head);
     if (!e && head->opts->port_file)
         e = file_replace(head->opts->port_file, write_endpoint, head, err);
     return e ? e : start_workers(head, err);
@@ -213,6 +216,7 @@ static void remove_socket(const struct head *head)
 static void free_all(struct head *head)
 {
     zuv_term(head->zmq);
+    accept_spare_stop();
     remove_socket(head);
     export_free(&head->export);
     for (uint32_t p = 0; p < head->port_count; p++)

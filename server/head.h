@@ -16,6 +16,7 @@
 #include <jansson.h>
 #include <uv.h>
 
+#include "crowd.h"
 #include "dealer.h"
 #include "exchange.h"
 #include "export.h"
@@ -141,8 +142,10 @@ struct head {
     uint64_t global_low;
     struct metrics metrics[SLICE_VERSIONS]; /* of steps >= global_low, at step % SLICE_VERSIONS */
 
-    bool alone;    /* the job waits for a worker, and the log says so */
-    bool crowded;  /* no descriptors are left, and the log says so */
+    bool alone;           /* the job waits for a worker, and the log says so */
+    bool crowded;         /* no descriptors are left, and the log says so */
+    uint64_t turned_away; /* connections for which there were none, at the last tick */
+    struct crowd crowd;
     bool diverged; /* a step's loss was not finite, and which training step's first */
     uint64_t diverged_step;
     uint64_t low_seen; /* global_low at the last tick */
@@ -274,6 +277,14 @@ void head_on_tick(uv_timer_t *tick);
 void head_on_signal(uv_signal_t *handle, int number);
 /* A child has ended: where orphans fall to this process, they are reaped. */
 void head_on_child(uv_signal_t *handle, int number);
+
+/* head_crowd.c: descriptors that run short. */
+/* The server listens, and has no peers yet. */
+void head_crowd_start(struct head *head);
+/* Whether there are descriptors for one more worker: DP_BUSY, with what to do. */
+DP_MUST_CHECK dp_err head_crowd_admit(struct head *head, dp_error *err);
+/* Every tick. */
+void head_crowd_watch(struct head *head);
 
 /* head_exchange.c: sums over all shards. */
 DP_MUST_CHECK dp_err head_start_exchange(struct head *head);

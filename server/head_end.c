@@ -91,19 +91,6 @@ static bool may_close(const struct head *head, uint64_t now_ms)
     return head->members.count == 0 || now_ms - MIN(now_ms, head->ended_ms) > patience_ms;
 }
 
-/* ZeroMQ says nothing of connections that it cannot take. */
-static void watch_descriptors(struct head *head)
-{
-    bool crowded = !descriptors_left();
-    if (crowded && !head->crowded)
-        log_warn("descriptors-used-up workers=%u reason=\"whoever connects now gets no answer: raise the limit of open "
-                 "files (ulimit -n)\"",
-                 head->members.count);
-    if (!crowded && head->crowded)
-        log_info("descriptors-left workers=%u", head->members.count);
-    head->crowded = crowded;
-}
-
 static bool is_local_worker(void *arg, pid_t child)
 {
     const struct head *head = arg;
@@ -121,7 +108,7 @@ void head_on_tick(uv_timer_t *tick)
     struct head *head = tick->data;
     uint64_t now = mono_ms();
     head_watch(head, now);
-    watch_descriptors(head);
+    head_crowd_watch(head);
     orphans_reap(is_local_worker, head);
     progress_tick(&head->progress, now);
     if (head->state == HEAD_STOPPING || (head->state == HEAD_DONE && head->opts->exit_when_done)) {

@@ -89,6 +89,7 @@ struct session_question {
     Dp__Header__BodyCase awaited;
     bool answered;
     dp_error refusal; /* code != DP_OK: the answer was an error */
+    bool hang_up;     /* BUSY: not on this connection again */
 };
 
 struct dp_client {
