@@ -179,6 +179,16 @@ uint64_t descriptors_left(uint64_t most)
     return MIN(left, most);
 }
 
+dp_err descriptors_check(uint64_t needed, dp_error *err)
+{
+    uint64_t left = descriptors_left(needed);
+    if (left >= needed)
+        return DP_OK;
+    return dp_fail(err, DP_SYSTEM,
+                   "%ju more files can be opened, %ju are needed: raise the limit of open files (ulimit -n, now %ju)",
+                   (uintmax_t)left, (uintmax_t)needed, (uintmax_t)descriptors_limit());
+}
+
 uint64_t descriptors_taken(void)
 {
     int fd = open("/", O_PATH | O_CLOEXEC);

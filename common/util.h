@@ -65,6 +65,8 @@ DP_MUST_CHECK dp_err descriptors_ensure(uint64_t needed, dp_error *err);
 uint64_t descriptors_limit(void);
 /* How many more could be opened now, counted up to `most`; takes none to find out. */
 uint64_t descriptors_left(uint64_t most);
+/* Whether so many more can be opened; DP_SYSTEM if not: libzmq aborts where it finds none left. */
+DP_MUST_CHECK dp_err descriptors_check(uint64_t needed, dp_error *err);
 /* How many are open, as far as they are the lowest numbers: those of a program at its start. */
 uint64_t descriptors_taken(void);
 

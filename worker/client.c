@@ -17,6 +17,7 @@
 enum {
     CONNECT_TIMEOUT_MS = 30000,
     SERVER_TIMEOUT_MS = 60000,
+    FILES_ZMQ = 5, /* descriptors of a ZeroMQ context, beside those of its connections */
 };
 
 const struct client_timing CLIENT_TIMING = {
@@ -93,6 +94,8 @@ static dp_err client_configure(struct dp_client *client, const dp_config *config
     client->server = strdup(config->server);
     client->name = client_name(config->name);
     dp_err e = threads_ensure(THREADS_ZMQ, err);
+    if (!e)
+        e = descriptors_check(FILES_ZMQ + 2 * LINK_FILES + 1, err);
     if (e)
         return e;
     client->zmq = zmq_ctx_new();

@@ -56,9 +56,24 @@ static dp_err shard_open(struct dp_client *client, const struct job_shard *from,
     return e;
 }
 
+/* A Unix socket of each shard, and what is passed by it, go on top where memory is shared. */
+static dp_err plane_check_files(const struct dp_client *client, dp_error *err)
+{
+    uint64_t files = 0;
+    for (uint32_t i = 0; i < client->layout.shard_count; i++) {
+        const struct job_shard *shard = &client->layout.shards[i];
+        if (shard->slice_count + shard->part_count > 0)
+            files += (shard->slice_count > 1 ? FRAME_LANES : 1) * (uint64_t)LINK_FILES + 2;
+    }
+    return descriptors_check(files, err);
+}
+
 /* Shards without parameters are left out. */
 static dp_err shards_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
+    dp_err files = client->joined ? DP_OK : plane_check_files(client, err); /* it may not have closed its old ones yet */
+    if (files)
+        return files;
     client->shards = mem_array_zero(client->layout.shard_count, sizeof *client->shards);
     if (!client->shards)
         return dp_fail(err, DP_NOMEM, "no memory for %u shards", client->layout.shard_count);

@@ -12,6 +12,7 @@
 #include "util.h"
 #include "zuv_term.h"
 
+enum { FILES = 10 /* of ZeroMQ for one connection */ };
 enum { ANSWER_FRAMES_MAX = 2, LOOK_MS = 500 /* how often whether a silent server is still there */ };
 #define ANSWER_BYTES_MAX ((int64_t)64 << 20)
 
@@ -53,6 +54,8 @@ static dp_err open_socket(struct request *request, dp_error *err)
     int linger = 0, ipv6 = 1;
     int64_t bytes_max = ANSWER_BYTES_MAX;
     dp_err e = threads_ensure(THREADS_ZMQ, err);
+    if (!e)
+        e = descriptors_check(FILES, err);
     if (e)
         return e;
     endpoint_text(&request->address, address);

@@ -131,7 +131,10 @@ static dp_err set_up(const struct worker_options *o, dp_error *err)
     static const char *const KERNELS[] = {"auto", "ref", "avx2", "avx512"};
     log_init("dp-worker", (enum log_level)o->log_level);
     blas_init();
-    dp_err e = kernels_select(KERNELS[o->kernels], err);
+    dp_err e = descriptors_ensure(0, err); /* as many as it may have */
+    if (e)
+        return e;
+    e = kernels_select(KERNELS[o->kernels], err);
     (void)numerics_fingerprint(); /* made once, before threads start */
     return e;
 }
