@@ -351,13 +351,19 @@ static dp_err session_open_once(struct dp_client *client, uint64_t deadline_ms, 
     return e;
 }
 
-/* A server that was short of descriptors and cannot be reached later may be so for that. */
-static dp_err remember_busy(const dp_error *busy, dp_error *err)
+/* A server that was short of descriptors and cannot be reached later may be so for that; one that has none left at all
+ * closes connections without an answer. */
+static dp_err tell_before(const dp_error *busy, bool cut, dp_error *err)
 {
     dp_error last = *err;
-    if (busy->code == DP_OK || last.code != DP_UNREACHABLE)
+    if (last.code != DP_UNREACHABLE || (busy->code == DP_OK && !cut))
         return last.code;
-    return dp_fail(err, last.code, "%.250s (before that it said: %.200s)", last.text, busy->text);
+    if (busy->code)
+        return dp_fail(err, last.code, "%.250s (before that it said: %.200s)", last.text, busy->text);
+    return dp_fail(err, last.code,
+                   "%.300s (connections are closed before an answer: a dp-server without descriptors, ulimit -n, does "
+                   "that, and its log says so)",
+                   last.text);
 }
 
 /* A connection that breaks before the answer may be that of a server that was just ending: look for it again. So does a
@@ -366,13 +372,17 @@ dp_err session_open(struct dp_client *client, uint64_t deadline_ms, dp_error *er
 {
     uint64_t begin_ms = mono_ms(), wait_ms = client->timing.retry;
     dp_error busy = {.code = DP_OK};
+    bool cut = false;
     for (;;) {
         dp_err e = session_open_once(client, deadline_ms, err);
         bool come_again = e == DP_BUSY && client->question.hang_up && left_ms(deadline_ms) > 0;
         if (!session_lost(e) && !come_again)
-            return e ? remember_busy(&busy, err) : e;
-        if (!come_again && left_ms(deadline_ms) == 0)
-            return no_answer(client, begin_ms, err);
+            return e ? tell_before(&busy, cut, err) : e;
+        cut |= !come_again;
+        if (!come_again && left_ms(deadline_ms) == 0) {
+            (void)no_answer(client, begin_ms, err);
+            return tell_before(&busy, cut, err);
+        }
         if (come_again && busy.code == DP_OK)
             client_notice(client, "%s: %.300s; trying again", client->server, err->text);
         if (come_again) {

@@ -105,9 +105,11 @@ static dp_err send_question(struct request *request, Dp__Header *question, dp_er
 
 static dp_err fail_no_answer(const struct request *request, dp_error *err)
 {
-    return dp_fail(err, DP_UNREACHABLE,
-                   "%s takes connections but has not answered within %.3g s; is it a dp-server, and its main port?",
-                   request->server, (double)request->timeout_ms / 1000);
+    return dp_fail(
+        err, DP_UNREACHABLE,
+        "%s takes connections but has not answered within %.3g s; is it a dp-server, and its main port? (one without "
+        "descriptors says so in its log)",
+        request->server, (double)request->timeout_ms / 1000);
 }
 
 /* Waits until there is a message. ZeroMQ would go on waiting for a server that has ended. */
