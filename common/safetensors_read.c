@@ -157,6 +157,8 @@ static dp_err model_read(struct reading *r, json_t *header)
     if (total * sizeof(float) != r->data_bytes)
         return dp_fail(r->err, DP_DATA, "%s: %" PRIu64 " bytes follow the tensors; export or copy the model again",
                        r->file, r->data_bytes - total * sizeof(float));
+    if (mem_check_room(r->file, r->data_bytes, r->err))
+        return DP_NOMEM;
     r->model->theta = mem_array(total, sizeof(float));
     if (!r->model->theta)
         return dp_fail(r->err, DP_NOMEM, "%s: not enough memory for %" PRIu64 " parameters", r->file, total);
@@ -218,6 +220,8 @@ static dp_err file_read(const char *path, int fd, unsigned char **ret_bytes, siz
     if (!S_ISREG(st.st_mode))
         return dp_fail(err, DP_IO, "%s: is not a file; give a model that dp-server has exported", path);
     size_t size = (size_t)st.st_size, at = 0;
+    if (mem_check_room(path, size, err))
+        return DP_NOMEM;
     AUTOFREE unsigned char *bytes = mem_array(size, 1);
     if (!bytes)
         return dp_fail(err, DP_NOMEM, "%s: not enough memory to hold the file (%zu bytes)", path, size);

@@ -14,6 +14,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "util.h"
 
 /* Since Linux 5.1; glibc's headers have it later. */
@@ -34,7 +35,7 @@ size_t shm_whole_pages(size_t bytes)
     return (bytes + page - 1) / page * page;
 }
 
-/* The number behind `key` in a file of "key: number" lines, or the file's only number where key is empty. */
+/* The number behind `key` in a file of "key: number" lines. */
 static bool file_number(const char *path, const char *key, uint64_t *ret_number)
 {
     char line[256];
@@ -52,36 +53,17 @@ static bool file_number(const char *path, const char *key, uint64_t *ret_number)
     return found;
 }
 
-/* What the process's control group may still take: UINT64_MAX where there is no limit. */
-static uint64_t group_room(void)
-{
-    char line[512] = "", path[600];
-    uint64_t most, used;
-    FILE *file = fopen("/proc/self/cgroup", "re");
-    while (file && fgets(line, sizeof line, file) && strncmp(line, "0::", 3) != 0)
-        line[0] = '\0';
-    if (file)
-        fclose(file);
-    line[strcspn(line, "\n")] = '\0';
-    const char *group = line[0] ? line + 3 : "";
-    snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", group);
-    if (!file_number(path, "", &most))
-        return UINT64_MAX;
-    snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.current", group);
-    if (!file_number(path, "", &used))
-        return UINT64_MAX;
-    return most - MIN(used, most);
-}
-
 /* To ask for more memory than there is would not fail but wake the OOM killer: look first, and leave some. */
 static dp_err check_room(size_t bytes, dp_error *err)
 {
     uint64_t available_kib, total_kib;
+    struct cgroup_memory group;
     if (bytes <= SMALL_BYTES || !file_number("/proc/meminfo", "MemAvailable:", &available_kib) ||
         !file_number("/proc/meminfo", "MemTotal:", &total_kib))
         return DP_OK;
-    uint64_t reserve = total_kib / RESERVE_SHARE * 1024;
-    uint64_t room = MIN(available_kib * 1024, group_room());
+    cgroup_memory("", &group);
+    uint64_t reserve = MIN(total_kib * 1024, group.limit_bytes) / RESERVE_SHARE;
+    uint64_t room = MIN(available_kib * 1024, group.room_bytes);
     if (bytes + reserve > room)
         return dp_fail(err, DP_NOMEM, "%zu MiB of shared memory are needed, %" PRIu64 " MiB of memory are free",
                        bytes >> 20, room >> 20);

@@ -8,6 +8,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <malloc.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,8 +20,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cgroup.h"
+
 /* glibc's upper bound of the threshold, and how much free memory stays. */
-enum { MMAP_THRESHOLD_MAX = 32 << 20, KEEP_BYTES = 1 << 30, THREADS_ENSURED_MAX = 8 };
+enum { MMAP_THRESHOLD_MAX = 32 << 20, KEEP_BYTES = 1 << 30, THREADS_ENSURED_MAX = 8, DESCRIPTORS_RUN = 16 };
 
 void *mem_array(size_t count, size_t size)
 {
@@ -46,29 +49,53 @@ void mem_keep(void)
     mallopt(M_ARENA_MAX, 1);
 }
 
-/* The number in a file of one line; UINT64_MAX where there is none, as in "max". */
-static uint64_t file_number(const char *path)
-{
-    char line[32] = "", *after = line;
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return UINT64_MAX;
-    bool read = fgets(line, sizeof line, file) != NULL;
-    fclose(file);
-    unsigned long long number = strtoull(line, &after, 10);
-    return read && after != line ? number : UINT64_MAX;
-}
-
-uint64_t mem_limit_bytes(void)
+static uint64_t limit_bytes(const struct cgroup_memory *group)
 {
     struct rlimit space;
     long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
-    uint64_t limit = file_number("/sys/fs/cgroup/memory.max");
+    uint64_t limit = group->limit_bytes;
     if (pages > 0 && page_bytes > 0)
         limit = MIN(limit, (uint64_t)pages * (uint64_t)page_bytes);
     if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY)
         limit = MIN(limit, (uint64_t)space.rlim_cur);
     return limit;
+}
+
+uint64_t mem_limit_bytes(void)
+{
+    struct cgroup_memory group;
+    cgroup_memory("", &group);
+    return limit_bytes(&group);
+}
+
+/* What this process has taken, files and what it shares apart; 0 where that is not known. */
+static uint64_t held_bytes(void)
+{
+    unsigned long long size, resident = 0, shared = 0;
+    long page_bytes = sysconf(_SC_PAGESIZE);
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file && fscanf(file, "%llu %llu %llu", &size, &resident, &shared) != 3)
+        resident = shared = 0;
+    if (file)
+        fclose(file);
+    return (resident - MIN(resident, shared)) * (uint64_t)MAX(page_bytes, 0);
+}
+
+dp_err mem_check_room(const char *what, uint64_t bytes, dp_error *err)
+{
+    struct cgroup_memory group;
+    if (bytes < MEM_SMALL_BYTES)
+        return DP_OK;
+    cgroup_memory("", &group);
+    uint64_t limit = limit_bytes(&group), held = held_bytes();
+    uint64_t room = MIN(group.room_bytes, limit - MIN(limit, held));
+    if (bytes <= room)
+        return DP_OK;
+    return dp_fail(err, DP_NOMEM,
+                   "%s: out of memory: %" PRIu64 " MiB are needed, and %" PRIu64 " MiB are left of the %" PRIu64
+                   " MiB that this machine, the control group or ulimit -v allows: raise the limit or take a larger "
+                   "machine",
+                   what, bytes >> 20, room >> 20, limit >> 20);
 }
 
 void mem_freep(void *p)
@@ -120,13 +147,55 @@ dp_err descriptors_ensure(uint64_t needed, dp_error *err)
                    (uintmax_t)limit.rlim_cur, (uintmax_t)needed);
 }
 
-bool descriptors_left(void)
+uint64_t descriptors_limit(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) ? 0 : limit.rlim_cur;
+}
+
+/* How many of the descriptors from `first` on, a few, are open. */
+static uint64_t count_open(uint64_t first, uint64_t count)
+{
+    struct pollfd items[DESCRIPTORS_RUN];
+    uint64_t closed = 0;
+    for (uint64_t i = 0; i < count; i++)
+        items[i] = (struct pollfd){.fd = (int)(first + i)};
+    if (poll(items, count, 0) < 0)
+        return 0;
+    for (uint64_t i = 0; i < count; i++)
+        closed += (items[i].revents & POLLNVAL) != 0;
+    return count - closed;
+}
+
+/* The lowest free number is the next one: those high up are free as a rule, and found at once. */
+uint64_t descriptors_left(uint64_t most)
+{
+    uint64_t end = MIN(descriptors_limit(), (uint64_t)INT_MAX), left = 0;
+    while (end > 0 && left < most) {
+        uint64_t count = MIN(end, (uint64_t)DESCRIPTORS_RUN);
+        end -= count;
+        left += count - count_open(end, count);
+    }
+    return MIN(left, most);
+}
+
+dp_err descriptors_check(uint64_t needed, dp_error *err)
+{
+    uint64_t left = descriptors_left(needed);
+    if (left >= needed)
+        return DP_OK;
+    return dp_fail(err, DP_SYSTEM,
+                   "%ju more files can be opened, %ju are needed: raise the limit of open files (ulimit -n, now %ju)",
+                   (uintmax_t)left, (uintmax_t)needed, (uintmax_t)descriptors_limit());
+}
+
+uint64_t descriptors_taken(void)
 {
     int fd = open("/", O_PATH | O_CLOEXEC);
     if (fd < 0)
-        return errno != EMFILE && errno != ENFILE;
+        return descriptors_limit();
     close(fd);
-    return true;
+    return (uint64_t)fd;
 }
 
 static void *wait_for_all(void *mutex)

@@ -23,9 +23,13 @@ void *mem_array(size_t count, size_t size) __attribute__((malloc, alloc_size(1, 
 /* The same, zeroed. */
 void *mem_array_zero(size_t count, size_t size) __attribute__((malloc, alloc_size(1, 2)));
 
-/* Memory that this process can have at most: the machine's, or less where a limit of its control group (version 2) or
- * of its address space says so. UINT64_MAX where nothing is known. */
+/* Memory that this process can have at most: the machine's, or less where a limit of its control group or of one above
+ * that (version 1 or 2), or of its address space, says so. UINT64_MAX where nothing is known. */
 uint64_t mem_limit_bytes(void);
+/* Whether so many bytes can be taken beside what this process and its control group have: the kernel would end the
+ * process where it writes to them, and say nothing. Little is not looked at. DP_NOMEM, "WHAT: out of memory: ...". */
+enum { MEM_SMALL_BYTES = 8 << 20 };
+DP_MUST_CHECK dp_err mem_check_room(const char *what, uint64_t bytes, dp_error *err);
 
 /* Makes malloc keep what is freed and serve all threads from one heap: libzmq takes a fresh buffer for each large
  * message, and giving its pages back to the kernel only to fault them in again costs more than the message. For
@@ -57,8 +61,14 @@ void stdio_reserve(void);
 /* Raises the limit of open files as far as it goes; DP_SYSTEM if that is less than `needed`: libzmq aborts where it
  * finds none left. */
 DP_MUST_CHECK dp_err descriptors_ensure(uint64_t needed, dp_error *err);
-/* Whether another file could be opened now, found out by doing so. */
-bool descriptors_left(void);
+/* The limit of open files. */
+uint64_t descriptors_limit(void);
+/* How many more could be opened now, counted up to `most`; takes none to find out. */
+uint64_t descriptors_left(uint64_t most);
+/* Whether so many more can be opened; DP_SYSTEM if not: libzmq aborts where it finds none left. */
+DP_MUST_CHECK dp_err descriptors_check(uint64_t needed, dp_error *err);
+/* How many are open, as far as they are the lowest numbers: those of a program at its start. */
+uint64_t descriptors_taken(void);
 
 /* Whether so many threads can be started beside those that there are, found out by doing so; DP_SYSTEM if not: libzmq
  * aborts then. THREADS_ZMQ: those of a ZeroMQ context, which it starts with its first socket. */

@@ -8,8 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "accept_spare.h"
 #include "human.h"
 #include "log.h"
+#include "orphans.h"
 #include "zuv_term.h"
 
 enum {
@@ -204,14 +206,18 @@ static void start_handles(struct head *head)
     uv_signal_init(&head->loop, &head->on_term);
     uv_signal_init(&head->loop, &head->on_int);
     uv_signal_init(&head->loop, &head->on_hup);
+    uv_signal_init(&head->loop, &head->on_child);
     head->wake.data = head->tick.data = head->end.data = head->on_term.data = head->on_int.data = head->on_hup.data =
-        head->balance.timer.data = head;
+        head->on_child.data = head->balance.timer.data = head;
     uv_timer_start(&head->tick, head_on_tick, TICK_MS, TICK_MS);
+    ticks_start(&head->ticks, mono_ms());
     uv_signal_start(&head->on_term, head_on_signal, SIGTERM);
     uv_signal_start(&head->on_int, head_on_signal, SIGINT);
     struct sigaction before; /* nohup has it ignored */
     if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
         uv_signal_start(&head->on_hup, head_on_signal, SIGHUP);
+    if (orphans_are_ours())
+        uv_signal_start(&head->on_child, head_on_child, SIGCHLD);
 }
 
 static dp_err start_socket(struct head *head, dp_error *err)
@@ -239,8 +245,11 @@ static dp_err start(struct head *head, dp_error *err)
         return e;
     start_handles(head);
     e = head->opts->shards == 1 ? head_post_start(head, err) : start_socket(head, err);
-    if (!e)
-        e = start_ports(head, err);
+    if (e)
+        return e;
+    accept_spare_start();
+    e = start_ports(head, err);
+    head_crowd_start(head);
     if (!e && head->opts->port_file)
         e = file_replace(head->opts->port_file, write_endpoint, head, err);
     return e ? e : start_workers(head, err);
@@ -257,6 +266,7 @@ static void remove_socket(const struct head *head)
 static void free_all(struct head *head)
 {
     zuv_term(head->zmq);
+    accept_spare_stop();
     remove_socket(head);
     export_free(&head->export);
     for (uint32_t p = 0; p < head->port_count; p++)

@@ -16,6 +16,7 @@
 #include <jansson.h>
 #include <uv.h>
 
+#include "crowd.h"
 #include "dealer.h"
 #include "exchange.h"
 #include "export.h"
@@ -27,6 +28,7 @@
 #include "speculation.h"
 #include "step_report.h"
 #include "supervise.h"
+#include "ticks.h"
 
 enum head_state { HEAD_WAITING, HEAD_RUNNING, HEAD_EXPORTING, HEAD_DONE, HEAD_STOPPING, HEAD_CLOSING };
 
@@ -114,7 +116,7 @@ struct head {
     uv_async_t wake; /* shards have events */
     uv_timer_t tick;
     uv_timer_t end; /* DONE, STOPPING: when the process ends at the latest */
-    uv_signal_t on_term, on_int, on_hup;
+    uv_signal_t on_term, on_int, on_hup, on_child;
     struct arena arena;
     struct log_limit malformed_limit, peer_limit;
     uint64_t malformed;
@@ -144,17 +146,19 @@ struct head {
     uint64_t global_low;
     struct metrics metrics[SLICE_VERSIONS]; /* of steps >= global_low, at step % SLICE_VERSIONS */
 
-    bool alone;    /* the job waits for a worker, and the log says so */
-    bool crowded;  /* no descriptors are left, and the log says so */
+    bool alone;           /* the job waits for a worker, and the log says so */
+    bool crowded;         /* no descriptors are left, and the log says so */
+    uint64_t turned_away; /* connections for which there were none, at the last tick */
+    struct crowd crowd;
     bool diverged; /* a step's loss was not finite, and which training step's first */
     uint64_t diverged_step;
     uint64_t low_seen; /* global_low at the last tick */
-    uint64_t tick_ms;  /* when that was; 0: there was none */
+    struct ticks ticks;
     uint64_t moved_ms; /* when global_low last moved, or slots of the open step last went to somebody else */
     struct stall stall;
     uint64_t started_ms;
     uint64_t running_ms; /* when the first step could begin */
-    uint64_t ended_ms;   /* when DONE or STOPPING was entered */
+    uint64_t ended_ms;   /* when DONE or STOPPING was entered, or else CLOSING */
 
     struct progress progress;
     struct supervise *supervise;
@@ -312,6 +316,16 @@ void head_see_end(struct head *head);
 void head_on_supervise_ended(void *arg);
 void head_on_tick(uv_timer_t *tick);
 void head_on_signal(uv_signal_t *handle, int number);
+/* A child has ended: where orphans fall to this process, they are reaped. */
+void head_on_child(uv_signal_t *handle, int number);
+
+/* head_crowd.c: descriptors that run short. */
+/* The server listens, and has no peers yet. */
+void head_crowd_start(struct head *head);
+/* Whether there are descriptors for one more worker: DP_BUSY, with what to do. */
+DP_MUST_CHECK dp_err head_crowd_admit(struct head *head, dp_error *err);
+/* Every tick. */
+void head_crowd_watch(struct head *head);
 
 /* head_exchange.c: sums over all shards. */
 DP_MUST_CHECK dp_err head_start_exchange(struct head *head);

@@ -7,6 +7,7 @@
 #include "head.h"
 #include "human.h"
 #include "log.h"
+#include "orphans.h"
 #include "util.h"
 
 enum {
@@ -32,6 +33,7 @@ static void close_handles(struct head *head)
     uv_close((uv_handle_t *)&head->on_term, NULL);
     uv_close((uv_handle_t *)&head->on_int, NULL);
     uv_close((uv_handle_t *)&head->on_hup, NULL);
+    uv_close((uv_handle_t *)&head->on_child, NULL);
 }
 
 void head_on_supervise_ended(void *arg)
@@ -44,6 +46,8 @@ void head_close(struct head *head)
     if (head->state == HEAD_CLOSING)
         return;
     bool done = head->state == HEAD_DONE; /* the workers know, and are about to end */
+    if (head->ended_ms == 0)              /* it could not start */
+        head->ended_ms = mono_ms();
     head->state = HEAD_CLOSING;
     if (head->supervise)
         supervise_end(head->supervise, done);
@@ -100,17 +104,16 @@ void head_fail(struct head *head, const dp_error *err)
 
 /* ---- time and signals ---- */
 
-/* ZeroMQ says nothing of connections that it cannot take. */
-static void watch_descriptors(struct head *head)
+static bool is_local_worker(void *arg, pid_t child)
 {
-    bool crowded = !descriptors_left();
-    if (crowded && !head->crowded)
-        log_warn("descriptors-used-up workers=%u reason=\"whoever connects now gets no answer: raise the limit of open "
-                 "files (ulimit -n)\"",
-                 head->members.count);
-    if (!crowded && head->crowded)
-        log_info("descriptors-left workers=%u", head->members.count);
-    head->crowded = crowded;
+    const struct head *head = arg;
+    return supervise_knows(head->supervise, child);
+}
+
+void head_on_child(uv_signal_t *handle, int number)
+{
+    (void)number;
+    orphans_reap(is_local_worker, handle->data);
 }
 
 void head_on_tick(uv_timer_t *tick)
@@ -118,7 +121,8 @@ void head_on_tick(uv_timer_t *tick)
     struct head *head = tick->data;
     uint64_t now = mono_ms();
     head_watch(head, now);
-    watch_descriptors(head);
+    head_crowd_watch(head);
+    orphans_reap(is_local_worker, head);
     progress_tick(&head->progress, now);
 }
 

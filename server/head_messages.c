@@ -74,6 +74,7 @@ void head_refuse(struct head *head, const struct routing_id *route, const Dp__He
     Dp__Error error = DP__ERROR__INIT;
     error.code = (uint32_t)code;
     error.text = clean;
+    error.hang_up = code == DP_BUSY && request->body_case == DP__HEADER__BODY_HELLO && head->crowd.is_short;
     Dp__Header header = DP__HEADER__INIT;
     header.body_case = DP__HEADER__BODY_ERROR;
     header.error = &error;
@@ -230,6 +231,8 @@ static void on_hello(struct head *head, const struct routing_id *route, const Dp
         return;
     if (!e)
         fence_before(head, route, hello);
+    if (!e)
+        e = head_crowd_admit(head, &err);
     struct member *member = e ? NULL : add_member(head, hello, &err);
     if (!member) {
         log_refusal(head, hello->name, &err);

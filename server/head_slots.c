@@ -9,8 +9,6 @@
 
 #include "log.h"
 
-enum { SLEPT_MS = 2000 }; /* ticks so far apart: the loop was not busy, but not running */
-
 /* What is lost with a connection is told anew when the worker joins anew. A worker that computes for long does not read
  * meanwhile, and only so many messages wait for it: unless it was told later, it would not know its slots until the
  * next deal, and the job would wait for them. */
@@ -199,21 +197,18 @@ static void check_alone(struct head *head, bool stands_still)
  * what has come meanwhile is read after this. */
 static void forgive_sleep(struct head *head, uint64_t now_ms)
 {
-    uint64_t gap_ms = head->tick_ms ? now_ms - head->tick_ms : 0;
+    uint64_t gap_ms = now_ms - head->ticks.last_ms, slept_ms = ticks_slept_ms(&head->ticks, now_ms);
     bool stuck = head_post_stuck(head, now_ms);
-    head->tick_ms = now_ms;
-    if (gap_ms < SLEPT_MS && !stuck)
+    if (slept_ms == 0 && !stuck)
         return;
-    if (gap_ms >= SLEPT_MS)
-        log_warn("server-slept for_ms=%" PRIu64 " action=\"workers are given as much time\"", gap_ms);
+    if (slept_ms > 0)
+        log_warn("server-slept for_ms=%" PRIu64 " action=\"workers are given as much time\"", slept_ms);
     for (uint32_t i = 0; i < head->members.used; i++) {
         struct member *member = &head->members.list[i];
         member->last_seen_ms = MIN(member->last_seen_ms + gap_ms, now_ms);
     }
-    if (gap_ms < SLEPT_MS)
-        return;
-    head->moved_ms += gap_ms;
-    head->ranks.dealt_ms += gap_ms;
+    head->moved_ms += slept_ms;
+    head->ranks.dealt_ms += slept_ms;
 }
 
 void head_watch(struct head *head, uint64_t now_ms)

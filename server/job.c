@@ -234,8 +234,8 @@ static dp_err check_memory(const struct job *job, dp_error *err)
     return dp_fail(err, DP_REFUSED,
                    "%" PRIu64 " parameters need %" PRIu64 " MiB (%" PRIu64 " times 4 bytes each under --optimizer %s), "
                    "and the server's machine has %" PRIu64
-                   " MiB: make the model smaller (--sparse keeps only rows that data touch) or "
-                   "take a larger machine",
+                   " MiB (or its control group or ulimit -v allows no more): make the model smaller (--sparse keeps "
+                   "only rows that data touch) or take a larger machine",
                    elems, bytes >> 20, copies, job->core.rule->name, limit >> 20);
 }
 

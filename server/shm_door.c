@@ -34,9 +34,9 @@ static void guest_close(struct shm_guest *guest)
         at = &(*at)->next;
     *at = guest->next;
     guest->closed = true;
-    uv_poll_stop(&guest->poll);
+    uv_close((uv_handle_t *)&guest->poll,
+             on_guest_closed); /* takes the descriptor out of its epoll: closed after that */
     close(guest->fd);
-    uv_close((uv_handle_t *)&guest->poll, on_guest_closed);
 }
 
 static void on_hello(struct shm_guest *guest, const struct shm_message *message)
@@ -189,9 +189,8 @@ void shm_door_close(struct shm_door *door)
     door->open = false;
     while (door->guests)
         guest_close(door->guests);
-    uv_poll_stop(&door->poll);
-    close(door->fd);
     uv_close((uv_handle_t *)&door->poll, NULL);
+    close(door->fd);
 }
 
 static struct shm_guest *guest_find(const struct shm_door *door, uint64_t session)

@@ -393,6 +393,14 @@ void supervise_expect_end(struct supervise *s)
     s->end_expected = true;
 }
 
+bool supervise_knows(const struct supervise *s, pid_t pid)
+{
+    for (uint32_t i = 0; s && i < s->count; i++)
+        if (s->children[i].running && s->children[i].process.pid == pid)
+            return true;
+    return false;
+}
+
 void supervise_free(struct supervise **supervise)
 {
     struct supervise *s = *supervise;

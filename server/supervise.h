@@ -2,6 +2,8 @@
 #ifndef DP_SUPERVISE_H
 #define DP_SUPERVISE_H
 
+#include <stdbool.h>
+#include <sys/types.h>
 #include <uv.h>
 
 #include "server_options.h"
@@ -29,6 +31,8 @@ DP_MUST_CHECK dp_err supervise_start(uv_loop_t *loop, const struct server_option
 void supervise_end(struct supervise *supervise, bool done);
 /* The job is done: workers that end now are not started again. */
 void supervise_expect_end(struct supervise *supervise);
+/* Whether the process is one of these, not yet reaped. Accepts NULL. */
+bool supervise_knows(const struct supervise *supervise, pid_t pid);
 /* After ended() and once the loop has run out. Accepts NULL. */
 void supervise_free(struct supervise **supervise);
 

@@ -17,6 +17,7 @@
 enum {
     CONNECT_TIMEOUT_MS = 30000,
     SERVER_TIMEOUT_MS = 60000,
+    FILES_ZMQ = 5, /* descriptors of a ZeroMQ context, beside those of its connections */
 };
 
 const struct client_timing CLIENT_TIMING = {
@@ -82,6 +83,7 @@ static char *client_name(const char *given)
 static dp_err client_configure(struct dp_client *client, const dp_config *config, dp_error *err)
 {
     client->timing = CLIENT_TIMING;
+    client->process = getpid();
     client->connect_timeout_ms = config->connect_timeout_ms ? config->connect_timeout_ms : CONNECT_TIMEOUT_MS;
     client->server_timeout_ms = config->server_timeout_ms ? config->server_timeout_ms : SERVER_TIMEOUT_MS;
     client->threads = config->threads ? config->threads : 1;
@@ -94,6 +96,8 @@ static dp_err client_configure(struct dp_client *client, const dp_config *config
     client->name = client_name(config->name);
     client->secret_file = config->secret_file ? strdup(config->secret_file) : NULL;
     dp_err e = threads_ensure(THREADS_ZMQ, err);
+    if (!e)
+        e = descriptors_check(FILES_ZMQ + 2 * LINK_FILES + 1, err);
     if (e)
         return e;
     client->zmq = zmq_ctx_new();
@@ -117,12 +121,25 @@ static dp_err client_missing(const char *call, const char *what, dp_error *err)
     return dp_fail(err, DP_USAGE, "%s was called with %s NULL", call, what);
 }
 
-static void client_free(struct dp_client *client)
+/* Whether this process has only inherited the client, by fork: neither its connections nor the threads that serve them
+ * are this process's. */
+static bool client_inherited(const struct dp_client *client)
 {
-    plane_close(client);
-    step_fini(client);
-    if (client->zmq)
-        zuv_term(client->zmq); /* waits until no message holds a slab */
+    return client->process != getpid();
+}
+
+static dp_err client_check_process(const struct dp_client *client, dp_error *err)
+{
+    if (client_inherited(client))
+        return dp_fail(err, DP_USAGE,
+                       "the client is that of process %ld, which has forked this one: connect anew here, or call "
+                       "dp_leave to free what was inherited",
+                       (long)client->process);
+    return DP_OK;
+}
+
+static void client_free_memory(struct dp_client *client)
+{
     slab_pool_fini(&client->slabs);
     tables_fini(&client->tables);
     theta_fini(&client->theta);
@@ -136,6 +153,29 @@ static void client_free(struct dp_client *client)
     free(client->name);
     free(client->secret_file);
     free(client);
+}
+
+static void client_free(struct dp_client *client)
+{
+    plane_close(client);
+    step_fini(client);
+    if (client->zmq)
+        zuv_term(client->zmq); /* waits until no message holds a slab */
+    client_free_memory(client);
+}
+
+/* In a forked child: without a word to ZeroMQ, whose threads are the parent's, so that nothing here waits for them or
+ * wakes them up. What belonged to the heartbeat's thread may be half written, and stays. */
+static void client_free_inherited(struct dp_client *client)
+{
+    share_close(client);
+    if (client->beat.running)
+        close(client->beat.wake);
+    step_fini(client);
+    free(client->shards);
+    free(client->links);
+    free(client->items);
+    client_free_memory(client);
 }
 
 dp_err dp_connect(const dp_config *config, dp_client **ret_client, dp_error *err)
@@ -190,6 +230,8 @@ dp_err dp_join(dp_client *client, const dp_dataset *train, const dp_dataset *eva
     err = err ? err : &unused;
     if (!client)
         return client_missing("dp_join", "client", err);
+    if (client_check_process(client, err))
+        return err->code;
     if (!train)
         return dp_fail(err, DP_USAGE, "a worker brings a training set; one with data of its own joins by dp_join_free");
     if (client->view.local)
@@ -205,6 +247,8 @@ dp_err dp_join_free(dp_client *client, const dp_model *model, dp_error *err)
     err = err ? err : &unused;
     if (!client)
         return client_missing("dp_join_free", "client", err);
+    if (client_check_process(client, err))
+        return err->code;
     if (!client->view.local)
         return dp_fail(err, DP_REFUSED,
                        "the job deals out the rows of a data set that all workers have: start dp-server with "
@@ -267,6 +311,8 @@ dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
     err = err ? err : &unused;
     if (!client || !ret_task)
         return client_missing("dp_next", client ? "ret_task" : "client", err);
+    if (client_check_process(client, err))
+        return err->code;
     if (!client->joined)
         return dp_fail(err, DP_USAGE, "dp_next was called without a successful dp_join");
     dp_err e = client->pulled ? DP_OK : client_look(client, err); /* where all is pushed, it will wait, which looks */
@@ -301,7 +347,7 @@ dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
 int dp_task_wanted(dp_client *client)
 {
     dp_error err;
-    if (!client || !client->joined || client->end.code || client_stopped(client))
+    if (!client || !client->joined || client_inherited(client) || client->end.code || client_stopped(client))
         return 0;
     dp_err e = client_look(client, &err);
     if (e == DP_OK)
@@ -340,6 +386,8 @@ float *dp_gradient(dp_client *client, dp_error *err)
 {
     if (!client)
         return no_gradient(client_missing("dp_gradient", "client", err));
+    if (client_inherited(client))
+        return no_gradient(client_check_process(client, err));
     if (!client->joined)
         return no_gradient(dp_fail(err, DP_USAGE, "dp_gradient was called without a successful dp_join"));
     share_count_done(client);
@@ -354,7 +402,7 @@ float *dp_gradient(dp_client *client, dp_error *err)
 
 void dp_gradient_free(dp_client *client, float *grad)
 {
-    struct slab *slab = client && grad ? slab_find(&client->slabs, grad) : NULL;
+    struct slab *slab = client && grad && !client_inherited(client) ? slab_find(&client->slabs, grad) : NULL;
     if (slab)
         slab_drop(slab);
 }
@@ -388,13 +436,16 @@ dp_err dp_push(dp_client *client, uint32_t slot, float *grad, const dp_metrics *
 {
     if (!client)
         return client_missing("dp_push", "client", err);
+    dp_err e = client_check_process(client, err);
+    if (e)
+        return e;
     struct slab *slab = grad ? slab_find(&client->slabs, grad) : NULL;
     if (grad && !slab)
         return dp_fail(err, DP_USAGE, "slot %u: the gradient is not one of dp_gradient", slot);
     const char *wrong = push_wrong(client, grad, metrics);
     if (!wrong) {
         count_busy(client);
-        dp_err e = step_hand_in(client, slot, (struct node_value){.slab = slab, .metrics = *metrics}, err);
+        e = step_hand_in(client, slot, (struct node_value){.slab = slab, .metrics = *metrics}, err);
         return client_result(e, err);
     }
     dp_gradient_free(client, grad);
@@ -407,6 +458,8 @@ dp_err dp_step(dp_client *client, float *grad, const dp_metrics *metrics, dp_tas
     err = err ? err : &unused;
     if (!client)
         return client_missing("dp_step", "client", err);
+    if (client_check_process(client, err))
+        return err->code;
     if (!client->view.local || !ret_task) {
         dp_gradient_free(client, grad);
         return ret_task ? dp_fail(err, DP_USAGE, "dp_step is for those who joined by dp_join_free")
@@ -421,6 +474,11 @@ void dp_leave(dp_client **ref, dp_err reason, const char *text)
     struct dp_client *client = ref ? *ref : NULL;
     if (!client)
         return;
+    if (client_inherited(client)) {
+        client_free_inherited(client);
+        *ref = NULL;
+        return;
+    }
     bool told = client_head_alive(client) && session_bye(client, reason == DP_JOB_DONE ? DP_OK : reason, text) == DP_OK;
     session_close(client, told ? BYE_LINGER_MS : 0);
     client_free(client);

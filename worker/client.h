@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <zmq.h>
 
 #include "client_arrival.h"
@@ -95,10 +96,12 @@ struct session_question {
     dp_error refusal;                  /* code != DP_OK: the answer was an error */
     struct client_challenge challenge; /* of the refusal */
     bool waited;                       /* the server asked us to come again, and we did */
+    bool hang_up;                      /* BUSY: not on this connection again */
 };
 
 struct dp_client {
     struct client_timing timing;
+    pid_t process; /* that of dp_connect */
     /* what the user said */
     char *server;
     char *name;

@@ -23,6 +23,10 @@ struct link {
     bool lost;                    /* the connection broke or could not be made, and has not been made since */
 };
 
+/* Descriptors of a link at most: one each for its connection, another that is being made, the socket, and the two
+ * sockets of its monitor. */
+enum { LINK_FILES = 5 };
+
 struct link_limits {
     int queue;        /* messages that may wait in either direction */
     size_t bytes_max; /* largest frame that is read */

@@ -4,6 +4,7 @@
  * lost is sent again: after a connection was made anew and after BUSY at once with all nodes of the step; where there
  * is merely no answer for long, first the pulls, which cost nothing, then everything. All of it is idempotent. Thread:
  * the one that uses the client. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,9 +60,24 @@ static dp_err shard_open(struct dp_client *client, uint32_t number, uint64_t dea
     return e;
 }
 
+/* A Unix socket of each shard, and what is passed by it, go on top where memory is shared. */
+static dp_err plane_check_files(const struct dp_client *client, dp_error *err)
+{
+    uint64_t files = 0;
+    for (uint32_t i = 0; i < client->layout.shard_count; i++) {
+        const struct job_shard *shard = &client->layout.shards[i];
+        if (shard->slice_count + shard->part_count > 0)
+            files += (shard->slice_count > 1 ? FRAME_LANES : 1) * (uint64_t)LINK_FILES + 2;
+    }
+    return descriptors_check(files, err);
+}
+
 /* Shards without parameters are left out. */
 static dp_err shards_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
+    dp_err files = client->joined ? DP_OK : plane_check_files(client, err); /* it may not have closed its old ones yet */
+    if (files)
+        return files;
     client->shards = mem_array_zero(client->layout.shard_count, sizeof *client->shards);
     if (!client->shards)
         return dp_fail(err, DP_NOMEM, "no memory for %u shards", client->layout.shard_count);
@@ -122,8 +138,19 @@ static dp_err plane_pieces(struct dp_client *client, dp_error *err)
     return e ? e : tables_init(&client->tables, &client->job.view, &client->layout, err);
 }
 
+/* theta of this step and of the next, which the server has where it is shared, and a gradient. */
+static dp_err plane_check_memory(const struct dp_client *client, dp_error *err)
+{
+    char what[80];
+    const uint64_t copies = client->done ? 1 : 3, elems = client->theta.elems;
+    snprintf(what, sizeof what, "this worker, which needs %s of %llu parameters",
+             client->done ? "a gradient" : "two copies and a gradient", (unsigned long long)elems);
+    return mem_check_room(what, copies * elems * sizeof(float), err);
+}
+
 dp_err plane_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
+    const bool again = client->theta.slices != NULL; /* it has all that already */
     plane_close(client);
     dp_err e = plane_pieces(client, err);
     if (e == DP_OK)
@@ -132,7 +159,7 @@ dp_err plane_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
         e = plane_links(client, err);
     if (e == DP_OK)
         e = share_open(client, err);
-    return e;
+    return e || again ? e : plane_check_memory(client, err);
 }
 
 void plane_close(struct dp_client *client)

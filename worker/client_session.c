@@ -103,9 +103,10 @@ dp_err session_reach(struct dp_client *client, const struct endpoint *endpoint, 
     }
 }
 
-static void answer_refuse(struct dp_client *client, dp_err code, const char *text)
+static void answer_refuse(struct dp_client *client, const Dp__Header *header)
 {
-    client_error_set(&client->question.refusal, code, text);
+    client_error_set(&client->question.refusal, dp_err_from_wire(header->error->code), header->error->text);
+    client->question.hang_up = header->error->hang_up;
     client->question.answered = true;
 }
 
@@ -192,7 +193,7 @@ static void head_error_take(struct dp_client *client, const Dp__Header *header)
     dp_err code = dp_err_from_wire(header->error->code);
     if (client->question.request && header->request == client->question.request) {
         client_challenge_take(header->error, &client->question.challenge);
-        answer_refuse(client, code, header->error->text);
+        answer_refuse(client, header);
     } else if (code == DP_HELLO_REQUIRED || code == DP_INCARNATION)
         client->rejoin = true;
     else
@@ -300,7 +301,8 @@ static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Head
         e = head_wait(client, MIN(left_ms(deadline_ms), left_ms(send_ms)), err);
         if (e == DP_OK)
             e = session_drain(client, err);
-        if (e == DP_OK && client->question.refusal.code == DP_BUSY && wait_busy(client, header, deadline_ms))
+        if (e == DP_OK && client->question.refusal.code == DP_BUSY && !client->question.hang_up &&
+            wait_busy(client, header, deadline_ms))
             send_ms = mono_ms() + client->timing.retry_max;
         if (e == DP_OK && client_stopped(client))
             e = stopped(err);
@@ -311,7 +313,7 @@ static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Head
         else if (e == DP_OK && !client->question.answered && left_ms(deadline_ms) == 0)
             e = no_answer(client, begin_ms, err);
     }
-    if (e == DP_OK && client->question.refusal.code == DP_BUSY)
+    if (e == DP_OK && client->question.refusal.code == DP_BUSY && !client->question.hang_up)
         e = no_answer(client, begin_ms, err);
     else if (e == DP_OK && client->question.refusal.code)
         e = dp_fail(err, client->question.refusal.code, "%s", client->question.refusal.text);
@@ -381,21 +383,52 @@ static dp_err session_open_once(struct dp_client *client, uint64_t deadline_ms, 
     return e;
 }
 
-/* A connection that breaks before the answer may be that of a server that was just ending: look for it again. */
+/* A server that was short of descriptors and cannot be reached later may be so for that; one that has none left at all
+ * closes connections without an answer. */
+static dp_err tell_before(const dp_error *busy, bool cut, dp_error *err)
+{
+    dp_error last = *err;
+    if (last.code != DP_UNREACHABLE || (busy->code == DP_OK && !cut))
+        return last.code;
+    if (busy->code)
+        return dp_fail(err, last.code, "%.250s (before that it said: %.200s)", last.text, busy->text);
+    return dp_fail(err, last.code,
+                   "%.300s (connections are closed before an answer: a dp-server without descriptors, ulimit -n, does "
+                   "that, and its log says so)",
+                   last.text);
+}
+
+/* A connection that breaks before the answer may be that of a server that was just ending: look for it again. So does a
+ * server that is short of descriptors ask for. */
 dp_err session_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
     uint64_t begin_ms = mono_ms(), wait_ms = client->timing.retry;
     client->busy.code = DP_OK;
     client->busy_begin_ms = mono_ms();
+    dp_error busy = {.code = DP_OK};
+    bool cut = false;
     for (;;) {
         dp_err e = session_open_once(client, deadline_ms, err);
-        if (!session_lost(e))
-            return e;
-        if (left_ms(deadline_ms) == 0)
-            return no_answer(client, begin_ms, err);
+        bool come_again = e == DP_BUSY && client->question.hang_up && left_ms(deadline_ms) > 0;
+        if (!session_lost(e) && !come_again)
+            return e ? tell_before(&busy, cut, err) : e;
+        cut |= !come_again;
+        if (!come_again && left_ms(deadline_ms) == 0) {
+            (void)no_answer(client, begin_ms, err);
+            return tell_before(&busy, cut, err);
+        }
+        if (come_again && busy.code == DP_OK)
+            client_notice(client, "%s: %.300s; trying again", client->server, err->text);
+        if (come_again) {
+            busy = *err;
+            wait_ms = client->timing.retry_max;
+        }
         e = session_back_off(client, MIN(retry_jitter(client, wait_ms), left_ms(deadline_ms)), err);
         if (e)
             return e;
+        if (busy.code && left_ms(deadline_ms) == 0)
+            return dp_fail(err, busy.code, "%s: %.400s (tried for %llu s)", client->server, busy.text,
+                           (unsigned long long)seconds(mono_ms() - begin_ms));
         wait_ms = MIN(2 * wait_ms, client->timing.retry_max);
     }
 }

@@ -68,8 +68,11 @@ static struct slab *slab_new(struct slab_pool *pool, uint64_t elems)
 static bool slab_grow(struct slab *slab, uint64_t elems)
 {
     uint64_t room = slab->room ? elems + elems / 8 : elems;
+    dp_error unused;
     free(slab->values);
-    slab->values = mem_array((size_t)room, sizeof *slab->values);
+    slab->values = NULL;
+    if (mem_check_room("a gradient", room * sizeof *slab->values, &unused) == DP_OK)
+        slab->values = mem_array((size_t)room, sizeof *slab->values);
     slab->room = slab->values ? room : 0;
     return slab->values != NULL;
 }

@@ -13,6 +13,7 @@
 #include "util.h"
 #include "zuv_term.h"
 
+enum { FILES = 10 /* of ZeroMQ for one connection */ };
 enum { ANSWER_FRAMES_MAX = 2, LOOK_MS = 500 /* how often whether a silent server is still there */ };
 #define ANSWER_BYTES_MAX ((int64_t)64 << 20)
 
@@ -54,6 +55,8 @@ static dp_err open_socket(struct request *request, dp_error *err)
     int linger = 0, ipv6 = 1;
     int64_t bytes_max = ANSWER_BYTES_MAX;
     dp_err e = threads_ensure(THREADS_ZMQ, err);
+    if (!e)
+        e = descriptors_check(FILES, err);
     if (e)
         return e;
     endpoint_text(&request->address, address);
@@ -104,9 +107,11 @@ static dp_err send_question(struct request *request, Dp__Header *question, dp_er
 
 static dp_err fail_no_answer(const struct request *request, dp_error *err)
 {
-    return dp_fail(err, DP_UNREACHABLE,
-                   "%s takes connections but has not answered within %.3g s; is it a dp-server, and its main port?",
-                   request->server, (double)request->timeout_ms / 1000);
+    return dp_fail(
+        err, DP_UNREACHABLE,
+        "%s takes connections but has not answered within %.3g s; is it a dp-server, and its main port? (one without "
+        "descriptors says so in its log)",
+        request->server, (double)request->timeout_ms / 1000);
 }
 
 /* Waits until there is a message. ZeroMQ would go on waiting for a server that has ended. */

@@ -140,6 +140,8 @@ static dp_err matrix_new(struct csv *csv)
     uint64_t rows_max = MIN(text_count(&csv->text, '\n'), bytes / (csv->fields + data->features)) + 1;
     uint64_t values;
     if (!__builtin_mul_overflow(rows_max, data->features, &values)) {
+        if (mem_check_room(csv->text.name, rows_max * sizeof *data->labels + values * sizeof *data->values, csv->err))
+            return DP_NOMEM;
         data->labels = mem_array(rows_max, sizeof *data->labels);
         data->values = mem_array(values, sizeof *data->values);
     }

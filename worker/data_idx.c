@@ -193,6 +193,8 @@ dp_err idx_parse(const struct data_source *source, const void *bytes, size_t siz
                        "%s: has %" PRIu64 " features, but the job has %" PRIu64
                        "; take data of the same kind, or start dp-server with --features %" PRIu64,
                        idx.text.name, idx.columns, source->features, idx.columns);
+    if (mem_check_room(idx.text.name, idx.rows * (sizeof *data->labels + idx.columns * sizeof *data->values), err))
+        return DP_NOMEM;
     data->labels = mem_array(idx.rows, sizeof *data->labels);
     data->values = mem_array(idx.rows * idx.columns, sizeof *data->values);
     if (!data->labels || !data->values)

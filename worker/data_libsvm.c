@@ -263,6 +263,11 @@ dp_err libsvm_parse(const struct data_source *source, const void *bytes, size_t 
     file.text.line = MAX(source->first_line, 1);
     uint64_t rows_max = text_count(&file.text, '\n') + 1;
     uint64_t entries_max = text_count(&file.text, ':');
+    if (mem_check_room(file.text.name,
+                       rows_max * (sizeof *data->labels + sizeof *data->row_at) +
+                           entries_max * (sizeof *data->columns + sizeof *data->values),
+                       err))
+        return DP_NOMEM;
     data->labels = mem_array(rows_max, sizeof *data->labels);
     data->row_at = mem_array(rows_max + 1, sizeof *data->row_at);
     data->columns = mem_array(entries_max, sizeof *data->columns);

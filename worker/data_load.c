@@ -45,6 +45,8 @@ static dp_err read_full(struct load *load, void *to, size_t room, size_t *ret_by
 
 static dp_err load_grow(struct load *load, size_t capacity)
 {
+    if (mem_check_room(load->path, capacity - load->size, load->err))
+        return DP_NOMEM;
     char *more = capacity > load->size && capacity <= PTRDIFF_MAX ? realloc(load->bytes, capacity) : NULL;
     if (!more)
         return dp_fail(load->err, DP_NOMEM, "%s: not enough memory to hold the file (%zu bytes)", load->path, capacity);

@@ -44,6 +44,11 @@
  * The library decides what goes to which shard, folds the gradients of neighbouring slots, resends what a lost
  * connection lost, keeps the lease alive from a thread of its own, and takes up slots of workers that died.
  *
+ * fork: a client is that of the process that connected. In a forked child dp_leave frees what was inherited and returns
+ * at once, without a word to the server; dp_client_job, dp_slot_rows and dp_step_rows read as before; all other calls
+ * return at once as well: DP_USAGE, from dp_task_wanted 0, from dp_gradient NULL. A child that is to work connects
+ * anew. Fork while no other thread is in a call of the client, or leave the child's copy alone.
+ *
  * Thread: one thread uses a client at a time; different clients are independent. No call blocks for ever: dp_next
  * returns DP_UNREACHABLE when the server has not been heard of for config.server_timeout_ms. */
 #ifndef DP_H
@@ -253,7 +258,7 @@ DP_API DP_MUST_CHECK dp_err dp_push(dp_client *client, uint32_t slot, float *gra
 DP_API DP_MUST_CHECK dp_err dp_step(dp_client *client, float *grad, const dp_metrics *metrics, dp_task *ret_task,
                                     dp_error *err);
 /* Says goodbye (DP_OK, or the code and text of what went wrong, for the server's log) and frees the client. Accepts
- * NULL. */
+ * NULL. In a forked child it frees the client only. */
 DP_API void dp_leave(dp_client **client, dp_err reason, const char *text);
 
 DP_API const char *dp_version(void);

@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kernels.h"
@@ -30,12 +31,24 @@ static void on_signal(int number)
     alarm(1);
 }
 
+/* The first process of a container gets all that lose their parent. It has no children of its own to wait for: the
+ * kernel reaps those that end from now on, and those that have ended are reaped here. */
+static void reap_orphans(void)
+{
+    if (getpid() != 1)
+        return;
+    signal(SIGCHLD, SIG_IGN);
+    while (waitpid(-1, NULL, WNOHANG) > 0) {
+    }
+}
+
 static void catch_signals(enum worker_command command)
 {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGALRM, &(struct sigaction){.sa_handler = on_alarm}, NULL);
+    reap_orphans();
     signal(SIGXFSZ, SIG_IGN); /* a limit on the size of files is to be told as an error */
     /* predict | head ends in silence, as other filters do. */
     if (command == WORKER_TRAIN)
@@ -126,7 +139,10 @@ static dp_err set_up(const struct worker_options *o, dp_error *err)
     static const char *const KERNELS[] = {"auto", "ref", "avx2", "avx512"};
     log_init("dp-worker", (enum log_level)o->log_level);
     blas_init();
-    dp_err e = kernels_select(KERNELS[o->kernels], err);
+    dp_err e = descriptors_ensure(0, err); /* as many as it may have */
+    if (e)
+        return e;
+    e = kernels_select(KERNELS[o->kernels], err);
     (void)numerics_fingerprint(); /* made once, before threads start */
     return e;
 }

@@ -114,10 +114,7 @@ static size_t run_rows(const struct model_spec *spec, bool dense)
     return MAX(MIN(rows, (size_t)RUN_ROWS_MAX), (size_t)1);
 }
 
-/* OpenBLAS makes a buffer for each thread that calls it, and where memory is refused it asks again for ever. So as much
- * is asked for here, and kept until BLAS is called. */
-enum { BLAS_ROOM_BYTES = 129 << 20 };
-
+/* Asked for here, and kept until BLAS is called. */
 static void *take_blas_room(void)
 {
     void *room = mmap(NULL, BLAS_ROOM_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -129,6 +126,15 @@ void scratch_give_blas_room(struct model_scratch *scratch)
     if (scratch->blas_room)
         munmap(scratch->blas_room, BLAS_ROOM_BYTES);
     scratch->blas_room = NULL;
+}
+
+/* For rows of so many floats. */
+static bool has_room(size_t rows, uint64_t features)
+{
+    size_t bytes;
+    dp_error unused;
+    return features <= SIZE_MAX / sizeof(float) && !__builtin_mul_overflow(rows, features * sizeof(float), &bytes) &&
+           !mem_check_room("rows", bytes, &unused);
 }
 
 struct model_scratch *model_scratch_new(const struct model_spec *spec, size_t rows_max, bool dense)
@@ -148,7 +154,7 @@ struct model_scratch *model_scratch_new(const struct model_spec *spec, size_t ro
         scratch->rest = mem_array(scratch->rows_max, sizeof *scratch->rest);
         scratch->logs = mem_array(scratch->rows_max, sizeof *scratch->logs);
     }
-    if (dense && spec->features <= SIZE_MAX / sizeof(float))
+    if (dense && has_room(scratch->rows_max, spec->features))
         scratch->x = mem_array(scratch->rows_max, spec->features * sizeof *scratch->x);
     if (dense)
         scratch->blas_room = take_blas_room();

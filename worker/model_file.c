@@ -157,6 +157,8 @@ static dp_err theta_read(struct model_file *file, const struct safetensors *from
         return dp_fail(err, DP_MODEL,
                        "%s: has %" PRIu64 " parameters, but its metadata need %" PRIu64 "; export it again", file->path,
                        tensors_total(&from->tensors), tensors_total(&file->tensors));
+    if (mem_check_room(file->path, tensors_total(&file->tensors) * sizeof *file->theta, err))
+        return DP_NOMEM;
     file->theta = mem_array(tensors_total(&file->tensors), sizeof *file->theta);
     if (!file->theta)
         return dp_fail(err, DP_NOMEM, "%s: out of memory", file->path);

@@ -16,6 +16,9 @@ struct model_scratch {
     void *blas_room; /* dense, before the first call of BLAS: what its buffer will take */
 };
 
+/* OpenBLAS makes a buffer for each thread that calls it, and where memory is refused it asks again for ever: so much at
+ * most. */
+enum { BLAS_ROOM_BYTES = 129 << 20 };
 /* To be called before BLAS is. */
 void scratch_give_blas_room(struct model_scratch *scratch);
 

@@ -186,6 +186,24 @@ Test(stall, a_server_that_was_frozen_blames_nobody)
     cr_assert_null(strstr(said, "worker-lost"), "%s", said);
 }
 
+/* Nor was it before its first tick: frozen as soon as it can be known by its port file, which it writes before. */
+Test(stall, a_server_that_was_frozen_at_its_start_blames_nobody)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    enum { FROZEN_MS = 6000 };
+    char endpoint[128];
+    struct process *server = SERVER(endpoint, JOB, "--stall-timeout", "4", "--on-stall", "fail", "--lease", "4");
+    process_signal(server, SIGSTOP);
+    (void)worker(endpoint, "alpha");
+    (void)worker(endpoint, "beta");
+    cr_assert_not(process_ended(server, FROZEN_MS));
+    process_signal(server, SIGCONT);
+    cr_assert_eq(process_wait(server, MINUTE_MS), 0, "%s", process_output(server, ERR));
+    const char *said = process_output(server, ERR);
+    cr_assert_not_null(strstr(said, "server-slept for_ms="), "%s", said);
+    cr_assert_null(strstr(said, "worker-lost"), "%s", said);
+}
+
 Test(stall, a_server_without_workers_says_so_and_goes_on_when_they_come)
 {
     NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");

@@ -135,7 +135,8 @@ enum {
     HELLO_PROVED,
     SET_PROVED,
     JOIN_SCHEMA,
-    JOINED_SCHEMA
+    JOINED_SCHEMA,
+    ERROR_BUSY
 };
 
 static dp_err parse_sample(size_t kind, size_t payload_count, dp_error *err)
@@ -289,6 +290,8 @@ Test(frame, hello_and_text_refusals)
     REFUSED(HELLO, BODY(HELLO, hello)->numerics = (char[]){"a\nb"}, "printed");
     TAKEN(HELLO, BODY(HELLO, hello)->protocol_major = 77);
     REFUSED(ERROR, BODY(ERROR, error)->code = 0, "without a code");
+    REFUSED(ERROR, BODY(ERROR, error)->hang_up = true, "another code than BUSY");
+    REFUSED(ERROR_BUSY, BODY(ERROR_BUSY, error)->code = DP_REFUSED, "another code than BUSY");
     REFUSED(ERROR, BODY(ERROR, error)->text = over, "longer");
     TAKEN(ERROR, BODY(ERROR, error)->text = over + 1);
     REFUSED(ERROR, BODY(ERROR, error)->text = (char[]){"\x1b[2J"}, "printed");

@@ -7,7 +7,7 @@ static Dp__Params params, params_arrival, params_shared;
 static Dp__Keys push_keys, pull_keys;
 static Dp__RowsPushPull rows_push_pull, rows_push_shared;
 static Dp__Rows rows, rows_shared;
-static Dp__Error error, error_arrival;
+static Dp__Error error, error_arrival, error_busy;
 static Dp__Hello hello;
 static Dp__Welcome welcome;
 static Dp__Dataset train, eval;
@@ -111,6 +111,10 @@ static void fill_arrival(void)
     error_arrival.code = DP_REFUSED;
     error_arrival.text = "slots are pushed one by one";
     error_arrival.accepted = params_arrival.accepted;
+    dp__error__init(&error_busy);
+    error_busy.code = DP_BUSY;
+    error_busy.text = "no descriptors are left";
+    error_busy.hang_up = true;
 }
 
 static void fill_handshake(void)
@@ -427,6 +431,7 @@ void samples_fill(struct sample *samples)
     samples[i++] = proved(sample("set_proved", 0, DP__HEADER__BODY_SET, &set), 65534);
     samples[i++] = sample("join_schema", 0, DP__HEADER__BODY_JOIN, &join_schema);
     samples[i++] = sample("joined_schema", 0, DP__HEADER__BODY_JOINED, &joined_schema);
+    samples[i++] = sample("error_busy", 0, DP__HEADER__BODY_ERROR, &error_busy);
     for (i = 2; i < named; i++) /* the data plane does without request ids */
         samples[i].header.request = 1000 + i;
 }
