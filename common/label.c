@@ -95,10 +95,11 @@ static bool number_scan_all(const char *at, size_t n, double *ret_value)
     return after == text + n;
 }
 
-/* A token that stands for a value which is not finite or not there. */
-static bool is_hole(const char *at, size_t n)
+bool label_is_hole(const char *at, size_t n)
 {
     static const char *const HOLES[] = {"nan", "na", "n/a", "null", "inf", "infinity"};
+    if (n == 0)
+        return true;
     if (*at == '-' || *at == '+')
         at++, n--;
     for (size_t i = 0; i < sizeof HOLES / sizeof HOLES[0]; i++)
@@ -128,7 +129,7 @@ const char *label_read(const char *at, size_t n, struct label_token *ret_token)
     struct label_token token = {.at = at, .n = n};
     if (n == 0)
         return "is empty, every row needs a label";
-    if (is_hole(at, n))
+    if (label_is_hole(at, n))
         return "is not a finite number; remove the row or put a label there";
     if (n > LABEL_TEXT_MAX)
         return "has more than 128 bytes; labels are shorter";

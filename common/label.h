@@ -34,6 +34,8 @@ struct label_token {
  * sentence. A whole number that no double holds exactly becomes a word, so that no two of them are taken for one; any
  * other number that would have to be rounded is refused. */
 const char *label_read(const char *at, size_t n, struct label_token *ret_token);
+/* Whether it stands for a label that is not there, or not finite: empty, "nan", "NA", "-inf". */
+bool label_is_hole(const char *at, size_t n);
 /* The number in as few digits as give it back. Returns buf. */
 const char *label_number_text(double value, char buf[LABEL_NUMBER_CHARS]);
 

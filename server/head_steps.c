@@ -133,7 +133,7 @@ static void start_progress(struct head *head)
         .train_steps = plan->train_steps,
         .open_ended = job_open_ended(&head->job),
         .evaluates = plan->eval_rows > 0,
-        .classifies = head->job.label_count > 0,
+        .classifies = job_classifies(&head->job),
         .no_epochs = head->job.core.local,
     };
     head->running_ms = head->moved_ms = head->stall.opened_ms = mono_ms();

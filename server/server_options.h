@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "data_options.h"
+#include "label_list.h"
 #include "update_options.h"
 
 enum balance_mode { BALANCE_OFF, BALANCE_SPEED };
@@ -18,7 +19,8 @@ struct server_options {
     uint64_t features; /* 0: as the first worker's data have it */
     bool sparse;
     uint64_t hash_bits; /* 0, or `features` is 2^hash_bits */
-    uint64_t classes;   /* 0: likewise */
+    uint64_t classes;   /* 0: likewise; else what --label-names has */
+    const char *label_names;
     bool intercept;
     uint64_t batch;
     uint64_t slots;
@@ -58,10 +60,11 @@ struct server_options {
     bool verbose;
     bool json;
     struct data_options data;
-    bool local;                /* not in the table: workers have data of their own */
-    bool batch_given;          /* not in the table: --batch was not left at its default */
-    uint32_t staleness;        /* likewise: what `consistency` says, see consistency.h */
-    struct update_setup setup; /* likewise: `update`, checked */
+    bool local;                     /* not in the table: workers have data of their own */
+    bool batch_given;               /* not in the table: --batch was not left at its default */
+    struct label_list labels_asked; /* likewise: `label_names`, in the order of labels */
+    uint32_t staleness;             /* likewise: what `consistency` says, see consistency.h */
+    struct update_setup setup;      /* likewise: `update`, checked */
 };
 
 extern const struct option_table server_option_table;
