@@ -82,6 +82,29 @@ static bool digits_kept(const char *at, size_t n, double value)
     return value != 0 && memcmp(ours, theirs, count) == 0;
 }
 
+static bool is_whole(const char *at, size_t n)
+{
+    for (size_t i = *at == '-' || *at == '+'; i < n; i++)
+        if (!is_digit(at[i]))
+            return false;
+    return true;
+}
+
+/* Whether the double is the number of the text: a whole number exactly, another in as many digits as it has. */
+static bool number_kept(const char *at, size_t n, double value)
+{
+    char exact[LABEL_TEXT_MAX + 32];
+    if (!is_whole(at, n))
+        return digits_kept(at, n, value);
+    if (!isfinite(value))
+        return false;
+    snprintf(exact, sizeof exact, "%.0f", fabs(value));
+    size_t skip = *at == '-' || *at == '+';
+    while (skip + 1 < n && at[skip] == '0')
+        skip++;
+    return strlen(exact) == n - skip && memcmp(exact, at + skip, n - skip) == 0;
+}
+
 /* Whether all of the text is a number. */
 static bool number_scan_all(const char *at, size_t n, double *ret_value)
 {
@@ -111,10 +134,8 @@ bool label_is_hole(const char *at, size_t n)
 /* A whole number beyond the doubles is a word, in one spelling. */
 static bool whole_word(struct label_token *token)
 {
-    size_t sign = *token->at == '-' || *token->at == '+';
-    for (size_t i = sign; i < token->n; i++)
-        if (!is_digit(token->at[i]))
-            return false;
+    if (!is_whole(token->at, token->n))
+        return false;
     while (token->n > 1 && (*token->at == '+' || *token->at == '0')) {
         token->at++;
         token->n--;
@@ -137,7 +158,7 @@ const char *label_read(const char *at, size_t n, struct label_token *ret_token)
         token.word = !number_scan_all(at, n, &token.value);
         if (!token.word && !isfinite(token.value) && !whole_word(&token))
             return "is too large for a 64-bit float; scale it";
-        if (!token.word && !digits_kept(at, n, token.value) && !whole_word(&token))
+        if (!token.word && !number_kept(at, n, token.value) && !whole_word(&token))
             return "has more digits than a 64-bit float holds; write it shorter";
         token.value = token.word ? 0 : token.value;
     }

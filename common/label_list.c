@@ -132,6 +132,21 @@ bool label_list_has_words(const struct label_list *labels)
     return false;
 }
 
+bool label_list_mixed(const struct label_list *labels, size_t *ret_word)
+{
+    size_t words = 0, first = 0;
+    for (size_t i = labels->count; i-- > 0;) {
+        const struct label *label = &labels->list[i];
+        const char *digits = label->text + (*label->text == '-');
+        if (!label->word || digits[strspn(digits, "0123456789")] == '\0')
+            continue;
+        words++;
+        first = i;
+    }
+    *ret_word = first;
+    return words > 0 && words < labels->count;
+}
+
 bool label_list_has_texts(const struct label_list *labels)
 {
     char number[LABEL_NUMBER_CHARS];

@@ -34,6 +34,9 @@ DP_MUST_CHECK dp_err label_list_take(const double *values, const char *const *te
 /* Whether numbers alone would not say it: a word, or a number spelt otherwise than label_number_text does. */
 bool label_list_has_texts(const struct label_list *labels);
 bool label_list_has_words(const struct label_list *labels);
+/* Whether there are both, of which the first word's place goes to *ret_word. Whole numbers too large to be numbers here
+ * are no words in this. */
+bool label_list_mixed(const struct label_list *labels, size_t *ret_word);
 
 /* From "a,b,c", in which a label with a comma or a quote stands in quotes, as in CSV. DP_RANGE with the place's fault
  * as a sentence, DP_NOMEM. */

@@ -2,6 +2,7 @@
 #include "choose_labels.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "util.h"
@@ -135,4 +136,17 @@ dp_err choose_labels(const struct model *model, const struct labels_wish *wish, 
     if (wish->local)
         return choose_local(model, wish, found, file, ret_labels, err);
     return choose_shared(model, wish, found, file, ret_labels, err);
+}
+
+bool labels_mixed(const struct label_set *found, const char *file, char text[CHOOSE_NOTICE_MAX])
+{
+    size_t word;
+    if (!label_list_mixed(&found->labels, &word))
+        return false;
+    const struct label_place *at = &found->places[word];
+    char place[32];
+    snprintf(place, sizeof place, at->line ? ":%" PRIu64 ":" : ": row %" PRIu64 ":", at->line ? at->line : at->row);
+    snprintf(text, CHOOSE_NOTICE_MAX, "%.400s%s label '%s' is a word, and there are numbers: it is a class of its own",
+             file, place, found->labels.list[word].text);
+    return true;
 }

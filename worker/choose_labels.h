@@ -21,4 +21,9 @@ DP_MUST_CHECK dp_err choose_labels(const struct model *model, const struct label
                                    const struct label_set *found, const char *file, struct label_list *ret_labels,
                                    dp_error *err);
 
+enum { CHOOSE_NOTICE_MAX = 700 };
+/* Whether there are words among numbers: each is a class, and may be a typing error. A line for people that names the
+ * first one goes to text. */
+bool labels_mixed(const struct label_set *found, const char *file, char text[CHOOSE_NOTICE_MAX]);
+
 #endif

@@ -133,6 +133,9 @@ static dp_err find_labels(struct train *t, dp_error *err)
     struct label_list names = {0};
     if (!t->model->classifies)
         return DP_OK;
+    char notice[CHOOSE_NOTICE_MAX];
+    if (labels_mixed(labels_found(t), t->train_data.name, notice))
+        report_notice(&t->report, notice);
     dp_err e = label_list_take(NULL, job->labels_asked, job->labels_asked_count, &names, err);
     const struct labels_wish wish = {.local = job->local, .classes = job->classes_asked, .names = &names};
     if (!e)
