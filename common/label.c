@@ -170,18 +170,19 @@ const char *label_read(const char *at, size_t n, struct label_token *ret_token)
 
 const char *label_number_text(double value, char buf[LABEL_NUMBER_CHARS])
 {
-    char *after;
+    char text[LABEL_NUMBER_CHARS], *after;
+    double whole;
     for (int digits = 1; digits <= 17; digits++) {
-        snprintf(buf, LABEL_NUMBER_CHARS, "%.*g", digits, value);
-        char *comma = strchr(buf, ',');
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        char *comma = strchr(text, ',');
         if (comma) /* of another locale */
             *comma = '.';
-        if (number_convert(buf, &after) == value)
+        if (number_convert(text, &after) == value)
             break;
     }
-    double whole;
     if (fabs(value) < 1e15 && modf(value, &whole) == 0)
-        snprintf(buf, LABEL_NUMBER_CHARS, "%.0f", value);
+        snprintf(text, sizeof text, "%.0f", value);
+    memcpy(buf, text, sizeof text);
     return buf;
 }
 

@@ -59,14 +59,17 @@ static const char *label_of(const struct kind *kind, int row, int classes)
     return c == 1 && kind->other && row % 3 == 0 && row > 20 ? kind->other : kind->labels[c];
 }
 
-static size_t text_fill(char *text, const struct kind *kind, int classes, bool csv)
+static size_t text_fill(char text[TEXT_MAX], const struct kind *kind, int classes, bool csv)
 {
-    size_t at = csv ? (size_t)sprintf(text, "label,a,b,c,d,e,f\n") : 0;
+    size_t at = csv ? (size_t)snprintf(text, TEXT_MAX, "label,a,b,c,d,e,f\n") : 0;
     for (int r = 0; r < ROWS; r++) {
-        at += (size_t)sprintf(text + at, csv && r % 4 == 0 ? "\" %s\"" : "%s", label_of(kind, r, classes));
-        for (int c = 0; c < FEATURES; c++)
-            at += csv ? (size_t)sprintf(text + at, ",%d", value_of(r, c, classes))
-                      : (size_t)sprintf(text + at, " %d:%d", c + 1, value_of(r, c, classes));
+        const char *label = label_of(kind, r, classes);
+        at += (size_t)snprintf(text + at, TEXT_MAX - at, csv && r % 4 == 0 ? "\" %s\"" : "%s", label);
+        for (int c = 0; c < FEATURES; c++) {
+            int value = value_of(r, c, classes);
+            at += csv ? (size_t)snprintf(text + at, TEXT_MAX - at, ",%d", value)
+                      : (size_t)snprintf(text + at, TEXT_MAX - at, " %d:%d", c + 1, value);
+        }
         text[at++] = '\n';
     }
     return at;
@@ -283,7 +286,8 @@ static const char *letters_make(void)
     static char text[TEXT_MAX];
     size_t at = 0;
     for (int r = 0; r < 520; r++)
-        at += (size_t)sprintf(text + at, "%d 1:%d 2:%d 3:%d\n", 1 + r * 7 % 26, r % 17, r % 5, r % 26);
+        at +=
+            (size_t)snprintf(text + at, sizeof text - at, "%d 1:%d 2:%d 3:%d\n", 1 + r * 7 % 26, r % 17, r % 5, r % 26);
     return temp_file("letters.svm", text, at);
 }
 

@@ -512,10 +512,11 @@ Test(facts, labels_that_are_passed_over)
 
 Test(facts, more_labels_than_classes_can_be)
 {
-    AUTOFREE char *text = malloc((LABELS_MAX + 1) * 12);
+    AUTOFREE char *text = mem_array(LABELS_MAX + 1, 12);
+    cr_assert_not_null(text);
     size_t at = 0;
     for (int i = 0; i <= LABELS_MAX; i++)
-        at += (size_t)sprintf(text + at, "%d 1:1\n", i * 3);
+        at += (size_t)snprintf(text + at, 12, "%d 1:1\n", i * 3);
     assert_bad(CLASSES,
                &(struct bad){text, DP_DATA, "f:65537: label '196608' is one more than 65536 different labels; are"}, 1);
 }
