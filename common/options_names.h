@@ -56,6 +56,7 @@ static const char *const OPTIONS_NAMES[] = {
     "l1",
     "l2",
     "label-column",
+    "label-names",
     "labels",
     "lease",
     "listen",

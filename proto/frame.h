@@ -11,6 +11,7 @@
 
 #include "dp.pb-c.h"
 #include "dp_err.h"
+#include "label.h"
 
 enum {
     FRAME_MAGIC = 0x72617064,
@@ -27,7 +28,9 @@ enum {
     FRAME_LEVEL_MAX = 12, /* of the root over that many slots */
     FRAME_SHARDS_MAX = 1024,
     FRAME_SLICES_MAX = 1 << 16,
-    FRAME_LABELS_MAX = 1 << 16,
+    FRAME_LABELS_MAX = LABELS_MAX,
+    FRAME_LABEL_MAX = LABEL_TEXT_MAX,          /* of a label's text */
+    FRAME_LABELS_BYTES_MAX = LABELS_BYTES_MAX, /* of the texts of a list */
     FRAME_HASH_BITS_MAX = 31,
     SLICE_BYTES = 2 << 20, /* largest payload frame of a slice */
     FRAME_PARTS_MAX = 1 << 12,
@@ -62,8 +65,9 @@ void arena_fini(struct arena *arena);
  * head's to answer); the job in Welcome and Joined, with 1..FRAME_SLOTS_MAX slots; tensors in Join; tensors
  * of sane shapes and at most FRAME_ELEMS_MAX elements; in Joined tensors and shards whose slices of at most SLICE_BYTES
  * add up to the dense tensors and whose parts cover each table's ids in order; lists of ids of at most FRAME_ROWS_MAX;
- * labels finite, those of a Dataset strictly ascending; slots of an Assign strictly ascending. A loss may be anything:
- * a job that diverges must be able to say so. */
+ * labels finite, their texts not empty, of at most FRAME_LABEL_MAX bytes and FRAME_LABELS_BYTES_MAX in all; those of a
+ * Dataset strictly ascending; slots of an Assign strictly ascending. A loss may be anything: a job that diverges must
+ * be able to say so. */
 DP_MUST_CHECK dp_err frame_parse(struct arena *arena, const void *data, size_t bytes, size_t payload_count,
                                  const Dp__Header **ret_header, dp_error *err);
 

@@ -55,6 +55,22 @@ static dp_err check_labels(size_t count, const double *labels, dp_error *err)
     return rc;
 }
 
+/* Texts of labels, beside which there are as many numbers or none. */
+static dp_err check_label_texts(size_t count, char *const *texts, size_t numbers, dp_error *err)
+{
+    size_t bytes = 0;
+    dp_err rc = check_count("labels", count, FRAME_LABELS_MAX, err);
+    if (rc == DP_OK && count > 0 && numbers > 0 && numbers != count)
+        return dp_fail(err, DP_PROTO, "%zu texts of labels for %zu labels", count, numbers);
+    for (size_t i = 0; rc == DP_OK && i < count; i++) {
+        rc = check_name("a label", texts[i], FRAME_LABEL_MAX, err);
+        bytes += rc == DP_OK ? strlen(texts[i]) : 0;
+        if (bytes > FRAME_LABELS_BYTES_MAX)
+            return dp_fail(err, DP_PROTO, "labels of more than %d bytes", FRAME_LABELS_BYTES_MAX);
+    }
+    return rc;
+}
+
 static dp_err check_push_pull(const Dp__PushPull *msg, size_t payload_count, dp_error *err)
 {
     if (!msg->push && !msg->pull)
@@ -239,6 +255,12 @@ static dp_err check_job(const Dp__Job *job, dp_error *err)
         rc = check_labels(job->n_labels, job->labels, err);
     if (rc == DP_OK)
         rc = check_schema(job->schema, err);
+    if (rc == DP_OK)
+        rc = check_label_texts(job->n_label_texts, job->label_texts, job->n_labels, err);
+    if (rc == DP_OK)
+        rc = check_count("classes", job->classes_asked, FRAME_LABELS_MAX, err);
+    if (rc == DP_OK)
+        rc = check_label_texts(job->n_labels_asked, job->labels_asked, 0, err);
     return rc == DP_OK ? check_layout(job, err) : rc;
 }
 
@@ -278,7 +300,9 @@ static dp_err check_join(const Dp__Join *msg, dp_error *err)
         rc = check_count("classes", msg->classes, FRAME_LABELS_MAX, err);
     if (rc == DP_OK)
         rc = check_schema(msg->schema, err);
-    return rc == DP_OK ? check_labels(msg->n_labels, msg->labels, err) : rc;
+    if (rc == DP_OK)
+        rc = check_labels(msg->n_labels, msg->labels, err);
+    return rc == DP_OK ? check_label_texts(msg->n_label_texts, msg->label_texts, msg->n_labels, err) : rc;
 }
 
 static dp_err check_joined(const Dp__Joined *msg, dp_error *err)

@@ -7,8 +7,6 @@
 
 #include "export_file.h"
 
-enum { LABELS_TEXT_MAX = 32 };
-
 struct export
 {
     uv_work_t work;
@@ -16,6 +14,7 @@ struct export
     const char *path;
     uint64_t step;
     bool diverged;
+    char *labels;              /* of the metadata */
     uint32_t missing;          /* shards that have a part of theta and were not added */
     struct version ***pinned;  /* [shard][slice] */
     struct rows_copy **copies; /* [shard][part] */
@@ -24,14 +23,21 @@ struct export
     void *arg;
 };
 
+/* Where no worker knew more than that its rows had the label 1, it is that of 0 and 1. */
+static char *labels_text(const struct job *job)
+{
+    return job->labels.count || !job_classifies(job) ? label_list_text(&job->labels) : strdup("0,1");
+}
+
 dp_err export_new(const struct job *job, const char *path, uint64_t step, struct export **ret_export, dp_error *err)
 {
     struct export *x = mem_array_zero(1, sizeof *x);
     if (x) {
         x->pinned = mem_array_zero(job->shard_count, sizeof *x->pinned);
         x->copies = mem_array_zero(job->shard_count, sizeof *x->copies);
+        x->labels = labels_text(job);
     }
-    if (!x || !x->pinned || !x->copies) {
+    if (!x || !x->pinned || !x->copies || !x->labels) {
         export_free(&x);
         return dp_fail(err, DP_NOMEM, "out of memory for the export");
     }
@@ -78,35 +84,26 @@ void export_free(struct export **export)
     }
     free(x->pinned);
     free(x->copies);
+    free(x->labels);
     free(x);
     *export = NULL;
 }
 
 /* "0,1,2": class -> label. Heap, NULL when out of memory. */
-static char *labels_text(const struct job *job)
-{
-    size_t size = job->label_count * LABELS_TEXT_MAX + 1, at = 0;
-    char *text = mem_array_zero(size, 1);
-    for (size_t i = 0; text && i < job->label_count; i++)
-        (void)str_append(text, size, &at, "%s%.9g", i ? "," : "", job->labels[i]);
-    return text;
-}
-
 static dp_err describe(const struct export *x, struct safetensors_meta *meta)
 {
     const struct job *job = x->job;
-    AUTOFREE char *labels = labels_text(job);
     uint64_t steps = plan_total(&job->core.plan);
     uint64_t trained = x->step < steps ? plan_at(&job->core.plan, x->step).train_step : job->core.plan.train_steps;
     if (job->opts->hash_bits && (safetensors_meta_set(meta, "hash_bits", "%" PRIu64, job->opts->hash_bits) ||
                                  safetensors_meta_set(meta, "hash_seed", "%" PRIu64, job->opts->seed)))
         return DP_NOMEM;
-    if (!labels || safetensors_meta_set(meta, "format", "dp-model-1") ||
+    if (safetensors_meta_set(meta, "format", "dp-model-1") ||
         safetensors_meta_set(meta, "model", "%s", job->opts->model) ||
         safetensors_meta_set(meta, "features", "%" PRIu64, job->features) ||
         safetensors_meta_set(meta, "classes", "%" PRIu32, job->classes) ||
         safetensors_meta_set(meta, "intercept", "%s", job->opts->intercept ? "on" : "off") ||
-        safetensors_meta_set(meta, "labels", "%s", labels) ||
+        safetensors_meta_set(meta, "labels", "%s", x->labels) ||
         safetensors_meta_set(meta, "dp_version", "%s", DP_VERSION_TEXT) ||
         safetensors_meta_set(meta, "steps", "%" PRIu64, trained) ||
         safetensors_meta_set(meta, "complete", "%s", x->step >= steps || job->over ? "yes" : "no"))

@@ -289,6 +289,10 @@ static void on_join(struct head *head, struct member *member, const Dp__Header *
         head_refuse(head, &member->route, request, DP_BUSY, "the shards have too much to do, try again");
         return;
     }
+    if (job_learn_labels(&head->job, request->join, &err)) {
+        head_refuse(head, &member->route, request, err.code, err.text);
+        return;
+    }
     joined(head, member, request);
     if (!again) {
         members_join(&head->members, member, mono_ms());

@@ -38,6 +38,17 @@ static json_t *seed_json(uint64_t seed)
     return seed <= INT64_MAX ? count(seed) : json_string(text);
 }
 
+enum { LABELS_TOLD = 100 };
+
+/* Class -> label as they are written, the first ones where there are many. */
+static json_t *labels_json(const struct label_list *labels)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < MIN(labels->count, (size_t)LABELS_TOLD); i++)
+        json_array_append_new(list, json_string(labels->list[i].text));
+    return list;
+}
+
 /* Of the rows of workers with data of their own nothing is known, and of a free client's minibatches neither. */
 static json_t *job_json(const struct head *head)
 {
@@ -45,12 +56,13 @@ static json_t *job_json(const struct head *head)
     const struct plan *plan = &job->core.plan;
     bool local = job->core.local, batches = !local || strcmp(head->opts->model, "free") != 0;
     uint64_t batch = local ? job->wire->local_rows * plan->slots : plan->batch;
-    return json_pack("{sb so so sb sb so so so so so so so so so so ss sf sf sf ss}", "local", local, "features",
-                     count_if(job->features > 0, job->features), "classes", count(job->classes), "intercept",
-                     head->opts->intercept, "sparse", head->opts->sparse, "hash_bits", count(head->opts->hash_bits),
-                     "batch", count_if(batches, batch), "slots", count(plan->slots), "consistency",
-                     head_consistency_json(head), "consistency_next", head_consistency_next_json(head), "seed",
-                     seed_json(plan->seed), "train_steps", count_if(!job_open_ended(job), plan->train_steps),
+    return json_pack("{sb so so so so sb sb so so so so so so so so so so ss sf sf sf ss}", "local", local, "features",
+                     count_if(job->features > 0, job->features), "classes", count(job->classes), "classes_asked",
+                     count_if(head->opts->classes > 0, head->opts->classes), "labels", labels_json(&job->labels),
+                     "intercept", head->opts->intercept, "sparse", head->opts->sparse, "hash_bits",
+                     count(head->opts->hash_bits), "batch", count_if(batches, batch), "slots", count(plan->slots),
+                     "consistency", head_consistency_json(head), "consistency_next", head_consistency_next_json(head),
+                     "seed", seed_json(plan->seed), "train_steps", count_if(!job_open_ended(job), plan->train_steps),
                      "train_rows", count_if(!local, plan->train_rows), "eval_rows", count(plan->eval_rows),
                      "theta_elems", count(tensors_total(&job->core.tensors)), "optimizer", job->core.rule->name, "lr",
                      job->core.params.schedule.lr, "momentum", job->core.params.momentum, "l2",

@@ -158,7 +158,7 @@ static void start_progress(struct head *head)
         .train_steps = plan->train_steps,
         .open_ended = job_open_ended(&head->job),
         .evaluates = plan->eval_rows > 0,
-        .classifies = head->job.label_count > 0,
+        .classifies = job_classifies(&head->job),
         .no_epochs = head->job.core.local,
     };
     tell_data(head);
@@ -202,6 +202,16 @@ static void tell_unspread(const struct head *head)
                  used, head->port_count, head->opts->min_shard_kib);
 }
 
+/* A word among numbers is a class, and may be a typing error. */
+static void tell_mixed(const struct head *head)
+{
+    const struct label_list *labels = &head->job.labels;
+    size_t word;
+    if (head->opts->labels_asked.count == 0 && label_list_mixed(labels, &word))
+        log_warn("labels-mixed classes=%zu word=\"%s\" reason=\"labels are numbers and words; each is a class\"",
+                 labels->count, labels->list[word].text);
+}
+
 dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
 {
     AUTOFREE const char **endpoints = mem_array(head->port_count, sizeof *endpoints);
@@ -226,6 +236,7 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
         log_warn("batch-cut asked=%" PRIu64 " rows=%" PRIu64 " action=\"every step takes all rows\"", head->opts->batch,
                  head->job.train.rows);
     tell_unspread(head);
+    tell_mixed(head);
     head->state = HEAD_RUNNING;
     start_progress(head);
     return DP_OK;

@@ -26,7 +26,6 @@ dp_err job_init(struct job *job, const struct server_options *opts, dp_error *er
     dp__job__init(job->wire);
     job->wire->model = (char *)opts->model;
     job->wire->features = opts->features;
-    job->wire->classes = (uint32_t)opts->classes;
     job->wire->intercept = opts->intercept;
     job->wire->batch = opts->batch;
     job->wire->slots = (uint32_t)opts->slots;
@@ -40,6 +39,10 @@ dp_err job_init(struct job *job, const struct server_options *opts, dp_error *er
     job->wire->singly = job_droppable(opts);
     job->wire->local_rows = (opts->batch + opts->slots - 1) / opts->slots;
     job->wire->local_epochs = opts->local && opts->steps == 0 ? opts->epochs : 0;
+    if (job_ask_labels(job)) {
+        mem_freep(&job->wire);
+        return dp_fail(err, DP_NOMEM, "out of memory for the job");
+    }
     return DP_OK;
 }
 
@@ -68,13 +71,9 @@ static void unsettle(struct job *job)
         free(job->shards[s].parts);
     }
     free(job->shards);
-    free(job->labels);
+    job_forget_labels(job);
     job->shards = NULL;
-    job->labels = NULL;
-    job->label_count = 0;
     job->shard_count = 0;
-    job->wire->labels = NULL;
-    job->wire->n_labels = 0;
     if (job->schema)
         dp__schema__free_unpacked(job->schema, NULL);
     job->schema = job->wire->schema = NULL;
@@ -85,6 +84,7 @@ void job_fini(struct job *job)
     if (!job->wire)
         return;
     unsettle(job);
+    free(job->wire->labels_asked);
     free(job->wire);
     *job = (struct job){0};
 }
@@ -348,14 +348,10 @@ static dp_err wire_shards(struct job *job, const char *const *endpoints)
 
 static dp_err settle_wire(struct job *job, const Dp__Join *join, const char *const *endpoints, dp_error *err)
 {
-    job->label_count = join->n_labels;
-    job->labels = mem_array(join->n_labels, sizeof *job->labels);
-    if (!job->labels || wire_tensors(job) || wire_shards(job, endpoints))
+    if (wire_tensors(job) || wire_shards(job, endpoints))
         return dp_fail(err, DP_NOMEM, "out of memory for the job");
-    if (join->n_labels)
-        memcpy(job->labels, join->labels, join->n_labels * sizeof *job->labels);
-    job->wire->labels = job->labels;
-    job->wire->n_labels = job->label_count;
+    if (job_settle_labels(job, join, err))
+        return err->code;
     job->wire->features = job->features;
     job->wire->classes = job->classes;
     job->wire->batch = job->core.plan.batch;
@@ -425,10 +421,7 @@ static dp_err check_tensors(const struct job *job, const Dp__Join *join, dp_erro
         if (!same_tensor(&tensors->list[i], join->tensors[i]))
             return dp_fail(err, DP_REFUSED, "the worker's tensor '%s' is not the job's '%s', or has another shape",
                            join->tensors[i]->name, tensors->list[i].name);
-    if (join->n_labels != job->label_count ||
-        (job->label_count && memcmp(join->labels, job->labels, job->label_count * sizeof *job->labels) != 0))
-        return dp_fail(err, DP_REFUSED, "the worker's labels are not the job's");
-    return DP_OK;
+    return job_check_labels(job, join, err);
 }
 
 dp_err job_check(const struct job *job, const Dp__Join *join, dp_error *err)

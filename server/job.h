@@ -3,6 +3,7 @@
 #define DP_JOB_H
 
 #include "frame.h"
+#include "label_list.h"
 #include "part.h"
 #include "server_options.h"
 #include "slice.h"
@@ -46,8 +47,7 @@ struct job {
     struct job_data train, eval;
     uint64_t features;
     uint32_t classes;
-    size_t label_count;
-    double *labels; /* class -> label */
+    struct label_list labels; /* class -> label; may come late in a local job (job_learn_labels) */
     struct slice_job core;
     uint32_t shard_count;
     struct job_shard *shards; /* [shard_count] */
@@ -98,6 +98,21 @@ DP_MUST_CHECK dp_err job_settle_parts(struct job *job, uint32_t slices, dp_error
 /* A shard's parts as messages carry them: heap, one block, freed with job_free_parts. */
 DP_MUST_CHECK dp_err job_wire_parts(const struct job_shard *shard, Dp__Shard *wire);
 void job_free_parts(Dp__Shard *wire);
+
+/* ---- job_labels.c ---- */
+
+/* What the options say of labels goes to the wire's job. DP_NOMEM. */
+DP_MUST_CHECK dp_err job_ask_labels(struct job *job);
+/* The first worker's labels become the job's. DP_REFUSED, DP_NOMEM. */
+DP_MUST_CHECK dp_err job_settle_labels(struct job *job, const Dp__Join *join, dp_error *err);
+/* Whether another worker has the same. DP_REFUSED naming both. */
+DP_MUST_CHECK dp_err job_check_labels(const struct job *job, const Dp__Join *join, dp_error *err);
+/* A worker that is taken may know the labels where those before it did not: logistic with data that stay with their
+ * workers, whose rows had only the label 1 so far. */
+DP_MUST_CHECK dp_err job_learn_labels(struct job *job, const Dp__Join *join, dp_error *err);
+void job_forget_labels(struct job *job);
+/* Whether samples are predicted right or wrong. */
+bool job_classifies(const struct job *job);
 
 /* A job that is local and has no --steps ends when its workers have finished. */
 bool job_open_ended(const struct job *job);

@@ -186,8 +186,10 @@ static dp_err check_local(const struct options *options, const struct server_opt
         return dp_fail(err, DP_USAGE,
                        "option --data-mode local needs --features N: no worker's data say it for all of them");
     if (softmax && opts->classes == 0)
-        return dp_fail(err, DP_USAGE,
-                       "option --data-mode local needs --classes C: no worker's data say it for all of them");
+        return dp_fail(
+            err, DP_USAGE,
+            "option --data-mode local needs --label-names A,B,... or --classes C (labels 0 to C-1): no worker's "
+            "data say them for all");
     if (opts->min_workers > opts->slots)
         return dp_fail(
             err, DP_USAGE,
@@ -267,6 +269,33 @@ static dp_err check_drop(const struct server_options *opts, dp_error *err)
 
 /* ---- the job ---- */
 
+/* --label-names, which says the number of classes too. Their order is that of labels, however they are given. */
+static dp_err check_labels(struct server_options *opts, dp_error *err)
+{
+    struct label_list *labels = &opts->labels_asked;
+    bool softmax = is_model(opts, "softmax"), logistic = is_model(opts, "logistic");
+    if (!softmax && !logistic)
+        return dp_fail(err, DP_USAGE, "option --label-names belongs to --model softmax and logistic, not to %s",
+                       opts->model);
+    label_list_fini(labels);
+    dp_err e = label_list_parse(opts->label_names, labels, err);
+    if (e)
+        return dp_fail(err, e == DP_NOMEM ? e : DP_USAGE, "option --label-names: %.400s", err->text);
+    label_list_sort(labels);
+    for (size_t i = 1; i < labels->count; i++)
+        if (label_compare(&labels->list[i - 1], &labels->list[i]) == 0)
+            return dp_fail(err, DP_USAGE, "option --label-names: %s and %s are one label; give each label once",
+                           labels->list[i - 1].text, labels->list[i].text);
+    if (logistic ? labels->count != 2 : labels->count < 2 || labels->count > LABELS_MAX)
+        return dp_fail(err, DP_USAGE, "option --label-names: %zu label%s, but %s has %s", labels->count,
+                       labels->count == 1 ? "" : "s", opts->model, logistic ? "two" : "2 to 65536");
+    if (opts->classes && opts->classes != labels->count)
+        return dp_fail(err, DP_USAGE, "options --classes %llu and --label-names, which has %zu: leave --classes away",
+                       (unsigned long long)opts->classes, labels->count);
+    opts->classes = softmax ? labels->count : 0;
+    return DP_OK;
+}
+
 static dp_err check_model(struct server_options *opts, dp_error *err)
 {
     if (!opts->model)
@@ -288,7 +317,7 @@ static dp_err check_model(struct server_options *opts, dp_error *err)
         return dp_fail(err, DP_USAGE, "option --classes belongs to --model softmax, not to %s", opts->model);
     if (opts->classes == 1)
         return dp_fail(err, DP_USAGE, "option --classes: at least 2");
-    return DP_OK;
+    return opts->label_names ? check_labels(opts, err) : DP_OK;
 }
 
 /* Slots of a local job cannot move: both are off, and nobody must believe otherwise. */
@@ -380,8 +409,10 @@ dp_err server_options_check(const struct options *options, struct server_options
         e = check_network(options, opts, err);
     if (!e)
         e = update_options_check(options, &opts->update, &opts->setup, err);
-    if (e)
+    if (e) {
+        label_list_fini(&opts->labels_asked);
         return e;
+    }
     e = check_consistency(opts, err);
     if (!e)
         e = check_drop(opts, err);
@@ -391,11 +422,12 @@ dp_err server_options_check(const struct options *options, struct server_options
         e = update_options_check_model(&opts->setup, is_model(opts, "softmax") ? 2 : 1, opts->sparse, opts->intercept,
                                        err);
     if (e)
-        update_setup_fini(&opts->setup);
+        server_options_fini(opts);
     return e;
 }
 
 void server_options_fini(struct server_options *opts)
 {
+    label_list_fini(&opts->labels_asked);
     update_setup_fini(&opts->setup);
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "data_options.h"
+#include "label_list.h"
 #include "update_options.h"
 #include "zuv.h"
 
@@ -20,7 +21,8 @@ struct server_options {
     uint64_t features; /* 0: as the first worker's data have it */
     bool sparse;
     uint64_t hash_bits; /* 0, or `features` is 2^hash_bits */
-    uint64_t classes;   /* 0: likewise */
+    uint64_t classes;   /* 0: likewise; else what --label-names has */
+    const char *label_names;
     bool intercept;
     uint64_t batch;
     uint64_t slots;
@@ -67,10 +69,11 @@ struct server_options {
     bool users_all;                    /* not in the table: --allow-users all, */
     uint32_t users[ALLOWED_USERS_MAX]; /* else the uids that it names */
     uint32_t user_count;
-    bool batch_given;             /* not in the table: --batch was not left at its default */
-    uint32_t staleness;           /* likewise: what `consistency` says, see consistency.h */
-    struct zuv_ports shard_ports; /* likewise: what `ports` says */
-    struct update_setup setup;    /* likewise: `update`, checked */
+    bool batch_given;               /* not in the table: --batch was not left at its default */
+    struct label_list labels_asked; /* likewise: `label_names`, in the order of labels */
+    uint32_t staleness;             /* likewise: what `consistency` says, see consistency.h */
+    struct zuv_ports shard_ports;   /* likewise: what `ports` says */
+    struct update_setup setup;      /* likewise: `update`, checked */
 };
 
 extern const struct option_table server_option_table;

@@ -47,14 +47,36 @@ static bool tensors_copy(const Dp__Job *msg, dp_job *view)
     return true;
 }
 
-static bool labels_copy(const Dp__Job *msg, dp_job *view)
+/* The texts of a list (heap), borrowed from it. NULL when out of memory. */
+static const char *const *texts_of(const struct label_list *labels)
 {
-    double *labels = mem_array(msg->n_labels, sizeof *labels);
-    view->labels = labels;
-    view->label_count = labels ? msg->n_labels : 0;
-    if (labels && msg->n_labels > 0)
-        memcpy(labels, msg->labels, msg->n_labels * sizeof *labels);
-    return labels != NULL;
+    const char **texts = mem_array(labels->count, sizeof *texts);
+    for (size_t i = 0; texts && i < labels->count; i++)
+        texts[i] = labels->list[i].text;
+    return texts;
+}
+
+/* Labels as settled and as asked for. DP_PROTO for a text that is no label. */
+static dp_err labels_copy(const Dp__Job *msg, struct client_job *job, dp_error *err)
+{
+    dp_job *view = &job->view;
+    const char *const *texts = msg->n_label_texts ? (const char *const *)msg->label_texts : NULL;
+    dp_err e = label_list_take(msg->labels, texts, texts ? msg->n_label_texts : msg->n_labels, &job->labels, err);
+    if (!e)
+        e = label_list_take(NULL, (const char *const *)msg->labels_asked, msg->n_labels_asked, &job->labels_asked, err);
+    if (e)
+        return dp_fail(err, e == DP_NOMEM ? e : DP_PROTO, "the job's labels: %.400s", err ? err->text : "");
+    double *values = mem_array(job->labels.count, sizeof *values);
+    view->labels = values;
+    view->label_texts = texts_of(&job->labels);
+    view->labels_asked = texts_of(&job->labels_asked);
+    if (!values || !view->label_texts || !view->labels_asked)
+        return dp_fail(err, DP_NOMEM, "no memory for the job's labels");
+    for (size_t i = 0; i < job->labels.count; i++)
+        values[i] = job->labels.list[i].word ? NAN : job->labels.list[i].value;
+    view->label_count = job->labels.count;
+    view->labels_asked_count = job->labels_asked.count;
+    return DP_OK;
 }
 
 /* The note is the first worker's, and not told again. */
@@ -106,6 +128,7 @@ dp_err client_job_take(const Dp__Job *msg, struct client_job *ret_job, dp_error 
 {
     struct client_job job = {.view = {.features = msg->features,
                                       .classes = msg->classes,
+                                      .classes_asked = msg->classes_asked,
                                       .intercept = msg->intercept,
                                       .evaluate = msg->evaluate,
                                       .batch = msg->batch,
@@ -124,10 +147,11 @@ dp_err client_job_take(const Dp__Job *msg, struct client_job *ret_job, dp_error 
     job.singly = msg->singly;
     job.view.model = strdup(msg->model);
     dp_err e = DP_OK;
-    if (!job.view.model || !tensors_copy(msg, &job.view) || !labels_copy(msg, &job.view) ||
-        !schema_take(msg->schema, &job.view))
+    if (!job.view.model || !tensors_copy(msg, &job.view) || !schema_take(msg->schema, &job.view))
         e = dp_fail(err, DP_NOMEM, "no memory for the description of the job");
-    else if (msg->n_tensors > 0)
+    if (!e)
+        e = labels_copy(msg, &job, err);
+    if (!e && msg->n_tensors > 0)
         e = job_plan(&job, err);
     if (e)
         client_job_fini(&job);
@@ -145,6 +169,10 @@ void client_job_fini(struct client_job *job)
     free((void *)job->view.tensors);
     free((void *)job->view.labels);
     schema_free(job->view.schema);
+    free((void *)job->view.label_texts);
+    free((void *)job->view.labels_asked);
+    label_list_fini(&job->labels);
+    label_list_fini(&job->labels_asked);
     free((void *)job->view.model);
     *job = (struct client_job){0};
 }
@@ -168,6 +196,17 @@ static dp_err numbers_same(const struct job_number *numbers, size_t count, dp_er
     return DP_OK;
 }
 
+static dp_err labels_same(const struct label_list *was, const struct label_list *now, dp_error *err)
+{
+    if (was->count != now->count)
+        return differ(err, "the number of labels", was->count, now->count);
+    for (size_t i = 0; i < was->count; i++)
+        if (label_compare(&was->list[i], &now->list[i]) != 0)
+            return dp_fail(err, DP_REFUSED, "the server came back with another job: label of class %zu is %s, was %s",
+                           i, now->list[i].text, was->list[i].text);
+    return DP_OK;
+}
+
 /* What dp-server was told, which nobody's data change. */
 static dp_err wishes_same(const dp_job *was, const dp_job *now, dp_error *err)
 {
@@ -178,6 +217,7 @@ static dp_err wishes_same(const dp_job *was, const dp_job *now, dp_error *err)
         {"intercept", (uint64_t)was->intercept, (uint64_t)now->intercept},
         {"hash-bits", was->hash_bits, now->hash_bits},
         {"sparse", (uint64_t)was->sparse, (uint64_t)now->sparse},
+        {"the number of classes asked for", was->classes_asked, now->classes_asked},
         {"slots", was->slots, now->slots},
         {"seed", was->seed, now->seed},
         {"the rows of a worker's minibatch", was->local_rows, now->local_rows},
@@ -200,7 +240,6 @@ static dp_err settled_same(const dp_job *was, const dp_job *now, dp_error *err)
         {"the number of training steps", was->train_steps, now->train_steps},
         {"the number of training rows", was->train_rows, now->train_rows},
         {"the number of evaluation rows", was->eval_rows, now->eval_rows},
-        {"the number of labels", was->label_count, now->label_count},
         {"the number of tensors", was->tensor_count, now->tensor_count},
     };
     return numbers_same(numbers, ARRAY_LEN(numbers), err);
@@ -222,6 +261,8 @@ dp_err client_job_like(const struct client_job *was, const struct client_job *no
         {"batch", local ? 0 : batch_settled(a, b->train_rows), local ? 0 : batch_settled(b, a->train_rows)},
     };
     dp_err e = wishes_same(a, b, err);
+    if (!e)
+        e = labels_same(&was->labels_asked, &now->labels_asked, err);
     return e ? e : numbers_same(numbers, ARRAY_LEN(numbers), err);
 }
 
@@ -244,11 +285,10 @@ dp_err client_job_same(const struct client_job *was, const struct client_job *no
         if (!tensor_same(&a->tensors[i], &b->tensors[i]))
             return dp_fail(err, DP_REFUSED, "the server came back with another job: tensor %s is not what it was",
                            a->tensors[i].name);
-    for (size_t i = 0; i < a->label_count; i++)
-        if (memcmp(&a->labels[i], &b->labels[i], sizeof a->labels[i]) != 0)
-            return dp_fail(err, DP_REFUSED, "the server came back with another job: label of class %zu is %g, was %g",
-                           i, b->labels[i], a->labels[i]);
-    return DP_OK;
+    e = labels_same(&was->labels_asked, &now->labels_asked, err);
+    /* In a local job they may be settled by a worker that comes later. */
+    bool open = a->local && (a->label_count == 0 || b->label_count == 0);
+    return e || open ? e : labels_same(&was->labels, &now->labels, err);
 }
 
 static void parts_take(const Dp__Shard *from, struct job_layout *layout, struct job_shard *shard)

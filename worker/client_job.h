@@ -5,6 +5,7 @@
 #include "client_endpoint.h"
 #include "dp.h"
 #include "dp.pb-c.h"
+#include "label_list.h"
 #include "plan.h"
 #include "shm_wire.h"
 #include "tensor.h"
@@ -12,9 +13,10 @@
 /* Heap copies behind the public view. */
 struct client_job {
     dp_job view;
-    struct plan plan; /* only where the view has tensors */
-    uint64_t steps;   /* of the job, evaluation steps included */
-    bool singly;      /* slots are pushed one by one */
+    struct plan plan;                       /* only where the view has tensors */
+    uint64_t steps;                         /* of the job, evaluation steps included */
+    bool singly;                            /* slots are pushed one by one */
+    struct label_list labels, labels_asked; /* behind the view's */
 };
 
 /* A description that frame_parse has passed. DP_PROTO where its numbers make no plan, DP_NOMEM. */

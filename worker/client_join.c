@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client.h"
+#include "label_list.h"
 #include "text.h"
 #include "util.h"
 
@@ -111,6 +112,30 @@ static dp_err join_lists(const dp_dataset *train, const dp_dataset *eval, const 
     return DP_OK;
 }
 
+/* class -> label: texts where numbers would not say it, and numbers where all are. *ret_values is to be freed. */
+static dp_err labels_fill(Dp__Join *join, const dp_model *model, double **ret_values, dp_error *err)
+{
+    struct label_list labels;
+    join->labels = (double *)model->labels;
+    join->n_labels = model->label_texts ? 0 : model->label_count;
+    if (!model->label_texts)
+        return DP_OK;
+    if (label_list_take(NULL, model->label_texts, model->label_count, &labels, err))
+        return dp_fail(err, DP_USAGE, "the model's labels: %.400s", err ? err->text : "");
+    if (label_list_has_texts(&labels)) {
+        join->n_label_texts = model->label_count;
+        join->label_texts = (char **)model->label_texts;
+    }
+    double *values = *ret_values = mem_array(labels.count, sizeof *values);
+    bool numbers = values && !label_list_has_words(&labels);
+    for (size_t i = 0; numbers && i < labels.count; i++)
+        values[i] = labels.list[i].value;
+    join->labels = values;
+    join->n_labels = numbers ? labels.count : 0;
+    label_list_fini(&labels);
+    return values ? DP_OK : dp_fail(err, DP_NOMEM, "no memory for the labels");
+}
+
 dp_err join_new(const dp_dataset *train, const dp_dataset *eval, const dp_model *model, Dp__Join **ret_join,
                 dp_error *err)
 {
@@ -148,9 +173,10 @@ dp_err join_new(const dp_dataset *train, const dp_dataset *eval, const dp_model 
     join.n_tensors = model->tensor_count;
     join.tensors = list;
     join.classes = model->classes;
-    join.n_labels = model->label_count;
-    join.labels = (double *)model->labels;
-    e = join_check(&join, err);
+    AUTOFREE double *values = NULL;
+    e = labels_fill(&join, model, &values, err);
+    if (!e)
+        e = join_check(&join, err);
     if (e)
         return e;
     *ret_join = join_copy(&join);

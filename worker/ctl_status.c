@@ -12,7 +12,7 @@
 #include "text.h"
 #include "util.h"
 
-enum { WAIT_SHOWN_MS = 1000 };
+enum { WAIT_SHOWN_MS = 1000, LABELS_COLUMNS = 60 };
 
 /* --- values --- */
 
@@ -208,6 +208,25 @@ static void print_rate(const json_t *update, FILE *out)
         fprintf(out, " (%s, of %s)", string_or_dash(json_object_get(update, "schedule"), a), parameter(base, b));
 }
 
+/* Those that fit on a line. */
+static void print_labels(const json_t *labels, FILE *out)
+{
+    size_t count = json_array_size(labels), used = 0;
+    for (size_t i = 0; i < count; i++) {
+        const char *text = json_string_value(json_array_get(labels, i));
+        used += text ? strlen(text) + 2 : 0;
+        if (!text || (i > 0 && used > LABELS_COLUMNS)) {
+            fputs(", ...", out);
+            break;
+        }
+        char shown[LABELS_COLUMNS + 1];
+        text_clean(shown, sizeof shown, text);
+        fprintf(out, "%s%s", i ? ", " : "labels     ", shown);
+    }
+    if (count)
+        fputc('\n', out);
+}
+
 static void print_job(const json_t *status, FILE *out)
 {
     char a[TEXT_BYTES], b[TEXT_BYTES], c[TEXT_BYTES];
@@ -228,6 +247,7 @@ static void print_job(const json_t *status, FILE *out)
     fprintf(out, ", %s parameter%s%s\n", whole(JOB("theta_elems"), a),
             json_integer_value(JOB("theta_elems")) == 1 ? "" : "s",
             json_is_true(JOB("sparse")) ? " besides the table" : "");
+    print_labels(JOB("labels"), out);
     if (json_is_true(JOB("local")))
         fprintf(out, "data       each worker's own, ");
     else

@@ -206,6 +206,10 @@ void data_fini(struct data *data)
 {
     free(data->name);
     free(data->labels);
+    free(data->classes);
+    if (data->label_set)
+        label_set_fini(data->label_set);
+    free(data->label_set);
     free(data->values);
     free(data->row_at);
     free(data->columns);
@@ -221,42 +225,4 @@ uint64_t data_fingerprint(const struct data *data)
     fingerprint_begin(&fingerprint);
     fingerprint_add(&fingerprint, data);
     return fingerprint_end(&fingerprint);
-}
-
-/* Place of `label` in the ascending list, or where it belongs. */
-static size_t label_place(const double *labels, size_t count, double label)
-{
-    size_t low = 0, high = count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (labels[middle] < label)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-dp_err data_labels(const struct data *data, size_t max, double **ret_labels, size_t *ret_count, dp_error *err)
-{
-    size_t room = MIN(max, data->rows), count = 0;
-    double *labels = mem_array(room, sizeof *labels);
-    if (!labels)
-        return dp_fail(err, DP_NOMEM, "%s: out of memory for %zu labels", data->name, room);
-    for (uint64_t r = 0; r < data->rows; r++) {
-        double label = (double)data->labels[r] + 0.0;
-        size_t at = label_place(labels, count, label);
-        if (at < count && labels[at] == label)
-            continue;
-        if (count == room) {
-            free(labels);
-            return dp_fail(err, DP_MODEL, "%s: has more than %zu different labels; are they classes?", data->name, max);
-        }
-        memmove(labels + at + 1, labels + at, (count - at) * sizeof *labels);
-        labels[at] = label;
-        count++;
-    }
-    *ret_labels = labels;
-    *ret_count = count;
-    return DP_OK;
 }

@@ -8,15 +8,21 @@
 #include <stdint.h>
 
 #include "dp_err.h"
+#include "label_set.h"
 #include "schema.h"
 
 enum data_format { DATA_AUTO, DATA_LIBSVM, DATA_CSV, DATA_IDX }; /* order of the --format choices */
 
+/* What labels are for: numbers to be fitted (linear), classes (any labels), or nothing: they are passed over. */
+enum label_use { LABEL_VALUES, LABEL_CLASSES, LABEL_PASSED };
+
 struct data {
-    char *name;        /* file name as given */
-    uint64_t rows;     /* >= 1 */
-    uint64_t features; /* columns; for LIBSVM the largest index seen, or the number asked for */
-    float *labels;     /* [rows], as in the file; exact */
+    char *name;                  /* file name as given */
+    uint64_t rows;               /* >= 1 */
+    uint64_t features;           /* columns; for LIBSVM the largest index seen, or the number asked for */
+    float *labels;               /* [rows] LABEL_VALUES: the floats nearest to those of the file; else NULL */
+    uint32_t *classes;           /* [rows] LABEL_CLASSES: number of the row's label in label_set; else NULL */
+    struct label_set *label_set; /* LABEL_CLASSES; NULL in a part of a set, where the whole has it */
     /* dense: values[rows * features] row-major, cache-line aligned; row_at and columns are NULL.
      * sparse (CSR): row r holds entries row_at[r] .. row_at[r + 1] of columns (0-based, ascending) and values. */
     float *values;
@@ -44,6 +50,7 @@ struct data_source {
      * `features` is not looked at. */
     uint32_t hash_bits;
     uint64_t hash_seed;
+    enum label_use label_use;
     bool unlabelled;     /* LIBSVM, CSV: lines have features only, every label is 0; IDX: there is no label file */
     uint64_t first_line; /* where the bytes begin, for messages; 0: 1 */
     bool part;           /* of a file: that no row of it has a feature is no error */
@@ -73,9 +80,5 @@ static inline bool data_is_sparse(const struct data *data)
 
 /* Of rows, features as found, labels and entries (XXH64; fingerprint.h). */
 uint64_t data_fingerprint(const struct data *data);
-/* Distinct labels in ascending order: a heap array to *ret_labels, at most `max` of them. DP_MODEL naming the file and
- * the number found where there are more. */
-DP_MUST_CHECK dp_err data_labels(const struct data *data, size_t max, double **ret_labels, size_t *ret_count,
-                                 dp_error *err);
 
 #endif

@@ -46,9 +46,8 @@ struct data_blocks {
     uint64_t header_lines;
     uint64_t rows, features, fingerprint;
     bool sparse;
-    double *labels;
-    size_t label_count;
-    struct data found; /* of the first block: schema, label_at, label_name, note */
+    struct label_set labels; /* of all blocks */
+    struct data found;       /* of the first block: schema, label_at, label_name, note */
     struct numbering numbering;
     uint64_t block_count;
     struct place *places; /* [block_count + 1] */
@@ -102,27 +101,26 @@ static dp_err text_reserve(struct data_blocks *b, size_t bytes, dp_error *err)
 
 /* ---- the pass over the file ---- */
 
-static dp_err labels_merge(struct data_blocks *b, const struct data *data, size_t max, dp_error *err)
+/* The block's labels become those of the set: all of them are numbered anew. `known`: none may be new. */
+static dp_err labels_join(struct data_blocks *b, struct data *data, bool known, dp_error *err)
 {
-    AUTOFREE double *more = NULL;
-    size_t count = 0, at = 0, i = 0, k = 0;
-    dp_err e = max ? data_labels(data, max, &more, &count, err) : DP_OK;
-    if (e || !max)
-        return e;
-    double *all = mem_array(count + b->label_count, sizeof *all);
-    if (!all)
+    if (!data->label_set)
+        return DP_OK;
+    size_t had = b->labels.labels.count, count = data->label_set->labels.count;
+    AUTOFREE uint32_t *numbers = mem_array(count, sizeof *numbers);
+    dp_err e = numbers ? label_set_join(&b->labels, data->label_set, b->rows, numbers) : DP_NOMEM;
+    if (e == DP_MODEL)
+        return dp_fail(err, e,
+                       "%s: has more than %d different labels, or longer ones than 1 MiB together; are they classes?",
+                       b->name, LABELS_MAX);
+    if (e)
         return no_memory(b, err);
-    while (i < b->label_count || k < count) {
-        bool ours = k == count || (i < b->label_count && b->labels[i] <= more[k]);
-        double label = ours ? b->labels[i++] : more[k++];
-        if (at == 0 || all[at - 1] != label)
-            all[at++] = label;
-    }
-    free(b->labels);
-    b->labels = all;
-    b->label_count = at;
-    if (at > max)
-        return dp_fail(err, DP_MODEL, "%s: has more than %zu different labels; are they classes?", b->name, max);
+    if (known && b->labels.labels.count > had)
+        return dp_fail(err, DP_DATA, "%s: has changed since it was read", b->name);
+    for (uint64_t r = 0; r < data->rows; r++)
+        data->classes[r] = numbers[data->classes[r]];
+    label_set_fini(data->label_set);
+    mem_freep(&data->label_set);
     return DP_OK;
 }
 
@@ -152,8 +150,8 @@ static void found_take(struct data_blocks *b, struct data *data)
 }
 
 /* Takes in the run of lines that the scanner found. */
-static dp_err block_index(struct data_blocks *b, const struct scan *scan, size_t labels_max,
-                          struct fingerprint *fingerprint, uint64_t *largest, dp_error *err)
+static dp_err block_index(struct data_blocks *b, const struct scan *scan, struct fingerprint *fingerprint,
+                          uint64_t *largest, dp_error *err)
 {
     struct data data;
     dp_err e = text_reserve(b, scan->bytes, err);
@@ -166,11 +164,11 @@ static dp_err block_index(struct data_blocks *b, const struct scan *scan, size_t
     if (data.rows != scan->rows)
         e = dp_fail(err, DP_DATA, "%s:%" PRIu64 ": rows that are not one line each cannot be read by blocks", b->name,
                     scan->line);
-    if (!e)
-        e = labels_merge(b, &data, labels_max, err);
     fingerprint_add(fingerprint, &data);
     numbering_add(&b->numbering, &data);
     found_take(b, &data);
+    if (!e)
+        e = labels_join(b, &data, false, err);
     b->sparse = data_is_sparse(&data);
     b->rows += data.rows;
     b->features = MAX(b->features, data.features);
@@ -193,7 +191,7 @@ static dp_err check_budget(const struct data_blocks *b, uint64_t largest, dp_err
                    b->name, blocks, b->shape.block_rows, (blocks * largest >> 20) + 1);
 }
 
-static dp_err index_all(struct data_blocks *b, struct scanner *scanner, size_t labels_max, dp_error *err)
+static dp_err index_all(struct data_blocks *b, struct scanner *scanner, dp_error *err)
 {
     struct fingerprint fingerprint;
     struct scan scan = {0};
@@ -207,7 +205,7 @@ static dp_err index_all(struct data_blocks *b, struct scanner *scanner, size_t l
         if (e || scan.rows == 0)
             break;
         b->places[b->block_count].hash = XXH3_64bits(scan.at, scan.bytes);
-        e = block_index(b, &scan, labels_max, &fingerprint, &largest, err);
+        e = block_index(b, &scan, &fingerprint, &largest, err);
         b->block_count++;
         if (!e)
             e = place_add(b, &room, (struct place){.offset = scan.offset + scan.bytes, .line = scan.line + scan.lines},
@@ -290,7 +288,7 @@ static dp_err open_file(struct data_blocks *b, dp_error *err)
     return DP_OK;
 }
 
-dp_err data_blocks_open(const struct data_source *source, const struct data_blocks_shape *shape, size_t labels_max,
+dp_err data_blocks_open(const struct data_source *source, const struct data_blocks_shape *shape,
                         struct data_blocks **ret_blocks, dp_error *err)
 {
     struct data_blocks *b = mem_array_zero(1, sizeof *b);
@@ -308,7 +306,7 @@ dp_err data_blocks_open(const struct data_source *source, const struct data_bloc
     if (!e)
         e = look_at_head(b, &scanner, err);
     if (!e)
-        e = index_all(b, &scanner, labels_max, err);
+        e = index_all(b, &scanner, err);
     if (!e)
         e = file_stamp_check(&b->stamp, b->fd, b->name, err);
     scanner_fini(&scanner);
@@ -332,7 +330,7 @@ void data_blocks_free(struct data_blocks **ref)
     data_fini(&b->found);
     free(b->name);
     free(b->header);
-    free(b->labels);
+    label_set_fini(&b->labels);
     free(b->places);
     free(b->blocks);
     free(b->text);
@@ -342,8 +340,13 @@ void data_blocks_free(struct data_blocks **ref)
 
 struct data_blocks_facts data_blocks_facts(const struct data_blocks *b)
 {
-    return (struct data_blocks_facts){b->name,   b->rows,   b->features,    b->fingerprint,
-                                      b->sparse, b->labels, b->label_count, &b->found};
+    return (struct data_blocks_facts){.name = b->name,
+                                      .rows = b->rows,
+                                      .features = b->features,
+                                      .fingerprint = b->fingerprint,
+                                      .sparse = b->sparse,
+                                      .labels = b->source.label_use == LABEL_CLASSES ? &b->labels : NULL,
+                                      .found = &b->found};
 }
 
 /* ---- blocks on demand ---- */
@@ -393,6 +396,11 @@ static dp_err block_load(struct data_blocks *b, uint64_t index, dp_error *err)
     if (e)
         return e;
     block->bytes = data_bytes(&block->data);
+    e = labels_join(b, &block->data, true, err);
+    if (e) {
+        data_fini(&block->data);
+        return e;
+    }
     b->used += block->bytes;
     for (block->used_at = UINT64_MAX; b->used > b->shape.budget_bytes && b->used > block->bytes && evict(b);)
         ;
@@ -429,12 +437,13 @@ static bool grow(void *array, uint64_t room, size_t size)
     return true;
 }
 
-static bool rows_reserve(struct gathered *g, uint64_t rows, bool sparse)
+static bool rows_reserve(struct gathered *g, uint64_t rows, bool classes, bool sparse)
 {
     if (rows <= g->rows_room && g->rows_room)
         return true;
     g->rows_room = rows + 1;
-    return grow(&g->data.labels, g->rows_room, sizeof(float)) &&
+    return (classes ? grow(&g->data.classes, g->rows_room, sizeof(uint32_t))
+                    : grow(&g->data.labels, g->rows_room, sizeof(float))) &&
            (!sparse || grow(&g->data.row_at, g->rows_room + 1, sizeof(uint64_t)));
 }
 
@@ -455,7 +464,10 @@ static uint64_t row_values(const struct data *data, uint64_t row)
 static void row_copy(const struct data *from, uint64_t row, uint64_t at, uint64_t i, struct data *to)
 {
     uint64_t n = row_values(from, row), first = data_is_sparse(from) ? from->row_at[row] : row * from->features;
-    to->labels[i] = from->labels[row];
+    if (from->classes)
+        to->classes[i] = from->classes[row];
+    else
+        to->labels[i] = from->labels[row];
     memcpy(to->values + at, from->values + first, n * sizeof *to->values);
     if (!data_is_sparse(from))
         return;
@@ -476,7 +488,8 @@ static dp_err gather(struct data_blocks *b, const uint64_t *rows, uint64_t count
     }
     if (e)
         return e;
-    if (!rows_reserve(g, count, b->sparse) || !values_reserve(g, values, b->sparse))
+    if (!rows_reserve(g, count, b->source.label_use == LABEL_CLASSES, b->sparse) ||
+        !values_reserve(g, values, b->sparse))
         return no_memory(b, err);
     if (b->sparse)
         g->data.row_at[0] = 0;

@@ -21,15 +21,13 @@ struct data_blocks_facts {
     const char *name;
     uint64_t rows, features, fingerprint; /* that of data_fingerprint */
     bool sparse;
-    const double *labels; /* distinct ones, ascending; only where labels_max was not 0 */
-    size_t label_count;
-    const struct data *found; /* its schema, label_at, label_name and note */
+    const struct label_set *labels; /* distinct ones; NULL but for LABEL_CLASSES */
+    const struct data *found;       /* its schema, label_at, label_name and note */
 };
 
-/* labels_max: distinct labels that are collected, DP_MODEL if there are more; 0: none are. DP_USAGE for a file that
- * cannot be read so (gzip, IDX, a pipe) and a budget that is too small; else as data_read. */
+/* DP_USAGE for a file that cannot be read so (gzip, IDX, a pipe) and a budget that is too small; else as data_read. */
 DP_MUST_CHECK dp_err data_blocks_open(const struct data_source *source, const struct data_blocks_shape *shape,
-                                      size_t labels_max, struct data_blocks **ret_blocks, dp_error *err);
+                                      struct data_blocks **ret_blocks, dp_error *err);
 /* Accepts NULL. */
 void data_blocks_free(struct data_blocks **blocks);
 struct data_blocks_facts data_blocks_facts(const struct data_blocks *blocks);
@@ -40,8 +38,8 @@ struct gathered {
     uint64_t rows_room, values_room;
 };
 
-/* Copies these rows of the set to *gathered. DP_DATA where size, time or content of the file have changed since the
- * pass over it, DP_IO, DP_NOMEM. */
+/* Copies these rows of the set to *gathered; classes are numbers in the set's labels, which it does not have itself.
+ * DP_DATA where size, time or content of the file have changed since the pass over it, DP_IO, DP_NOMEM. */
 DP_MUST_CHECK dp_err data_blocks_gather(struct data_blocks *blocks, const uint64_t *rows, uint64_t count,
                                         struct gathered *gathered, dp_error *err);
 void gathered_fini(struct gathered *gathered);

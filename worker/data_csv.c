@@ -89,16 +89,53 @@ static dp_err value_read(struct csv *csv, const struct field *field, uint64_t co
     if (number_scan(field->at, field->at + field->n, ret_value) == field->at + field->n)
         return DP_OK;
     char quote[QUOTE_MAX], name[COLUMN_TEXT_MAX];
-    return text_fail(&csv->text, csv->err, "%s%s: %s %s", csv_column_text(csv, column, name),
-                     column == csv->label ? ", the label" : "", token_quote(quote, field->at, field->n),
-                     number_fault(field->at, field->n));
+    return text_fail(&csv->text, csv->err, "%s: %s %s", csv_column_text(csv, column, name),
+                     token_quote(quote, field->at, field->n), number_fault(field->at, field->n));
+}
+
+/* The label of the row: blanks around it are not part of it, also inside of quotes. */
+static dp_err label_take(struct csv *csv, const struct field *field)
+{
+    char plain[LABEL_TEXT_MAX + 1];
+    const char *at = field->at, *fault = NULL;
+    size_t n = field->n;
+    while (n && (is_blank(csv, at[n - 1]) || at[n - 1] == '\t'))
+        n--;
+    while (n && (is_blank(csv, *at) || *at == '\t'))
+        at++, n--;
+    if (field->quoted && n <= LABEL_TEXT_MAX && memchr(at, '"', n)) {
+        size_t kept = 0;
+        for (size_t i = 0; i < n; i++) {
+            i += at[i] == '"';
+            plain[kept++] = at[i];
+        }
+        at = plain;
+        n = kept;
+    }
+    dp_err e = row_label_take(csv->source, csv->data, at, n, csv->text.line, &fault);
+    if (e == DP_NOMEM)
+        return dp_fail(csv->err, e, "%s: out of memory for its labels", csv->text.name);
+    char quote[QUOTE_MAX], name[COLUMN_TEXT_MAX];
+    return e ? text_fail(&csv->text, csv->err, "%s, the label: %s %s", csv_column_text(csv, csv->label, name),
+                         token_quote(quote, at, n), fault)
+             : DP_OK;
+}
+
+/* The row has no label; what is kept of it is that of source->unlabelled. */
+static dp_err no_label_take(struct csv *csv)
+{
+    struct data_source source = *csv->source;
+    const char *fault = NULL;
+    source.unlabelled = true;
+    dp_err e = row_label_take(&source, csv->data, "", 0, csv->text.line, &fault);
+    return e ? dp_fail(csv->err, e, "%s: out of memory for its labels", csv->text.name) : DP_OK;
 }
 
 /* Puts the field where its column goes; `out` is the row's features. */
 static dp_err field_take(struct csv *csv, const struct field *field, uint64_t column, float *out)
 {
     if (column == csv->label)
-        return value_read(csv, field, column, &csv->data->labels[csv->data->rows]);
+        return label_take(csv, field);
     return csv->to[column] == CSV_SKIP ? DP_OK : value_read(csv, field, column, out + csv->to[column]);
 }
 
@@ -115,14 +152,14 @@ static dp_err row_read(struct csv *csv)
     float *out = data->values + data->rows * data->features;
     struct field field = {0};
     uint64_t i = 0;
-    data->labels[data->rows] = 0;
-    for (; i < csv->fields && !field.last; i++) {
-        dp_err e = csv_field_read(csv, &field);
+    dp_err e = csv->label == UINT64_MAX ? no_label_take(csv) : DP_OK;
+    for (; !e && i < csv->fields && !field.last; i++) {
+        e = csv_field_read(csv, &field);
         if (!e)
             e = field_take(csv, &field, i, out);
-        if (e)
-            return e;
     }
+    if (e)
+        return e;
     if (i < csv->fields)
         return ragged_fail(csv, i, false);
     if (!field.last)
@@ -139,13 +176,15 @@ static dp_err matrix_new(struct csv *csv)
     uint64_t bytes = (uint64_t)(csv->text.end - csv->text.at);
     uint64_t rows_max = MIN(text_count(&csv->text, '\n'), bytes / (csv->fields + data->features)) + 1;
     uint64_t values;
+    bool labelled = false;
     if (!__builtin_mul_overflow(rows_max, data->features, &values)) {
-        if (mem_check_room(csv->text.name, rows_max * sizeof *data->labels + values * sizeof *data->values, csv->err))
+        uint64_t label_bytes = rows_max * sizeof *data->labels;
+        if (mem_check_room(csv->text.name, label_bytes + values * sizeof *data->values, csv->err))
             return DP_NOMEM;
-        data->labels = mem_array(rows_max, sizeof *data->labels);
+        labelled = row_labels_room(csv->source, rows_max, data);
         data->values = mem_array(values, sizeof *data->values);
     }
-    if (!data->labels || !data->values)
+    if (!labelled || !data->values)
         return dp_fail(csv->err, DP_NOMEM, "%s: not enough memory for %" PRIu64 " rows of %" PRIu64 " features",
                        csv->text.name, rows_max, data->features);
     return DP_OK;

@@ -155,9 +155,41 @@ static dp_err values_read(const struct idx *idx, bool scale, float *out, dp_erro
     return DP_OK;
 }
 
-static dp_err labels_read(const struct idx *images, const char *path, const void *bytes, size_t size, float *out,
-                          dp_error *err)
+/* A value in as few digits as its type needs to give it back. */
+static void value_text(const struct idx *idx, uint64_t i, char buf[LABEL_NUMBER_CHARS])
 {
+    double value = value_at(idx, i);
+    int digits = 1;
+    if (idx->type != IDX_FLOAT || !isfinite(value) || value == trunc(value)) {
+        (void)label_number_text(value, buf);
+        return;
+    }
+    float near;
+    do
+        snprintf(buf, LABEL_NUMBER_CHARS, "%.*g", digits, value);
+    while (digits++ < 9 && (number_scan(buf, buf + strlen(buf), &near) != buf + strlen(buf) || near != (float)value));
+}
+
+/* Labels as classes: each is the number that a text file would have. */
+static dp_err classes_read(const struct idx *idx, const struct data_source *source, struct data *data, dp_error *err)
+{
+    for (data->rows = 0; data->rows < idx->rows; data->rows++) {
+        char text[LABEL_NUMBER_CHARS];
+        const char *fault = NULL;
+        value_text(idx, data->rows, text);
+        dp_err e = row_label_take(source, data, text, strlen(text), 0, &fault);
+        if (e == DP_NOMEM)
+            return dp_fail(err, e, "%s: out of memory for its labels", idx->text.name);
+        if (e)
+            return dp_fail(err, e, "%s: row %" PRIu64 ", the label: '%s' %s", idx->text.name, data->rows, text, fault);
+    }
+    return DP_OK;
+}
+
+static dp_err labels_read(const struct idx *images, const struct data_source *source, const void *bytes, size_t size,
+                          struct data *data, dp_error *err)
+{
+    const char *path = source->labels_path ? source->labels_path : "label file";
     struct idx idx = {0};
     dp_err e = idx_open(&idx, path, bytes, size, err);
     if (e)
@@ -170,7 +202,7 @@ static dp_err labels_read(const struct idx *images, const char *path, const void
                        "%s: has %" PRIu64 " labels, but %s has %" PRIu64 " rows; take the file that "
                        "belongs to it",
                        idx.text.name, idx.rows, images->text.name, images->rows);
-    return values_read(&idx, false, out, err);
+    return data->labels ? values_read(&idx, false, data->labels, err) : classes_read(&idx, source, data, err);
 }
 
 dp_err idx_parse(const struct data_source *source, const void *bytes, size_t size, const void *labels,
@@ -195,16 +227,17 @@ dp_err idx_parse(const struct data_source *source, const void *bytes, size_t siz
                        idx.text.name, idx.columns, source->features, idx.columns);
     if (mem_check_room(idx.text.name, idx.rows * (sizeof *data->labels + idx.columns * sizeof *data->values), err))
         return DP_NOMEM;
-    data->labels = mem_array(idx.rows, sizeof *data->labels);
+    bool labelled = row_labels_room(source, idx.rows, data);
     data->values = mem_array(idx.rows * idx.columns, sizeof *data->values);
-    if (!data->labels || !data->values)
+    if (!labelled || !data->values)
         return dp_fail(err, DP_NOMEM, "%s: not enough memory for %" PRIu64 " rows of %" PRIu64 " features",
                        idx.text.name, idx.rows, idx.columns);
-    if (source->unlabelled)
+    if (!source->unlabelled)
+        e = labels_read(&idx, source, labels, labels_size, data, err);
+    else if (data->labels)
         memset(data->labels, 0, idx.rows * sizeof *data->labels);
     else
-        e = labels_read(&idx, source->labels_path ? source->labels_path : "label file", labels, labels_size,
-                        data->labels, err);
+        e = classes_read(&idx, source, data, err);
     if (!e)
         e = values_read(&idx, true, data->values, err);
     data->rows = idx.rows;

@@ -15,12 +15,10 @@ struct libsvm {
     const char *eol;  /* end of the line's content: before a comment and the newline */
     struct data *data;
     uint64_t features; /* asked for, or 0 */
-    const struct data_source *source;
     uint64_t passed_over; /* entries of features beyond these */
     uint32_t hash_bits;
     uint64_t hash_seed;
-    bool unlabelled;
-    const volatile int *stop;
+    const struct data_source *source;
     uint64_t entries;
     uint64_t widest; /* the largest index so far */
     dp_error *err;
@@ -68,7 +66,7 @@ static bool label_is_weighted(const struct libsvm *file, size_t n)
     return after && after < file->eol && *after == ':' && index <= label;
 }
 
-static dp_err label_fail(struct libsvm *file)
+static dp_err label_fail(struct libsvm *file, const char *fault)
 {
     char quote[QUOTE_MAX];
     const char *token = file->text.at;
@@ -87,7 +85,7 @@ static dp_err label_fail(struct libsvm *file)
     if (memchr(token, ',', n))
         return text_fail(&file->text, file->err, "label %s: several labels on one line are not supported; keep one",
                          quote);
-    return text_fail(&file->text, file->err, "label %s %s", quote, number_fault(token, n));
+    return text_fail(&file->text, file->err, "label %s %s", quote, fault);
 }
 
 /* Hashed ones are any 64-bit numbers, in any order. */
@@ -101,18 +99,21 @@ static uint32_t index_column(const struct libsvm *file, uint64_t index)
     return file->hash_bits ? data_hash_column(index, file->hash_bits, file->hash_seed) : (uint32_t)(index - 1);
 }
 
-/* The label at the line's beginning. Where there is none, a line that begins with a number alone has one all the same,
- * which is passed over: it would be an error otherwise, and who predicts may have either kind of file. */
-static dp_err label_read(struct libsvm *file, float *label)
+/* The label at the line's beginning. Where there is none, a line that does not begin with an index has one all the
+ * same, which is passed over: it would be an error otherwise, and who predicts may have either kind of file. */
+static dp_err label_take(struct libsvm *file)
 {
-    const char *after = number_scan(file->text.at, file->eol, label);
-    bool there = token_ends(file, after);
-    if (!there && !file->unlabelled)
-        return label_fail(file);
+    const char *token = file->text.at, *fault = NULL;
+    size_t n = token_length(file);
+    bool unlabelled = file->source->unlabelled, there = !memchr(token, ':', n) && !memchr(token, ',', n);
+    dp_err e =
+        there || unlabelled ? row_label_take(file->source, file->data, token, n, file->text.line, &fault) : DP_DATA;
+    if (e == DP_NOMEM)
+        return dp_fail(file->err, e, "%s: out of memory for its labels", file->text.name);
+    if (e)
+        return label_fail(file, fault);
     if (there)
-        file->text.at = after;
-    if (file->unlabelled)
-        *label = 0;
+        file->text.at += n;
     return DP_OK;
 }
 
@@ -217,7 +218,7 @@ static dp_err line_read(struct libsvm *file)
     blanks_skip(file);
     if (file->text.at == file->eol)
         return DP_OK;
-    dp_err e = label_read(file, &data->labels[data->rows]);
+    dp_err e = label_take(file);
     if (e)
         return e;
     uint64_t last = 0;
@@ -234,7 +235,7 @@ static dp_err line_read(struct libsvm *file)
 static dp_err lines_read(struct libsvm *file)
 {
     while (file->text.at < file->text.end) {
-        if (file->text.line % STOP_LINES == 0 && data_stopped(file->stop, file->err))
+        if (file->text.line % STOP_LINES == 0 && data_stopped(file->source->stop, file->err))
             return DP_STOPPED;
         const char *newline = memchr(file->text.at, '\n', (size_t)(file->text.end - file->text.at));
         const char *line_end = newline ? newline : file->text.end;
@@ -253,11 +254,9 @@ dp_err libsvm_parse(const struct data_source *source, const void *bytes, size_t 
 {
     struct libsvm file = {.data = data,
                           .features = source->features,
-                          .source = source,
                           .hash_bits = source->hash_bits,
                           .hash_seed = source->hash_seed,
-                          .unlabelled = source->unlabelled,
-                          .stop = source->stop,
+                          .source = source,
                           .err = err};
     text_init(&file.text, source->path, bytes, size);
     file.text.line = MAX(source->first_line, 1);
@@ -268,11 +267,11 @@ dp_err libsvm_parse(const struct data_source *source, const void *bytes, size_t 
                            entries_max * (sizeof *data->columns + sizeof *data->values),
                        err))
         return DP_NOMEM;
-    data->labels = mem_array(rows_max, sizeof *data->labels);
+    bool labelled = row_labels_room(source, rows_max, data);
     data->row_at = mem_array(rows_max + 1, sizeof *data->row_at);
     data->columns = mem_array(entries_max, sizeof *data->columns);
     data->values = mem_array(entries_max, sizeof *data->values);
-    if (!data->labels || !data->row_at || !data->columns || !data->values)
+    if (!labelled || !data->row_at || !data->columns || !data->values)
         return dp_fail(err, DP_NOMEM, "%s: not enough memory for its %" PRIu64 " entries", file.text.name, entries_max);
     data->row_at[0] = 0;
     dp_err e = lines_read(&file);

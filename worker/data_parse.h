@@ -80,6 +80,13 @@ bool csv_head_whole(const char *bytes, size_t size);
 DP_MUST_CHECK dp_err csv_head_read(const struct data_source *source, const char *bytes, size_t size,
                                    struct csv_head *ret_head, dp_error *err);
 
+/* Room for the labels of rows_max rows; false when out of memory. */
+bool row_labels_room(const struct data_source *source, uint64_t rows_max, struct data *data);
+/* The label of row data->rows: the token, which has no blanks around it, of a line from 1, or 0. DP_NOMEM; DP_DATA with
+ * the second half of a sentence to *ret_fault. Where the source is unlabelled it is 0, whatever the token. */
+DP_MUST_CHECK dp_err row_label_take(const struct data_source *source, struct data *data, const char *at, size_t n,
+                                    uint64_t line, const char **ret_fault);
+
 /* Whether the bytes begin like an IDX file. */
 bool idx_detect(const void *bytes, size_t size);
 /* The name of the label file that belongs to an IDX file (heap): "images" -> "labels", "idx3" -> "idx1" in the last

@@ -93,7 +93,7 @@ typedef struct {
     uint64_t rows;
     uint64_t features;
     uint64_t fingerprint; /* hash of the parsed content */
-    const double *labels; /* distinct labels in ascending order (classification), borrowed for the call */
+    const double *labels; /* distinct labels in ascending order (classification), borrowed for the call; may be NULL */
     size_t label_count;
 } dp_dataset;
 
@@ -150,18 +150,21 @@ typedef struct {
     const dp_tensor *tensors;
     uint32_t tensor_count;
     uint32_t classes;     /* 0 where the model has none */
-    const double *labels; /* class -> label */
-    size_t label_count;
+    const double *labels; /* class -> label; not read where there are label_texts */
+    size_t label_count;   /* of either list */
     /* Needed where there are tables: fills rows[i] for the i-th table, in the order of the tensors; the ids are copied.
      * The answer is a function of the question's step and slots alone. Asked from within dp_next and dp_push, also for
      * the step after the one at hand, so that rows arrive before they are needed. What it fails with ends that call. */
     dp_err (*rows)(void *arg, const dp_ask *ask, dp_rows *rows, dp_error *err);
     void *rows_arg;
+    /* class -> label as text: words, or numbers as they are to be shown. Printable UTF-8 of 1 to 128 bytes each. NULL:
+     * labels are the numbers above. */
+    const char *const *label_texts;
     const dp_schema *schema; /* of the training data; NULL: not known */
 } dp_model;
 
-/* What the server said of the job. Borrowed from the client until dp_leave. Before dp_join, features, classes, rows and
- * tensors may be 0: they are settled by the data of the first worker. */
+/* What the server said of the job. Borrowed from the client until dp_leave. Before dp_join, features, classes, labels,
+ * rows and tensors may be 0: they are settled by the data of the first worker. */
 typedef struct {
     const char *model;
     uint64_t features;
@@ -185,11 +188,17 @@ typedef struct {
     uint64_t theta_elems; /* of the dense tensors */
     const dp_tensor *tensors;
     uint32_t tensor_count;
-    const double *labels; /* class -> label */
+    const double *labels; /* class -> label, as settled; NaN for words */
     size_t label_count;
-    int sparse;              /* the job's model is to use a table where its weights go by features */
-    uint32_t hash_bits;      /* 0, or features are hashed to 2^hash_bits columns, with the seed */
-    const dp_schema *schema; /* of the data that settled the job; NULL: not known */
+    int sparse;                     /* the job's model is to use a table where its weights go by features */
+    uint32_t hash_bits;             /* 0, or features are hashed to 2^hash_bits columns, with the seed */
+    const dp_schema *schema;        /* of the data that settled the job; NULL: not known */
+    const char *const *label_texts; /* [label_count] class -> label as it is shown, a number or a word */
+    /* The job's wishes, which data do not change: dp-server --classes C (0: not given), and --label-names in the order
+     * of labels: numbers ascending, then words. */
+    uint32_t classes_asked;
+    const char *const *labels_asked;
+    size_t labels_asked_count;
 } dp_job;
 
 /* Sums over the samples of one slot. */

@@ -21,10 +21,22 @@ static void add_row_ends(struct fingerprint *f, const struct data *data)
     }
 }
 
+/* By what labels are, not by their numbers, which go with the run. */
+static void add_classes(struct fingerprint *f, const struct data *data)
+{
+    for (uint64_t r = 0; r < data->rows; r++) {
+        const uint64_t *key = &data->label_set->keys[data->classes[r]];
+        XXH64_update(&f->labels, key, sizeof *key);
+    }
+}
+
 void fingerprint_add(struct fingerprint *f, const struct data *data)
 {
     uint64_t entries = data_is_sparse(data) ? data->row_at[data->rows] : data->rows * data->features;
-    XXH64_update(&f->labels, data->labels, data->rows * sizeof *data->labels);
+    if (data->classes)
+        add_classes(f, data);
+    else
+        XXH64_update(&f->labels, data->labels, data->rows * sizeof *data->labels);
     XXH64_update(&f->values, data->values, entries * sizeof *data->values);
     f->sparse = data_is_sparse(data);
     if (f->sparse) {

@@ -11,7 +11,7 @@
 #include "model_parts.h"
 #include "util.h"
 
-enum { RUN_ROWS_MAX = 1024, RUN_ELEMS = 1 << 22, LABEL_LIST_MAX = 120 };
+enum { RUN_ROWS_MAX = 1024, RUN_ELEMS = 1 << 22 };
 
 static const struct model MODELS[] = {
     {"linear", false, false, linear_declare, linear_scores, loss_squared, linear_backward},
@@ -30,79 +30,6 @@ const struct model *model_find(const char *name)
 const char *model_names(void)
 {
     return "linear|logistic|softmax";
-}
-
-/* One score whose sign tells the class. */
-static bool is_binary(const struct model *model)
-{
-    return model->classifies && !model->multiclass;
-}
-
-/* "0, 1, 2, ..." */
-static const char *label_list(const double *labels, size_t count, char buf[LABEL_LIST_MAX])
-{
-    size_t used = 0;
-    buf[0] = '\0';
-    for (size_t i = 0; i < count; i++) {
-        if (used > LABEL_LIST_MAX - 32) {
-            (void)str_append(buf, LABEL_LIST_MAX, &used, ", ...");
-            break;
-        }
-        (void)str_append(buf, LABEL_LIST_MAX, &used, "%s%.9g", i ? ", " : "", labels[i]);
-    }
-    return buf;
-}
-
-dp_err model_check_labels(const struct model *model, const double *labels, size_t count, const char *file,
-                          dp_error *err)
-{
-    char list[LABEL_LIST_MAX];
-    if (!model->classifies)
-        return DP_OK;
-    label_list(labels, count, list);
-    if (count < 2)
-        return dp_fail(err, DP_MODEL, "%s: every row has the label %s; %s needs rows of two classes at least", file,
-                       list, model->name);
-    bool two = count == 2 && labels[1] == 1 && (labels[0] == -1 || labels[0] == 0);
-    if (is_binary(model) && !two)
-        return dp_fail(err, DP_MODEL,
-                       "%s: has the labels %s, and %s needs -1 and 1, or 0 and 1; use --model softmax or change "
-                       "the labels",
-                       file, list, model->name);
-    return DP_OK;
-}
-
-static int label_compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-dp_err model_targets(const struct model *model, const struct data *data, const double *labels, size_t label_count,
-                     float **ret_targets, dp_error *err)
-{
-    float *targets = mem_array(data->rows, sizeof *targets);
-    if (!targets)
-        return dp_fail(err, DP_NOMEM, "%s: out of memory for %" PRIu64 " labels", data->name, data->rows);
-    for (uint64_t r = 0; r < data->rows; r++) {
-        targets[r] = data->labels[r];
-        if (!model->classifies)
-            continue;
-        double label = (double)data->labels[r];
-        const double *found = bsearch(&label, labels, label_count, sizeof label, label_compare);
-        if (!found) {
-            char list[LABEL_LIST_MAX];
-            free(targets);
-            return dp_fail(err, DP_MODEL,
-                           "%s: row %" PRIu64 " has the label %.9g, which is none of the model's (%s); "
-                           "take data of the same kind",
-                           data->name, r + 1, label, label_list(labels, label_count, list));
-        }
-        float class_index = (float)(found - labels);
-        targets[r] = is_binary(model) ? 2 * class_index - 1 : class_index;
-    }
-    *ret_targets = targets;
-    return DP_OK;
 }
 
 /* Dense scores depend, in their last bits, on how many rows one BLAS call sees: the length of a run may depend on

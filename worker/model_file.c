@@ -91,25 +91,15 @@ static dp_err labels_read(struct model_file *file, const char *text, dp_error *e
         return DP_OK;
     if (!text)
         return meta_fail(file, "labels", text, err);
-    const char *end = text + strlen(text);
-    size_t room = 1;
-    for (const char *p = text; p < end; p++)
-        room += *p == ',';
-    file->labels = mem_array(room, sizeof *file->labels);
-    if (!file->labels)
+    dp_err e = label_list_parse(text, &file->labels, NULL);
+    if (e == DP_NOMEM)
         return dp_fail(err, DP_NOMEM, "%s: out of memory", file->path);
-    for (const char *p = text; file->label_count < room; p++) {
-        float label = 0;
-        p = number_scan(p, end, &label);
-        size_t n = file->label_count;
-        if (!p || (*p != (n + 1 < room ? ',' : '\0')) || (n && file->labels[n - 1] >= (double)label))
-            return meta_fail(file, "labels", text, err);
-        file->labels[file->label_count++] = (double)label;
-    }
-    if (file->spec.classes ? file->label_count != file->spec.classes : file->label_count != 2)
+    if (e || !label_list_ascends(&file->labels))
+        return meta_fail(file, "labels", text, err);
+    if (file->spec.classes ? file->labels.count != file->spec.classes : file->labels.count != 2)
         return dp_fail(err, DP_MODEL, "%s: its metadata have %zu labels for %" PRIu32 " classes; export it again",
-                       file->path, file->label_count, file->spec.classes ? file->spec.classes : 2);
-    return model_check_labels(file->model, file->labels, file->label_count, file->path, err);
+                       file->path, file->labels.count, file->spec.classes ? file->spec.classes : 2);
+    return model_check_labels(file->model, &file->labels, file->path, err);
 }
 
 static bool same_shape(const struct tensor *a, const struct tensor *b)
@@ -197,7 +187,7 @@ void model_file_fini(struct model_file *file)
 {
     free(file->path);
     free(file->theta);
-    free(file->labels);
+    label_list_fini(&file->labels);
     schema_fini(&file->schema);
     *file = (struct model_file){0};
 }
@@ -208,6 +198,8 @@ dp_err model_file_data(const struct model_file *file, const struct data_source *
     struct data_source whole = *source;
     char of[WANT_OF_MAX];
     snprintf(of, sizeof of, "the model %.120s", file->path);
+    if (whole.label_use != LABEL_PASSED)
+        whole.label_use = model_label_use(file->model);
     whole.hash_bits = file->hash_bits;
     whole.hash_seed = file->hash_seed;
     whole.features = file->spec.features;

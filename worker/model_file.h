@@ -1,9 +1,10 @@
 /* A trained model from a file that dp-server exported: safetensors whose metadata say what it is.
  *   "format" = "dp-model-1", "model" = linear|logistic|softmax, "features", "classes" (0 where the model has none),
- *   "intercept" = on|off, "labels" = class -> label, comma-separated and ascending; "hash_bits" and "hash_seed" where
-features were hashed; of its training data (model_schema.c) "data_format" = libsvm|csv|idx and for CSV "csv_columns",
- *   "label_column" (a number from 0), "feature_names" (a JSON array) and "label_name" where there was a header, and
- *   "ignored_columns" (a JSON array of names or numbers). Other keys are not read.
+ *   "intercept" = on|off, "labels" = class -> label, numbers or words, comma-separated and ascending (label_list.h);
+ *   "hash_bits" and "hash_seed" where features were hashed; of its training data (model_schema.c) "data_format" =
+ *   libsvm|csv|idx and for CSV "csv_columns", "label_column" (a number from 0), "feature_names" (a JSON array) and
+ *   "label_name" where there was a header, and "ignored_columns" (a JSON array of names or numbers). Other keys are not
+ *   read.
  * Thread: any. */
 #ifndef DP_MODEL_FILE_H
 #define DP_MODEL_FILE_H
@@ -15,11 +16,10 @@ struct model_file {
     char *path;
     const struct model *model;
     struct model_spec spec;
-    struct tensors tensors; /* as the model declares them, whatever their order in the file */
-    float *theta;           /* [tensors_total], cache-line aligned, finite */
-    double *labels;         /* [label_count] class -> label; none for models that do not classify */
-    size_t label_count;
-    uint32_t hash_bits; /* 0, or features are hashed as those of its training data were */
+    struct tensors tensors;   /* as the model declares them, whatever their order in the file */
+    float *theta;             /* [tensors_total], cache-line aligned, finite */
+    struct label_list labels; /* class -> label, ascending; none for models that do not classify */
+    uint32_t hash_bits;       /* 0, or features are hashed as those of its training data were */
     uint64_t hash_seed;
     struct schema schema; /* of its training data; format SCHEMA_UNKNOWN where an older dp-server wrote it */
 };

@@ -130,7 +130,7 @@ static dp_err trial_measure(struct trial *t, struct model_terms *terms, struct r
 {
     const struct model_file *f = &t->file;
     AUTOFREE float *targets = NULL;
-    dp_err e = model_targets(f->model, &t->data, f->labels, f->label_count, &targets, err);
+    dp_err e = model_targets(f->model, &t->data, &f->labels, "the model's", &targets, err);
     if (e)
         return e;
     struct result result = {0};
@@ -258,7 +258,7 @@ struct prediction {
     struct trial trial;
     bool scores, json;
     float *run;     /* scores of a run, [run_rows * width] */
-    double *chance; /* of each class of a row, [label_count] */
+    double *chance; /* of each class of a row, [labels.count] */
 };
 
 /* Probabilities of the classes of a row from its scores; returns the class predicted: the most probable one, the lowest
@@ -286,12 +286,39 @@ static void print_value(const struct prediction *p, double value, FILE *out)
         fputs("{\"value\":null}\n", out);
 }
 
+/* A number as it is written, where JSON writes it so. */
+static const char *json_text(const struct label *label, char buf[LABEL_NUMBER_CHARS])
+{
+    return label->word || label_json_number(label->text) ? label->text : label_number_text(label->value, buf);
+}
+
+/* Labels have no control characters. */
+static void json_key(const struct label *label, FILE *out)
+{
+    char buf[LABEL_NUMBER_CHARS];
+    fputc('"', out);
+    for (const char *c = json_text(label, buf); *c; c++) {
+        if (*c == '"' || *c == '\\')
+            fputc('\\', out);
+        fputc(*c, out);
+    }
+    fputc('"', out);
+}
+
 static void print_class_json(const struct prediction *p, size_t top, FILE *out)
 {
-    const struct model_file *f = &p->trial.file;
-    fprintf(out, "{\"label\":%.9g", f->labels[top]);
-    for (size_t c = 0; p->scores && c < f->label_count; c++)
-        fprintf(out, "%s\"%.9g\":%.9g", c ? "," : ",\"scores\":{", f->labels[c], p->chance[c]);
+    const struct label_list *labels = &p->trial.file.labels;
+    const struct label *label = &labels->list[top];
+    fputs("{\"label\":", out);
+    if (label->word)
+        json_key(label, out);
+    else
+        fputs(json_text(label, (char[LABEL_NUMBER_CHARS]){0}), out);
+    for (size_t c = 0; p->scores && c < labels->count; c++) {
+        fputs(c ? "," : ",\"scores\":{", out);
+        json_key(&labels->list[c], out);
+        fprintf(out, ":%.9g", p->chance[c]);
+    }
     fputs(p->scores ? "}}\n" : "}\n", out);
 }
 
@@ -305,13 +332,13 @@ static void print_row(const struct prediction *p, const float *scores, FILE *out
     /* One score is that of the second of two classes, the first one's is 0. */
     const float two[2] = {0, scores[0]};
     size_t top =
-        f->model->multiclass ? row_classify(scores, f->label_count, p->chance) : row_classify(two, 2, p->chance);
+        f->model->multiclass ? row_classify(scores, f->labels.count, p->chance) : row_classify(two, 2, p->chance);
     if (p->json) {
         print_class_json(p, top, out);
         return;
     }
-    fprintf(out, "%.9g", f->labels[top]);
-    for (size_t c = 0; p->scores && c < f->label_count; c++)
+    fputs(f->labels.list[top].text, out);
+    for (size_t c = 0; p->scores && c < f->labels.count; c++)
         fprintf(out, "\t%.9g", p->chance[c]);
     fputc('\n', out);
 }
@@ -388,6 +415,7 @@ dp_err predict_run(const struct predict_options *opts, dp_error *err)
     struct prediction p = {.scores = opts->scores, .json = opts->json};
     struct data_source source = opts->source;
     source.label_optional = true;
+    source.label_use = LABEL_PASSED;
     dp_err e = check_output(opts, err);
     if (!e)
         e = trial_init(&p.trial, opts->model_path, &source, opts->quiet, opts->stop, err);
@@ -396,7 +424,7 @@ dp_err predict_run(const struct predict_options *opts, dp_error *err)
     const struct model_file *f = &p.trial.file;
     size_t width = f->spec.classes ? f->spec.classes : 1;
     p.run = mem_array(p.trial.run_rows * width, sizeof *p.run);
-    p.chance = mem_array(f->label_count, sizeof *p.chance);
+    p.chance = mem_array(f->labels.count, sizeof *p.chance);
     if (!p.run || !p.chance)
         e = dp_fail(err, DP_NOMEM, "%s: out of memory", opts->model_path);
     else

@@ -65,16 +65,28 @@ static void print_joined(const char *server, const dp_job *job, bool open_ended)
         fprintf(stderr, "%" PRIu64 " training step%s\n", job->train_steps, human_s(job->train_steps));
 }
 
+enum { LABELS_TOLD = 100 };
+
+/* Class -> label as they are written, the first ones where there are many. */
+static json_t *labels_json(const dp_job *job)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < job->label_count && i < LABELS_TOLD; i++)
+        json_array_append_new(list, json_string(job->label_texts[i]));
+    return list;
+}
+
 void report_joined(const struct report *report, const char *server, const dp_job *job)
 {
     bool open_ended = job->local && job->local_epochs > 0;
     uint64_t batch = job->local ? job->local_rows : job->batch;
     if (!report->quiet)
         print_joined(server, job, open_ended);
-    report_object(report, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:o}", "event", "joined", "server", server, "model",
-                                    job->model, "parameters", (json_int_t)job->theta_elems, "batch", (json_int_t)batch,
-                                    "slots", (json_int_t)job->slots, "steps",
-                                    open_ended ? json_null() : json_integer((json_int_t)job->train_steps)));
+    report_object(report, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:o}", "event", "joined", "server", server,
+                                    "model", job->model, "parameters", (json_int_t)job->theta_elems, "batch",
+                                    (json_int_t)batch, "slots", (json_int_t)job->slots, "steps",
+                                    open_ended ? json_null() : json_integer((json_int_t)job->train_steps), "labels",
+                                    labels_json(job)));
 }
 
 void report_done(const struct report *report, const char *what, uint64_t tasks, uint64_t slots, uint64_t samples,

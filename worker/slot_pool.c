@@ -22,7 +22,7 @@ struct lane {
     struct model_scratch *scratch;
     uint64_t *rows;           /* [rows_max] */
     struct gathered gathered; /* a slot's rows, where the data are not held whole */
-    float *targets;           /* theirs */
+    float *targets;           /* theirs, [rows_max] */
 };
 
 struct slot_pool {
@@ -68,14 +68,13 @@ static struct slot_input slot_gathered(struct lane *lane, struct slot_job *job, 
 {
     const struct slot_work *work = lane->pool->work;
     struct slot_input in = slot_whole(lane, job, at);
-    mem_freep(&lane->targets);
+    const struct data *data = &lane->gathered.data;
     dp_err e = data_blocks_gather(work->blocks, lane->rows, in.count, &lane->gathered, &job->err);
-    if (!e)
-        e = model_targets(work->model, &lane->gathered.data, work->labels, work->label_count, &lane->targets,
-                          &job->err);
     for (uint64_t i = 0; i < in.count; i++)
         lane->rows[i] = i;
-    return (struct slot_input){&work->spec, &lane->gathered.data, lane->targets, e ? 0 : in.count};
+    for (uint64_t i = 0; !e && i < in.count; i++)
+        lane->targets[i] = work->block_map ? work->block_map[data->classes[i]] : data->labels[i];
+    return (struct slot_input){&work->spec, data, lane->targets, e ? 0 : in.count};
 }
 
 /* The same over those columns whose rows of the table stand in theta. */
@@ -150,7 +149,8 @@ static dp_err lane_init(struct slot_pool *pool, struct lane *lane)
     lane->pool = pool;
     lane->rows = mem_array(pool->rows_max, sizeof *lane->rows);
     lane->scratch = model_scratch_new(&pool->work->spec, pool->rows_max, dense);
-    return lane->rows && lane->scratch ? DP_OK : DP_NOMEM;
+    lane->targets = work->blocks ? mem_array(pool->rows_max, sizeof *lane->targets) : NULL;
+    return lane->rows && lane->scratch && (lane->targets || !work->blocks) ? DP_OK : DP_NOMEM;
 }
 
 static dp_err start(struct slot_pool *pool, dp_error *err)

@@ -22,8 +22,7 @@ struct slot_work {
     const struct data *train, *eval; /* eval: NULL where there is none */
     const float *train_targets, *eval_targets;
     struct data_blocks *blocks; /* instead of train, where it is not held whole; else NULL */
-    const double *labels;       /* class -> label, for those */
-    size_t label_count;
+    const float *block_map;     /* for those: the target of each of their labels; NULL: labels are targets */
     struct emulate emulate;
 };
 

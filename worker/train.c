@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "choose_labels.h"
 #include "model.h"
 #include "plan.h"
 #include "report.h"
@@ -19,8 +20,6 @@
 #include "tensor.h"
 #include "touched.h"
 #include "util.h"
-
-enum { CLASSES_MAX = 65536 };
 
 /* All that a worker holds. */
 struct train {
@@ -34,9 +33,8 @@ struct train {
     struct schema job_schema;  /* of a job that is settled; borrowed from the client */
     struct schema eval_schema; /* that the evaluation data are matched with; borrowed from the training data */
     char *note;                /* what was assumed in reading them */
-    double *labels;            /* class -> label */
-    size_t label_count;
-    float *train_targets, *eval_targets;
+    struct label_list labels;  /* class -> label; before joining as our data have it, then as the job has it */
+    float *train_targets, *eval_targets, *block_map;
     struct tensors tensors;
     struct slot_work work;
     struct touched *touched; /* where the weight is a table */
@@ -80,7 +78,7 @@ static dp_err open_blocks(struct train *t, const struct data_source *source, dp_
     if (job->block_rows == 0 || job->sparse)
         return dp_fail(err, DP_USAGE, "option --memory-limit is for jobs of dp-server --shuffle block%s",
                        job->sparse ? " without --sparse" : "");
-    dp_err e = data_blocks_open(source, &shape, t->model->classifies ? CLASSES_MAX : 0, &t->blocks, err);
+    dp_err e = data_blocks_open(source, &shape, &t->blocks, err);
     if (e)
         return e;
     const struct data_blocks_facts facts = data_blocks_facts(t->blocks);
@@ -167,6 +165,7 @@ static dp_err read_data(struct train *t, dp_error *err)
                                  .hash_seed = job->seed,
                                  .want = schema_of_job(t),
                                  .want_of = "the job",
+                                 .label_use = model_label_use(t->model),
                                  .stop = t->opts->stop};
     if (job->evaluate && !o->eval)
         return dp_fail(err, DP_USAGE, "this job evaluates: give --eval FILE");
@@ -176,41 +175,26 @@ static dp_err read_data(struct train *t, dp_error *err)
     return read_eval(t, &source, err);
 }
 
-/* --classes C: labels are 0..C-1, whether or not the data have all of them. */
-static dp_err labels_of_classes(struct train *t, uint32_t classes, dp_error *err)
+static const struct label_set *labels_found(const struct train *t)
 {
-    double *all = mem_array(classes, sizeof *all);
-    if (!all)
-        return dp_fail(err, DP_NOMEM, "out of memory for %u classes", classes);
-    for (uint32_t c = 0; c < classes; c++)
-        all[c] = c;
-    free(t->labels);
-    t->labels = all;
-    t->label_count = classes;
-    return DP_OK;
-}
-
-static dp_err labels_of_blocks(struct train *t, dp_error *err)
-{
-    const struct data_blocks_facts facts = data_blocks_facts(t->blocks);
-    t->labels = mem_array(facts.label_count, sizeof *t->labels);
-    if (!t->labels)
-        return dp_fail(err, DP_NOMEM, "out of memory for %zu labels", facts.label_count);
-    memcpy(t->labels, facts.labels, facts.label_count * sizeof *t->labels);
-    t->label_count = facts.label_count;
-    return DP_OK;
+    return t->blocks ? data_blocks_facts(t->blocks).labels : t->train_data.label_set;
 }
 
 static dp_err find_labels(struct train *t, dp_error *err)
 {
     const dp_job *job = dp_client_job(t->client);
+    struct label_list names = {0};
     if (!t->model->classifies)
         return DP_OK;
-    if (job->classes)
-        return labels_of_classes(t, job->classes, err);
-    dp_err e = t->blocks ? labels_of_blocks(t, err)
-                         : data_labels(&t->train_data, CLASSES_MAX, &t->labels, &t->label_count, err);
-    return e ? e : model_check_labels(t->model, t->labels, t->label_count, t->train_data.name, err);
+    char notice[CHOOSE_NOTICE_MAX];
+    if (labels_mixed(labels_found(t), t->train_data.name, notice))
+        report_notice(&t->report, notice);
+    dp_err e = label_list_take(NULL, job->labels_asked, job->labels_asked_count, &names, err);
+    const struct labels_wish wish = {.local = job->local, .classes = job->classes_asked, .names = &names};
+    if (!e)
+        e = choose_labels(t->model, &wish, labels_found(t), t->train_data.name, &t->labels, err);
+    label_list_fini(&names);
+    return e;
 }
 
 static dp_err describe_model(struct train *t, dp_error *err)
@@ -227,7 +211,7 @@ static dp_err describe_model(struct train *t, dp_error *err)
         return e;
     t->work.spec = (struct model_spec){
         .features = job->features ? job->features : t->train_data.features,
-        .classes = t->model->multiclass ? (uint32_t)t->label_count : 0,
+        .classes = t->model->multiclass ? (uint32_t)t->labels.count : 0,
         .intercept = job->intercept,
         .table = job->sparse,
     };
@@ -244,8 +228,6 @@ static dp_dataset dataset_of(const struct train *t, const struct data *data)
         .features = data->features,
         .fingerprint =
             t->blocks && data == &t->train_data ? data_blocks_facts(t->blocks).fingerprint : data_fingerprint(data),
-        .labels = t->labels,
-        .label_count = t->label_count,
     };
 }
 
@@ -323,11 +305,16 @@ static dp_err join(struct train *t, dp_error *err)
     if (note_all(t, err))
         return err->code;
     const dp_schema schema = schema_told(t);
+    AUTOFREE const char **texts = mem_array(t->labels.count, sizeof *texts);
+    if (!texts)
+        return dp_fail(err, DP_NOMEM, "out of memory for %zu labels", t->labels.count);
+    for (size_t c = 0; c < t->labels.count; c++)
+        texts[c] = t->labels.list[c].text;
     dp_model model = {.tensors = tensors,
                       .tensor_count = t->tensors.count,
                       .classes = t->work.spec.classes,
-                      .labels = t->labels,
-                      .label_count = t->label_count,
+                      .label_texts = texts,
+                      .label_count = t->labels.count,
                       .rows = rows_of,
                       .rows_arg = t,
                       .schema = &schema};
@@ -357,23 +344,45 @@ static struct plan local_plan(const dp_job *job, uint64_t rows)
     return plan;
 }
 
+/* The labels as the job has them, in the first worker's spelling. A local job may have none yet: then all of our rows
+ * have the label 1, which any of its lists has as the greater. */
+static dp_err take_labels(struct train *t, dp_error *err)
+{
+    static const double PAIR[] = {0, 1};
+    const dp_job *job = dp_client_job(t->client);
+    if (!t->model->classifies)
+        return DP_OK;
+    label_list_fini(&t->labels);
+    if (job->label_count)
+        return label_list_take(NULL, job->label_texts, job->label_count, &t->labels, err);
+    return label_list_take(PAIR, NULL, 2, &t->labels, err);
+}
+
+static dp_err make_targets(struct train *t, dp_error *err)
+{
+    const char *whose = "the job's";
+    dp_err e = take_labels(t, err);
+    if (!e && !t->blocks)
+        e = model_targets(t->model, &t->train_data, &t->labels, whose, &t->train_targets, err);
+    if (!e && t->blocks && t->model->classifies)
+        e = model_map(t->model, labels_found(t), t->train_data.name, &t->labels, whose, &t->block_map, err);
+    if (!e && t->has_eval)
+        e = model_targets(t->model, &t->eval_data, &t->labels, whose, &t->eval_targets, err);
+    return e;
+}
+
 /* The settled job says what is left to know: targets, the plan, the threads' buffers. */
 static dp_err prepare(struct train *t, dp_error *err)
 {
     const dp_job *job = dp_client_job(t->client);
     struct slot_work *work = &t->work;
-    dp_err e = DP_OK;
-    if (!t->blocks)
-        e = model_targets(t->model, &t->train_data, job->labels, job->label_count, &t->train_targets, err);
-    if (!e && t->has_eval)
-        e = model_targets(t->model, &t->eval_data, job->labels, job->label_count, &t->eval_targets, err);
+    dp_err e = make_targets(t, err);
     if (e)
         return e;
     work->model = t->model;
     work->train = &t->train_data;
     work->blocks = t->blocks;
-    work->labels = job->labels;
-    work->label_count = job->label_count;
+    work->block_map = t->block_map;
     work->eval = t->has_eval ? &t->eval_data : NULL;
     work->train_targets = t->train_targets;
     work->eval_targets = t->eval_targets;
@@ -517,7 +526,8 @@ static void train_fini(struct train *t)
     data_fini(&t->eval_data);
     touched_free(&t->touched);
     free(t->note);
-    free(t->labels);
+    label_list_fini(&t->labels);
+    free(t->block_map);
     free(t->train_targets);
     free(t->eval_targets);
 }

@@ -165,8 +165,14 @@ static const struct data_case LABELS[] = {
     {"class-of-none",
      TEXT("0 1:1\n1 2:1\n7 1:1\n"),
      "softmax",
-     {"--classes", "3"},
-     {DATA_ERROR, {"class-of-none:", "row 3", "label 7", "take data"}}},
+     {"--label-names", "0,1,2"},
+     {DATA_ERROR, {"class-of-none:3:", "label '7'", "take data"}}},
+    {"one-more-class",
+     TEXT("0 1:1\n1 2:1\n7 1:1\n"),
+     "softmax",
+     {"--classes", "2"},
+     {DATA_ERROR, {"one-more-class:", "3 different labels (0, 1, 7)", "--classes 3"}}},
+    {"a-word", TEXT("0 1:1\none 2:1\n"), "linear", .want = {DATA_ERROR, {"a-word:2:", "'one'", "--model linear"}}},
 };
 
 #define RUN_CASES(table)                                 \
@@ -226,7 +232,7 @@ Test(malformed, evaluation_data)
     const char *wide = temp_text("wide", "1 3:1\n"), *label = temp_text("other-label", "5 1:1\n");
     static const struct expectation syntax = {DATA_ERROR, {"bad:2:", "not a number"}};
     static const struct expectation width = {DATA_ERROR, {"wide:1:", "index 3", "2 features"}};
-    static const struct expectation unknown = {DATA_ERROR, {"other-label:", "row 1", "label 5", "take data"}};
+    static const struct expectation unknown = {DATA_ERROR, {"other-label:1:", "label '5'", "take data"}};
     check("bad", run_data(good, NULL, (const char *const[]){"--eval", bad, NULL}), &syntax);
     check("wide", run_data(good, NULL, (const char *const[]){"--eval", wide, NULL}), &width);
     check("label", run_data(good, NULL, (const char *const[]){"--eval", label, NULL}), &unknown);
@@ -654,7 +660,7 @@ Test(malformed, data_for_a_model)
     struct run_result r = run_data(data, NULL, export);
     cr_assert_eq(r.status, 0, "%s", r.err);
     static const struct expectation width = {DATA_ERROR, {"wide:1:", "index 3", "m.safetensors has 2", "take data"}};
-    static const struct expectation label = {DATA_ERROR, {"label:", "row 1", "label 5", "take data"}};
+    static const struct expectation label = {DATA_ERROR, {"label:1:", "label '5'", "take data"}};
     static const struct expectation syntax = {DATA_ERROR, {"bad:2:", "not a number"}};
     const char *wide = temp_text("wide", "1 3:1\n"), *other = temp_text("label", "5 1:1\n");
     const char *bad = temp_text("bad", "1 1:1\n0 2:x\n");

@@ -1,5 +1,7 @@
 /* Parts of the client that need no server: theta in assembly, slabs, endpoints, descriptions of jobs. */
 #include <criterion/criterion.h>
+
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -234,6 +236,41 @@ static void expect_differ(const struct client_job *was, struct client_job now, c
     client_job_fini(&now);
 }
 
+/* What was asked for is not what was settled; texts are there for all labels, numbers where they are numbers. */
+Test(job, labels_as_asked_and_as_settled)
+{
+    Dp__Job msg = DP__JOB__INIT;
+    struct client_job job;
+    dp_error err;
+    msg.model = "softmax";
+    msg.slots = 1;
+    msg.classes = 3;
+    msg.classes_asked = 4;
+    msg.n_label_texts = 3;
+    msg.label_texts = (char *[]){"+1", "no", "yes"};
+    msg.n_labels_asked = 2;
+    msg.labels_asked = (char *[]){"7", "no"};
+    cr_assert_eq(client_job_take(&msg, &job, &err), DP_OK, "%s", err.text);
+    const dp_job *view = &job.view;
+    cr_assert(view->classes == 3 && view->classes_asked == 4 && view->label_count == 3);
+    cr_assert(view->labels[0] == 1 && isnan(view->labels[1]) && isnan(view->labels[2]));
+    cr_assert_str_eq(view->label_texts[0], "+1");
+    cr_assert_str_eq(view->label_texts[2], "yes");
+    cr_assert_eq(view->labels_asked_count, 2);
+    cr_assert_str_eq(view->labels_asked[1], "no");
+    client_job_fini(&job);
+    msg.labels_asked = (char *[]){"7", "inf"};
+    cr_assert_eq(client_job_take(&msg, &job, &err), DP_PROTO);
+    msg.n_labels_asked = msg.n_label_texts = 0;
+    msg.n_labels = 2;
+    msg.labels = (double[]){0.1, 16777217};
+    cr_assert_eq(client_job_take(&msg, &job, &err), DP_OK, "%s", err.text);
+    cr_assert_str_eq(job.view.label_texts[0], "0.1");
+    cr_assert_str_eq(job.view.label_texts[1], "16777217");
+    client_job_fini(&job);
+    ASSERT_NO_LEAKS();
+}
+
 Test(job, what_differs_is_named)
 {
     struct client_job job = job_new(10, "weight", 100);
@@ -255,6 +292,9 @@ Test(job, what_differs_is_named)
     other = job_new(10, "weight", 100);
     ((dp_tensor *)other.view.tensors)[0].init = DP_INIT_NORMAL;
     expect_differ(&job, other, "tensor weight is not what it was");
+    other = job_new(10, "weight", 100);
+    other.view.classes_asked = 3;
+    expect_differ(&job, other, "classes asked for is 3, was 0");
     labels[1] = 2;
     expect_differ(&job, job_new(10, "weight", 100), "label of class 1 is 2, was 1");
     shape[0] = 5;

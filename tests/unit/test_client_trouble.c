@@ -291,8 +291,10 @@ Test(client_trouble, what_no_server_takes_is_not_sent)
     static const double twice[] = {1, 1};
     const dp_tensor bad = {.name = "weight", .rank = 1, .shape = empty};
     const dp_model shapeless = {.tensors = &bad, .tensor_count = 1}, none = {0};
+    static const char *const hole[] = {"no", "nan"}, *const broken[] = {"no", "a\nb"}, *const words[] = {"no", "yes"};
     dp_dataset labels = MINI_DATA;
     labels.labels = twice;
+    dp_model named = MINI_MODEL;
     struct mini *mini = mini_new(1, false);
     mini_start(mini);
     dp_client *client = connect_to(mini);
@@ -302,7 +304,14 @@ Test(client_trouble, what_no_server_takes_is_not_sent)
     cr_assert_not_null(strstr(err.text, "tensor weight has an impossible shape"), "%s", err.text);
     cr_assert_eq(dp_join(client, &labels, NULL, &MINI_MODEL, &err), DP_USAGE);
     cr_assert_eq(dp_join(client, NULL, NULL, &MINI_MODEL, &err), DP_USAGE);
-    cr_assert_eq(dp_join(client, &MINI_DATA, NULL, &MINI_MODEL, &err), DP_OK, "%s", err.text);
+    named.label_texts = hole;
+    cr_assert_eq(dp_join(client, &MINI_DATA, NULL, &named, &err), DP_USAGE);
+    cr_assert_str_eq(err.text,
+                     "the model's labels: label 'nan' is not a finite number; remove the row or put a label there");
+    named.label_texts = broken;
+    cr_assert_eq(dp_join(client, &MINI_DATA, NULL, &named, &err), DP_USAGE);
+    named.label_texts = words;
+    cr_assert_eq(dp_join(client, &MINI_DATA, NULL, &named, &err), DP_OK, "%s", err.text);
     dp_leave(&client, DP_OK, NULL);
     mini_free(&mini);
     ASSERT_NO_LEAKS();

@@ -60,7 +60,9 @@ Test(ctl, a_running_job)
 {
     assert_printed(
         "{\"version\":\"0.1.0\",\"incarnation\":\"00ff\",\"state\":\"running\",\"endpoint\":\"tcp://0.0.0.0:7700\","
-        "\"model\":\"softmax\",\"uptime_s\":3723.4,\"job\":{\"features\":64,\"classes\":10,\"intercept\":true,"
+        "\"model\":\"softmax\",\"uptime_s\":3723.4,\"job\":{\"features\":64,\"classes\":10,\"labels\":[\"-1\",\"no\","
+        "\"a "
+        "word of many characters, of which some are left out\",\"x\",\"y\"],\"intercept\":true,"
         "\"batch\":128,\"slots\":8,\"seed\":1,\"train_steps\":240,\"train_rows\":1437,\"eval_rows\":360,"
         "\"theta_elems\":650,\"optimizer\":\"momentum\",\"lr\":0.5,\"momentum\":0.9,\"l2\":3.071158748195694e-05},"
         "\"update\":{\"schedule\":\"cosine\",\"base_lr\":0.4,\"lr\":0.25},"
@@ -81,6 +83,7 @@ Test(ctl, a_running_job)
         "\"duplicates\":3,\"bytes_in\":0,\"bytes_out\":0}]}",
         "dp-server 0.1.0 at tcp://head:7700: running, up 1:02:03\n"
         "model      softmax, 64 features, 10 classes, intercept, 650 parameters\n"
+        "labels     -1, no, ...\n"
         "data       1437 rows, 360 to evaluate on, batch 128, 8 slots, seed 1\n"
         "update     momentum, lr 0.25 (cosine, of 0.4), momentum 0.9, l2 3.071159e-05\n"
         "progress   epoch 5 of 20, training step 56 of 240, with evaluations step 60 of 260 (23%)\n"

@@ -10,6 +10,7 @@
 #include "data_hash.h"
 #include "files.h"
 #include "leaks.h"
+#include "util.h"
 
 static dp_err parse(struct data_source source, const char *text, struct data *ret_data, dp_error *err)
 {
@@ -414,26 +415,131 @@ Test(facts, fingerprint_sees_content_only)
     data_fini(&data);
 }
 
-Test(facts, labels_are_distinct_and_ascending)
+/* The labels in order, as one text. */
+static void assert_labels(const struct data *data, const char *want)
 {
-    struct data data = must_parse((struct data_source){.label_column = "0"}, "3,0\n-0,0\n-1.5,0\n0,0\n3,0\n7,0\n");
-    double *labels = NULL;
-    size_t count = 0;
-    dp_error err = {0};
-    cr_assert_eq(data_labels(&data, 10, &labels, &count, &err), DP_OK);
-    const double want[] = {-1.5, 0, 3, 7};
-    cr_assert_eq(count, 4);
-    cr_assert_arr_eq(labels, want, sizeof want);
-    free(labels);
-    labels = NULL;
-    cr_assert_eq(data_labels(&data, 4, &labels, &count, &err), DP_OK);
-    free(labels);
-    labels = NULL;
-    cr_assert_eq(data_labels(&data, 3, &labels, &count, &err), DP_MODEL);
-    cr_assert_str_eq(err.text, "f: has more than 3 different labels; are they classes?");
-    cr_assert_null(labels);
-    data_fini(&data);
+    struct label_list labels = {0};
+    char show[LABEL_LIST_TEXT];
+    cr_assert_eq(label_set_sorted(data->label_set, &labels), DP_OK);
+    cr_assert(label_list_ascends(&labels));
+    cr_assert_str_eq(label_list_show(&labels, show), want);
+    label_list_fini(&labels);
+}
+
+static const struct data_source CLASSES = {.label_use = LABEL_CLASSES};
+
+Test(facts, labels_are_distinct_and_in_order)
+{
+    static const struct {
+        const char *text, *labels;
+    } CASES[] = {
+        {"3,0\n-0,0\n-1.5,0\n0,0\n3,0\n7,0\n", "-1.5, -0, 3, 7"},
+        {"+1 1:1\n-1 1:2\n1.0 1:3\n1e0 1:1\n", "-1, +1"},
+        {"16777217 1:1\n16777216 1:2\n123456789 1:3\n", "16777216, 16777217, 123456789"},
+        {"0.3 1:1\n0.1 1:2\n0.30 1:2\n", "0.1, 0.3"},
+        {"9007199254740993 1:1\n9007199254740992 1:1\n+9007199254740993 1:1\n09007199254740993 1:1\n",
+         "9007199254740992, 9007199254740993"},
+        {"9007199254740994 1:1\n1e300 1:1\n", "9007199254740994, 1e300"},
+        {"yes 1:1\nno 1:2\n7 1:2\nyes 1:4 # no\n", "7, no, yes"},
+        {"a,y\n1,True\n2,False\n", "False, True"},
+        {"y;b\n\" Iris \"\"v\"\" \";1\nIris;2\nZ\xc3\xbcrich;3\n2024-01-02;3\n",
+         "2024-01-02, Iris, Iris \"v\", Z\xc3\xbcrich"},
+        {"0x10 1:1\n1_000 1:1\n1e 1:1\n- 1:1\n. 1:1\n", "-, ., 0x10, 1_000, 1e"},
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        struct data_source source = CLASSES;
+        source.label_column = strchr(CASES[i].text, ':') || i > 0 ? NULL : "0";
+        struct data data = must_parse(source, CASES[i].text);
+        cr_assert_null(data.labels);
+        assert_labels(&data, CASES[i].labels);
+        data_fini(&data);
+    }
     ASSERT_NO_LEAKS();
+}
+
+Test(facts, rows_have_the_number_of_their_label)
+{
+    struct data data = must_parse(CLASSES, "\n7 1:1\nx 1:1\n7.0 1:2\n");
+    const uint32_t classes[] = {0, 1, 0};
+    cr_assert_arr_eq(data.classes, classes, sizeof classes);
+    cr_assert_eq(data.label_set->places[1].line, 3);
+    cr_assert_eq(data.label_set->places[1].row, 2);
+    data_fini(&data);
+}
+
+/* What is no label is none for classes, and a word is none for numbers. */
+Test(facts, labels_that_are_none)
+{
+    static const struct bad CASES[] = {
+        {"1 1:1\nnan 1:1\n", DP_DATA, "f:2: label 'nan' is not a finite number"},
+        {"-inf 1:1\n", DP_DATA, "f:1: label '-inf' is not a finite number"},
+        {"1e999 1:1\n", DP_DATA, "f:1: label '1e999' is too large for a 64-bit float"},
+        {"0.30000000000000000001 1:1\n", DP_DATA, "f:1: label '0.30000000000000000001' has more digits than"},
+        {"1e-400 1:1\n", DP_DATA, "f:1: label '1e-400' has more digits than a 64-bit float holds"},
+        {"\xfe\xfd 1:1\n", DP_DATA, "f:1: label '\\xfe\\xfd' has characters that cannot be printed"},
+        {"y,b\n,1\n", DP_DATA, "f:2: column 0 ('y'), the label: '' is empty"},
+        {"y,b\n\" \",1\n", DP_DATA, "f:2: column 0 ('y'), the label: '' is empty"},
+        {"y,b\n\"a\nb\",1\n", DP_DATA, "f:2: column 0 ('y'), the label: 'a\\x0ab' has characters that cannot"},
+    };
+    assert_bad(CLASSES, CASES, sizeof CASES / sizeof CASES[0]);
+    char text[300];
+    memset(text, 'a', sizeof text);
+    memcpy(text + 129, " 1:1\n", sizeof " 1:1\n");
+    assert_bad(CLASSES, &(struct bad){text, DP_DATA, "f:1: label 'aaaaaa"}, 1);
+    static const struct bad VALUES[] = {
+        {"yes 1:1\n", DP_DATA, "f:1: label 'yes' is not a number, which --model linear needs; words are classes for"},
+        {"y,b\n1,2\nyes,1\n", DP_DATA, "f:3: column 0 ('y'), the label: 'yes' is not a number, which --model"},
+    };
+    assert_bad((struct data_source){0}, VALUES, sizeof VALUES / sizeof VALUES[0]);
+}
+
+/* Twice rounded, by way of a double, this would be the float above: 1 + 2^-24 + 2^-60. */
+Test(facts, values_are_rounded_once)
+{
+    struct data data = must_parse((struct data_source){0}, "1.000000059604644776257986 1:1\n");
+    cr_assert_eq(data.labels[0], 0x1.000002p0f);
+    data_fini(&data);
+}
+
+Test(facts, labels_that_are_passed_over)
+{
+    struct data data =
+        must_parse((struct data_source){.label_use = LABEL_PASSED}, "yes 1:1\n1e999 1:1\n\xff 1:2\n1 1:1\n");
+    cr_assert(data.rows == 4 && !data.labels && !data.classes);
+    data_fini(&data);
+    assert_bad((struct data_source){.label_use = LABEL_PASSED},
+               &(struct bad){"nan 1:1\n", DP_DATA, "f:1: label 'nan' is not a finite number"}, 1);
+}
+
+Test(facts, more_labels_than_classes_can_be)
+{
+    AUTOFREE char *text = mem_array(LABELS_MAX + 1, 12);
+    cr_assert_not_null(text);
+    size_t at = 0;
+    for (int i = 0; i <= LABELS_MAX; i++)
+        at += (size_t)snprintf(text + at, 12, "%d 1:1\n", i * 3);
+    assert_bad(CLASSES,
+               &(struct bad){text, DP_DATA, "f:65537: label '196608' is one more than 65536 different labels; are"}, 1);
+}
+
+/* What a label is goes into the fingerprint, not how it is spelt or where it came first. */
+Test(facts, fingerprints_of_classes)
+{
+    static const char *const TEXTS[] = {"1 1:1\n0 1:1\n",       "0 1:1\n1 1:1\n", "a 1:1\n0 1:1\n",
+                                        "a 1:1\nb 1:1\n",       "b 1:1\na 1:1\n", "1 1:1\n16777216 1:1\n",
+                                        "1 1:1\n16777217 1:1\n"};
+    enum { N = sizeof TEXTS / sizeof TEXTS[0] };
+    uint64_t hashes[N];
+    for (size_t i = 0; i < N; i++) {
+        struct data data = must_parse(CLASSES, TEXTS[i]);
+        hashes[i] = data_fingerprint(&data);
+        data_fini(&data);
+        for (size_t k = 0; k < i; k++)
+            cr_assert_neq(hashes[i], hashes[k], "%zu and %zu", i, k);
+    }
+    struct data data = must_parse(CLASSES, "+1.0 1:1\n-0 1:1\n");
+    cr_assert_eq(data_fingerprint(&data), hashes[0]);
+    data_fini(&data);
 }
 
 /* real files */
@@ -443,13 +549,11 @@ Test(real, digits)
     char path[PATH_MAX];
     struct data data;
     dp_error err = {0};
-    cr_assert_eq(read_file(source_path(path, "tests/data/digits/train.csv.gz"), &data, &err), DP_OK, "%s", err.text);
+    struct data_source source = {.path = source_path(path, "tests/data/digits/train.csv.gz"),
+                                 .label_use = LABEL_CLASSES};
+    cr_assert_eq(data_read(&source, &data, &err), DP_OK, "%s", err.text);
     cr_assert(data.rows == 1438 && data.features == 64 && !data_is_sparse(&data));
-    double *labels = NULL;
-    size_t count = 0;
-    cr_assert_eq(data_labels(&data, 10, &labels, &count, &err), DP_OK, "%s", err.text);
-    cr_assert_eq(count, 10);
-    free(labels);
+    assert_labels(&data, "0, 1, 2, 3, 4, 5, 6, 7, 8, 9");
     data_fini(&data);
 }
 
@@ -459,13 +563,10 @@ Test(real, a9a)
     SKIP_WITHOUT_SHARED(path, "data/a9a");
     struct data data;
     dp_error err = {0};
-    cr_assert_eq(read_file(path, &data, &err), DP_OK, "%s", err.text);
+    struct data_source source = {.path = path, .label_use = LABEL_CLASSES};
+    cr_assert_eq(data_read(&source, &data, &err), DP_OK, "%s", err.text);
     cr_assert(data.rows == 32561 && data.features == 123 && data_is_sparse(&data));
-    double *labels = NULL;
-    size_t count = 0;
-    cr_assert_eq(data_labels(&data, 2, &labels, &count, &err), DP_OK, "%s", err.text);
-    cr_assert(count == 2 && labels[0] == -1.0 && labels[1] == 1.0);
-    free(labels);
+    assert_labels(&data, "-1, +1");
     data_fini(&data);
 }
 

@@ -18,7 +18,7 @@ static void begin(void)
 {
     folder_make(folder);
     snprintf(path, sizeof path, "%s/d", folder);
-    source = (struct data_source){.path = path};
+    source = (struct data_source){.path = path, .label_use = LABEL_CLASSES};
 }
 
 static void end(void)
@@ -62,13 +62,13 @@ static struct data_blocks *must_open(uint64_t budget_bytes)
     struct data_blocks *blocks = NULL;
     dp_error err = {0};
     const struct data_blocks_shape shape = {BLOCK, 2, budget_bytes};
-    cr_assert_eq(data_blocks_open(&source, &shape, 10, &blocks, &err), DP_OK, "%s", err.text);
+    cr_assert_eq(data_blocks_open(&source, &shape, &blocks, &err), DP_OK, "%s", err.text);
     return blocks;
 }
 
 static void assert_row(const struct data *want, uint64_t row, const struct data *got, uint64_t at)
 {
-    cr_assert_eq(got->labels[at], want->labels[row]);
+    cr_assert_eq(got->classes[at], want->classes[row]);
     if (!data_is_sparse(want)) {
         cr_assert_arr_eq(got->values + at * want->features, want->values + row * want->features,
                          want->features * sizeof *want->values);
@@ -88,15 +88,13 @@ static void assert_same_as_whole(void)
     cr_assert_eq(data_read(&source, &whole, &err), DP_OK, "%s", err.text);
     struct data_blocks *blocks = must_open(8 << 10);
     struct data_blocks_facts facts = data_blocks_facts(blocks);
-    AUTOFREE double *labels = NULL;
-    size_t label_count;
-    cr_assert_eq(data_labels(&whole, 10, &labels, &label_count, &err), DP_OK);
     cr_assert_eq(facts.rows, ROWS);
     cr_assert_eq(facts.features, whole.features);
     cr_assert_eq(facts.sparse, data_is_sparse(&whole));
     cr_assert_eq(facts.fingerprint, data_fingerprint(&whole));
-    cr_assert_eq(facts.label_count, label_count);
-    cr_assert_arr_eq(facts.labels, labels, label_count * sizeof *labels);
+    cr_assert(label_list_same(&facts.labels->labels, &whole.label_set->labels), "in the order of the file");
+    cr_assert_arr_eq(facts.labels->places, whole.label_set->places,
+                     facts.labels->labels.count * sizeof *facts.labels->places);
     struct gathered gathered = {0};
     uint64_t rows[100];
     for (uint64_t first = 0; first < ROWS; first += 100) {
@@ -134,7 +132,7 @@ static void assert_refused_as(enum data_format format, dp_err code, const char *
     dp_error err = {0};
     source.format = format;
     const struct data_blocks_shape shape = {BLOCK, 2, 1 << 20};
-    cr_assert_eq(data_blocks_open(&source, &shape, 10, &blocks, &err), code, "%s", err.text);
+    cr_assert_eq(data_blocks_open(&source, &shape, &blocks, &err), code, "%s", err.text);
     cr_assert_not_null(strstr(err.text, says), "'%s' does not say '%s'", err.text, says);
 }
 
@@ -221,7 +219,7 @@ Test(blocks, what_will_not_do)
     assert_refused(DP_DATA, "has no rows");
     make_csv("label,a,b\n");
     const struct data_blocks_shape shape = {BLOCK, 2, 1000};
-    cr_assert_eq(data_blocks_open(&source, &shape, 10, &blocks, &err), DP_DATA);
+    cr_assert_eq(data_blocks_open(&source, &shape, &blocks, &err), DP_DATA);
     cr_assert_not_null(strstr(err.text, "3 blocks of 64 rows are used side by side and need 1 MiB"), "%s", err.text);
 }
 

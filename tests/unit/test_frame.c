@@ -337,6 +337,8 @@ Test(frame, a_proof_needs_one_body_beside_it)
     cr_assert(strstr(err.text, "more than one body"), "%s", err.text);
     arena_fini(&arena);
 }
+#define TEXTS(body, list, count) ((body)->n_label_texts = (count), (body)->label_texts = (list))
+#define ASKED(body, list, count) ((body)->n_labels_asked = (count), (body)->labels_asked = (list))
 
 Test(frame, join_refusals)
 {
@@ -348,6 +350,19 @@ Test(frame, join_refusals)
     REFUSED(JOIN, BODY(JOIN, join)->labels = none, "finite");
     TAKEN(JOIN, BODY(JOIN, join)->labels = falling);
     REFUSED(JOIN, BODY(JOIN, join)->classes = FRAME_LABELS_MAX + 1, "classes");
+    static char long_word[FRAME_LABEL_MAX + 2], empty[1];
+    static char *words[] = {"no", "yes", "\xc3\xbc"}, *bad[] = {"no", "a\nb", "x"}, *none_there[] = {"no", empty, "x"},
+                *longer[] = {"no", "yes", long_word};
+    memset(long_word, 'w', sizeof long_word - 1);
+    TAKEN(JOIN, TEXTS(BODY(JOIN, join), words, 3));
+    TAKEN(JOIN, (BODY(JOIN, join)->n_labels = 0, TEXTS(BODY(JOIN, join), words, 3)));
+    REFUSED(JOIN, TEXTS(BODY(JOIN, join), words, 2), "2 texts of labels for 3 labels");
+    REFUSED(JOIN, TEXTS(BODY(JOIN, join), bad, 3), "printed");
+    REFUSED(JOIN, TEXTS(BODY(JOIN, join), none_there, 3), "empty");
+    REFUSED(JOIN, TEXTS(BODY(JOIN, join), longer, 3), "longer than 128 bytes");
+    REFUSED(JOINED, TEXTS(BODY(JOINED, joined)->job, bad, 3), "printed");
+    REFUSED(JOINED, ASKED(BODY(JOINED, joined)->job, bad, 3), "printed");
+    REFUSED(JOINED, BODY(JOINED, joined)->job->classes_asked = FRAME_LABELS_MAX + 1, "classes");
     REFUSED(JOIN, BODY(JOIN, join)->eval->name = (char[]){"a\tb"}, "printed");
 }
 
@@ -500,6 +515,13 @@ Test(frame, the_largest_join_fits)
     join->classes = FRAME_LABELS_MAX;
     join->n_labels = join->train->n_labels = join->eval->n_labels = FRAME_LABELS_MAX;
     join->labels = join->train->labels = join->eval->labels = labels;
+    static char texts[FRAME_LABELS_MAX][17], *list[FRAME_LABELS_MAX]; /* as many bytes as there may be */
+    for (size_t i = 0; i < FRAME_LABELS_MAX; i++) {
+        snprintf(texts[i], sizeof texts[i], "%016zu", i);
+        list[i] = texts[i];
+    }
+    join->n_label_texts = FRAME_LABELS_MAX;
+    join->label_texts = list;
     size_t n = frame_size(&samples[JOIN].header);
     AUTOFREE uint8_t *bytes = mem_array(n, 1);
     frame_write(&samples[JOIN].header, bytes);

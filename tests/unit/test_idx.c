@@ -43,6 +43,41 @@ static dp_err idx_of(struct bytes images, struct bytes labels, uint64_t features
     return data_parse(&source, images.b, images.n, labels.b, labels.n, ret_data, err);
 }
 
+/* Labels as classes are what a text file would have: also ints that no float holds, and floats without their tail. */
+Test(idx, labels_as_classes)
+{
+    static const struct {
+        unsigned type;
+        const char *bytes;
+        size_t n;
+        const char *labels[2];
+    } CASES[] = {
+        {0x08, "\x03\xff", 2, {"3", "255"}},
+        {0x0c, "\x01\0\0\1\x01\0\0\0", 8, {"16777217", "16777216"}},
+        {0x0d, "\x3d\xcc\xcc\xcd\x42\xc8\0\0", 8, {"0.1", "100"}},
+        {0x0e, "\x3f\xb9\x99\x99\x99\x99\x99\x9a\x43\x40\0\0\0\0\0\0", 16, {"0.1", "9007199254740992"}},
+    };
+    struct bytes images = idx_make(0x08, 2, (unsigned[]){2, 1}, "ab", 2);
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        struct bytes labels = idx_make(CASES[i].type, 1, (unsigned[]){2}, CASES[i].bytes, CASES[i].n);
+        struct data_source source = {.path = "i", .labels_path = "l", .label_use = LABEL_CLASSES};
+        struct data data;
+        dp_error err = {0};
+        cr_assert_eq(data_parse(&source, images.b, images.n, labels.b, labels.n, &data, &err), DP_OK, "%s", err.text);
+        cr_assert(data.classes[0] == 0 && data.classes[1] == 1 && data.label_set->labels.count == 2);
+        for (int k = 0; k < 2; k++)
+            cr_assert_str_eq(data.label_set->labels.list[k].text, CASES[i].labels[k]);
+        data_fini(&data);
+    }
+    struct bytes labels = idx_make(0x0d, 1, (unsigned[]){2}, "\x7f\xc0\0\0\0\0\0\0", 8);
+    struct data_source source = {.path = "i", .labels_path = "l", .label_use = LABEL_CLASSES};
+    struct data data;
+    dp_error err = {0};
+    cr_assert_eq(data_parse(&source, images.b, images.n, labels.b, labels.n, &data, &err), DP_DATA);
+    cr_assert_not_null(strstr(err.text, "l: row 0, the label: 'nan' is not a finite number"), "%s", err.text);
+    ASSERT_NO_LEAKS();
+}
+
 Test(idx, types)
 {
     struct bytes labels = idx_make(0x08, 1, (unsigned[]){2}, "\x03\xff", 2);

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "choose_labels.h"
 #include "kernels.h"
 #include "leaks.h"
 #include "model.h"
@@ -416,47 +417,155 @@ Test(declare, tensors_of_each_model)
         cr_assert(model_find(NAMES[n]) && strstr(model_names(), NAMES[n]));
 }
 
+static struct label_list list_of(const char *text)
+{
+    struct label_list labels;
+    dp_error err = {0};
+    cr_assert_eq(label_list_parse(text, &labels, &err), DP_OK, "%s", err.text);
+    return labels;
+}
+
+static void check_labels(const char *model, const char *labels, const char *says)
+{
+    struct label_list list = list_of(labels);
+    dp_error err = {0};
+    dp_err e = model_check_labels(model_find(model), &list, "f", &err);
+    cr_assert_eq(e, says ? DP_MODEL : DP_OK, "%s of %s: %s", labels, model, err.text);
+    if (says)
+        cr_assert_str_eq(err.text, says);
+    label_list_fini(&list);
+}
+
 Test(labels, that_suit_a_model)
 {
+    check_labels("logistic", "-1,1", NULL);
+    check_labels("logistic", "0,1", NULL);
+    check_labels("logistic", "1,2", NULL);
+    check_labels("logistic", "no,yes", NULL);
+    check_labels("softmax", "1,2", NULL);
+    check_labels("linear", "1", NULL);
+    check_labels("logistic", "1,2,yes",
+                 "f: has 3 labels (1, 2, yes), and logistic needs two; use --model softmax or "
+                 "change the labels");
+    check_labels("logistic", "-1", "f: every row has the label -1; logistic needs rows of two classes at least");
+    check_labels("softmax", "a", "f: every row has the label a; softmax needs rows of two classes at least");
+    ASSERT_NO_LEAKS();
+}
+
+/* Targets of the LIBSVM text's rows under the class -> label list; says: the error instead. */
+static void check_targets(const char *model, const char *labels, const char *text, const float *want, const char *says)
+{
+    const struct model *found = model_find(model);
+    const struct data_source source = {.path = "f", .label_use = model_label_use(found)};
+    struct label_list list = {0};
+    struct data data;
+    float *targets = NULL;
     dp_error err = {0};
-    const struct model *logistic = model_find("logistic"), *softmax = model_find("softmax");
-    const double both[] = {-1, 1}, bits[] = {0, 1}, other[] = {1, 2}, many[40] = {0};
-    cr_assert_eq(model_check_labels(logistic, both, 2, "f", &err), DP_OK);
-    cr_assert_eq(model_check_labels(logistic, bits, 2, "f", &err), DP_OK);
-    cr_assert_eq(model_check_labels(softmax, other, 2, "f", &err), DP_OK);
-    cr_assert_eq(model_check_labels(model_find("linear"), other, 1, "f", &err), DP_OK);
-    cr_assert_eq(model_check_labels(logistic, other, 2, "f", &err), DP_MODEL);
-    cr_assert_str_eq(err.text, "f: has the labels 1, 2, and logistic needs -1 and 1, or 0 and 1; use --model softmax "
-                               "or change the labels");
-    cr_assert_eq(model_check_labels(logistic, both, 1, "f", &err), DP_MODEL);
-    cr_assert_str_eq(err.text, "f: every row has the label -1; logistic needs rows of two classes at least");
-    cr_assert_eq(model_check_labels(softmax, other, 1, "f", &err), DP_MODEL);
-    cr_assert_eq(model_check_labels(logistic, many, 40, "f", &err), DP_MODEL);
-    cr_assert_not_null(strstr(err.text, ", ..., and logistic needs"), "%s", err.text);
+    if (labels)
+        list = list_of(labels);
+    cr_assert_eq(data_parse(&source, text, strlen(text), NULL, 0, &data, &err), DP_OK, "%s", err.text);
+    dp_err e = model_targets(found, &data, &list, "the model's", &targets, &err);
+    cr_assert_eq(e, says ? DP_MODEL : DP_OK, "%s: %s", text, err.text);
+    if (says)
+        cr_assert_str_eq(err.text, says);
+    for (uint64_t r = 0; want && r < data.rows; r++)
+        cr_assert_eq(targets[r], want[r], "row %d of %s under %s", (int)r, text, labels);
+    free(targets);
+    data_fini(&data);
+    label_list_fini(&list);
 }
 
 Test(labels, become_targets)
 {
-    float labels[] = {0, 1, 1, 5};
-    struct data data = {.name = (char[]){"f"}, .rows = 3, .features = 1, .labels = labels};
-    const double bits[] = {0, 1}, classes[] = {-3, 0, 1, 7};
-    float *targets = NULL;
+#define ROWS_OF(...) ((const float[]){__VA_ARGS__}), NULL
+    check_targets("logistic", "0,1", "0 1:1\n1 1:1\n1.0 1:1\n", ROWS_OF(-1, 1, 1));
+    check_targets("softmax", "-3,0,1,7", "0 1:1\n1 1:1\n+1 1:1\n", ROWS_OF(1, 2, 2));
+    check_targets("linear", NULL, "0.1 1:1\n7 1:1\n", ROWS_OF(0.1f, 7));
+    check_targets("logistic", "no,yes", "yes 1:1\nno 1:1\n", ROWS_OF(1, -1));
+    check_targets("logistic", "4,2e1", "20 1:1\n4 1:1\n", ROWS_OF(1, -1));
+    check_targets("softmax", "16777216,16777217,no", "16777217 1:1\nno 1:1\n16777216 1:1\n", ROWS_OF(1, 2, 0));
+    /* -1, 1 and 0, 1 stand for each other, and no other pair does */
+    check_targets("logistic", "-1,1", "0 1:1\n1 1:1\n", ROWS_OF(-1, 1));
+    check_targets("logistic", "0,1", "-1 1:1\n+1 1:1\n", ROWS_OF(-1, 1));
+    check_targets("logistic", "0,1", "-1 1:1\n", ROWS_OF(-1));
+    check_targets("logistic", "0,1", "1 1:1\n", ROWS_OF(1));
+    check_targets("logistic", "0,1", "1 1:1\n0 1:1\n-1 1:1\n", NULL,
+                  "f:3: label '-1' is none of the model's (0, 1); take data of the same kind");
+    check_targets("logistic", "1,2", "1 1:1\n0 1:1\n", NULL,
+                  "f:2: label '0' is none of the model's (1, 2); take data of the same kind");
+    check_targets("softmax", "0,1", "-1 1:1\n", NULL,
+                  "f:1: label '-1' is none of the model's (0, 1); take data of the same kind");
+    check_targets("logistic", "0,1", "0 1:1\n\n5 1:1\n", NULL,
+                  "f:3: label '5' is none of the model's (0, 1); take data of the same kind");
+    check_targets("logistic", "0,1", "yes 1:1\n", NULL,
+                  "f:1: label 'yes' is none of the model's (0, 1); take data of the same kind");
+#undef ROWS_OF
+    ASSERT_NO_LEAKS();
+}
+
+/* What a job's labels are: by --classes, --label-names and the data. */
+static void check_choice(const char *model, const struct labels_wish *wish, const char *text, const char *want,
+                         const char *says)
+{
+    const struct data_source source = {.path = "f", .label_use = LABEL_CLASSES};
+    struct label_list labels = {0};
+    struct data data;
+    char show[LABEL_LIST_TEXT];
     dp_error err = {0};
-    cr_assert_eq(model_targets(model_find("logistic"), &data, bits, 2, &targets, &err), DP_OK);
-    cr_assert_arr_eq(targets, ((float[]){-1, 1, 1}), 3 * sizeof(float));
-    free(targets);
-    cr_assert_eq(model_targets(model_find("softmax"), &data, classes, 4, &targets, &err), DP_OK);
-    cr_assert_arr_eq(targets, ((float[]){1, 2, 2}), 3 * sizeof(float));
-    free(targets);
-    data.rows = 4;
-    cr_assert_eq(model_targets(model_find("linear"), &data, NULL, 0, &targets, &err), DP_OK);
-    cr_assert_arr_eq(targets, labels, sizeof labels);
-    free(targets);
-    targets = NULL;
-    cr_assert_eq(model_targets(model_find("logistic"), &data, bits, 2, &targets, &err), DP_MODEL);
-    cr_assert_str_eq(err.text, "f: row 4 has the label 5, which is none of the model's (0, 1); take data of the same "
-                               "kind");
-    cr_assert_null(targets);
+    cr_assert_eq(data_parse(&source, text, strlen(text), NULL, 0, &data, &err), DP_OK, "%s", err.text);
+    dp_err e = choose_labels(model_find(model), wish, data.label_set, "f", &labels, &err);
+    cr_assert_eq(e, says ? DP_MODEL : DP_OK, "%s: %s", text, err.text);
+    if (want)
+        cr_assert_str_eq(label_list_show(&labels, show), want, "%s", text);
+    if (says)
+        cr_assert_not_null(strstr(err.text, says), "%s: %s", text, err.text);
+    label_list_fini(&labels);
+    data_fini(&data);
+}
+
+Test(labels, of_a_job_whose_workers_share_data)
+{
+    const struct label_list none = {0};
+    const struct labels_wish any = {.names = &none}, three = {.names = &none, .classes = 3};
+    check_choice("softmax", &any, "3 1:1\nx 1:1\n1 1:1\n", "1, 3, x", NULL);
+    check_choice("softmax", &three, "3 1:1\n2 1:1\n1 1:1\n", "1, 2, 3", NULL);
+    check_choice("softmax", &three, "a 1:1\nb 1:1\nc 1:1\n", "a, b, c", NULL);
+    check_choice("softmax", &three, "2 1:1\n0 1:1\n", "0, 1, 2", NULL);
+    check_choice("softmax", &three, "2 1:1\n", "0, 1, 2", NULL);
+    check_choice("softmax", &three, "2 1:1\n3 1:1\n", NULL,
+                 "f: has 2 different labels (2, 3), but the job has --classes 3");
+    check_choice("softmax", &three, "2 1:1\nx 1:1\n", NULL, "name all with --label-names");
+    check_choice("softmax", &three, "2 1:1\n0 1:1\n1 1:1\n7 1:1\n", NULL,
+                 "f: has 4 different labels (0, 1, 2, 7), but the job has --classes 3; give --classes 4");
+    check_choice("logistic", &any, "7 1:1\n", NULL, "every row has the label 7");
+    check_choice("logistic", &any, "7 1:1\n2 1:1\n", "2, 7", NULL);
+    ASSERT_NO_LEAKS();
+}
+
+Test(labels, of_a_job_that_names_them)
+{
+    struct label_list names = list_of("-1,2,dog");
+    const struct labels_wish wish = {.names = &names, .classes = 3}, local = {.names = &names, .local = true};
+    check_choice("softmax", &wish, "dog 1:1\n2.0 1:1\n", "-1, 2, dog", NULL);
+    check_choice("softmax", &local, "dog 1:1\n", "-1, 2, dog", NULL);
+    check_choice("softmax", &wish, "dog 1:1\n1 1:1\n", NULL, "f:2: label '1' is none of the job's (-1, 2, dog)");
+    label_list_fini(&names);
+}
+
+Test(labels, of_a_job_whose_workers_have_a_part_each)
+{
+    const struct label_list none = {0};
+    const struct labels_wish three = {.names = &none, .classes = 3, .local = true},
+                             two = {.names = &none, .local = true};
+    check_choice("softmax", &three, "2 1:1\n", "0, 1, 2", NULL);
+    check_choice("softmax", &three, "3 1:1\n", NULL, "label '3' is none of the job's (0, 1, 2)");
+    check_choice("softmax", &three, "3 1:1\n", NULL, "dp-server --label-names A,B");
+    check_choice("logistic", &two, "1 1:1\n", "", NULL);
+    check_choice("logistic", &two, "0 1:1\n", "0, 1", NULL);
+    check_choice("logistic", &two, "-1 1:1\n", "-1, 1", NULL);
+    check_choice("logistic", &two, "1 1:1\n-1 1:1\n", "-1, 1", NULL);
+    check_choice("logistic", &two, "0 1:1\n-1 1:1\n", NULL, "f: has the labels -1, 0, which are neither of");
+    check_choice("logistic", &two, "2 1:1\n1 1:1\n", NULL, "dp-server --label-names A,B");
     ASSERT_NO_LEAKS();
 }
 

@@ -302,6 +302,60 @@ Test(predict, labels_and_probabilities)
     cr_assert_not_null(strstr(output_read(), "3\t0\t1\t0\n"), "%s", output_read());
 }
 
+/* As the job's first worker found them in its file. */
+Test(predict, labels_are_printed_as_they_were_written)
+{
+    static const struct {
+        const char *labels, *lines, *json;
+    } CASES[] = {
+        {"-1,+1", "+1\n-1\n", "{\"label\":1,\"scores\":{\"-1\":0.182425524,\"1\":0.817574476}}\n"},
+        {"0.1,1.0", "1.0\n0.1\n", "{\"label\":1.0,\"scores\":{\"0.1\":"},
+        {"16777216,16777217", "16777217\n16777216\n", "{\"label\":16777217,\"scores\":{\"16777216\":"},
+        {"7,9007199254740993", "9007199254740993\n7\n", "{\"label\":\"9007199254740993\",\"scores\":{\"7\":"},
+        {"no,yes", "yes\nno\n", "{\"label\":\"yes\",\"scores\":{\"no\":0.182425524,\"yes\":"},
+        {"\"a, \"\"b\"\"\",b\\c", "b\\c\na, \"b\"\n", "{\"label\":\"b\\\\c\",\"scores\":{\"a, \\\"b\\\"\":"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        dp_error err = {0};
+        struct sample s = logistic();
+        s.labels = CASES[i].labels;
+        model_make(&s);
+        data_make("what 1:1\n1e999 2:1\n"); /* scores 1.5, -1.5; labels are passed over */
+        cr_assert_eq(predict(false, &err), DP_OK, "%s", err.text);
+        cr_assert_str_eq(output_read(), CASES[i].lines);
+        struct predict_options opts = {
+            .model_path = model_path, .source = {.path = data_path}, .output = out_path, .scores = true, .json = true};
+        cr_assert_eq(predict_run(&opts, &err), DP_OK, "%s", err.text);
+        cr_assert_eq(strncmp(output_read(), CASES[i].json, strlen(CASES[i].json)), 0, "%s", output_read());
+    }
+    ASSERT_NO_LEAKS();
+}
+
+/* A model of words on words, and of -1, 1 on 0, 1. */
+Test(eval, labels_of_any_kind)
+{
+    static const char *const CASES[][2] = {{"no,yes", "yes 1:1\nno 2:1\nyes 2:1\n"},
+                                           {"-1,1", "1 1:1\n0 2:1\n1 2:1\n"},
+                                           {"0,1", "+1 1:1\n-1 2:1\n+1 2:1\n"},
+                                           {"2,4.0", "4 1:1\n2 2:1\n4 2:1\n"}};
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct sample s = logistic();
+        s.labels = CASES[i][0];
+        model_make(&s);
+        data_make(CASES[i][1]);
+        json_t *object = eval_json(0, 4);
+        assert_near(number_of(object, "accuracy"), 2.0 / 3);
+        json_decref(object);
+    }
+    struct sample s = logistic();
+    s.labels = "2,4";
+    model_make(&s);
+    data_make("4 1:1\n3 1:1\n");
+    dp_error err = {0};
+    cr_assert_eq(eval(0, true, &err), DP_MODEL);
+    cr_assert_not_null(strstr(err.text, ":2: label '3' is none of the model's (2, 4)"), "%s", err.text);
+}
+
 Test(predict, an_object_for_each_row)
 {
     dp_error err = {0};
@@ -397,10 +451,13 @@ Test(predict, refuses_models_that_contradict_themselves)
     REFUSED(logistic(), s.labels = "", "'labels' = ''");
     REFUSED(logistic(), s.labels = "1,0", "'labels' = '1,0'");
     REFUSED(logistic(), s.labels = "0,1,", "'labels' = '0,1,'");
-    REFUSED(logistic(), s.labels = "0 1", "'labels' = '0 1'");
+    REFUSED(logistic(), s.labels = "0 1", "1 labels for 2 classes");
+    REFUSED(logistic(), s.labels = "yes,no", "'labels' = 'yes,no'");
+    REFUSED(logistic(), s.labels = "yes,1", "'labels' = 'yes,1'");
+    REFUSED(logistic(), s.labels = "1,1.0", "'labels' = '1,1.0'");
+    REFUSED(logistic(), s.labels = "0,\"a", "'labels' = '0,\"a'");
     REFUSED(logistic(), s.labels = "0,nan", "'labels' = '0,nan'");
     REFUSED(logistic(), s.labels = "0,1,2", "3 labels for 2 classes");
-    REFUSED(logistic(), s.labels = "3,4", "logistic needs -1 and 1");
     REFUSED(softmax(), s.classes = "1", "a softmax model cannot have 1 classes");
     REFUSED(softmax(), s.labels = "0,1", "2 labels for 3 classes");
     REFUSED(logistic(), s.hash_bits = "1", "no 'hash_seed'");
@@ -510,7 +567,7 @@ Test(predict, refuses_data_of_another_kind)
     cr_assert_eq(predict(false, &err), DP_OK, "%s", err.text);
     data_make("0 1:1\n5 1:1\n");
     cr_assert_eq(eval(0, false, &err), DP_MODEL);
-    cr_assert_not_null(strstr(err.text, "row 2 has the label 5, which is none of the model's (0, 1)"), "%s", err.text);
+    cr_assert_not_null(strstr(err.text, ":2: label '5' is none of the model's (0, 1)"), "%s", err.text);
     data_make("0 1:x\n");
     cr_assert_eq(eval(0, false, &err), DP_DATA);
     unlink(data_path);
