@@ -60,18 +60,19 @@ DP_MUST_CHECK dp_err idx_parse(const struct data_source *source, const void *byt
 
 /* The format of a file that begins with these bytes: the one asked for, else by the content. */
 enum data_format data_format(const struct data_source *source, const void *bytes, size_t size);
-/* What the first row of a CSV file says of all of it. */
+/* The header of a CSV file. */
 struct csv_head {
     size_t header_bytes; /* up to and with the header; 0: there is none */
     uint64_t header_lines;
-    char delimiter;
-    uint64_t fields;
 };
-/* Whether the bytes have the first two rows, which say it, to their ends. */
+/* Whether the bytes have the first two rows, which say whether there is one, to their ends. */
 bool csv_head_whole(const char *bytes, size_t size);
 /* Of bytes that have these rows, or are the file. DP_DATA. */
 DP_MUST_CHECK dp_err csv_head_read(const struct data_source *source, const char *bytes, size_t size,
                                    struct csv_head *ret_head, dp_error *err);
+
+/* What a part of a CSV file found of its columns. Accepts NULL. */
+void csv_layout_free(struct csv_layout **layout);
 
 /* Whether the bytes begin like an IDX file. */
 bool idx_detect(const void *bytes, size_t size);
