@@ -214,6 +214,7 @@ void data_fini(struct data *data)
     free(data->row_at);
     free(data->columns);
     schema_fini(&data->schema);
+    csv_layout_free(&data->layout);
     free(data->label_name);
     free(data->note);
     *data = (struct data){0};

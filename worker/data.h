@@ -28,10 +28,11 @@ struct data {
     float *values;
     uint64_t *row_at;
     uint32_t *columns;
-    struct schema schema; /* of the file; where it was matched with a schema, that one */
-    uint64_t label_at;    /* CSV: the label's column in this file; SCHEMA_NO_LABEL: there is none */
-    char *label_name;     /* CSV: its name in this file; NULL: it has none */
-    char *note;           /* an assumption that was made in reading, for people; NULL: none */
+    struct schema schema;      /* of the file; where it was matched with a schema, that one */
+    uint64_t label_at;         /* CSV: the label's column in this file; SCHEMA_NO_LABEL: there is none */
+    char *label_name;          /* CSV: its name in this file; NULL: it has none */
+    char *note;                /* an assumption that was made in reading, for people; NULL: none */
+    struct csv_layout *layout; /* CSV, part of a file: for the other parts; else NULL */
 };
 
 /* Whether the first row of a CSV file has the names of the columns. */
@@ -54,9 +55,7 @@ struct data_source {
     bool unlabelled;     /* LIBSVM, CSV: lines have features only, every label is 0; IDX: there is no label file */
     uint64_t first_line; /* where the bytes begin, for messages; 0: 1 */
     bool part;           /* of a file: that no row of it has a feature is no error */
-    /* CSV, of rows of a file without a header: what its first row has; fields 0: that of the first row here. */
-    char delimiter;
-    uint64_t fields;
+    const struct csv_layout *layout; /* CSV, rows behind those of another part: what that one found; NULL: find it */
     /* The schema that the file is matched with, by names where both have them: that of a model or a job. NULL: none. */
     const struct schema *want;
     const char *want_of;      /* whose schema it is, such as "the model m.st" */

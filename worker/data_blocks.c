@@ -41,8 +41,7 @@ struct data_blocks {
     char *name;
     int fd;
     struct file_stamp stamp; /* before the first byte was read */
-    char *header;            /* CSV: all up to the first row of numbers, NULL where that is the first */
-    size_t header_bytes;
+    size_t header_bytes;     /* CSV: all up to the first row of data */
     uint64_t header_lines;
     uint64_t rows, features, fingerprint;
     bool sparse;
@@ -54,7 +53,7 @@ struct data_blocks {
     struct block *blocks; /* [block_count] */
     pthread_mutex_t mutex;
     uint64_t used, clock;
-    char *text; /* a block's bytes, behind the header's */
+    char *text; /* a block's bytes */
     size_t text_room;
 };
 
@@ -70,32 +69,30 @@ static dp_err no_memory(const struct data_blocks *b, dp_error *err)
     return dp_fail(err, DP_NOMEM, "%s: out of memory", b->name);
 }
 
-/* Parses the bytes of a block that begin at `line`. They stand in b->text behind the header's, which the first block
- * has in itself. */
+/* Parses the bytes of a block that begin at `line`, in b->text. The first block has the header in itself; what it says
+ * of the columns is kept for the others, and for when it is read again. */
 static dp_err block_parse(const struct data_blocks *b, uint64_t line, size_t bytes, struct data *ret_data,
                           dp_error *err)
 {
     struct data_source source = b->source;
-    bool prefixed = b->header && line > 1;
-    size_t skip = prefixed ? 0 : b->header_bytes;
+    bool header = b->found.layout && line == 1;
+    size_t skip = header ? b->header_bytes : 0;
     source.part = true;
-    source.fields = line > 1 ? source.fields : 0; /* the first block is looked at as a whole file is */
-    source.first_line = line - (prefixed ? b->header_lines : 0);
-    return data_parse(&source, b->text + skip, b->header_bytes + bytes - skip, NULL, 0, ret_data, err);
+    source.layout = b->found.layout;
+    source.first_line = line + (header ? b->header_lines : 0);
+    return data_parse(&source, b->text + skip, bytes - skip, NULL, 0, ret_data, err);
 }
 
-/* Room for a block's bytes behind the header, which is put there. */
+/* Room for a block's bytes. */
 static dp_err text_reserve(struct data_blocks *b, size_t bytes, dp_error *err)
 {
-    if (b->header_bytes + bytes <= b->text_room)
+    if (bytes <= b->text_room)
         return DP_OK;
-    char *more = realloc(b->text, b->header_bytes + bytes);
+    char *more = realloc(b->text, bytes);
     if (!more)
         return no_memory(b, err);
     b->text = more;
-    b->text_room = b->header_bytes + bytes;
-    if (b->header)
-        memcpy(b->text, b->header, b->header_bytes);
+    b->text_room = bytes;
     return DP_OK;
 }
 
@@ -143,10 +140,14 @@ static void found_take(struct data_blocks *b, struct data *data)
 {
     if (b->rows > 0)
         return;
-    b->found = (struct data){
-        .schema = data->schema, .label_at = data->label_at, .label_name = data->label_name, .note = data->note};
+    b->found = (struct data){.schema = data->schema,
+                             .label_at = data->label_at,
+                             .label_name = data->label_name,
+                             .layout = data->layout,
+                             .note = data->note};
     data->schema = (struct schema){0};
     data->label_name = data->note = NULL;
+    data->layout = NULL;
 }
 
 /* Takes in the run of lines that the scanner found. */
@@ -157,7 +158,7 @@ static dp_err block_index(struct data_blocks *b, const struct scan *scan, struct
     dp_err e = text_reserve(b, scan->bytes, err);
     if (e)
         return e;
-    memcpy(b->text + b->header_bytes, scan->at, scan->bytes);
+    memcpy(b->text, scan->at, scan->bytes);
     e = block_parse(b, scan->line, scan->bytes, &data, err);
     if (e)
         return e;
@@ -245,15 +246,8 @@ static dp_err look_at_first_row(struct data_blocks *b, struct scanner *scanner, 
         e = csv_head_read(&b->source, text, bytes, &head, err);
     if (e)
         return e;
-    if (head.header_bytes > 0) {
-        if (!(b->header = mem_array(head.header_bytes, 1)))
-            return no_memory(b, err);
-        memcpy(b->header, text, head.header_bytes);
-    }
     b->header_bytes = head.header_bytes;
     b->header_lines = head.header_lines;
-    b->source.delimiter = head.delimiter;
-    b->source.fields = head.header_bytes > 0 ? 0 : head.fields;
     scanner_passes_over(scanner, head.header_bytes);
     return DP_OK;
 }
@@ -329,7 +323,6 @@ void data_blocks_free(struct data_blocks **ref)
     pthread_mutex_destroy(&b->mutex);
     data_fini(&b->found);
     free(b->name);
-    free(b->header);
     label_set_fini(&b->labels);
     free(b->places);
     free(b->blocks);
@@ -367,7 +360,7 @@ static bool evict(struct data_blocks *b)
 
 static dp_err block_read(struct data_blocks *b, uint64_t index, size_t bytes, dp_error *err)
 {
-    char *to = b->text + b->header_bytes;
+    char *to = b->text;
     uint64_t offset = b->places[index].offset;
     for (size_t done = 0; done < bytes;) {
         ssize_t n = pread(b->fd, to + done, bytes - done, (off_t)(offset + done));

@@ -194,8 +194,12 @@ dp_err csv_parse(const struct data_source *source, const void *bytes, size_t siz
 {
     struct csv csv = {.line = MAX(source->first_line, 1), .source = source, .data = data, .err = err};
     text_init(&csv.text, source->path, bytes, size);
-    dp_err e = csv_first_row_read(&csv);
-    if (!e)
+    dp_err e = DP_OK;
+    if (source->layout)
+        csv_layout_take(&csv, source->layout);
+    else
+        e = csv_first_row_read(&csv);
+    if (!e && !source->layout)
         e = csv_columns_settle(&csv);
     if (!e)
         e = matrix_new(&csv);

@@ -9,6 +9,16 @@ enum { CSV_NAME_BUF = SCHEMA_NAME_BYTES_MAX + 1 };
 enum { COLUMN_TEXT_MAX = QUOTE_MAX + 32, COLUMN_LIST_MAX = 200 };
 #define CSV_SKIP UINT64_MAX /* csv.to: a column that is not read */
 
+/* Which column is what. */
+struct csv_layout {
+    char delimiter;
+    uint64_t fields;   /* of the first row */
+    uint64_t features; /* of the data */
+    uint64_t label;    /* column of the label, from 0; UINT64_MAX: none */
+    char **names;      /* [fields] of the header, as a schema has them; NULL: there is none */
+    uint64_t *to;      /* [fields] feature that a column is, or CSV_SKIP; the label's is not looked at */
+};
+
 struct csv {
     struct text text; /* line is that of the row being read */
     uint64_t line;    /* of text.at; ahead of text.line inside a quoted field with line breaks */
@@ -19,6 +29,7 @@ struct csv {
     char delimiter;
     uint64_t fields; /* of the first row */
     uint64_t label;  /* column of the label, from 0; UINT64_MAX: none */
+    bool lent;       /* names and to are not freed with the csv */
     bool unlabelled; /* rows have no label that is read */
     char **names;    /* [fields] of the header, as a schema has them; NULL: there is none */
     uint64_t *to;    /* [fields] feature that a column is, or CSV_SKIP; the label's is not looked at */
@@ -67,6 +78,8 @@ DP_MUST_CHECK dp_err csv_note(struct csv *csv, const char *fmt, ...) __attribute
  * is the csv's. */
 DP_MUST_CHECK dp_err csv_columns_settle(struct csv *csv);
 void csv_columns_fini(struct csv *csv);
+/* Takes over what another part of the file found. */
+void csv_layout_take(struct csv *csv, const struct csv_layout *layout);
 /* The same for data that are for source->want; ignored columns are marked. */
 DP_MUST_CHECK dp_err csv_columns_match(struct csv *csv);
 /* Finds the label by --label-column, or by the one name that means a label. */

@@ -12,6 +12,8 @@
 
 void csv_columns_fini(struct csv *csv)
 {
+    if (csv->lent)
+        return;
     free(csv->names);
     free(csv->to);
 }
@@ -237,6 +239,40 @@ static dp_err settle_own(struct csv *csv)
     return e ? e : csv_schema_fill(csv);
 }
 
+/* For the parts of the file that come after this one; it takes names and to. */
+static dp_err layout_keep(struct csv *csv)
+{
+    struct csv_layout *layout = mem_array(1, sizeof *layout);
+    if (!layout)
+        return dp_fail(csv->err, DP_NOMEM, "%s: out of memory", csv->text.name);
+    *layout = (struct csv_layout){csv->delimiter, csv->fields, csv->data->features, csv->label, csv->names, csv->to};
+    csv->data->layout = layout;
+    csv->lent = true;
+    return DP_OK;
+}
+
+void csv_layout_take(struct csv *csv, const struct csv_layout *layout)
+{
+    csv->delimiter = layout->delimiter;
+    csv->fields = layout->fields;
+    csv->label = csv->data->label_at = layout->label;
+    csv->names = layout->names;
+    csv->to = layout->to;
+    csv->data->features = layout->features;
+    csv->lent = true;
+}
+
+void csv_layout_free(struct csv_layout **ref)
+{
+    struct csv_layout *layout = *ref;
+    if (layout) {
+        free(layout->names);
+        free(layout->to);
+    }
+    free(layout);
+    *ref = NULL;
+}
+
 dp_err csv_columns_settle(struct csv *csv)
 {
     const struct data_source *source = csv->source;
@@ -251,5 +287,5 @@ dp_err csv_columns_settle(struct csv *csv)
     csv->data->label_at = csv->label;
     if (!e && csv->names && csv->label != UINT64_MAX && !(csv->data->label_name = strdup(csv->names[csv->label])))
         e = dp_fail(csv->err, DP_NOMEM, "%s: out of memory", csv->text.name);
-    return e;
+    return !e && source->part ? layout_keep(csv) : e;
 }

@@ -238,10 +238,8 @@ dp_err csv_first_row_read(struct csv *csv)
     if (!csv_row_begin(csv))
         return dp_fail(csv->err, DP_DATA, "%s: has no rows, only blank lines", csv->text.name);
     csv->header = csv->text;
-    csv->delimiter = csv->source->delimiter;
-    csv->fields = csv->source->fields;
     uint64_t line = csv->line;
-    dp_err e = csv->fields ? DP_OK : first_row_look(csv);
+    dp_err e = first_row_look(csv);
     if (e)
         return e;
     if (!csv->has_header) {
@@ -277,8 +275,6 @@ dp_err csv_head_read(const struct data_source *source, const char *bytes, size_t
     if (e)
         return e;
     *ret_head = (struct csv_head){.header_bytes = csv.has_header ? (size_t)(csv.text.at - bytes) : 0,
-                                  .header_lines = csv.has_header ? csv.line - 1 : 0,
-                                  .delimiter = csv.delimiter,
-                                  .fields = csv.fields};
+                                  .header_lines = csv.has_header ? csv.line - 1 : 0};
     return DP_OK;
 }

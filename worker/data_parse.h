@@ -67,14 +67,12 @@ enum data_format data_format(const struct data_source *source, const void *bytes
 const char *foreign_binary(const void *bytes, size_t size);
 /* and texts that a reader has refused, whose lines or beginning say why. */
 const char *foreign_text(const void *bytes, size_t size);
-/* What the first row of a CSV file says of all of it. */
+/* The header of a CSV file. */
 struct csv_head {
     size_t header_bytes; /* up to and with the header; 0: there is none */
     uint64_t header_lines;
-    char delimiter;
-    uint64_t fields;
 };
-/* Whether the bytes have the first two rows, which say it, to their ends. */
+/* Whether the bytes have the first two rows, which say whether there is one, to their ends. */
 bool csv_head_whole(const char *bytes, size_t size);
 /* Of bytes that have these rows, or are the file. DP_DATA. */
 DP_MUST_CHECK dp_err csv_head_read(const struct data_source *source, const char *bytes, size_t size,
@@ -86,6 +84,8 @@ bool row_labels_room(const struct data_source *source, uint64_t rows_max, struct
  * the second half of a sentence to *ret_fault. Where the source is unlabelled it is 0, whatever the token. */
 DP_MUST_CHECK dp_err row_label_take(const struct data_source *source, struct data *data, const char *at, size_t n,
                                     uint64_t line, const char **ret_fault);
+/* What a part of a CSV file found of its columns. Accepts NULL. */
+void csv_layout_free(struct csv_layout **layout);
 
 /* Whether the bytes begin like an IDX file. */
 bool idx_detect(const void *bytes, size_t size);
