@@ -386,3 +386,16 @@ dp_err file_replace(const char *path, dp_err (*write_fn)(void *arg, int fd, dp_e
         folder_sync(r.path);
     return e;
 }
+
+/* The bits of a value that is not finite have an exponent of ones only, to which one more carries into the sign's
+ * place: without a branch, the compiler makes vectors of it. */
+bool floats_finite(size_t n, const float *x)
+{
+    uint32_t carry = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        carry |= (bits & UINT32_C(0x7fffffff)) + UINT32_C(0x00800000);
+    }
+    return !(carry >> 31);
+}

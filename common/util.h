@@ -86,6 +86,8 @@ struct blob {
 /* Gives the bytes back to their owner and clears *b. A cleared or empty blob is fine. */
 void blob_release(struct blob *b);
 
+/* Whether none of x[n] is infinite or NaN. */
+bool floats_finite(size_t n, const float *x);
 /* snprintf that appends at *at and never runs past `size`; returns false once the text was cut. */
 bool str_append(char *buf, size_t size, size_t *at, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /* Copies src into dst[size], cutting if needed; returns false when it was cut. */

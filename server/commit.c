@@ -231,6 +231,8 @@ static double step_chunk(struct slice *slice, const struct commit *commit, struc
         state[i] = slice->state[i] + b.at;
     g = prepared(slice, commit, b, w, g, &k);
     commit->job->rule->step(b.n, &k, w, g, state, out);
+    if (!slice->infinite_from && !floats_finite(b.n, out))
+        slice->infinite_from = slice->window.next + 1;
     return squares;
 }
 

@@ -16,7 +16,8 @@ static void end_diverged(struct head *head)
     if (head->state != HEAD_RUNNING)
         return;
     (void)dp_fail(&err, DP_MODEL,
-                  "training diverged: the loss of training step %" PRIu64 " is no finite number; use a smaller --lr",
+                  "training diverged: the loss of training step %" PRIu64
+                  " is no finite number, or its parameters are not; use a smaller --lr",
                   head->diverged_step);
     head_fail(head, &err);
     if (head->opts->export_path)
@@ -27,7 +28,8 @@ static void report_step(struct head *head, uint64_t step)
 {
     struct plan_step at = plan_at(&head->job.core.plan, step);
     const struct metrics *m = &head->metrics[step % SLICE_VERSIONS];
-    if (!head->diverged && !isfinite(m->loss)) {
+    bool infinite = head->infinite_from && step + 1 >= head->infinite_from;
+    if (!head->diverged && (infinite || !isfinite(m->loss))) {
         head->diverged = true;
         head->diverged_step = at.train_step;
     }
@@ -77,6 +79,8 @@ static void on_event(struct head *head, uint32_t shard, struct event *event)
     switch (event->kind) {
     case EVENT_COMPLETED:
         head->lows[shard] = event->step + 1;
+        if (!isfinite(event->metrics.loss) && (!head->infinite_from || event->step < head->infinite_from))
+            head->infinite_from = event->step + 1;
         if (shard == head->first_port)
             head->metrics[event->step % SLICE_VERSIONS] = event->metrics;
         break;

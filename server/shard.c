@@ -2,6 +2,7 @@
 #include "shard.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,6 +162,16 @@ static bool has_report(const struct shard *shard, uint64_t step)
            (shard->tables.count > 0 && shard->tables.parts[0].reports[step % PART_STEPS]);
 }
 
+/* Of a step whose gradient was not finite the loss may be. */
+static struct metrics metrics_of(const struct shard *shard, uint64_t step)
+{
+    struct metrics m = shard->first_metrics[step % SLICE_VERSIONS];
+    for (uint32_t i = 0; i < shard->slice_count; i++)
+        if (shard->slices[i].infinite_from && step + 1 >= shard->slices[i].infinite_from)
+            m.loss = NAN;
+    return m;
+}
+
 void shard_raise_low(struct shard *shard)
 {
     uint64_t low = shard_rows_low(shard);
@@ -169,7 +180,8 @@ void shard_raise_low(struct shard *shard)
     for (; shard->low < low; shard->low++) {
         if (has_report(shard, shard->low))
             send_report(shard, shard->low);
-        shard->calls.completed(shard->calls.arg, shard->low, &shard->first_metrics[shard->low % SLICE_VERSIONS]);
+        struct metrics metrics = metrics_of(shard, shard->low);
+        shard->calls.completed(shard->calls.arg, shard->low, &metrics);
     }
     atomic_store_explicit(&shard->counters->low, low, memory_order_relaxed);
 }

@@ -104,6 +104,7 @@ struct slice {
     uint32_t *replaced;              /* [K], for steps_offer */
     uint64_t arrivals, arrived_ns;   /* nodes of the open step that were kept, and the sum of the times when */
     uint64_t total_steps;
+    uint64_t infinite_from; /* 1 + the first step after whose commit theta was not finite; 0: it always was */
 };
 
 /* Starts at step 0 with the job's initial theta. DP_NOMEM with the number of bytes. */

@@ -305,8 +305,8 @@ void share_count_done(struct dp_client *client);
 
 /* client_finite.c */
 
-/* DP_DATA, naming the element, where a gradient has one that is not finite while its loss is; `list`: the rows behind
- * the dense tensors, or NULL. */
+/* DP_DATA, naming the element, where a gradient of at most 2^20 values has one that is not finite while its loss is;
+ * `list`: the rows behind the dense tensors, or NULL. */
 DP_MUST_CHECK dp_err gradient_check(const struct dp_client *client, uint32_t slot, const struct node_value *value,
                                     const struct row_list *list, dp_error *err);
 

@@ -257,7 +257,8 @@ DP_API void dp_gradient_free(dp_client *client, float *grad);
  * Takes grad, whether it succeeds or fails: the caller neither uses nor frees it afterwards. Memory that is not of
  * dp_gradient is refused with DP_USAGE and stays the caller's.
  * DP_DATA, naming the element, where grad has an infinity or a NaN and metrics->loss is finite: the slot is still owed
- * then, and may be handed in again. Where the loss is not finite either, it is taken and the job ends as diverged. */
+ * then, and may be handed in again. Where the loss is not finite either, it is taken and the job ends as diverged; so
+ * it does where a gradient of more than 2^20 values, which is not looked at here, makes theta infinite or NaN. */
 DP_API DP_MUST_CHECK dp_err dp_push(dp_client *client, uint32_t slot, float *grad, const dp_metrics *metrics,
                                     dp_error *err);
 /* After dp_join_free: dp_push of the task's one slot, the sum of the gradients of a minibatch, which is divided by the

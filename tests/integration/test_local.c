@@ -311,6 +311,22 @@ Test(local, a_client_with_an_infinite_gradient)
     }
 }
 
+/* Of a gradient that does not fit in cache the shard finds it, whichever has that part of theta. */
+Test(local, a_client_with_a_large_infinite_gradient)
+{
+    NEED_PROGRAMS("dp-server");
+    char endpoint[128];
+    struct process *server = SERVER(endpoint, "--model", "free", "--slots", "1", "--lr", "0.01", "--exit-when-done",
+                                    "--shards", "2", "--steps", "100");
+    struct process *bad = PROCESS(FREE_CLIENT, endpoint, "bad", "10", "8", "inf", "2000000");
+    cr_assert_eq(process_wait(bad, CASE_MS), 1, "%s", process_output(bad, ERR));
+    const char *said = process_output(bad, ERR);
+    cr_assert_not_null(strstr(said, "bad: training diverged: "), "%s", said);
+    cr_assert_eq(process_wait(server, CASE_MS), 1);
+    said = process_output(server, ERR);
+    cr_assert_not_null(strstr(said, "or its parameters are not"), "%s", said);
+}
+
 /* Started again under its name, a worker is the same one, with its own rank and the next attempt. */
 Test(local, who_is_started_again_has_its_rank_back)
 {

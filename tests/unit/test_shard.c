@@ -369,3 +369,42 @@ Test(shard, a_failure_is_told_once_and_ends_all_commits)
     shard_fini(&f.shard);
     ASSERT_NO_LEAKS();
 }
+
+/* One element in one slice, of a gradient whose loss is finite; also where slots commit on arrival. The step before is
+ * as it was, those after it are no better. */
+static void one_infinity(uint32_t staleness, uint32_t slice, float value)
+{
+    struct fixture f;
+    set_up_ssp(&f, 0, staleness);
+    for (uint32_t i = 0; i < SLICES; i++)
+        push_all(&f, i, 0);
+    cr_assert_eq(f.heard.completed, 1);
+    cr_assert(isfinite(f.heard.metrics.loss));
+    for (uint32_t i = 0; i < SLICES; i++)
+        for (uint32_t slot = 0; slot < SLOTS; slot++) {
+            struct blob g = ones();
+            if (i == slice && slot == 2)
+                g.data = memcpy(g.owner, &(float[32]){[17] = value}, g.bytes);
+            struct push_pull msg = {
+                .session = 1, .slice = i, .push = true, .step = 1, .node = SLOTS + slot, .metrics = {2, 0.5, 1}};
+            shard_push_pull(&f.shard, &msg, &g);
+        }
+    cr_assert_eq(f.heard.completed, 2);
+    cr_assert(isnan(f.heard.metrics.loss), "slice %u, %g", slice, (double)value);
+    for (uint32_t i = 0; i < SLICES; i++)
+        push_all(&f, i, 2);
+    cr_assert_eq(f.heard.completed, 3);
+    cr_assert(isnan(f.heard.metrics.loss));
+    shard_fini(&f.shard);
+}
+
+Test(shard, a_theta_that_is_not_finite_is_told_with_its_step)
+{
+    static const float VALUES[] = {NAN, INFINITY, -INFINITY};
+    for (size_t i = 0; i < sizeof VALUES / sizeof *VALUES; i++)
+        for (uint32_t slice = 0; slice < SLICES; slice++) {
+            one_infinity(0, slice, VALUES[i]);
+            one_infinity(2, slice, VALUES[i]);
+        }
+    ASSERT_NO_LEAKS();
+}
