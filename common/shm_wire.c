@@ -157,5 +157,8 @@ dp_err shm_receive(int fd, struct shm_message *ret_message, int *ret_passed, dp_
     if (*ret_passed >= 0)
         close(*ret_passed);
     *ret_passed = -1;
+    if (packet.msg_flags & MSG_CTRUNC)
+        return dp_fail(err, DP_PROTO,
+                       "a descriptor that was passed cannot be taken: are too many files open (ulimit -n)?");
     return dp_fail(err, DP_PROTO, "%zd bytes with %zu descriptors on the Unix socket are no message", n, descriptors);
 }

@@ -153,18 +153,19 @@ uint64_t descriptors_limit(void)
     return getrlimit(RLIMIT_NOFILE, &limit) ? 0 : limit.rlim_cur;
 }
 
-/* How many of the descriptors from `first` on, a few, are open. */
-static uint64_t count_open(uint64_t first, uint64_t count)
+/* How many of the numbers from `first` on, at most DESCRIPTORS_RUN, are free. To poll looks at all of them at once, but
+ * takes some that are open (O_PATH) for free. */
+static uint64_t count_free(uint64_t first, uint64_t count)
 {
     struct pollfd items[DESCRIPTORS_RUN];
-    uint64_t closed = 0;
+    uint64_t found = 0;
     for (uint64_t i = 0; i < count; i++)
         items[i] = (struct pollfd){.fd = (int)(first + i)};
     if (poll(items, count, 0) < 0)
-        return 0;
+        return count;
     for (uint64_t i = 0; i < count; i++)
-        closed += (items[i].revents & POLLNVAL) != 0;
-    return count - closed;
+        found += (items[i].revents & POLLNVAL) && fcntl(items[i].fd, F_GETFD) < 0;
+    return found;
 }
 
 /* The lowest free number is the next one: those high up are free as a rule, and found at once. */
@@ -174,7 +175,7 @@ uint64_t descriptors_left(uint64_t most)
     while (end > 0 && left < most) {
         uint64_t count = MIN(end, (uint64_t)DESCRIPTORS_RUN);
         end -= count;
-        left += count - count_open(end, count);
+        left += count_free(end, count);
     }
     return MIN(left, most);
 }

@@ -235,8 +235,16 @@ static void on_restart(uv_timer_t *timer)
 {
     struct child *child = timer->data;
     dp_error err;
-    if (!child->supervise->ending && !child->supervise->end_expected && child_start(child, &err))
+    if (child->supervise->ending || child->supervise->end_expected)
+        return;
+    dp_err e = child_start(child, &err);
+    if (e == DP_BUSY) {
+        log_warn("local-worker-not-started number=%u reason=\"%s\" action=\"tried again\"", child->number, err.text);
+        child->quick_deaths = MAX(child->quick_deaths, 2);
+        child->restart_wanted = true;
+    } else if (e) {
         child->supervise->calls.gave_up(child->supervise->calls.arg, &err);
+    }
 }
 
 /* Process and pipe are closed: the place is free for the next. */
@@ -285,6 +293,12 @@ static void on_process_exit(uv_process_t *process, int64_t status, int signal_nu
     uv_close((uv_handle_t *)process, child_closed);
 }
 
+/* What may be there in a while; DP_BUSY says so. */
+static bool is_short_of(int rc)
+{
+    return rc == UV_EMFILE || rc == UV_ENFILE || rc == UV_EAGAIN || rc == UV_ENOMEM;
+}
+
 static dp_err child_start(struct child *child, dp_error *err)
 {
     struct supervise *s = child->supervise;
@@ -306,7 +320,8 @@ static dp_err child_start(struct child *child, dp_error *err)
         child->restart_wanted = false;
         uv_close((uv_handle_t *)&child->process, child_closed);
         uv_close((uv_handle_t *)&child->pipe, child_closed);
-        return dp_fail(err, DP_SYSTEM, "cannot start %.300s: %s", s->program, uv_strerror(rc));
+        return dp_fail(err, is_short_of(rc) ? DP_BUSY : DP_SYSTEM, "cannot start %.300s: %s", s->program,
+                       uv_strerror(rc));
     }
     child->running = true;
     uv_read_start((uv_stream_t *)&child->pipe, on_alloc, on_read);
