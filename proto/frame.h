@@ -35,6 +35,7 @@ enum {
     FRAME_ROWS_FLOATS_MAX = 1 << 23, /* of the values of one list */
     FRAME_ROWS_BYTES_MAX = 32 << 20, /* largest payload frame of a part: either of these */
     FRAME_HEARTBEAT_IDLE = 2,        /* so many times the interval apart may heartbeats be that say nothing new */
+    FRAME_EXPORT_BYTES_MAX = 4 << 20, /* largest payload frame of an Exported */
     FRAME_FEATURE_TABLES = 1 << 4,   /* of Hello and Welcome: knows tables and their messages */
 };
 /* Elements of theta that a job can have. */

@@ -380,6 +380,9 @@ void head_on_message(void *arg, zmq_msg_t *frames, size_t count)
     case DP__HEADER__BODY_SET:
         head_on_set(head, &route, header);
         break;
+    case DP__HEADER__BODY_EXPORT:
+        head_on_export(head, &route, header);
+        break;
     case DP__HEADER__BODY_JOIN:
     case DP__HEADER__BODY_HEARTBEAT:
     case DP__HEADER__BODY_BYE:
@@ -387,7 +390,7 @@ void head_on_message(void *arg, zmq_msg_t *frames, size_t count)
         break;
     default:
         head_refuse(head, &route, header, DP_PROTO,
-                    "the head takes hello, join, heartbeat, bye, status_request and set");
+                    "the head takes hello, join, heartbeat, bye, status_request, set and export");
         break;
     }
 }

@@ -14,8 +14,8 @@ static void end_diverged(struct head *head)
     dp_error err;
     if (head->state != HEAD_RUNNING)
         return;
-    (void)dp_fail(&err, DP_MODEL,
-                  "training diverged: the loss of training step %" PRIu64 " is no finite number; use a smaller --lr",
+    (void)dp_fail(&err, DP_DIVERGED,
+                  "training diverged: the loss of training step %" PRIu64 " is no finite number; " DIVERGED_REMEDY,
                   head->diverged_step);
     head_fail(head, &err);
     if (head->opts->export_path)
@@ -188,6 +188,10 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
         return e;
     for (uint32_t p = 0; p < head->port_count; p++)
         head->job.wire->shards[p]->shm = head->ports[p].door.name;
+    if (head_export_check_room(head, err)) {
+        head_fail(head, err);
+        return err->code;
+    }
     if (dealer_init(&head->dealer, head->job.core.plan.slots) || head_balance_start(head) || head_ranks_start(head) ||
         head_drop_start(head) || head_owed_start(head) || head_start_exchange(head) || !start_shards(head)) {
         (void)dp_fail(err, DP_NOMEM, "out of memory for the job");

@@ -326,6 +326,17 @@ void progress_done(struct progress *progress, uint64_t now_ms, const struct run_
     pthread_mutex_unlock(&progress->mutex);
 }
 
+void progress_ended(struct progress *progress, uint64_t now_ms, const struct run_end *end)
+{
+    pthread_mutex_lock(&progress->mutex);
+    progress->ended = true;
+    if (progress->mode == PROGRESS_JSON) {
+        struct progress_row row = progress->begun ? row_of_run(progress, now_ms) : progress_row_none();
+        progress_end_json(&row, end->event, end->reason, end->exit_code, end->path, progress->out);
+    }
+    pthread_mutex_unlock(&progress->mutex);
+}
+
 void progress_end(struct progress *progress)
 {
     pthread_mutex_lock(&progress->mutex);

@@ -40,6 +40,7 @@ struct server_options {
     bool insecure;
     bool exit_when_done;
     const char *export_path;
+    uint64_t export_timeout_s;
     uint64_t local_workers;
     uint64_t stall_timeout_s;
     int on_stall;          /* enum on_stall */
