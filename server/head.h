@@ -27,6 +27,7 @@
 #include "speculation.h"
 #include "step_report.h"
 #include "supervise.h"
+#include "trend.h"
 
 /* For a loss that is no number any more. */
 #define DIVERGED_REMEDY "scale the features, or use a smaller --lr"
@@ -122,9 +123,18 @@ struct saving {
 
 /* How the server ends, for --json's last object. */
 struct ending {
-    const char *event;   /* "stopped", "diverged", "failed"; NULL: not known */
-    char reason[1024];   /* one line */
+    const char *event; /* "stopped", "diverged", "failed"; NULL: not known */
+    char reason[1024]; /* one line */
     bool told;
+};
+
+enum { DOUBTS_MAX = 8, DOUBT_TEXT_MAX = 700 };
+
+/* Whether training goes anywhere, and what was said about it. */
+struct doubts {
+    struct trend trend;
+    uint32_t count;
+    char texts[DOUBTS_MAX][DOUBT_TEXT_MAX];
 };
 
 struct fetches; /* head_fetch.c */
@@ -187,6 +197,7 @@ struct head {
     uint64_t pins;  /* numbers given to pins so far */
     struct fetches *fetches;
     struct ending ending;
+    struct doubts doubts;
     bool handles_started, zuv_started;
 };
 
@@ -306,6 +317,16 @@ void head_export_fini(struct head *head);
 json_t *head_export_json(const struct head *head);
 /* EXPORTING is over. */
 void head_finish(struct head *head, bool exported);
+
+/* head_doubts.c: warnings about the training. */
+/* The job is settled. */
+void head_doubts_begin(struct head *head);
+/* A step is complete: sums over its samples. */
+void head_doubts_step(struct head *head, const struct plan_step *at, const struct metrics *m);
+/* No step will follow. */
+void head_doubts_end(struct head *head);
+/* The texts; a new reference. */
+json_t *head_doubts_json(const struct head *head);
 
 /* head_fetch.c: dp-ctl export. */
 void head_on_export(struct head *head, const struct routing_id *route, const Dp__Header *request);

@@ -52,8 +52,10 @@ static dp_err check_room(const char *path, uint64_t bytes, dp_error *err)
     uint64_t room = file_room_bytes(path);
     if (bytes <= room)
         return DP_OK;
-    return dp_fail(err, DP_IO, "%.300s: the model takes %sB, and %sB are free in its folder: make room, or name "
-                   "another folder", path, human_count((double)bytes, need), human_count((double)room, have));
+    return dp_fail(err, DP_IO,
+                   "%.300s: the model takes %sB, and %sB are free in its folder: make room, or name "
+                   "another folder",
+                   path, human_count((double)bytes, need), human_count((double)room, have));
 }
 
 dp_err head_export_check_room(const struct head *head, dp_error *err)
@@ -89,6 +91,8 @@ void head_finish(struct head *head, bool exported)
         return;
     head->state = HEAD_DONE;
     head->ended_ms = mono_ms();
+    if (head->opts->json) /* which ends with what is done; people read what is last */
+        head_doubts_end(head);
     struct run_summary summary = {.path = exported ? head->saving.path : NULL,
                                   .dropped = head_drop_json(head),
                                   .staleness = head_staleness_total_json(head)};
@@ -96,6 +100,8 @@ void head_finish(struct head *head, bool exported)
     head->ending.told = true;
     json_decref(summary.staleness);
     json_decref(summary.dropped);
+    if (!head->opts->json)
+        head_doubts_end(head);
     print_end(head->opts);
     head_notice(head, DP_JOB_DONE, "the job is done");
 }
@@ -307,7 +313,10 @@ json_t *head_export_json(const struct head *head)
     const struct saving *saving = &head->saving;
     uint64_t now = mono_ms(), until = saving->failed_ms + patience_ms(head);
     const char *path = saving->path[0] ? saving->path : head->opts->export_path;
-    const char *state = saving->path[0] ? "written" : saving->waiting ? "waiting" : head->exporting ? "writing" : "none";
+    const char *state = saving->path[0]   ? "written"
+                        : saving->waiting ? "waiting"
+                        : head->exporting ? "writing"
+                                          : "none";
     bool failing = head->exporting && saving->tries > 0;
     if (!path)
         return json_null();

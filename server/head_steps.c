@@ -34,6 +34,7 @@ static void report_step(struct head *head, uint64_t step)
         progress_eval(&head->progress, mono_ms(), at.epoch, m->loss, m->count, m->correct);
     else
         progress_step(&head->progress, mono_ms(), at.epoch, at.train_step, m->loss, m->count, m->correct);
+    head_doubts_step(head, &at, m);
 }
 
 void head_steps_over(struct head *head)
@@ -204,6 +205,7 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
     tell_unspread(head);
     head->state = HEAD_RUNNING;
     start_progress(head);
+    head_doubts_begin(head);
     return DP_OK;
 }
 

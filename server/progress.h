@@ -83,6 +83,9 @@ void progress_eval(struct progress *progress, uint64_t now_ms, uint64_t epoch, d
 void progress_tick(struct progress *progress, uint64_t now_ms);
 /* The job is done: closes the last row and prints the summary. */
 void progress_done(struct progress *progress, uint64_t now_ms, const struct run_summary *summary);
+/* A warning: between rows, or as an event "warning". False where nothing is shown (quiet), or people do not read what
+ * is: then it is for the log. */
+bool progress_warning(struct progress *progress, uint64_t now_ms, const char *kind, const char *text);
 /* The run has ended in another way; for JSON alone, which ends with this. It may never have begun. */
 void progress_ended(struct progress *progress, uint64_t now_ms, const struct run_end *end);
 /* The run ends early: leaves what is shown in a state where other text can follow. */

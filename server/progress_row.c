@@ -179,6 +179,13 @@ struct progress_row progress_row_none(void)
         .eval_loss = NAN, .eval_accuracy = NAN, .samples_per_s = NAN, .elapsed_s = NAN, .eta_s = NAN};
 }
 
+void progress_warning_json(const char *kind, const char *text, uint64_t step, FILE *out)
+{
+    print_line(json_pack("{s:s, s:s, s:o, s:I}", "event", "warning", "kind", kind, "text", text_json(text), "step",
+                         (json_int_t)step),
+               out);
+}
+
 void progress_end_json(const struct progress_row *row, const char *event, const char *reason, int exit_code,
                        const char *model, FILE *out)
 {

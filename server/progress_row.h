@@ -67,6 +67,8 @@ struct progress_row progress_row_none(void);
 void progress_row_json(const struct progress_row *row, FILE *out);
 void progress_done_json(const struct progress_row *row, const char *model, json_t *staleness, json_t *dropped,
                         uint64_t samples, FILE *out);
+/* {"event":"warning","kind":...,"text":...,"step":...} */
+void progress_warning_json(const char *kind, const char *text, uint64_t step, FILE *out);
 /* The last line of a run that was not done: {"event":EVENT,...,"model":...,"reason":...,"exit_code":...}. */
 void progress_end_json(const struct progress_row *row, const char *event, const char *reason, int exit_code,
                        const char *model, FILE *out);

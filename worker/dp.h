@@ -79,6 +79,10 @@ typedef struct {
     uint64_t fingerprint; /* hash of the parsed content */
     const double *labels; /* distinct labels in ascending order (classification), borrowed for the call */
     size_t label_count;
+    /* For the server's warnings about training that goes nowhere; nothing is computed with them. */
+    double zero_loss;   /* mean loss of theta = 0 over the rows; 0: not known */
+    uint64_t majority;  /* rows of the most frequent label; 0: not known */
+    const char *scales; /* columns whose scales differ by orders of magnitude, at most 512 bytes; NULL: none */
 } dp_dataset;
 
 /* How a tensor starts. normal: N(0, init_arg^2). uniform: glorot sqrt(6/(in+out)), he sqrt(6/in) (Glorot & Bengio 2010,

@@ -1,12 +1,13 @@
 /* A trained model from a file that dp-server exported: safetensors whose metadata say what it is.
  *   "format" = "dp-model-1", "model" = linear|logistic|softmax, "features", "classes" (0 where the model has none),
  *   "intercept" = on|off, "labels" = class -> label, comma-separated and ascending; "hash_bits" and "hash_seed" where
- *   features were hashed. Other keys are not read.
+ *   features were hashed; and those of model_state.h. Other keys are not read.
  * Thread: any. */
 #ifndef DP_MODEL_FILE_H
 #define DP_MODEL_FILE_H
 
 #include "model.h"
+#include "model_state.h"
 
 struct model_file {
     char *path;
@@ -18,6 +19,7 @@ struct model_file {
     size_t label_count;
     uint32_t hash_bits; /* 0, or features are hashed as those of its training data were */
     uint64_t hash_seed;
+    struct model_state state;
 };
 
 /* DP_IO or DP_DATA where the file is no safetensors file, DP_MODEL where its metadata and tensors do not fit. */

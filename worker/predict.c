@@ -42,6 +42,8 @@ static dp_err trial_init(struct trial *t, const char *model_path, const struct d
     *t = (struct trial){.stop = stop};
     dp_err e = model_file_read(model_path, &t->file, err);
     if (!e)
+        model_state_warn(&t->file.state, model_path, stderr);
+    if (!e)
         e = model_file_data(&t->file, source, &t->data, err);
     if (!e) {
         t->scratch = model_scratch_new(&t->file.spec, 1, !data_is_sparse(&t->data));
@@ -174,7 +176,8 @@ static double sparsity(const struct trial *t, const struct result *result)
 static void print_json(FILE *out, const struct trial *t, const struct result *result, const struct model_terms *terms)
 {
     bool classifies = t->file.model->classifies;
-    fprintf(out, "{\"rows\":%" PRIu64, result->metrics.count);
+    fprintf(out, "{\"event\":\"done\",\"rows\":%" PRIu64 ",\"step\":%" PRIu64 ",\"complete\":%s", result->metrics.count,
+            t->file.state.steps, t->file.state.unfinished || t->file.state.diverged ? "false" : "true");
     json_number(out, "loss", result->loss);
     json_number(out, "objective", result->objective);
     json_number(out, classifies ? "accuracy" : "rmse", classifies ? accuracy(result) : rmse(result));
@@ -185,7 +188,7 @@ static void print_json(FILE *out, const struct trial *t, const struct result *re
     }
     if (terms && terms->constraints.count)
         json_number(out, "violation", result->terms.violation);
-    fputs("}\n", out);
+    fputs(",\"reason\":null,\"exit_code\":0}\n", out);
 }
 
 static void print_lines(FILE *out, const struct trial *t, const struct result *result, const struct model_terms *terms)
