@@ -102,6 +102,8 @@ void head_fail(struct head *head, const dp_error *err)
     fprintf(stderr, "dp-server: %s\n", err->text);
     head_ends_with(head, err->code == DP_DIVERGED ? "diverged" : "failed", err->text);
     stop(head, dp_err_exit_status(err->code), dp_err_retryable(err->code) ? DP_SHUTDOWN : err->code, err->text);
+    if (head->opts->export_path && head->global_low > 0 && head->saving.tries == 0 && !head->saving.path[0])
+        head_export_at(head, head->global_low); /* what has been learnt need not be lost */
 }
 
 /* ---- time and signals ---- */

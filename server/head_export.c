@@ -185,7 +185,8 @@ void head_export_give_up(struct head *head)
     fprintf(stderr, "dp-server: %s; the model is not written\n", err->text);
     (void)str_append(reason, sizeof reason, &at, "%.500s; the model is not written: %.500s", head->ending.reason,
                      err->text);
-    if (!finished(head)) { /* else the signal has ended the tries, and is what the server ends by */
+    bool signalled = head->exit_status > 128;
+    if (signalled && !finished(head)) { /* else the signal has ended the tries, and is what the server ends by */
         head->exit_status = dp_err_exit_status(err->code);
         head->ending.event = "failed";
     }

@@ -19,7 +19,7 @@ static void end_diverged(struct head *head)
                   head->diverged_step);
     head_fail(head, &err);
     if (head->opts->export_path)
-        head_export_at(head, head->global_low);
+        head_export_at(head, head->global_low); /* unless that has begun it */
 }
 
 static void report_step(struct head *head, uint64_t step)

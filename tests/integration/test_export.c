@@ -162,6 +162,30 @@ Test(export, parameters_that_overflow_in_the_last_step)
     cr_assert_eq(safetensors_peek(model), MODEL_AT_FINISHED);
 }
 
+/* Nor is what was learnt lost where the job fails. */
+Test(export, of_a_job_that_failed)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    char endpoint[128];
+    const char *model = temp_path("m.st");
+    struct process *server = SERVER(endpoint, "--model", "softmax", "--data-mode", "local", "--slots", "2",
+                                    "--features", "64", "--classes", "10", "--epochs", "1000000", "--json",
+                                    "--on-stall", "fail", "--stall-timeout", "1", "--lr", "0.001", "--export", model);
+    struct process *workers[2];
+    for (int i = 0; i < 2; i++)
+        workers[i] = PROCESS("dp-worker", "--server", endpoint, "--data", digits());
+    process_expect(server, OUT, "\"event\":\"epoch\"", RUN_MS);
+    process_signal(workers[0], SIGSTOP);
+    int status = process_wait(server, RUN_MS);
+    process_signal(workers[0], SIGCONT);
+    cr_assert_eq(status, 1, "%s", process_output(server, ERR));
+    json_t *end = last_object(process_output(server, OUT));
+    cr_assert_str_eq(text_of(end, "event"), "failed");
+    cr_assert_str_eq(text_of(end, "model"), model);
+    json_decref(end);
+    cr_assert_eq(safetensors_peek(model), MODEL_AT_UNFINISHED);
+}
+
 /* What is no model of dp may be somebody's only copy. */
 Test(export, another_file_is_refused_at_once)
 {
