@@ -176,8 +176,10 @@ static double sparsity(const struct trial *t, const struct result *result)
 static void print_json(FILE *out, const struct trial *t, const struct result *result, const struct model_terms *terms)
 {
     bool classifies = t->file.model->classifies;
-    fprintf(out, "{\"event\":\"done\",\"rows\":%" PRIu64 ",\"step\":%" PRIu64 ",\"complete\":%s", result->metrics.count,
-            t->file.state.steps, t->file.state.unfinished || t->file.state.diverged ? "false" : "true");
+    const struct model_state *state = &t->file.state;
+    fprintf(out, "{\"event\":\"done\",\"reason\":null,\"exit_code\":0,\"step\":%" PRIu64 ",\"complete\":%s",
+            state->steps, state->unfinished || state->diverged ? "false" : "true");
+    fprintf(out, ",\"rows\":%" PRIu64, result->metrics.count);
     json_number(out, "loss", result->loss);
     json_number(out, "objective", result->objective);
     json_number(out, classifies ? "accuracy" : "rmse", classifies ? accuracy(result) : rmse(result));
@@ -188,7 +190,7 @@ static void print_json(FILE *out, const struct trial *t, const struct result *re
     }
     if (terms && terms->constraints.count)
         json_number(out, "violation", result->terms.violation);
-    fputs(",\"reason\":null,\"exit_code\":0}\n", out);
+    fputs("}\n", out);
 }
 
 static void print_lines(FILE *out, const struct trial *t, const struct result *result, const struct model_terms *terms)

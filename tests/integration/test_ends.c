@@ -168,6 +168,9 @@ Test(ends, the_environment_asks_for_json)
 /* theta does not fit. */
 Test(ends, no_memory_for_theta)
 {
+#if defined(__SANITIZE_ADDRESS__)
+    cr_skip_test("AddressSanitizer reserves more address space than this leaves");
+#endif
     NEED_PROGRAMS("dp-server", "dp-worker");
     static const char SCRIPT[] = "ulimit -v 2500000; exec \"$0\" --listen tcp://127.0.0.1:0 --model logistic --json "
                                  "--features 1000000000 --shm off --local-workers 1 --data \"$1\"";
