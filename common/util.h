@@ -89,8 +89,8 @@ bool str_copy(char *dst, size_t size, const char *src);
 DP_MUST_CHECK dp_err file_replace(const char *path, dp_err (*write)(void *arg, int fd, dp_error *err), void *arg,
                                   dp_error *err);
 /* The same through a descriptor of file_hold, *held, or one opened now where *held is -1. Once the file is in place, or
- * it cannot be given a name there, the descriptor is closed and *held is -1; where the writing failed it is held on, and
- * emptied, for another try. */
+ * it cannot be given a name there, the descriptor is closed and *held is -1; where the writing failed it is held on,
+ * and emptied, for another try. */
 DP_MUST_CHECK dp_err file_replace_held(int *held, const char *path, dp_err (*write)(void *arg, int fd, dp_error *err),
                                        void *arg, dp_error *err);
 /* A file without a name in the folder of `path`, so that used-up descriptors do not matter later on. Nothing is left of

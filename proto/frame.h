@@ -31,12 +31,12 @@ enum {
     SLICE_BYTES = 2 << 20, /* largest payload frame of a slice */
     FRAME_PARTS_MAX = 1 << 12,
     FRAME_LANES = 2, /* connections of a session to a shard: piece i goes by lane i % FRAME_LANES, or all by one */
-    FRAME_ROWS_MAX = 1 << 22,        /* of one list of ids */
-    FRAME_ROWS_FLOATS_MAX = 1 << 23, /* of the values of one list */
-    FRAME_ROWS_BYTES_MAX = 32 << 20, /* largest payload frame of a part: either of these */
-    FRAME_HEARTBEAT_IDLE = 2,        /* so many times the interval apart may heartbeats be that say nothing new */
+    FRAME_ROWS_MAX = 1 << 22,         /* of one list of ids */
+    FRAME_ROWS_FLOATS_MAX = 1 << 23,  /* of the values of one list */
+    FRAME_ROWS_BYTES_MAX = 32 << 20,  /* largest payload frame of a part: either of these */
+    FRAME_HEARTBEAT_IDLE = 2,         /* so many times the interval apart may heartbeats be that say nothing new */
     FRAME_EXPORT_BYTES_MAX = 4 << 20, /* largest payload frame of an Exported */
-    FRAME_FEATURE_TABLES = 1 << 4,   /* of Hello and Welcome: knows tables and their messages */
+    FRAME_FEATURE_TABLES = 1 << 4,    /* of Hello and Welcome: knows tables and their messages */
 };
 /* Elements of theta that a job can have. */
 #define FRAME_ELEMS_MAX ((uint64_t)FRAME_SLICES_MAX * (SLICE_BYTES / sizeof(float)))

@@ -269,7 +269,8 @@ static dp_err check_export(const Dp__Export *msg, dp_error *err)
     if (msg->id == 0)
         return dp_fail(err, DP_PROTO, "Export without an id");
     if (msg->offset % 4)
-        return dp_fail(err, DP_PROTO, "Export from byte %llu, which is no multiple of 4", (unsigned long long)msg->offset);
+        return dp_fail(err, DP_PROTO, "Export from byte %llu, which is no multiple of 4",
+                       (unsigned long long)msg->offset);
     bool asks = !msg->done && !msg->on_server[0];
     if (asks ? msg->bytes == 0 || msg->bytes > FRAME_EXPORT_BYTES_MAX || msg->bytes % 4 : msg->bytes != 0)
         return dp_fail(err, DP_PROTO, "Export of %u bytes", msg->bytes);

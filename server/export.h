@@ -24,9 +24,11 @@ typedef void (*export_done)(void *arg, const dp_error *err);
 
 /* An export of theta at `step`; borrowed job. Versions are added shard by shard with export_add. DP_NOMEM. */
 DP_MUST_CHECK dp_err export_new(const struct job *job, uint64_t step, struct export **ret_export, dp_error *err);
-/* The pinned versions of a shard, one per slice, and the rows of its parts (taken: they are released by export_free). */
+/* The pinned versions of a shard, one per slice, and the rows of its parts (taken: they are released by export_free).
+ */
 void export_add(struct export *export, uint32_t shard, struct version **pinned, struct rows_copy *copies);
-/* The file will say of itself that its training diverged ("diverged": "yes"). So it does where values are not finite. */
+/* The file will say of itself that its training diverged ("diverged": "yes"). So it does where values are not finite.
+ */
 void export_mark_diverged(struct export *export);
 /* Whether all shards that hold something have been added. */
 bool export_whole(const struct export *export);

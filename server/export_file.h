@@ -36,8 +36,8 @@ void export_file_fini(struct export_file *file);
 DP_MUST_CHECK dp_err export_file_theta(struct export_file *file, struct range range, const float *theta);
 /* The rows that follow in a table, in the order of its ids; borrowed. DP_NOMEM. */
 DP_MUST_CHECK dp_err export_file_rows(struct export_file *file, uint32_t table, const struct rows_copy *copy);
-/* All was added: makes the head. What is added is not to change any more. DP_NOMEM, DP_IO, DP_RANGE: more tensors than a
- * file may have. */
+/* All was added: makes the head. What is added is not to change any more. DP_NOMEM, DP_IO, DP_RANGE: more tensors than
+ * a file may have. */
 DP_MUST_CHECK dp_err export_file_seal(struct export_file *file, const struct safetensors_meta *meta, dp_error *err);
 /* Whether all floats are finite numbers; before it is sealed or after. */
 bool export_file_finite(const struct export_file *file);

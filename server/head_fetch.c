@@ -1,7 +1,7 @@
-/* dp-ctl export: theta of one step as a file, handed out by pieces or written on this host, while the job runs, or where
- * its model could not be written. An export of each fetch holds the pinned versions; pieces are made of them as they are
- * asked for, so that the head keeps no copy. Invariants: a fetch whose `busy` is set is freed by what it waits for;
- * no fetch outlives FETCH_IDLE_MS without a question. Thread: head. */
+/* dp-ctl export: theta of one step as a file, handed out by pieces or written on this host, while the job runs, or
+ * where its model could not be written. An export of each fetch holds the pinned versions; pieces are made of them as
+ * they are asked for, so that the head keeps no copy. Invariants: a fetch whose `busy` is set is freed by what it waits
+ * for; no fetch outlives FETCH_IDLE_MS without a question. Thread: head. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +12,8 @@
 
 enum {
     FETCHES_MAX = 4,
-    FETCH_IDLE_MS = 30000,  /* without a question; then theta is let go */
-    FETCH_PINS_MS = 60000,  /* for the shards to hand out theta */
+    FETCH_IDLE_MS = 30000, /* without a question; then theta is let go */
+    FETCH_PINS_MS = 60000, /* for the shards to hand out theta */
     FETCH_LIVELY_MS = 10000,
     NOT_YET_MS = 1000, /* until a question is answered that the file is not ready */
 };
@@ -22,10 +22,10 @@ struct fetch {
     uint64_t id; /* 0: none */
     uint64_t pin;
     struct export *export;
-    bool ready;         /* pieces can be had, or the file is written */
-    bool busy;          /* libuv works on the export */
-    bool over;          /* to be freed after that */
-    bool on_server;     /* the file is written here, at */
+    bool ready;     /* pieces can be had, or the file is written */
+    bool busy;      /* libuv works on the export */
+    bool over;      /* to be freed after that */
+    bool on_server; /* the file is written here, at */
     char path[FRAME_TEXT_MAX + 1];
     int held;
     uint64_t begun_ms, heard_ms;
@@ -183,7 +183,8 @@ static dp_err admit(const struct head *head, const Dp__Export *asked, dp_error *
     if (!head->job.settled)
         return dp_fail(err, DP_REFUSED, "there is no model yet: no worker has joined");
     if (asked->offset > 0)
-        return dp_fail(err, DP_REFUSED, "the server has let go of this export, as nothing was asked for %d s: try again",
+        return dp_fail(err, DP_REFUSED,
+                       "the server has let go of this export, as nothing was asked for %d s: try again",
                        FETCH_IDLE_MS / 1000);
     if (asked->on_server[0] && head->opts->insecure)
         return dp_fail(err, DP_REFUSED,
@@ -194,11 +195,8 @@ static dp_err admit(const struct head *head, const Dp__Export *asked, dp_error *
 
 static dp_err begin(struct head *head, struct fetch *fetch, const Dp__Export *asked, dp_error *err)
 {
-    *fetch = (struct fetch){.id = asked->id,
-                            .begun_ms = mono_ms(),
-                            .on_server = asked->on_server[0] != '\0',
-                            .held = -1,
-                            .head = head};
+    *fetch = (struct fetch){
+        .id = asked->id, .begun_ms = mono_ms(), .on_server = asked->on_server[0] != '\0', .held = -1, .head = head};
     (void)str_copy(fetch->path, sizeof fetch->path, asked->on_server);
     dp_err e = export_new(&head->job, head->global_low, &fetch->export, err);
     if (!e && head->diverged)

@@ -28,7 +28,8 @@ static const struct option OPTIONS[] = {
     {NULL, "json", OPT_FLAG, FIELD(json), .help = "print one JSON object instead of a table"},
     {NULL, "timeout-ms", OPT_U64, FIELD(timeout_ms), "N", .min = 1, .max = 3600000, .dflt = "5000", .unit = "ms",
      .help = "how long to wait for an answer"},
-    {NULL, "on-server", OPT_FLAG, FIELD(on_server), .help = "export: write the file on the server's host, not on this one"},
+    {NULL, "on-server", OPT_FLAG, FIELD(on_server),
+     .help = "export: write the file on the server's host, not on this one"},
 };
 static const struct option_table TABLE = {
     .program = "dp-ctl",

@@ -46,11 +46,10 @@ static dp_err print(const struct ctl_export *export, const struct ctl_exported *
     char digest[20], size[HUMAN_MAX];
     snprintf(digest, sizeof digest, "%016" PRIx64, exported->digest);
     if (export->json) {
-        json_t *line = json_pack("{s:s, s:b, s:I, s:s?, s:I, s:b, s:b}", "export", export->path, "on_server",
-                                 export->on_server, "bytes", (json_int_t)exported->bytes, "xxh3",
-                                 export->on_server ? NULL : digest, "train_step",
-                                 (json_int_t)exported->train_step, "complete", exported->complete, "diverged",
-                                 exported->diverged);
+        json_t *line =
+            json_pack("{s:s, s:b, s:I, s:s?, s:I, s:b, s:b}", "export", export->path, "on_server", export->on_server,
+                      "bytes", (json_int_t)exported->bytes, "xxh3", export->on_server ? NULL : digest, "train_step",
+                      (json_int_t)exported->train_step, "complete", exported->complete, "diverged", exported->diverged);
         if (line)
             json_dumpf(line, stdout, JSON_COMPACT);
         fputc('\n', stdout);

@@ -187,7 +187,7 @@ static dp_err read_answer(struct request *request, uint32_t want, zmq_msg_t *fra
     if (want == DP__HEADER__BODY_EXPORTED) {
         answer->exported = header->exported;
         return count > 1 && zmq_msg_move(answer->payload, &frames[1]) ? dp_fail(err, DP_SYSTEM, "out of memory")
-                                                                     : DP_OK;
+                                                                      : DP_OK;
     }
     answer->step = header->applied->step;
     answer->train_step = header->applied->train_step;
@@ -324,8 +324,8 @@ static dp_err fetch_piece(struct fetching *f, bool *ret_over, dp_error *err)
     bool there = !e && piece->total > 0;
     size_t bytes = zmq_msg_size(&payload);
     if (there && f->question.on_server[0]) {
-        f->facts = (struct ctl_exported){piece->total, piece->digest, piece->train_step, piece->complete,
-                                         piece->diverged};
+        f->facts =
+            (struct ctl_exported){piece->total, piece->digest, piece->train_step, piece->complete, piece->diverged};
         *ret_over = true;
     } else if (there && (bytes > 0 || f->question.offset > 0)) {
         e = check_piece(f, piece, bytes, err);

@@ -28,7 +28,8 @@ struct ctl_exported {
     uint64_t train_step;
     bool complete, diverged;
 };
-/* Bytes of the file in their order; facts->bytes of them come in all. What it returns ends the fetching, DP_OK goes on. */
+/* Bytes of the file in their order; facts->bytes of them come in all. What it returns ends the fetching, DP_OK goes on.
+ */
 typedef dp_err (*ctl_take)(void *arg, const struct ctl_exported *facts, const void *bytes, size_t count, dp_error *err);
 /* Fetches the model of a running job, by pieces; each answer is waited for timeout_ms. With `on_server` the server
  * writes it at that path of its host instead, and `take` is not called. What it is goes to *ret_exported. DP_DATA where
