@@ -34,7 +34,8 @@ extern "C" {
     X(RANGE, 18, "step, slot or slice out of range", 0)                \
     X(STOPPED, 19, "stopped by a signal", 0)                           \
     X(KEYS_UNKNOWN, 20, "unknown list of row ids, send it again", 1)   \
-    X(STALLED, 21, "the job failed as a step was not completed", 0)
+    X(STALLED, 21, "the job failed as a step was not completed", 0)    \
+    X(DIVERGED, 30, "training diverged", 0)
 
 typedef enum {
 #define X(name, number, text, retryable) DP_##name = number,

@@ -80,6 +80,10 @@ void options_fini(struct options *opts);
 /* Where the value of option `name` came from; the name must be in the table. */
 enum option_source options_source(const struct options *opts, const char *name);
 
+/* Whether command line or environment ask for flag `name`, though the options as a whole may be wrong: an error is to
+ * be told in the form that was asked for. */
+bool options_flag_early(const char *name, int argc, char **argv);
+
 /* A line to `out` for each variable DP_* of the environment that is no option of any program: a misspelt one would do
  * nothing in silence. */
 void options_env_check(const struct option_table *table, FILE *out);

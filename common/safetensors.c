@@ -106,30 +106,40 @@ static char *header_text(const struct tensors *tensors, uint64_t u64, const stru
     return text;
 }
 
+dp_err safetensors_head(const struct tensors *tensors, uint64_t u64, const struct safetensors_meta *meta,
+                        char **ret_head, size_t *ret_bytes, dp_error *err)
+{
+    char *text = header_text(tensors, u64, meta);
+    size_t n = text ? strlen(text) : 0, pad = (ALIGN_BYTES - (LENGTH_BYTES + n) % ALIGN_BYTES) % ALIGN_BYTES;
+    char *head = text ? malloc(LENGTH_BYTES + n + pad) : NULL;
+    uint64_t length = n + pad;
+    if (head) {
+        memcpy(head, &length, sizeof length);
+        memcpy(head + LENGTH_BYTES, text, n);
+        memset(head + LENGTH_BYTES + n, ' ', pad);
+    }
+    free(text);
+    if (!head)
+        return dp_fail(err, DP_IO, "cannot make the header: out of memory, or metadata that is not UTF-8");
+    *ret_head = head;
+    *ret_bytes = LENGTH_BYTES + n + pad;
+    return DP_OK;
+}
+
 struct writing {
-    const char *header;
+    const char *head;
+    size_t head_bytes;
     const struct tensors *tensors;
     safetensors_source source;
     void *arg;
     uint64_t run_elems;
 };
 
-static dp_err header_write(const char *text, int fd, dp_error *err)
-{
-    static const char BLANKS[ALIGN_BYTES + 1] = "                                                                ";
-    size_t n = strlen(text), pad = (ALIGN_BYTES - (LENGTH_BYTES + n) % ALIGN_BYTES) % ALIGN_BYTES;
-    uint64_t length = n + pad;
-    dp_err e = file_write_all(fd, &length, sizeof length, err);
-    if (!e)
-        e = file_write_all(fd, text, n, err);
-    return e ? e : file_write_all(fd, BLANKS, pad, err);
-}
-
 static dp_err write_all(void *arg, int fd, dp_error *err)
 {
     const struct writing *w = arg;
     uint64_t total = tensors_total(w->tensors);
-    dp_err e = header_write(w->header, fd, err);
+    dp_err e = file_write_all(fd, w->head, w->head_bytes, err);
     for (uint64_t first = 0; !e && first < total; first += w->run_elems) {
         uint64_t count = MIN(w->run_elems, total - first);
         const float *values = w->source(w->arg, first, count);
@@ -145,11 +155,12 @@ dp_err safetensors_write(const char *path, const struct tensors *tensors, uint64
                          dp_error *err)
 {
     assert(run_elems > 0);
-    char *header = header_text(tensors, u64, meta);
-    if (!header)
-        return dp_fail(err, DP_IO, "%s: cannot make the header: out of memory, or metadata that is not UTF-8", path);
-    struct writing writing = {header, tensors, source, arg, run_elems};
+    char *head = NULL;
+    size_t head_bytes = 0;
+    if (safetensors_head(tensors, u64, meta, &head, &head_bytes, err))
+        return dp_fail_in(err, "%s", path);
+    struct writing writing = {head, head_bytes, tensors, source, arg, run_elems};
     dp_err e = file_replace(path, write_all, &writing, err);
-    free(header);
+    free(head);
     return e;
 }

@@ -17,6 +17,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -308,8 +309,24 @@ static int give_name(const struct replacement *r)
     return linkat(AT_FDCWD, fd, AT_FDCWD, r->tmp, AT_SYMLINK_FOLLOW);
 }
 
+int file_hold(const char *path)
+{
+    char real[PATH_MAX];
+    return open_unnamed(realpath(path, real) ? real : path, 0666);
+}
+
+uint64_t file_room_bytes(const char *path)
+{
+    char real[PATH_MAX], copy[PATH_MAX];
+    struct statvfs st;
+    if (!str_copy(copy, sizeof copy, realpath(path, real) ? real : path) || statvfs(dirname(copy), &st))
+        return UINT64_MAX;
+    uint64_t blocks = geteuid() == 0 ? st.f_bfree : st.f_bavail, bytes;
+    return __builtin_mul_overflow(blocks, (uint64_t)st.f_frsize, &bytes) ? UINT64_MAX : bytes;
+}
+
 /* The temporary file has the mode of the one that it is to replace; else what umask leaves. */
-static dp_err replace_open(const char *path, bool unnamed, struct replacement *r, dp_error *err)
+static dp_err replace_open(const char *path, bool unnamed, int held, struct replacement *r, dp_error *err)
 {
     struct stat st;
     dp_err e = replace_allowed(path, err);
@@ -320,7 +337,7 @@ static dp_err replace_open(const char *path, bool unnamed, struct replacement *r
         snprintf(r->tmp, sizeof r->tmp, "%s.%08" PRIx32, r->path, (uint32_t)entropy_u64()) >= (int)sizeof r->tmp)
         return dp_fail(err, DP_IO, "the path is too long: %.80s...", path);
     const mode_t mode = there ? st.st_mode & 0777 : 0666;
-    r->fd = unnamed ? open_unnamed(r->path, mode) : -1;
+    r->fd = held >= 0 ? held : unnamed ? open_unnamed(r->path, mode) : -1;
     r->unnamed = r->fd >= 0;
     if (r->fd < 0)
         r->fd = open(r->tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
@@ -355,7 +372,7 @@ bool file_same(const char *a, const char *b)
 dp_err file_replace_check(const char *path, dp_error *err)
 {
     struct replacement r;
-    dp_err e = replace_open(path, false, &r, err); /* with the name: that may be too long */
+    dp_err e = replace_open(path, false, -1, &r, err); /* with the name: that may be too long */
     if (e)
         return e;
     close(r.fd);
@@ -363,10 +380,11 @@ dp_err file_replace_check(const char *path, dp_error *err)
     return DP_OK;
 }
 
-dp_err file_replace(const char *path, dp_err (*write_fn)(void *arg, int fd, dp_error *err), void *arg, dp_error *err)
+dp_err file_replace_held(int *held, const char *path, dp_err (*write_fn)(void *arg, int fd, dp_error *err), void *arg,
+                         dp_error *err)
 {
     struct replacement r;
-    dp_err e = replace_open(path, true, &r, err);
+    dp_err e = replace_open(path, true, *held, &r, err);
     if (e)
         return e;
     e = write_fn(arg, r.fd, err);
@@ -374,6 +392,9 @@ dp_err file_replace(const char *path, dp_err (*write_fn)(void *arg, int fd, dp_e
         e = dp_fail(err, e, "%s: %.500s", path, err ? err->text : "");
     if (!e && fsync(r.fd))
         e = dp_fail(err, DP_IO, "%s: %s", path, strerror(errno));
+    if (e && *held >= 0 && ftruncate(r.fd, 0) == 0 && lseek(r.fd, 0, SEEK_SET) == 0)
+        return e;
+    *held = -1;
     bool named = !r.unnamed || (!e && give_name(&r) == 0);
     if (!e && !named)
         e = dp_fail(err, DP_IO, "%s: cannot give the finished file a name: %s", path, strerror(errno));
@@ -386,6 +407,12 @@ dp_err file_replace(const char *path, dp_err (*write_fn)(void *arg, int fd, dp_e
     else if (!e)
         folder_sync(r.path);
     return e;
+}
+
+dp_err file_replace(const char *path, dp_err (*write_fn)(void *arg, int fd, dp_error *err), void *arg, dp_error *err)
+{
+    int none = -1;
+    return file_replace_held(&none, path, write_fn, arg, err);
 }
 
 /* The bits of a value that is not finite have an exponent of ones only, to which one more carries into the sign's

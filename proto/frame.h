@@ -41,6 +41,7 @@ enum {
     FRAME_CHALLENGE_BYTES = 32,
     FRAME_PROOF_BYTES = 64,        /* the challenge that it answers, and a MAC (common/proof.h) */
     FRAME_HEARTBEAT_IDLE = 2,      /* so many times the interval apart may heartbeats be that say nothing new */
+    FRAME_EXPORT_BYTES_MAX = 4 << 20, /* largest payload frame of an Exported */
     FRAME_FEATURE_TABLES = 1 << 4, /* of Hello and Welcome: knows tables and their messages */
 };
 /* Elements of theta that a job can have. */

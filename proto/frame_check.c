@@ -283,7 +283,11 @@ static dp_err check_dataset(const Dp__Dataset *set, dp_error *err)
     for (size_t i = 1; rc == DP_OK && i < set->n_labels; i++)
         if (set->labels[i] <= set->labels[i - 1])
             return dp_fail(err, DP_PROTO, "labels of a data set are not distinct and ascending");
-    return rc;
+    if (rc == DP_OK && !(isfinite(set->zero_loss) && set->zero_loss >= 0))
+        return dp_fail(err, DP_PROTO, "a data set whose loss of theta = 0 is no number from 0 on");
+    if (rc == DP_OK && set->majority > set->rows)
+        return dp_fail(err, DP_PROTO, "a data set with more rows of one label than rows");
+    return rc == DP_OK ? check_text("the names of a data set's columns", set->scales, FRAME_TEXT_MAX, err) : rc;
 }
 
 static dp_err check_join(const Dp__Join *msg, dp_error *err)
@@ -329,6 +333,28 @@ static dp_err check_assign(const Dp__Assign *msg, dp_error *err)
     return rc == DP_OK ? check_slots(msg->n_extra_slots, msg->extra_slots, err) : rc;
 }
 
+static dp_err check_export(const Dp__Export *msg, dp_error *err)
+{
+    if (msg->id == 0)
+        return dp_fail(err, DP_PROTO, "Export without an id");
+    if (msg->offset % 4)
+        return dp_fail(err, DP_PROTO, "Export from byte %llu, which is no multiple of 4",
+                       (unsigned long long)msg->offset);
+    bool asks = !msg->done && !msg->on_server[0];
+    if (asks ? msg->bytes == 0 || msg->bytes > FRAME_EXPORT_BYTES_MAX || msg->bytes % 4 : msg->bytes != 0)
+        return dp_fail(err, DP_PROTO, "Export of %u bytes", msg->bytes);
+    return check_text("Export's path", msg->on_server, FRAME_TEXT_MAX, err);
+}
+
+static dp_err check_exported(const Dp__Exported *msg, size_t payload_count, dp_error *err)
+{
+    if (msg->offset > msg->total || (payload_count > 0 && msg->offset == msg->total))
+        return dp_fail(err, DP_PROTO, "Exported from byte %llu of %llu", (unsigned long long)msg->offset,
+                       (unsigned long long)msg->total);
+    dp_err rc = check_text("Exported's path", msg->path, FRAME_TEXT_MAX, err);
+    return rc == DP_OK ? check_payload("Exported", payload_count, 0, 1, err) : rc;
+}
+
 /* Kinds that carry a payload have their own rule for it; false for the others. */
 static bool check_data_plane(const Dp__Header *header, size_t payload_count, dp_err *ret_code, dp_error *err)
 {
@@ -344,6 +370,9 @@ static bool check_data_plane(const Dp__Header *header, size_t payload_count, dp_
         return true;
     case DP__HEADER__BODY_ROWS:
         *ret_code = frame_check_rows(header->rows, payload_count, err);
+        return true;
+    case DP__HEADER__BODY_EXPORTED:
+        *ret_code = check_exported(header->exported, payload_count, err);
         return true;
     default:
         return false;
@@ -379,6 +408,8 @@ static dp_err check_control(const Dp__Header *header, dp_error *err)
         return check_text("Stall's text", header->stall->text, FRAME_TEXT_MAX, err);
     case DP__HEADER__BODY_SET:
         return check_set(header->set, err);
+    case DP__HEADER__BODY_EXPORT:
+        return check_export(header->export, err);
     case DP__HEADER__BODY_HEARTBEAT:
     case DP__HEADER__BODY_HEARTBEAT_ACK:
     case DP__HEADER__BODY_STATUS_REQUEST:

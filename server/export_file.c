@@ -1,9 +1,11 @@
 /* The model file; see export_file.h. */
 #include "export_file.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 enum { CHUNK_WORDS = 1 << 16 };
 _Static_assert(sizeof(float) == sizeof(uint32_t), "words of a file are floats or halves of ids");
@@ -11,6 +13,7 @@ _Static_assert(sizeof(float) == sizeof(uint32_t), "words of a file are floats or
 void export_file_fini(struct export_file *file)
 {
     free(file->runs);
+    free(file->head);
     free(file->chunk);
     *file = (struct export_file){0};
 }
@@ -107,22 +110,31 @@ static void lay_out(struct export_file *file)
     }
 }
 
-/* safetensors_source: words of the file, from the runs that they are in. */
-static const float *gather(void *arg, uint64_t first, uint64_t count)
+/* Words [first, first + count) of the values, from the runs that they are in. */
+static void gather(const struct export_file *file, uint64_t first, uint64_t count, void *to)
 {
-    struct export_file *file = arg;
     for (size_t i = 0; i < file->count; i++) {
         const struct export_run *run = &file->runs[i];
         uint64_t at = run->at + (run->ids ? file->first_id : file->first)[run->tensor];
         uint64_t begin = MAX(first, at), end = MIN(first + count, at + run->words);
         if (begin < end)
-            memcpy(file->chunk + (begin - first), (const uint32_t *)run->data + (begin - at),
-                   (size_t)(end - begin) * sizeof *file->chunk);
+            memcpy((uint32_t *)to + (begin - first), (const uint32_t *)run->data + (begin - at),
+                   (size_t)(end - begin) * sizeof(uint32_t));
     }
-    return (const float *)(const void *)file->chunk;
 }
 
-dp_err export_file_write(struct export_file *file, const char *path, const struct safetensors_meta *meta, dp_error *err)
+bool export_file_finite(const struct export_file *file)
+{
+    for (size_t i = 0; i < file->count; i++) {
+        const struct export_run *run = &file->runs[i];
+        for (uint64_t k = 0; !run->ids && k < run->words; k++)
+            if (!isfinite(((const float *)run->data)[k]))
+                return false;
+    }
+    return true;
+}
+
+dp_err export_file_seal(struct export_file *file, const struct safetensors_meta *meta, dp_error *err)
 {
     file->chunk = mem_array(CHUNK_WORDS, sizeof *file->chunk);
     if (!file->chunk)
@@ -131,5 +143,68 @@ dp_err export_file_write(struct export_file *file, const char *path, const struc
     if (e)
         return e;
     lay_out(file);
-    return safetensors_write(path, &file->disk, file->u64, meta, gather, file, CHUNK_WORDS, err);
+    e = safetensors_head(&file->disk, file->u64, meta, &file->head, &file->head_bytes, err);
+    file->bytes = file->head_bytes + tensors_total(&file->disk) * sizeof(uint32_t);
+    return e;
+}
+
+void export_file_read(struct export_file *file, uint64_t offset, size_t bytes, void *to)
+{
+    char *out = to;
+    if (offset < file->head_bytes) {
+        size_t n = MIN(bytes, file->head_bytes - (size_t)offset);
+        memcpy(out, file->head + offset, n);
+        offset += n;
+        out += n;
+        bytes -= n;
+    }
+    if (bytes)
+        gather(file, (offset - file->head_bytes) / sizeof(uint32_t), bytes / sizeof(uint32_t), out);
+}
+
+/* Hands the file out a chunk at a time, until one is refused. */
+static dp_err for_chunks(struct export_file *file, dp_err (*take)(void *arg, const void *at, size_t n, dp_error *err),
+                         void *arg, dp_error *err)
+{
+    dp_err e = DP_OK;
+    for (uint64_t at = 0, n; !e && at < file->bytes; at += n) {
+        n = MIN(file->bytes - at, (uint64_t)CHUNK_WORDS * sizeof *file->chunk);
+        export_file_read(file, at, (size_t)n, file->chunk);
+        e = take(arg, file->chunk, (size_t)n, err);
+    }
+    return e;
+}
+
+static dp_err digest_chunk(void *arg, const void *at, size_t n, dp_error *err)
+{
+    (void)err;
+    (void)XXH3_64bits_update(arg, at, n);
+    return DP_OK;
+}
+
+dp_err export_file_digest(struct export_file *file, uint64_t *ret_digest)
+{
+    XXH3_state_t *state = XXH3_createState();
+    if (!state)
+        return DP_NOMEM;
+    (void)XXH3_64bits_reset(state);
+    dp_err e = for_chunks(file, digest_chunk, state, NULL);
+    *ret_digest = XXH3_64bits_digest(state);
+    (void)XXH3_freeState(state);
+    return e;
+}
+
+static dp_err write_chunk(void *arg, const void *at, size_t n, dp_error *err)
+{
+    return file_write_all(*(const int *)arg, at, n, err);
+}
+
+static dp_err write_all(void *arg, int fd, dp_error *err)
+{
+    return for_chunks(arg, write_chunk, &fd, err);
+}
+
+dp_err export_file_write(struct export_file *file, int *held, const char *path, dp_error *err)
+{
+    return file_replace_held(held, path, write_all, file, err);
 }

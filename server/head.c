@@ -167,12 +167,15 @@ static dp_err check_output(const struct server_options *opts, const char *option
     return data_options_check_output(&opts->data, option, path, err);
 }
 
-static dp_err check_files(const struct server_options *opts, dp_error *err)
+static dp_err check_files(struct head *head, dp_error *err)
 {
+    const struct server_options *opts = head->opts;
     const char *export = opts->export_path, *port = opts->port_file;
     dp_err e = DP_OK;
     if (export)
         e = check_output(opts, "export", export, err);
+    if (!e && export)
+        e = head_export_check(head, err);
     if (!e && port)
         e = check_output(opts, "port-file", port, err);
     if (!e && export && port && file_same(export, port))
@@ -236,7 +239,7 @@ static dp_err start_socket(struct head *head, dp_error *err)
 /* With one shard there is one port: that shard's, which passes on what is for the head. */
 static dp_err start(struct head *head, dp_error *err)
 {
-    dp_err e = check_files(head->opts, err);
+    dp_err e = check_files(head, err);
     if (!e)
         e = allocate(head, err);
     if (!e)
@@ -268,7 +271,8 @@ static void free_all(struct head *head)
     zuv_term(head->zmq);
     accept_spare_stop();
     remove_socket(head);
-    export_free(&head->export);
+    head_export_fini(head);
+    head_fetch_fini(head);
     for (uint32_t p = 0; p < head->port_count; p++)
         port_fini(&head->ports[p]);
     head_post_fini(head);
@@ -334,6 +338,7 @@ static void run(struct head *head)
     if (start(head, &err)) {
         fprintf(stderr, "dp-server: %s\n", err.text);
         head->exit_status = dp_err_exit_status(err.code);
+        head_ends_with(head, "failed", err.text);
         head_close(head);
     } else {
         log_info("listening endpoint=%s shards=%u", head->endpoint, head->port_count);
@@ -350,9 +355,12 @@ int head_run(const struct server_options *opts)
     AUTOFREE struct head *head = mem_array_zero(1, sizeof *head);
     if (!head || uv_loop_init(&head->loop)) {
         fprintf(stderr, "dp-server: out of memory\n");
+        if (opts->json)
+            progress_failed_json("out of memory", 1, stdout);
         return 1;
     }
     head->opts = opts;
+    head->saving.held = -1;
     head->started_ms = mono_ms();
     head->malformed_limit.per_second = head->peer_limit.per_second = WARNINGS_PER_S;
     head->zmq = zmq_ctx_new();

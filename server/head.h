@@ -14,6 +14,7 @@
 #define DP_HEAD_H
 
 #include <jansson.h>
+#include <limits.h>
 #include <uv.h>
 
 #include "crowd.h"
@@ -29,6 +30,10 @@
 #include "step_report.h"
 #include "supervise.h"
 #include "ticks.h"
+#include "trend.h"
+
+/* For a loss that is no number any more. */
+#define DIVERGED_REMEDY "scale the features, or use a smaller --lr"
 
 enum head_state { HEAD_WAITING, HEAD_RUNNING, HEAD_EXPORTING, HEAD_DONE, HEAD_STOPPING, HEAD_CLOSING };
 
@@ -104,6 +109,39 @@ struct drop {
     uint64_t steps, slots, samples; /* so far: with dropped slots, and what was dropped */
 };
 
+/* The model's way to --export FILE. */
+struct saving {
+    struct export *export; /* pins are being collected, or it is being written; NULL: none, or it is to be made anew */
+    uint64_t step;         /* of its theta */
+    uint64_t pin;          /* number of its pins */
+    uint64_t asked_ms;     /* when they were asked for */
+    int held;              /* a file without a name beside FILE, opened at the start; -1: none */
+    bool waiting;          /* the last try failed, and another one follows */
+    uint32_t tries;        /* that failed */
+    uint64_t failed_ms;    /* when the first one did */
+    uint64_t next_ms;      /* when the next one begins */
+    dp_error err;          /* of the last one */
+    char path[PATH_MAX];   /* where the model is; "" before */
+};
+
+/* How the server ends, for --json's last object. */
+struct ending {
+    const char *event; /* "stopped", "diverged", "failed"; NULL: not known */
+    char reason[1024]; /* one line */
+    bool told;
+};
+
+enum { DOUBTS_MAX = 8, DOUBT_TEXT_MAX = 700 };
+
+/* Whether training goes anywhere, and what was said about it. */
+struct doubts {
+    struct trend trend;
+    uint32_t count;
+    char texts[DOUBTS_MAX][DOUBT_TEXT_MAX];
+};
+
+struct fetches; /* head_fetch.c */
+
 struct head {
     const struct server_options *opts;
     enum head_state state;
@@ -163,9 +201,12 @@ struct head {
 
     struct progress progress;
     struct supervise *supervise;
-    struct export *export; /* pins are being collected */
-    uint64_t export_step;
-    bool exporting; /* until it is written */
+    struct saving saving;
+    bool exporting; /* until the model is written, or is given up */
+    uint64_t pins;  /* numbers given to pins so far */
+    struct fetches *fetches;
+    struct ending ending;
+    struct doubts doubts;
     bool handles_started, zuv_started;
     struct post *post;      /* what the one shard's port passes on; NULL: the head has a socket, zuv */
     struct letter *reading; /* the letter at hand; NULL: it was put off */
@@ -302,13 +343,50 @@ void head_close_session(struct head *head, uint64_t token, uint32_t ports);
 void head_on_wake(uv_async_t *wake);
 
 /* head_export.c: the model is written. */
+/* Before the job: what can be known of --export FILE. DP_IO. */
+DP_MUST_CHECK dp_err head_export_check(struct head *head, dp_error *err);
+/* The model's size is known: whether there is room for it. DP_IO. */
+DP_MUST_CHECK dp_err head_export_check_room(const struct head *head, dp_error *err);
 /* Asks the shards for their parts of theta at a step that all of them hold. */
 void head_export_at(struct head *head, uint64_t step);
 void head_on_pinned(struct head *head, uint32_t shard, struct event *event);
+/* Asks all shards for theta at a step; the events have the number that is returned, 0 where one has too much to do. */
+uint64_t head_pin(struct head *head, uint64_t step);
+/* Every tick: another try where the last one failed. */
+void head_export_watch(struct head *head, uint64_t now_ms);
+/* No further try is made. */
+void head_export_give_up(struct head *head);
+void head_export_fini(struct head *head);
+/* What the status says of it; a new reference. */
+json_t *head_export_json(const struct head *head);
 /* EXPORTING is over. */
 void head_finish(struct head *head, bool exported);
 
+/* head_doubts.c: warnings about the training. */
+/* The job is settled. */
+void head_doubts_begin(struct head *head);
+/* A step is complete: sums over its samples. */
+void head_doubts_step(struct head *head, const struct plan_step *at, const struct metrics *m);
+/* No step will follow. */
+void head_doubts_end(struct head *head);
+/* The texts; a new reference. */
+json_t *head_doubts_json(const struct head *head);
+
+/* head_fetch.c: dp-ctl export. */
+void head_on_export(struct head *head, const struct routing_id *route, const Dp__Header *request);
+/* Whether the pins were those of a fetch, which has taken them then. */
+bool head_fetch_pinned(struct head *head, uint32_t shard, struct event *event);
+/* Every tick. */
+void head_fetch_watch(struct head *head, uint64_t now_ms);
+/* Whether a model is being fetched just now. */
+bool head_fetching(const struct head *head);
+void head_fetch_fini(struct head *head);
+
 /* head_end.c: closing, signals. */
+/* What --json is to end with, unless that is known already. */
+void head_ends_with(struct head *head, const char *event, const char *reason);
+/* The last object of --json, once. */
+void head_tell_end(struct head *head);
 void head_fail(struct head *head, const dp_error *err);
 /* Ends local workers, then all handles, and with them the loop. */
 void head_close(struct head *head);

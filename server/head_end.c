@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "head.h"
@@ -15,6 +16,31 @@ enum {
     LEAVE_MS = 5000,      /* after DONE, how long workers have to say goodbye */
     STOP_LEAVE_MS = 2000, /* after STOPPING */
 };
+
+/* ---- what --json ends with ---- */
+
+void head_ends_with(struct head *head, const char *event, const char *reason)
+{
+    if (head->ending.event)
+        return;
+    head->ending.event = event;
+    (void)str_copy(head->ending.reason, sizeof head->ending.reason, reason);
+}
+
+void head_tell_end(struct head *head)
+{
+    struct ending *ending = &head->ending;
+    if (!ending->event || ending->told)
+        return;
+    ending->told = true;
+    progress_ended(&head->progress, mono_ms(),
+                   &(struct run_end){.event = ending->event,
+                                     .reason = ending->reason,
+                                     .exit_code = head->exit_status,
+                                     .path = head->saving.path[0] ? head->saving.path : NULL});
+}
+
+/* ---- closing ---- */
 
 /* The last thing on the loop: with its handles closed, uv_run returns. */
 static void close_handles(struct head *head)
@@ -49,6 +75,7 @@ void head_close(struct head *head)
     if (head->ended_ms == 0)              /* it could not start */
         head->ended_ms = mono_ms();
     head->state = HEAD_CLOSING;
+    head_tell_end(head);
     if (head->supervise)
         supervise_end(head->supervise, done);
     else
@@ -99,7 +126,10 @@ void head_fail(struct head *head, const dp_error *err)
         return;
     progress_end(&head->progress);
     fprintf(stderr, "dp-server: %s\n", err->text);
+    head_ends_with(head, err->code == DP_DIVERGED ? "diverged" : "failed", err->text);
     stop(head, dp_err_exit_status(err->code), dp_err_retryable(err->code) ? DP_SHUTDOWN : err->code, err->text);
+    if (head->opts->export_path && head->global_low > 0 && head->saving.tries == 0 && !head->saving.path[0])
+        head_export_at(head, head->global_low); /* what has been learnt need not be lost */
 }
 
 /* ---- time and signals ---- */
@@ -123,12 +153,19 @@ void head_on_tick(uv_timer_t *tick)
     head_watch(head, now);
     head_crowd_watch(head);
     orphans_reap(is_local_worker, head);
+    head_export_watch(head, now);
+    head_fetch_watch(head, now);
     progress_tick(&head->progress, now);
 }
 
 /* Training steps, as the display counts them. */
-static void tell_stopped(const struct head *head, const char *signal_name)
+static void tell_stopped(struct head *head, const char *signal_name)
 {
+    char reason[64];
+    snprintf(reason, sizeof reason, "stopped by %s", signal_name);
+    head_ends_with(head, "stopped", reason);
+    if (head->opts->quiet)
+        return;
     struct progress_snapshot s;
     progress_snapshot(&head->progress, mono_ms(), &s);
     fprintf(stderr, "dp-server: stopped by %s after %" PRIu64 " training step%s\n", signal_name, s.train_step,
@@ -143,6 +180,8 @@ void head_on_signal(uv_signal_t *handle, int number)
         return;
     if (head->state == HEAD_STOPPING || head->state == HEAD_CLOSING) {
         fprintf(stderr, "dp-server: %s again, ending at once\n", name);
+        head->exit_status = 128 + number;
+        head_tell_end(head);
         _exit(128 + number);
     }
     if (head->state == HEAD_DONE) {
@@ -150,9 +189,10 @@ void head_on_signal(uv_signal_t *handle, int number)
         return;
     }
     progress_end(&head->progress);
-    if (!head->opts->quiet)
-        tell_stopped(head, name);
+    tell_stopped(head, name);
     head_stop(head, 128 + number, "the server was stopped by a signal");
-    if (head->job.settled && head->opts->export_path)
+    if (head->saving.waiting)
+        head_export_give_up(head);
+    else if (head->job.settled && head->opts->export_path)
         head_export_at(head, head->global_low);
 }

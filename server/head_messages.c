@@ -412,6 +412,10 @@ void head_on_message(void *arg, zmq_msg_t *frames, size_t count)
         if (head_may_admin(head, &route, header))
             head_on_set(head, &route, header);
         break;
+    case DP__HEADER__BODY_EXPORT:
+        if (head_may_admin(head, &route, header))
+            head_on_export(head, &route, header);
+        break;
     case DP__HEADER__BODY_JOIN:
     case DP__HEADER__BODY_HEARTBEAT:
     case DP__HEADER__BODY_BYE:
@@ -419,7 +423,7 @@ void head_on_message(void *arg, zmq_msg_t *frames, size_t count)
         break;
     default:
         head_refuse(head, &route, header, DP_PROTO,
-                    "the head takes hello, join, heartbeat, bye, status_request and set");
+                    "the head takes hello, join, heartbeat, bye, status_request, set and export");
         break;
     }
 }

@@ -69,7 +69,7 @@ static json_t *job_json(const struct head *head)
                      strengths_of(&head->opts->setup.regularizers.l2, ""), "data", job->train.name);
 }
 
-enum { WAITING_BYTES = 96 };
+enum { WAITING_BYTES = 700 };
 
 /* What the job waits for, in words; NULL if it does not. */
 static const char *waiting_for(const struct head *head, char buf[WAITING_BYTES])
@@ -81,6 +81,10 @@ static const char *waiting_for(const struct head *head, char buf[WAITING_BYTES])
     if (head->state == HEAD_RUNNING && !head_has_enough(head)) {
         snprintf(buf, WAITING_BYTES, "workers: %" PRIu64 " of the %" PRIu64 " of --min-workers are here",
                  head->opts->min_workers - head_missing(head), head->opts->min_workers);
+        return buf;
+    }
+    if (head->exporting && head->saving.tries > 0) {
+        snprintf(buf, WAITING_BYTES, "the model to be written: %s", head->saving.err.text);
         return buf;
     }
     if (head->state == HEAD_EXPORTING)
@@ -149,11 +153,12 @@ json_t *head_status(struct head *head)
     char incarnation[20];
     snprintf(incarnation, sizeof incarnation, "%016" PRIx64, head->job.incarnation);
     return json_pack(
-        "{ss ss ss ss ss so so so so so so so so so so so so}", "version", DP_VERSION_TEXT, "incarnation", incarnation,
-        "state", state_name(head->state), "endpoint", head->endpoint, "model", head->opts->model, "uptime_s",
-        number((double)(mono_ms() - head->started_ms) / 1000.0), "malformed", count(malformed(head)), "job",
+        "{ss ss ss ss ss so so so so so so so so so so so so so so}", "version", DP_VERSION_TEXT, "incarnation",
+        incarnation, "state", state_name(head->state), "endpoint", head->endpoint, "model", head->opts->model,
+        "uptime_s", number((double)(mono_ms() - head->started_ms) / 1000.0), "malformed", count(malformed(head)), "job",
         head->job.settled ? job_json(head) : json_null(), "progress", progress_json(head), "update",
         head->job.settled ? head_update_json(head) : json_null(), "report", head_report_json(head), "balance",
-        head_balance_json(head), "waits", head_waits_json(head), "dropped", head_drop_json(head), "staleness",
-        head_staleness_total_json(head), "workers", workers_json(head), "shards", head_shards_json(head));
+        head_balance_json(head), "waits", head_waits_json(head), "export", head_export_json(head), "warnings",
+        head_doubts_json(head), "dropped", head_drop_json(head), "staleness", head_staleness_total_json(head),
+        "workers", workers_json(head), "shards", head_shards_json(head));
 }

@@ -15,13 +15,13 @@ static void end_diverged(struct head *head)
     dp_error err;
     if (head->state != HEAD_RUNNING)
         return;
-    (void)dp_fail(&err, DP_MODEL,
+    (void)dp_fail(&err, DP_DIVERGED,
                   "training diverged: the loss of training step %" PRIu64
-                  " is no finite number, or its parameters are not; use a smaller --lr",
+                  " is no finite number, or its parameters are not; " DIVERGED_REMEDY,
                   head->diverged_step);
     head_fail(head, &err);
     if (head->opts->export_path)
-        head_export_at(head, head->global_low);
+        head_export_at(head, head->global_low); /* unless that has begun it */
 }
 
 static void report_step(struct head *head, uint64_t step)
@@ -37,6 +37,7 @@ static void report_step(struct head *head, uint64_t step)
         progress_eval(&head->progress, mono_ms(), at.epoch, m->loss, m->count, m->correct);
     else
         progress_step(&head->progress, mono_ms(), at.epoch, at.train_step, m->loss, m->count, m->correct);
+    head_doubts_step(head, &at, m);
 }
 
 void head_steps_over(struct head *head)
@@ -230,6 +231,10 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
         head->job.wire->shards[p]->shm = head->ports[p].door.name;
         head->job.wire->shards[p]->at_head = head->post != NULL;
     }
+    if (head_export_check_room(head, err)) {
+        head_fail(head, err);
+        return err->code;
+    }
     if (dealer_init(&head->dealer, head->job.core.plan.slots) || head_balance_start(head) || head_ranks_start(head) ||
         head_drop_start(head) || head_owed_start(head) || head_start_exchange(head) || !start_shards(head)) {
         (void)dp_fail(err, DP_NOMEM, "out of memory for the job");
@@ -243,6 +248,7 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
     tell_mixed(head);
     head->state = HEAD_RUNNING;
     start_progress(head);
+    head_doubts_begin(head);
     return DP_OK;
 }
 

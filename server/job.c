@@ -128,6 +128,9 @@ static void copy_data(struct job_data *data, const Dp__Dataset *from)
     data->rows = from->rows;
     data->features = from->features;
     data->fingerprint = from->fingerprint;
+    data->zero_loss = from->zero_loss;
+    data->majority = from->majority;
+    (void)str_copy(data->scales, sizeof data->scales, from->scales);
 }
 
 /* Workers with data of their own: a step is one minibatch of each, of as many rows as it brings, and the plan's rows

@@ -13,6 +13,10 @@ struct job_data {
     uint64_t rows;
     uint64_t features;
     uint64_t fingerprint;
+    /* For warnings alone, as in Dataset. */
+    double zero_loss;
+    uint64_t majority;
+    char scales[FRAME_TEXT_MAX + 1];
 };
 
 /* A shard's part of theta. */

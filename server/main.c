@@ -35,10 +35,13 @@ static dp_err set_up(const struct server_options *opts, dp_error *err)
     return e ? e : kernels_select(KERNELS[opts->kernels], err);
 }
 
-static int failed(const dp_error *err)
+static int failed(const dp_error *err, bool json)
 {
+    int status = dp_err_exit_status(err->code);
     fprintf(stderr, "dp-server: %s\n", err->text);
-    return dp_err_exit_status(err->code);
+    if (json)
+        progress_failed_json(err->text, status, stdout);
+    return status;
 }
 
 /* A reader of --json must not take half of a run for a whole one. */
@@ -59,14 +62,14 @@ int main(int argc, char **argv)
     dp_error err;
     stdio_reserve();
     if (options_parse(&given, &server_option_table, &opts, argc, argv, &outcome, &err))
-        return failed(&err);
+        return failed(&err, options_flag_early("json", argc, argv));
     int status = 0;
     if (outcome == OPT_RUN) {
         options_env_check(&server_option_table, stderr);
         dp_err e = server_options_check(&given, &opts, &err);
         if (!e)
             e = set_up(&opts, &err);
-        status = e ? failed(&err) : output_status(&opts, head_run(&opts));
+        status = e ? failed(&err, opts.json) : output_status(&opts, head_run(&opts));
     }
     server_options_fini(&opts);
     options_fini(&given);

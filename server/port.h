@@ -47,6 +47,7 @@ struct command {
         COMMAND_STOP
     } kind;
     uint64_t session; /* OPEN, CLOSE: token */
+    uint64_t pin;     /* PIN: its number, which the event has as well */
     uint64_t fence;   /* CLOSE: its number, ascending */
     uint64_t step;  /* PIN: the step whose theta is wanted; TOTALS; PREPARE, SET: the step it holds from; GO; DROP: the
                        one that slots are left out of */
@@ -82,6 +83,7 @@ struct event {
     } kind;
     uint64_t step; /* COMPLETED, PINNED, OWED, SUMS, FEW; PREPARED: the one promised; READY: the first not ready */
     struct metrics metrics; /* COMPLETED */
+    uint64_t pin;           /* PINNED: number of the command */
     struct version *
         *pinned; /* PINNED: one reference each, per slice of the shard; heap, the receiver's. NULL: not held */
     struct rows_copy *copies; /* PINNED: per part of the shard; heap, the receiver's. NULL: not held */

@@ -30,9 +30,9 @@ static dp_err start(struct port *port, const struct command *command, dp_error *
     return DP_OK;
 }
 
-static void pin(struct port *port, uint64_t step)
+static void pin(struct port *port, uint64_t step, uint64_t number)
 {
-    struct event event = {.kind = EVENT_PINNED, .step = step};
+    struct event event = {.kind = EVENT_PINNED, .step = step, .pin = number};
     uint32_t count = port->shard.slice_count;
     if (port->shard.job)
         event.pinned = mem_array_zero(count, sizeof *event.pinned);
@@ -88,7 +88,7 @@ static void obey(struct port *port, const struct command *command)
         zuv_wake(port->wake_head);
         break;
     case COMMAND_PIN:
-        pin(port, command->step);
+        pin(port, command->step, command->pin);
         break;
     case COMMAND_OWED:
         report_owed(port);

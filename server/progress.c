@@ -355,6 +355,34 @@ void progress_done(struct progress *progress, uint64_t now_ms, const struct run_
     pthread_mutex_unlock(&progress->mutex);
 }
 
+bool progress_warning(struct progress *progress, uint64_t now_ms, const char *kind, const char *text)
+{
+    pthread_mutex_lock(&progress->mutex);
+    bool lines = progress->mode == PROGRESS_TABLE || progress->mode == PROGRESS_LINES, live = progress->live;
+    if (progress->mode == PROGRESS_JSON)
+        progress_warning_json(kind, text, progress->steps, progress->out);
+    if (lines) {
+        erase_live(progress);
+        fprintf(progress->err, "dp-server: warning: %s\n", text);
+        fflush(progress->err);
+        if (live)
+            draw_live(progress, now_ms);
+    }
+    pthread_mutex_unlock(&progress->mutex);
+    return lines;
+}
+
+void progress_ended(struct progress *progress, uint64_t now_ms, const struct run_end *end)
+{
+    pthread_mutex_lock(&progress->mutex);
+    progress->ended = true;
+    if (progress->mode == PROGRESS_JSON) {
+        struct progress_row row = progress->begun ? row_of_run(progress, now_ms) : progress_row_none();
+        progress_end_json(&row, end->event, end->reason, end->exit_code, end->path, progress->out);
+    }
+    pthread_mutex_unlock(&progress->mutex);
+}
+
 void progress_end(struct progress *progress)
 {
     pthread_mutex_lock(&progress->mutex);

@@ -28,6 +28,14 @@ struct run_summary {
     json_t *staleness; /* of the applied gradients, as in the status; for JSON; borrowed, may be NULL */
 };
 
+/* How a run ends that was not done. */
+struct run_end {
+    const char *event;  /* "stopped", "diverged", "failed" */
+    const char *reason; /* one line */
+    int exit_code;      /* of the process */
+    const char *path;   /* where the model went; NULL: nowhere */
+};
+
 /* Samples trained at a time; between two of them lies the rate. */
 struct progress_mark {
     uint64_t ms, samples;
@@ -86,6 +94,11 @@ void progress_eval(struct progress *progress, uint64_t now_ms, uint64_t epoch, d
 void progress_tick(struct progress *progress, uint64_t now_ms);
 /* The job is done: closes the last row and prints the summary. */
 void progress_done(struct progress *progress, uint64_t now_ms, const struct run_summary *summary);
+/* A warning: between rows, or as an event "warning". False where nothing is shown (quiet), or people do not read what
+ * is: then it is for the log. */
+bool progress_warning(struct progress *progress, uint64_t now_ms, const char *kind, const char *text);
+/* The run has ended in another way; for JSON alone, which ends with this. It may never have begun. */
+void progress_ended(struct progress *progress, uint64_t now_ms, const struct run_end *end);
 /* The run ends early: leaves what is shown in a state where other text can follow. */
 void progress_end(struct progress *progress);
 /* Takes the live line off the terminal and puts it back, for log lines in between. Each hide is followed by a show of

@@ -3,6 +3,8 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "human.h"
 #include "util.h"
@@ -154,11 +156,25 @@ void progress_row_json(const struct progress_row *row, FILE *out)
     print_line(row_object("epoch", row), out);
 }
 
+/* JSON is UTF-8, which a file's name, for one, need not be. */
+static json_t *text_json(const char *text)
+{
+    json_t *whole = json_string(text);
+    if (whole)
+        return whole;
+    char *clean = strdup(text);
+    for (char *c = clean; c && *c; c++)
+        *c = (unsigned char)*c < 0x80 ? *c : '?';
+    whole = clean ? json_string(clean) : NULL;
+    free(clean);
+    return whole ? whole : json_null();
+}
+
 void progress_done_json(const struct progress_row *row, const char *model, json_t *staleness, json_t *dropped,
                         uint64_t samples, FILE *out)
 {
     json_t *object = row_object("done", row);
-    json_object_set_new(object, "model", model ? json_string(model) : json_null());
+    json_object_set_new(object, "model", model ? text_json(model) : json_null());
     json_object_set(object, "commits", json_object_get(staleness, "commits"));
     json_object_set(object, "staleness_mean", json_object_get(staleness, "mean"));
     json_object_set(object, "staleness_max", json_object_get(staleness, "max"));
@@ -166,5 +182,36 @@ void progress_done_json(const struct progress_row *row, const char *model, json_
     json_object_set_new(object, "samples", json_integer((json_int_t)samples));
     json_object_set(object, "dropped_slots", json_object_get(dropped, "slots"));
     json_object_set(object, "dropped_samples", json_object_get(dropped, "samples"));
+    json_object_set_new(object, "reason", json_null());
+    json_object_set_new(object, "exit_code", json_integer(0));
     print_line(object, out);
+}
+
+struct progress_row progress_row_none(void)
+{
+    return (struct progress_row){
+        .eval_loss = NAN, .eval_accuracy = NAN, .samples_per_s = NAN, .elapsed_s = NAN, .eta_s = NAN};
+}
+
+void progress_warning_json(const char *kind, const char *text, uint64_t step, FILE *out)
+{
+    print_line(json_pack("{s:s, s:s, s:o, s:I}", "event", "warning", "kind", kind, "text", text_json(text), "step",
+                         (json_int_t)step),
+               out);
+}
+
+void progress_end_json(const struct progress_row *row, const char *event, const char *reason, int exit_code,
+                       const char *model, FILE *out)
+{
+    json_t *object = row_object(event, row);
+    json_object_set_new(object, "model", model ? text_json(model) : json_null());
+    json_object_set_new(object, "reason", text_json(reason));
+    json_object_set_new(object, "exit_code", json_integer(exit_code));
+    print_line(object, out);
+}
+
+void progress_failed_json(const char *reason, int exit_code, FILE *out)
+{
+    struct progress_row row = progress_row_none();
+    progress_end_json(&row, "failed", reason, exit_code, NULL, out);
 }

@@ -63,9 +63,19 @@ bool progress_is_milestone(uint64_t epoch, uint64_t epochs);
 /* {"event":"data",...}: the label is a name, a number from 0, or null. */
 void progress_data_json(const char *name, uint64_t rows, uint64_t features, const char *label, uint64_t label_at,
                         const char *note, FILE *out);
+/* Of a run that has not begun. */
+struct progress_row progress_row_none(void);
+
 /* {"event":"epoch",...} and {"event":"done",...}, one line each. What is unknown or not finite is null. */
 void progress_row_json(const struct progress_row *row, FILE *out);
 void progress_done_json(const struct progress_row *row, const char *model, json_t *staleness, json_t *dropped,
                         uint64_t samples, FILE *out);
+/* {"event":"warning","kind":...,"text":...,"step":...} */
+void progress_warning_json(const char *kind, const char *text, uint64_t step, FILE *out);
+/* The last line of a run that was not done: {"event":EVENT,...,"model":...,"reason":...,"exit_code":...}. */
+void progress_end_json(const struct progress_row *row, const char *event, const char *reason, int exit_code,
+                       const char *model, FILE *out);
+/* The same of a run that never began: "failed". */
+void progress_failed_json(const char *reason, int exit_code, FILE *out);
 
 #endif

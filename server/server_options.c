@@ -73,7 +73,10 @@ static const struct option ROWS[] = {
     ROW("server", exit_when_done, "exit-when-done", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
         "end when the job is done"),
     ROW("server", export_path, "export", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL,
-        "writes the model as safetensors at the end"),
+        "writes the model as safetensors at the end; one that is not finished does not replace one that is, but goes "
+        "to FILE.stopped or FILE.diverged"),
+    ROW("server", export_timeout_s, "export-timeout", OPT_U64, "S", 0, 86400 * 365, "600", "s", NULL,
+        "where the model cannot be written, try again for so long, while dp-ctl export can fetch it; 0: do not"),
     ROW("server", insecure, "insecure", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
         "listen beyond loopback without encryption or authentication"),
     ROW("server", insecure_admin, "insecure-admin", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,

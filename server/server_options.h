@@ -46,6 +46,7 @@ struct server_options {
     const char *allow_users, *secret_file; /* NULL: the server's own; where it usually is */
     bool exit_when_done;
     const char *export_path;
+    uint64_t export_timeout_s;
     uint64_t local_workers;
     uint64_t stall_timeout_s;
     int on_stall;          /* enum on_stall */

@@ -12,6 +12,7 @@
 struct dataset_message {
     Dp__Dataset body;
     char name[FRAME_TEXT_MAX + 1];
+    char scales[FRAME_TEXT_MAX + 1];
 };
 
 static void dataset_fill(struct dataset_message *message, const dp_dataset *set)
@@ -24,6 +25,10 @@ static void dataset_fill(struct dataset_message *message, const dp_dataset *set)
     message->body.n_labels = set->label_count;
     message->body.labels = (double *)set->labels; /* read only: it is packed at once */
     message->body.name = message->name;
+    text_clean(message->scales, sizeof message->scales, set->scales ? set->scales : "");
+    message->body.zero_loss = set->zero_loss;
+    message->body.majority = set->majority;
+    message->body.scales = message->scales;
 }
 
 static void tensor_fill(Dp__Tensor *body, const dp_tensor *tensor)

@@ -1,4 +1,4 @@
-/* dp-ctl: looks at a running dp-server and changes its settings. Thread: main. */
+/* dp-ctl: looks at a running dp-server, changes its settings and fetches its model. Thread: main. */
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl_export.h"
 #include "ctl_fit.h"
 #include "ctl_request.h"
 #include "ctl_status.h"
@@ -19,6 +20,7 @@ struct ctl_options {
     const char *secret_file;
     uint64_t timeout_ms;
     bool json;
+    bool on_server;
 };
 
 #define FIELD(name) offsetof(struct ctl_options, name)
@@ -29,14 +31,17 @@ static const struct option OPTIONS[] = {
      .help = "file by which a dp-server of this user knows its own; else ~/.config/dp/secret"},
     {NULL, "json", OPT_FLAG, FIELD(json), .help = "print one JSON object instead of a table"},
     {NULL, "timeout-ms", OPT_U64, FIELD(timeout_ms), "N", .min = 1, .max = 3600000, .dflt = "5000", .unit = "ms",
-     .help = "how long to wait for the answer"},
+     .help = "how long to wait for an answer"},
+    {NULL, "on-server", OPT_FLAG, FIELD(on_server),
+     .help = "export: write the file on the server's host, not on this one"},
 };
 static const struct option_table TABLE = {
     .program = "dp-ctl",
-    .summary = "looks at a running dp-server and changes its settings",
+    .summary = "looks at a running dp-server, changes its settings and fetches its model",
     .usage = "  dp-ctl [options] status                 job, progress, workers and shards\n"
              "  dp-ctl [options] set lr VALUE           changes the learning rate while the job runs\n"
-             "  dp-ctl [options] set consistency MODE   likewise when slots commit: bsp, ssp:S or async",
+             "  dp-ctl [options] set consistency MODE   likewise when slots commit: bsp, ssp:S or async\n"
+             "  dp-ctl [options] export FILE            writes the model of the running job as safetensors",
     .footer = "example:\n  dp-ctl --server tcp://head:7700 status --json\n",
     .list = OPTIONS,
     .count = ARRAY_LEN(OPTIONS),
@@ -109,17 +114,35 @@ static dp_err run_set(const struct ctl_options *options, const char *name, const
     return DP_OK;
 }
 
+static dp_err run_export(const struct ctl_options *options, const char *path, const char *surplus, dp_error *err)
+{
+    if (!path || !path[0])
+        return dp_fail(err, DP_USAGE, "export where to? dp-ctl export FILE");
+    if (surplus)
+        return dp_fail(err, DP_USAGE, "'%.64s' does not belong to export", surplus);
+    return ctl_export_run(&(struct ctl_export){.server = options->server,
+                                               .timeout_ms = options->timeout_ms,
+                                               .path = path,
+                                               .on_server = options->on_server,
+                                               .json = options->json},
+                          err);
+}
+
 static dp_err run(const struct ctl_options *options, const struct options *given, dp_error *err)
 {
     const char *words[3] = {0};
     for (size_t i = 0; i < given->operand_count && i < ARRAY_LEN(words); i++)
         words[i] = given->operands[i];
     if (!words[0])
-        return dp_fail(err, DP_USAGE, "which command? There are: status, set");
+        return dp_fail(err, DP_USAGE, "which command? There are: status, set, export");
+    if (strcmp(words[0], "export") == 0)
+        return run_export(options, words[1], words[2], err);
+    if (options->on_server)
+        return dp_fail(err, DP_USAGE, "option --on-server belongs to export, not to %.64s", words[0]);
     if (strcmp(words[0], "set") == 0)
         return run_set(options, words[1], words[2], err);
     if (strcmp(words[0], "status") != 0)
-        return dp_fail(err, DP_USAGE, "unknown command '%.64s'; there are: status, set", words[0]);
+        return dp_fail(err, DP_USAGE, "unknown command '%.64s'; there are: status, set, export", words[0]);
     if (words[1])
         return dp_fail(err, DP_USAGE, "'%.64s' does not belong to status", words[1]);
     return run_status(options, err);

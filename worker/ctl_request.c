@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <xxhash.h>
 #include <zmq.h>
 
 #include "client_endpoint.h"
@@ -13,8 +14,13 @@
 #include "util.h"
 #include "zuv_term.h"
 
-enum { FILES = 10 /* of ZeroMQ for one connection */ };
-enum { ANSWER_FRAMES_MAX = 2, LOOK_MS = 500 /* how often whether a silent server is still there */ };
+enum {
+    FILES = 10, /* of ZeroMQ for one connection */
+    ANSWER_FRAMES_MAX = 2,
+    LOOK_MS = 500, /* how often whether a silent server is still there */
+    QUESTION_BYTES_MAX = FRAME_TEXT_MAX + 512,
+    PIECE_BYTES = 1 << 20,
+};
 #define ANSWER_BYTES_MAX ((int64_t)64 << 20)
 
 struct request {
@@ -89,13 +95,15 @@ struct answer {
     struct client_challenge challenge; /* given: it is to be asked again, with a proof */
     json_t *status;
     uint64_t step, train_step;
+    const Dp__Exported *exported; /* valid until the next answer */
+    zmq_msg_t *payload;           /* of a question that keeps it, else NULL */
 };
 
 static dp_err send_question(struct request *request, Dp__Header *question, dp_error *err)
 {
     Dp__Header header = *question;
     header.request = request->id;
-    uint8_t bytes[512];
+    uint8_t bytes[QUESTION_BYTES_MAX];
     size_t size = frame_size(&header);
     if (size > sizeof bytes)
         return dp_fail(err, DP_USAGE, "the name or the value is too long");
@@ -185,6 +193,11 @@ static dp_err read_answer(struct request *request, uint32_t want, zmq_msg_t *fra
     answer->there = true;
     if (want == DP__HEADER__BODY_STATUS)
         return parse_status(request, &frames[1], &answer->status, err);
+    if (want == DP__HEADER__BODY_EXPORTED) {
+        answer->exported = header->exported;
+        return count > 1 && zmq_msg_move(answer->payload, &frames[1]) ? dp_fail(err, DP_SYSTEM, "out of memory")
+                                                                      : DP_OK;
+    }
     answer->step = header->applied->step;
     answer->train_step = header->applied->train_step;
     return DP_OK;
@@ -279,5 +292,133 @@ dp_err ctl_request_set(const char *server, uint64_t timeout_ms, const struct ctl
         *ret_step = answer.step;
         *ret_train_step = answer.train_step;
     }
+    return e;
+}
+
+/* ---- a model, by pieces ---- */
+
+struct fetching {
+    struct request request;
+    Dp__Export question;
+    struct ctl_exported facts;
+    XXH3_state_t *digest;
+    ctl_take take;
+    void *arg;
+};
+
+/* One question and its answer, whose payload goes to `payload`. */
+static dp_err ask_piece(struct fetching *f, zmq_msg_t *payload, const Dp__Exported **ret_exported, dp_error *err)
+{
+    Dp__Header header = DP__HEADER__INIT;
+    struct answer answer = {.payload = payload};
+    header.body_case = DP__HEADER__BODY_EXPORT;
+    header.export = &f->question;
+    f->request.id++;
+    f->request.deadline_ms = mono_ms() + f->request.timeout_ms;
+    dp_err e = send_question(&f->request, &header, err);
+    if (!e)
+        e = receive_answer(&f->request, DP__HEADER__BODY_EXPORTED, &answer, err);
+    if (!e)
+        *ret_exported = answer.exported;
+    return e;
+}
+
+/* Where the first piece says what the file is, and the others say the same. */
+static dp_err check_piece(struct fetching *f, const Dp__Exported *piece, size_t bytes, dp_error *err)
+{
+    const struct ctl_exported facts = {piece->total, piece->digest, piece->train_step, piece->complete,
+                                       piece->diverged};
+    if (f->question.offset == 0)
+        f->facts = facts;
+    if (piece->id != f->question.id || piece->offset != f->question.offset || facts.bytes != f->facts.bytes ||
+        facts.digest != f->facts.digest || bytes == 0 || bytes > PIECE_BYTES || bytes > facts.bytes - piece->offset)
+        return dp_fail(err, DP_PROTO, "%s sent a piece of the model that does not fit", f->request.server);
+    return DP_OK;
+}
+
+static dp_err take_piece(struct fetching *f, zmq_msg_t *payload, dp_error *err)
+{
+    (void)XXH3_64bits_update(f->digest, zmq_msg_data(payload), zmq_msg_size(payload));
+    f->question.offset += zmq_msg_size(payload);
+    return f->take(f->arg, &f->facts, zmq_msg_data(payload), zmq_msg_size(payload), err);
+}
+
+/* The next piece, or nothing yet. */
+static dp_err fetch_piece(struct fetching *f, bool *ret_over, dp_error *err)
+{
+    const Dp__Exported *piece = NULL;
+    zmq_msg_t payload;
+    zmq_msg_init(&payload);
+    dp_err e = ask_piece(f, &payload, &piece, err);
+    bool there = !e && piece->total > 0;
+    size_t bytes = zmq_msg_size(&payload);
+    if (there && f->question.on_server[0]) {
+        f->facts =
+            (struct ctl_exported){piece->total, piece->digest, piece->train_step, piece->complete, piece->diverged};
+        *ret_over = true;
+    } else if (there && (bytes > 0 || f->question.offset > 0)) {
+        e = check_piece(f, piece, bytes, err);
+        if (!e)
+            e = take_piece(f, &payload, err);
+        *ret_over = !e && f->question.offset == f->facts.bytes;
+    }
+    zmq_msg_close(&payload);
+    return e;
+}
+
+static dp_err fetch_all(struct fetching *f, dp_error *err)
+{
+    bool over = false;
+    dp_err e = DP_OK;
+    while (!e && !over)
+        e = fetch_piece(f, &over, err);
+    if (!e && !f->question.on_server[0] && XXH3_64bits_digest(f->digest) != f->facts.digest)
+        return dp_fail(err, DP_DATA, "%s: the model that has come is not the one that was sent: try again",
+                       f->request.server);
+    return e;
+}
+
+/* The server need not wait until nothing more is asked for. An answer is not waited for. */
+static void let_go(struct fetching *f)
+{
+    dp_error err;
+    Dp__Header header = DP__HEADER__INIT;
+    Dp__Export done = DP__EXPORT__INIT;
+    int linger_ms = LOOK_MS;
+    done.id = f->question.id;
+    done.done = true;
+    header.body_case = DP__HEADER__BODY_EXPORT;
+    header.export = &done;
+    zmq_setsockopt(f->request.socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
+    (void)!send_question(&f->request, &header, &err);
+}
+
+dp_err ctl_request_export(const char *server, uint64_t timeout_ms, const char *on_server, ctl_take take, void *arg,
+                          struct ctl_exported *ret_exported, dp_error *err)
+{
+    struct fetching f = {.request = {.server = server,
+                                     .timeout_ms = timeout_ms,
+                                     .deadline_ms = mono_ms() + timeout_ms,
+                                     .id = entropy_u64()},
+                         .question = DP__EXPORT__INIT,
+                         .digest = XXH3_createState(),
+                         .take = take,
+                         .arg = arg};
+    f.question.id = entropy_u64();
+    f.question.bytes = on_server ? 0 : PIECE_BYTES;
+    if (on_server)
+        f.question.on_server = (char *)on_server;
+    dp_err e = f.digest ? find_server(&f.request, err) : dp_fail(err, DP_NOMEM, "out of memory");
+    if (!e)
+        e = open_socket(&f.request, err);
+    if (!e) {
+        (void)XXH3_64bits_reset(f.digest);
+        e = fetch_all(&f, err);
+        let_go(&f);
+    }
+    close_socket(&f.request);
+    (void)XXH3_freeState(f.digest);
+    if (!e)
+        *ret_exported = f.facts;
     return e;
 }

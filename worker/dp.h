@@ -95,6 +95,10 @@ typedef struct {
     uint64_t fingerprint; /* hash of the parsed content */
     const double *labels; /* distinct labels in ascending order (classification), borrowed for the call; may be NULL */
     size_t label_count;
+    /* For the server's warnings about training that goes nowhere; nothing is computed with them. */
+    double zero_loss;   /* mean loss of theta = 0 over the rows; 0: not known */
+    uint64_t majority;  /* rows of the most frequent label; 0: not known */
+    const char *scales; /* columns whose scales differ by orders of magnitude, at most 512 bytes; NULL: none */
 } dp_dataset;
 
 /* Which columns the data have: the server keeps those of the first worker, refuses workers whose names differ, and

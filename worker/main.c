@@ -10,12 +10,14 @@
 #include "log.h"
 #include "numerics.h"
 #include "predict.h"
+#include "report_end.h"
 #include "train.h"
 #include "util.h"
 #include "worker_options.h"
 
 static volatile int stop;
 static volatile sig_atomic_t stop_signal;
+static struct report_totals totals;
 
 /* A signal that comes between a look at `stop` and a blocking call would not end that call: another one does. */
 static void on_alarm(int number)
@@ -47,6 +49,9 @@ static void catch_signals(enum worker_command command)
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
+    struct sigaction before; /* nohup has it ignored */
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &action, NULL);
     sigaction(SIGALRM, &(struct sigaction){.sa_handler = on_alarm}, NULL);
     reap_orphans();
     signal(SIGXFSZ, SIG_IGN); /* a limit on the size of files is to be told as an error */
@@ -79,6 +84,7 @@ static dp_err run_train(const struct worker_options *o, dp_error *err)
         .quiet = o->quiet,
         .json = o->json,
         .stop = &stop,
+        .totals = &totals,
     };
     return train_run(&train, err);
 }
@@ -167,6 +173,16 @@ static int leave(int status)
     return status;
 }
 
+/* Tells what went wrong, in the form that was asked for. */
+static int failed(const dp_error *err, bool json)
+{
+    int status = stop_signal ? 128 + stop_signal : dp_err_exit_status(err->code);
+    fprintf(stderr, "dp-worker: %s\n", err->text);
+    if (json)
+        report_end(stdout, err, stop_signal, status, &totals);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     struct options given;
@@ -177,10 +193,8 @@ int main(int argc, char **argv)
     stdio_reserve();
     mem_keep();
     dp_err e = options_parse(&given, &worker_option_table, &opts, argc, argv, &outcome, &err);
-    if (e) {
-        fprintf(stderr, "dp-worker: %s\n", err.text);
-        return leave(dp_err_exit_status(e));
-    }
+    if (e)
+        return leave(failed(&err, options_flag_early("json", argc, argv)));
     if (outcome == OPT_RUN) {
         if (!opts.parent_pid) /* a local worker's environment is its server's, which has said it */
             options_env_check(&worker_option_table, stderr);
@@ -190,11 +204,11 @@ int main(int argc, char **argv)
         catch_signals(command);
         if (!e)
             e = run(command, &opts, &err);
+        if (!e && command == WORKER_PREDICT && opts.json && opts.output)
+            report_end_done(stdout);
         if (!e)
             e = check_output(&opts, &err);
     }
     options_fini(&given);
-    if (e)
-        fprintf(stderr, "dp-worker: %s\n", err.text);
-    return leave(e && stop_signal ? 128 + stop_signal : dp_err_exit_status(e));
+    return leave(e ? failed(&err, opts.json) : 0);
 }

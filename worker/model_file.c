@@ -124,7 +124,7 @@ static dp_err tensor_copy(struct model_file *file, const struct safetensors *fro
         if (!isfinite(values[k]))
             return dp_fail(err, DP_MODEL,
                            "%s: element %" PRIu64 " of tensor '%s' is not finite: its training "
-                           "diverged; train it with a smaller --lr",
+                           "diverged; train it with scaled features, or a smaller --lr",
                            file->path, k, want->name);
     memcpy(file->theta + tensors_offset(&file->tensors, i), values, want->elems * sizeof *values);
     return DP_OK;
@@ -175,6 +175,7 @@ dp_err model_file_read(const char *path, struct model_file *ret_file, dp_error *
         e = theta_read(file, from, err);
     if (!e)
         e = labels_read(file, safetensors_meta_get(&from->meta, "labels"), err);
+    file->state = model_state_read(&from->meta);
     safetensors_fini(from);
     if (e)
         model_file_fini(file);

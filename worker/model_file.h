@@ -3,13 +3,14 @@
  *   "intercept" = on|off, "labels" = class -> label, numbers or words, comma-separated and ascending (label_list.h);
  *   "hash_bits" and "hash_seed" where features were hashed; of its training data (model_schema.c) "data_format" =
  *   libsvm|csv|idx and for CSV "csv_columns", "label_column" (a number from 0), "feature_names" (a JSON array) and
- *   "label_name" where there was a header, and "ignored_columns" (a JSON array of names or numbers). Other keys are not
- *   read.
+ *   "label_name" where there was a header, and "ignored_columns" (a JSON array of names or numbers).
+ *   Those of model_state.h. Other keys are not read.
  * Thread: any. */
 #ifndef DP_MODEL_FILE_H
 #define DP_MODEL_FILE_H
 
 #include "model.h"
+#include "model_state.h"
 #include "schema.h"
 
 struct model_file {
@@ -22,6 +23,7 @@ struct model_file {
     uint32_t hash_bits;       /* 0, or features are hashed as those of its training data were */
     uint64_t hash_seed;
     struct schema schema; /* of its training data; format SCHEMA_UNKNOWN where an older dp-server wrote it */
+    struct model_state state;
 };
 
 /* DP_IO or DP_DATA where the file is no safetensors file, DP_MODEL where its metadata and tensors do not fit. */

@@ -42,6 +42,8 @@ static dp_err trial_init(struct trial *t, const char *model_path, const struct d
     *t = (struct trial){.stop = stop};
     dp_err e = model_file_read(model_path, &t->file, err);
     if (!e)
+        model_state_warn(&t->file.state, model_path, stderr);
+    if (!e)
         e = model_file_data(&t->file, source, &t->data, err);
     if (!e && t->data.note && !quiet)
         fprintf(stderr, "dp-worker: %s\n", t->data.note);
@@ -189,7 +191,10 @@ static void json_label_column(FILE *out, const struct data *data)
 static void print_json(FILE *out, const struct trial *t, const struct result *result, const struct model_terms *terms)
 {
     bool classifies = t->file.model->classifies;
-    fprintf(out, "{\"rows\":%" PRIu64, result->metrics.count);
+    const struct model_state *state = &t->file.state;
+    fprintf(out, "{\"event\":\"done\",\"reason\":null,\"exit_code\":0,\"step\":%" PRIu64 ",\"complete\":%s",
+            state->steps, state->unfinished || state->diverged ? "false" : "true");
+    fprintf(out, ",\"rows\":%" PRIu64, result->metrics.count);
     json_number(out, "loss", result->loss);
     json_number(out, "objective", result->objective);
     json_number(out, classifies ? "accuracy" : "rmse", classifies ? accuracy(result) : rmse(result));

@@ -27,6 +27,18 @@ void report_notice(const struct report *report, const char *text)
     report_object(report, json_pack("{s:s, s:s}", "event", "notice", "text", text));
 }
 
+void report_scales(const struct report *report, const char *file, const char *scales)
+{
+    char text[640];
+    snprintf(text, sizeof text,
+             "%.150s: columns differ by orders of magnitude in scale: %s; scale the features, else training may go "
+             "nowhere",
+             file, scales);
+    if (!report->quiet)
+        fprintf(stderr, "%swarning: %s\n", PROGRAM, text);
+    report_object(report, json_pack("{s:s, s:s, s:s}", "event", "warning", "kind", "scales", "text", text));
+}
+
 void report_data(const struct report *report, const char *role, const struct data_blocks_facts *data, double seconds)
 {
     const struct data *found = data->found;
@@ -97,6 +109,7 @@ void report_done(const struct report *report, const char *what, uint64_t tasks, 
         fprintf(stderr, "%s%s: computed %s sample%s in %" PRIu64 " slot%s of %" PRIu64 " step%s%s, in %s\n", PROGRAM,
                 what, human_count((double)samples, count), human_s(samples), slots, human_s(slots), tasks,
                 human_s(tasks), report->evaluates ? " with evaluations" : "", human_seconds(seconds, took));
-    report_object(report, json_pack("{s:s, s:I, s:I, s:I, s:f}", "event", "done", "steps", (json_int_t)tasks, "slots",
-                                    (json_int_t)slots, "samples", (json_int_t)samples, "seconds", seconds));
+    report_object(report, json_pack("{s:s, s:I, s:I, s:I, s:f, s:n, s:i}", "event", "done", "steps", (json_int_t)tasks,
+                                    "slots", (json_int_t)slots, "samples", (json_int_t)samples, "seconds", seconds,
+                                    "reason", "exit_code", 0));
 }

@@ -16,6 +16,8 @@ struct report {
 
 /* Trouble and recovery. */
 void report_notice(const struct report *report, const char *text);
+/* Columns of a file whose scales differ, as data_look.h names them. */
+void report_scales(const struct report *report, const char *file, const char *scales);
 void report_data(const struct report *report, const char *role, const struct data_blocks_facts *data, double seconds);
 void report_joined(const struct report *report, const char *server, const dp_job *job);
 /* `what` is over: the job, or the worker's part in it. */

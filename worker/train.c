@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "choose_labels.h"
+#include "data_look.h"
 #include "model.h"
 #include "plan.h"
 #include "report.h"
@@ -35,6 +36,7 @@ struct train {
     char *note;                /* what was assumed in reading them */
     struct label_list labels;  /* class -> label; before joining as our data have it, then as the job has it */
     float *train_targets, *eval_targets, *block_map;
+    struct data_look train_look, eval_look; /* for warnings */
     struct tensors tensors;
     struct slot_work work;
     struct touched *touched; /* where the weight is a table */
@@ -197,6 +199,17 @@ static dp_err find_labels(struct train *t, dp_error *err)
     return e;
 }
 
+/* What the server warns of, and this worker as well, whose log may be all that is read. */
+static void look_at_data(struct train *t)
+{
+    data_look_labels(&t->train_data, &t->train_look);
+    data_look_scales(&t->train_data, (const char *const *)t->train_data.schema.names, &t->train_look);
+    if (t->has_eval)
+        data_look_labels(&t->eval_data, &t->eval_look);
+    if (t->train_look.scales[0])
+        report_scales(&t->report, t->train_data.name, t->train_look.scales);
+}
+
 static dp_err describe_model(struct train *t, dp_error *err)
 {
     const dp_job *job = dp_client_job(t->client);
@@ -209,6 +222,7 @@ static dp_err describe_model(struct train *t, dp_error *err)
         e = find_labels(t, err);
     if (e)
         return e;
+    look_at_data(t);
     t->work.spec = (struct model_spec){
         .features = job->features ? job->features : t->train_data.features,
         .classes = t->model->multiclass ? (uint32_t)t->labels.count : 0,
@@ -222,7 +236,11 @@ static dp_err describe_model(struct train *t, dp_error *err)
 
 static dp_dataset dataset_of(const struct train *t, const struct data *data)
 {
+    const struct data_look *look = data == &t->eval_data ? &t->eval_look : &t->train_look;
     return (dp_dataset){
+        .zero_loss = look->zero_loss,
+        .majority = look->majority,
+        .scales = look->scales,
         .name = data->name,
         .rows = data->rows,
         .features = data->features,
@@ -568,6 +586,7 @@ dp_err train_run(const struct train_options *opts, dp_error *err)
     slot_pool_free(&t.pool); /* its threads read theta, which goes with the client */
     dp_leave(&t.client, e, e ? err->text : "");
     train_fini(&t);
+    *opts->totals = (struct report_totals){t.steps_done.steps, t.slots_done, t.samples_done};
     if (e != DP_JOB_DONE)
         return e;
     report_done(&t.report, "the job is done", 0, 0, 0, 0); /* it was before this worker had a part in it */

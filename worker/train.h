@@ -7,6 +7,7 @@
 
 #include "data_options.h"
 #include "dp.h"
+#include "report_end.h"
 
 struct train_options {
     const char *server;
@@ -17,9 +18,10 @@ struct train_options {
     const char *secret_file; /* NULL: the usual one */
     struct data_options data;
     double emulate_slower;
-    bool quiet;               /* tells of errors only */
-    bool json;                /* one object per line on stdout */
-    const volatile int *stop; /* set by a signal handler */
+    bool quiet;                   /* tells of errors only */
+    bool json;                    /* one object per line on stdout */
+    const volatile int *stop;     /* set by a signal handler */
+    struct report_totals *totals; /* what was done, also where it fails */
 };
 
 /* Works for a server until its job is done. DP_OK then; the server was told of any error of ours. */

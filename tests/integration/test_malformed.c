@@ -418,7 +418,8 @@ Test(malformed, full_disk)
     NEED_PROGRAMS("dp-server", "dp-worker");
     const char *data = temp_text("good", "1 1:1\n0 2:1\n"), *model = temp_path("m.safetensors");
     static const char SCRIPT[] = "ulimit -f 0; exec \"$0\" --listen tcp://127.0.0.1:0 --model logistic "
-                                 "--steps 2 --local-workers 1 --data \"$1\" --exit-when-done --export \"$2\"";
+                                 "--steps 2 --local-workers 1 --data \"$1\" --exit-when-done --export \"$2\" "
+                                 "--export-timeout 1";
     const struct expectation want = {DATA_ERROR, {model, "File too large"}};
     check("full disk", RUN(CASE_MS, "/bin/sh", "-c", SCRIPT, program_path("dp-server"), data, model), &want);
     cr_expect_neq(access(model, F_OK), 0, "a part of a model was left");

@@ -384,3 +384,68 @@ Test(file, a_write_that_fails_half_way_changes_nothing)
     assert_content("a", "old");
     cr_assert_eq(folder_entries(), 1);
 }
+
+/* A descriptor that is held from the start: the file comes to its place where no other could be opened. */
+Test(file, a_held_file_needs_no_descriptor)
+{
+    dp_error err = {0};
+    struct rlimit limit, full;
+    int held = file_hold("a");
+    if (held < 0)
+        cr_skip_test("this file system has no files without names");
+    cr_assert_eq(folder_entries(), 0);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    full = (struct rlimit){(rlim_t)held + 1, limit.rlim_max};
+    int fill = dup(0);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &full), 0);
+    while (dup(0) >= 0)
+        continue;
+    dp_err without = file_replace("b", write_text, (char[]){"x"}, NULL);
+    dp_err e = file_replace_held(&held, "a", write_text, (char[]){"model"}, &err);
+    setrlimit(RLIMIT_NOFILE, &limit);
+    close(fill);
+    cr_assert_eq(without, DP_IO);
+    cr_assert_eq(e, DP_OK, "%s", err.text);
+    cr_assert_eq(held, -1);
+    assert_content("a", "model");
+}
+
+/* Another try writes the whole file, from its beginning. */
+Test(file, a_held_file_is_tried_again)
+{
+    dp_error err = {0};
+    struct rlimit limit = {4, RLIM_INFINITY};
+    int held = file_hold("a"), none = -1;
+    if (held < 0)
+        cr_skip_test("this file system has no files without names");
+    signal(SIGXFSZ, SIG_IGN);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    dp_err e = file_replace_held(&held, "a", write_text, (char[]){"too long"}, &err);
+    dp_err other = file_replace_held(&none, "a", write_text, (char[]){"too long"}, NULL);
+    limit.rlim_cur = RLIM_INFINITY;
+    setrlimit(RLIMIT_FSIZE, &limit);
+    cr_assert_eq(e, DP_IO);
+    cr_assert_eq(other, DP_IO);
+    cr_assert_eq(none, -1);
+    cr_assert_geq(held, 0);
+    cr_assert_eq(folder_entries(), 0);
+    cr_assert_eq(file_replace_held(&held, "a", write_text, (char[]){"right"}, &err), DP_OK, "%s", err.text);
+    assert_content("a", "right");
+    cr_assert_eq(folder_entries(), 1);
+}
+
+/* A folder that has gone: what was held is no use any more, and the next try makes a file of its own. */
+Test(file, a_held_file_whose_folder_has_gone)
+{
+    dp_error err = {0};
+    cr_assert_eq(mkdir("f", 0700), 0);
+    int held = file_hold("f/a");
+    cr_assert_eq(rmdir("f"), 0);
+    cr_assert_eq(file_replace_held(&held, "f/a", write_text, (char[]){"x"}, &err), DP_IO);
+    cr_assert_eq(held, -1);
+    cr_assert_eq(mkdir("f", 0700), 0);
+    cr_assert_eq(file_replace_held(&held, "f/a", write_text, (char[]){"x"}, &err), DP_OK, "%s", err.text);
+    assert_content("f/a", "x");
+    cr_assert_lt((uint64_t)1, file_room_bytes("f/a"));
+    cr_assert_eq(file_room_bytes("no/such/folder"), UINT64_MAX);
+}

@@ -136,7 +136,11 @@ enum {
     SET_PROVED,
     JOIN_SCHEMA,
     JOINED_SCHEMA,
-    ERROR_BUSY
+    ERROR_BUSY,
+    JOIN_DOUBTFUL,
+    EXPORT,
+    EXPORT_THERE,
+    EXPORTED
 };
 
 static dp_err parse_sample(size_t kind, size_t payload_count, dp_error *err)
@@ -757,4 +761,40 @@ Test(frame, lists_of_rows)
     cr_assert_eq(check_ids(4, falls, frame_keys_hash(falls, 4)), DP_PROTO);
     cr_assert_eq(check_ids(4, low, frame_keys_hash(low, 4)), DP_PROTO);
     cr_assert_eq(check_ids(4, high, frame_keys_hash(high, 4)), DP_PROTO);
+}
+
+Test(frame, exports)
+{
+#define MSG (samples[EXPORT].header.export)
+    REFUSED(EXPORT, MSG->id = 0, "without an id");
+    REFUSED(EXPORT, MSG->offset = 2, "no multiple of 4");
+    REFUSED(EXPORT, MSG->bytes = 0, "Export of 0 bytes");
+    REFUSED(EXPORT, MSG->bytes = FRAME_EXPORT_BYTES_MAX + 4, "Export of 4194308 bytes");
+    REFUSED(EXPORT, MSG->bytes = 6, "Export of 6 bytes");
+    REFUSED(EXPORT, MSG->done = true, "Export of 4194304 bytes");
+    TAKEN(EXPORT, (MSG->done = true, MSG->bytes = 0));
+#undef MSG
+    static char long_path[FRAME_TEXT_MAX + 2];
+    memset(long_path, 'x', sizeof long_path - 1);
+    REFUSED(EXPORT_THERE, samples[EXPORT_THERE].header.export->bytes = 4, "Export of 4 bytes");
+    REFUSED(EXPORT_THERE, samples[EXPORT_THERE].header.export->on_server = long_path, "longer than");
+    REFUSED(EXPORT_THERE, samples[EXPORT_THERE].header.export->on_server = "a\nb", "cannot be printed");
+#define MSG (samples[EXPORTED].header.exported)
+    REFUSED(EXPORTED, MSG->offset = MSG->total + 1, "Exported from byte");
+    REFUSED(EXPORTED, MSG->offset = MSG->total, "Exported from byte");
+    REFUSED(EXPORTED, MSG->path = "\x01", "cannot be printed");
+    REFUSED(EXPORTED, samples[EXPORTED].payload_count = 2, "Exported with 2 payload frames");
+    TAKEN(EXPORTED, samples[EXPORTED].payload_count = 0);
+#undef MSG
+}
+
+Test(frame, what_data_are_doubted_for)
+{
+#define SET (samples[JOIN_DOUBTFUL].header.join->train)
+    REFUSED(JOIN_DOUBTFUL, SET->zero_loss = NAN, "no number from 0 on");
+    REFUSED(JOIN_DOUBTFUL, SET->zero_loss = -1, "no number from 0 on");
+    REFUSED(JOIN_DOUBTFUL, SET->majority = SET->rows + 1, "more rows of one label than rows");
+    REFUSED(JOIN_DOUBTFUL, SET->scales = "\x1b[2J", "cannot be printed");
+    TAKEN(JOIN_DOUBTFUL, SET->majority = SET->rows);
+#undef SET
 }

@@ -335,7 +335,7 @@ Test(progress, json_has_a_line_for_every_epoch)
     cr_assert_eq(strncmp(out_text, first, strlen(first)), 0, "%.200s", out_text);
     const char *last = "{\"event\":\"done\",\"epoch\":50,\"step\":100,\"loss\":0.3,\"eval_loss\":0.5,"
                        "\"eval_accuracy\":0.9,\"samples_per_s\":1000.0,\"elapsed_s\":10.0,\"model\":\"m.safetensors\","
-                       "\"samples\":10000}\n";
+                       "\"samples\":10000,\"reason\":null,\"exit_code\":0}\n";
     cr_assert_str_eq(out_text + out_bytes - strlen(last), last);
     close_progress();
 }
@@ -443,5 +443,38 @@ Test(progress, a_run_of_part_of_an_epoch_has_its_row)
     const char *text = err_since();
     cr_assert_eq(count_of(text, "\n"), 2);
     cr_assert_eq(count_of(text, "  2/2    13   1.00000"), 1, "%s", text);
+    close_progress();
+}
+
+Test(progress, json_of_a_run_that_ends_otherwise)
+{
+    open_progress(PROGRESS_JSON, 50, 2, false, false);
+    progress_step(&progress, 2000, 0, 0, 30, 100, 0);
+    cr_assert_not(progress_warning(&progress, 2000, "scales", "columns differ"));
+    progress_end(&progress);
+    progress_ended(&progress, 3000, &(struct run_end){"stopped", "stopped by \"SIG\xff", 143, NULL});
+    fflush(progress.out);
+    const char *want = "{\"event\":\"warning\",\"kind\":\"scales\",\"text\":\"columns differ\",\"step\":1}\n"
+                       "{\"event\":\"stopped\",\"epoch\":1,\"step\":1,\"loss\":0.3,\"eval_loss\":null,"
+                       "\"eval_accuracy\":null,\"samples_per_s\":100.0,\"elapsed_s\":2.0,\"model\":null,"
+                       "\"reason\":\"stopped by \\\"SIG?\",\"exit_code\":143}\n";
+    cr_assert_str_eq(out_text, want);
+    close_progress();
+}
+
+Test(progress, a_warning_between_rows)
+{
+    open_progress(PROGRESS_LINES, 50, 2, false, false);
+    (void)err_since();
+    cr_assert(progress_warning(&progress, 2000, "scales", "columns differ"));
+    cr_assert_str_eq(err_since(), "dp-server: warning: columns differ\n");
+    close_progress();
+}
+
+Test(progress, a_warning_that_is_for_the_log)
+{
+    open_progress(PROGRESS_QUIET, 50, 2, false, false);
+    cr_assert_not(progress_warning(&progress, 2000, "scales", "columns differ"));
+    cr_assert_str_eq(err_since(), "");
     close_progress();
 }

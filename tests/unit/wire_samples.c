@@ -33,6 +33,10 @@ static Dp__Set set, set_text;
 static Dp__Applied applied;
 static Dp__Stall stall;
 static Dp__Error error_challenge;
+static Dp__Dataset doubtful;
+static Dp__Join join_doubtful;
+static Dp__Export export_piece, export_there;
+static Dp__Exported exported;
 
 static double labels[] = {0, 1, 2};
 static uint64_t weight_shape[] = {64, 3}, bias_shape[] = {3};
@@ -369,6 +373,33 @@ static void fill_shared(void)
     joined_shared.job = &shared_job;
 }
 
+/* dp-ctl export, and what data are doubted for. */
+static void fill_export(void)
+{
+    doubtful = train;
+    doubtful.zero_loss = 0.25;
+    doubtful.majority = 900;
+    doubtful.scales = "'income' is around 5e+05, 'age' around 49";
+    join_doubtful = join;
+    join_doubtful.train = &doubtful;
+    dp__export__init(&export_piece);
+    export_piece.id = 0x1122334455667788;
+    export_piece.offset = 1 << 20;
+    export_piece.bytes = FRAME_EXPORT_BYTES_MAX;
+    dp__export__init(&export_there);
+    export_there.id = 0x1122334455667788;
+    export_there.on_server = "/models/m.st";
+    dp__exported__init(&exported);
+    exported.id = 0x1122334455667788;
+    exported.offset = 1 << 20;
+    exported.total = 3 << 20;
+    exported.digest = 0x8877665544332211;
+    exported.train_step = 1200;
+    exported.complete = true;
+    exported.diverged = true;
+    exported.path = "/models/m.st";
+}
+
 static struct sample sample(const char *name, size_t payload_count, Dp__Header__BodyCase body, void *message)
 {
     struct sample s = {.name = name, .payload_count = payload_count};
@@ -394,6 +425,7 @@ void samples_fill(struct sample *samples)
     fill_control();
     fill_shared();
     fill_proofs();
+    fill_export();
     size_t i = 0;
     samples[i++] = sample("push_pull", 1, DP__HEADER__BODY_PUSH_PULL, &push_pull);
     samples[i++] = sample("params", 1, DP__HEADER__BODY_PARAMS, &params);
@@ -432,6 +464,10 @@ void samples_fill(struct sample *samples)
     samples[i++] = sample("join_schema", 0, DP__HEADER__BODY_JOIN, &join_schema);
     samples[i++] = sample("joined_schema", 0, DP__HEADER__BODY_JOINED, &joined_schema);
     samples[i++] = sample("error_busy", 0, DP__HEADER__BODY_ERROR, &error_busy);
+    samples[i++] = sample("join_doubtful", 0, DP__HEADER__BODY_JOIN, &join_doubtful);
+    samples[i++] = sample("export", 0, DP__HEADER__BODY_EXPORT, &export_piece);
+    samples[i++] = sample("export_there", 0, DP__HEADER__BODY_EXPORT, &export_there);
+    samples[i++] = sample("exported", 1, DP__HEADER__BODY_EXPORTED, &exported);
     for (i = 2; i < named; i++) /* the data plane does without request ids */
         samples[i].header.request = 1000 + i;
 }

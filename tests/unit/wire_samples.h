@@ -7,7 +7,7 @@
 
 #include "frame.h"
 
-enum { SAMPLE_COUNT = 36 };
+enum { SAMPLE_COUNT = 40 };
 
 struct sample {
     const char *name; /* of the golden file */
