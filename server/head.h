@@ -222,6 +222,8 @@ DP_MUST_CHECK dp_err head_balance_init(struct head *head);
 void head_balance_fini(struct head *head);
 /* The job is settled. DP_NOMEM. */
 DP_MUST_CHECK dp_err head_balance_start(struct head *head);
+/* It is no longer. */
+void head_balance_stop(struct head *head);
 /* How many workers must come for the job to go on: those of --min-workers, at least one, that have neither joined nor
  * finished; and whether none must. */
 uint64_t head_missing(const struct head *head);
@@ -246,6 +248,16 @@ json_t *head_balance_json(const struct head *head);
 
 /* head_steps.c: the job becomes whole, and its steps complete. */
 dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err);
+/* head_reopen.c: a job that has not begun is settled anew by other data once its workers are gone. */
+/* Whether the job is settled and has not begun: no step is complete. */
+bool head_unbegun(const struct head *head);
+/* Likewise, and nobody is left of those who settled it: who says hello is told of no settled job. */
+bool head_vacant(const struct head *head);
+/* Of a job that has not begun: whether its members are gone is found out at once. */
+void head_look_for_members(struct head *head);
+/* Of a vacant job: forgets what settled it. All who have said hello must say it again. */
+void head_reopen(struct head *head, const char *reason);
+
 /* No step will follow: the model is written, and the job is done. */
 void head_steps_over(struct head *head);
 /* Whether the shard holds a part of theta. */
