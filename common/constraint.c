@@ -5,7 +5,6 @@
 #include <math.h>
 
 #include "kernels.h"
-#include "project.h"
 #include "util.h"
 
 bool constraint_is_global(const struct constraint *c)
@@ -38,35 +37,6 @@ uint32_t constraint_term_count(const struct constraint *c)
 uint32_t constraint_sum_count(const struct constraint *c)
 {
     return c->kind == CONSTRAINT_SIMPLEX ? 2 : MAX(constraint_term_count(c), 1u);
-}
-
-static void project_elements(const struct constraint *c, size_t n, float *w)
-{
-    if (c->kind == CONSTRAINT_NONNEG)
-        kernels_get()->clamp(n, 0, INFINITY, w);
-    if (c->kind == CONSTRAINT_BOX)
-        kernels_get()->clamp(n, (float)c->lo, (float)c->hi, w);
-}
-
-static void project_rows(const struct constraint *c, size_t row, size_t n, float *w)
-{
-    if (c->kind == CONSTRAINT_MAX_NORM)
-        project_max_norm(n, row, c->arg, w);
-    if (c->kind == CONSTRAINT_UNIT_NORM)
-        project_unit_norm(n, row, w);
-}
-
-void constraints_project(const struct constraints *constraints, const struct tensors *tensors, uint32_t t, size_t n,
-                         float *w)
-{
-    if (constraints->method != METHOD_PROJECT)
-        return;
-    for (uint32_t i = 0; i < constraints->count; i++)
-        if (constraints->list[i].mask >> t & 1)
-            project_elements(&constraints->list[i], n, w);
-    for (uint32_t i = 0; i < constraints->count; i++)
-        if (constraints->list[i].mask >> t & 1)
-            project_rows(&constraints->list[i], tensor_row_elems(&tensors->list[t]), n, w);
 }
 
 static double square(double x)
@@ -111,8 +81,7 @@ static double sum_magnitudes(size_t n, const float *w)
     return sum;
 }
 
-/* First entry of the row with index >= `at`. */
-static size_t row_find(const struct linear_row *row, uint64_t at)
+size_t linear_row_find(const struct linear_row *row, uint64_t at)
 {
     size_t low = 0, high = row->count;
     while (low < high) {
@@ -128,7 +97,7 @@ static size_t row_find(const struct linear_row *row, uint64_t at)
 static double row_dot(const struct linear_row *row, uint64_t at, size_t n, const float *w)
 {
     double sum = 0;
-    for (size_t e = row_find(row, at); e < row->count && row->index[e] < at + n; e++)
+    for (size_t e = linear_row_find(row, at); e < row->count && row->index[e] < at + n; e++)
         sum += row->value[e] * (double)w[row->index[e] - at];
     return sum;
 }
@@ -215,7 +184,7 @@ static void pull_inside(double lo, double hi, double beta, size_t n, const float
 
 static void pull_row(const struct linear_row *row, uint64_t at, size_t n, double weight, float *g)
 {
-    for (size_t e = row_find(row, at); weight != 0 && e < row->count && row->index[e] < at + n; e++)
+    for (size_t e = linear_row_find(row, at); weight != 0 && e < row->count && row->index[e] < at + n; e++)
         g[row->index[e] - at] += (float)(weight * row->value[e]);
 }
 

@@ -87,10 +87,8 @@ uint64_t constraint_unit(const struct constraint *c, const struct tensor *tensor
 /* Whether it takes numbers of the whole vector: a global rule. */
 bool constraint_is_global(const struct constraint *c);
 
-/* Moves a run of whole rows of tensor t to the nearest point of the constraints that are no global rules: elements
- * first, then rows. Nothing where the method is another one. */
-void constraints_project(const struct constraints *constraints, const struct tensors *tensors, uint32_t t, size_t n,
-                         float *w);
+/* First entry of the row with index >= `at`. */
+size_t linear_row_find(const struct linear_row *row, uint64_t at);
 
 /* Sums that say how far a run of elements is from meeting it, constraint_sum_count of them, to be added over all
  * elements: what constraint_violations needs. The run is elements [first, first + n) of theta, whole rows of one

@@ -62,14 +62,14 @@ DP_API const char *dp_err_name(dp_err code);
 /* 1 if a retry of the same call may succeed. */
 DP_API int dp_err_retryable(dp_err code);
 /* The code with this wire number, or DP_PROTO if there is none. */
-dp_err dp_err_from_wire(unsigned number);
+DP_API dp_err dp_err_from_wire(unsigned number);
 /* Process exit status for a code: 0 done, 1 data, model or a job that failed, 2 usage, 69 unreachable, 143 stopped. */
-int dp_err_exit_status(dp_err code);
+DP_API int dp_err_exit_status(dp_err code);
 
 /* Fills *err (which may be NULL) and returns code: `return dp_fail(err, DP_DATA, "%s:%zu: ...", path, line);` */
-dp_err dp_fail(dp_error *err, dp_err code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+DP_API dp_err dp_fail(dp_error *err, dp_err code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Puts "prefix: " before the text of an error that is already set; returns err->code. */
-dp_err dp_fail_in(dp_error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+DP_API dp_err dp_fail_in(dp_error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #ifdef __cplusplus
 }

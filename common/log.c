@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "log_format.h"
 #include "util.h"
 
 /* A line is shorter than PIPE_BUF, so that the kernel keeps it whole on a pipe that several processes share. */
@@ -103,7 +104,7 @@ void log_write(enum log_level level, const char *fmt, ...)
     char text[LOG_LINE_BYTES];
     va_list args;
     va_start(args, fmt);
-    int n = vsnprintf(text, sizeof text, fmt, args);
+    bool formatted = log_format(text, sizeof text, fmt, args);
     va_end(args);
 
     static const char CUT[] = "...";
@@ -111,8 +112,8 @@ void log_write(enum log_level level, const char *fmt, ...)
     size_t at = 0;
     append_head(line, sizeof line, &at, level);
     /* Room for the mark of a cut line and the newline stays free. */
-    bool whole = append_escaped(line, sizeof line - sizeof CUT - 1, &at, n < 0 ? fmt : text);
-    if (!whole || n >= (int)sizeof text)
+    bool whole = append_escaped(line, sizeof line - sizeof CUT - 1, &at, text);
+    if (!whole || !formatted)
         str_append(line, sizeof line, &at, "%s", CUT);
     line[at++] = '\n';
     line_write(line, at);

@@ -11,7 +11,8 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 /* Events above `level` are not written. `program` ("dp-server") is borrowed for ever. */
 void log_init(const char *program, enum log_level level);
 
-/* `fmt` is "event key=value key=\"a text\" ...". Cut at 1 KiB; control characters of the arguments are escaped. */
+/* `fmt` is "event key=value key=\"a text\" ...". Cut at 1 KiB; quotes, backslashes and control characters of the
+ * arguments are escaped, so that what a peer has said is one value (log_format.h). */
 void log_write(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)

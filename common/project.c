@@ -1,9 +1,12 @@
 /* Projections; see project.h. Thread: any. */
 #include "project.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "kernels.h"
+
+enum { BALL_ROUNDS = 100 };
 
 double project_ball_factor(double sum_squares, double r)
 {
@@ -17,6 +20,42 @@ void project_max_norm(size_t n, size_t row, double r, float *w)
         double factor = project_ball_factor(kernels_get()->sum_squares(row, w + at), r);
         if (factor < 1)
             kernels_get()->scale(row, (float)factor, w + at);
+    }
+}
+
+double project_ball_next(double mu, double squares, double slope, double r)
+{
+    double norm = sqrt(squares), next = mu + squares / slope * (norm - r) / r;
+    return norm > r * (1 + 1e-11) && next > mu && isfinite(next) ? next : mu;
+}
+
+static double row_multiplier(size_t n, const float *rates, const float *v, double r)
+{
+    double mu = 0;
+    for (int round = 0; round < BALL_ROUNDS; round++) {
+        double squares = 0, slope = 0;
+        for (size_t i = 0; i < n; i++) {
+            double below = 1 + (double)rates[i] * mu, x = (double)v[i] / below;
+            squares += x * x;
+            slope += (double)rates[i] * x * x / below;
+        }
+        double next = project_ball_next(mu, squares, slope, r);
+        if (next <= mu)
+            break;
+        mu = next;
+    }
+    return mu;
+}
+
+/* A norm that only rounding to float took beyond r stays, so that projecting twice is projecting once. */
+void project_max_norm_by_rate(size_t n, size_t row, double r, const float *rates, float *w)
+{
+    for (size_t at = 0; at < n; at += row) {
+        if (!(sqrt(kernels_get()->sum_squares(row, w + at)) > r * (1 + (double)FLT_EPSILON)))
+            continue;
+        double mu = row_multiplier(row, rates + at, w + at, r);
+        for (size_t i = at; i < at + row; i++)
+            w[i] = (float)((double)w[i] / (1 + (double)rates[i] * mu));
     }
 }
 

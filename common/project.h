@@ -12,6 +12,12 @@
 double project_ball_factor(double sum_squares, double r);
 /* Each row of `row` elements to a norm of at most r (Keras's MaxNorm). n is a multiple of row. */
 void project_max_norm(size_t n, size_t row, double r, float *w);
+/* The same in the metric 1/rate_i: w_i = v_i / (1 + rate_i mu) with the mu that brings the norm to r. */
+void project_max_norm_by_rate(size_t n, size_t row, double r, const float *rates, float *w);
+/* The next mu of sum (v_i / (1 + rate_i mu))^2 = r^2 by Newton's step on 1/|x| (Reinsch 1971), which comes up to the
+ * root from below: from `squares`, the sum of x_i^2 at mu, and `slope`, that of rate_i x_i^2 / (1 + rate_i mu). mu
+ * itself once |x| is r to 1e-11. */
+double project_ball_next(double mu, double squares, double slope, double r);
 /* Each row to norm 1 (Keras's UnitNorm); a row of zeros has no nearest point and stays. */
 void project_unit_norm(size_t n, size_t row, float *w);
 /* w + a, each element: to a sum of s with a = (s - sum) / n. */

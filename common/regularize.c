@@ -16,18 +16,14 @@ static void scale_group(double factor, size_t n, float *w)
             w[i] = 0;
 }
 
-void prox_uniform(const struct regular *regular, double rate, size_t n, float *w)
+void prox_l1(const struct regular *regular, double rate, const float *rates, size_t n, float *w)
 {
-    if (regular->l1 > 0)
-        kernels_get()->shrink(n, (float)(rate * regular->l1), w);
-    if (regular->group <= 0)
+    if (regular->l1 <= 0)
         return;
-    size_t size = (size_t)regular->group_size;
-    for (size_t at = 0; at < n; at += size) {
-        double norm = sqrt(kernels_get()->sum_squares(size, w + at));
-        if (norm > 0)
-            scale_group(1 - rate * regular->group / norm, size, w + at);
-    }
+    if (rates)
+        kernels_get()->shrink_by(n, (float)regular->l1, rates, w);
+    else
+        kernels_get()->shrink(n, (float)(rate * regular->l1), w);
 }
 
 /* f(s) = sum v_i^2/(s + rate_i*lambda)^2 - 1 and its slope. It falls and is convex, so that Newton's steps from s = 0
@@ -62,15 +58,18 @@ static void prox_group(double lambda, size_t n, const float *rate, float *w)
         w[i] = (float)((double)w[i] * s / (s + (double)rate[i] * lambda));
 }
 
-void prox_by_rate(const struct regular *regular, const float *rate, size_t n, float *w)
+void prox_groups(const struct regular *regular, double rate, const float *rates, size_t n, float *w)
 {
-    if (regular->l1 > 0)
-        kernels_get()->shrink_by(n, (float)regular->l1, rate, w);
-    if (regular->group <= 0)
-        return;
     size_t size = (size_t)regular->group_size;
-    for (size_t at = 0; at < n; at += size)
-        prox_group(regular->group, size, rate + at, w + at);
+    for (size_t at = 0; regular->group > 0 && at < n; at += size) {
+        if (rates) {
+            prox_group(regular->group, size, rates + at, w + at);
+            continue;
+        }
+        double norm = sqrt(kernels_get()->sum_squares(size, w + at));
+        if (norm > 0)
+            scale_group(1 - rate * regular->group / norm, size, w + at);
+    }
 }
 
 struct regular_sums regular_sums(const struct regular *regular, size_t n, const float *w)

@@ -16,12 +16,14 @@ struct regular {
     uint64_t group_size; /* elements of a group; they lie side by side */
 };
 
-/* w = prox of rate*(l1 |.|_1 + group |.|) at w: S(w, rate*l1), then each group scaled by max(0, 1 - rate*group/|w_g|)
- * (sparse group lasso, Simon et al. 2013). n is a multiple of the group size if group > 0. */
-void prox_uniform(const struct regular *regular, double rate, size_t n, float *w);
-/* The same with a step size of each element. With l1: S(w_i, rate_i*l1). With groups: the proximal operator in the
- * metric 1/rate_i, |w_g| being the root s of sum v_i^2/(s + rate_i*group)^2 = 1. Not both. */
-void prox_by_rate(const struct regular *regular, const float *rate, size_t n, float *w);
+/* The proximal step of L1, then that of groups, is the one of both (sparse group lasso, Simon et al. 2013), with a step
+ * size of each element, `rates`, or NULL: with `rate` for all. Beside constraints: joint.h. */
+
+/* w = S(w, rate*l1). */
+void prox_l1(const struct regular *regular, double rate, const float *rates, size_t n, float *w);
+/* Each group scaled by max(0, 1 - rate*group/|w_g|); with `rates` the proximal operator in the metric 1/rate_i, |w_g|
+ * being the root s of sum v_i^2/(s + rate_i*group)^2 = 1. n is a multiple of the group size. */
+void prox_groups(const struct regular *regular, double rate, const float *rates, size_t n, float *w);
 
 /* Sums that R is made of, over a run of whole groups. */
 struct regular_sums {

@@ -58,4 +58,15 @@ DP_MUST_CHECK dp_err zuv_listen_check(const char *listen, dp_error *err);
  * endpoint, the reason, and what to do (port taken, address not of this machine). */
 DP_MUST_CHECK dp_err zuv_bind(void *socket, const char *listen, char *endpoint, size_t size, dp_error *err);
 
+/* Ports first to last, 1 to 65535; first 0: any. */
+struct zuv_ports {
+    unsigned first, last;
+};
+/* "A-B". DP_USAGE. */
+DP_MUST_CHECK dp_err zuv_ports_parse(const char *text, struct zuv_ports *ret_ports, dp_error *err);
+/* zuv_bind at the host of `listen`, a tcp endpoint whose port is not looked at, and the first port of these that is not
+ * in use. DP_BUSY where all are, else as zuv_bind. */
+DP_MUST_CHECK dp_err zuv_bind_ports(void *socket, const char *listen, const struct zuv_ports *ports, char *endpoint,
+                                    size_t size, dp_error *err);
+
 #endif

@@ -107,13 +107,10 @@ static int bind_host(void *socket, const char *host, unsigned port)
     return zmq_bind(socket, endpoint) == 0 ? 0 : errno;
 }
 
-static dp_err bind_tcp(void *socket, const char *listen, dp_error *err)
+/* Likewise, of a name as well. */
+static int bind_name(void *socket, const char *host, unsigned port)
 {
-    char host[HOST_MAX], address[HOST_MAX];
-    unsigned port;
-    const char *wrong = host_port_parse(listen + strlen(TCP), host, &port);
-    if (wrong)
-        return bad_syntax(listen, wrong, err);
+    char address[HOST_MAX];
     /* An IPv4 address bound with this on would be told as [::ffff:...]. */
     int ipv6 = host[0] == '[' || strcmp(host, "*") == 0;
     zmq_setsockopt(socket, ZMQ_IPV6, &ipv6, sizeof ipv6);
@@ -121,7 +118,18 @@ static dp_err bind_tcp(void *socket, const char *listen, dp_error *err)
     /* zmq knows addresses and interfaces only. */
     if ((why == ENODEV || why == EINVAL) && host_resolve(host, address, sizeof address))
         why = bind_host(socket, address, port);
-    return why == 0 ? DP_OK : cannot_listen(listen, why == EINVAL ? ENODEV : why, err);
+    return why == EINVAL ? ENODEV : why;
+}
+
+static dp_err bind_tcp(void *socket, const char *listen, dp_error *err)
+{
+    char host[HOST_MAX];
+    unsigned port;
+    const char *wrong = host_port_parse(listen + strlen(TCP), host, &port);
+    if (wrong)
+        return bad_syntax(listen, wrong, err);
+    int why = bind_name(socket, host, port);
+    return why == 0 ? DP_OK : cannot_listen(listen, why, err);
 }
 
 /* Whether somebody accepts connections on a Unix socket, or has a crowd before it that waits for that. */
@@ -160,13 +168,59 @@ static void refuse_old_peers(void *socket)
     zmq_setsockopt(socket, ZMQ_ZAP_DOMAIN, DOMAIN, strlen(DOMAIN));
 }
 
+static dp_err bound_endpoint(void *socket, const char *listen, char *endpoint, size_t size, dp_error *err)
+{
+    if (zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, endpoint, &size) != 0)
+        return dp_fail(err, DP_SYSTEM, "listening on %s, but its port cannot be told: %s", listen, zmq_strerror(errno));
+    return DP_OK;
+}
+
 dp_err zuv_bind(void *socket, const char *listen, char *endpoint, size_t size, dp_error *err)
 {
     dp_err rc = zuv_listen_check(listen, err);
     refuse_old_peers(socket);
     if (rc == DP_OK)
         rc = listen[0] == 'i' ? bind_ipc(socket, listen, err) : bind_tcp(socket, listen, err);
-    if (rc == DP_OK && zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, endpoint, &size) != 0)
-        return dp_fail(err, DP_SYSTEM, "listening on %s, but its port cannot be told: %s", listen, zmq_strerror(errno));
-    return rc;
+    return rc == DP_OK ? bound_endpoint(socket, listen, endpoint, size, err) : rc;
+}
+
+/* One number of a range, and what follows it; 0 where there is none. */
+static unsigned port_parse(const char *text, const char **ret_rest)
+{
+    size_t digits = strspn(text, "0123456789");
+    *ret_rest = text + digits;
+    return digits > 0 && digits <= 5 ? (unsigned)strtoul(text, NULL, 10) : 0;
+}
+
+dp_err zuv_ports_parse(const char *text, struct zuv_ports *ret_ports, dp_error *err)
+{
+    const char *rest, *end;
+    unsigned first = port_parse(text, &rest);
+    unsigned last = rest[0] == '-' ? port_parse(rest + 1, &end) : 0;
+    if (first == 0 || last == 0 || end[0] || last > 65535)
+        return dp_fail(err, DP_USAGE, "'%s' is no range of ports from 1 to 65535, such as 7701-7708", text);
+    if (first > last)
+        return dp_fail(err, DP_USAGE, "'%s' is an empty range: %u is above %u", text, first, last);
+    *ret_ports = (struct zuv_ports){first, last};
+    return DP_OK;
+}
+
+dp_err zuv_bind_ports(void *socket, const char *listen, const struct zuv_ports *ports, char *endpoint, size_t size,
+                      dp_error *err)
+{
+    char host[HOST_MAX], at[ENDPOINT_MAX + 8];
+    unsigned unused;
+    const char *wrong = host_port_parse(listen + strlen(TCP), host, &unused);
+    if (wrong)
+        return bad_syntax(listen, wrong, err);
+    refuse_old_peers(socket);
+    for (unsigned port = ports->first; port <= ports->last; port++) {
+        int why = bind_name(socket, host, port);
+        if (why == 0)
+            return bound_endpoint(socket, listen, endpoint, size, err);
+        snprintf(at, sizeof at, "tcp://%s:%u", host, port);
+        if (why != EADDRINUSE)
+            return cannot_listen(at, why, err);
+    }
+    return dp_fail(err, DP_BUSY, "all ports from %u to %u of %s are in use", ports->first, ports->last, host);
 }

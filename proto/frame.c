@@ -10,7 +10,8 @@
 #include "frame_check.h"
 #include "util.h"
 
-enum { ARENA_ALIGN = 16, FIELD_BODY_FIRST = 10 };
+/* Of Header: bodies are fields from the first on, but for those of the proof. */
+enum { ARENA_ALIGN = 16, FIELD_BODY_FIRST = 10, FIELD_PROOF = 190, FIELD_USER = 191 };
 
 /* A block beyond the base buffer; the memory follows. */
 struct arena_block {
@@ -129,7 +130,8 @@ static int body_count(const uint8_t *data, size_t bytes)
         uint64_t key;
         if (!varint_read(data, bytes, &at, &key) || !field_skip((unsigned)(key & 7), data, bytes, &at))
             return -1;
-        if (key >> 3 >= FIELD_BODY_FIRST && ++count > 1)
+        uint64_t field = key >> 3;
+        if (field >= FIELD_BODY_FIRST && field != FIELD_PROOF && field != FIELD_USER && ++count > 1)
             break;
     }
     return count;

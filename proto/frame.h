@@ -16,8 +16,9 @@ enum {
     FRAME_MAGIC = 0x72617064,
     FRAME_MAJOR = 1,
     FRAME_MINOR = 0,
-    FRAME_FEATURE_SHM = 1 << 0,       /* shared memory, see proto/README.md */
-    FRAME_HEADER_BYTES_MAX = 2 << 20, /* largest header frame: Join with two lists of FRAME_LABELS_MAX labels */
+    FRAME_FEATURE_SHM = 1 << 0, /* shared memory, see proto/README.md */
+    /* Largest header frame: Join with lists of FRAME_LABELS_MAX labels and a schema's names (schema.h). */
+    FRAME_HEADER_BYTES_MAX = 4 << 20,
     FRAME_ARENA_BYTES_MAX = 16 << 20, /* most memory that a parse takes */
     FRAME_TEXT_MAX = 512,
     FRAME_NAME_MAX = 160,
@@ -34,8 +35,10 @@ enum {
     FRAME_ROWS_MAX = 1 << 22,        /* of one list of ids */
     FRAME_ROWS_FLOATS_MAX = 1 << 23, /* of the values of one list */
     FRAME_ROWS_BYTES_MAX = 32 << 20, /* largest payload frame of a part: either of these */
-    FRAME_HEARTBEAT_IDLE = 2,        /* so many times the interval apart may heartbeats be that say nothing new */
-    FRAME_FEATURE_TABLES = 1 << 4,   /* of Hello and Welcome: knows tables and their messages */
+    FRAME_CHALLENGE_BYTES = 32,
+    FRAME_PROOF_BYTES = 64,        /* the challenge that it answers, and a MAC (common/proof.h) */
+    FRAME_HEARTBEAT_IDLE = 2,      /* so many times the interval apart may heartbeats be that say nothing new */
+    FRAME_FEATURE_TABLES = 1 << 4, /* of Hello and Welcome: knows tables and their messages */
 };
 /* Elements of theta that a job can have. */
 #define FRAME_ELEMS_MAX ((uint64_t)FRAME_SLICES_MAX * (SLICE_BYTES / sizeof(float)))

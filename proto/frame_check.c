@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "frame_rows.h"
+#include "schema.h"
 #include "tensor.h"
 #include "text.h"
 
@@ -93,7 +94,11 @@ static dp_err check_error(const Dp__Error *msg, dp_error *err)
 {
     if (msg->code == DP_OK)
         return dp_fail(err, DP_PROTO, "Error without a code");
+    if (msg->challenge.len != 0 && (msg->challenge.len != FRAME_CHALLENGE_BYTES || msg->code != DP_REFUSED))
+        return dp_fail(err, DP_PROTO, "Error %u with a challenge of %zu bytes", msg->code, msg->challenge.len);
     dp_err rc = check_accepted(msg->accepted.len, err);
+    if (rc == DP_OK)
+        rc = check_text("Error's door", msg->door, FRAME_NAME_MAX, err);
     return rc == DP_OK ? check_text("Error's text", msg->text, FRAME_TEXT_MAX, err) : rc;
 }
 
@@ -178,6 +183,40 @@ static dp_err check_layout(const Dp__Job *job, dp_error *err)
     return rc == DP_OK ? frame_check_parts(job, err) : rc;
 }
 
+/* Names of columns; `empty` ones only among those that are not read. */
+static dp_err check_columns(const char *what, size_t count, char *const *names, bool empty, size_t *bytes,
+                            dp_error *err)
+{
+    dp_err rc = check_count(what, count, SCHEMA_NAMES_MAX, err);
+    for (size_t i = 0; rc == DP_OK && i < count; i++) {
+        rc = empty ? check_text("a column's name", names[i], SCHEMA_NAME_BYTES_MAX, err)
+                   : check_name("a column's name", names[i], SCHEMA_NAME_BYTES_MAX, err);
+        *bytes += rc == DP_OK ? strlen(names[i]) : 0;
+    }
+    return rc;
+}
+
+static dp_err check_schema(const Dp__Schema *schema, dp_error *err)
+{
+    size_t bytes = 0;
+    if (!schema)
+        return DP_OK;
+    if (schema->format > SCHEMA_IDX)
+        return dp_fail(err, DP_PROTO, "a schema of format %u", schema->format);
+    dp_err rc = check_columns("names of features", schema->n_names, schema->names, false, &bytes, err);
+    if (rc == DP_OK)
+        rc = check_columns("ignored columns", schema->n_ignored, schema->ignored, true, &bytes, err);
+    if (rc == DP_OK && bytes > SCHEMA_TEXT_BYTES_MAX)
+        return dp_fail(err, DP_PROTO, "a schema with names of %zu bytes, at most %d are allowed", bytes,
+                       SCHEMA_TEXT_BYTES_MAX);
+    if (rc == DP_OK && schema->label_number > schema->fields)
+        return dp_fail(err, DP_PROTO, "a schema whose label is column %llu of %llu",
+                       (unsigned long long)schema->label_number, (unsigned long long)schema->fields);
+    if (rc == DP_OK)
+        rc = check_text("the label's name", schema->label, SCHEMA_NAME_BYTES_MAX, err);
+    return rc == DP_OK ? check_text("a schema's note", schema->note, FRAME_TEXT_MAX, err) : rc;
+}
+
 static dp_err check_job(const Dp__Job *job, dp_error *err)
 {
     if (!job)
@@ -196,6 +235,8 @@ static dp_err check_job(const Dp__Job *job, dp_error *err)
         rc = check_count("classes", job->classes, FRAME_LABELS_MAX, err);
     if (rc == DP_OK)
         rc = check_labels(job->n_labels, job->labels, err);
+    if (rc == DP_OK)
+        rc = check_schema(job->schema, err);
     return rc == DP_OK ? check_layout(job, err) : rc;
 }
 
@@ -233,6 +274,8 @@ static dp_err check_join(const Dp__Join *msg, dp_error *err)
         rc = check_tensors(msg->n_tensors, msg->tensors, &total, err);
     if (rc == DP_OK)
         rc = check_count("classes", msg->classes, FRAME_LABELS_MAX, err);
+    if (rc == DP_OK)
+        rc = check_schema(msg->schema, err);
     return rc == DP_OK ? check_labels(msg->n_labels, msg->labels, err) : rc;
 }
 
@@ -324,6 +367,8 @@ static dp_err check_control(const Dp__Header *header, dp_error *err)
 dp_err frame_check_body(const Dp__Header *header, size_t payload_count, dp_error *err)
 {
     dp_err data_plane;
+    if (header->proof.len != 0 && header->proof.len != FRAME_PROOF_BYTES)
+        return dp_fail(err, DP_PROTO, "a proof of %zu bytes instead of %d", header->proof.len, FRAME_PROOF_BYTES);
     if (check_data_plane(header, payload_count, &data_plane, err))
         return data_plane;
     size_t want = header->body_case == DP__HEADER__BODY_STATUS ? 1 : 0;

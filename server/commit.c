@@ -1,5 +1,5 @@
 /* Commits on a slice; see commit.h. Thread: shard. */
-#include "commit.h"
+#include "commit_impl.h"
 
 #include <math.h>
 
@@ -91,22 +91,7 @@ struct commit commit_part_at(const struct slice_job *job, uint64_t t, uint64_t s
 
 /* ---- blocks ---- */
 
-struct block {
-    uint32_t tensor;
-    uint64_t at; /* in the slice */
-    size_t n;
-};
-
-/* The first block of a slice, and each that follows; false at the end. Where no sums are kept by block, as many blocks
- * of a tensor as fit in cache are one: small tensors have blocks of few elements. */
-struct walk {
-    const struct slice *slice;
-    bool merged;
-    uint32_t segment;
-    uint64_t done; /* elements of the segment */
-};
-
-static bool walk_next(struct walk *walk, struct block *ret_block)
+bool walk_next(struct walk *walk, struct block *ret_block)
 {
     const struct slice *slice = walk->slice;
     if (walk->segment == slice->segment_count)
@@ -189,8 +174,7 @@ void commit_gather(struct slice *slice, const struct commit *commit, const float
 
 /* ---- the step ---- */
 
-/* The kernel's numbers for a tensor; the mean gradient may have been gathered before. */
-static struct kernel_update kernel_of(const struct slice *slice, const struct commit *commit, uint32_t tensor)
+struct kernel_update commit_kernel(const struct slice *slice, const struct commit *commit, uint32_t tensor)
 {
     const struct slice_job *job = commit->job;
     if (commit->part)
@@ -250,24 +234,41 @@ static double step_chunk(struct slice *slice, const struct commit *commit, struc
     return squares;
 }
 
-static void prox(struct slice *slice, const struct commit *commit, struct block b, const struct kernel_update *k,
-                 float *w)
+struct joint commit_joint(const struct slice_job *job, uint32_t tensor)
 {
-    const struct slice_job *job = commit->job;
-    const struct regular *regular = &job->regular[b.tensor];
-    if (job->rule->l1_inside || (regular->l1 <= 0 && regular->group <= 0))
-        return;
-    if (!job->rule->adaptive) {
-        prox_uniform(regular, update_effective_rate(job->rule, &job->params, commit->eta), b.n, w);
-        return;
-    }
+    struct joint joint = joint_of(&job->constraints, &job->tensors, job->regular, tensor);
+    if (job->rule->l1_inside)
+        joint.here.l1 = joint.later.l1 = 0;
+    return joint;
+}
+
+struct joint_steps commit_steps(struct slice *slice, const struct commit *commit, const struct kernel_update *k,
+                                struct block b)
+{
+    const struct slice_job *job = slice->job;
+    struct joint_steps steps = {.none = !(commit->eta > 0)};
+    double eta = (steps.none ? 1 : commit->eta) * commit->trust[b.tensor];
+    steps.all = update_effective_rate(job->rule, &job->params, eta);
+    if (!job->rule->rates)
+        return steps;
     float *state[UPDATE_STATE_MAX];
     for (uint32_t i = 0; i < job->rule->state_count; i++)
         state[i] = slice->state[i] + b.at;
     struct kernel_update whole = *k;
-    whole.lr = (float)commit->eta; /* a rule may have made something else of it */
+    whole.lr = (float)eta; /* a rule may have made something else of it */
     job->rule->rates(b.n, &whole, state, slice->rates);
-    prox_by_rate(regular, slice->rates, b.n, w);
+    steps.each = slice->rates;
+    return steps;
+}
+
+/* The proximal step and the projections that need no sums of the whole. */
+static void finish(struct slice *slice, const struct commit *commit, const struct joint *joint,
+                   const struct kernel_update *k, struct block b, float *w)
+{
+    struct joint_steps steps = {0};
+    if (joint->here.l1 > 0 || joint->here.group > 0 || joint->has_rows)
+        steps = commit_steps(slice, commit, k, b);
+    joint_here(joint, &steps, b.n, w);
 }
 
 static void lamb_block(struct block b, const float *w, const float *direction, double *sums)
@@ -283,12 +284,13 @@ void commit_step(struct slice *slice, const struct commit *commit, const float *
     double inv = slice->mean ? 1 : 1.0 / (double)commit->samples;
     struct walk walk = {.slice = slice, .merged = !report && !lamb};
     struct kernel_update k = {0};
-    uint32_t tensor = UINT32_MAX;
+    struct joint joint = {.tensor = UINT32_MAX};
     for (struct block b; walk_next(&walk, &b);) {
         double squares = 0;
-        if (b.tensor != tensor)
-            k = kernel_of(slice, commit, b.tensor);
-        tensor = b.tensor;
+        if (b.tensor != joint.tensor) {
+            k = commit_kernel(slice, commit, b.tensor);
+            joint = commit_joint(job, b.tensor);
+        }
         for (size_t done = 0, n; done < b.n; done += n) {
             n = MIN(b.n - done, (size_t)SLICE_FOLD);
             struct block chunk = {b.tensor, b.at + done, n};
@@ -303,8 +305,7 @@ void commit_step(struct slice *slice, const struct commit *commit, const float *
             lamb_block(b, w + b.at, out + b.at, lamb);
             lamb += LAMB_VALUES;
         } else {
-            prox(slice, commit, b, &k, out + b.at);
-            constraints_project(&job->constraints, &job->tensors, b.tensor, b.n, out + b.at);
+            finish(slice, commit, &joint, &k, b, out + b.at);
         }
     }
 }
@@ -323,114 +324,9 @@ void commit_descend(struct slice *slice, const struct commit *commit, const floa
     struct walk walk = {.slice = slice};
     for (struct block b; walk_next(&walk, &b);) {
         float length = (float)(commit->eta * commit->trust[b.tensor]);
+        struct kernel_update k = commit_kernel(slice, commit, b.tensor);
+        struct joint joint = commit_joint(commit->job, b.tensor);
         kernels_get()->descend(b.n, length, w + b.at, out + b.at, out + b.at);
-        constraints_project(&commit->job->constraints, &commit->job->tensors, b.tensor, b.n, out + b.at);
+        finish(slice, commit, &joint, &k, b, out + b.at);
     }
-}
-
-/* ---- projections on whole vectors ---- */
-
-void commit_project_sums(struct slice *slice, const struct projection *projections, const float *w, double *sums)
-{
-    const struct slice_job *job = slice->job;
-    struct walk walk = {.slice = slice};
-    for (struct block b; walk_next(&walk, &b); sums += (size_t)PROJECT_VALUES * job->constraints.count)
-        for (uint32_t i = 0; i < job->constraints.count; i++) {
-            const struct constraint *c = &job->constraints.list[i];
-            const struct projection *p = &projections[i];
-            double first[CONSTRAINT_TERMS_MAX] = {0}, *to = sums + (size_t)PROJECT_VALUES * i;
-            if (p->done || !concerns(c, b.tensor))
-                continue;
-            if (p->started) {
-                sums_above(b.n, w + b.at, p->threshold.theta, c->kind == CONSTRAINT_L1_BALL, to);
-                continue;
-            }
-            constraint_sums(c, slice->range.first + b.at, 1, b.n, w + b.at, first);
-            to[0] = first[0];
-        }
-}
-
-static void projection_start(const struct constraint *c, struct projection *p, double total)
-{
-    double gap;
-    *p = (struct projection){.factor = 1, .started = true, .done = true};
-    switch (c->kind) {
-    case CONSTRAINT_L2_BALL:
-        p->factor = project_ball_factor(total, c->arg);
-        break;
-    case CONSTRAINT_SUM:
-        p->shift = (c->arg - total) / c->elems;
-        break;
-    case CONSTRAINT_LINEAR:
-        gap = total - c->linear.rows[0].bound;
-        p->shift = gap > 0 || c->linear.rows[0].equality ? -gap / c->linear.rows[0].squares : 0;
-        break;
-    default:
-        michelot_start(&p->threshold, c->arg, total, c->elems, c->kind == CONSTRAINT_L1_BALL);
-        p->done = p->threshold.done;
-        break;
-    }
-}
-
-/* Adds up what the tensors of a constraint come to; totals[tensor][constraint][PROJECT_VALUES]. */
-static double total_of(const struct slice_job *job, const double *totals, uint32_t constraint, uint32_t value)
-{
-    double sum = 0;
-    for (uint32_t t = 0; t < job->tensors.count; t++)
-        if (concerns(&job->constraints.list[constraint], t))
-            sum += totals[((size_t)t * job->constraints.count + constraint) * PROJECT_VALUES + value];
-    return sum;
-}
-
-bool commit_project_round(const struct slice_job *job, struct projection *projections, const double *totals)
-{
-    bool done = true;
-    for (uint32_t i = 0; i < job->constraints.count; i++) {
-        struct projection *p = &projections[i];
-        if (p->done)
-            continue;
-        if (p->started) {
-            michelot_round(&p->threshold, total_of(job, totals, i, 0), total_of(job, totals, i, 1));
-            p->done = p->threshold.done;
-        } else {
-            projection_start(&job->constraints.list[i], p, total_of(job, totals, i, 0));
-        }
-        done &= p->done;
-    }
-    return done;
-}
-
-static void apply(const struct slice *slice, const struct constraint *c, const struct projection *p, struct block b,
-                  float *w)
-{
-    double weight = p->shift, none = 0;
-    switch (c->kind) {
-    case CONSTRAINT_L2_BALL:
-        if (p->factor < 1)
-            kernels_get()->scale(b.n, (float)p->factor, w);
-        break;
-    case CONSTRAINT_SUM:
-        project_shift(b.n, p->shift, w);
-        break;
-    case CONSTRAINT_LINEAR:
-        constraint_pull(c, slice->range.first + b.at, b.n, w, &none, &weight, 0, w);
-        break;
-    case CONSTRAINT_L1_BALL:
-        if (p->threshold.theta > 0)
-            lower_by(b.n, p->threshold.theta, true, w);
-        break;
-    default:
-        lower_by(b.n, p->threshold.theta, false, w);
-        break;
-    }
-}
-
-void commit_project(struct slice *slice, const struct projection *projections, float *w)
-{
-    const struct slice_job *job = slice->job;
-    struct walk walk = {.slice = slice};
-    for (struct block b; walk_next(&walk, &b);)
-        for (uint32_t i = 0; i < job->constraints.count; i++)
-            if (commit_projects_globally(job, i) && concerns(&job->constraints.list[i], b.tensor))
-                apply(slice, &job->constraints.list[i], &projections[i], b, w + b.at);
 }

@@ -9,6 +9,7 @@
 #ifndef DP_COMMIT_H
 #define DP_COMMIT_H
 
+#include "joint.h"
 #include "project.h"
 #include "slice.h"
 
@@ -67,14 +68,18 @@ struct projection {
     struct michelot threshold; /* simplex, l1-ball */
     double factor;             /* l2-ball */
     double shift;              /* sum: of each element; linear: of the row */
+    bool searches;             /* its multiplier is searched for, since regularizers or step sizes bear on it */
+    struct joint_search search;
     bool started, done;
 };
-/* Two sums per constraint and block for the next round. */
-enum { PROJECT_VALUES = 2 };
-void commit_project_sums(struct slice *slice, const struct projection *projections, const float *w, double *sums);
+struct projection commit_projection(const struct slice_job *job, uint32_t constraint);
+/* Sums per constraint and block for the next round. */
+enum { PROJECT_VALUES = JOINT_SUMS };
+void commit_project_sums(struct slice *slice, const struct commit *commit, const struct projection *projections,
+                         const float *w, double *sums);
 /* Takes in the sums over all; true once all are done. */
 bool commit_project_round(const struct slice_job *job, struct projection *projections, const double *totals);
-void commit_project(struct slice *slice, const struct projection *projections, float *w);
+void commit_project(struct slice *slice, const struct commit *commit, const struct projection *projections, float *w);
 
 /* Whether a constraint is projected with sums of the whole. */
 bool commit_projects_globally(const struct slice_job *job, uint32_t constraint);

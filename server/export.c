@@ -111,6 +111,8 @@ static dp_err describe(const struct export *x, struct safetensors_meta *meta)
         safetensors_meta_set(meta, "steps", "%" PRIu64, trained) ||
         safetensors_meta_set(meta, "complete", "%s", x->step >= steps || job->over ? "yes" : "no"))
         return DP_NOMEM;
+    if (export_schema(job->schema, meta))
+        return DP_NOMEM;
     return x->diverged ? safetensors_meta_set(meta, "diverged", "yes") : DP_OK;
 }
 

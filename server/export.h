@@ -27,4 +27,8 @@ bool export_whole(const struct export *export);
 void export_start(struct export **export, uv_loop_t *loop, export_done done, void *arg);
 void export_free(struct export **export);
 
+/* For export.c: what the file says of the training data (export_schema.c). DP_NOMEM, DP_RANGE. */
+struct safetensors_meta;
+DP_MUST_CHECK dp_err export_schema(const Dp__Schema *schema, struct safetensors_meta *meta);
+
 #endif

@@ -134,7 +134,7 @@ static bool project(struct shard *shard)
     if (!sums)
         return false;
     for (uint32_t i = 0; i < shard->slice_count; i++) {
-        commit_project_sums(&shard->slices[i], global->projections, global->pending[i]->theta, at);
+        commit_project_sums(&shard->slices[i], &global->commit, global->projections, global->pending[i]->theta, at);
         at += shard->slices[i].block_count * values;
     }
     send(shard, PASS_PROJECT, values, sums);
@@ -146,9 +146,8 @@ static bool stepped(struct shard *shard)
     struct global *global = &shard->global;
     bool any = false;
     for (uint32_t i = 0; i < shard->own.constraints.count; i++) {
-        bool whole = commit_projects_globally(&shard->own, i);
-        global->projections[i] = (struct projection){.done = !whole};
-        any |= whole;
+        global->projections[i] = commit_projection(&shard->own, i);
+        any |= !global->projections[i].done;
     }
     return any ? project(shard) : publish(shard);
 }
@@ -269,7 +268,7 @@ bool global_totals(struct shard *shard, uint64_t step_of, uint32_t phase, const 
         if (!commit_project_round(&shard->own, global->projections, totals))
             return project(shard);
         for (uint32_t i = 0; i < shard->slice_count; i++)
-            commit_project(&shard->slices[i], global->projections, global->pending[i]->theta);
+            commit_project(&shard->slices[i], &global->commit, global->projections, global->pending[i]->theta);
         return publish(shard);
     }
     return false;

@@ -96,18 +96,54 @@ static dp_err open_socket(struct head *head, void **ret_socket, dp_error *err)
     return DP_OK;
 }
 
+static unsigned endpoint_port(const char *endpoint)
+{
+    const char *port = strrchr(endpoint, ':');
+    return port ? (unsigned)strtoul(port + 1, NULL, 10) : 0;
+}
+
+static bool own_port(const struct head *head, unsigned port)
+{
+    bool own = endpoint_port(head->endpoint) == port;
+    for (uint32_t p = 0; p < head->port_count; p++)
+        own |= endpoint_port(head->ports[p].endpoint) == port;
+    return own;
+}
+
+/* --ports is used up: names the first port that is not the server's own. */
+static dp_err ports_in_use(const struct head *head, dp_error *err)
+{
+    const struct zuv_ports *range = &head->opts->shard_ports;
+    unsigned port = range->first;
+    while (own_port(head, port))
+        port++;
+    return dp_fail(err, DP_SYSTEM,
+                   "option --ports %s: no port is left for shard %u of --shards %" PRIu64
+                   "; port %u, for one, is in use by another program: end that, or give another range",
+                   head->opts->ports, head->port_count, head->opts->shards, port);
+}
+
 static dp_err start_ports(struct head *head, dp_error *err)
 {
     char listen[PORT_ENDPOINT_MAX];
+    struct zuv_ports range = head->post ? (struct zuv_ports){0} : head->opts->shard_ports;
     for (uint32_t p = 0; p < head->opts->shards; p++) {
         char shm[SHM_NAME_MAX];
-        shard_listen(head, p, listen, sizeof listen);
+        if (head->post)
+            (void)str_copy(listen, sizeof listen, head->opts->listen);
+        else
+            shard_listen(head, p, listen, sizeof listen);
         snprintf(shm, sizeof shm, "dp-shm-%016" PRIx64 "-%u", head->job.incarnation, p);
-        const struct port_place place = {listen, shm, (enum shm_mode)head->opts->shm};
-        dp_err e = port_start(&head->ports[p], p, head->zmq, &place, &head->wake, err);
+        const struct port_place place = {listen, range, head->post, shm, (enum shm_mode)head->opts->shm};
+        bool left = range.first <= range.last;
+        dp_err e = left ? port_start(&head->ports[p], p, head->zmq, &place, &head->wake, err) : DP_BUSY;
         if (e)
-            return e;
+            return e == DP_BUSY ? ports_in_use(head, err) : e;
         head->port_count = p + 1;
+        if (head->post)
+            (void)str_copy(head->endpoint, sizeof head->endpoint, head->ports[p].endpoint);
+        if (range.first)
+            range.first = endpoint_port(head->ports[p].endpoint) + 1;
         advertise(head, head->ports[p].endpoint, head->endpoints[p], sizeof head->endpoints[p]);
         log_info("shard number=%u endpoint=%s", p, head->ports[p].endpoint);
     }
@@ -139,6 +175,9 @@ static dp_err check_files(const struct server_options *opts, dp_error *err)
         e = check_output(opts, "port-file", port, err);
     if (!e && export && port && file_same(export, port))
         e = dp_fail(err, DP_IO, "options --export and --port-file: both are %.400s; name another file for one", port);
+    const char *secret = opts->secret_file;
+    if (!e && secret && ((export && file_same(export, secret)) || (port && file_same(port, secret))))
+        e = dp_fail(err, DP_IO, "option --secret-file: %.400s is written by another option; name another file", secret);
     return e ? e : data_options_check_files(&opts->data, err);
 }
 
@@ -175,24 +214,33 @@ static void start_handles(struct head *head)
         uv_signal_start(&head->on_hup, head_on_signal, SIGHUP);
 }
 
-static dp_err start(struct head *head, dp_error *err)
+static dp_err start_socket(struct head *head, dp_error *err)
 {
     void *socket = NULL;
+    dp_err e = open_socket(head, &socket, err);
+    if (e)
+        return e;
+    e = zuv_init(&head->zuv, &head->loop, socket, head_on_message, head, err);
+    if (e)
+        zmq_close(socket);
+    head->zuv_started = e == DP_OK;
+    return e;
+}
+
+/* With one shard there is one port: that shard's, which passes on what is for the head. */
+static dp_err start(struct head *head, dp_error *err)
+{
     dp_err e = check_files(head->opts, err);
     if (!e)
         e = allocate(head, err);
     if (!e)
-        e = open_socket(head, &socket, err);
+        e = head_guard_start(head, err);
     if (e)
         return e;
     start_handles(head);
-    e = zuv_init(&head->zuv, &head->loop, socket, head_on_message, head, err);
-    if (e) {
-        zmq_close(socket);
-        return e;
-    }
-    head->zuv_started = true;
-    e = start_ports(head, err);
+    e = head->opts->shards == 1 ? head_post_start(head, err) : start_socket(head, err);
+    if (!e)
+        e = start_ports(head, err);
     if (!e && head->opts->port_file)
         e = file_replace(head->opts->port_file, write_endpoint, head, err);
     return e ? e : start_workers(head, err);
@@ -213,6 +261,7 @@ static void free_all(struct head *head)
     export_free(&head->export);
     for (uint32_t p = 0; p < head->port_count; p++)
         port_fini(&head->ports[p]);
+    head_post_fini(head);
     supervise_free(&head->supervise);
     head_end_exchange(head);
     head_ranks_fini(head);
@@ -222,6 +271,7 @@ static void free_all(struct head *head)
     head_balance_fini(head);
     members_fini(&head->members);
     job_fini(&head->job);
+    guard_free(&head->guard);
     arena_fini(&head->arena);
     progress_fini(&head->progress);
     free(head->ports);

@@ -19,6 +19,7 @@
 #include "dealer.h"
 #include "exchange.h"
 #include "export.h"
+#include "guard.h"
 #include "job.h"
 #include "members.h"
 #include "port.h"
@@ -118,6 +119,8 @@ struct head {
     struct log_limit malformed_limit, peer_limit;
     uint64_t malformed;
 
+    struct guard *guard; /* NULL where nobody has to prove anything */
+    struct guard_door door;
     struct job job;
     struct members members;
     struct dealer dealer;
@@ -159,6 +162,9 @@ struct head {
     uint64_t export_step;
     bool exporting; /* until it is written */
     bool handles_started, zuv_started;
+    struct post *post;      /* what the one shard's port passes on; NULL: the head has a socket, zuv */
+    struct letter *reading; /* the letter at hand; NULL: it was put off */
+    uint64_t turn_ms;       /* when the port was asked for its turn; 0: it has had it */
 };
 
 /* Runs a server from start to end; returns the process's exit status. Errors have been logged. */
@@ -169,6 +175,8 @@ int head_run(const struct server_options *opts);
 /* head_messages.c: what clients say. */
 void head_on_message(void *arg, zmq_msg_t *frames, size_t count);
 dp_err head_send(struct head *head, const struct routing_id *route, Dp__Header *header, zmq_msg_t *payload);
+/* The same of a message to a member, about which the head may hear later that it could not be sent. */
+dp_err head_send_about(struct head *head, enum letter_about about, const struct member *member, Dp__Header *header);
 /* Answers a request with an error. */
 void head_refuse(struct head *head, const struct routing_id *route, const Dp__Header *request, dp_err code,
                  const char *text);
@@ -180,6 +188,17 @@ void head_notice(struct head *head, dp_err code, const char *text);
 /* Whether one more warning about what a peer did may be logged now: peers must not be able to flood the log. */
 bool head_may_warn(struct head *head);
 
+/* head_guard.c: who may. */
+/* Reads the secret, and opens the door of --allow-users. */
+DP_MUST_CHECK dp_err head_guard_start(struct head *head, dp_error *err);
+/* Whether hellos, and requests that change the job or take the model, must be proved. */
+bool head_guards_hello(const struct head *head);
+bool head_guards_admin(const struct head *head);
+/* Whether the sender of a hello may join; of any request that is for the server's user alone (set), whether it may ask
+ * that. False: it has been answered, with a challenge or a refusal. */
+bool head_may_join(struct head *head, const struct routing_id *route, const Dp__Header *request);
+bool head_may_admin(struct head *head, const struct routing_id *route, const Dp__Header *request);
+
 /* head_slots.c: who computes what. */
 void head_deal(struct head *head);
 /* Tells a member its slots, and all of them. */
@@ -187,14 +206,34 @@ void head_assign(struct head *head, uint32_t number);
 /* What came of sending a member its slots; where its queue was full they are sent again, every tick. */
 void head_assigned(struct head *head, struct member *member, dp_err e);
 void head_assign_all(struct head *head);
-/* Tells a member how far the job is; whether its connection takes it. */
+/* Tells a member how far the job is; whether its connection takes it, as far as that is known at once. */
 bool head_reachable(struct head *head, const struct member *member);
+dp_err head_probe(struct head *head, const struct member *member, enum letter_about about);
+/* Its connection is gone. */
+void head_lose_unconnected(struct head *head, struct member *member);
 /* The member is gone: its token is void, its slots go to others. */
 void head_fence(struct head *head, struct member *member, const char *reason);
 /* Tells the shards of the sessions whose end all of them know. */
 void head_see_fences(struct head *head);
 /* Leases, probes and stalls; every HEAD_TICK_MS. */
 void head_watch(struct head *head, uint64_t now_ms);
+
+/* head_post.c: with one shard, the head speaks through its port. DP_NOMEM. */
+DP_MUST_CHECK dp_err head_post_start(struct head *head, dp_error *err);
+/* Once the port has ended. */
+void head_post_fini(struct head *head);
+/* Takes the frames. DP_BUSY, DP_NOMEM. */
+DP_MUST_CHECK dp_err head_post_send(struct head *head, enum letter_about about, uint64_t session, zmq_msg_t *frames,
+                                    size_t count);
+/* A payload for the peer whose message is at hand, which may not read it; takes the text. DP_NOMEM. */
+DP_MUST_CHECK dp_err head_post_payload(struct head *head, char *text, zmq_msg_t *ret_payload);
+/* Whether the hello or join at hand is put off until it is known if its namesake (NULL: there is none), and those that
+ * head_look_for_members is about, are still connected. */
+bool head_post_ask(struct head *head, const struct member *namesake);
+/* Reads what has come. */
+void head_post_read(struct head *head);
+/* Every tick: whether the port has had no turn for long, so that nobody can be heard. */
+bool head_post_stuck(struct head *head, uint64_t now_ms);
 
 /* head_stall.c: steps that wait for too long. */
 /* Every tick. */
@@ -253,7 +292,9 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err);
 bool head_unbegun(const struct head *head);
 /* Likewise, and nobody is left of those who settled it: who says hello is told of no settled job. */
 bool head_vacant(const struct head *head);
-/* Of a job that has not begun: whether its members are gone is found out at once. */
+/* Of a job that has not begun: whether its members are gone is found out when another worker comes; where the port must
+ * be asked, it says so later (head_post_ask). */
+bool head_looks_for_members(const struct head *head);
 void head_look_for_members(struct head *head);
 /* Of a vacant job: forgets what settled it. All who have said hello must say it again. */
 void head_reopen(struct head *head, const char *reason);

@@ -22,6 +22,7 @@ static void close_handles(struct head *head)
         port_stop(&head->ports[p]);
     if (head->zuv_started)
         zuv_close(&head->zuv, NULL);
+    guard_door_close(&head->door);
     if (!head->handles_started)
         return;
     uv_close((uv_handle_t *)&head->wake, NULL);

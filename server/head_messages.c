@@ -19,7 +19,8 @@ static dp_err copy_frame(const void *data, size_t bytes, zmq_msg_t *msg)
     return DP_OK;
 }
 
-dp_err head_send(struct head *head, const struct routing_id *route, Dp__Header *header, zmq_msg_t *payload)
+static dp_err send_about(struct head *head, enum letter_about about, const struct routing_id *route, Dp__Header *header,
+                         zmq_msg_t *payload)
 {
     zmq_msg_t frames[3];
     header->incarnation = head->job.incarnation;
@@ -32,6 +33,8 @@ dp_err head_send(struct head *head, const struct routing_id *route, Dp__Header *
         zmq_msg_init(&frames[2]);
         zmq_msg_move(&frames[2], payload);
     }
+    if (head->post)
+        return head_post_send(head, about, header->session, frames, payload ? 3 : 2);
     return zuv_send(&head->zuv, frames, payload ? 3 : 2);
 no_header:
     zmq_msg_close(&frames[0]);
@@ -39,6 +42,17 @@ no_id:
     if (payload)
         zmq_msg_close(payload);
     return DP_NOMEM;
+}
+
+dp_err head_send(struct head *head, const struct routing_id *route, Dp__Header *header, zmq_msg_t *payload)
+{
+    return send_about(head, ABOUT_MESSAGE, route, header, payload);
+}
+
+dp_err head_send_about(struct head *head, enum letter_about about, const struct member *member, Dp__Header *header)
+{
+    header->session = member->token;
+    return send_about(head, about, &member->route, header, NULL);
 }
 
 /* A reply that is lost is asked for again. */
@@ -175,7 +189,7 @@ static void fence_before(struct head *head, const struct routing_id *route, cons
     /* A worker that was started again before its end was noticed. One whose connection stands is another worker of that
      * name. */
     struct member *namesake = members_by_name(&head->members, hello->name);
-    if (namesake && !head_reachable(head, namesake))
+    if (namesake && head->post == NULL && !head_reachable(head, namesake))
         head_fence(head, namesake, "it was started again");
     /* A connection is one worker: many hellos on it are one after the other, not many members. */
     struct member *same_route = members_by_route(&head->members, route);
@@ -187,10 +201,14 @@ static void fence_before(struct head *head, const struct routing_id *route, cons
 static struct member *add_member(struct head *head, const Dp__Hello *hello, dp_error *err)
 {
     uint64_t most = head->opts->max_workers ? head->opts->max_workers : UINT64_MAX;
-    bool room = head->members.count < most && members_may_greet(&head->members);
-    struct member *member = room ? members_add(&head->members, hello->worker, hello->name) : NULL;
-    if (!member)
-        (void)dp_fail(err, DP_BUSY, "the server has as many workers as it takes");
+    bool room = head->members.count < most, greets = members_may_greet(&head->members);
+    struct member *member = room && greets ? members_add(&head->members, hello->worker, hello->name) : NULL;
+    if (!member && !room)
+        (void)dp_fail(err, DP_BUSY, "--max-workers %" PRIu64 ": the server has as many workers as it takes", most);
+    else if (!member)
+        (void)dp_fail(err, DP_BUSY, "%s",
+                      greets ? "the server has as many workers as it takes"
+                             : "too many workers have said hello and not joined yet");
     return member;
 }
 
@@ -202,9 +220,14 @@ static void on_hello(struct head *head, const struct routing_id *route, const Dp
     if (!e)
         e = check_role(hello, &err);
     if (!e)
-        head_look_for_members(head);
-    if (!e)
         e = admission(head, &err);
+    if (!e && !head_may_join(head, route, request))
+        return;
+    const struct member *namesake = e ? NULL : members_by_name(&head->members, hello->name);
+    if (namesake && namesake->worker == hello->worker)
+        namesake = NULL;
+    if (!e && (namesake || head_looks_for_members(head)) && head_post_ask(head, namesake))
+        return;
     if (!e)
         e = job_admit(&head->job, hello->numerics, &err);
     if (!e)
@@ -256,8 +279,6 @@ static dp_err settle_or_check(struct head *head, const Dp__Join *join, dp_error 
     if (!head->job.settled)
         return head_settle(head, join, err);
     e = job_check(&head->job, join, err);
-    if (e)
-        head_look_for_members(head);
     if (!head_vacant(head) || (!e && job_same_numerics(&head->job)))
         return e;
     head_reopen(head, e ? err->text : "its numbers were those of another kind of CPU or build");
@@ -268,6 +289,9 @@ static void on_join(struct head *head, struct member *member, const Dp__Header *
 {
     dp_error err;
     const struct routing_id route = member->route;
+    bool other = head_looks_for_members(head) && job_check(&head->job, request->join, &err);
+    if (other && (head_post_ask(head, NULL) || member->state == MEMBER_NONE))
+        return;
     dp_err e = settle_or_check(head, request->join, &err);
     if (e == DP_HELLO_REQUIRED) {
         head_refuse(head, &route, request, e, err.text);
@@ -318,9 +342,12 @@ static void on_bye(struct head *head, struct member *member, const Dp__Header *r
 {
     const Dp__Bye *bye = request->bye;
     dp_err code = dp_err_from_wire(bye->code);
-    bool local = head->supervise != NULL;     /* its stderr is listened to: said once is enough */
-    bool told = head->state == HEAD_STOPPING; /* why the job has failed */
-    if (code != DP_OK && code != DP_JOB_DONE && code != DP_SHUTDOWN && !told && head_may_warn(head))
+    bool local = head->supervise != NULL;              /* its stderr is listened to: said once is enough */
+    bool told = head->state == HEAD_STOPPING;          /* why the job has failed */
+    if (code == DP_UNREACHABLE && head_may_warn(head)) /* the head was reached, or it would not say it */
+        log_warn("shard-unreachable worker=\"%s\" reason=\"%s\" action=\"it goes on trying; its slots go to others\"",
+                 member->name, bye->text);
+    else if (code != DP_OK && code != DP_JOB_DONE && code != DP_SHUTDOWN && !told && head_may_warn(head))
         log_write(local ? LOG_INFO : LOG_WARN, "worker-gave-up worker=\"%s\" reason=\"%s\"", member->name,
                   bye->text[0] ? bye->text : dp_err_text(code));
     if (code == DP_OK)
@@ -334,12 +361,10 @@ static void on_status(struct head *head, const struct routing_id *route, const D
     char *text = document ? json_dumps(document, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(document);
     zmq_msg_t payload;
-    if (!text || copy_frame(text, strlen(text), &payload)) {
-        free(text);
+    if (!text || head_post_payload(head, text, &payload)) {
         head_refuse(head, route, request, DP_NOMEM, "out of memory for the status");
         return;
     }
-    free(text);
     Dp__Status status = DP__STATUS__INIT;
     Dp__Header header = DP__HEADER__INIT;
     header.request = request->request;
@@ -401,7 +426,8 @@ void head_on_message(void *arg, zmq_msg_t *frames, size_t count)
         on_status(head, &route, header);
         break;
     case DP__HEADER__BODY_SET:
-        head_on_set(head, &route, header);
+        if (head_may_admin(head, &route, header))
+            head_on_set(head, &route, header);
         break;
     case DP__HEADER__BODY_JOIN:
     case DP__HEADER__BODY_HEARTBEAT:

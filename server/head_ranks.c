@@ -88,10 +88,9 @@ void head_ranks_tell(struct head *head, uint32_t number)
     body.from_step = head->ranks.go;
     body.slots = &rank;
     body.n_slots = 1;
-    header.session = member->token;
     header.body_case = DP__HEADER__BODY_ASSIGN;
     header.assign = &body;
-    head_assigned(head, member, head_send(head, &member->route, &header, NULL));
+    head_assigned(head, member, head_send_about(head, ABOUT_ASSIGN, member, &header));
 }
 
 /* What is told to a worker that has its rank already is what it knows, unless its connection lost it. */

@@ -19,16 +19,20 @@ bool head_vacant(const struct head *head)
     return head_unbegun(head) && head->members.joined == 0;
 }
 
-/* Ends with the first that is there: then the job is theirs, and each that comes asks but one of them. */
+/* Of so many that have joined nobody believes that all are gone, and each that comes would ask all of them. */
+enum { LOOKED_FOR_MAX = 4 };
+
+bool head_looks_for_members(const struct head *head)
+{
+    return head_unbegun(head) && head->members.joined > 0 && head->members.joined <= LOOKED_FOR_MAX;
+}
+
 void head_look_for_members(struct head *head)
 {
-    for (uint32_t i = 0; head_unbegun(head) && i < head->members.used; i++) {
+    for (uint32_t i = 0; head_looks_for_members(head) && i < head->members.used; i++) {
         struct member *member = &head->members.list[i];
-        if (member->state != MEMBER_JOINED)
-            continue;
-        if (head_reachable(head, member))
-            return;
-        head_fence(head, member, "its connection is gone");
+        if (member->state == MEMBER_JOINED && !head_reachable(head, member))
+            head_fence(head, member, "its connection is gone");
     }
 }
 

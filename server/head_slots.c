@@ -52,10 +52,9 @@ static void assign(struct head *head, uint32_t number, uint32_t *slots, uint32_t
         if (dealer->owner[k] == number || head->balance.speculation.slot[k].helper == number)
             extra[body.n_extra_slots++] = k;
     Dp__Header header = DP__HEADER__INIT;
-    header.session = member->token;
     header.body_case = DP__HEADER__BODY_ASSIGN;
     header.assign = &body;
-    head_assigned(head, member, head_send(head, &member->route, &header, NULL));
+    head_assigned(head, member, head_send_about(head, ABOUT_ASSIGN, member, &header));
 }
 
 static void assign_to(struct head *head, const uint32_t *numbers, uint32_t count)
@@ -126,15 +125,19 @@ void head_see_fences(struct head *head)
 }
 
 /* A worker whose connection is gone cannot be sent to: found out by sending. */
-bool head_reachable(struct head *head, const struct member *member)
+dp_err head_probe(struct head *head, const struct member *member, enum letter_about about)
 {
     Dp__HeartbeatAck ack = DP__HEARTBEAT_ACK__INIT;
     ack.global_low = head->global_low;
     Dp__Header header = DP__HEADER__INIT;
-    header.session = member->token;
     header.body_case = DP__HEADER__BODY_HEARTBEAT_ACK;
     header.heartbeat_ack = &ack;
-    return head_send(head, &member->route, &header, NULL) != DP_UNREACHABLE;
+    return head_send_about(head, about, member, &header);
+}
+
+bool head_reachable(struct head *head, const struct member *member)
+{
+    return head_probe(head, member, ABOUT_PROBE) != DP_UNREACHABLE;
 }
 
 /* Whether it is worth knowing if the member is still connected: somebody waits for it, or it should have been heard of.
@@ -156,6 +159,11 @@ static void lose(struct head *head, struct member *member, const char *reason, c
     head_fence(head, member, reason);
 }
 
+void head_lose_unconnected(struct head *head, struct member *member)
+{
+    lose(head, member, "its connection is gone", "its connection is gone");
+}
+
 static void check_members(struct head *head, uint64_t now_ms, bool probe)
 {
     char silent[64];
@@ -170,7 +178,7 @@ static void check_members(struct head *head, uint64_t now_ms, bool probe)
             snprintf(silent, sizeof silent, "silent for %" PRIu64 " s", head->opts->lease_s);
             lose(head, member, "its lease ran out", silent);
         } else if (look && !head_reachable(head, member)) {
-            lose(head, member, "its connection is gone", "its connection is gone");
+            head_lose_unconnected(head, member);
         }
     }
 }
@@ -187,19 +195,23 @@ static void check_alone(struct head *head, bool stands_still)
     head->alone = alone;
 }
 
-/* What was not heard because this process was frozen, or its machine slept, is nobody's silence: what has come
- * meanwhile is read after this. */
+/* What was not heard because this process was frozen, or its machine slept, or the port is busy, is nobody's silence:
+ * what has come meanwhile is read after this. */
 static void forgive_sleep(struct head *head, uint64_t now_ms)
 {
     uint64_t gap_ms = head->tick_ms ? now_ms - head->tick_ms : 0;
+    bool stuck = head_post_stuck(head, now_ms);
     head->tick_ms = now_ms;
-    if (gap_ms < SLEPT_MS)
+    if (gap_ms < SLEPT_MS && !stuck)
         return;
-    log_warn("server-slept for_ms=%" PRIu64 " action=\"workers are given as much time\"", gap_ms);
+    if (gap_ms >= SLEPT_MS)
+        log_warn("server-slept for_ms=%" PRIu64 " action=\"workers are given as much time\"", gap_ms);
     for (uint32_t i = 0; i < head->members.used; i++) {
         struct member *member = &head->members.list[i];
         member->last_seen_ms = MIN(member->last_seen_ms + gap_ms, now_ms);
     }
+    if (gap_ms < SLEPT_MS)
+        return;
     head->moved_ms += gap_ms;
     head->ranks.dealt_ms += gap_ms;
 }

@@ -126,6 +126,12 @@ static json_t *workers_json(const struct head *head)
     return workers;
 }
 
+/* Messages to the head; on a port that it shares, of what is no message nobody knows whom it was for. */
+static uint64_t malformed(const struct head *head)
+{
+    return head->malformed + (head->post ? counter_get(&head->ports[0].counters.malformed) : 0);
+}
+
 json_t *head_status(struct head *head)
 {
     char incarnation[20];
@@ -133,7 +139,7 @@ json_t *head_status(struct head *head)
     return json_pack(
         "{ss ss ss ss ss so so so so so so so so so so so so}", "version", DP_VERSION_TEXT, "incarnation", incarnation,
         "state", state_name(head->state), "endpoint", head->endpoint, "model", head->opts->model, "uptime_s",
-        number((double)(mono_ms() - head->started_ms) / 1000.0), "malformed", count(head->malformed), "job",
+        number((double)(mono_ms() - head->started_ms) / 1000.0), "malformed", count(malformed(head)), "job",
         head->job.settled ? job_json(head) : json_null(), "progress", progress_json(head), "update",
         head->job.settled ? head_update_json(head) : json_null(), "report", head_report_json(head), "balance",
         head_balance_json(head), "waits", head_waits_json(head), "dropped", head_drop_json(head), "staleness",

@@ -7,6 +7,7 @@
 
 #include "head.h"
 #include "log.h"
+#include "schema.h"
 
 /* ---- steps ---- */
 
@@ -127,9 +128,31 @@ void head_on_wake(uv_async_t *wake)
     raise_global_low(head);
     head_speculate(head);
     head_see_fences(head);
+    head_post_read(head);
 }
 
 /* ---- the job becomes whole ---- */
+
+/* What the first worker took for features and label. Clients with tensors alone have said nothing of data. */
+static void tell_data(struct head *head)
+{
+    const struct job *job = &head->job;
+    const Dp__Schema *schema = job->schema;
+    if (!schema || !schema->format)
+        return;
+    const struct progress_data data = {.name = job->train.name,
+                                       .rows = job->core.local ? 0 : job->train.rows,
+                                       .features = job->features,
+                                       .label = schema->label[0] ? schema->label : NULL,
+                                       .label_at = schema->label_number - 1,
+                                       .note = schema->note};
+    char label[SCHEMA_LABEL_TEXT_BYTES];
+    log_info("data file=\"%s\" features=%" PRIu64 " label=\"%s\"", data.name, data.features,
+             schema->label_number ? schema_label_text(data.label, data.label_at, label) : "of each row");
+    if (schema->note[0] && head->opts->quiet)
+        log_warn("data-note text=\"%s\"", schema->note);
+    progress_data(&head->progress, &data);
+}
 
 static void start_progress(struct head *head)
 {
@@ -143,6 +166,7 @@ static void start_progress(struct head *head)
         .classifies = head->job.label_count > 0,
         .no_epochs = head->job.core.local,
     };
+    tell_data(head);
     head->running_ms = head->moved_ms = head->stall.opened_ms = mono_ms();
     progress_begin(&head->progress, head->running_ms, &facts);
 }
@@ -223,8 +247,10 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
     dp_err e = job_settle(&head->job, join, head->port_count, endpoints, err);
     if (e)
         return e;
-    for (uint32_t p = 0; p < head->port_count; p++)
+    for (uint32_t p = 0; p < head->port_count; p++) {
         head->job.wire->shards[p]->shm = head->ports[p].door.name;
+        head->job.wire->shards[p]->at_head = head->post != NULL;
+    }
     if (dealer_init(&head->dealer, head->job.core.plan.slots) || head_balance_start(head) || head_ranks_start(head) ||
         head_drop_start(head) || head_owed_start(head) || head_start_exchange(head) || !start_shards(head)) {
         (void)dp_fail(err, DP_NOMEM, "out of memory for the job");

@@ -84,6 +84,9 @@ static void unsettle(struct job *job)
     job->shard_count = 0;
     job->wire->labels = NULL;
     job->wire->n_labels = 0;
+    if (job->schema)
+        dp__schema__free_unpacked(job->schema, NULL);
+    job->schema = job->wire->schema = NULL;
 }
 
 void job_fini(struct job *job)
@@ -386,6 +389,8 @@ dp_err job_settle(struct job *job, const Dp__Join *join, uint32_t shards, const 
     if (!e)
         e = check_memory(job, err);
     if (!e)
+        e = job_settle_schema(job, join, err);
+    if (!e)
         e = settle_layout(job, shards, err);
     if (!e)
         e = settle_wire(job, join, endpoints, err);
@@ -444,11 +449,14 @@ static dp_err check_tensors(const struct job *job, const Dp__Join *join, dp_erro
 
 dp_err job_check(const struct job *job, const Dp__Join *join, dp_error *err)
 {
+    dp_err e = job_check_schema(job, join, err);
+    if (e)
+        return e;
     if (job->core.local)
         return check_tensors(job, join, err);
     if (!join->train)
         return dp_fail(err, DP_REFUSED, "the worker brings no training data");
-    dp_err e = check_data(&job->train, join->train, "training", "--data", err);
+    e = check_data(&job->train, join->train, "training", "--data", err);
     if (!e)
         e = check_data(&job->eval, join->eval, "evaluation", "--eval", err);
     return e ? e : check_tensors(job, join, err);

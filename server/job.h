@@ -54,10 +54,11 @@ struct job {
     struct job_shard *shards;     /* [shard_count] */
     struct schedule set_schedule; /* of an incarnation before, for what was set while it was there */
     struct consistency set_consistency;
-    bool over;      /* local: its workers have finished, whatever the plan says */
-    bool batch_cut; /* --batch was larger than the data */
-    Dp__Job *wire;  /* the job as messages carry it; owned, freed with the job */
-    Dp__Job *asked; /* as it was before it was settled; likewise */
+    bool over;          /* local: its workers have finished, whatever the plan says */
+    bool batch_cut;     /* --batch was larger than the data */
+    Dp__Schema *schema; /* of the data that settled the job; owned, NULL: not known */
+    Dp__Job *wire;      /* the job as messages carry it; owned, freed with the job */
+    Dp__Job *asked;     /* as it was before it was settled; likewise */
 };
 
 /* A job that waits for its data. DP_NOMEM. */
@@ -88,6 +89,14 @@ static inline bool job_droppable(const struct server_options *opts)
 {
     return opts->drop_slowest > 0 || opts->on_stall == ON_STALL_DROP;
 }
+
+/* ---- for job.c: job_schema.c ---- */
+
+/* Keeps the schema that the worker brings. DP_REFUSED where it does not fit the data, DP_NOMEM. */
+DP_MUST_CHECK dp_err job_settle_schema(struct job *job, const Dp__Join *join, dp_error *err);
+/* Whether another worker's columns are the job's: names where both have them, and where workers have data of their own
+ * both or none. DP_REFUSED naming the first difference. */
+DP_MUST_CHECK dp_err job_check_schema(const struct job *job, const Dp__Join *join, dp_error *err);
 
 /* ---- for job.c: job_parts.c ---- */
 

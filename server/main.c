@@ -62,8 +62,7 @@ int main(int argc, char **argv)
         return failed(&err);
     int status = 0;
     if (outcome == OPT_RUN) {
-        if (!opts.quiet)
-            options_env_check(&server_option_table, stderr);
+        options_env_check(&server_option_table, stderr);
         dp_err e = server_options_check(&given, &opts, &err);
         if (!e)
             e = set_up(&opts, &err);

@@ -10,6 +10,7 @@
 #include "log.h"
 #include "port_rows.h"
 
+enum { HEAD_LINGER_MS = 500 }; /* for what the head says last */
 enum { ARRIVALS_ROOM = 2 * PORT_SESSIONS_MAX };
 enum { COMMANDS_ROOM = 2 * PORT_SESSIONS_MAX, EVENTS_ROOM = 8 * SLICE_VERSIONS, RECEIVE_QUEUE = 64 };
 
@@ -18,6 +19,7 @@ _Static_assert((int)CONSISTENCY_STALENESS_MAX == (int)FRAME_STALENESS_MAX, "clie
 static void on_wake(uv_async_t *wake)
 {
     port_obey(wake->data);
+    port_send_letters(wake->data);
 }
 
 static void run(void *arg)
@@ -27,20 +29,23 @@ static void run(void *arg)
 }
 
 /* A ROUTER that refuses what is too large before reading it and never blocks. */
-static dp_err open_socket(struct port *port, void *context, const char *listen, void **ret_socket, dp_error *err)
+static dp_err open_socket(struct port *port, void *context, const struct port_place *place, void **ret_socket,
+                          dp_error *err)
 {
     void *socket = zmq_socket(context, ZMQ_ROUTER);
     if (!socket)
         return dp_fail(err, DP_SYSTEM, "cannot make a socket for shard %u: %s", port->id, zmq_strerror(zmq_errno()));
-    int yes = 1, none = 0, queue = RECEIVE_QUEUE, replies = PORT_REPLY_QUEUE;
+    int yes = 1, linger = place->post ? HEAD_LINGER_MS : 0, queue = RECEIVE_QUEUE, replies = PORT_REPLY_QUEUE;
     int64_t largest = FRAME_ROWS_BYTES_MAX + 4096;
     zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &yes, sizeof yes);
-    zmq_setsockopt(socket, ZMQ_LINGER, &none, sizeof none);
+    zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof linger);
     zmq_setsockopt(socket, ZMQ_SNDHWM, &replies, sizeof replies);
     zmq_setsockopt(socket, ZMQ_RCVHWM, &queue, sizeof queue);
     zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
     zmq_setsockopt(socket, ZMQ_TCP_KEEPALIVE, &yes, sizeof yes);
-    dp_err e = zuv_bind(socket, listen, port->endpoint, sizeof port->endpoint, err);
+    dp_err e = place->ports.first
+                   ? zuv_bind_ports(socket, place->listen, &place->ports, port->endpoint, sizeof port->endpoint, err)
+                   : zuv_bind(socket, place->listen, port->endpoint, sizeof port->endpoint, err);
     if (e) {
         zmq_close(socket);
         return e;
@@ -91,8 +96,11 @@ static dp_err open_door(struct port *port, const struct port_place *place, dp_er
 dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const struct port_place *place,
                   uv_async_t *wake_head, dp_error *err)
 {
-    *port = (struct port){
-        .id = id, .wake_head = wake_head, .malformed_limit = {.per_second = 5}, .budget_limit = {.per_second = 1}};
+    *port = (struct port){.id = id,
+                          .wake_head = wake_head,
+                          .post = place->post,
+                          .malformed_limit = {.per_second = 5},
+                          .budget_limit = {.per_second = 1}};
     struct shard_calls calls = {port_reply_params,
                                 port_reply_refuse,
                                 port_tell_completed,
@@ -109,7 +117,7 @@ dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const struc
     dp_err e = allocate(port, err);
     if (e)
         goto fail;
-    e = open_socket(port, zmq_context, place->listen, &socket, err);
+    e = open_socket(port, zmq_context, place, &socket, err);
     if (e)
         goto fail;
     if (uv_loop_init(&port->loop)) {

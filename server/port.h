@@ -11,6 +11,7 @@
 #include "frame_rows.h"
 #include "grave.h"
 #include "log.h"
+#include "post.h"
 #include "queue.h"
 #include "shard.h"
 #include "shm_door.h"
@@ -133,6 +134,7 @@ struct port {
     _Atomic uint64_t all_fenced; /* the latest that all shards know, announced by the head */
     uv_async_t wake;
     uv_async_t *wake_head;
+    struct post *post;     /* the head shares the socket; NULL: it has its own */
     uv_timer_t tell_later; /* runs while a completed step waits to be told */
     uint64_t told_ns;      /* when the head was last woken */
     uv_loop_t loop;
@@ -157,11 +159,13 @@ struct port {
 
 /* Where a port listens. */
 struct port_place {
-    const char *listen; /* port 0: a free one */
-    const char *shm;    /* name of its socket for shared memory */
+    const char *listen;     /* port 0: a free one */
+    struct zuv_ports ports; /* instead of its port, unless .first is 0 */
+    struct post *post;      /* of a head that shares the socket, or NULL */
+    const char *shm;        /* name of its socket for shared memory */
     enum shm_mode mode;
 };
-/* Binds and starts the thread. Events wake `wake_head`. DP_SYSTEM, DP_NOMEM. */
+/* Binds and starts the thread. Events wake `wake_head`. DP_SYSTEM, DP_NOMEM; DP_BUSY where all its ports are in use. */
 DP_MUST_CHECK dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const struct port_place *place,
                                 uv_async_t *wake_head, dp_error *err);
 /* False if the queue is full: nothing was sent. */
@@ -218,6 +222,10 @@ void port_reply_params(void *arg, const struct params *params);
 void port_reply_refuse(void *arg, const struct refusal *refusal);
 /* Once libzmq's context is terminated: frees the leases. */
 void port_replies_fini(struct port *port);
+
+/* port_post.c: a message for the head, whose frames may be taken. What the head has to say. */
+void port_pass_on(struct port *port, const Dp__Header *header, zmq_msg_t *frames, size_t count);
+void port_send_letters(struct port *port);
 
 /* port_obey.c: does what the head has asked so far. */
 void port_obey(struct port *port);

@@ -179,8 +179,13 @@ void port_on_message(void *arg, zmq_msg_t *frames, size_t count)
         port_malformed(port, &err);
         return;
     }
+    bool ours = header->body_case == DP__HEADER__BODY_PUSH_PULL || header->body_case == DP__HEADER__BODY_ROWS_PUSH_PULL;
+    if (!ours && port->post) {
+        port_pass_on(port, header, frames, count);
+        return;
+    }
     counter_add(&port->counters.header_bytes_in, zmq_msg_size(&frames[1]));
-    if (header->body_case != DP__HEADER__BODY_PUSH_PULL && header->body_case != DP__HEADER__BODY_ROWS_PUSH_PULL) {
+    if (!ours) {
         port_send_error(
             port, id, id_bytes, header,
             &(struct refusal){.code = DP_PROTO, .text = "this is the port of a shard: use that of dp-server --listen"});

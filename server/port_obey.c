@@ -79,6 +79,7 @@ static void report_owed(struct port *port)
 
 static void stop(struct port *port)
 {
+    port_send_letters(port); /* the head's last ones were there before the command */
     zuv_close(&port->zuv, NULL);
     shm_door_close(&port->door);
     uv_close((uv_handle_t *)&port->wake, NULL);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "human.h"
+#include "schema.h"
 #include "util.h"
 
 enum { LIVE_EVERY_MS = 100, LINES_EVERY_MS = 10000, RATE_WINDOW_MS = 4000, COLUMNS_DEFAULT = 80 };
@@ -168,6 +169,34 @@ static void finish_epoch(struct progress *p, uint64_t now_ms)
 }
 
 /* --- what is told --- */
+
+static void print_data(const struct progress *p, const struct progress_data *data)
+{
+    char text[PROGRESS_ROW_MAX] = "", count[HUMAN_MAX], label[SCHEMA_LABEL_TEXT_BYTES];
+    size_t at = 0;
+    str_append(text, sizeof text, &at, "data: ");
+    if (data->rows > 0)
+        str_append(text, sizeof text, &at, "%s row%s, ", human_count((double)data->rows, count), human_s(data->rows));
+    str_append(text, sizeof text, &at, "%llu feature%s", (unsigned long long)data->features, human_s(data->features));
+    if (data->label_at != SCHEMA_NO_LABEL)
+        str_append(text, sizeof text, &at, ", label %s", schema_label_text(data->label, data->label_at, label));
+    str_append(text, sizeof text, &at, ", %s", data->name);
+    draw(p, "", text, "\n");
+    if (data->note[0])
+        fprintf(p->err, "note: %s\n", data->note);
+    fflush(p->err);
+}
+
+void progress_data(struct progress *progress, const struct progress_data *data)
+{
+    pthread_mutex_lock(&progress->mutex);
+    if (progress->mode == PROGRESS_JSON)
+        progress_data_json(data->name, data->rows, data->features, data->label, data->label_at, data->note,
+                           progress->out);
+    else if (progress->mode != PROGRESS_QUIET)
+        print_data(progress, data);
+    pthread_mutex_unlock(&progress->mutex);
+}
 
 void progress_begin(struct progress *progress, uint64_t now_ms, const struct progress_facts *facts)
 {

@@ -59,6 +59,17 @@ struct progress {
 enum progress_mode progress_mode_for(bool json, bool quiet, FILE *err);
 
 void progress_init(struct progress *progress, enum progress_mode mode, FILE *err, FILE *out);
+/* What the first worker read, for people and programs. */
+struct progress_data {
+    const char *name; /* of the file */
+    uint64_t rows;    /* 0: workers have data of their own */
+    uint64_t features;
+    const char *label; /* name of the label's column; NULL: it has none */
+    uint64_t label_at; /* its number; UINT64_MAX: no column is the label */
+    const char *note;  /* what was assumed in reading; "": nothing */
+};
+/* Told before the first step, above the head of the table. */
+void progress_data(struct progress *progress, const struct progress_data *data);
 /* The first step can begin: prints the head of the table. */
 void progress_begin(struct progress *progress, uint64_t now_ms, const struct progress_facts *facts);
 /* Training step `train_step` (from 0) of `epoch` (from 0) is complete; sums over its samples. Cheap: called for every

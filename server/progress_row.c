@@ -135,6 +135,20 @@ static json_t *row_object(const char *event, const struct progress_row *row)
     return object;
 }
 
+void progress_data_json(const char *name, uint64_t rows, uint64_t features, const char *label, uint64_t label_at,
+                        const char *note, FILE *out)
+{
+    json_t *column = label                    ? json_string(label)
+                     : label_at == UINT64_MAX ? json_null()
+                                              : json_integer((json_int_t)label_at);
+    json_t *object = json_pack("{s:s, s:s, s:o, s:I, s:o}", "event", "data", "file", name, "rows",
+                               rows ? json_integer((json_int_t)rows) : json_null(), "features", (json_int_t)features,
+                               "label_column", column);
+    if (object && note[0])
+        json_object_set_new(object, "note", json_string(note));
+    print_line(object, out);
+}
+
 void progress_row_json(const struct progress_row *row, FILE *out)
 {
     print_line(row_object("epoch", row), out);

@@ -60,6 +60,9 @@ char *progress_row_text(const struct progress_columns *columns, const struct pro
  * evenly spread ones, the last among them. */
 bool progress_is_milestone(uint64_t epoch, uint64_t epochs);
 
+/* {"event":"data",...}: the label is a name, a number from 0, or null. */
+void progress_data_json(const char *name, uint64_t rows, uint64_t features, const char *label, uint64_t label_at,
+                        const char *note, FILE *out);
 /* {"event":"epoch",...} and {"event":"done",...}, one line each. What is unknown or not finite is null. */
 void progress_row_json(const struct progress_row *row, FILE *out);
 void progress_done_json(const struct progress_row *row, const char *model, json_t *staleness, json_t *dropped,

@@ -28,6 +28,13 @@ static dp_err check_constraint(const struct slice_job *job, const struct constra
                        "option --constraint %s: it changes rows that no sample touched; table '%s' can have nonneg, "
                        "box, max-norm and unit-norm",
                        kind, name);
+    bool by_row = c->kind == CONSTRAINT_MAX_NORM || c->kind == CONSTRAINT_UNIT_NORM;
+    if (by_row && job->tensors.list[t].kind == TENSOR_TABLE && job->tensors.list[t].rank == 1)
+        return dp_fail(
+            err, DP_USAGE,
+            "option --constraint %s: all of the vector '%s' is one row, whose norm is not known where it is a "
+            "table; leave out --sparse, or bound each weight by box=-R:R",
+            kind, name);
     if (job->rule != &rule_sgd && job->rule != &rule_adagrad && job->rule != &rule_rmsprop)
         return dp_fail(err, DP_USAGE,
                        "option --constraint %s: under %s the rows of table '%s' go on moving while no sample touches "
@@ -38,6 +45,11 @@ static dp_err check_constraint(const struct slice_job *job, const struct constra
                        "option --constraint %s: coupled --l2 under %s swings the rows of table '%s' around 0 while no "
                        "sample touches them; use --decay decoupled",
                        kind, job->rule->name, name);
+    if (job->regular[t].l2 * job->params.schedule.lr >= 1)
+        return dp_fail(err, DP_USAGE,
+                       "option --constraint %s: with --l2 %g and --lr %g, whose product is not below 1, L2 swings the "
+                       "rows of table '%s' around 0 while no sample touches them; lower one of the two",
+                       kind, job->regular[t].l2, job->params.schedule.lr, name);
     if (c->kind == CONSTRAINT_UNIT_NORM && job->regular[t].l1 > 0)
         return dp_fail(err, DP_USAGE,
                        "option --constraint unit-norm: with --l1 the rows of table '%s' turn while no sample touches "
@@ -101,6 +113,9 @@ dp_err rowrule_init(struct rowrule *rule, const struct slice_job *job, uint32_t 
 {
     *rule = (struct rowrule){.job = job, .tensor = tensor, .dim = job->tensors.list[tensor].dim};
     rule->moves = rows_move(job, tensor);
+    rule->joint = joint_of(&job->constraints, &job->tensors, job->regular, tensor);
+    if (job->rule->l1_inside)
+        rule->joint.here.l1 = 0;
     for (uint32_t i = 0; i < job->constraints.count; i++)
         rule->projects |= concerned(job, &job->constraints.list[i], tensor);
     rule->chunk = MAX(ROWRULE_FLOATS / rule->dim, 1U);
@@ -148,9 +163,31 @@ static void initial(const struct rowrule *rule, uint64_t id, float *w, float *co
         job->rule->start(rule->dim, &job->params, w, state);
 }
 
-static void project(const struct rowrule *rule, size_t n, float *w)
+/* Proximal step and projections of n floats that went through the rule's step with the numbers k at the rate eta. */
+static void finish(struct rowrule *rule, const struct joint *joint, const struct kernel_update *k, double eta, size_t n,
+                   float *w, float *const *state)
 {
-    constraints_project(&rule->job->constraints, &rule->job->tensors, rule->tensor, n, w);
+    const struct slice_job *job = rule->job;
+    struct joint_steps steps = {.none = !(eta > 0)};
+    struct kernel_update whole = *k;
+    eta = steps.none ? 1 : eta;
+    whole.lr = (float)eta;
+    steps.all = update_effective_rate(job->rule, &job->params, eta);
+    if (job->rule->rates && (joint->here.l1 > 0 || joint->has_rows)) {
+        job->rule->rates(n, &whole, state, rule->rates);
+        steps.each = rule->rates;
+    }
+    joint_here(joint, &steps, n, w);
+}
+
+/* The projections of step t alone. */
+static void project(struct rowrule *rule, uint64_t t, float *w, float *const *state)
+{
+    const struct slice_job *job = rule->job;
+    struct kernel_update k = update_at(job->rule, &job->params, &job->regular[rule->tensor], t, 1);
+    struct joint only = rule->joint;
+    only.here = (struct regular){0};
+    finish(rule, &only, &k, schedule_rate(&job->params.schedule, t), rule->dim, w, state);
 }
 
 static const struct catchup *catchup_from(struct rowrule *rule, uint64_t from, uint64_t to)
@@ -167,7 +204,7 @@ static void replay(struct rowrule *rule, uint64_t from, uint64_t to, float *w, f
     if (rule->moves)
         catchup_row(catchup_from(rule, from, to), rule->dim, w, state);
     if (rule->projects)
-        project(rule, rule->dim, w);
+        project(rule, to - 1, w, state);
 }
 
 /* From theta_from to theta_to with nothing that touched it in between. Initial values need not be within constraints:
@@ -243,20 +280,6 @@ static void scatter(const struct rowrule *rule, struct table *table, const uint3
     }
 }
 
-static void prox(const struct rowrule *rule, const struct kernel_update *k, double eta, size_t n)
-{
-    const struct slice_job *job = rule->job;
-    const struct regular *regular = &job->regular[rule->tensor];
-    if (job->rule->l1_inside || regular->l1 <= 0)
-        return;
-    if (job->rule->adaptive) {
-        job->rule->rates(n, k, rule->state, rule->rates);
-        prox_by_rate(regular, rule->rates, n, rule->w);
-    } else {
-        prox_uniform(regular, update_effective_rate(job->rule, &job->params, eta), n, rule->w);
-    }
-}
-
 /* The runs go through one step, in MATH.md's order. */
 static void step(struct rowrule *rule, const struct kernel_update *update, double eta, size_t n, const float *g)
 {
@@ -268,9 +291,7 @@ static void step(struct rowrule *rule, const struct kernel_update *update, doubl
         update_scale(&k, 1);
     }
     job->rule->step(n, &k, rule->w, g, rule->state, rule->w);
-    prox(rule, &k, eta, n);
-    if (rule->projects)
-        project(rule, n, rule->w);
+    finish(rule, &rule->joint, &k, eta, n, rule->w, rule->state);
 }
 
 void rowrule_commit(struct rowrule *rule, struct table *table, const struct rowlist *list, const float *values,

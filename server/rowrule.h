@@ -5,6 +5,7 @@
 #define DP_ROWRULE_H
 
 #include "catchup.h"
+#include "joint.h"
 #include "slice.h"
 #include "table.h"
 
@@ -16,6 +17,7 @@ struct rowrule {
     uint32_t dim;
     bool moves;                                     /* rows change while they are left alone */
     bool projects;                                  /* rows are under a constraint */
+    struct joint joint;                             /* proximal steps and projections */
     uint32_t chunk;                                 /* rows that are committed at a time */
     float *w, *g, *rates, *state[UPDATE_STATE_MAX]; /* [chunk * dim] */
     struct catchup gaps[ROWRULE_GAPS];              /* prepared, by from and to */

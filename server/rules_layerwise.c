@@ -31,6 +31,11 @@ static void prepare_lamb(const struct update_params *params, const struct regula
     rule_adam.prepare(params, regular, t, k);
 }
 
+static void rates_lamb(size_t n, const struct kernel_update *k, float *const *state, float *out)
+{
+    kernels_get()->rates(n, k, state[1], out);
+}
+
 const struct update_rule rule_lars = {
     .name = "lars",
     .state_count = 1,
@@ -52,4 +57,5 @@ const struct update_rule rule_lamb = {
     .eps = 1e-6,
     .prepare = prepare_lamb,
     .step = step_lamb,
+    .rates = rates_lamb,
 };

@@ -2,6 +2,8 @@
  * it, before a socket is opened or a worker reads its data. Thread: head. */
 #include "server_options.h"
 
+#include <pwd.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "text.h"
@@ -61,24 +63,112 @@ static dp_err check_host(const char *host, dp_error *err)
     return DP_OK;
 }
 
-static dp_err check_network(const struct server_options *opts, dp_error *err)
+/* The port of a tcp endpoint, 0 for a free one. */
+static unsigned listen_port(const char *listen)
 {
+    return (unsigned)strtoul(strrchr(listen, ':') + 1, NULL, 10);
+}
+
+/* One shard listens where the head does; more need a port each. */
+static dp_err check_ports(struct server_options *opts, dp_error *err)
+{
+    if (is_ipc(opts->listen))
+        return dp_fail(err, DP_USAGE, "option --ports: %s has no ports; leave it out, or listen on tcp://",
+                       opts->listen);
+    if (zuv_ports_parse(opts->ports, &opts->shard_ports, err))
+        return dp_fail_in(err, "option --ports");
+    const struct zuv_ports *range = &opts->shard_ports;
+    unsigned port = listen_port(opts->listen), count = range->last - range->first + 1;
+    bool shared = port >= range->first && port <= range->last;
+    if (opts->shards > 1 && count - shared < opts->shards)
+        return dp_fail(err, DP_USAGE,
+                       "option --ports: %s has %u port%s%s, and --shards %llu take one each; give a wider range",
+                       opts->ports, count, count == 1 ? "" : "s", shared ? ", with that of --listen" : "",
+                       (unsigned long long)opts->shards);
+    return DP_OK;
+}
+
+/* A user of this host by name, or by number where there is no such name. */
+static dp_err find_user(const char *name, uint32_t *ret_user, dp_error *err)
+{
+    char buf[4096], *end = NULL;
+    struct passwd user, *found = NULL;
+    if (getpwnam_r(name, &user, buf, sizeof buf, &found) == 0 && found) {
+        *ret_user = (uint32_t)found->pw_uid;
+        return DP_OK;
+    }
+    unsigned long number = strtoul(name, &end, 10);
+    if (strspn(name, "0123456789") == 0 || *end || number >= UINT32_MAX)
+        return dp_fail(err, DP_USAGE,
+                       "option --allow-users: there is no user '%.64s' on this host; give 'all', or names or uids with "
+                       "commas between them",
+                       name);
+    *ret_user = (uint32_t)number;
+    return DP_OK;
+}
+
+static dp_err take_users(struct server_options *opts, dp_error *err)
+{
+    AUTOFREE char *list = strdup(opts->allow_users);
+    if (!list)
+        return dp_fail(err, DP_NOMEM, "out of memory for options");
+    opts->users_all = strcmp(list, "all") == 0;
+    for (char *rest = list, *name; !opts->users_all && (name = strsep(&rest, ","));) {
+        if (strcmp(name, "all") == 0)
+            return dp_fail(err, DP_USAGE, "option --allow-users: 'all' are all users: leave out the names");
+        if (opts->user_count == ALLOWED_USERS_MAX)
+            return dp_fail(err, DP_USAGE, "option --allow-users: at most %d users can be named; 'all' are all",
+                           ALLOWED_USERS_MAX);
+        if (find_user(name, &opts->users[opts->user_count], err))
+            return err->code;
+        opts->user_count++;
+    }
+    return DP_OK;
+}
+
+/* Who may come is asked of users of this host; a network has none. */
+static dp_err check_users(const struct options *options, struct server_options *opts, dp_error *err)
+{
+    if (opts->insecure_admin && (opts->loopback || !opts->insecure))
+        return dp_fail(err, DP_USAGE,
+                       "option --insecure-admin belongs to a server that listens beyond this host with --insecure; on "
+                       "loopback and ipc, --allow-users says who may change the job");
+    if (opts->allow_users && !opts->loopback)
+        return dp_fail(err, DP_USAGE,
+                       "option --allow-users is for loopback and ipc: on %s users cannot be told apart, and with "
+                       "--insecure everybody may join; --insecure-admin lets everybody change the job too",
+                       opts->listen);
+    if (opts->allow_users && take_users(opts, err))
+        return err->code;
+    if (given_here(options, "secret-file") && (opts->users_all || opts->insecure_admin))
+        return dp_fail(err, DP_USAGE, "option --secret-file: with %s nobody is asked for a secret; leave one out",
+                       opts->users_all ? "--allow-users all" : "--insecure-admin");
+    return DP_OK;
+}
+
+static dp_err check_network(const struct options *options, struct server_options *opts, dp_error *err)
+{
+    opts->loopback = is_loopback(opts->listen);
     if (zuv_listen_check(opts->listen, err))
         return dp_fail_in(err, "option --listen");
     if (!text_printable(opts->listen, strlen(opts->listen)))
         return dp_fail(err, DP_USAGE,
                        "option --listen: workers are told where, in UTF-8 without control characters; choose another "
                        "path for the socket");
-    if (!is_loopback(opts->listen) && !opts->insecure)
+    if (!opts->loopback && !opts->insecure)
         return dp_fail(err, DP_USAGE,
                        "option --listen: %s can be reached from other machines, and nothing protects it; "
                        "give --insecure if the network is trusted, or listen on tcp://127.0.0.1:PORT",
                        opts->listen);
+    if (check_users(options, opts, err))
+        return err->code;
     if (opts->advertise && is_ipc(opts->listen))
         return dp_fail(err, DP_USAGE,
                        "option --advertise: workers reach %s by its path, on this machine alone, and need no host; "
                        "leave it out, or listen on tcp://",
                        opts->listen);
+    if (opts->ports && check_ports(opts, err))
+        return err->code;
     return opts->advertise ? check_host(opts->advertise, err) : DP_OK;
 }
 
@@ -237,8 +327,9 @@ static dp_err check_plan(const struct options *options, struct server_options *o
 /* Without local workers nobody reads these; that they do nothing must not be found out by waiting. */
 static dp_err check_handed(const struct options *options, const struct server_options *opts, dp_error *err)
 {
-    static const char *const HANDED[] = {"format",  "label-column", "labels",          "eval-labels",
-                                         "threads", "memory-limit", "emulate-slot-ms", "emulate-stalls"};
+    static const char *const HANDED[] = {"format",         "header",          "label-column",  "ignore-columns",
+                                         "extra-features", "labels",          "eval-labels",   "threads",
+                                         "memory-limit",   "emulate-slot-ms", "emulate-stalls"};
     if (opts->data.data || opts->data.eval)
         return dp_fail(err, DP_USAGE,
                        "options --data and --eval are for --local-workers; workers elsewhere are given theirs: "
@@ -282,7 +373,7 @@ dp_err server_options_check(const struct options *options, struct server_options
     if (!e)
         e = check_data(options, opts, err);
     if (!e)
-        e = check_network(opts, err);
+        e = check_network(options, opts, err);
     if (!e)
         e = update_options_check(options, &opts->update, &opts->setup, err);
     if (e)
@@ -293,7 +384,8 @@ dp_err server_options_check(const struct options *options, struct server_options
     if (!e && opts->steps)
         e = update_options_check_length(&opts->setup, opts->steps, err);
     if (!e && !is_model(opts, "free"))
-        e = update_options_check_model(&opts->setup, opts->sparse, opts->intercept, err);
+        e = update_options_check_model(&opts->setup, is_model(opts, "softmax") ? 2 : 1, opts->sparse, opts->intercept,
+                                       err);
     if (e)
         update_setup_fini(&opts->setup);
     return e;

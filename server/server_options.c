@@ -56,6 +56,9 @@ static const struct option ROWS[] = {
         "where workers come; port 0 takes a free one; ipc://PATH or ipc://@NAME is a socket of this machine"),
     ROW("server", advertise, "advertise", OPT_STRING, "HOST", 0, 0, NULL, NULL, NULL,
         "host that workers reach the shards by; else that by which they came"),
+    ROW("server", ports, "ports", OPT_STRING, "A-B", 0, 0, NULL, NULL, NULL,
+        "shards take ports of this range only, in order, for firewalls; else free ones. With one shard, all use the "
+        "port of --listen"),
     ROW("server", port_file, "port-file", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL,
         "the chosen endpoint is written here"),
     ROW("server", shards, "shards", OPT_U64, "N", 1, 64, "1", NULL, NULL,
@@ -71,6 +74,13 @@ static const struct option ROWS[] = {
         "writes the model as safetensors at the end"),
     ROW("server", insecure, "insecure", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
         "listen beyond loopback without encryption or authentication"),
+    ROW("server", insecure_admin, "insecure-admin", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
+        "with --insecure: let everybody who reaches the server change the job too (dp-ctl set)"),
+    ROW("server", allow_users, "allow-users", OPT_STRING, "all|NAME,...", 0, 0, NULL, NULL, NULL,
+        "on loopback and ipc: users of this host, by name or uid, who may join and change the job beside the one that "
+        "runs the server"),
+    ROW("server", secret_file, "secret-file", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL,
+        "file by which programs of this user know each other, made if it is not there; else ~/.config/dp/secret"),
     ROW("server", shm, "shm", OPT_CHOICE, "MODE", 0, 0, "auto", NULL, SHM_MODES,
         "memory shared with workers of this machine; on: or fail, auto: where it can be had"),
     ROW("server", kernels, "kernels", OPT_CHOICE, "TABLE", 0, 0, "auto", NULL, "auto|ref|avx2|avx512",

@@ -7,9 +7,11 @@
 
 #include "data_options.h"
 #include "update_options.h"
+#include "zuv.h"
 
 enum balance_mode { BALANCE_OFF, BALANCE_SPEED };
 enum on_stall { ON_STALL_WAIT, ON_STALL_FAIL, ON_STALL_DROP };
+enum { ALLOWED_USERS_MAX = 64 };
 enum speculate_mode { SPECULATE_OFF, SPECULATE_AUTO };
 
 struct server_options {
@@ -35,9 +37,11 @@ struct server_options {
     /* server */
     const char *listen;
     const char *advertise;
+    const char *ports; /* NULL: shards take free ones */
     const char *port_file;
     uint64_t shards, min_shard_kib;
-    bool insecure;
+    bool insecure, insecure_admin;
+    const char *allow_users, *secret_file; /* NULL: the server's own; where it usually is */
     bool exit_when_done;
     const char *export_path;
     uint64_t local_workers;
@@ -58,10 +62,15 @@ struct server_options {
     bool verbose;
     bool json;
     struct data_options data;
-    bool local;                /* not in the table: workers have data of their own */
-    bool batch_given;          /* not in the table: --batch was not left at its default */
-    uint32_t staleness;        /* likewise: what `consistency` says, see consistency.h */
-    struct update_setup setup; /* likewise: `update`, checked */
+    bool local;                        /* not in the table: workers have data of their own */
+    bool loopback;                     /* not in the table: `listen` can be reached from this host alone */
+    bool users_all;                    /* not in the table: --allow-users all, */
+    uint32_t users[ALLOWED_USERS_MAX]; /* else the uids that it names */
+    uint32_t user_count;
+    bool batch_given;             /* not in the table: --batch was not left at its default */
+    uint32_t staleness;           /* likewise: what `consistency` says, see consistency.h */
+    struct zuv_ports shard_ports; /* likewise: what `ports` says */
+    struct update_setup setup;    /* likewise: `update`, checked */
 };
 
 extern const struct option_table server_option_table;

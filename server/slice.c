@@ -197,9 +197,9 @@ static dp_err allocate_passes(struct slice *slice)
     slice->prepared = mem_array(SLICE_FOLD, sizeof *slice->prepared);
     if (commit_gathers(job))
         slice->mean = mem_array(slice->range.count, sizeof *slice->mean);
-    if (job->rule->adaptive)
+    if (job->rule->rates)
         slice->rates = mem_array(longest, sizeof *slice->rates);
-    bool failed = !slice->prepared || (commit_gathers(job) && !slice->mean) || (job->rule->adaptive && !slice->rates);
+    bool failed = !slice->prepared || (commit_gathers(job) && !slice->mean) || (job->rule->rates && !slice->rates);
     return failed ? DP_NOMEM : DP_OK;
 }
 

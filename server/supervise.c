@@ -84,6 +84,8 @@ static dp_err add_option(struct supervise *s, const char *name, const char *valu
 static dp_err make_args(struct supervise *s, const struct server_options *opts, const char *server, dp_error *err)
 {
     static const char *const FORMATS[] = {"auto", "libsvm", "csv", "idx"};
+    static const char *const HEADER[] = {"auto", "on", "off"};
+    static const char *const EXTRA[] = {"error", "ignore"};
     static const char *const KERNELS[] = {"auto", "ref", "avx2", "avx512"};
     static const char *const SHM[] = {"auto", "on", "off"};
     static const char *const LEVELS[] = {"error", "warn", "info", "debug"};
@@ -99,7 +101,10 @@ static dp_err make_args(struct supervise *s, const struct server_options *opts, 
         {"data", opts->data.data},
         {"eval", opts->data.eval},
         {"format", FORMATS[opts->data.format]},
+        {"header", HEADER[opts->data.header]},
         {"label-column", opts->data.label_column},
+        {"ignore-columns", opts->data.ignore},
+        {"extra-features", EXTRA[opts->data.extra_features]},
         {"labels", opts->data.labels},
         {"eval-labels", opts->data.eval_labels},
         {"threads", threads},
@@ -107,6 +112,7 @@ static dp_err make_args(struct supervise *s, const struct server_options *opts, 
         {"emulate-slot-ms", slot_ms},
         {"emulate-stalls", opts->data.emulate_stalls},
         {"shm", SHM[opts->shm]},
+        {"secret-file", opts->secret_file},
         {"die-with-parent", parent},
         {"kernels", KERNELS[opts->kernels]},
         {"log-level", LEVELS[opts->log_level]},

@@ -72,7 +72,7 @@ struct update_rule {
      * rule that works in two halves (LAMB) brings its state up to date here and leaves its direction in `out`. */
     void (*step)(size_t n, const struct kernel_update *k, const float *w, const float *g, float *const *state,
                  float *out);
-    /* adaptive: step size of each element after the step. */
+    /* Step size of each element after the step; NULL: it is the same for all (FTRL: none is needed). */
     void (*rates)(size_t n, const struct kernel_update *k, float *const *state, float *out);
 };
 

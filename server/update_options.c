@@ -147,11 +147,6 @@ static dp_err check_regularizers(const struct options *options, const struct upd
     if (rule == &rule_ftrl && r->group.count)
         return dp_fail(err, DP_USAGE,
                        "option --group-lasso: ftrl makes its weights from sums of each coordinate alone");
-    if (rule->adaptive && r->l1.count && r->group.count)
-        return dp_fail(err, DP_USAGE,
-                       "options --l1 and --group-lasso together: with %s's step size for each coordinate "
-                       "their proximal step has no closed form; use sgd or momentum",
-                       rule->name);
     if (rule->l2_inside && opts->decay == DECAY_DECOUPLED)
         return dp_fail(err, DP_USAGE, "option --decay decoupled: %s has l2 inside its rule", rule->name);
     if (rule->decoupled && given(options, "decay") && opts->decay == DECAY_COUPLED)
@@ -257,15 +252,24 @@ dp_err update_options_check_arrival(const struct update_setup *setup, dp_error *
         "commit; use bsp, or --clip-value, max-norm, unit-norm, box or nonneg");
 }
 
-static dp_err sketch_tensors(struct tensors *tensors, bool sparse, bool intercept, dp_error *err)
+static dp_err sketch_tensors(struct tensors *tensors, uint32_t rank, bool sparse, bool intercept, dp_error *err)
 {
     const uint64_t shape[2] = {1, 1};
-    dp_err e = sparse ? tensors_add_table(tensors, "weight", TENSOR_TABLE, 2, shape, INIT_ZEROS, 0, true, err)
-                      : tensors_add(tensors, "weight", 2, shape, INIT_ZEROS, 0, true, err);
+    dp_err e = sparse ? tensors_add_table(tensors, "weight", TENSOR_TABLE, rank, shape, INIT_ZEROS, 0, true, err)
+                      : tensors_add(tensors, "weight", rank, shape, INIT_ZEROS, 0, true, err);
     return e || !intercept ? e : tensors_add(tensors, "bias", 1, shape, INIT_ZEROS, 0, false, err);
 }
 
-dp_err update_options_check_model(const struct update_setup *setup, bool sparse, bool intercept, dp_error *err)
+/* Which terms of resolved tensors go together, under the job's rule. */
+static dp_err check_joint(const struct slice_job *job, dp_error *err)
+{
+    const char *scales = job->rule->rates ? job->rule->name : NULL;
+    dp_err e = constraints_check(&job->constraints, err);
+    return e ? e : joint_check(&job->constraints, &job->tensors, job->regular, scales, err);
+}
+
+dp_err update_options_check_model(const struct update_setup *setup, uint32_t rank, bool sparse, bool intercept,
+                                  dp_error *err)
 {
     struct slice_job job = {.rule = setup->rule, .params = setup->params, .constraints = setup->constraints};
     struct regularizers regularizers = setup->regularizers;
@@ -273,13 +277,13 @@ dp_err update_options_check_model(const struct update_setup *setup, bool sparse,
     regularizers.group_size = 0;
     for (uint32_t i = 0; i < job.constraints.count; i++)
         job.constraints.list[i].linear.count = 0;
-    dp_err e = sketch_tensors(&job.tensors, sparse, intercept, err);
+    dp_err e = sketch_tensors(&job.tensors, rank, sparse, intercept, err);
     if (!e)
         e = regularizers_resolve(&regularizers, &job.tensors, job.regular, err);
     if (!e)
         e = constraints_resolve(&job.constraints, &job.tensors, err);
     if (!e)
-        e = constraints_check(&job.constraints, err);
+        e = check_joint(&job, err);
     return e ? e : rowrule_check(&job, err);
 }
 
@@ -393,7 +397,7 @@ dp_err update_settle(const struct update_setup *setup, struct slice_job *core, d
     if (!e)
         e = constraints_resolve(&core->constraints, &core->tensors, err);
     if (!e)
-        e = constraints_check(&core->constraints, err);
+        e = check_joint(core, err);
     for (uint32_t t = 0; !e && t < core->tensors.count; t++)
         e = settle_unit(core, t, err);
     return e;

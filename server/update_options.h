@@ -128,10 +128,10 @@ DP_MUST_CHECK dp_err update_options_check(const struct options *given, const str
 void update_setup_fini(struct update_setup *setup);
 /* Whether the update can be had by commits on arrival. DP_USAGE, saying what speaks against it. */
 DP_MUST_CHECK dp_err update_options_check_arrival(const struct update_setup *setup, dp_error *err);
-/* Whether the update can be had for linear, logistic and softmax models, whose tensors are called weight and bias;
- * sizes are not looked at, since data may decide them. DP_USAGE. */
-DP_MUST_CHECK dp_err update_options_check_model(const struct update_setup *setup, bool sparse, bool intercept,
-                                                dp_error *err);
+/* Whether the update can be had for linear, logistic and softmax models, whose tensors are called weight, of that rank,
+ * and bias; sizes are not looked at, since data may decide them. DP_USAGE. */
+DP_MUST_CHECK dp_err update_options_check_model(const struct update_setup *setup, uint32_t rank, bool sparse,
+                                                bool intercept, dp_error *err);
 /* Whether what is stated in steps has its place in a job of so many; DP_USAGE, naming both numbers. */
 DP_MUST_CHECK dp_err update_options_check_length(const struct update_setup *setup, uint64_t train_steps, dp_error *err);
 /* With tensors and plan known: fills rule, params, regular, constraints, and the units of the tensors, of *core.

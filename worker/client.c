@@ -28,6 +28,7 @@ const struct client_timing CLIENT_TIMING = {
     .resend_max = 60000,
     .busy = 100,
     .busy_max = 5000,
+    .shard_lost = 8000,
     .notice = 5000,
     .wait_notice = 30000,
 };
@@ -91,15 +92,29 @@ static dp_err client_configure(struct dp_client *client, const dp_config *config
     client->worker_id = entropy_u64();
     client->server = strdup(config->server);
     client->name = client_name(config->name);
+    client->secret_file = config->secret_file ? strdup(config->secret_file) : NULL;
     dp_err e = threads_ensure(THREADS_ZMQ, err);
     if (e)
         return e;
     client->zmq = zmq_ctx_new();
-    if (!client->server || !client->name || !client->zmq)
+    if (!client->server || !client->name || !client->zmq || (config->secret_file && !client->secret_file))
         return dp_fail(err, DP_NOMEM, "no memory for a client");
     /* A monitor is two sockets of its own beside each connection. */
     zmq_ctx_set(client->zmq, ZMQ_MAX_SOCKETS, 3 * (FRAME_LANES * FRAME_SHARDS_MAX + 2));
     return endpoint_parse(config->server, &client->head, err);
+}
+
+/* Success leaves no error of an attempt before it behind. */
+static dp_err client_result(dp_err e, dp_error *err)
+{
+    if (e == DP_OK && err)
+        *err = (dp_error){.code = DP_OK};
+    return e;
+}
+
+static dp_err client_missing(const char *call, const char *what, dp_error *err)
+{
+    return dp_fail(err, DP_USAGE, "%s was called with %s NULL", call, what);
 }
 
 static void client_free(struct dp_client *client)
@@ -119,6 +134,7 @@ static void client_free(struct dp_client *client)
         dp__join__free_unpacked(client->join, NULL);
     free(client->server);
     free(client->name);
+    free(client->secret_file);
     free(client);
 }
 
@@ -126,6 +142,8 @@ dp_err dp_connect(const dp_config *config, dp_client **ret_client, dp_error *err
 {
     dp_error unused;
     err = err ? err : &unused;
+    if (!config || !ret_client)
+        return client_missing("dp_connect", config ? "ret_client" : "config", err);
     if (!config->server)
         return dp_fail(err, DP_USAGE, "no server was named; give tcp://HOST:PORT, such as tcp://127.0.0.1:7700");
     struct dp_client *client = mem_array_zero(1, sizeof *client);
@@ -138,12 +156,12 @@ dp_err dp_connect(const dp_config *config, dp_client **ret_client, dp_error *err
         client_free(client);
     else
         *ret_client = client;
-    return e;
+    return client_result(e, err);
 }
 
 const dp_job *dp_client_job(const dp_client *client)
 {
-    return &client->view;
+    return client ? &client->view : NULL;
 }
 
 static dp_err client_join(dp_client *client, const dp_dataset *train, const dp_dataset *eval, const dp_model *model,
@@ -163,13 +181,15 @@ static dp_err client_join(dp_client *client, const dp_dataset *train, const dp_d
         e = step_init(client, err);
     client->joined = e == DP_OK;
     client->progress_ms = mono_ms();
-    return e;
+    return client_result(e, err);
 }
 
 dp_err dp_join(dp_client *client, const dp_dataset *train, const dp_dataset *eval, const dp_model *model, dp_error *err)
 {
     dp_error unused;
     err = err ? err : &unused;
+    if (!client)
+        return client_missing("dp_join", "client", err);
     if (!train)
         return dp_fail(err, DP_USAGE, "a worker brings a training set; one with data of its own joins by dp_join_free");
     if (client->view.local)
@@ -183,6 +203,8 @@ dp_err dp_join_free(dp_client *client, const dp_model *model, dp_error *err)
 {
     dp_error unused;
     err = err ? err : &unused;
+    if (!client)
+        return client_missing("dp_join_free", "client", err);
     if (!client->view.local)
         return dp_fail(err, DP_REFUSED,
                        "the job deals out the rows of a data set that all workers have: start dp-server with "
@@ -243,6 +265,8 @@ dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
 {
     dp_error unused;
     err = err ? err : &unused;
+    if (!client || !ret_task)
+        return client_missing("dp_next", client ? "ret_task" : "client", err);
     if (!client->joined)
         return dp_fail(err, DP_USAGE, "dp_next was called without a successful dp_join");
     dp_err e = client->pulled ? DP_OK : client_look(client, err); /* where all is pushed, it will wait, which looks */
@@ -265,7 +289,7 @@ dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
         uint32_t count = step_task(client);
         if (count > 0) {
             task_fill(client, count, ret_task);
-            return DP_OK;
+            return client_result(DP_OK, err);
         }
         e = step_ask(client, err);
         if (e == DP_OK)
@@ -277,7 +301,7 @@ dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
 int dp_task_wanted(dp_client *client)
 {
     dp_error err;
-    if (!client->joined || client->end.code || client_stopped(client))
+    if (!client || !client->joined || client->end.code || client_stopped(client))
         return 0;
     dp_err e = client_look(client, &err);
     if (e == DP_OK)
@@ -291,19 +315,19 @@ int dp_task_wanted(dp_client *client)
 
 uint64_t dp_step_rows(const dp_client *client, uint64_t step, uint32_t slot, uint64_t *rows, uint64_t max)
 {
-    if (!client->joined || step >= client->job.steps || slot >= client->job.plan.slots)
+    if (!client || !client->joined || step >= client->job.steps || slot >= client->job.plan.slots)
         return 0;
     const struct plan_step at = plan_at(&client->job.plan, step);
     uint64_t first, count;
     plan_slot(&client->job.plan, &at, slot, &first, &count);
-    if (max > 0)
+    if (rows && max > 0)
         plan_rows(&client->job.plan, &at, first, MIN(count, max), rows);
     return count;
 }
 
 uint64_t dp_slot_rows(const dp_client *client, uint32_t slot, uint64_t *rows, uint64_t max)
 {
-    return client->theta.valid ? dp_step_rows(client, client->theta.step, slot, rows, max) : 0;
+    return client && client->theta.valid ? dp_step_rows(client, client->theta.step, slot, rows, max) : 0;
 }
 
 static float *no_gradient(dp_err code)
@@ -314,6 +338,8 @@ static float *no_gradient(dp_err code)
 
 float *dp_gradient(dp_client *client, dp_error *err)
 {
+    if (!client)
+        return no_gradient(client_missing("dp_gradient", "client", err));
     if (!client->joined)
         return no_gradient(dp_fail(err, DP_USAGE, "dp_gradient was called without a successful dp_join"));
     share_count_done(client);
@@ -322,12 +348,13 @@ float *dp_gradient(dp_client *client, dp_error *err)
     if (!slab)
         return no_gradient(
             dp_fail(err, DP_NOMEM, "no memory for a gradient of %llu values", (unsigned long long)elems));
+    (void)client_result(DP_OK, err);
     return slab->values;
 }
 
 void dp_gradient_free(dp_client *client, float *grad)
 {
-    struct slab *slab = grad ? slab_find(&client->slabs, grad) : NULL;
+    struct slab *slab = client && grad ? slab_find(&client->slabs, grad) : NULL;
     if (slab)
         slab_drop(slab);
 }
@@ -359,13 +386,16 @@ static void count_busy(struct dp_client *client)
 
 dp_err dp_push(dp_client *client, uint32_t slot, float *grad, const dp_metrics *metrics, dp_error *err)
 {
+    if (!client)
+        return client_missing("dp_push", "client", err);
     struct slab *slab = grad ? slab_find(&client->slabs, grad) : NULL;
     if (grad && !slab)
         return dp_fail(err, DP_USAGE, "slot %u: the gradient is not one of dp_gradient", slot);
     const char *wrong = push_wrong(client, grad, metrics);
     if (!wrong) {
         count_busy(client);
-        return step_hand_in(client, slot, (struct node_value){.slab = slab, .metrics = *metrics}, err);
+        dp_err e = step_hand_in(client, slot, (struct node_value){.slab = slab, .metrics = *metrics}, err);
+        return client_result(e, err);
     }
     dp_gradient_free(client, grad);
     return dp_fail(err, DP_USAGE, "slot %u: %s", slot, wrong);
@@ -375,9 +405,12 @@ dp_err dp_step(dp_client *client, float *grad, const dp_metrics *metrics, dp_tas
 {
     dp_error unused;
     err = err ? err : &unused;
-    if (!client->view.local) {
+    if (!client)
+        return client_missing("dp_step", "client", err);
+    if (!client->view.local || !ret_task) {
         dp_gradient_free(client, grad);
-        return dp_fail(err, DP_USAGE, "dp_step is for those who joined by dp_join_free");
+        return ret_task ? dp_fail(err, DP_USAGE, "dp_step is for those who joined by dp_join_free")
+                        : client_missing("dp_step", "ret_task", err);
     }
     dp_err e = dp_push(client, client->joined ? client->task_slots[0] : 0, grad, metrics, err);
     return e ? e : dp_next(client, ret_task, err);

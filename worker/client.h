@@ -3,8 +3,10 @@
  *   client.c          the calls of dp.h
  *   client_wait.c     waiting for the next step: deadlines and what people are told
  *   client_session.c  finding the head, hello, join, and doing it again; messages of the head
+ *   client_reach.c    finding a shard, and saying that it cannot be reached
  *   client_join.c     what a worker brings to a job
  *   client_step.c     the step at hand: values held, folded, sent
+ *   client_finite.c   gradients that are not finite
  *   client_plane.c    pushes and pulls over the shards, sending again; messages of the shards
  *   client_plane_rows.c   the messages of tables
  *   client_share.c    memory shared with the shards
@@ -28,6 +30,7 @@
 #include "client_fold.h"
 #include "client_job.h"
 #include "client_link.h"
+#include "client_proof.h"
 #include "client_shm.h"
 #include "client_slab.h"
 #include "client_tables.h"
@@ -45,6 +48,7 @@ struct client_timing {
     uint64_t resend_max;  /* ... up to this */
     uint64_t busy;        /* wait after BUSY; doubles */
     uint64_t busy_max;    /* ... up to this */
+    uint64_t shard_lost;  /* a shard that is lost for so long is looked for in a new session */
     uint64_t notice;      /* a person is told of trouble this often */
     uint64_t wait_notice; /* a person is told what a step waits for; doubles */
 };
@@ -68,7 +72,8 @@ struct sent_node {
 struct shard {
     struct link lanes[FRAME_LANES];
     uint32_t lane_count;
-    bool lost;               /* a lane is, and the user was told */
+    bool lost;               /* a lane is, and the user was told, */
+    uint64_t lost_ms;        /* and since when */
     struct endpoint address; /* numeric */
     char shm[SHM_NAME_MAX];  /* its Unix socket for shared memory */
     uint32_t first_slice;
@@ -87,7 +92,9 @@ struct session_question {
     uint64_t request; /* 0: none */
     Dp__Header__BodyCase awaited;
     bool answered;
-    dp_error refusal; /* code != DP_OK: the answer was an error */
+    dp_error refusal;                  /* code != DP_OK: the answer was an error */
+    struct client_challenge challenge; /* of the refusal */
+    bool waited;                       /* the server asked us to come again, and we did */
 };
 
 struct dp_client {
@@ -95,6 +102,7 @@ struct dp_client {
     /* what the user said */
     char *server;
     char *name;
+    char *secret_file; /* NULL: the usual one */
     uint64_t connect_timeout_ms;
     uint64_t server_timeout_ms;
     uint32_t threads;
@@ -121,6 +129,8 @@ struct dp_client {
     bool joined;
     bool rejoin; /* the session is lost: hello and join again before anything else */
     struct session_question question;
+    dp_error busy;            /* code != DP_OK: why the server could not take us when it last answered, */
+    uint64_t busy_begin_ms;   /* and since when we ask it */
     uint64_t rejoin_begin_ms; /* of a row of rejoins without progress, and the wait before the next; 0: no such row */
     uint64_t rejoin_wait_ms;
     uint64_t rejoined_ms;          /* since when the session holds that was taken up last; 0: it has not been */
@@ -201,6 +211,8 @@ bool client_head_alive(struct dp_client *client);
  * DP_UNREACHABLE after the deadline, ending with the hint. */
 DP_MUST_CHECK dp_err session_reach(struct dp_client *client, const struct endpoint *endpoint, const char *hint,
                                    uint64_t deadline_ms, struct endpoint *ret_address, dp_error *err);
+/* A pause of `ms` in pieces that see the stop flag. */
+DP_MUST_CHECK dp_err session_back_off(const struct dp_client *client, uint64_t ms, dp_error *err);
 /* Finds the head, says hello and starts the heartbeats. */
 DP_MUST_CHECK dp_err session_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err);
 /* Sends client->join and waits for the job; sets up everything that depends on it. DP_HELLO_REQUIRED where the session
@@ -218,6 +230,14 @@ DP_MUST_CHECK dp_err session_drain(struct dp_client *client, dp_error *err);
 Dp__Header session_header(struct dp_client *client);
 /* Whether a message's header belongs to this session's incarnation of the job. */
 bool session_owns(const struct dp_client *client, const Dp__Header *header);
+
+/* client_reach.c */
+
+/* Finds an address of a shard. Where that fails the user is told, the session is ended with the reason, and it is tried
+ * until the deadline, at first until --connect-timeout: DP_UNREACHABLE then, naming the shard; DP_HELLO_REQUIRED where
+ * it can be reached after all, for a session anew, or where the head cannot. */
+DP_MUST_CHECK dp_err shard_reach(struct dp_client *client, uint32_t number, const struct endpoint *endpoint,
+                                 uint64_t deadline_ms, struct endpoint *ret_address, dp_error *err);
 
 /* client_plane.c */
 
@@ -280,6 +300,13 @@ void share_rows_taken(struct dp_client *client, const struct shard *shard, uint6
 uint64_t share_taken(const struct dp_client *client, const struct shard *shard);
 /* Which slabs are free follows from how far all are. */
 void share_count_done(struct dp_client *client);
+
+/* client_finite.c */
+
+/* DP_DATA, naming the element, where a gradient has one that is not finite while its loss is; `list`: the rows behind
+ * the dense tensors, or NULL. */
+DP_MUST_CHECK dp_err gradient_check(const struct dp_client *client, uint32_t slot, const struct node_value *value,
+                                    const struct row_list *list, dp_error *err);
 
 /* client_step.c */
 

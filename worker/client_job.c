@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "schema.h"
 #include "util.h"
 
 /* Only dense tensors are in theta. */
@@ -56,6 +57,34 @@ static bool labels_copy(const Dp__Job *msg, dp_job *view)
     return labels != NULL;
 }
 
+/* The note is the first worker's, and not told again. */
+static bool schema_take(const Dp__Schema *msg, dp_job *view)
+{
+    dp_schema *schema = msg ? mem_array_zero(1, sizeof *schema) : NULL;
+    view->schema = schema;
+    if (!schema)
+        return !msg;
+    schema->format = msg->format;
+    schema->fields = msg->fields;
+    schema->label_at = msg->label_number - 1;
+    schema->name_count = msg->n_names;
+    schema->ignored_count = msg->n_ignored;
+    schema->names = (const char *const *)schema_list_copy(msg->names, msg->n_names);
+    schema->ignored = (const char *const *)schema_list_copy(msg->ignored, msg->n_ignored);
+    schema->label = msg->label[0] ? strdup(msg->label) : NULL;
+    return schema->names && schema->ignored && (schema->label || !msg->label[0]);
+}
+
+static void schema_free(const dp_schema *schema)
+{
+    if (schema) {
+        free((void *)schema->names);
+        free((void *)schema->ignored);
+        free((void *)schema->label);
+    }
+    free((void *)schema);
+}
+
 static dp_err job_plan(struct client_job *job, dp_error *err)
 {
     const dp_job *view = &job->view;
@@ -95,7 +124,8 @@ dp_err client_job_take(const Dp__Job *msg, struct client_job *ret_job, dp_error 
     job.singly = msg->singly;
     job.view.model = strdup(msg->model);
     dp_err e = DP_OK;
-    if (!job.view.model || !tensors_copy(msg, &job.view) || !labels_copy(msg, &job.view))
+    if (!job.view.model || !tensors_copy(msg, &job.view) || !labels_copy(msg, &job.view) ||
+        !schema_take(msg->schema, &job.view))
         e = dp_fail(err, DP_NOMEM, "no memory for the description of the job");
     else if (msg->n_tensors > 0)
         e = job_plan(&job, err);
@@ -114,6 +144,7 @@ void client_job_fini(struct client_job *job)
     }
     free((void *)job->view.tensors);
     free((void *)job->view.labels);
+    schema_free(job->view.schema);
     free((void *)job->view.model);
     *job = (struct client_job){0};
 }
@@ -258,6 +289,7 @@ dp_err layout_take(const Dp__Job *msg, const char *head_host, struct job_layout 
     uint64_t at = 0;
     for (size_t i = 0; e == DP_OK && i < msg->n_shards; i++) {
         e = endpoint_parse_shard(msg->shards[i]->endpoint, head_host, &layout.shards[i].endpoint, err);
+        layout.shards[i].at_head = msg->shards[i]->at_head;
         (void)str_copy(layout.shards[i].shm, sizeof layout.shards[i].shm, msg->shards[i]->shm);
         shard_take(msg->shards[i], &layout, &at, &layout.shards[i]);
     }

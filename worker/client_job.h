@@ -36,6 +36,7 @@ struct job_part {
 struct job_shard {
     char shm[SHM_NAME_MAX]; /* its Unix socket for shared memory, empty where there is none */
     struct endpoint endpoint;
+    bool at_head; /* where the client found the head; endpoint is not looked at */
     uint32_t first_slice;
     uint32_t slice_count;
     uint32_t first_part;

@@ -37,6 +37,22 @@ static void tensor_fill(Dp__Tensor *body, const dp_tensor *tensor)
     body->kind = (Dp__Tensor__Kind)tensor->kind;
 }
 
+/* Texts are borrowed. */
+static void schema_fill(Dp__Schema *body, char note[FRAME_TEXT_MAX + 1], const dp_schema *schema)
+{
+    dp__schema__init(body);
+    text_clean(note, FRAME_TEXT_MAX + 1, schema->note ? schema->note : "");
+    body->format = schema->format;
+    body->n_names = schema->name_count;
+    body->names = (char **)schema->names;
+    body->label = schema->label ? (char *)schema->label : body->label;
+    body->fields = schema->fields;
+    body->label_number = schema->label_at + 1; /* UINT64_MAX: 0 */
+    body->n_ignored = schema->ignored_count;
+    body->ignored = (char **)schema->ignored;
+    body->note = note;
+}
+
 static uint32_t tables_of(const dp_model *model)
 {
     uint32_t count = 0;
@@ -70,13 +86,43 @@ static dp_err join_check(Dp__Join *join, dp_error *err)
     return e ? dp_fail(err, DP_USAGE, "data and model cannot be described to the server: %.400s", err->text) : DP_OK;
 }
 
+/* Lists that are said to have entries, and are not there. */
+static dp_err join_lists(const dp_dataset *train, const dp_dataset *eval, const dp_model *model, dp_error *err)
+{
+    const dp_dataset *sets[] = {train, eval};
+    for (size_t i = 0; i < ARRAY_LEN(sets); i++)
+        if (sets[i] && sets[i]->label_count > 0 && !sets[i]->labels)
+            return dp_fail(err, DP_USAGE, "data set %.200s: %zu labels are announced, and `labels` is NULL",
+                           sets[i]->name ? sets[i]->name : "without a name", sets[i]->label_count);
+    if (model->label_count > 0 && !model->labels)
+        return dp_fail(err, DP_USAGE, "the model announces %zu labels, and `labels` is NULL", model->label_count);
+    if (model->tensor_count == 0 || !model->tensors)
+        return dp_fail(err, DP_USAGE, "the model has %u tensors, and `tensors` is %s; a worker brings one at least",
+                       model->tensor_count, model->tensors ? "there" : "NULL");
+    for (uint32_t i = 0; i < model->tensor_count; i++) {
+        const dp_tensor *tensor = &model->tensors[i];
+        if (!tensor->name || !tensor->name[0])
+            return dp_fail(err, DP_USAGE, "tensor %u of the model has no name", i);
+        if (tensor->rank == 0 || !tensor->shape)
+            return dp_fail(err, DP_USAGE,
+                           "tensor '%.100s' of the model has rank %u and %s shape; a single number has rank 1, shape 1",
+                           tensor->name, tensor->rank, tensor->shape ? "a" : "no");
+    }
+    return DP_OK;
+}
+
 dp_err join_new(const dp_dataset *train, const dp_dataset *eval, const dp_model *model, Dp__Join **ret_join,
                 dp_error *err)
 {
     struct dataset_message train_message, eval_message;
+    Dp__Schema schema;
+    char note[FRAME_TEXT_MAX + 1];
     Dp__Join join = DP__JOIN__INIT;
     if (!model)
         return dp_fail(err, DP_USAGE, "a worker brings the tensors of its model");
+    dp_err e = join_lists(train, eval, model, err);
+    if (e)
+        return e;
     if (tables_of(model) > 0 && !model->rows)
         return dp_fail(err, DP_USAGE, "the model has tables, and no function `rows` that says which rows slots touch");
     AUTOFREE Dp__Tensor *tensors = mem_array(model->tensor_count, sizeof *tensors);
@@ -95,12 +141,16 @@ dp_err join_new(const dp_dataset *train, const dp_dataset *eval, const dp_model 
         dataset_fill(&eval_message, eval);
         join.eval = &eval_message.body;
     }
+    if (model->schema) {
+        schema_fill(&schema, note, model->schema);
+        join.schema = &schema;
+    }
     join.n_tensors = model->tensor_count;
     join.tensors = list;
     join.classes = model->classes;
     join.n_labels = model->label_count;
     join.labels = (double *)model->labels;
-    dp_err e = join_check(&join, err);
+    e = join_check(&join, err);
     if (e)
         return e;
     *ret_join = join_copy(&join);

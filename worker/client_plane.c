@@ -36,19 +36,23 @@ static struct link_limits shard_limits(const struct dp_client *client, const str
     return (struct link_limits){.queue = (int)MIN(queue, (uint64_t)INT32_MAX), .bytes_max = bytes};
 }
 
-static dp_err shard_open(struct dp_client *client, const struct job_shard *from, uint64_t deadline_ms,
-                         struct shard *shard, dp_error *err)
+static dp_err shard_open(struct dp_client *client, uint32_t number, uint64_t deadline_ms, struct shard *shard,
+                         dp_error *err)
 {
+    const struct job_shard *from = &client->layout.shards[number];
     char name[ENDPOINT_TEXT_MAX];
-    endpoint_text(&from->endpoint, name);
+    endpoint_text(from->at_head ? &client->head : &from->endpoint, name);
     *shard = (struct shard){.first_slice = from->first_slice,
                             .slice_count = from->slice_count,
                             .lane_count = from->slice_count > 1 ? FRAME_LANES : 1,
                             .first_part = from->first_part,
                             .part_count = from->part_count};
     (void)str_copy(shard->shm, sizeof shard->shm, from->shm);
-    dp_err e = session_reach(client, &from->endpoint, "workers must reach the shards too, see dp-server --advertise",
-                             deadline_ms, &shard->address, err);
+    dp_err e = DP_OK;
+    if (from->at_head)
+        shard->address = client->head_address;
+    else
+        e = shard_reach(client, number, &from->endpoint, deadline_ms, &shard->address, err);
     struct link_limits limits = shard_limits(client, shard);
     for (uint32_t i = 0; e == DP_OK && i < shard->lane_count; i++)
         e = link_open(&shard->lanes[i], client->zmq, name, &shard->address, limits, err);
@@ -65,7 +69,7 @@ static dp_err shards_open(struct dp_client *client, uint64_t deadline_ms, dp_err
     for (uint32_t i = 0; e == DP_OK && i < client->layout.shard_count; i++) {
         const struct job_shard *from = &client->layout.shards[i];
         if (from->slice_count + from->part_count > 0)
-            e = shard_open(client, from, deadline_ms, &client->shards[client->shard_count++], err);
+            e = shard_open(client, i, deadline_ms, &client->shards[client->shard_count++], err);
     }
     return e;
 }
@@ -437,7 +441,8 @@ static dp_err lane_drain(struct dp_client *client, struct shard *shard, struct l
     return e;
 }
 
-/* What was lost with a lane is sent again as soon as that is back; people are told of the shard as a whole. */
+/* What was lost with a lane is sent again as soon as that is back; people are told of the shard as a whole. One that
+ * stays away while the head is there is looked for anew, which tells the server too: see client_reach.c. */
 static void shard_news(struct dp_client *client, struct shard *shard)
 {
     bool lost = false;
@@ -452,6 +457,10 @@ static void shard_news(struct dp_client *client, struct shard *shard)
         client_notice(client, "lost the connection to shard %s, connecting again", shard->lanes[0].name);
     else if (!lost && shard->lost)
         client_notice(client, "shard %s is back", shard->lanes[0].name);
+    if (lost && !shard->lost)
+        shard->lost_ms = mono_ms();
+    else if (lost && mono_ms() - shard->lost_ms > client->timing.shard_lost)
+        client->rejoin = true;
     shard->lost = lost;
 }
 

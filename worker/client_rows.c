@@ -94,6 +94,9 @@ static dp_err list_finish(const struct row_layout *layout, struct row_list *list
 static dp_err ids_check(const struct table *table, const dp_rows *rows, dp_error *err)
 {
     bool ascending = true;
+    if (rows->count > 0 && !rows->ids)
+        return dp_fail(err, DP_USAGE, "%llu row ids of tensor %u are announced, and `ids` is NULL",
+                       (unsigned long long)rows->count, table->tensor);
     for (uint64_t i = 1; i < rows->count; i++)
         ascending &= rows->ids[i - 1] < rows->ids[i];
     if (!ascending)

@@ -57,8 +57,7 @@ static dp_err stopped(dp_error *err)
     return dp_fail(err, DP_STOPPED, "stopped by a signal");
 }
 
-/* A pause of `ms` in pieces that see the stop flag. */
-static dp_err session_back_off(const struct dp_client *client, uint64_t ms, dp_error *err)
+dp_err session_back_off(const struct dp_client *client, uint64_t ms, dp_error *err)
 {
     for (uint64_t end = mono_ms() + ms; left_ms(end) > 0;) {
         if (client_stopped(client))
@@ -204,9 +203,10 @@ static void assign_take(struct dp_client *client, const Dp__Assign *msg)
 static void head_error_take(struct dp_client *client, const Dp__Header *header)
 {
     dp_err code = dp_err_from_wire(header->error->code);
-    if (client->question.request && header->request == client->question.request)
+    if (client->question.request && header->request == client->question.request) {
+        client_challenge_take(header->error, &client->question.challenge);
         answer_refuse(client, code, header->error->text);
-    else if (code == DP_HELLO_REQUIRED || code == DP_INCARNATION)
+    } else if (code == DP_HELLO_REQUIRED || code == DP_INCARNATION)
         client->rejoin = true;
     else
         client_end(client, code, header->error->text);
@@ -269,12 +269,33 @@ static dp_err head_wait(struct dp_client *client, uint64_t ms, dp_error *err)
     return links_wait(&head, 1, items, MIN(ms, client->timing.poll), err);
 }
 
+/* The time is up: nobody has answered, or only that we should come again later. */
 static dp_err no_answer(const struct dp_client *client, uint64_t begin_ms, dp_error *err)
 {
+    if (client->busy.code)
+        return dp_fail(err, client->busy.code, "%s: %.400s (waited %llu s)", client->server, client->busy.text,
+                       (unsigned long long)seconds(mono_ms() - client->busy_begin_ms));
     return dp_fail(err, DP_UNREACHABLE,
                    "%s accepts connections but nothing there answers as dp-server (waited %llu s); is it the port that "
                    "dp-server printed?",
                    client->server, (unsigned long long)seconds(mono_ms() - begin_ms));
+}
+
+/* The server has no room for us now. False once the time is up, else it is to be asked again. */
+static bool wait_busy(struct dp_client *client, Dp__Header *header, uint64_t deadline_ms)
+{
+    struct session_question *question = &client->question;
+    bool told = client->busy.code && strcmp(client->busy.text, question->refusal.text) == 0;
+    client->busy = question->refusal;
+    if (left_ms(deadline_ms) == 0)
+        return false;
+    if (!told)
+        client_notice(client, "%s: %.300s; trying again", client->server, client->busy.text);
+    question->answered = false;
+    question->waited = true;
+    question->refusal.code = DP_OK;
+    header->proof.len = 0; /* it was taken: there will be another challenge */
+    return true;
 }
 
 /* Sends a question, again after a while, until it is answered; the answer has been taken then. */
@@ -284,7 +305,6 @@ static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Head
     uint64_t begin_ms = mono_ms(), send_ms = begin_ms;
     client->question = (struct session_question){.request = header->request, .awaited = awaited};
     client->rejoin = false;
-    bool told = false;
     dp_err e = DP_OK;
     while (e == DP_OK && !client->question.answered) {
         uint64_t now = mono_ms();
@@ -293,14 +313,8 @@ static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Head
         e = head_wait(client, MIN(left_ms(deadline_ms), left_ms(send_ms)), err);
         if (e == DP_OK)
             e = session_drain(client, err);
-        if (e == DP_OK && client->question.refusal.code == DP_BUSY && left_ms(deadline_ms) > 0) {
-            if (!told)
-                client_notice(client, "%s: %.300s; trying again", client->server, client->question.refusal.text);
-            told = true;
-            client->question.answered = false;
-            client->question.refusal.code = DP_OK;
+        if (e == DP_OK && client->question.refusal.code == DP_BUSY && wait_busy(client, header, deadline_ms))
             send_ms = mono_ms() + client->timing.retry_max;
-        }
         if (e == DP_OK && client_stopped(client))
             e = stopped(err);
         else if (e == DP_OK && client->end.code)
@@ -310,10 +324,28 @@ static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Head
         else if (e == DP_OK && !client->question.answered && left_ms(deadline_ms) == 0)
             e = no_answer(client, begin_ms, err);
     }
-    if (e == DP_OK && client->question.refusal.code)
+    if (e == DP_OK && client->question.refusal.code == DP_BUSY)
+        e = no_answer(client, begin_ms, err);
+    else if (e == DP_OK && client->question.refusal.code)
         e = dp_fail(err, client->question.refusal.code, "%s", client->question.refusal.text);
     client->question.request = 0;
     return e;
+}
+
+/* Asks by a hello; a server that wants to know whose we are is told, and asked again. */
+static dp_err session_prove(struct dp_client *client, Dp__Header *hello, uint64_t deadline_ms, dp_error *err)
+{
+    const struct proof_claim claim = {.purpose = DP__HEADER__BODY_HELLO, .worker = client->worker_id};
+    struct client_proof proof = {.why.code = DP_OK};
+    dp_err e = session_ask(client, hello, DP__HEADER__BODY_WELCOME, deadline_ms, err);
+    for (int i = 0; e == DP_REFUSED && client->question.challenge.given && i < CLIENT_PROOFS_MAX;
+         i = client->question.waited ? 0 : i + 1) {
+        client_proof_make(client->secret_file, &client->question.challenge, &claim, &proof);
+        client_proof_put(&proof, hello);
+        hello->request = ++client->request;
+        e = session_ask(client, hello, DP__HEADER__BODY_WELCOME, deadline_ms, err);
+    }
+    return e == DP_REFUSED ? client_proof_explain(&proof, err) : e;
 }
 
 static dp_err session_hello(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
@@ -337,7 +369,7 @@ static dp_err session_hello(struct dp_client *client, uint64_t deadline_ms, dp_e
     body.numerics = numerics;
     body.threads = client->threads;
     body.pid = (uint32_t)getpid();
-    return session_ask(client, &header, DP__HEADER__BODY_WELCOME, deadline_ms, err);
+    return session_prove(client, &header, deadline_ms, err);
 }
 
 static dp_err session_open_once(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
@@ -368,6 +400,8 @@ static dp_err session_open_once(struct dp_client *client, uint64_t deadline_ms, 
 dp_err session_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
     uint64_t begin_ms = mono_ms(), wait_ms = client->timing.retry;
+    client->busy.code = DP_OK;
+    client->busy_begin_ms = mono_ms();
     for (;;) {
         dp_err e = session_open_once(client, deadline_ms, err);
         if (!session_lost(e) || client->anew)
@@ -398,6 +432,8 @@ dp_err session_join(struct dp_client *client, uint64_t deadline_ms, dp_error *er
     if (tables)
         return tables;
     Dp__Header header = session_header(client);
+    client->busy.code = DP_OK;
+    client->busy_begin_ms = mono_ms();
     header.body_case = DP__HEADER__BODY_JOIN;
     header.join = client->join;
     dp_err e = session_ask(client, &header, DP__HEADER__BODY_JOINED, deadline_ms, err);

@@ -342,6 +342,11 @@ dp_err step_hand_in(struct dp_client *client, uint32_t slot, struct node_value v
                        "slot %u: the gradient has no room for the slot's rows: it was made for a task with other slots",
                        slot);
     }
+    dp_err e = client->closed ? DP_OK : gradient_check(client, slot, &value, list, err);
+    if (e) {
+        value_drop(&value);
+        return e;
+    }
     if (!client->closed)
         answer = fold_hand_in(&client->fold, slot, merges, &merge_count, &node);
     if (answer == FOLD_IGNORED) {
@@ -353,7 +358,6 @@ dp_err step_hand_in(struct dp_client *client, uint32_t slot, struct node_value v
     client->held[slot] = value;
     atomic_fetch_add_explicit(&client->beat.slots_done, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&client->beat.samples, value.metrics.count, memory_order_relaxed);
-    dp_err e = DP_OK;
     for (size_t i = 0; e == DP_OK && i < merge_count; i++)
         e = value_fold(client, &client->held[merges[i].left], &client->held[merges[i].right], err);
     if (client->arrival.staleness > 0)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl_fit.h"
 #include "ctl_request.h"
 #include "ctl_status.h"
 #include "options.h"
@@ -15,6 +16,7 @@
 
 struct ctl_options {
     const char *server;
+    const char *secret_file;
     uint64_t timeout_ms;
     bool json;
 };
@@ -23,6 +25,8 @@ struct ctl_options {
 static const struct option OPTIONS[] = {
     {NULL, "server", OPT_STRING, FIELD(server), "ENDPOINT", .dflt = "tcp://127.0.0.1:7700",
      .help = "dp-server to ask, tcp://HOST:PORT or ipc://PATH"},
+    {NULL, "secret-file", OPT_STRING, FIELD(secret_file), "FILE",
+     .help = "file by which a dp-server of this user knows its own; else ~/.config/dp/secret"},
     {NULL, "json", OPT_FLAG, FIELD(json), .help = "print one JSON object instead of a table"},
     {NULL, "timeout-ms", OPT_U64, FIELD(timeout_ms), "N", .min = 1, .max = 3600000, .dflt = "5000", .unit = "ms",
      .help = "how long to wait for the answer"},
@@ -45,7 +49,7 @@ static dp_err print_status(const struct ctl_options *options, const json_t *stat
         json_dumpf(status, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15));
         fputc('\n', stdout);
     } else {
-        ctl_status_print(status, options->server, stdout);
+        ctl_status_print(status, options->server, fit_columns(stdout), stdout);
     }
     return fflush(stdout) || ferror(stdout) ? dp_fail(err, DP_IO, "cannot write to stdout: %s", strerror(errno))
                                             : DP_OK;
@@ -133,7 +137,10 @@ int main(int argc, char **argv)
     dp_err e = options_parse(&given, &TABLE, &options, argc, argv, &outcome, &err);
     if (!e && outcome == OPT_RUN) {
         options_env_check(&TABLE, stderr);
-        e = run(&options, &given, &err);
+        if (options.secret_file && setenv("DP_SECRET_FILE", options.secret_file, 1)) /* where requests look for it */
+            e = dp_fail(&err, DP_NOMEM, "out of memory for --secret-file");
+        else
+            e = run(&options, &given, &err);
     }
     options_fini(&given);
     if (e)

@@ -7,6 +7,7 @@
 #include <zmq.h>
 
 #include "client_endpoint.h"
+#include "client_proof.h"
 #include "frame.h"
 #include "text.h"
 #include "util.h"
@@ -82,6 +83,7 @@ static void close_socket(struct request *request)
 /* What comes of a question. */
 struct answer {
     bool there;
+    struct client_challenge challenge; /* given: it is to be asked again, with a proof */
     json_t *status;
     uint64_t step, train_step;
 };
@@ -90,7 +92,7 @@ static dp_err send_question(struct request *request, Dp__Header *question, dp_er
 {
     Dp__Header header = *question;
     header.request = request->id;
-    uint8_t bytes[256];
+    uint8_t bytes[512];
     size_t size = frame_size(&header);
     if (size > sizeof bytes)
         return dp_fail(err, DP_USAGE, "the name or the value is too long");
@@ -170,6 +172,8 @@ static dp_err read_answer(struct request *request, uint32_t want, zmq_msg_t *fra
     if (header->request != request->id)
         return DP_OK;
     if (header->body_case == DP__HEADER__BODY_ERROR)
+        client_challenge_take(header->error, &answer->challenge);
+    if (header->body_case == DP__HEADER__BODY_ERROR)
         return dp_fail(err, dp_err_from_wire(header->error->code), "%s: %.500s", request->server, header->error->text);
     if ((uint32_t)header->body_case != want)
         return dp_fail(err, DP_PROTO, "%s answered something else than was asked", request->server);
@@ -198,6 +202,30 @@ static dp_err receive_answer(struct request *request, uint32_t want, struct answ
     return e;
 }
 
+static dp_err ask_once(struct request *request, Dp__Header *question, uint32_t want, struct answer *answer,
+                       dp_error *err)
+{
+    *answer = (struct answer){0};
+    request->id = entropy_u64();
+    dp_err e = send_question(request, question, err);
+    return e ? e : receive_answer(request, want, answer, err);
+}
+
+/* A server that wants to know whose we are is told, and asked again on the same connection. */
+static dp_err ask_proving(struct request *request, Dp__Header *question, uint32_t want, struct answer *answer,
+                          dp_error *err)
+{
+    const struct proof_claim claim = {.purpose = (uint32_t)question->body_case};
+    struct client_proof proof = {.why.code = DP_OK};
+    dp_err e = ask_once(request, question, want, answer, err);
+    for (int i = 0; e == DP_REFUSED && answer->challenge.given && i < CLIENT_PROOFS_MAX; i++) {
+        client_proof_make(NULL, &answer->challenge, &claim, &proof);
+        client_proof_put(&proof, question);
+        e = ask_once(request, question, want, answer, err);
+    }
+    return e == DP_REFUSED ? client_proof_explain(&proof, err) : e;
+}
+
 /* Asks and waits for an answer of kind `want`. */
 static dp_err ask(const char *server, uint64_t timeout_ms, Dp__Header *question, uint32_t want, struct answer *answer,
                   dp_error *err)
@@ -206,16 +234,12 @@ static dp_err ask(const char *server, uint64_t timeout_ms, Dp__Header *question,
         .server = server,
         .timeout_ms = timeout_ms,
         .deadline_ms = mono_ms() + timeout_ms,
-        .id = entropy_u64(),
     };
-    *answer = (struct answer){0};
     dp_err e = find_server(&request, err);
     if (!e)
         e = open_socket(&request, err);
     if (!e)
-        e = send_question(&request, question, err);
-    if (!e)
-        e = receive_answer(&request, want, answer, err);
+        e = ask_proving(&request, question, want, answer, err);
     close_socket(&request);
     return e;
 }

@@ -1,4 +1,5 @@
-/* One question to the head of a dp-server: connects, asks, waits for the answer until a deadline. Thread: any. */
+/* One question to the head of a dp-server: connects, asks, proves that we are of its user where it wants that (by the
+ * secret in DP_SECRET_FILE or the usual place), waits for the answer until a deadline. Thread: any. */
 #ifndef DP_CTL_REQUEST_H
 #define DP_CTL_REQUEST_H
 

@@ -1,16 +1,18 @@
 /* The status document as a table. Every value goes through a function that takes any JSON, NULL included, and gives a
- * text; tables are printed in two passes, the first of which finds the widths. Thread: any. */
+ * text. Thread: any. */
 #include "ctl_status.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "ctl_fit.h"
 #include "human.h"
 #include "text.h"
 #include "util.h"
 
-enum { TEXT_BYTES = 96, COLUMNS_MAX = 12, WAIT_SHOWN_MS = 1000 };
+enum { WAIT_SHOWN_MS = 1000 };
 
 /* --- values --- */
 
@@ -126,84 +128,30 @@ static const char *range(const json_t *shard, char buf[TEXT_BYTES])
 
 /* --- tables --- */
 
-struct column {
-    const char *head;
-    const char *field; /* NULL: the row's object itself is given to `text` */
-    const char *(*text)(const json_t *value, char buf[TEXT_BYTES]);
-    bool left;
-};
-
 static const struct column WORKER_COLUMNS[] = {
-    {"id", "id", whole, false},
-    {"name", "name", string_or_dash, true},
-    {"state", "state", string_or_dash, true},
-    {"slots", "slots", slots, true},
-    {"step", "step", whole, false},
-    {"samples", "samples", shortened, false},
-    {"samples/s", "samples_per_s", shortened, false},
-    {"slots/s", "slots_per_s", shortened, false},
-    {"threads", "threads", whole, false},
-    {"last seen", "last_heartbeat_ms", ago, false},
+    {"id", "id", whole, false, 0},
+    {"name", "name", string_or_dash, true, 0},
+    {"state", "state", string_or_dash, true, 0},
+    {"slots", "slots", slots, true, 0},
+    {"step", "step", whole, false, 0},
+    {"samples", "samples", shortened, false, 2},
+    {"samples/s", "samples_per_s", shortened, false, 0},
+    {"slots/s", "slots_per_s", shortened, false, 1},
+    {"threads", "threads", whole, false, 3},
+    {"last seen", "last_heartbeat_ms", ago, false, 0},
 };
 
 static const struct column SHARD_COLUMNS[] = {
-    {"id", "id", whole, false},
-    {"endpoint", "endpoint", string_or_dash, true},
-    {"elements", NULL, range, true},
-    {"slices", "slices", whole, false},
-    {"done steps", "low", whole, false},
-    {"pushes", "pushes", shortened, false},
-    {"duplicates", "duplicates", shortened, false},
-    {"in", "bytes_in", bytes, false},
-    {"out", "bytes_out", bytes, false},
+    {"id", "id", whole, false, 0},
+    {"endpoint", "endpoint", string_or_dash, true, 0},
+    {"elements", NULL, range, true, 0},
+    {"slices", "slices", whole, false, 2},
+    {"done steps", "low", whole, false, 0},
+    {"pushes", "pushes", shortened, false, 1},
+    {"duplicates", "duplicates", shortened, false, 3},
+    {"in", "bytes_in", bytes, false, 0},
+    {"out", "bytes_out", bytes, false, 0},
 };
-
-static const char *cell(const struct column *column, const json_t *row, char buf[TEXT_BYTES])
-{
-    return column->text(column->field ? json_object_get(row, column->field) : row, buf);
-}
-
-/* Columns on a terminal that the text takes: characters, not bytes. */
-static int width_of(const char *text)
-{
-    int width = 0;
-    for (; *text; text++)
-        width += ((unsigned char)*text & 0xc0) != 0x80;
-    return width;
-}
-
-static void print_cell(FILE *out, const char *text, int width, bool left, bool last)
-{
-    int pad = MAX(width - width_of(text), 0);
-    if (left)
-        fprintf(out, "  %s%*s", text, last ? 0 : pad, "");
-    else
-        fprintf(out, "  %*s%s", pad, "", text);
-}
-
-static void print_table(const char *title, const json_t *rows, const struct column *columns, size_t count, FILE *out)
-{
-    int widths[COLUMNS_MAX];
-    char buf[TEXT_BYTES];
-    size_t n = json_array_size(rows);
-    fprintf(out, "\n%s: %zu\n", title, n);
-    if (n == 0)
-        return;
-    for (size_t c = 0; c < count; c++) {
-        widths[c] = width_of(columns[c].head);
-        for (size_t r = 0; r < n; r++)
-            widths[c] = MAX(widths[c], width_of(cell(&columns[c], json_array_get(rows, r), buf)));
-    }
-    for (size_t c = 0; c < count; c++)
-        print_cell(out, columns[c].head, widths[c], columns[c].left, c + 1 == count);
-    fputc('\n', out);
-    for (size_t r = 0; r < n; r++) {
-        for (size_t c = 0; c < count; c++)
-            print_cell(out, cell(&columns[c], json_array_get(rows, r), buf), widths[c], columns[c].left,
-                       c + 1 == count);
-        fputc('\n', out);
-    }
-}
 
 /* --- job and progress --- */
 
@@ -377,7 +325,7 @@ static void print_dropped(const json_t *dropped, FILE *out)
 #undef FIELD
 }
 
-void ctl_status_print(const json_t *status, const char *server, FILE *out)
+static void print_lines(const json_t *status, const char *server, FILE *out)
 {
     char a[TEXT_BYTES], b[TEXT_BYTES];
     fprintf(out, "dp-server %s at %s: %s", string_or_dash(json_object_get(status, "version"), a), server,
@@ -389,6 +337,17 @@ void ctl_status_print(const json_t *status, const char *server, FILE *out)
     print_waits(json_object_get(status, "waits"), out);
     print_balance(json_object_get(status, "balance"), out);
     print_dropped(json_object_get(status, "dropped"), out);
-    print_table("workers", json_object_get(status, "workers"), WORKER_COLUMNS, ARRAY_LEN(WORKER_COLUMNS), out);
-    print_table("shards", json_object_get(status, "shards"), SHARD_COLUMNS, ARRAY_LEN(SHARD_COLUMNS), out);
+}
+
+void ctl_status_print(const json_t *status, const char *server, int columns, FILE *out)
+{
+    char *text = NULL;
+    size_t bytes;
+    FILE *lines = open_memstream(&text, &bytes);
+    print_lines(status, server, lines ? lines : out);
+    if (lines && fclose(lines) == 0)
+        fit_lines(text, columns, out);
+    free(text);
+    fit_table("workers", json_object_get(status, "workers"), WORKER_COLUMNS, ARRAY_LEN(WORKER_COLUMNS), columns, out);
+    fit_table("shards", json_object_get(status, "shards"), SHARD_COLUMNS, ARRAY_LEN(SHARD_COLUMNS), columns, out);
 }

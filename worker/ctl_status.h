@@ -6,7 +6,8 @@
 #include <jansson.h>
 #include <stdio.h>
 
-/* Prints the whole document; texts in it are shown without control characters. `server` is how it was reached. */
-void ctl_status_print(const json_t *status, const char *server, FILE *out);
+/* Prints the whole document in lines of at most `columns` characters, but for a single longer word; texts in it are
+ * shown without control characters. `server` is how it was reached. */
+void ctl_status_print(const json_t *status, const char *server, int columns, FILE *out);
 
 #endif

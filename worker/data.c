@@ -2,9 +2,11 @@
 #include "data.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "data_numbering.h"
 #include "data_parse.h"
 #include "fingerprint.h"
 #include "util.h"
@@ -30,8 +32,9 @@ static bool line_has_index(const char *at, const char *eol)
     return false;
 }
 
-/* The format of a text: that of the first line that tells. */
-static enum data_format text_detect(const char *path, const void *bytes, size_t size)
+/* The format of a text: that of the first line that tells. Not sure: it has what both formats have, or nothing that
+ * tells them apart. */
+static enum data_format text_detect(const char *path, const void *bytes, size_t size, bool *ret_sure)
 {
     struct text text;
     text_init(&text, path, bytes, size);
@@ -41,22 +44,30 @@ static enum data_format text_detect(const char *path, const void *bytes, size_t 
         const char *eol = newline ? newline : text.end;
         const char *comment = memchr(text.at, '#', (size_t)(eol - text.at));
         size_t n = (size_t)((comment ? comment : eol) - text.at);
-        if (line_has_index(text.at, text.at + n))
+        bool separated = memchr(text.at, ',', n) || memchr(text.at, ';', n), colon = memchr(text.at, ':', n);
+        bool index = line_has_index(text.at, text.at + n);
+        *ret_sure = index ? !separated : separated && !colon;
+        if (index)
             return DATA_LIBSVM;
-        if (memchr(text.at, ',', n) || memchr(text.at, ';', n))
+        if (separated)
             return DATA_CSV;
-        if (memchr(text.at, ':', n))
+        if (colon)
             return DATA_LIBSVM;
         text.at = newline ? newline + 1 : text.end;
     }
+    *ret_sure = false;
     return DATA_CSV;
 }
 
-enum data_format data_format(const struct data_source *source, const void *bytes, size_t size)
+enum data_format data_format(const struct data_source *source, const void *bytes, size_t size, bool *ret_sure)
 {
-    if (source->format != DATA_AUTO)
-        return source->format;
-    return idx_detect(bytes, size) ? DATA_IDX : text_detect(source->path, bytes, size);
+    bool sure = true;
+    enum data_format format = source->format;
+    if (format == DATA_AUTO)
+        format = idx_detect(bytes, size) ? DATA_IDX : text_detect(source->path, bytes, size, &sure);
+    if (ret_sure)
+        *ret_sure = sure;
+    return format;
 }
 
 /* Options that mean nothing to the format: a mistake of usage, unless it takes a look at the file to see it. */
@@ -72,26 +83,62 @@ static dp_err source_check(const struct data_source *source, enum data_format fo
     if (source->labels_path && format != DATA_IDX)
         return dp_fail(err, wrong, "%s: --labels is for IDX files, and this is read as %s", source->path,
                        format_name(format));
+    if (format != DATA_CSV && (source->header != DATA_HEADER_AUTO || source->ignore))
+        return dp_fail(err, wrong, "%s: --%s is for CSV files, and this is read as %s", source->path,
+                       source->ignore ? "ignore-columns" : "header", format_name(format));
     if (source->hash_bits && format != DATA_LIBSVM)
         return dp_fail(err, wrong, "%s: features are hashed, which is for LIBSVM files, and this is read as %s",
                        source->path, format_name(format));
     return DP_OK;
 }
 
-/* Parses as `format`; the text of an error says when the format was a guess. */
-static dp_err parse_as(enum data_format format, const struct data_source *source, const void *bytes, size_t size,
-                       const void *labels, size_t labels_size, struct data *data, dp_error *err)
+/* Parses a text; what an error says more: that the file is of a kind that is not read, or that its format was a guess
+ * of which no row has come yet. */
+static dp_err text_parse(enum data_format format, bool sure, const struct data_source *source, const void *bytes,
+                         size_t size, struct data *data, dp_error *err)
 {
-    dp_err e;
-    if (format == DATA_IDX)
-        return idx_parse(source, bytes, size, labels, labels_size, data, err);
-    if (format == DATA_LIBSVM)
-        e = libsvm_parse(source, bytes, size, data, err);
-    else
-        e = csv_parse(source, bytes, size, data, err);
-    if (e == DP_DATA && err && source->format == DATA_AUTO)
+    const char *foreign = foreign_binary(bytes, size);
+    if (foreign)
+        return dp_fail(err, DP_DATA, "%s: %s", source->path, foreign);
+    dp_err e = format == DATA_LIBSVM ? libsvm_parse(source, bytes, size, data, err)
+                                     : csv_parse(source, bytes, size, data, err);
+    if (e != DP_DATA || !err)
+        return e;
+    foreign = foreign_text(bytes, size);
+    if (foreign)
+        return dp_fail(err, e, "%s; %s", err->text, foreign);
+    if (!sure && data->rows == 0)
         return dp_fail(err, e, "%s (read as %s by its content; --format overrides)", err->text, format_name(format));
     return e;
+}
+
+/* LIBSVM and IDX number their features, which go by that where the schema has names. */
+static dp_err schema_settle(const struct data_source *source, enum data_format format, struct data *data, dp_error *err)
+{
+    const struct schema *want = source->want;
+    if (!want || want->format == SCHEMA_UNKNOWN) {
+        data->schema =
+            (struct schema){.format = (enum schema_format)format, .count = data->features, .label_at = SCHEMA_NO_LABEL};
+        return DP_OK;
+    }
+    if (schema_copy(want, &data->schema))
+        return dp_fail(err, DP_NOMEM, "%s: out of memory", source->path);
+    if (!want->names || data->note)
+        return DP_OK;
+    if (asprintf(&data->note, "the features of %s, which is %s, are taken in their order for '%.60s' to '%.60s' of %s",
+                 source->path, format_name(format), want->names[0], want->names[want->count - 1],
+                 source->want_of) < 0) {
+        data->note = NULL;
+        return dp_fail(err, DP_NOMEM, "%s: out of memory", source->path);
+    }
+    return DP_OK;
+}
+
+static dp_err look_for_numbering(struct data *data, dp_error *err)
+{
+    struct numbering numbering = {0};
+    numbering_add(&numbering, data);
+    return numbering_note(&numbering, data, err);
 }
 
 dp_err data_parse(const struct data_source *source, const void *bytes, size_t size, const void *labels,
@@ -99,14 +146,20 @@ dp_err data_parse(const struct data_source *source, const void *bytes, size_t si
 {
     if (size == 0)
         return dp_fail(err, DP_DATA, "%s: is empty; a LIBSVM, CSV or IDX file is needed", source->path);
-    enum data_format format = data_format(source, bytes, size);
+    bool sure;
+    enum data_format format = data_format(source, bytes, size, &sure);
     dp_err e = source_check(source, format, err);
     if (e)
         return e;
-    struct data data = {.name = strdup(source->path)};
+    struct data data = {.name = strdup(source->path), .label_at = SCHEMA_NO_LABEL};
     if (!data.name)
         return dp_fail(err, DP_NOMEM, "%s: out of memory", source->path);
-    e = parse_as(format, source, bytes, size, labels, labels_size, &data, err);
+    e = format == DATA_IDX ? idx_parse(source, bytes, size, labels, labels_size, &data, err)
+                           : text_parse(format, sure, source, bytes, size, &data, err);
+    if (!e && format != DATA_CSV)
+        e = schema_settle(source, format, &data, err);
+    else if (!e && !source->want && !source->part)
+        e = look_for_numbering(&data, err);
     if (e)
         data_fini(&data);
     else
@@ -144,7 +197,7 @@ dp_err data_read(const struct data_source *source, struct data *ret_data, dp_err
     dp_err e = data_load(source->path, source->stop, &bytes, &size, err);
     if (e)
         return e;
-    if (size && data_format(source, bytes, size) == DATA_IDX)
+    if (size && data_format(source, bytes, size, NULL) == DATA_IDX)
         return idx_read(source, bytes, size, ret_data, err);
     return data_parse(source, bytes, size, NULL, 0, ret_data, err);
 }
@@ -156,6 +209,9 @@ void data_fini(struct data *data)
     free(data->values);
     free(data->row_at);
     free(data->columns);
+    schema_fini(&data->schema);
+    free(data->label_name);
+    free(data->note);
     *data = (struct data){0};
 }
 

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "dp_err.h"
+#include "schema.h"
 
 enum data_format { DATA_AUTO, DATA_LIBSVM, DATA_CSV, DATA_IDX }; /* order of the --format choices */
 
@@ -21,13 +22,22 @@ struct data {
     float *values;
     uint64_t *row_at;
     uint32_t *columns;
+    struct schema schema; /* of the file; where it was matched with a schema, that one */
+    uint64_t label_at;    /* CSV: the label's column in this file; SCHEMA_NO_LABEL: there is none */
+    char *label_name;     /* CSV: its name in this file; NULL: it has none */
+    char *note;           /* an assumption that was made in reading, for people; NULL: none */
 };
+
+/* Whether the first row of a CSV file has the names of the columns. */
+enum data_header { DATA_HEADER_AUTO, DATA_HEADER_ON, DATA_HEADER_OFF }; /* order of the --header choices */
 
 struct data_source {
     const char *path;
     enum data_format format;
-    const char *label_column; /* CSV: a name of the header or a 0-based number, negative from the end; NULL: "label" if
-                                 the header has it, else the first */
+    enum data_header header;
+    const char *label_column; /* CSV: a name of the header or a 0-based number, negative from the end; NULL: the one
+                                 column named label, target, class or y */
+    const char *ignore;       /* CSV: columns that are not read: names or numbers, comma-separated; NULL: none */
     const char *labels_path;  /* IDX: the label file; NULL: derived from the name (images-idx3 -> labels-idx1) */
     uint64_t features; /* 0: as found; else a file with more is an error (CSV, IDX: a file with another number is) */
     /* Not 0: feature indices, which may then be any 64-bit numbers, are hashed to 2^hash_bits columns; LIBSVM only.
@@ -40,6 +50,12 @@ struct data_source {
     /* CSV, of rows of a file without a header: what its first row has; fields 0: that of the first row here. */
     char delimiter;
     uint64_t fields;
+    /* The schema that the file is matched with, by names where both have them: that of a model or a job. NULL: none. */
+    const struct schema *want;
+    const char *want_of;      /* whose schema it is, such as "the model m.st" */
+    bool extra_ignored;       /* columns and indices that `want` lacks are passed over; else they are an error */
+    bool extra_option;        /* errors name --extra-features */
+    bool label_optional;      /* a file without the label's column has no labels; else that is an error */
     const volatile int *stop; /* becomes non-zero (by a signal handler): reading ends with DP_STOPPED; may be NULL */
 };
 

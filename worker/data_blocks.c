@@ -1,8 +1,8 @@
 /* Data sets by blocks; see data_blocks.h.
  *
  * Invariants: block b has rows [b * block_rows, ...) and the bytes [places[b].offset, places[b + 1].offset) of the
- * file. `used` is the size of the blocks that are held; it exceeds the budget by no more than the one being loaded.
- * What changes after opening is under the mutex. */
+ * file, of which each reading must have the hash of the first. `used` is the size of the blocks that are held; it
+ * exceeds the budget by no more than the one being loaded. What changes after opening is under the mutex. */
 #include "data_blocks.h"
 
 #include <errno.h>
@@ -14,8 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data_numbering.h"
 #include "data_parse.h"
 #include "data_scan.h"
+#include "file_stamp.h"
 #include "fingerprint.h"
 #include "util.h"
 
@@ -24,6 +26,7 @@ enum { FIRST_ROW_MAX = 256 << 20 }; /* bytes */
 struct place {
     uint64_t offset;
     uint64_t line; /* of its first byte, from 1 */
+    uint64_t hash; /* XXH3_64bits of the block's bytes, seed 0 */
 };
 
 struct block {
@@ -37,13 +40,16 @@ struct data_blocks {
     struct data_blocks_shape shape;
     char *name;
     int fd;
-    char *header; /* CSV: all up to the first row of numbers, NULL where that is the first */
+    struct file_stamp stamp; /* before the first byte was read */
+    char *header;            /* CSV: all up to the first row of numbers, NULL where that is the first */
     size_t header_bytes;
     uint64_t header_lines;
     uint64_t rows, features, fingerprint;
     bool sparse;
     double *labels;
     size_t label_count;
+    struct data found; /* of the first block: schema, label_at, label_name, note */
+    struct numbering numbering;
     uint64_t block_count;
     struct place *places; /* [block_count + 1] */
     struct block *blocks; /* [block_count] */
@@ -74,6 +80,7 @@ static dp_err block_parse(const struct data_blocks *b, uint64_t line, size_t byt
     bool prefixed = b->header && line > 1;
     size_t skip = prefixed ? 0 : b->header_bytes;
     source.part = true;
+    source.fields = line > 1 ? source.fields : 0; /* the first block is looked at as a whole file is */
     source.first_line = line - (prefixed ? b->header_lines : 0);
     return data_parse(&source, b->text + skip, b->header_bytes + bytes - skip, NULL, 0, ret_data, err);
 }
@@ -133,6 +140,17 @@ static dp_err place_add(struct data_blocks *b, uint64_t *room, struct place plac
     return DP_OK;
 }
 
+/* All blocks have the schema of the first one. */
+static void found_take(struct data_blocks *b, struct data *data)
+{
+    if (b->rows > 0)
+        return;
+    b->found = (struct data){
+        .schema = data->schema, .label_at = data->label_at, .label_name = data->label_name, .note = data->note};
+    data->schema = (struct schema){0};
+    data->label_name = data->note = NULL;
+}
+
 /* Takes in the run of lines that the scanner found. */
 static dp_err block_index(struct data_blocks *b, const struct scan *scan, size_t labels_max,
                           struct fingerprint *fingerprint, uint64_t *largest, dp_error *err)
@@ -151,6 +169,8 @@ static dp_err block_index(struct data_blocks *b, const struct scan *scan, size_t
     if (!e)
         e = labels_merge(b, &data, labels_max, err);
     fingerprint_add(fingerprint, &data);
+    numbering_add(&b->numbering, &data);
+    found_take(b, &data);
     b->sparse = data_is_sparse(&data);
     b->rows += data.rows;
     b->features = MAX(b->features, data.features);
@@ -179,17 +199,19 @@ static dp_err index_all(struct data_blocks *b, struct scanner *scanner, size_t l
     struct scan scan = {0};
     uint64_t room = 0, largest = 0;
     fingerprint_begin(&fingerprint);
-    dp_err e = place_add(b, &room, (struct place){0, 1}, err);
+    dp_err e = place_add(b, &room, (struct place){.line = 1}, err);
     while (!e) {
         e = data_stopped(b->source.stop, err);
         if (!e)
             e = scanner_next(scanner, b->shape.block_rows, &scan, err);
         if (e || scan.rows == 0)
             break;
+        b->places[b->block_count].hash = XXH3_64bits(scan.at, scan.bytes);
         e = block_index(b, &scan, labels_max, &fingerprint, &largest, err);
         b->block_count++;
         if (!e)
-            e = place_add(b, &room, (struct place){scan.offset + scan.bytes, scan.line + scan.lines}, err);
+            e = place_add(b, &room, (struct place){.offset = scan.offset + scan.bytes, .line = scan.line + scan.lines},
+                          err);
     }
     if (!e && b->rows == 0)
         e = dp_fail(err, DP_DATA, "%s: has no rows", b->name);
@@ -198,34 +220,37 @@ static dp_err index_all(struct data_blocks *b, struct scanner *scanner, size_t l
                     "%s: no row has a feature; write LABEL INDEX:VALUE ..., or start dp-server with --features",
                     b->name);
     b->fingerprint = fingerprint_end(&fingerprint);
-    b->source.features = b->features;
+    b->source.features = b->found.schema.count = b->features;
+    b->found.name = b->name; /* borrowed */
+    if (!e)
+        e = numbering_note(&b->numbering, &b->found, err);
+    b->found.name = NULL;
     b->blocks = mem_array_zero(b->block_count, sizeof *b->blocks);
     if (!e && !b->blocks)
         e = no_memory(b, err);
     return e ? e : check_budget(b, largest, err);
 }
 
-/* What the first row says of all, which is read on until that is whole. */
+/* What the first row says of all. The file is read on until that row and the next are whole. */
 static dp_err look_at_first_row(struct data_blocks *b, struct scanner *scanner, dp_error *err)
 {
     struct csv_head head = {0};
+    size_t bytes = 0;
+    const char *text = scanner_head(scanner, &bytes);
     dp_err e = DP_OK;
-    for (bool any = true; !e && any && !head.whole;) {
-        size_t bytes;
-        const char *text = scanner_head(scanner, &bytes);
+    for (bool any = true; !e && any && !csv_head_whole(text, bytes); text = scanner_head(scanner, &bytes)) {
         if (bytes > FIRST_ROW_MAX)
             return dp_fail(err, DP_DATA, "%s: its first row is longer than %d MiB", b->name, FIRST_ROW_MAX >> 20);
-        head = csv_head_read(text, bytes);
-        if (!head.whole)
-            e = scanner_more(scanner, &any, err);
+        e = scanner_more(scanner, &any, err);
     }
+    if (!e)
+        e = csv_head_read(&b->source, text, bytes, &head, err);
     if (e)
         return e;
     if (head.header_bytes > 0) {
-        size_t bytes;
         if (!(b->header = mem_array(head.header_bytes, 1)))
             return no_memory(b, err);
-        memcpy(b->header, scanner_head(scanner, &bytes), head.header_bytes);
+        memcpy(b->header, text, head.header_bytes);
     }
     b->header_bytes = head.header_bytes;
     b->header_lines = head.header_lines;
@@ -244,9 +269,12 @@ static dp_err look_at_head(struct data_blocks *b, struct scanner *scanner, dp_er
         return dp_fail(err, DP_DATA, "%s: is empty; a LIBSVM or CSV file is needed", b->name);
     if (bytes >= 2 && head[0] == '\x1f' && head[1] == '\x8b')
         return dp_fail(err, DP_DATA, "%s: is gzip, of which no block can be read alone: unpack it", b->name);
-    b->source.format = data_format(&b->source, head, bytes);
+    b->source.format = data_format(&b->source, head, bytes, NULL);
     if (b->source.format == DATA_IDX)
         return dp_fail(err, DP_DATA, "%s: is IDX; --memory-limit is for LIBSVM and CSV", b->name);
+    const char *foreign = foreign_binary(head, bytes);
+    if (foreign)
+        return dp_fail(err, DP_DATA, "%s: %s", b->name, foreign);
     return b->source.format == DATA_CSV ? look_at_first_row(b, scanner, err) : DP_OK;
 }
 
@@ -258,6 +286,7 @@ static dp_err open_file(struct data_blocks *b, dp_error *err)
         return dp_fail(err, DP_IO, "%s: cannot be opened: %s", b->name, strerror(errno));
     if (!S_ISREG(st.st_mode))
         return dp_fail(err, DP_DATA, "%s: is no regular file, of which blocks could be read again", b->name);
+    b->stamp = file_stamp_take(b->fd);
     return DP_OK;
 }
 
@@ -280,6 +309,8 @@ dp_err data_blocks_open(const struct data_source *source, const struct data_bloc
         e = look_at_head(b, &scanner, err);
     if (!e)
         e = index_all(b, &scanner, labels_max, err);
+    if (!e)
+        e = file_stamp_check(&b->stamp, b->fd, b->name, err);
     scanner_fini(&scanner);
     if (e)
         data_blocks_free(&b);
@@ -298,6 +329,7 @@ void data_blocks_free(struct data_blocks **ref)
     if (b->fd >= 0)
         close(b->fd);
     pthread_mutex_destroy(&b->mutex);
+    data_fini(&b->found);
     free(b->name);
     free(b->header);
     free(b->labels);
@@ -310,8 +342,8 @@ void data_blocks_free(struct data_blocks **ref)
 
 struct data_blocks_facts data_blocks_facts(const struct data_blocks *b)
 {
-    return (struct data_blocks_facts){b->name,   b->rows,   b->features,   b->fingerprint,
-                                      b->sparse, b->labels, b->label_count};
+    return (struct data_blocks_facts){b->name,   b->rows,   b->features,    b->fingerprint,
+                                      b->sparse, b->labels, b->label_count, &b->found};
 }
 
 /* ---- blocks on demand ---- */
@@ -338,19 +370,21 @@ static dp_err block_read(struct data_blocks *b, uint64_t index, size_t bytes, dp
         ssize_t n = pread(b->fd, to + done, bytes - done, (off_t)(offset + done));
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0)
-            return dp_fail(err, DP_IO, "%s: cannot be read again: %s", b->name,
-                           n < 0 ? strerror(errno) : "it has become shorter");
+        if (n < 0)
+            return dp_fail(err, DP_IO, "%s: cannot be read again: %s", b->name, strerror(errno));
+        if (n == 0)
+            return file_stamp_fail(b->name, err);
         done += (size_t)n;
     }
-    return DP_OK;
+    if (XXH3_64bits(to, bytes) != b->places[index].hash) /* a clock that was set back hides a change from the stamp */
+        return file_stamp_fail(b->name, err);
+    return file_stamp_check(&b->stamp, b->fd, b->name, err);
 }
 
 static dp_err block_load(struct data_blocks *b, uint64_t index, dp_error *err)
 {
     struct block *block = &b->blocks[index];
     size_t bytes = (size_t)(b->places[index + 1].offset - b->places[index].offset);
-    uint64_t rows = MIN(b->shape.block_rows, b->rows - index * b->shape.block_rows);
     dp_err e = text_reserve(b, bytes, err);
     if (!e)
         e = block_read(b, index, bytes, err);
@@ -359,10 +393,6 @@ static dp_err block_load(struct data_blocks *b, uint64_t index, dp_error *err)
     if (e)
         return e;
     block->bytes = data_bytes(&block->data);
-    if (block->data.rows != rows || data_is_sparse(&block->data) != b->sparse) {
-        data_fini(&block->data);
-        return dp_fail(err, DP_DATA, "%s: has changed since it was read", b->name);
-    }
     b->used += block->bytes;
     for (block->used_at = UINT64_MAX; b->used > b->shape.budget_bytes && b->used > block->bytes && evict(b);)
         ;

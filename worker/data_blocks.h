@@ -23,6 +23,7 @@ struct data_blocks_facts {
     bool sparse;
     const double *labels; /* distinct ones, ascending; only where labels_max was not 0 */
     size_t label_count;
+    const struct data *found; /* its schema, label_at, label_name and note */
 };
 
 /* labels_max: distinct labels that are collected, DP_MODEL if there are more; 0: none are. DP_USAGE for a file that
@@ -39,7 +40,8 @@ struct gathered {
     uint64_t rows_room, values_room;
 };
 
-/* Copies these rows of the set to *gathered. DP_IO and DP_DATA where the file has changed, DP_NOMEM. */
+/* Copies these rows of the set to *gathered. DP_DATA where size, time or content of the file have changed since the
+ * pass over it, DP_IO, DP_NOMEM. */
 DP_MUST_CHECK dp_err data_blocks_gather(struct data_blocks *blocks, const uint64_t *rows, uint64_t count,
                                         struct gathered *gathered, dp_error *err);
 void gathered_fini(struct gathered *gathered);

@@ -183,6 +183,11 @@ dp_err idx_parse(const struct data_source *source, const void *bytes, size_t siz
     if (idx.rank < 2)
         return dp_fail(err, DP_DATA, "%s: has one dimension, which is a label file; give the file with the features",
                        idx.text.name);
+    if (source->features && source->features != idx.columns && source->want_of)
+        return dp_fail(err, DP_DATA,
+                       "%s: has %" PRIu64 " features, but %.150s has %" PRIu64
+                       "; take data of the kind that it was trained with",
+                       idx.text.name, idx.columns, source->want_of, source->features);
     if (source->features && source->features != idx.columns)
         return dp_fail(err, DP_DATA,
                        "%s: has %" PRIu64 " features, but the job has %" PRIu64

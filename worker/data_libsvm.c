@@ -4,6 +4,7 @@
 #include "data_parse.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "data_hash.h"
@@ -14,6 +15,8 @@ struct libsvm {
     const char *eol;  /* end of the line's content: before a comment and the newline */
     struct data *data;
     uint64_t features; /* asked for, or 0 */
+    const struct data_source *source;
+    uint64_t passed_over; /* entries of features beyond these */
     uint32_t hash_bits;
     uint64_t hash_seed;
     bool unlabelled;
@@ -48,14 +51,38 @@ static bool token_ends(const struct libsvm *file, const char *after)
     return after && (after == file->eol || is_blank(*after));
 }
 
+/* Whether the line's first token of n characters, A:B, can only be LABEL:WEIGHT: A is no index, or the index behind it
+ * is not larger. */
+static bool label_is_weighted(const struct libsvm *file, size_t n)
+{
+    const char *next = file->text.at + n;
+    float label, index;
+    const char *after = number_scan(file->text.at, file->eol, &label);
+    if (n >= 4 && memcmp(file->text.at, "qid:", 4) == 0)
+        return false;
+    if (!after || *after != ':' || label < 1 || memchr(file->text.at, '.', (size_t)(after - file->text.at)))
+        return true;
+    while (next < file->eol && is_blank(*next))
+        next++;
+    after = number_scan(next, file->eol, &index);
+    return after && after < file->eol && *after == ':' && index <= label;
+}
+
 static dp_err label_fail(struct libsvm *file)
 {
     char quote[QUOTE_MAX];
     const char *token = file->text.at;
     size_t n = token_length(file);
     token_quote(quote, token, n);
+    if (memchr(token, ':', n) && label_is_weighted(file, n))
+        return text_fail(&file->text, file->err,
+                         "the line begins with %s, a label with a weight of its row; weights of samples are not "
+                         "supported: keep the label alone",
+                         quote);
     if (memchr(token, ':', n))
-        return text_fail(&file->text, file->err, "the line begins with %s, so its label is missing; write LABEL %s",
+        return text_fail(&file->text, file->err,
+                         "the line begins with %s, so its label is missing: write LABEL %s; if it is LABEL:WEIGHT, "
+                         "weights of samples are not supported: keep the label alone",
                          quote, quote);
     if (memchr(token, ',', n))
         return text_fail(&file->text, file->err, "label %s: several labels on one line are not supported; keep one",
@@ -123,6 +150,20 @@ static dp_err index_scan(struct libsvm *file, const char **at, uint64_t *ret_ind
     return DP_OK;
 }
 
+static dp_err beyond_fail(struct libsvm *file, uint64_t index)
+{
+    const struct data_source *source = file->source;
+    if (source->want_of && source->extra_option)
+        return text_fail(&file->text, file->err,
+                         "index %" PRIu64 ", but %.150s has %" PRIu64
+                         " features; take data of the same kind, or --extra-features ignore to pass over others",
+                         index, source->want_of, file->features);
+    return text_fail(&file->text, file->err,
+                     "index %" PRIu64 ", but the job has %" PRIu64
+                     " features; take data of the same kind, or start dp-server with --features %" PRIu64 " or more",
+                     index, file->features, index);
+}
+
 /* The index of the entry, checked; `*at` is left behind its colon. */
 static dp_err index_read(struct libsvm *file, uint64_t last, const char **at, uint64_t *ret_index)
 {
@@ -138,12 +179,8 @@ static dp_err index_read(struct libsvm *file, uint64_t last, const char **at, ui
         return text_fail(&file->text, file->err, "index %" PRIu64 " after %" PRIu64 ": %s", index, last,
                          index == last ? "an index may stand once in a line; remove one of them"
                                        : "indices must be ascending; sort the line");
-    if (file->features && index > file->features)
-        return text_fail(&file->text, file->err,
-                         "index %" PRIu64 ", but the job has %" PRIu64
-                         " features; take data of the same kind, or start dp-server with --features %" PRIu64
-                         " or more",
-                         index, file->features, index);
+    if (file->features && index > file->features && !file->source->extra_ignored)
+        return beyond_fail(file, index);
     return DP_OK;
 }
 
@@ -163,10 +200,14 @@ static dp_err entry_read(struct libsvm *file, uint64_t *last)
         return text_fail(&file->text, file->err, "the value %s of index %" PRIu64 " %s", token_quote(quote, p, n),
                          index, number_fault(p, n));
     }
-    file->data->columns[file->entries] = index_column(file, index);
-    file->data->values[file->entries++] = value;
     file->text.at = after;
     *last = index;
+    if (file->features && !file->hash_bits && index > file->features) {
+        file->passed_over++;
+        return DP_OK;
+    }
+    file->data->columns[file->entries] = index_column(file, index);
+    file->data->values[file->entries++] = value;
     return DP_OK;
 }
 
@@ -212,6 +253,7 @@ dp_err libsvm_parse(const struct data_source *source, const void *bytes, size_t 
 {
     struct libsvm file = {.data = data,
                           .features = source->features,
+                          .source = source,
                           .hash_bits = source->hash_bits,
                           .hash_seed = source->hash_seed,
                           .unlabelled = source->unlabelled,
@@ -238,6 +280,13 @@ dp_err libsvm_parse(const struct data_source *source, const void *bytes, size_t 
         return data_hash_settle(data, err);
     }
     data->features = source->features ? source->features : file.widest;
+    if (file.passed_over &&
+        asprintf(&data->note, "%" PRIu64 " entr%s of %s with an index above %" PRIu64 " %s passed over",
+                 file.passed_over, file.passed_over == 1 ? "y" : "ies", file.text.name, data->features,
+                 file.passed_over == 1 ? "is" : "are") < 0) {
+        data->note = NULL;
+        return dp_fail(err, DP_NOMEM, "%s: out of memory", file.text.name);
+    }
     if (data->features == 0 && !source->part)
         return dp_fail(err, DP_DATA,
                        "%s: no row has a feature; write LABEL INDEX:VALUE ..., or start dp-server with --features",

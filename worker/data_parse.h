@@ -58,17 +58,27 @@ DP_MUST_CHECK dp_err csv_parse(const struct data_source *source, const void *byt
 DP_MUST_CHECK dp_err idx_parse(const struct data_source *source, const void *bytes, size_t size, const void *labels,
                                size_t labels_size, struct data *data, dp_error *err);
 
-/* The format of a file that begins with these bytes: the one asked for, else by the content. */
-enum data_format data_format(const struct data_source *source, const void *bytes, size_t size);
+/* The format of a file that begins with these bytes: the one asked for, else by the content. *ret_sure (may be NULL):
+ * it was asked for, or the content has what other formats have not. */
+enum data_format data_format(const struct data_source *source, const void *bytes, size_t size, bool *ret_sure);
+
+/* Files that are not read, as the second half of a sentence that says what to do ("is compressed by xz; ..."), or NULL:
+ * those that no reader takes, by their first bytes (IDX files apart), */
+const char *foreign_binary(const void *bytes, size_t size);
+/* and texts that a reader has refused, whose lines or beginning say why. */
+const char *foreign_text(const void *bytes, size_t size);
 /* What the first row of a CSV file says of all of it. */
 struct csv_head {
-    bool whole;          /* the row ends in these bytes, by a newline; else the rest says what they have */
     size_t header_bytes; /* up to and with the header; 0: there is none */
     uint64_t header_lines;
     char delimiter;
-    uint64_t fields; /* 0: there is no row that could be read */
+    uint64_t fields;
 };
-struct csv_head csv_head_read(const char *bytes, size_t size);
+/* Whether the bytes have the first two rows, which say it, to their ends. */
+bool csv_head_whole(const char *bytes, size_t size);
+/* Of bytes that have these rows, or are the file. DP_DATA. */
+DP_MUST_CHECK dp_err csv_head_read(const struct data_source *source, const char *bytes, size_t size,
+                                   struct csv_head *ret_head, dp_error *err);
 
 /* Whether the bytes begin like an IDX file. */
 bool idx_detect(const void *bytes, size_t size);

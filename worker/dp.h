@@ -3,32 +3,40 @@
  * A worker connects, says what data it has, and then asks for work until the job is done:
  *
  *     dp_client *c = NULL;
- *     dp_error err;
- *     if (dp_connect(&config, &c, &err) == DP_OK && dp_join(c, &train, NULL, &model, &err) == DP_OK) {
- *         dp_task task;
- *         while (dp_next(c, &task, &err) == DP_OK)
- *             for (uint32_t i = 0; i < task.slot_count; i++) {
+ *     dp_error err = {0};
+ *     dp_task task;
+ *     if (dp_connect(&config, &c, &err) == DP_OK && dp_join(c, &train, NULL, &model, &err) == DP_OK)
+ *         while (err.code == DP_OK && dp_next(c, &task, &err) == DP_OK)
+ *             for (uint32_t i = 0; err.code == DP_OK && i < task.slot_count; i++) {
+ *                 dp_metrics metrics = {.count = dp_slot_rows(c, task.slots[i], NULL, 0)};
  *                 float *grad = dp_gradient(c, &err);
- *                 ... fill grad from task.theta and the rows of task.slots[i] ...
- *                 dp_push(c, task.slots[i], grad, &metrics, &err);
+ *                 // ... fill grad from task.theta and the rows of task.slots[i], and add their losses to metrics ...
+ *                 if (!grad || dp_push(c, task.slots[i], grad, &metrics, &err) != DP_OK)
+ *                     break;
  *             }
- *     }
- *     dp_leave(&c, err.code, err.text);
+ *     dp_leave(&c, err.code, err.text); // err.code is DP_JOB_DONE where the job is done
  *
  * A worker with data of its own, of which the server knows nothing, brings tensors only, and has one slot for as long
  * as it is there, its rank (dp-server --data-mode local, or --model free). It computes a gradient of its next
  * minibatch, of any size, and goes on with the parameters that have come of everybody's; who has no more leaves, and
  * nobody waits for it:
  *
+ *     dp_client *c = NULL;
+ *     dp_error err = {0};
+ *     dp_task task;
  *     if (dp_connect(&config, &c, &err) == DP_OK && dp_join_free(c, &model, &err) == DP_OK &&
  *         dp_next(c, &task, &err) == DP_OK)
- *         while (there are data) {
+ *         for (uint64_t i = 0; i < minibatches; i++) {
+ *             dp_metrics metrics = {.count = batch};
  *             float *grad = dp_gradient(c, &err);
- *             ... fill grad from task.theta and the next minibatch ...
- *             if (dp_step(c, grad, &metrics, &task, &err) != DP_OK)
+ *             // ... fill grad from task.theta and the next minibatch, and add their losses to metrics ...
+ *             if (!grad || dp_step(c, grad, &metrics, &task, &err) != DP_OK)
  *                 break;
  *         }
- *     dp_leave(&c, err.code, err.text);
+ *     dp_leave(&c, err.code, err.text); // DP_OK: it has no more data
+ *
+ * A call that returns DP_OK sets err.code to DP_OK and err.text to "", so that err is that of the last call. `err` may
+ * be NULL. A client, a configuration or an output that is NULL is DP_USAGE.
  *
  * Where the job has tables, a worker moves only rows that its slots touch: dp_model.rows says which, theta of a task
  * ends with their values, and a gradient with theirs.
@@ -69,6 +77,9 @@ typedef struct {
     void (*notice)(void *arg, const char *text);
     void *notice_arg;
     dp_shm shm;
+    /* File of this user's secret, by which a server of the same user on this host knows us; NULL: that of the
+     * environment's DP_SECRET_FILE, else ~/.config/dp/secret. */
+    const char *secret_file;
 } dp_config;
 
 /* A data set as a worker has read it; every worker of a job must have the same one. */
@@ -81,6 +92,20 @@ typedef struct {
     size_t label_count;
 } dp_dataset;
 
+/* Which columns the data have: the server keeps those of the first worker, refuses workers whose names differ, and
+ * writes them to the model file. Zeroed: nothing is known. Borrowed for the call. */
+typedef struct {
+    uint32_t format;            /* 0 not known, 1 LIBSVM, 2 CSV, 3 IDX */
+    const char *const *names;   /* [name_count] of the features, in their order: printable UTF-8 of 1 to 255 bytes */
+    size_t name_count;          /* the number of features, or 0: they have no names; at most 65536 */
+    const char *label;          /* name of the label's column; NULL: it has none */
+    uint64_t fields;            /* CSV: columns of the file; 0: not known */
+    uint64_t label_at;          /* CSV: the label's number among them, from 0; UINT64_MAX: there is no label */
+    const char *const *ignored; /* [ignored_count] columns that are not read, by name or number */
+    size_t ignored_count;
+    const char *note; /* what was assumed in reading the data, for people, at most 500 bytes; NULL: nothing */
+} dp_schema;
+
 /* How a tensor starts. normal: N(0, init_arg^2). uniform: glorot sqrt(6/(in+out)), he sqrt(6/in) (Glorot & Bengio 2010,
  * He et al. 2015). All are seeded by the job, so every server computes the same values. */
 typedef enum { DP_INIT_ZEROS, DP_INIT_CONSTANT, DP_INIT_NORMAL, DP_INIT_GLOROT_UNIFORM, DP_INIT_HE_UNIFORM } dp_init;
@@ -92,7 +117,7 @@ typedef enum { DP_DENSE, DP_TABLE, DP_HASHED } dp_kind;
 typedef struct {
     const char *name;
     uint32_t rank;
-    const uint64_t *shape; /* row-major, in elements */
+    const uint64_t *shape; /* row-major, in elements: `rank` of them, >= 1; NULL is DP_USAGE. A number is {1}. */
     dp_init init;
     float init_arg;
     int regularized; /* 0 for intercepts: left out of R */
@@ -127,6 +152,7 @@ typedef struct {
      * the step after the one at hand, so that rows arrive before they are needed. What it fails with ends that call. */
     dp_err (*rows)(void *arg, const dp_ask *ask, dp_rows *rows, dp_error *err);
     void *rows_arg;
+    const dp_schema *schema; /* of the training data; NULL: not known */
 } dp_model;
 
 /* What the server said of the job. Borrowed from the client until dp_leave. Before dp_join, features, classes, rows and
@@ -156,8 +182,9 @@ typedef struct {
     uint32_t tensor_count;
     const double *labels; /* class -> label */
     size_t label_count;
-    int sparse;         /* the job's model is to use a table where its weights go by features */
-    uint32_t hash_bits; /* 0, or features are hashed to 2^hash_bits columns, with the seed */
+    int sparse;              /* the job's model is to use a table where its weights go by features */
+    uint32_t hash_bits;      /* 0, or features are hashed to 2^hash_bits columns, with the seed */
+    const dp_schema *schema; /* of the data that settled the job; NULL: not known */
 } dp_job;
 
 /* Sums over the samples of one slot. */
@@ -206,12 +233,17 @@ DP_API uint64_t dp_slot_rows(const dp_client *client, uint32_t slot, uint64_t *r
 /* The same for any step of the job: what dp_model.rows may go by. */
 DP_API uint64_t dp_step_rows(const dp_client *client, uint64_t step, uint32_t slot, uint64_t *rows, uint64_t max);
 /* A buffer of the task's theta_elems floats, cache-line aligned, contents undefined. It belongs to the caller until
- * dp_push takes it or dp_gradient_free. NULL when out of memory. */
+ * dp_push or dp_step takes it, or dp_gradient_free; what is left is freed by dp_leave. NULL when out of memory. */
 DP_API float *dp_gradient(dp_client *client, dp_error *err);
+/* Accepts NULL, and does nothing with a gradient that dp_push has taken. */
 DP_API void dp_gradient_free(dp_client *client, float *grad);
 /* Hands in a slot of the current task: the sum (not the mean) of the gradients of its samples, laid out as theta is; 0
- * where it does not touch a row of the task. Takes grad, which is one of dp_gradient since the slot's task came; for
- * DP_EVAL tasks grad is NULL. Returns at once. Slots may be handed in in any order. */
+ * where it does not touch a row of the task. grad is one of dp_gradient since the slot's task came; for DP_EVAL tasks
+ * it is NULL. Returns at once. Slots may be handed in in any order.
+ * Takes grad, whether it succeeds or fails: the caller neither uses nor frees it afterwards. Memory that is not of
+ * dp_gradient is refused with DP_USAGE and stays the caller's.
+ * DP_DATA, naming the element, where grad has an infinity or a NaN and metrics->loss is finite: the slot is still owed
+ * then, and may be handed in again. Where the loss is not finite either, it is taken and the job ends as diverged. */
 DP_API DP_MUST_CHECK dp_err dp_push(dp_client *client, uint32_t slot, float *grad, const dp_metrics *metrics,
                                     dp_error *err);
 /* After dp_join_free: dp_push of the task's one slot, the sum of the gradients of a minibatch, which is divided by the

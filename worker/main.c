@@ -60,6 +60,7 @@ static dp_err run_train(const struct worker_options *o, dp_error *err)
         .connect_timeout_s = o->connect_timeout_s,
         .server_timeout_s = o->server_timeout_s,
         .shm = (dp_shm)o->shm,
+        .secret_file = o->secret_file,
         .data = o->data,
         .emulate_slower = o->emulate_slower,
         .quiet = o->quiet,
@@ -73,7 +74,10 @@ static struct data_source source_of(const struct worker_options *o)
 {
     return (struct data_source){.path = o->data.data,
                                 .format = (enum data_format)o->data.format,
+                                .header = (enum data_header)o->data.header,
                                 .label_column = o->data.label_column,
+                                .ignore = o->data.ignore,
+                                .extra_ignored = o->data.extra_features == 1,
                                 .labels_path = o->data.labels,
                                 .unlabelled = o->no_labels,
                                 .stop = &stop};
@@ -101,6 +105,7 @@ static dp_err run(enum worker_command command, const struct worker_options *o, d
                                       .output = o->output,
                                       .scores = o->scores,
                                       .json = o->json,
+                                      .quiet = o->quiet,
                                       .stop = &stop};
     dp_err e = data_options_check_files(&o->data, err);
     if (e)
@@ -161,7 +166,7 @@ int main(int argc, char **argv)
         return leave(dp_err_exit_status(e));
     }
     if (outcome == OPT_RUN) {
-        if (!opts.quiet)
+        if (!opts.parent_pid) /* a local worker's environment is its server's, which has said it */
             options_env_check(&worker_option_table, stderr);
         e = worker_options_check(&given, &opts, &command, &err);
         if (!e)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,8 @@
 #include "data_parse.h"
 #include "safetensors.h"
 #include "util.h"
+
+enum { WANT_OF_MAX = 160 };
 
 /* A decimal number without sign that is the whole text. */
 static bool number_read(const char *text, uint64_t max, uint64_t *ret_value)
@@ -175,6 +178,8 @@ dp_err model_file_read(const char *path, struct model_file *ret_file, dp_error *
     if (!e)
         e = hash_read(file, &from->meta, err);
     if (!e)
+        e = model_schema_read(file, &from->meta, err);
+    if (!e)
         e = theta_read(file, from, err);
     if (!e)
         e = labels_read(file, safetensors_meta_get(&from->meta, "labels"), err);
@@ -191,40 +196,21 @@ void model_file_fini(struct model_file *file)
     free(file->path);
     free(file->theta);
     free(file->labels);
+    schema_fini(&file->schema);
     *file = (struct model_file){0};
-}
-
-/* Rows that lack one column, or have one more, may be with or without a label that was not expected. */
-static const char *label_hint(const struct data *data, const struct data_source *source, uint64_t wanted)
-{
-    if (data_is_sparse(data))
-        return "";
-    if (!source->unlabelled && data->features + 1 == wanted)
-        return "; if its rows have no label, predict takes them with --no-labels";
-    return source->unlabelled && data->features == wanted + 1 ? "; if its rows have a label, leave --no-labels away"
-                                                              : "";
 }
 
 dp_err model_file_data(const struct model_file *file, const struct data_source *source, struct data *ret_data,
                        dp_error *err)
 {
-    struct data data;
     struct data_source whole = *source;
+    char of[WANT_OF_MAX];
+    snprintf(of, sizeof of, "the model %.120s", file->path);
     whole.hash_bits = file->hash_bits;
     whole.hash_seed = file->hash_seed;
-    whole.features = 0; /* so that the message below says which of the two files is which */
-    dp_err e = data_read(&whole, &data, err);
-    if (e)
-        return e;
-    uint64_t wanted = file->spec.features;
-    if (data_is_sparse(&data) ? data.features > wanted : data.features != wanted) {
-        e = dp_fail(err, DP_MODEL,
-                    "%s: has %" PRIu64 " features, but the model %s has %" PRIu64
-                    "; take data of the kind that it was trained with%s",
-                    source->path, data.features, file->path, wanted, label_hint(&data, source, wanted));
-        data_fini(&data);
-        return e;
-    }
-    *ret_data = data;
-    return DP_OK;
+    whole.features = file->spec.features;
+    whole.want = &file->schema;
+    whole.want_of = of;
+    whole.extra_option = true;
+    return data_read(&whole, ret_data, err);
 }

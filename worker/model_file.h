@@ -1,12 +1,15 @@
 /* A trained model from a file that dp-server exported: safetensors whose metadata say what it is.
  *   "format" = "dp-model-1", "model" = linear|logistic|softmax, "features", "classes" (0 where the model has none),
  *   "intercept" = on|off, "labels" = class -> label, comma-separated and ascending; "hash_bits" and "hash_seed" where
- *   features were hashed. Other keys are not read.
+features were hashed; of its training data (model_schema.c) "data_format" = libsvm|csv|idx and for CSV "csv_columns",
+ *   "label_column" (a number from 0), "feature_names" (a JSON array) and "label_name" where there was a header, and
+ *   "ignored_columns" (a JSON array of names or numbers). Other keys are not read.
  * Thread: any. */
 #ifndef DP_MODEL_FILE_H
 #define DP_MODEL_FILE_H
 
 #include "model.h"
+#include "schema.h"
 
 struct model_file {
     char *path;
@@ -18,13 +21,19 @@ struct model_file {
     size_t label_count;
     uint32_t hash_bits; /* 0, or features are hashed as those of its training data were */
     uint64_t hash_seed;
+    struct schema schema; /* of its training data; format SCHEMA_UNKNOWN where an older dp-server wrote it */
 };
 
 /* DP_IO or DP_DATA where the file is no safetensors file, DP_MODEL where its metadata and tensors do not fit. */
 DP_MUST_CHECK dp_err model_file_read(const char *path, struct model_file *ret_file, dp_error *err);
 void model_file_fini(struct model_file *file);
-/* Reads data for the model: DP_MODEL if they have more features than it has, or if dense data have fewer. */
+/* Reads data for the model, by the names of their columns where both have them (data.h). DP_DATA naming what the model
+ * or the data lack. */
 DP_MUST_CHECK dp_err model_file_data(const struct model_file *file, const struct data_source *source,
                                      struct data *ret_data, dp_error *err);
+
+/* For model_file.c: the schema of the training data from the metadata, checked against file->spec. DP_MODEL. */
+struct safetensors_meta;
+DP_MUST_CHECK dp_err model_schema_read(struct model_file *file, const struct safetensors_meta *meta, dp_error *err);
 
 #endif

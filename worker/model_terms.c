@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "joint.h"
 #include "kernels.h"
-#include "project.h"
 #include "util.h"
 
 static dp_err add_all(struct strengths *strengths, const char *option, const struct option_list *list, dp_error *err)
@@ -62,109 +62,47 @@ static double violation(const struct constraints *constraints, const struct tens
     return sqrt(squares);
 }
 
-/* One after the other, elements first: for sets that go together this is the projection on all. */
-static bool project_one(const struct constraint *c, size_t n, size_t row, float *w)
+/* A step along the gradient also moves a point of a sphere away from it, by how much says nothing of where it is least:
+ * takes that part out of moved = theta - gradient, row by row. */
+static void keep_norms(const struct tensor *tensor, const float *theta, float *moved)
 {
-    switch (c->kind) {
-    case CONSTRAINT_NONNEG:
-        kernels_get()->clamp(n, 0, INFINITY, w);
-        return true;
-    case CONSTRAINT_BOX:
-        kernels_get()->clamp(n, (float)c->lo, (float)c->hi, w);
-        return true;
-    case CONSTRAINT_MAX_NORM:
-        project_max_norm(n, row, c->arg, w);
-        return true;
-    case CONSTRAINT_UNIT_NORM:
-        project_unit_norm(n, row, w);
-        return true;
-    case CONSTRAINT_L2_BALL:
-        project_l2_ball(n, c->arg, w);
-        return true;
-    case CONSTRAINT_L1_BALL:
-        project_l1_ball(n, c->arg, w);
-        return true;
-    case CONSTRAINT_SIMPLEX:
-        project_simplex(n, c->arg, w);
-        return true;
-    case CONSTRAINT_SUM:
-        project_sum(n, c->arg, w);
-        return true;
-    case CONSTRAINT_LINEAR:
-        break;
+    size_t row = (size_t)tensor_row_elems(tensor);
+    for (size_t at = 0; at < tensor->elems; at += row) {
+        double squares = kernels_get()->sum_squares(row, theta + at);
+        double along = squares > 0 ? 1 - kernels_get()->dot(row, theta + at, moved + at) / squares : 0;
+        for (size_t i = at; i < at + row; i++)
+            moved[i] = (float)((double)moved[i] + along * (double)theta[i]);
     }
-    return false;
 }
 
-static bool project_linear(const struct constraint *c, float *theta)
-{
-    const struct linear_row *row = &c->linear.rows[0];
-    double dot = -row->bound;
-    if (c->linear.count > 1)
-        return false;
-    for (size_t e = 0; e < row->count; e++)
-        dot += row->value[e] * (double)theta[c->offset + row->index[e]];
-    for (size_t e = 0; (dot > 0 || row->equality) && e < row->count; e++) {
-        float *w = &theta[c->offset + row->index[e]];
-        *w = (float)((double)*w - dot / row->squares * row->value[e]);
-    }
-    return true;
-}
-
-/* The tensors of a constraint side by side in `room`, projected, and put back. */
-static bool project(const struct constraint *c, const struct tensors *tensors, float *theta, float *room)
-{
-    size_t n = 0, row = 1;
-    if (c->kind == CONSTRAINT_LINEAR)
-        return project_linear(c, theta);
-    for (uint32_t t = 0; t < tensors->count; t++) {
-        const struct tensor *tensor = &tensors->list[t];
-        float *w = theta + tensors_offset(tensors, t);
-        if (!(c->mask >> t & 1))
-            continue;
-        row = (size_t)constraint_unit(c, tensor);
-        if (!constraint_is_global(c))
-            (void)project_one(c, (size_t)tensor->elems, row, w);
-        memcpy(room + n, w, (size_t)tensor->elems * sizeof *w);
-        n += (size_t)tensor->elems;
-    }
-    if (!constraint_is_global(c))
-        return true;
-    (void)project_one(c, n, row, room);
-    for (uint32_t t = 0; t < tensors->count; t++) {
-        size_t elems = c->mask >> t & 1 ? (size_t)tensors->list[t].elems : 0;
-        memcpy(theta + tensors_offset(tensors, t), room, elems * sizeof *room);
-        room += elems;
-    }
-    return true;
-}
-
-/* moved = prox(theta - gradient of the smooth part), with a step of 1. */
-static void descend(const struct tensors *tensors, const struct regular *regular, const float *theta,
-                    const double *gradient, float *moved)
+/* moved = theta - gradient of the smooth part. */
+static void descend(const struct model_terms *terms, const struct tensors *tensors, const struct regular *regular,
+                    const float *theta, const double *gradient, float *moved)
 {
     for (uint32_t t = 0; t < tensors->count; t++) {
         uint64_t first = tensors_offset(tensors, t), end = first + tensors->list[t].elems;
         for (uint64_t i = first; i < end; i++)
             moved[i] = (float)((double)theta[i] * (1 - regular[t].l2) - gradient[i]);
-        prox_uniform(&regular[t], 1, (size_t)(end - first), moved + first);
+        for (uint32_t i = 0; i < terms->constraints.count; i++)
+            if (terms->constraints.list[i].kind == CONSTRAINT_UNIT_NORM && (terms->constraints.list[i].mask >> t & 1))
+                keep_norms(&tensors->list[t], theta + first, moved + first);
     }
 }
 
+/* With a step of 1. */
 static double stationarity(const struct model_terms *terms, const struct tensors *tensors,
-                           const struct regular *regular, const float *theta, const double *gradient, float *moved,
-                           float *room)
+                           const struct regular *regular, const float *theta, const double *gradient, float *moved)
 {
-    bool can = true;
     double worst = 0;
-    descend(tensors, regular, theta, gradient, moved);
-    for (int whole = 0; whole < 2; whole++)
-        for (uint32_t i = 0; i < terms->constraints.count; i++)
-            if (constraint_is_global(&terms->constraints.list[i]) == (whole == 1))
-                can &= project(&terms->constraints.list[i], tensors, moved, room);
-    for (uint64_t i = 0; i < tensors_total(tensors); i++)
-        worst = fmax(worst, fabs((double)theta[i] - (double)moved[i]));
-    return can ? worst : NAN;
+    if (constraints_check(&terms->constraints, NULL) || joint_check(&terms->constraints, tensors, regular, NULL, NULL))
+        return NAN;
+    descend(terms, tensors, regular, theta, gradient, moved);
+    joint_prox(&terms->constraints, tensors, regular, 1, moved);
+    for (uint64_t i = 0; i < tensors_total(tensors) && !isnan(worst); i++) {
+        double far = fabs((double)theta[i] - (double)moved[i]);
+        worst = far <= worst ? worst : far;
+    }
+    return worst;
 }
 
 dp_err model_terms_measure(struct model_terms *terms, const struct tensors *tensors, const float *theta,
@@ -178,8 +116,7 @@ dp_err model_terms_measure(struct model_terms *terms, const struct tensors *tens
     if (e)
         return e;
     AUTOFREE float *moved = mem_array((size_t)tensors_total(tensors), sizeof *moved);
-    AUTOFREE float *room = mem_array((size_t)tensors_total(tensors), sizeof *room);
-    if (!moved || !room)
+    if (!moved)
         return dp_fail(err, DP_NOMEM, "out of memory for the regularizers and constraints");
     for (uint32_t t = 0; t < tensors->count; t++) {
         const float *w = theta + tensors_offset(tensors, t);
@@ -188,7 +125,7 @@ dp_err model_terms_measure(struct model_terms *terms, const struct tensors *tens
         result.zeros += (uint64_t)sums.zeros;
     }
     result.violation = violation(&terms->constraints, tensors, theta);
-    result.stationarity = stationarity(terms, tensors, regular, theta, gradient, moved, room);
+    result.stationarity = stationarity(terms, tensors, regular, theta, gradient, moved);
     *ret_result = result;
     return DP_OK;
 }

@@ -22,8 +22,9 @@ bool model_terms_any(const struct model_terms *terms);
 struct terms_result {
     double regularizer;  /* R */
     double violation;    /* |C|: the root of the sum of squares of what is violated */
-    double stationarity; /* largest element of theta - P(prox(theta - gradient)): 0 exactly where the conditions of
-                            Karush, Kuhn and Tucker hold (convex problems). NaN: several rows of a linear constraint */
+    double stationarity; /* largest element of theta - prox(theta - gradient), all terms together: 0 exactly where the
+                            conditions of Karush, Kuhn and Tucker hold (convex problems). NaN: the terms have no joint
+                            proximal operator, as several rows of a linear constraint */
     uint64_t zeros;      /* exact ones, of all elements */
 };
 

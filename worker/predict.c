@@ -36,13 +36,15 @@ static void trial_fini(struct trial *t)
     model_file_fini(&t->file);
 }
 
-static dp_err trial_init(struct trial *t, const char *model_path, const struct data_source *source,
+static dp_err trial_init(struct trial *t, const char *model_path, const struct data_source *source, bool quiet,
                          const volatile int *stop, dp_error *err)
 {
     *t = (struct trial){.stop = stop};
     dp_err e = model_file_read(model_path, &t->file, err);
     if (!e)
         e = model_file_data(&t->file, source, &t->data, err);
+    if (!e && t->data.note && !quiet)
+        fprintf(stderr, "dp-worker: %s\n", t->data.note);
     if (!e) {
         t->scratch = model_scratch_new(&t->file.spec, 1, !data_is_sparse(&t->data));
         t->run_rows = t->scratch ? model_run_rows(t->scratch) : 1;
@@ -171,6 +173,19 @@ static double sparsity(const struct trial *t, const struct result *result)
     return (double)result->terms.zeros / (double)tensors_total(&t->file.tensors);
 }
 
+/* Of CSV data: the name, or the number. */
+static void json_label_column(FILE *out, const struct data *data)
+{
+    char *const name = data->label_name;
+    AUTOFREE char *list = name ? schema_list_text(&name, 1) : NULL;
+    if (data->label_at == SCHEMA_NO_LABEL)
+        return;
+    if (list)
+        fprintf(out, ",\"label_column\":%.*s", (int)strlen(list) - 2, list + 1);
+    else
+        fprintf(out, ",\"label_column\":%" PRIu64, data->label_at);
+}
+
 static void print_json(FILE *out, const struct trial *t, const struct result *result, const struct model_terms *terms)
 {
     bool classifies = t->file.model->classifies;
@@ -185,18 +200,32 @@ static void print_json(FILE *out, const struct trial *t, const struct result *re
     }
     if (terms && terms->constraints.count)
         json_number(out, "violation", result->terms.violation);
+    json_label_column(out, &t->data);
     fputs("}\n", out);
+}
+
+static void print_terms(FILE *out, const struct trial *t, const struct result *result)
+{
+    fprintf(out, "objective  %.12g (regularizer %.6g), %.3g %% of theta zero, ", result->objective,
+            result->terms.regularizer, 100 * sparsity(t, result));
+    if (isnan(result->terms.stationarity))
+        fprintf(out, "stationarity unknown: these terms have no joint projection\n");
+    else
+        fprintf(out, "stationary to %.3g\n", result->terms.stationarity);
 }
 
 static void print_lines(FILE *out, const struct trial *t, const struct result *result, const struct model_terms *terms)
 {
+    char label[SCHEMA_LABEL_TEXT_BYTES];
+    const bool has_label = t->data.label_at != SCHEMA_NO_LABEL;
     fprintf(out, "model      %s (%s, %" PRIu64 " feature%s)\n", t->file.path, t->file.model->name,
             t->file.spec.features, human_s(t->file.spec.features));
-    fprintf(out, "data       %s (%" PRIu64 " row%s)\n", t->data.name, t->data.rows, human_s(t->data.rows));
+    fprintf(out, "data       %s (%" PRIu64 " row%s%s%s)\n", t->data.name, t->data.rows, human_s(t->data.rows),
+            has_label ? ", label " : "",
+            has_label ? schema_label_text(t->data.label_name, t->data.label_at, label) : "");
     fprintf(out, "loss       %.12g\n", result->loss);
     if (terms && model_terms_any(terms))
-        fprintf(out, "objective  %.12g (regularizer %.6g), %.3g %% of theta zero, stationary to %.3g\n",
-                result->objective, result->terms.regularizer, 100 * sparsity(t, result), result->terms.stationarity);
+        print_terms(out, t, result);
     if (terms && terms->constraints.count)
         fprintf(out, "violation  %.6g\n", result->terms.violation);
     if (t->file.model->classifies)
@@ -211,7 +240,7 @@ dp_err eval_run(const struct eval_options *opts, dp_error *err)
     struct trial t;
     struct result result;
     FILE *out = opts->out ? opts->out : stdout;
-    dp_err e = trial_init(&t, opts->model_path, &opts->source, opts->stop, err);
+    dp_err e = trial_init(&t, opts->model_path, &opts->source, opts->quiet, opts->stop, err);
     if (e)
         return e;
     e = trial_measure(&t, opts->terms, &result, err);
@@ -357,9 +386,11 @@ static dp_err check_output(const struct predict_options *opts, dp_error *err)
 dp_err predict_run(const struct predict_options *opts, dp_error *err)
 {
     struct prediction p = {.scores = opts->scores, .json = opts->json};
+    struct data_source source = opts->source;
+    source.label_optional = true;
     dp_err e = check_output(opts, err);
     if (!e)
-        e = trial_init(&p.trial, opts->model_path, &opts->source, opts->stop, err);
+        e = trial_init(&p.trial, opts->model_path, &source, opts->quiet, opts->stop, err);
     if (e)
         return e;
     const struct model_file *f = &p.trial.file;

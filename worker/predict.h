@@ -14,7 +14,7 @@ struct eval_options {
     struct data_source source; /* features is not read: the model says it */
     struct model_terms *terms; /* of the objective, and what is checked; NULL: the mean loss alone */
     bool json;                 /* one object on a line instead of lines for people */
-    bool quiet;                /* no lines for people */
+    bool quiet;                /* no lines for people, and nothing of what was assumed in reading the data on stderr */
     FILE *out;                 /* NULL: stdout */
     const volatile int *stop;  /* becomes non-zero: end with DP_STOPPED; may be NULL */
 };
@@ -29,6 +29,7 @@ struct predict_options {
     const char *output;        /* replaced as a whole; NULL: stdout */
     bool scores;               /* behind the label: the probability of each class, in the order of their labels */
     bool json;                 /* an object a row: {"label", "scores": {label: probability}} or {"value"} */
+    bool quiet;                /* what was assumed in reading the data is not told on stderr */
     const volatile int *stop;  /* as above */
 };
 

@@ -29,14 +29,23 @@ void report_notice(const struct report *report, const char *text)
 
 void report_data(const struct report *report, const char *role, const struct data_blocks_facts *data, double seconds)
 {
-    char count[HUMAN_MAX], took[HUMAN_MAX];
+    const struct data *found = data->found;
+    const bool has_label = found->label_at != SCHEMA_NO_LABEL;
+    char count[HUMAN_MAX], took[HUMAN_MAX], label[SCHEMA_LABEL_TEXT_BYTES];
     if (!report->quiet)
-        fprintf(stderr, "%sread %s: %s row%s, %" PRIu64 " feature%s, %s, in %s\n", PROGRAM, data->name,
+        fprintf(stderr, "%sread %s: %s row%s, %" PRIu64 " feature%s, %s%s%s, in %s\n", PROGRAM, data->name,
                 human_count((double)data->rows, count), human_s(data->rows), data->features, human_s(data->features),
-                data->sparse ? "sparse" : "dense", human_seconds(seconds, took));
-    report_object(report, json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:f}", "event", "data", "role", role, "file",
+                data->sparse ? "sparse" : "dense", has_label ? ", label " : "",
+                has_label ? schema_label_text(found->label_name, found->label_at, label) : "",
+                human_seconds(seconds, took));
+    report_object(report, json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:f, s:o}", "event", "data", "role", role, "file",
                                     data->name, "rows", (json_int_t)data->rows, "features", (json_int_t)data->features,
-                                    "sparse", data->sparse, "seconds", seconds));
+                                    "sparse", data->sparse, "seconds", seconds, "label_column",
+                                    !has_label          ? json_null()
+                                    : found->label_name ? json_string(found->label_name)
+                                                        : json_integer((json_int_t)found->label_at)));
+    if (found->note)
+        report_notice(report, found->note);
 }
 
 /* A worker with data of its own knows how often it goes through them, and not who else does what. */

@@ -6,6 +6,8 @@
 #include "train.h"
 
 #include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,7 +31,10 @@ struct train {
     struct data train_data, eval_data; /* train_data: only name, rows and features where there are blocks */
     struct data_blocks *blocks;        /* --memory-limit */
     bool has_eval;
-    double *labels; /* class -> label */
+    struct schema job_schema;  /* of a job that is settled; borrowed from the client */
+    struct schema eval_schema; /* that the evaluation data are matched with; borrowed from the training data */
+    char *note;                /* what was assumed in reading them */
+    double *labels;            /* class -> label */
     size_t label_count;
     float *train_targets, *eval_targets;
     struct tensors tensors;
@@ -39,14 +44,19 @@ struct train {
     struct tally steps_done;
     uint64_t slots_done, samples_done; /* of ours */
     uint32_t rank;                     /* of a local job: the slot of ours */
+    uint64_t task_elems;               /* of the task at hand: floats of a gradient */
+    bool diverged;                     /* a gradient was not finite, and the user was told */
 };
 
 /* ---- what the job is about ---- */
 
 static struct data_blocks_facts facts_of(const struct data *data)
 {
-    return (struct data_blocks_facts){
-        .name = data->name, .rows = data->rows, .features = data->features, .sparse = data_is_sparse(data)};
+    return (struct data_blocks_facts){.name = data->name,
+                                      .rows = data->rows,
+                                      .features = data->features,
+                                      .sparse = data_is_sparse(data),
+                                      .found = data};
 }
 
 static dp_err read_file(const struct train *t, const char *role, const struct data_source *source,
@@ -97,31 +107,73 @@ static dp_err read_train(struct train *t, const struct data_source *source, dp_e
     return e ? e : check_sparse(dp_client_job(t->client), &t->train_data, err);
 }
 
-/* The evaluation data have to be as wide as the training data. */
+static const struct data *found_of(const struct train *t)
+{
+    return t->blocks ? data_blocks_facts(t->blocks).found : &t->train_data;
+}
+
+/* The schema of a job that is settled: a worker that comes later finds the job's columns in its own file. NULL: there
+ * is none yet. */
+static const struct schema *schema_of_job(struct train *t)
+{
+    const dp_job *job = dp_client_job(t->client);
+    const dp_schema *from = job->schema;
+    if (!from || from->format == SCHEMA_UNKNOWN || (from->name_count && from->name_count != job->features))
+        return NULL;
+    t->job_schema = (struct schema){.format = (enum schema_format)from->format,
+                                    .count = job->features,
+                                    .names = from->name_count ? (char **)from->names : NULL,
+                                    .label = (char *)from->label,
+                                    .fields = from->fields,
+                                    .label_at = from->label_at,
+                                    .ignored = (char **)from->ignored,
+                                    .ignored_count = from->ignored_count};
+    return &t->job_schema;
+}
+
+/* Evaluation data are matched with the training data, by the names of the columns, and have to be as wide. */
+static dp_err read_eval(struct train *t, struct data_source *source, dp_error *err)
+{
+    const struct data_options *o = &t->opts->data;
+    const dp_job *job = dp_client_job(t->client);
+    t->has_eval = t->report.evaluates = true;
+    t->eval_schema = found_of(t)->schema; /* borrowed */
+    t->eval_schema.count = job->features ? job->features : t->train_data.features;
+    source->path = o->eval;
+    source->labels_path = o->eval_labels;
+    source->features = t->eval_schema.count;
+    source->want = &t->eval_schema;
+    source->want_of = "the training set";
+    source->extra_option = true;
+    source->extra_ignored = o->extra_features == 1;
+    if (t->eval_schema.format == SCHEMA_CSV)
+        source->label_column = NULL; /* it is where the training data's was, or has its name */
+    dp_err e = read_file(t, "eval", source, &t->eval_data, err);
+    return e ? e : check_sparse(job, &t->eval_data, err);
+}
+
 static dp_err read_data(struct train *t, dp_error *err)
 {
     const struct data_options *o = &t->opts->data;
     const dp_job *job = dp_client_job(t->client);
     struct data_source source = {.path = o->data,
                                  .format = (enum data_format)o->format,
+                                 .header = (enum data_header)o->header,
                                  .label_column = o->label_column,
+                                 .ignore = o->ignore,
                                  .labels_path = o->labels,
                                  .features = job->features,
                                  .hash_bits = job->hash_bits,
                                  .hash_seed = job->seed,
-
+                                 .want = schema_of_job(t),
+                                 .want_of = "the job",
                                  .stop = t->opts->stop};
     if (job->evaluate && !o->eval)
         return dp_fail(err, DP_USAGE, "this job evaluates: give --eval FILE");
     dp_err e = read_train(t, &source, err);
     if (e || !o->eval)
         return e;
-    t->has_eval = t->report.evaluates = true;
-    source.path = o->eval;
-    source.labels_path = o->eval_labels;
-    source.features = job->features ? job->features : t->train_data.features;
-    e = read_file(t, "eval", &source, &t->eval_data, err);
-    return e ? e : check_sparse(job, &t->eval_data, err);
+    return read_eval(t, &source, err);
 }
 
 /* --classes C: labels are 0..C-1, whether or not the data have all of them. */
@@ -221,6 +273,30 @@ static dp_err rows_of(void *arg, const dp_ask *ask, dp_rows *rows, dp_error *err
     return touched_rows(t->touched, ask, rows, err);
 }
 
+/* Notes on training and evaluation data in one. */
+static dp_err note_all(struct train *t, dp_error *err)
+{
+    const char *train = found_of(t)->note, *eval = t->has_eval ? t->eval_data.note : NULL;
+    if (asprintf(&t->note, "%s%s%s", train ? train : "", train && eval ? "; " : "", eval ? eval : "") >= 0)
+        return DP_OK;
+    t->note = NULL;
+    return dp_fail(err, DP_NOMEM, "out of memory");
+}
+
+static dp_schema schema_told(const struct train *t)
+{
+    const struct schema *schema = &found_of(t)->schema;
+    return (dp_schema){.format = schema->format,
+                       .names = (const char *const *)schema->names,
+                       .name_count = schema->names ? schema->count : 0,
+                       .label = schema->label,
+                       .fields = schema->fields,
+                       .label_at = schema->label_at,
+                       .ignored = (const char *const *)schema->ignored,
+                       .ignored_count = schema->ignored_count,
+                       .note = t->note};
+}
+
 static dp_err join_with(struct train *t, const dp_model *model, dp_error *err)
 {
     if (dp_client_job(t->client)->local)
@@ -244,13 +320,17 @@ static dp_err join(struct train *t, dp_error *err)
                                  .regularized = from->regularized,
                                  .kind = (dp_kind)from->kind};
     }
+    if (note_all(t, err))
+        return err->code;
+    const dp_schema schema = schema_told(t);
     dp_model model = {.tensors = tensors,
                       .tensor_count = t->tensors.count,
                       .classes = t->work.spec.classes,
                       .labels = t->labels,
                       .label_count = t->label_count,
                       .rows = rows_of,
-                      .rows_arg = t};
+                      .rows_arg = t,
+                      .schema = &schema};
     dp_err e = join_with(t, &model, err);
     if (!e)
         e = check_tensors(t, err);
@@ -323,12 +403,27 @@ static dp_err give_slot(struct train *t, const dp_task *task, uint32_t slot, dp_
     bool local = dp_client_job(t->client)->local;
     struct slot_job job = {.step = task->step, .slot = local ? 0 : slot, .theta = task->theta};
     t->rank = slot;
+    t->task_elems = task->theta_elems;
     if (task->kind == DP_TRAIN && !(job.grad = dp_gradient(t->client, err)))
         return err->code;
     if (t->touched)
         job.touched = touched_find(t->touched, task->tag, slot);
     slot_pool_give(t->pool, &job);
     return DP_OK;
+}
+
+/* A gradient that overflows where the loss, a double, does not: the job has diverged, which its loss says. */
+static dp_err hand_in_diverged(struct train *t, uint32_t slot, const struct slot_job *job, dp_error *err)
+{
+    dp_metrics metrics = {.count = job->metrics.count, .loss = NAN};
+    if (!t->diverged)
+        report_notice(&t->report, err->text);
+    t->diverged = true;
+    float *grad = dp_gradient(t->client, err);
+    if (!grad)
+        return err->code;
+    memset(grad, 0, (size_t)t->task_elems * sizeof *grad);
+    return dp_push(t->client, slot, grad, &metrics, err);
 }
 
 static dp_err hand_in(struct train *t, dp_error *err)
@@ -341,7 +436,8 @@ static dp_err hand_in(struct train *t, dp_error *err)
     t->slots_done++;
     t->samples_done += job.metrics.count;
     uint32_t slot = dp_client_job(t->client)->local ? t->rank : job.slot;
-    return dp_push(t->client, slot, job.grad, &job.metrics, err);
+    dp_err e = dp_push(t->client, slot, job.grad, &job.metrics, err);
+    return e == DP_DATA && isfinite(job.metrics.loss) ? hand_in_diverged(t, slot, &job, err) : e;
 }
 
 /* Computes the slots of a task, as many side by side as there are threads; stops early where nobody wants them any
@@ -409,6 +505,7 @@ static dp_err connect_to(struct train *t, dp_error *err)
         .stop = o->stop,
         .notice = notice,
         .notice_arg = &t->report,
+        .secret_file = o->secret_file,
     };
     return dp_connect(&config, &t->client, err);
 }
@@ -419,9 +516,31 @@ static void train_fini(struct train *t)
     data_blocks_free(&t->blocks);
     data_fini(&t->eval_data);
     touched_free(&t->touched);
+    free(t->note);
     free(t->labels);
     free(t->train_targets);
     free(t->eval_targets);
+}
+
+/* Reads the data and joins. A file whose columns are in another order than those of the worker that came first is
+ * refused where that one's were not known when this one was read: then it is read again, by their names. */
+static dp_err take_part(struct train *t, dp_error *err)
+{
+    dp_err e = connect_to(t, err);
+    bool known = !e && dp_client_job(t->client)->tensor_count > 0;
+    if (!e)
+        e = describe_model(t, err);
+    if (!e)
+        e = join(t, err);
+    if (e != DP_REFUSED || known || !t->model || !found_of(t)->schema.names)
+        return e;
+    dp_leave(&t->client, e, err->text);
+    train_fini(t);
+    *t = (struct train){.opts = t->opts, .report = t->report, .work = {.emulate = t->work.emulate}};
+    e = connect_to(t, err);
+    if (!e)
+        e = describe_model(t, err);
+    return e ? e : join(t, err);
 }
 
 /* From connecting to leaving. DP_INCARNATION: the job was settled anew while the data were read. */
@@ -432,11 +551,7 @@ static dp_err train_once(const struct train_options *opts, dp_error *err)
         emulate_init(&t.work.emulate, opts->data.emulate_slot_ms, opts->emulate_slower, opts->data.emulate_stalls, err);
     t.work.emulate.stop = opts->stop;
     if (!e)
-        e = connect_to(&t, err);
-    if (!e)
-        e = describe_model(&t, err);
-    if (!e)
-        e = join(&t, err);
+        e = take_part(&t, err);
     if (!e)
         e = prepare(&t, err);
     if (!e)

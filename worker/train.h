@@ -14,6 +14,7 @@ struct train_options {
     uint64_t connect_timeout_s;
     uint64_t server_timeout_s;
     dp_shm shm;
+    const char *secret_file; /* NULL: the usual one */
     struct data_options data;
     double emulate_slower;
     bool quiet;               /* tells of errors only */

@@ -24,6 +24,8 @@ static const struct option ROWS[] = {
         "how long the server may be silent later on"),
     ROW("train", shm, "shm", OPT_CHOICE, "MODE", 0, 0, "auto", NULL, SHM_MODES,
         "memory shared with a dp-server on this machine; on: or fail, auto: where it can be had"),
+    ROW("train", secret_file, "secret-file", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL,
+        "file by which a dp-server of this user on this host knows its own; else ~/.config/dp/secret"),
     ROW("train", parent_pid, "die-with-parent", OPT_U64, "PID", 0, 4194304, "0", NULL, NULL,
         "end when this process ends, which started this one; 0: go on"),
 
@@ -108,6 +110,7 @@ static const struct {
     {"emulate-slower", TRAIN},
     {"memory-limit", TRAIN},
     {"shm", TRAIN},
+    {"secret-file", TRAIN},
     {"threads", TRAIN},
     {"die-with-parent", TRAIN},
     {"model", PREDICT | EVAL},

@@ -10,6 +10,7 @@ enum worker_command { WORKER_TRAIN, WORKER_PREDICT, WORKER_EVAL };
 struct worker_options {
     const char *server;
     const char *name;
+    const char *secret_file; /* NULL: the usual one */
     uint64_t connect_timeout_s;
     uint64_t server_timeout_s;
     double emulate_slower;

@@ -5,10 +5,27 @@
 #include <string.h>
 #include <zmq.h>
 
+#include "client_proof.h"
 #include "frame.h"
 #include "util.h"
 
 enum { ANSWER_MS = 10000 };
+
+/* A server that wants to know whose we are is told, once, and asked again. */
+static bool prove(struct wire_session *s, Dp__Header *header, const Dp__Error *refusal)
+{
+    struct client_challenge challenge;
+    struct client_proof proof;
+    client_challenge_take(refusal, &challenge);
+    if (!challenge.given || header->proof.len || header->body_case != DP__HEADER__BODY_HELLO)
+        return false;
+    client_proof_make(NULL, &challenge, &(struct proof_claim){DP__HEADER__BODY_HELLO, header->hello->worker}, &proof);
+    client_proof_put(&proof, header);
+    size_t bytes = frame_size(header);
+    AUTOFREE void *buf = mem_array(bytes, 1);
+    frame_write(header, buf);
+    return zmq_send(s->head, buf, bytes, 0) >= 0;
+}
 
 static bool ask(struct wire_session *s, Dp__Header *header, struct arena *arena, Dp__Header__BodyCase want,
                 const Dp__Header **ret_answer)
@@ -31,7 +48,8 @@ static bool ask(struct wire_session *s, Dp__Header *header, struct arena *arena,
         if (got && (*ret_answer)->body_case == want)
             return true;
         if (got && (*ret_answer)->body_case == DP__HEADER__BODY_ERROR)
-            got = !str_copy(err.text, sizeof err.text, (*ret_answer)->error->text);
+            got = prove(s, header, (*ret_answer)->error) ||
+                  !str_copy(err.text, sizeof err.text, (*ret_answer)->error->text);
     }
     fprintf(stderr, "wire_session: %s\n", err.text);
     return false;

@@ -360,6 +360,7 @@ void harness_init(void)
     pthread_cond_init(&changed, &attr);
     pthread_condattr_destroy(&attr);
     process_count = 0;
+    unsetenv("DP_SECRET_FILE"); /* no program is given it either */
     files_init();
     warden_start();
 }

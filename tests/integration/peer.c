@@ -11,6 +11,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "client_proof.h"
 #include "util.h"
 
 enum { ANSWER_MS = 60000, WRITE_MS = 2000 };
@@ -136,7 +137,7 @@ const Dp__Header *peer_receive(struct peer *peer, uint32_t timeout_ms)
     return NULL;
 }
 
-const Dp__Header *peer_ask(struct peer *peer, const Dp__Header *header, const void *payload, size_t bytes)
+const Dp__Header *peer_ask_unproved(struct peer *peer, const Dp__Header *header, const void *payload, size_t bytes)
 {
     uint64_t deadline_ms = mono_ms() + ANSWER_MS;
     cr_assert(peer_send(peer, header, payload, bytes), "the question cannot be sent");
@@ -147,6 +148,23 @@ const Dp__Header *peer_ask(struct peer *peer, const Dp__Header *header, const vo
     }
     cr_assert_fail("no answer to request %llu in %d s", (unsigned long long)header->request, ANSWER_MS / 1000);
     return NULL;
+}
+
+const Dp__Header *peer_ask(struct peer *peer, const Dp__Header *header, const void *payload, size_t bytes)
+{
+    const Dp__Header *answer = peer_ask_unproved(peer, header, payload, bytes);
+    struct client_challenge challenge = {.given = false};
+    if (answer->body_case == DP__HEADER__BODY_ERROR)
+        client_challenge_take(answer->error, &challenge);
+    if (!challenge.given)
+        return answer;
+    bool hello = header->body_case == DP__HEADER__BODY_HELLO;
+    const struct proof_claim claim = {(uint32_t)header->body_case, hello ? header->hello->worker : 0};
+    struct client_proof proof;
+    Dp__Header proved = *header;
+    client_proof_make(NULL, &challenge, &claim, &proof);
+    client_proof_put(&proof, &proved);
+    return peer_ask_unproved(peer, &proved, payload, bytes);
 }
 
 int tcp_connect(const char *endpoint)

@@ -36,8 +36,12 @@ bool peer_send_frames(struct peer *peer, size_t count, const struct bytes *frame
 bool peer_send(struct peer *peer, const Dp__Header *header, const void *payload, size_t bytes);
 /* Next message that parses, or NULL after timeout_ms. Valid until the next call. */
 const Dp__Header *peer_receive(struct peer *peer, uint32_t timeout_ms);
-/* The answer with the header's request id; fails the test if there is none in 10 s. */
+/* The answer with the header's request id; fails the test if there is none in 10 s. A server that wants to know whose
+ * we are is told, by this user's secret, and asked again. */
 const Dp__Header *peer_ask(struct peer *peer, const Dp__Header *header, const void *payload, size_t bytes);
+
+/* The same of a peer that proves nothing. */
+const Dp__Header *peer_ask_unproved(struct peer *peer, const Dp__Header *header, const void *payload, size_t bytes);
 
 /* A TCP connection to an endpoint, or -1 where nobody listens. */
 int tcp_connect(const char *endpoint);

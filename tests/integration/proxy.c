@@ -23,6 +23,7 @@ enum { PORTS_MAX = 16, PIPES_MAX = 256, BUFFER_BYTES = 1 << 16, POLL_MS = 5 };
 struct pipe {
     int from, to; /* -1: free */
     struct pipe *back;
+    uint16_t port;
     size_t first, count;
     char buffer[BUFFER_BYTES];
 };
@@ -32,7 +33,8 @@ struct proxy {
     atomic_bool stop, cut, cut_one;
     size_t cut_last; /* pipe that was cut alone last */
     atomic_uint cuts;
-    _Atomic uint32_t added; /* a port on its way to the thread; 0: none */
+    _Atomic uint32_t added, removed, tunnel; /* ports on their way to the thread; 0: none */
+    _Atomic uint32_t tunnelled;              /* where the tunnel begins */
     int listeners[PORTS_MAX];
     uint16_t ports[PORTS_MAX];
     size_t port_count;
@@ -100,6 +102,7 @@ static void accept_one(struct proxy *proxy, size_t i)
     struct pipe *there = pipe_open(proxy, client, server), *back = pipe_open(proxy, server, client);
     there->back = back;
     back->back = there;
+    there->port = back->port = proxy->ports[i];
 }
 
 /* Moves what can be moved; false where the connection has ended. */
@@ -147,6 +150,30 @@ static void cut_next(struct proxy *proxy)
     }
 }
 
+/* At a port of its own. */
+static void add_tunnel(struct proxy *proxy, uint16_t port)
+{
+    struct sockaddr_in at;
+    socklen_t size = sizeof at;
+    int fd = listen_at(0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&at, &size), 0);
+    proxy->ports[proxy->port_count] = port;
+    proxy->listeners[proxy->port_count++] = fd;
+    atomic_store(&proxy->tunnelled, ntohs(at.sin_port));
+}
+
+static void remove_port(struct proxy *proxy, uint16_t port)
+{
+    for (size_t i = 0; i < proxy->port_count; i++)
+        if (proxy->ports[i] == port && proxy->listeners[i] >= 0) {
+            close(proxy->listeners[i]);
+            proxy->listeners[i] = -1;
+        }
+    for (size_t i = 0; i < PIPES_MAX; i++)
+        if (proxy->pipes[i].from >= 0 && proxy->pipes[i].port == port)
+            pipe_cut(proxy, &proxy->pipes[i]);
+}
+
 /* A full pipe waits until its other end takes something, an empty one until there is something. */
 static void wait_for_any(const struct proxy *proxy)
 {
@@ -173,6 +200,16 @@ static void *proxy_run(void *arg)
             proxy->listeners[proxy->port_count++] = listen_at((uint16_t)port);
             atomic_store(&proxy->added, 0);
         }
+        port = atomic_load(&proxy->tunnel);
+        if (port) {
+            add_tunnel(proxy, (uint16_t)port);
+            atomic_store(&proxy->tunnel, 0);
+        }
+        port = atomic_load(&proxy->removed);
+        if (port) {
+            remove_port(proxy, (uint16_t)port);
+            atomic_store(&proxy->removed, 0);
+        }
         if (atomic_exchange(&proxy->cut, false))
             cut_all(proxy);
         if (atomic_exchange(&proxy->cut_one, false))
@@ -186,7 +223,8 @@ static void *proxy_run(void *arg)
     }
     cut_all(proxy);
     for (size_t i = 0; i < proxy->port_count; i++)
-        close(proxy->listeners[i]);
+        if (proxy->listeners[i] >= 0)
+            close(proxy->listeners[i]);
     return NULL;
 }
 
@@ -208,6 +246,21 @@ void proxy_add(struct proxy *proxy, uint16_t port)
 {
     atomic_store(&proxy->added, port);
     while (atomic_load(&proxy->added))
+        (void)poll(NULL, 0, 1);
+}
+
+uint16_t proxy_tunnel(struct proxy *proxy, uint16_t port)
+{
+    atomic_store(&proxy->tunnel, port);
+    while (atomic_load(&proxy->tunnel))
+        (void)poll(NULL, 0, 1);
+    return (uint16_t)atomic_load(&proxy->tunnelled);
+}
+
+void proxy_remove(struct proxy *proxy, uint16_t port)
+{
+    atomic_store(&proxy->removed, port);
+    while (atomic_load(&proxy->removed))
         (void)poll(NULL, 0, 1);
 }
 

@@ -13,6 +13,10 @@ struct proxy *proxy_new(void);
 void proxy_free(struct proxy **proxy);
 /* Adds a port of the server; before the first connection to it. */
 void proxy_add(struct proxy *proxy, uint16_t port);
+/* Adds a port of the server at another one, which is returned, as tunnels do. */
+uint16_t proxy_tunnel(struct proxy *proxy, uint16_t port);
+/* Cuts the connections to a port, and refuses more. */
+void proxy_remove(struct proxy *proxy, uint16_t port);
 /* Cuts all connections, whatever was under way in them. */
 void proxy_cut(struct proxy *proxy);
 /* Cuts one connection: each time another, in turn. */

@@ -82,18 +82,17 @@ Test(blocks, a_job_whose_order_is_of_all_rows)
     cr_assert_eq(process_wait(server, CASE_MS), 128 + SIGTERM);
 }
 
-enum { WIDE_ROWS = 150000, WIDE_FEATURES = 60, MIB = 1 << 20 };
+enum { WIDE_ROWS = 150000, WIDE_FEATURES = 60, MIB = 1 << 20 }; /* some 70 MB of text, 36 MB of floats */
 
-/* Some 70 MB of text, 36 MB of floats. */
-static const char *wide(void)
+static const char *wide(int rows, int features)
 {
     const char *path = temp_path("wide.csv");
     FILE *file = fopen(path, "w");
     uint32_t x = 1;
     cr_assert_not_null(file);
-    for (int r = 0; r < WIDE_ROWS; r++) {
+    for (int r = 0; r < rows; r++) {
         fprintf(file, "%d", r % 2);
-        for (int k = 0; k < WIDE_FEATURES; k++) {
+        for (int k = 0; k < features; k++) {
             x = x * 1664525u + 1013904223u;
             fprintf(file, ",0.%05u", x >> 16);
         }
@@ -101,6 +100,32 @@ static const char *wide(void)
     }
     fclose(file);
     return path;
+}
+
+/* Other numbers of the same lengths, written into the same file while it is being trained on. */
+Test(blocks, a_file_that_is_overwritten)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *data = wide(20000, 20);
+    struct process *server =
+        PROCESS("dp-server", "--listen", "tcp://127.0.0.1:0", "--model", "logistic", "--batch", "512", "--epochs",
+                "1000000", "--lr", "0.01", "--shuffle", "block", "--block-rows", "512", "--window-blocks", "4",
+                "--local-workers", "1", "--data", data, "--memory-limit", "1", "--emulate-slot-ms", "1",
+                "--exit-when-done", "--json", "--export", temp_path("m.safetensors"));
+    process_expect(server, OUT, "\"epoch\"", CASE_MS);
+    FILE *file = fopen(data, "r+");
+    cr_assert_not_null(file);
+    for (int c; (c = fgetc(file)) != EOF;) {
+        if (c != '7')
+            continue;
+        cr_assert_eq(fseek(file, -1, SEEK_CUR), 0);
+        fputc('9', file);
+        cr_assert_eq(fseek(file, 0, SEEK_CUR), 0);
+    }
+    cr_assert_eq(fclose(file), 0);
+    cr_assert_eq(process_wait(server, CASE_MS), 1, "%s", process_output(server, ERR));
+    cr_assert_not_null(strstr(process_output(server, ERR), "wide.csv: has changed while it was being read"), "%s",
+                       process_output(server, ERR));
 }
 
 static uint64_t peak_bytes(pid_t pid)
@@ -126,7 +151,9 @@ static uint64_t peak_of(const char *data, const char *limit)
                "block", "--block-rows", "1000", "--window-blocks", "8", "--json");
     /* AddressSanitizer would keep what is freed. */
     struct process *worker = process_start_env(
-        "dp-worker", (const char *const[]){"--server", endpoint, "--data", data, "--memory-limit", limit, NULL},
+        "dp-worker",
+        (const char *const[]){"--server", endpoint, "--data", data, "--label-column", "0", "--memory-limit", limit,
+                              NULL},
         (const char *const[]){"ASAN_OPTIONS=quarantine_size_mb=1:thread_local_quarantine_size_kb=16", NULL});
     process_expect(server, OUT, "\"event\":\"epoch\"", CASE_MS);
     uint64_t peak = peak_bytes(process_pid(worker));
@@ -141,7 +168,7 @@ static uint64_t peak_of(const char *data, const char *limit)
 Test(blocks, a_worker_that_holds_a_part_stays_small)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
-    const char *data = wide();
+    const char *data = wide(WIDE_ROWS, WIDE_FEATURES);
     uint64_t whole = peak_of(data, "0"), part = peak_of(data, "3");
     cr_log_info("%llu MiB by blocks, %llu MiB as a whole", (unsigned long long)part / MIB,
                 (unsigned long long)whole / MIB);

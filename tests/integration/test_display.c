@@ -82,8 +82,13 @@ Test(display, json_lines)
     const char *data = separable();
     struct run_result r = RUN(RUN_MS, "dp-server", JOB(data), "--epochs", "30", "--eval", data, "--json");
     cr_assert_eq(r.status, 0, "%s", r.err);
-    cr_assert_eq(lines_of(r.out), 31, "%s", r.out);
+    cr_assert_eq(lines_of(r.out), 32, "%s", r.out);
     const char *at = r.out;
+    json_t *read = next_object(&at);
+    cr_assert_str_eq(json_string_value(json_object_get(read, "event")), "data");
+    cr_assert_eq(json_integer_value(json_object_get(read, "rows")), 40);
+    cr_assert(json_is_null(json_object_get(read, "label_column")));
+    json_decref(read);
     for (int epoch = 1; epoch <= 30; epoch++) {
         json_t *object = next_object(&at);
         cr_assert_str_eq(json_string_value(json_object_get(object, "event")), "epoch");
@@ -104,6 +109,24 @@ Test(display, quiet_is_quiet)
     cr_assert_eq(r.status, 0, "%s", r.err);
     cr_assert_str_empty(r.out);
     cr_assert_str_empty(r.err);
+}
+
+/* A variable that is misspelt is told, once, by the server and not by each of its workers. */
+Test(display, quiet_hides_no_mistake)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    static const char *const env[] = {"DP_EPOCH=3", NULL};
+    const char *data = separable();
+    struct process *server = process_start_env(
+        "dp-server", (const char *const[]){JOB(data), "--epochs", "3", "--quiet", "--log-level", "info", NULL}, env);
+    cr_assert_eq(process_wait(server, RUN_MS), 0, "%s", process_output(server, ERR));
+    const char *said = strstr(process_output(server, ERR), "environment DP_EPOCH: no option has this name");
+    cr_assert_not_null(said, "%s", process_output(server, ERR));
+    cr_assert_null(strstr(said + 1, "DP_EPOCH"), "%s", process_output(server, ERR));
+    struct process *worker = process_start_env(
+        "dp-worker", (const char *const[]){"eval", "--model", "/no/such", "--data", data, "--quiet", NULL}, env);
+    cr_assert_eq(process_wait(worker, RUN_MS), 1);
+    cr_assert_not_null(strstr(process_output(worker, ERR), "DP_EPOCH"), "%s", process_output(worker, ERR));
 }
 
 /* Somebody who left options out is told what came of it, and late workers are no trouble. */
@@ -163,6 +186,21 @@ Test(display, the_export_of_a_job_that_diverged_is_marked)
     size_t size = fread(head, 1, sizeof head, file);
     fclose(file);
     cr_assert_not_null(memmem(head, size, "\"diverged\":\"yes\"", strlen("\"diverged\":\"yes\"")));
+}
+
+/* Its loss is a double and finite, its gradient is not: the step's parameters would be infinite, and its end a success.
+ */
+Test(display, a_gradient_that_overflows_diverges)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *data = temp_text("huge.csv", "label,x0\n1e30,1e30\n-1e30,1e30\n1e30,-1e30\n");
+    char endpoint[128];
+    struct process *server = SERVER(endpoint, "--model", "linear", "--steps", "1", "--exit-when-done");
+    struct run_result r = RUN(RUN_MS, "dp-worker", "--server", endpoint, "--data", data);
+    cr_assert_not_null(strstr(r.err, "the gradient is not finite (element 0 of tensor 'weight' is "), "%s", r.err);
+    cr_assert_eq(process_wait(server, RUN_MS), 1);
+    const char *said = process_output(server, ERR);
+    cr_assert_not_null(strstr(said, "training diverged: the loss of training step 0 "), "%s", said);
 }
 
 /* As when a session over ssh breaks; under nohup it is no matter. */
@@ -300,7 +338,7 @@ Test(display, status_of_a_job_that_is_done)
     json_decref(status);
     struct run_result r = RUN(RUN_MS, "dp-ctl", "--server", endpoint, "status");
     cr_assert_not_null(strstr(r.out, "progress   epoch 5 of 5, step 5 of 5 (100%)\n"), "%s", r.out);
-    cr_assert_not_null(strstr(r.out, ", seed 18446744073709551615\n"), "%s", r.out);
+    cr_assert_not_null(strstr(r.out, "seed 18446744073709551615\n"), "%s", r.out);
     process_signal(server, SIGTERM);
     cr_assert(process_ended(server, RUN_MS));
 }
@@ -309,7 +347,7 @@ Test(display, the_port_of_a_shard)
 {
     NEED_PROGRAMS("dp-server", "dp-ctl");
     char endpoint[128];
-    struct process *server = SERVER(endpoint, "--model", "logistic");
+    struct process *server = SERVER(endpoint, "--model", "logistic", "--shards", "2");
     struct run_result r = RUN(RUN_MS, "dp-ctl", "--server", endpoint, "--json", "status");
     const char *at = r.out;
     json_t *status = next_object(&at), *shard = json_array_get(json_object_get(status, "shards"), 0);

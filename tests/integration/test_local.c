@@ -196,7 +196,7 @@ static const char *partition(const char *name, int part, int parts)
     FILE *out = fopen(path, "w");
     cr_assert(in && out);
     for (int i = 0; gzgets(in, line, sizeof line); i++)
-        if (i % parts == part)
+        if (i == 0 || i % parts == part)
             fputs(line, out);
     gzclose(in);
     fclose(out);
@@ -288,6 +288,28 @@ static int rank_of(struct process *server, const char *name)
     snprintf(text, sizeof text, "rank worker=\"%s\" rank=", name);
     const char *line = process_expect(server, ERR, text, CASE_MS);
     return atoi(strstr(line, " rank=") + strlen(" rank="));
+}
+
+/* A client whose gradient is not finite, though its loss is, hears it and leaves; the others' model stays whole. */
+Test(local, a_client_with_an_infinite_gradient)
+{
+    NEED_PROGRAMS("dp-server");
+    static const char *const VALUE[] = {"nan", "inf", "-inf"};
+    for (size_t i = 0; i < ARRAY_LEN(VALUE); i++) {
+        char endpoint[128];
+        struct process *server = SERVER(endpoint, "--model", "free", "--slots", "2", "--lr", "0.01", "--log-level",
+                                        "info", "--exit-when-done", "--stall-timeout", "1");
+        struct process *good = client_start(endpoint, 0, "10");
+        struct process *bad = PROCESS(FREE_CLIENT, endpoint, "bad", "10", "8", VALUE[i]);
+        cr_assert_eq(process_wait(bad, CASE_MS), 1, "%s", process_output(bad, ERR));
+        const char *said = process_output(bad, ERR);
+        cr_assert_not_null(strstr(said, "slot"), "%s", said);
+        cr_assert_not_null(strstr(said, "the gradient is not finite (element 0 of tensor 'w' is "), "%s", said);
+        process_expect(server, ERR, "worker-gave-up worker=\"bad\" reason=\"step 0, slot ", CASE_MS);
+        cr_assert_eq(process_wait(good, CASE_MS), 0, "%s", process_output(good, ERR));
+        assert_theta(good, 9, -RATE * 10 * atof(VALUES[0]));
+        cr_assert_eq(process_wait(server, CASE_MS), 0, "%s", process_output(server, ERR));
+    }
 }
 
 /* Started again under its name, a worker is the same one, with its own rank and the next attempt. */

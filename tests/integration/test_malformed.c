@@ -109,17 +109,31 @@ static const struct data_case LIBSVM[] = {
 
 static const struct data_case CSV[] = {
     {"word.csv", TEXT("label,age\n1,30\n0,old\n"), .want = {DATA_ERROR, {"word.csv:3:", "'age'", "not a number"}}},
-    {"ragged.csv", TEXT("1,2,3\n0,1\n"), .want = {DATA_ERROR, {"ragged.csv:2:", "2 fields", "same number"}}},
-    {"long.csv", TEXT("1,2,3\n0,1,1,1\n"), .want = {DATA_ERROR, {"long.csv:2:", "more than 3", "same number"}}},
-    {"hole.csv", TEXT("1,2,3\n0,,1\n"), .want = {DATA_ERROR, {"hole.csv:2:", "is empty, a number is needed"}}},
-    {"nan.csv", TEXT("1,2,3\n0,NaN,1\n"), .want = {DATA_ERROR, {"nan.csv:2:", "finite", "remove the row"}}},
-    {"quote.csv", TEXT("1,2\n0,\"3\n"), .want = {DATA_ERROR, {"quote.csv:2:", "closing quote", "add a \""}}},
+    {"ragged.csv", TEXT("1,2,4\n0,1\n"), .options = {"--label-column", "0"},
+     .want = {DATA_ERROR, {"ragged.csv:2:", "2 fields", "same number"}}},
+    {"long.csv", TEXT("1,2,4\n0,1,1,1\n"), .options = {"--label-column", "0"},
+     .want = {DATA_ERROR, {"long.csv:2:", "more than 3", "same number"}}},
+    {"hole.csv", TEXT("1,2,4\n0,,1\n"), .options = {"--label-column", "0"},
+     .want = {DATA_ERROR, {"hole.csv:2:", "is empty, a number is needed"}}},
+    {"nan.csv", TEXT("1,2,4\n0,NaN,1\n"), .options = {"--label-column", "0"},
+     .want = {DATA_ERROR, {"nan.csv:2:", "finite", "remove the row"}}},
+    {"quote.csv", TEXT("1,2\n0,\"3\n"), .options = {"--label-column", "0"},
+     .want = {DATA_ERROR, {"quote.csv:2:", "closing quote", "add a \""}}},
     {"header.csv", TEXT("label,a,b\n"), .want = {DATA_ERROR, {"header.csv:", "no rows"}}},
     {"one.csv", TEXT("1\n2\n"), .options = {"--format", "csv"}, .want = {DATA_ERROR, {"one.csv:1:", "one column"}}},
     {"column.csv", TEXT("y,a,b\n1,2,3\n"), .options = {"--label-column", "z"},
      .want = {DATA_ERROR, {"column.csv:", "--label-column 'z'", "'y', 'a', 'b'"}}},
-    {"width.csv", TEXT("1,2,3\n"), .options = {"--features", "5"},
+    {"width.csv", TEXT("1,2,4\n"), .options = {"--features", "5", "--label-column", "0"},
      .want = {DATA_ERROR, {"width.csv:", "has 2 features", "--features"}}},
+    {"nolabel.csv", TEXT("a,b\n1,2\n"), .want = {DATA_ERROR, {"nolabel.csv:", "no column is named", "--label-column"}}},
+    {"nohead.csv", TEXT("1,2\n0,1\n"), .want = {DATA_ERROR, {"nohead.csv:", "has no header", "--label-column N"}}},
+    {"numeric.csv", TEXT("0,1,2\n1,2,5\n"), .options = {"--label-column", "0"},
+     .want = {DATA_ERROR, {"numeric.csv:1:", "numbers the columns", "--header on", "--header off"}}},
+    {"typing.csv", TEXT("1,2.O,4\n0,1,1\n"), .options = {"--label-column", "0"},
+     .want = {DATA_ERROR, {"typing.csv:1:", "'2.O' (column 1)", "--header on", "--header off"}}},
+    {"index.csv", TEXT(",a,label\n0,1,1\n1,2,0\n"),
+     .want = {DATA_ERROR, {"index.csv:1:", "index column", "index=False", "--ignore-columns 0"}}},
+    {"twice.csv", TEXT("a,label,a\n0,1,1\n1,0,2\n"), .want = {DATA_ERROR, {"twice.csv:1:", "columns 0 and 2", "'a'"}}},
 };
 
 /* 2 images of 1 x 2 bytes and 2 labels. */
@@ -475,7 +489,7 @@ Test(malformed, little_address_space)
 #if defined(__SANITIZE_ADDRESS__)
     cr_skip_test("a sanitizer needs much address space");
 #endif
-    const char *data = temp_text("dense", "1,1,0\n0,0,1\n"), *model = temp_path("m");
+    const char *data = temp_text("dense", "y,a,b\n1,1,0\n0,0,1\n"), *model = temp_path("m");
     const char *const export[] = {"--export", model, NULL};
     static const char SCRIPT[] = "ulimit -v \"$1\"; exec \"$0\" eval --model \"$2\" --data \"$3\"";
     static const char *const KIB[] = {"120000", "200000", "280000", "360000", "440000"};
@@ -633,7 +647,7 @@ Test(malformed, data_for_a_model)
     const char *const export[] = {"--export", model, NULL};
     struct run_result r = run_data(data, NULL, export);
     cr_assert_eq(r.status, 0, "%s", r.err);
-    static const struct expectation width = {DATA_ERROR, {"wide:", "3 features", "m.safetensors has 2", "take data"}};
+    static const struct expectation width = {DATA_ERROR, {"wide:1:", "index 3", "m.safetensors has 2", "take data"}};
     static const struct expectation label = {DATA_ERROR, {"label:", "row 1", "label 5", "take data"}};
     static const struct expectation syntax = {DATA_ERROR, {"bad:2:", "not a number"}};
     const char *wide = temp_text("wide", "1 3:1\n"), *other = temp_text("label", "5 1:1\n");

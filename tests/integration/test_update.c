@@ -46,7 +46,7 @@ struct outcome {
 
 static struct outcome train_and_eval(const char *data, const char *options, const char *terms)
 {
-    char room[1024], more[256];
+    char room[1024], more[512];
     const char *model = temp_path("m.safetensors");
     const char *train[ARGS_MAX] = {
         "--listen", "tcp://127.0.0.1:0", "--json",   "--exit-when-done", "--export", model, "--data",
@@ -110,6 +110,47 @@ Test(update, constraints_meet_their_conditions, .timeout = 1200)
     }
 }
 
+/* Terms that one proximal operator joins, and projections in the metric of rules that scale steps: the end is the
+ * optimum, whatever the rate, momentum and rule. */
+Test(update, joined_terms_end_at_one_optimum, .timeout = 1200)
+{
+    NEED_A9A(data);
+    static const char *const TERMS[] = {"--l1 1e-3 --l2 1e-2 --constraint sum=1", "--l1 1e-3 --constraint simplex=3",
+                                        "--group-lasso 2e-3 --l2 1e-2 --group-size 3 --constraint nonneg",
+                                        "--constraint l2-ball=1"};
+    static const char *const RULES[] = {"--optimizer nesterov --momentum 0.9 --lr 0.5",
+                                        "--optimizer momentum --momentum 0.5 --lr 2", "--optimizer adagrad --lr 0.3",
+                                        "--optimizer adam --lr 0.02 --lr-schedule cosine"};
+    for (size_t i = 0; i < sizeof TERMS / sizeof TERMS[0]; i++) {
+        double best = 0;
+        for (size_t r = 0; r < sizeof RULES / sizeof RULES[0]; r++) {
+            char options[256];
+            snprintf(options, sizeof options, "--features 123 --intercept off --batch 32561 --steps 1000 %s", RULES[r]);
+            struct outcome o = train_and_eval(data, options, TERMS[i]);
+            double objective = number(o.eval, "objective"), stationarity = number(o.eval, "stationarity");
+            cr_assert_leq(stationarity, 2e-4, "%s %s: %g", TERMS[i], RULES[r], stationarity);
+            best = r ? best : objective;
+            cr_assert_float_eq(objective / best, 1, 1e-5, "%s %s: %.9g, not %.9g", TERMS[i], RULES[r], objective, best);
+            outcome_fini(&o);
+        }
+    }
+}
+
+Test(update, terms_that_do_not_go_together_are_refused)
+{
+    NEED_PROGRAMS("dp-server");
+    static const char *const TEXTS[] = {"--l1 0.1 --constraint unit-norm", "--optimizer adam --constraint unit-norm",
+                                        "--optimizer adam --group-lasso 0.1 --constraint sum=1"};
+    for (size_t i = 0; i < sizeof TEXTS / sizeof TEXTS[0]; i++) {
+        char room[256];
+        const char *args[ARGS_MAX] = {"--listen", "tcp://127.0.0.1:0", "--model", "logistic"};
+        add_words(args, 4, TEXTS[i], room, sizeof room);
+        struct run_result r = run_program(TIMEOUT_MS, "dp-server", args);
+        cr_assert_eq(r.status, 2, "%s: %d %s", TEXTS[i], r.status, r.err);
+        cr_assert_not_null(strstr(r.err, "--constraint"), "%s: %s", TEXTS[i], r.err);
+    }
+}
+
 Test(update, same_bits_for_any_workers_and_shards)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
@@ -121,6 +162,9 @@ Test(update, same_bits_for_any_workers_and_shards)
         "--optimizer lamb --lr 0.01 --l2 1e-2 --clip-value 0.1",
         "--optimizer nesterov --lr 0.001 --constraint l1-ball=3 --constraint max-norm=0.2@bias",
         "--optimizer rmsprop --constraint sum=1 --constraint-method augmented --multiplier-every 5",
+        "--optimizer momentum --lr 0.001 --l1 1e-2 --group-lasso 1e-2 --constraint sum=1",
+        "--optimizer adam --l1 1e-3 --constraint simplex=1",
+        "--optimizer adagrad --constraint l2-ball=0.1",
     };
     static const char *const CLUSTERS[] = {"--local-workers 1 --shards 1", "--local-workers 3 --shards 2",
                                            "--local-workers 2 --shards 5",

@@ -231,7 +231,7 @@ Test(worker, a_server_that_comes_back_with_another_job)
 Test(worker, a_job_after_another_is_for_its_own_workers)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
-    static const char DATA[] = "1,0.5\n0,-0.5\n1,0.25\n0,-1\n";
+    static const char DATA[] = "y,x\n1,0.5\n0,-0.5\n1,0.25\n0,-1\n";
     char endpoint[128];
     struct process *server = SERVER(endpoint, JOB, ENDLESS, "--json");
     struct process *stale = worker_start(endpoint, "20");

@@ -9,6 +9,7 @@
 #include <zmq.h>
 
 #include "mini_impl.h"
+#include "secret.h"
 #include "mini_rows.h"
 #include "util.h"
 
@@ -80,6 +81,25 @@ static void job_fill(const struct mini *m, Dp__Job *job)
     job->train_rows = m->plan.train_rows;
     job->eval_rows = m->plan.eval_rows;
     job->evaluate = m->plan.eval_rows > 0;
+}
+
+/* Counts what is proved; whether the hello was answered with another challenge. */
+static bool hello_challenged(struct mini *m, struct mini_peer to, const Dp__Header *asked)
+{
+    const struct proof_claim claim = {DP__HEADER__BODY_HELLO, asked->hello->worker};
+    struct secret secret;
+    dp_error err;
+    Dp__Error body = DP__ERROR__INIT;
+    if (asked->proof.len && memcmp(asked->proof.data, m->challenge, sizeof m->challenge) == 0 &&
+        secret_load(NULL, true, &secret, &err) == DP_OK && proof_holds(secret.key, &claim, asked->proof.data))
+        atomic_fetch_add(&m->proofs, 1);
+    if (!use_up(&m->opts.challenges))
+        return false;
+    proof_random(m->challenge, sizeof m->challenge);
+    body.challenge = (ProtobufCBinaryData){.len = sizeof m->challenge, .data = m->challenge};
+    body.door = (char *)"dp-door-that-is-none";
+    send_error_body(m, to, asked, DP_REFUSED, &body);
+    return true;
 }
 
 static void send_welcome(struct mini *m, struct mini_peer to, const Dp__Header *asked)
@@ -214,6 +234,8 @@ static void take_head(struct mini *m, struct mini_peer from, const Dp__Header *h
     Dp__Header answer = DP__HEADER__INIT;
     Dp__HeartbeatAck ack = DP__HEARTBEAT_ACK__INIT;
     if (header->body_case == DP__HEADER__BODY_HELLO) {
+        if (hello_challenged(m, from, header))
+            return;
         send_welcome(m, from, header);
         return;
     }

@@ -82,6 +82,7 @@ struct mini_options {
     atomic_int restart;           /* 1: begins anew as another incarnation */
     atomic_int rebind_shards;     /* 1: closes the shards' sockets and opens them again */
     atomic_int mute;              /* 1: says nothing any more */
+    atomic_int challenges;        /* hellos that are answered with a challenge, whatever they prove */
     atomic_int refuse_join;       /* 1: answers Join with REFUSED */
     atomic_int notice;            /* a dp_err: sends it to the worker as a Notice */
     atomic_int wrong_size;        /* 1: parameters come with the wrong number of bytes */
@@ -108,6 +109,7 @@ struct mini {
     atomic_uint row_pushes; /* to parts, that counted */
     atomic_uint lists;      /* lists of row ids that it was sent and had not */
     atomic_uint hellos;
+    atomic_uint proofs; /* hellos that proved to be of this user, by the challenge given last */
     atomic_uint joins;
     atomic_uint beats;
     atomic_int bye; /* code of the Bye, -1: none came */
@@ -123,6 +125,7 @@ struct mini {
     uint64_t sessions[MINI_SESSIONS];
     size_t session_count;
     uint64_t incarnation;
+    uint8_t challenge[32];
     uint8_t worker_id[32];
     size_t worker_id_size;
     uint64_t worker_session;

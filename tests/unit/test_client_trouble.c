@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "leaks.h"
+#include "client_proof.h"
 #include "mini_client.h"
+#include "secret.h"
 #include "util.h"
 
 Test(client_trouble, a_silent_server_is_unreachable_after_the_timeout)
@@ -166,6 +168,65 @@ Test(client_trouble, a_complete_step_is_waited_out)
     client->timing.wait_notice = 50;
     cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
     dp_leave(&client, err.code, err.text);
+    mini_free(&mini);
+    ASSERT_NO_LEAKS();
+}
+
+/* Sees to it that this user has a secret, as a server does. */
+static void have_secret(void)
+{
+    struct secret secret;
+    dp_error err;
+    cr_assert_eq(secret_load(NULL, true, &secret, &err), DP_OK, "%s", err.text);
+}
+
+Test(client_trouble, a_server_that_asks_is_told_whose_we_are)
+{
+    have_secret();
+    struct mini *mini = mini_new(4, false);
+    atomic_store(&mini->opts.challenges, 2); /* the first was waited with for too long, say */
+    mini_start(mini);
+    uint64_t begin = mono_ms();
+    dp_client *client = join_to(mini);
+    cr_assert_lt(mono_ms() - begin, 1900, "a challenge is answered at once");
+    cr_assert_eq(atomic_load(&mini->proofs), 2);
+    dp_leave(&client, DP_OK, NULL);
+    mini_free(&mini);
+    ASSERT_NO_LEAKS();
+}
+
+Test(client_trouble, a_server_that_asks_for_ever_is_given_up)
+{
+    have_secret();
+    struct mini *mini = mini_new(4, false);
+    atomic_store(&mini->opts.challenges, 1000000);
+    mini_start(mini);
+    dp_config config = config_for(mini->endpoint);
+    dp_client *client = NULL;
+    dp_error err;
+    config.connect_timeout_ms = 3600000;
+    cr_assert_eq(dp_connect(&config, &client, &err), DP_REFUSED);
+    cr_assert_str_eq(err.text, "mini says REFUSED");
+    cr_assert_eq(atomic_load(&mini->proofs), CLIENT_PROOFS_MAX);
+    mini_free(&mini);
+    ASSERT_NO_LEAKS();
+}
+
+/* The server hears of it all the same, for its log. */
+Test(client_trouble, a_client_without_a_secret_says_where_it_looked)
+{
+    have_secret();
+    struct mini *mini = mini_new(4, false);
+    atomic_store(&mini->opts.challenges, 1000000);
+    mini_start(mini);
+    dp_config config = config_for(mini->endpoint);
+    dp_client *client = NULL;
+    dp_error err;
+    config.secret_file = "/no/such/secret";
+    cr_assert_eq(dp_connect(&config, &client, &err), DP_REFUSED);
+    cr_assert_not_null(strstr(err.text, "/no/such/secret: there is no secret"), "%s", err.text);
+    cr_assert_not_null(strstr(err.text, "mini says REFUSED"), "%s", err.text);
+    cr_assert_eq(atomic_load(&mini->proofs), 0);
     mini_free(&mini);
     ASSERT_NO_LEAKS();
 }

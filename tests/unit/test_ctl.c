@@ -18,6 +18,8 @@
 
 /* --- the table --- */
 
+enum { WIDE = 200 };
+
 static void assert_printed(const char *document, const char *want)
 {
     char *text = NULL;
@@ -26,7 +28,7 @@ static void assert_printed(const char *document, const char *want)
     json_t *status = json_loads(document, 0, &why);
     cr_assert_not_null(status, "%s", why.text);
     FILE *out = open_memstream(&text, &bytes);
-    ctl_status_print(status, "tcp://head:7700", out);
+    ctl_status_print(status, "tcp://head:7700", WIDE, out);
     fclose(out);
     cr_assert_str_eq(text, want);
     free(text);
@@ -98,6 +100,49 @@ Test(ctl, a_running_job)
         "  id  endpoint       elements  slices  done steps  pushes  duplicates     in   out\n"
         "   0  tcp://*:40001  0-335          1          60   1.23M           0  123MB  999B\n"
         "   1  tcp://*:40002  unused         0          60       0           3     0B    0B\n");
+}
+
+/* A wide job on a terminal of 80 columns, and on ones that are narrower than anybody's. */
+static void assert_fits(int columns, bool cut)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    json_t *status = json_loads(
+        "{\"version\":\"0.1.0\",\"state\":\"running\",\"model\":\"softmax\",\"uptime_s\":3723.4,\"job\":{\"features\":"
+        "64,"
+        "\"classes\":10,\"intercept\":true,\"batch\":128,\"slots\":8,\"seed\":\"18446744073709551615\",\"train_steps\":"
+        "240,"
+        "\"train_rows\":1437123123,\"eval_rows\":3601231,\"theta_elems\":650,\"optimizer\":\"momentum\",\"lr\":0.5,"
+        "\"momentum\":0.9,\"l2\":3.071158748195694e-05},\"update\":{\"schedule\":\"cosine\",\"base_lr\":0.4,\"lr\":0."
+        "25},"
+        "\"progress\":{\"step\":60,\"total_steps\":260,\"train_step\":56,\"epoch\":5,\"epochs\":20,\"loss\":0.345678},"
+        "\"balance\":{\"mode\":\"speed\",\"moves\":2,\"given\":7,\"won\":4,\"lost\":3},"
+        "\"workers\":[{\"id\":0,\"name\":\"a-very-long-host-name.of.some-cluster.example:4711\",\"slots\":[0,2,4,6,8,"
+        "10],"
+        "\"step\":60,\"samples\":12345678,\"samples_per_s\":61728.3,\"slots_per_s\":48.1,\"threads\":4,"
+        "\"last_heartbeat_ms\":120,\"state\":\"training\"}],"
+        "\"shards\":[{\"id\":0,\"endpoint\":\"tcp://a-very-long-host-name.of.some-cluster.example:40001\",\"first\":0,"
+        "\"count\":336,\"slices\":1,\"low\":60,\"pushes\":1234567,\"duplicates\":0,\"bytes_in\":123456789,"
+        "\"bytes_out\":999}]}",
+        0, NULL);
+    cr_assert_not_null(status);
+    FILE *out = open_memstream(&text, &bytes);
+    ctl_status_print(status, "tcp://head:7700", columns, out);
+    fclose(out);
+    for (const char *line = text; *line; line += strcspn(line, "\n") + 1)
+        cr_assert_leq((int)strcspn(line, "\n"), columns, "'%s'", line);
+    cr_assert_not_null(strstr(text, "copy came first"), "%s", text);
+    cr_assert_eq(strstr(text, "not shown: samples, slots/s, threads (a wider") != NULL, cut, "%s", text);
+    cr_assert_eq(strstr(text, "a-very-long-host-name.of.some-cluster.example:4711") == NULL, cut, "%s", text);
+    free(text);
+    json_decref(status);
+    ASSERT_NO_LEAKS();
+}
+
+Test(ctl, lines_fit_the_terminal)
+{
+    assert_fits(80, true);
+    assert_fits(200, false);
 }
 
 Test(ctl, nothing_is_known)
@@ -208,11 +253,11 @@ Test(ctl, what_was_compensated)
                                 "{\"compensated\":4,\"uncompensated\":2,\"past_bytes\":1300}]}",
                                 0, NULL);
     FILE *out = open_memstream(&text, &bytes);
-    ctl_status_print(status, "tcp://head:7700", out);
+    ctl_status_print(status, "tcp://head:7700", WIDE, out);
     fflush(out);
     cr_assert_not_null(strstr(text, WANT), "%s", text);
     json_object_set_new(json_object_get(status, "update"), "delay_compensation", json_integer(0));
-    ctl_status_print(status, "tcp://head:7700", out);
+    ctl_status_print(status, "tcp://head:7700", WIDE, out);
     fclose(out);
     cr_assert_null(strstr(strstr(text, WANT) + strlen(WANT), "compensated"), "%s", text);
     free(text);

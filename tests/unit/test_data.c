@@ -204,23 +204,23 @@ Test(csv, forms_of_one_matrix)
     static const struct {
         const char *text, *label_column;
     } CASES[] = {
-        {"1,2,3\n-4,5.5,6e1\n", NULL},
-        {"1,2,3\r\n\r\n-4,5.5,6e1", NULL},
-        {"\xef\xbb\xbf 1 , 2 ,3 \n\n\n-4,\t5.5,6e1\n\n", NULL},
-        {"a,b,c\n1,2,3\n-4,5.5,6e1\n", NULL},
-        {"a,label,c\n2,1,3\n5.5,-4,6e1\n", NULL},
-        {"a,\"label\",c\n2,1,3\n5.5,-4,6e1\n", NULL},
-        {"a,b,c\n2,3,1\n5.5,6e1,-4\n", "c"},
-        {"a,label,c\n2,3,1\n5.5,6e1,-4\n", "-1"},
-        {"a,b,\"the \"\"c\"\", or\nso\"\n2,3,1\n5.5,6e1,-4\n", "the \"c\", or\nso"},
-        {"2,1,3\n5.5,-4,6e1\n", "1"},
-        {"2,1,3\n5.5,-4,6e1\n", "-2"},
-        {"1;2;3\n-4;5.5;6e1\n", NULL},
-        {"1\t2\t3\n-4\t5.5\t6e1\n", NULL},
-        {"\"1\",\"2\",\"3\"\n\"-4\", \"5.5\" ,\"6e1\"\r\n", NULL},
-        {"x:y,\"a;b\",c\n1,2,3\n-4,5.5,6e1\n", NULL},
+        {"1,2,4\n-4,5.5,6e1\n", "0"},
+        {"1,2,4\r\n\r\n-4,5.5,6e1", "0"},
+        {"\xef\xbb\xbf 1 , 2 ,4 \n\n\n-4,\t5.5,6e1\n\n", "0"},
+        {"Y,b,c\n1,2,4\n-4,5.5,6e1\n", NULL},
+        {"a,label,c\n2,1,4\n5.5,-4,6e1\n", NULL},
+        {"a,\"label\",c\n2,1,4\n5.5,-4,6e1\n", NULL},
+        {"a,b,c\n2,4,1\n5.5,6e1,-4\n", "c"},
+        {"a,label,c\n2,4,1\n5.5,6e1,-4\n", "-1"},
+        {"a,b,\"the \"\"c\"\", or\nso\"\n2,4,1\n5.5,6e1,-4\n", "the \"c\", or\nso"},
+        {"2,1,4\n5.5,-4,6e1\n", "1"},
+        {"2,1,4\n5.5,-4,6e1\n", "-2"},
+        {"1;2;4\n-4;5.5;6e1\n", "0"},
+        {"1\t2\t4\n-4\t5.5\t6e1\n", "0"},
+        {"\"1\",\"2\",\"4\"\n\"-4\", \"5.5\" ,\"6e1\"\r\n", "0"},
+        {"x:y,\"a;b\",c\n1,2,4\n-4,5.5,6e1\n", "x:y"},
     };
-    static const float LABELS[] = {1, -4}, VALUES[] = {2, 3, 5.5f, 60};
+    static const float LABELS[] = {1, -4}, VALUES[] = {2, 4, 5.5f, 60};
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
         struct data data = must_parse(
             (struct data_source){.label_column = CASES[i].label_column, .features = i % 2 ? 2 : 0}, CASES[i].text);
@@ -245,7 +245,7 @@ Test(csv, errors_name_line_and_column)
         {"1,2\ninf,3\n", DP_DATA, "f:2: column 0, the label: 'inf' is not a finite number"},
         {"1,2\n1,1e39\n", DP_DATA, "f:2: column 1: '1e39' is too large"},
         {"1,2\n1,2,3\n", DP_DATA, "f:2: more than 2 fields, but the first row has 2"},
-        {"1,2,3\n\n1,2\n", DP_DATA, "f:3: 2 fields, but the first row has 3"},
+        {"1,2,4\n\n1,2\n", DP_DATA, "f:3: 2 fields, but the first row has 3"},
         {"1,2\n3,", DP_DATA, "f:2: column 1: '' is empty"},
         {"1,2\n3", DP_DATA, "f:2: 1 fields, but the first row has 2"},
         {"1,\"2\n3,4\n", DP_DATA, "f:1: a quoted field has no closing quote"},
@@ -253,7 +253,7 @@ Test(csv, errors_name_line_and_column)
         {"a,\"b\nb\"\n1,2\n3,x\n", DP_DATA, "f:4: column 1 ('b\\x0ab'): 'x' is not a number"},
         {"1,2\n3,4 5\n", DP_DATA, "f:2: column 1: '4 5' is not a number"},
     };
-    assert_bad((struct data_source){.format = DATA_CSV}, CASES, sizeof CASES / sizeof CASES[0]);
+    assert_bad((struct data_source){.format = DATA_CSV, .label_column = "0"}, CASES, sizeof CASES / sizeof CASES[0]);
     static const struct bad COLUMN[] = {
         {"a,b\n1,2\n", DP_DATA,
          "f: --label-column 'z' is none of its 2 columns; give 0 to 1, -1 for the last, or a "
@@ -265,7 +265,7 @@ Test(csv, errors_name_line_and_column)
     assert_bad((struct data_source){.label_column = "2"},
                &(struct bad){"1,2\n", DP_DATA, "f: --label-column '2' is none of its 2 columns"}, 1);
     assert_bad(
-        (struct data_source){.features = 3},
+        (struct data_source){.features = 3, .label_column = "0"},
         &(struct bad){"1,2\n", DP_DATA, "f: has 1 features (2 columns, one of them the label), but the job has 3"}, 1);
 }
 
@@ -288,7 +288,7 @@ Test(detect, by_the_first_line_that_tells)
     struct data data = must_parse((struct data_source){0}, "# c, c\n\n1\n-1 3:1\n");
     cr_assert(data_is_sparse(&data) && data.rows == 2);
     data_fini(&data);
-    data = must_parse((struct data_source){0}, "\n1,2\n3,4\n");
+    data = must_parse((struct data_source){.label_column = "0"}, "\n1,2\n3,4\n");
     cr_assert(!data_is_sparse(&data) && data.rows == 2);
     data_fini(&data);
     dp_error err = {0};
@@ -402,7 +402,8 @@ Test(facts, fingerprint_sees_content_only)
     enum { N = sizeof TEXTS / sizeof TEXTS[0] };
     uint64_t hashes[N];
     for (size_t i = 0; i < N; i++) {
-        struct data data = must_parse((struct data_source){0}, TEXTS[i]);
+        const struct data_source source = {.label_column = strchr(TEXTS[i], ',') ? "0" : NULL};
+        struct data data = must_parse(source, TEXTS[i]);
         hashes[i] = data_fingerprint(&data);
         data_fini(&data);
         for (size_t k = 0; k < i; k++)
@@ -415,7 +416,7 @@ Test(facts, fingerprint_sees_content_only)
 
 Test(facts, labels_are_distinct_and_ascending)
 {
-    struct data data = must_parse((struct data_source){0}, "3,0\n-0,0\n-1.5,0\n0,0\n3,0\n7,0\n");
+    struct data data = must_parse((struct data_source){.label_column = "0"}, "3,0\n-0,0\n-1.5,0\n0,0\n3,0\n7,0\n");
     double *labels = NULL;
     size_t count = 0;
     dp_error err = {0};
@@ -530,7 +531,8 @@ Test(stop, ends_the_readers)
             memcpy(text + line * n, LINES[i], n + 1);
         struct data data;
         dp_error err;
-        cr_assert_eq(parse((struct data_source){.stop = &stop}, text, &data, &err), DP_STOPPED);
+        cr_assert_eq(parse((struct data_source){.stop = &stop, .label_column = i ? "0" : NULL}, text, &data, &err),
+                     DP_STOPPED);
         free(text);
     }
     ASSERT_NO_LEAKS();

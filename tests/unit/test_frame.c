@@ -9,6 +9,7 @@
 
 #include "frame_rows.h"
 #include "leaks.h"
+#include "schema.h"
 #include "text.h"
 #include "util.h"
 #include "wire_samples.h"
@@ -129,7 +130,12 @@ enum {
     ROWS_PUSH_SHARED,
     ROWS_SHARED,
     WELCOME_SHARED,
-    JOINED_SHARED
+    JOINED_SHARED,
+    ERROR_CHALLENGE,
+    HELLO_PROVED,
+    SET_PROVED,
+    JOIN_SCHEMA,
+    JOINED_SCHEMA
 };
 
 static dp_err parse_sample(size_t kind, size_t payload_count, dp_error *err)
@@ -294,6 +300,41 @@ Test(frame, hello_and_text_refusals)
     REFUSED(WELCOME, BODY(WELCOME, welcome)->job = NULL, "missing");
 }
 
+Test(frame, proof_refusals)
+{
+    REFUSED(HELLO_PROVED, samples[HELLO_PROVED].header.proof.len = 63, "proof of 63 bytes");
+    REFUSED(HELLO_PROVED, samples[HELLO_PROVED].header.proof.len = 1, "proof of 1 bytes");
+    REFUSED(SET_PROVED, samples[SET_PROVED].header.proof.len = 32, "proof of 32 bytes");
+    TAKEN(HELLO_PROVED, samples[HELLO_PROVED].header.proof.len = 0);
+    TAKEN(HELLO_PROVED, samples[HELLO_PROVED].header.user = UINT32_MAX);
+    REFUSED(ERROR_CHALLENGE, BODY(ERROR_CHALLENGE, error)->challenge.len = 31, "challenge of 31 bytes");
+    REFUSED(ERROR_CHALLENGE, BODY(ERROR_CHALLENGE, error)->code = DP_BUSY, "with a challenge");
+    REFUSED(ERROR_CHALLENGE, BODY(ERROR_CHALLENGE, error)->door = (char[]){"a\nb"}, "printed");
+    TAKEN(ERROR_CHALLENGE, BODY(ERROR_CHALLENGE, error)->challenge.len = 0);
+    TAKEN(ERROR_CHALLENGE, BODY(ERROR_CHALLENGE, error)->door = (char[]){""});
+}
+
+/* A proof is no body, but does not make a message of one. */
+Test(frame, a_proof_needs_one_body_beside_it)
+{
+    uint8_t bytes[BYTES_MAX];
+    struct arena arena = {0};
+    const Dp__Header *header = NULL;
+    dp_error err = {0};
+    samples_fill(samples);
+    Dp__Header bare = samples[HELLO_PROVED].header;
+    bare.body_case = DP__HEADER__BODY__NOT_SET;
+    size_t n = pack(&bare, bytes);
+    cr_assert_eq(frame_parse(&arena, bytes, n, 0, &header, &err), DP_PROTO);
+    cr_assert(strstr(err.text, "no body"), "%s", err.text);
+    n = pack(&samples[HELLO_PROVED].header, bytes);
+    Dp__Header more = samples[BYE].header;
+    n += pack(&more, bytes + n);
+    cr_assert_eq(frame_parse(&arena, bytes, n, 0, &header, &err), DP_PROTO);
+    cr_assert(strstr(err.text, "more than one body"), "%s", err.text);
+    arena_fini(&arena);
+}
+
 Test(frame, join_refusals)
 {
     static double falling[] = {1, 0, 2}, endless[] = {0, (double)INFINITY, 2}, none[] = {(double)NAN, 1, 2};
@@ -305,6 +346,48 @@ Test(frame, join_refusals)
     TAKEN(JOIN, BODY(JOIN, join)->labels = falling);
     REFUSED(JOIN, BODY(JOIN, join)->classes = FRAME_LABELS_MAX + 1, "classes");
     REFUSED(JOIN, BODY(JOIN, join)->eval->name = (char[]){"a\tb"}, "printed");
+}
+
+Test(frame, schema_refusals)
+{
+    static char *long_name[2], *empty[] = {"x1", ""}, *broken[] = {"x1", "a\nb"}, long_text[SCHEMA_NAME_BYTES_MAX + 2];
+    memset(long_text, 'x', sizeof long_text - 1);
+    long_name[0] = "x1", long_name[1] = long_text;
+    TAKEN(JOIN_SCHEMA, BODY(JOIN_SCHEMA, join)->schema->n_names = 0);
+    TAKEN(JOIN_SCHEMA, BODY(JOIN_SCHEMA, join)->schema->label_number = 0);
+    REFUSED(JOIN_SCHEMA, BODY(JOIN_SCHEMA, join)->schema->format = 4, "format 4");
+    REFUSED(JOIN_SCHEMA, BODY(JOIN_SCHEMA, join)->schema->names = long_name, "longer than 255");
+    REFUSED(JOIN_SCHEMA, BODY(JOIN_SCHEMA, join)->schema->names = empty, "empty");
+    REFUSED(JOIN_SCHEMA, BODY(JOIN_SCHEMA, join)->schema->names = broken, "printed");
+    REFUSED(JOIN_SCHEMA, BODY(JOIN_SCHEMA, join)->schema->ignored = broken, "printed");
+    REFUSED(JOIN_SCHEMA, BODY(JOIN_SCHEMA, join)->schema->label = long_text, "longer than 255");
+    REFUSED(JOIN_SCHEMA, BODY(JOIN_SCHEMA, join)->schema->label_number = 6, "column 6 of 5");
+    REFUSED(JOIN_SCHEMA, BODY(JOIN_SCHEMA, join)->schema->note = (char[]){"\x1b"}, "printed");
+    REFUSED(JOINED_SCHEMA, BODY(JOINED_SCHEMA, joined)->job->schema->names = broken, "printed");
+}
+
+/* As many names as there may be of a size that all texts may have together; one more is too many. */
+Test(frame, the_largest_schema_fits)
+{
+    static char *names[SCHEMA_NAMES_MAX + 1], text[SCHEMA_TEXT_BYTES_MAX / SCHEMA_NAMES_MAX + 1];
+    samples_fill(samples);
+    memset(text, 'x', sizeof text - 1);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        names[i] = text;
+    Dp__Schema *schema = samples[JOIN_SCHEMA].header.join->schema;
+    schema->names = names;
+    schema->n_ignored = 0;
+    for (size_t more = 0; more < 2; more++) {
+        schema->n_names = SCHEMA_NAMES_MAX + more;
+        size_t n = frame_size(&samples[JOIN_SCHEMA].header);
+        AUTOFREE uint8_t *bytes = mem_array(n, 1);
+        frame_write(&samples[JOIN_SCHEMA].header, bytes);
+        struct arena arena = {0};
+        const Dp__Header *header;
+        dp_error err = {0};
+        cr_assert_eq(frame_parse(&arena, bytes, n, 0, &header, &err), more ? DP_PROTO : DP_OK, "%s", err.text);
+        arena_fini(&arena);
+    }
 }
 
 Test(frame, tensor_refusals)
@@ -372,6 +455,16 @@ Test(frame, one_body)
                  err.text);
 }
 
+/* Whether a message without its last bytes is one that proves nothing, or not whose it is. */
+static bool cut_before_proof(const Dp__Header *header, size_t cut)
+{
+    Dp__Header less = *header;
+    less.user = 0;
+    bool fits = header->proof.len > 0 && frame_size(&less) == cut;
+    less.proof.len = 0;
+    return fits || (header->proof.len > 0 && frame_size(&less) == cut);
+}
+
 Test(frame, truncations)
 {
     samples_fill(samples);
@@ -384,7 +477,9 @@ Test(frame, truncations)
             memcpy(exact, bytes, cut);
             const Dp__Header *header = NULL;
             dp_error err = {0};
-            cr_assert_eq(frame_parse(&arena, exact, cut, samples[i].payload_count, &header, &err), DP_PROTO);
+            dp_err want = cut_before_proof(&samples[i].header, cut) ? DP_OK : DP_PROTO;
+            cr_assert_eq(frame_parse(&arena, exact, cut, samples[i].payload_count, &header, &err), want, "%s at %zu",
+                         samples[i].name, cut);
         }
     }
     arena_fini(&arena);
@@ -418,12 +513,13 @@ Test(frame, memory_is_bounded)
     size_t n = FRAME_HEADER_BYTES_MAX;
     AUTOFREE uint8_t *bytes = mem_array(n + 1, 1);
     size_t inner = n - 4;
-    memcpy(bytes, "\xb2\x01", 2); /* join, length as a three-byte varint */
-    inner -= 1;
+    memcpy(bytes, "\xb2\x01", 2); /* join, length as a four-byte varint */
+    inner -= 2;
     bytes[2] = (uint8_t)(0x80 | (inner & 0x7f));
     bytes[3] = (uint8_t)(0x80 | (inner >> 7 & 0x7f));
-    bytes[4] = (uint8_t)(inner >> 14);
-    for (size_t at = 5; at + 1 < n; at += 2)
+    bytes[4] = (uint8_t)(0x80 | (inner >> 14 & 0x7f));
+    bytes[5] = (uint8_t)(inner >> 21);
+    for (size_t at = 6; at + 1 < n; at += 2)
         memcpy(bytes + at, "\x1a\x00", 2); /* an empty tensor */
     struct arena arena = {0};
     const Dp__Header *header;

@@ -60,6 +60,42 @@ Test(log, line_has_level_time_program_and_event)
     ASSERT_NO_LEAKS();
 }
 
+/* What a line says after its head; valid until the next call. */
+#define LOGGED(...) (capture_begin(), log_info(__VA_ARGS__), event_kept(capture_end()))
+
+static const char *event_kept(char *text)
+{
+    static char event[2048];
+    snprintf(event, sizeof event, "%s", event_of(text));
+    free(text);
+    return event;
+}
+
+/* A value ends where it ends, whatever a peer calls itself. */
+Test(log, values_cannot_be_forged)
+{
+    static const char NAME[] = "a\" level=\"x\\";
+    log_init("dp-test", LOG_INFO);
+    cr_assert_str_eq(LOGGED("joined worker=\"%s\" n=%d", NAME, 3), "joined worker=\"a\\\" level=\\\"x\\\\\" n=3\n");
+    cr_assert_str_eq(LOGGED("joined worker=%s n=%d", NAME, 3), "joined worker=\"a\\\" level=\\\"x\\\\\" n=3\n");
+    cr_assert_str_eq(LOGGED("joined worker=%s", "host:1"), "joined worker=host:1\n");
+    cr_assert_str_eq(LOGGED("joined worker=%s", ""), "joined worker=\"\"\n");
+    cr_assert_str_eq(LOGGED("joined worker=%s n=1", "a=b"), "joined worker=\"a=b\" n=1\n");
+    cr_assert_str_eq(LOGGED("text=\"line %s of %.2s\"", "\n\"", "abc"), "text=\"line \\n\\\" of ab\"\n");
+}
+
+Test(log, numbers_are_those_of_printf)
+{
+    char want[512];
+    log_init("dp-test", LOG_INFO);
+#define SAME(...) (snprintf(want, sizeof want, __VA_ARGS__), strcat(want, "\n"), strcmp(LOGGED(__VA_ARGS__), want) == 0)
+    cr_expect(SAME("a=%d b=%u c=%5d%% d=%-4u|", -7, 7u, 12, 3u));
+    cr_expect(SAME("a=%ld b=%lu c=%lld d=%llu", -1L, ~0UL, -2LL, ~0ULL));
+    cr_expect(SAME("a=%zu b=%zd c=%td d=%jd", (size_t)9, (ssize_t)-9, (ptrdiff_t)-3, (intmax_t)-4));
+    cr_expect(SAME("a=%.3f b=%g c=%e d=%9.2g", 1.5, 0.1, 1e300, -2.5));
+    cr_expect(SAME("a=%x b=%#lx c=%08X d=%hhu e=%c f=%p", 255u, 255UL, 48879u, (unsigned char)200, 'x', (void *)want));
+}
+
 Test(log, levels_filter)
 {
     capture_begin();

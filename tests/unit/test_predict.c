@@ -45,6 +45,9 @@ struct sample {
     const char *hash_bits, *hash_seed;
 };
 
+/* Of the training data: pairs of keys and values; NULL ends them. */
+static const char *const *data_meta;
+
 static void model_make(struct sample *sample)
 {
     struct safetensors_meta meta = {0};
@@ -57,6 +60,8 @@ static void model_make(struct sample *sample)
     for (size_t i = 0; i < ARRAY_LEN(pairs); i++)
         if (pairs[i][1])
             cr_assert_eq(safetensors_meta_set(&meta, pairs[i][0], "%s", pairs[i][1]), DP_OK);
+    for (size_t i = 0; data_meta && data_meta[i]; i += 2)
+        cr_assert_eq(safetensors_meta_set(&meta, data_meta[i], "%s", data_meta[i + 1]), DP_OK);
     cr_assert_eq(safetensors_write(model_path, &sample->tensors, 0, &meta, from_array, sample->theta, 3, &err), DP_OK,
                  "%s", err.text);
     safetensors_meta_fini(&meta);
@@ -218,7 +223,8 @@ Test(eval, softmax_dense)
     s.theta[2] = 0;
     model_make(&s);
     data_make("label,a,b\n-1.5,2,1\n3,0,1\n7,1,0\n");
-    json_t *object = eval_json(0, 4);
+    json_t *object = eval_json(0, 5);
+    cr_assert_str_eq(json_string_value(json_object_get(object, "label_column")), "label");
     assert_near(number_of(object, "accuracy"), 2.0 / 3);
     double loss = log(exp(2) + exp(1) + 1) - 2 + log(2 + exp(1)) - 1 + log(2 + exp(1));
     assert_near(number_of(object, "loss"), loss / 3);
@@ -289,7 +295,7 @@ Test(predict, labels_and_probabilities)
     cr_assert_str_eq(output_read(), "1\n-2\n-0.5\n");
     s = softmax();
     model_make(&s);
-    data_make("0,2,1\n0,0,1\n0,-1,-1\n0,1,1\n0,-3e38,3e38\n");
+    data_make("y,a,b\n0,2,1\n0,0,1\n0,-1,-1\n0,1,1\n0,-3e38,3e38\n");
     cr_assert_eq(predict(false, &err), DP_OK, "%s", err.text);
     cr_assert_str_eq(output_read(), "-1.5\n3\n7\n-1.5\n3\n");
     cr_assert_eq(predict(true, &err), DP_OK, "%s", err.text);
@@ -346,15 +352,20 @@ Test(predict, theta_is_found_by_name_whatever_the_order)
 
 /* What is wrong with model or data, and what is said of it. */
 
-static void assert_refused(struct sample *s, const char *says)
+static void assert_refused_as(dp_err code, struct sample *s, const char *says)
 {
     dp_error err = {0};
     model_make(s);
     file_make(out_path, "old", 3);
-    cr_assert_eq(predict(false, &err), DP_MODEL, "%s", says);
+    cr_assert_eq(predict(false, &err), code, "%s", err.text);
     cr_assert_not_null(strstr(err.text, says), "'%s' does not say '%s'", err.text, says);
     cr_assert_str_eq(output_read(), "old");
-    cr_assert_eq(eval(0, false, &err), DP_MODEL);
+    cr_assert_eq(eval(0, false, &err), code);
+}
+
+static void assert_refused(struct sample *s, const char *says)
+{
+    assert_refused_as(DP_MODEL, s, says);
 }
 
 Test(predict, refuses_models_that_contradict_themselves)
@@ -401,6 +412,71 @@ Test(predict, refuses_models_that_contradict_themselves)
     REFUSED(logistic(), s.tensors.list[1].name[0] = 'B', "has no tensor 'bias'");
 }
 
+/* weight (1, -2) of x1 and x2 */
+Test(predict, finds_the_columns_of_the_training_data)
+{
+    static const char *const META[] = {
+        "data_format",  "csv", "feature_names",   "[\"x1\",\"x2\"]", "label_name", "t", "csv_columns", "4",
+        "label_column", "3",   "ignored_columns", "[\"id\"]",        NULL};
+    static const char *const FILES[] = {"x1,x2,t\n1,2,7\n3,0.5,7\n", "t,x2,x1\n7,2,1\n7,0.5,3\n", "x2,x1\n2,1\n0.5,3\n",
+                                        "id,x2,x1\na,2,1\n,0.5,3\n"};
+    dp_error err = {0};
+    struct sample s = linear();
+    data_meta = META;
+    model_make(&s);
+    for (size_t i = 0; i < ARRAY_LEN(FILES); i++) {
+        data_make(FILES[i]);
+        cr_assert_eq(predict(false, &err), DP_OK, "%s", err.text);
+        cr_assert_str_eq(output_read(), "-3\n2\n");
+    }
+    data_make("x1,x2,t\n1,2,-3\n3,0.5,2\n");
+    json_t *object = eval_json(0, 5);
+    cr_assert_str_eq(json_string_value(json_object_get(object, "label_column")), "t");
+    cr_assert_eq(number_of(object, "rmse"), 0);
+    json_decref(object);
+    data_make("x2,x1\n1,2\n");
+    cr_assert_eq(eval(0, false, &err), DP_DATA);
+    cr_assert_not_null(strstr(err.text, "has no column 't'"), "%s", err.text);
+    data_meta = (const char *const[]){"data_format", "csv", "csv_columns", "3", "label_column", "0", NULL};
+    model_make(&s);
+    data_make("7,1,2\n7,3,0.5\n");
+    cr_assert_eq(predict(false, &err), DP_OK, "%s", err.text);
+    cr_assert_str_eq(output_read(), "-3\n2\n");
+    data_make("1,2\n3,0.5\n");
+    cr_assert_eq(predict(false, &err), DP_OK, "%s", err.text);
+    cr_assert_str_eq(output_read(), "-3\n2\n");
+    data_meta = NULL;
+}
+
+Test(predict, refuses_columns_that_do_not_fit_the_model)
+{
+    static const struct {
+        const char *key, *value;
+    } BAD[] = {
+        {"data_format", "tsv"},
+        {"feature_names", "[\"x1\"]"},
+        {"feature_names", "[\"x1\",\"x1\"]"},
+        {"feature_names", "[\"x1\",\"\"]"},
+        {"feature_names", "[\"x1\",\"t\"]"},
+        {"feature_names", "x1,x2"},
+        {"label_name", "a\nb"},
+        {"label_column", "4"},
+        {"label_column", "-1"},
+        {"csv_columns", "four"},
+        {"ignored_columns", "[1]"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(BAD); i++) {
+        struct sample s = linear();
+        const char *meta[] = {
+            "data_format",  "csv", "feature_names", "[\"x1\",\"x2\"]", "label_name", "t", "csv_columns", "4",
+            "label_column", "3",   BAD[i].key,      BAD[i].value,      NULL};
+        data_meta = meta;
+        data_make("x1,x2,t\n1,2,3\n");
+        assert_refused(&s, "its metadata have '");
+    }
+    data_meta = NULL;
+}
+
 Test(predict, takes_rows_without_labels)
 {
     dp_error err = {0};
@@ -415,7 +491,7 @@ Test(predict, takes_rows_without_labels)
         cr_assert_str_eq(output_read(), "1\n0\n");
     }
     data_make("0,1,0\n");
-    cr_assert_eq(predict_run(&opts, &err), DP_MODEL);
+    cr_assert_eq(predict_run(&opts, &err), DP_DATA);
     cr_assert_not_null(strstr(err.text, "if its rows have a label, leave --no-labels away"), "%s", err.text);
 }
 
@@ -424,11 +500,12 @@ Test(predict, refuses_data_of_another_kind)
     dp_error err = {0};
     struct sample s = logistic();
     data_make("0 3:1\n");
-    assert_refused(&s, "has 3 features, but the model ");
-    data_make("0,1,2,3\n");
-    assert_refused(&s, "has 3 features, but the model ");
-    data_make("0,1\n");
-    assert_refused(&s, "if its rows have no label, predict takes them with --no-labels");
+    assert_refused_as(DP_DATA, &s, "d:1: index 3, but the model ");
+    assert_refused_as(DP_DATA, &s, "--extra-features ignore");
+    data_make("y,a,b,c\n0,1,2,3\n");
+    assert_refused_as(DP_DATA, &s, "has 3 features, but the model ");
+    data_make("y,a\n0,1\n");
+    assert_refused_as(DP_DATA, &s, "if its rows have no label, predict takes them with --no-labels");
     data_make("0 1:1\n"); /* sparse data may be narrower */
     cr_assert_eq(predict(false, &err), DP_OK, "%s", err.text);
     data_make("0 1:1\n5 1:1\n");

@@ -56,6 +56,39 @@ static size_t count_of(const char *text, const char *word)
     return n;
 }
 
+/* A header above the table, an object before the epochs. */
+Test(progress, tells_what_was_read)
+{
+    static const struct progress_data NAMED = {"d.csv", 1438, 64, "target", 3, "one assumption"},
+                                      NUMBERED = {"d.csv", 0, 1, NULL, 2, ""},
+                                      LIBSVM = {"d.svm", 1, 2, NULL, UINT64_MAX, ""};
+    open_progress(PROGRESS_LINES, 1, 1, false, false);
+    (void)err_since();
+    progress_data(&progress, &NAMED);
+    cr_assert_str_eq(err_since(),
+                     "data: 1.44k rows, 64 features, label column 'target', d.csv\nnote: one assumption\n");
+    progress_data(&progress, &NUMBERED);
+    cr_assert_str_eq(err_since(), "data: 1 feature, label column 2, d.csv\n");
+    progress_data(&progress, &LIBSVM);
+    cr_assert_str_eq(err_since(), "data: 1 row, 2 features, d.svm\n");
+    close_progress();
+    open_progress(PROGRESS_JSON, 1, 1, false, false);
+    progress_data(&progress, &NAMED);
+    progress_data(&progress, &NUMBERED);
+    progress_data(&progress, &LIBSVM);
+    fflush(out_file);
+    cr_assert_str_eq(out_text,
+                     "{\"event\":\"data\",\"file\":\"d.csv\",\"rows\":1438,\"features\":64,\"label_column\":\"target\","
+                     "\"note\":\"one assumption\"}\n"
+                     "{\"event\":\"data\",\"file\":\"d.csv\",\"rows\":null,\"features\":1,\"label_column\":2}\n"
+                     "{\"event\":\"data\",\"file\":\"d.svm\",\"rows\":1,\"features\":2,\"label_column\":null}\n");
+    close_progress();
+    open_progress(PROGRESS_QUIET, 1, 1, false, false);
+    progress_data(&progress, &NAMED);
+    cr_assert_eq(err_bytes, 0);
+    close_progress();
+}
+
 static void done(uint64_t now_ms, const char *path)
 {
     progress_done(&progress, now_ms, &(struct run_summary){.path = path});

@@ -192,7 +192,8 @@ Test(rules, constraints_have_the_same_bits_for_any_layout, .timeout = 60)
 {
     static const char *const TEXTS[] = {"nonneg",    "box=-0.1:0.2", "max-norm=0.5", "unit-norm",       "l2-ball=2",
                                         "l1-ball=3", "simplex=1.5",  "sum=2@weight", "l2-ball=0.1@bias"};
-    static const struct update_rule *const SOME[] = {&rule_sgd, &rule_momentum, &rule_adam, &rule_lamb};
+    static const struct update_rule *const SOME[] = {&rule_sgd,  &rule_momentum, &rule_adagrad,
+                                                     &rule_adam, &rule_lars,     &rule_lamb};
     for (size_t c = 0; c < sizeof TEXTS / sizeof TEXTS[0]; c++)
         for (size_t r = 0; r < sizeof SOME / sizeof SOME[0]; r++) {
             char about[80];

@@ -9,11 +9,11 @@
 
 enum { WORDS_MAX = 24 };
 
-/* Parses "--model linear TEXT" and checks it. */
+/* Parses "--model linear TEXT", or TEXT if it names a model, and checks it. */
 static dp_err check(const char *text, struct server_options *opts, dp_error *err)
 {
     char copy[512], *words[WORDS_MAX] = {"dp-server", "--model", "linear"}, *rest = copy, *word;
-    int count = 3;
+    int count = strstr(text, "--model") ? 1 : 3;
     struct options given;
     enum option_outcome outcome;
     snprintf(copy, sizeof copy, "%s", text);
@@ -45,7 +45,6 @@ static const struct {
     {"--optimizer lars --l1 0.1", "scaled by norms"},
     {"--optimizer lamb --group-lasso 0.1", "scaled by norms"},
     {"--optimizer lamb --decay decoupled", "l2 inside"},
-    {"--optimizer adam --l1 1 --group-lasso 1", "no closed form"},
     {"--optimizer newton", "newton"},
     {"--lr 0", "option --lr: 0 is out of range: it must be more than 0"},
     {"--lr 1e50", "option --lr: 1e50 is out of range"},
@@ -96,6 +95,17 @@ static const struct {
     {"--constraint box=-1:1 --constraint l2-ball=1", "not the projection on both"},
     {"--constraint unit-norm --constraint nonneg", "not the projection on both"},
     {"--constraint nonneg --constraint box=-2:-1", "exclude each other"},
+    {"--constraint unit-norm --l1 0.1", "options --l1 and --constraint unit-norm on tensor 'weight'"},
+    {"--constraint unit-norm --group-lasso 0.1", "rows of norm 1 are no convex set"},
+    {"--optimizer adagrad --constraint unit-norm", "adagrad scales steps by coordinate"},
+    {"--optimizer rmsprop --constraint unit-norm", "rmsprop scales steps by coordinate"},
+    {"--optimizer adam --constraint unit-norm", "use sgd, momentum or nesterov, or max-norm"},
+    {"--optimizer adamw --constraint unit-norm", "adamw scales steps"},
+    {"--optimizer lamb --constraint unit-norm", "lamb scales steps"},
+    {"--optimizer adam --group-lasso 1 --constraint max-norm=1", "their proximal step has no closed form"},
+    {"--optimizer adagrad --group-lasso 1 --constraint l2-ball=1", "--group-lasso and --constraint l2-ball"},
+    {"--optimizer adagrad --group-lasso 1 --constraint sum=1", "adagrad scales steps by coordinate"},
+    {"--optimizer ftrl --constraint sum=1", "projection would be forgotten"},
     {"--constraint-method penalty", "belongs to --constraint"},
     {"--constraint nonneg --beta 2", "belongs to --constraint-method"},
     {"--constraint sum=1 --constraint-method penalty --rho-max 3", "belongs to --constraint-method augmented"},
@@ -114,6 +124,11 @@ static const struct {
     {"--sparse --constraint l2-ball=1", "changes rows that no sample touched"},
     {"--sparse --constraint sum=1 --constraint-method penalty", "penalties pull at every row"},
     {"--sparse --optimizer adam --constraint nonneg", "go on moving"},
+    {"--sparse --constraint max-norm=1", "all of the vector 'weight' is one row"},
+    {"--sparse --constraint unit-norm", "leave out --sparse, or bound each weight"},
+    {"--sparse --model softmax --constraint unit-norm --l1 0.1", "no convex set"},
+    {"--sparse --model softmax --optimizer adagrad --constraint unit-norm", "adagrad scales steps"},
+    {"--sparse --lr 0.5 --l2 2 --constraint nonneg", "swings the rows of table 'weight' around 0"},
 };
 
 Test(update_options, impossible_requests_say_why)
@@ -125,6 +140,33 @@ Test(update_options, impossible_requests_say_why)
         cr_assert(e == DP_USAGE || e == DP_IO || e == DP_DATA, "%s: %d", REFUSED[i].text, e);
         cr_assert_not_null(strstr(err.text, REFUSED[i].says), "%s: %s", REFUSED[i].text, err.text);
     }
+    ASSERT_NO_LEAKS();
+}
+
+/* Pairs with a proximal operator of their own, and rules with their own metric. */
+Test(update_options, terms_that_go_together)
+{
+    static const char *const SETS[] = {"nonneg",    "box=-1:1",  "max-norm=1", "l2-ball=1",
+                                       "l1-ball=1", "simplex=1", "sum=1",      "nonneg --constraint l2-ball=1"};
+    static const char *const RULES[] = {"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"};
+    for (size_t s = 0; s < ARRAY_LEN(SETS); s++)
+        for (size_t r = 0; r < ARRAY_LEN(RULES); r++)
+            for (int terms = 0; terms < 4; terms++) {
+                struct server_options opts;
+                dp_error err = {0};
+                char text[200];
+                bool groups = terms > 1, scales = r > 2, elements = s < 2;
+                snprintf(text, sizeof text, "--optimizer %s --constraint %s%s%s", RULES[r], SETS[s],
+                         terms & 1 ? " --l1 0.1" : "", groups ? " --group-lasso 0.1" : "");
+                dp_err want = groups && scales && !elements ? DP_USAGE : DP_OK;
+                cr_assert_eq(check(text, &opts, &err), want, "%s: %s", text, err.text);
+                if (!want)
+                    server_options_fini(&opts);
+            }
+    struct server_options opts;
+    dp_error err = {0};
+    cr_assert_eq(check("--sparse --model softmax --constraint max-norm=1", &opts, &err), DP_OK, "%s", err.text);
+    server_options_fini(&opts);
     ASSERT_NO_LEAKS();
 }
 
@@ -187,6 +229,10 @@ Test(update_options, tensors)
     cr_assert_eq(core.params.schedule.period, 45);
     (void)settle("--group-lasso 1 --group-size 7", DP_USAGE, "does not divide");
     (void)settle("--group-lasso 1 --group-size 4 --constraint max-norm=1", DP_USAGE, "does not divide a row");
+    (void)settle("--group-lasso 1 --group-size 12 --constraint max-norm=1", DP_USAGE,
+                 "use a --group-size within a row");
+    core = settle("--group-lasso 1 --group-size 3 --constraint max-norm=1", DP_OK, NULL);
+    cr_assert_eq(core.tensors.list[0].unit, 6);
 }
 
 /* What is stated in steps ends within the job's 50, or the error names both numbers. */

@@ -11,14 +11,15 @@ static Dp__Error error, error_arrival;
 static Dp__Hello hello;
 static Dp__Welcome welcome;
 static Dp__Dataset train, eval;
-static Dp__Join join;
-static Dp__Joined joined, joined_tables, joined_shared;
+static Dp__Join join, join_schema;
+static Dp__Joined joined, joined_tables, joined_shared, joined_schema;
+static Dp__Schema schema;
 static Dp__Tensor tensors[2], *tensor_list[] = {&tensors[0], &tensors[1]};
 static Dp__Shard shards[2], *shard_list[] = {&shards[0], &shards[1]};
 static Dp__Tensor tables[2], *table_list[] = {&tensors[1], &tables[0], &tables[1]};
 static Dp__Part parts[4], *parts_a[] = {&parts[0], &parts[1]}, *parts_b[] = {&parts[2], &parts[3]};
 static Dp__Shard table_shards[2], *table_shard_list[] = {&table_shards[0], &table_shards[1]};
-static Dp__Job job, early_job, table_job, shared_job;
+static Dp__Job job, early_job, table_job, shared_job, schema_job;
 static Dp__Shard shared_shards[2], *shared_shard_list[] = {&shared_shards[0], &shared_shards[1]};
 static Dp__Welcome welcome_shared;
 static Dp__Assign assign;
@@ -31,12 +32,14 @@ static Dp__Status status;
 static Dp__Set set, set_text;
 static Dp__Applied applied;
 static Dp__Stall stall;
+static Dp__Error error_challenge;
 
 static double labels[] = {0, 1, 2};
 static uint64_t weight_shape[] = {64, 3}, bias_shape[] = {3};
 static uint64_t table_shape[] = {1000000, 4, 4}, hashed_shape[] = {16}, slices_bias[] = {3};
 static uint64_t slices_a[] = {64, 32}, slices_b[] = {99};
 static uint8_t accepted[] = {0x81, 0, 2};
+static uint8_t challenge[FRAME_CHALLENGE_BYTES], proof[FRAME_PROOF_BYTES];
 static uint32_t slots[] = {0, 1, 5, 4095}, extra_slots[] = {7};
 
 static void fill_data_plane(void)
@@ -184,6 +187,28 @@ static void fill_join(void)
     join.labels = labels;
 }
 
+/* Of two features, though the tensors are those of 64: the wire does not compare them. */
+static void fill_schema(void)
+{
+    static char *names[] = {"x1", "x2"}, *ignored[] = {"", "id"};
+    dp__schema__init(&schema);
+    schema.format = 2;
+    schema.n_names = 2;
+    schema.names = names;
+    schema.label = "target";
+    schema.fields = 5;
+    schema.label_number = 3;
+    schema.n_ignored = 2;
+    schema.ignored = ignored;
+    schema.note = "column 'x1' of d.csv, a feature, counts the rows";
+    join_schema = join;
+    join_schema.schema = &schema;
+    dp__joined__init(&joined_schema);
+    schema_job = job;
+    schema_job.schema = &schema;
+    joined_schema.job = &schema_job;
+}
+
 static void fill_joined(void)
 {
     dp__job__init(&job);
@@ -291,6 +316,27 @@ static void fill_control(void)
 }
 
 /* Where memory is shared, and slots are pushed one by one. */
+/* What a server wants to know of its clients, and their answers. */
+static void fill_proofs(void)
+{
+    for (size_t i = 0; i < sizeof challenge; i++)
+        challenge[i] = (uint8_t)(0xa0 + i);
+    for (size_t i = 0; i < sizeof proof; i++)
+        proof[i] = (uint8_t)(0xff - i);
+    dp__error__init(&error_challenge);
+    error_challenge.code = DP_REFUSED;
+    error_challenge.text = "prove that you are of user root (uid 0)";
+    error_challenge.challenge = (ProtobufCBinaryData){.len = sizeof challenge, .data = challenge};
+    error_challenge.door = "dp-door-8877665544332211";
+}
+
+static struct sample proved(struct sample sample, uint32_t user)
+{
+    sample.header.proof = (ProtobufCBinaryData){.len = sizeof proof, .data = proof};
+    sample.header.user = user;
+    return sample;
+}
+
 static void fill_shared(void)
 {
     push_shared = push_pull;
@@ -339,9 +385,11 @@ void samples_fill(struct sample *samples)
     fill_tensors();
     fill_join();
     fill_joined();
+    fill_schema();
     fill_tables();
     fill_control();
     fill_shared();
+    fill_proofs();
     size_t i = 0;
     samples[i++] = sample("push_pull", 1, DP__HEADER__BODY_PUSH_PULL, &push_pull);
     samples[i++] = sample("params", 1, DP__HEADER__BODY_PARAMS, &params);
@@ -374,6 +422,11 @@ void samples_fill(struct sample *samples)
     samples[i++] = sample("rows_shared", 0, DP__HEADER__BODY_ROWS, &rows_shared);
     samples[i++] = sample("welcome_shared", 0, DP__HEADER__BODY_WELCOME, &welcome_shared);
     samples[i++] = sample("joined_shared", 0, DP__HEADER__BODY_JOINED, &joined_shared);
+    samples[i++] = sample("error_challenge", 0, DP__HEADER__BODY_ERROR, &error_challenge);
+    samples[i++] = proved(sample("hello_proved", 0, DP__HEADER__BODY_HELLO, &hello), 1000);
+    samples[i++] = proved(sample("set_proved", 0, DP__HEADER__BODY_SET, &set), 65534);
+    samples[i++] = sample("join_schema", 0, DP__HEADER__BODY_JOIN, &join_schema);
+    samples[i++] = sample("joined_schema", 0, DP__HEADER__BODY_JOINED, &joined_schema);
     for (i = 2; i < named; i++) /* the data plane does without request ids */
         samples[i].header.request = 1000 + i;
 }

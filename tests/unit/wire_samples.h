@@ -7,7 +7,7 @@
 
 #include "frame.h"
 
-enum { SAMPLE_COUNT = 30 };
+enum { SAMPLE_COUNT = 35 };
 
 struct sample {
     const char *name; /* of the golden file */
