@@ -273,7 +273,8 @@ DP_MUST_CHECK dp_err head_post_send(struct head *head, enum letter_about about, 
                                     size_t count);
 /* A payload for the peer whose message is at hand, which may not read it; takes the text. DP_NOMEM. */
 DP_MUST_CHECK dp_err head_post_payload(struct head *head, char *text, zmq_msg_t *ret_payload);
-/* Whether the hello at hand is put off until it is known if its namesake is still connected. */
+/* Whether the hello or join at hand is put off until it is known if its namesake (NULL: there is none), and those that
+ * head_look_for_members is about, are still connected. */
 bool head_post_ask(struct head *head, const struct member *namesake);
 /* Reads what has come. */
 void head_post_read(struct head *head);
@@ -306,6 +307,8 @@ DP_MUST_CHECK dp_err head_balance_init(struct head *head);
 void head_balance_fini(struct head *head);
 /* The job is settled. DP_NOMEM. */
 DP_MUST_CHECK dp_err head_balance_start(struct head *head);
+/* It is no longer. */
+void head_balance_stop(struct head *head);
 /* How many workers must come for the job to go on: those of --min-workers, at least one, that have neither joined nor
  * finished; and whether none must. */
 uint64_t head_missing(const struct head *head);
@@ -330,6 +333,18 @@ json_t *head_balance_json(const struct head *head);
 
 /* head_steps.c: the job becomes whole, and its steps complete. */
 dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err);
+/* head_reopen.c: a job that has not begun is settled anew by other data once its workers are gone. */
+/* Whether the job is settled and has not begun: no step is complete. */
+bool head_unbegun(const struct head *head);
+/* Likewise, and nobody is left of those who settled it: who says hello is told of no settled job. */
+bool head_vacant(const struct head *head);
+/* Of a job that has not begun: whether its members are gone is found out when another worker comes; where the port must
+ * be asked, it says so later (head_post_ask). */
+bool head_looks_for_members(const struct head *head);
+void head_look_for_members(struct head *head);
+/* Of a vacant job: forgets what settled it. All who have said hello must say it again. */
+void head_reopen(struct head *head, const char *reason);
+
 /* No step will follow: the model is written, and the job is done. */
 void head_steps_over(struct head *head);
 /* Whether the shard holds a part of theta. */

@@ -50,6 +50,17 @@ dp_err head_balance_start(struct head *head)
     return speculation_init(&balance->speculation, slots, PORT_SESSIONS_MAX, balance->speed);
 }
 
+void head_balance_stop(struct head *head)
+{
+    struct balance *balance = &head->balance;
+    uv_timer_stop(&balance->timer);
+    speculation_fini(&balance->speculation);
+    free(balance->gifts);
+    balance->gifts = NULL;
+    balance->step_us = 0;
+    balance->looked_us = balance->looked_low = balance->looked_ms = balance->moves = 0;
+}
+
 /* What comes first is of a worker that warms up: its memory is not there yet, its caches are cold. */
 void head_measure(struct member *member, const Dp__Heartbeat *beat)
 {

@@ -127,7 +127,8 @@ static bool admit(struct head *head, const struct routing_id *route, const Dp__H
 bool head_may_join(struct head *head, const struct routing_id *route, const Dp__Header *request)
 {
     char who[FRAME_NAME_MAX + 16];
-    if (!head_guards_hello(head))
+    bool asked = head->post && head->reading->about == ABOUT_HELLO; /* it was put off behind this */
+    if (asked || !head_guards_hello(head))
         return true;
     snprintf(who, sizeof who, "worker '%.100s'", request->hello->name);
     return admit(head, route, request, who);

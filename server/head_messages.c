@@ -130,7 +130,7 @@ static void welcome(struct head *head, const struct routing_id *route, const Dp_
     const uint64_t known = FRAME_FEATURE_TABLES | (head->opts->shm == SHM_OFF ? 0 : FRAME_FEATURE_SHM);
     body.features = known & member->features;
     body.frame_bytes_max = FRAME_ROWS_BYTES_MAX;
-    body.job = head->job.wire;
+    body.job = head_vacant(head) ? head->job.asked : head->job.wire;
     char host[SHM_HOST_MAX];
     if (body.features & FRAME_FEATURE_SHM) {
         shm_host(host);
@@ -224,11 +224,13 @@ static void on_hello(struct head *head, const struct routing_id *route, const Dp
         e = admission(head, &err);
     if (!e && !head_may_join(head, route, request))
         return;
+    const struct member *namesake = e ? NULL : members_by_name(&head->members, hello->name);
+    if (namesake && namesake->worker == hello->worker)
+        namesake = NULL;
+    if (!e && (namesake || head_looks_for_members(head)) && head_post_ask(head, namesake))
+        return;
     if (!e)
         e = job_admit(&head->job, hello->numerics, &err);
-    const struct member *namesake = e ? NULL : members_by_name(&head->members, hello->name);
-    if (namesake && namesake->worker != hello->worker && head_post_ask(head, namesake))
-        return;
     if (!e)
         fence_before(head, route, hello);
     if (!e)
@@ -270,12 +272,34 @@ static void refuse_join(struct head *head, struct member *member, const Dp__Head
     head_fence(head, member, "refused");
 }
 
+/* Whether the worker fits the job, or settles it. DP_HELLO_REQUIRED: another worker's data had settled it, which is
+ * gone before the job began. */
+static dp_err settle_or_check(struct head *head, const Dp__Join *join, dp_error *err)
+{
+    dp_err e = admission(head, err);
+    if (e)
+        return e;
+    if (!head->job.settled)
+        return head_settle(head, join, err);
+    e = job_check(&head->job, join, err);
+    if (!head_vacant(head) || (!e && job_same_numerics(&head->job)))
+        return e;
+    head_reopen(head, e ? err->text : "its numbers were those of another kind of CPU or build");
+    return dp_fail(err, DP_HELLO_REQUIRED, "the job is settled anew, say hello again");
+}
+
 static void on_join(struct head *head, struct member *member, const Dp__Header *request)
 {
     dp_error err;
-    dp_err e = admission(head, &err);
-    if (!e)
-        e = head->job.settled ? job_check(&head->job, request->join, &err) : head_settle(head, request->join, &err);
+    const struct routing_id route = member->route;
+    bool other = head_looks_for_members(head) && job_check(&head->job, request->join, &err);
+    if (other && (head_post_ask(head, NULL) || member->state == MEMBER_NONE))
+        return;
+    dp_err e = settle_or_check(head, request->join, &err);
+    if (e == DP_HELLO_REQUIRED) {
+        head_refuse(head, &route, request, e, err.text);
+        return;
+    }
     if (e) {
         refuse_join(head, member, request, &err);
         return;

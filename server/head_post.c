@@ -88,9 +88,13 @@ static void on_lost(struct head *head, const struct letter *letter)
 bool head_post_ask(struct head *head, const struct member *namesake)
 {
     struct letter *letter = head->reading;
+    if (!head->post)
+        head_look_for_members(head);
     if (!head->post || letter->about == ABOUT_HELLO)
         return false;
-    head_probe(head, namesake, ABOUT_NAMESAKE);
+    if (namesake)
+        head_probe(head, namesake, ABOUT_NAMESAKE);
+    head_look_for_members(head);
     letter->about = ABOUT_HELLO;
     head->reading = NULL;
     if (post_send(head->post, letter)) /* dropped: the worker asks again */

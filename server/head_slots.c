@@ -101,7 +101,7 @@ void head_fence(struct head *head, struct member *member, const char *reason)
     head->fences += held_slots;
     members_remove(&head->members, member);
     if (head->members.count == 0) {
-        job_forget_numerics(&head->job);
+        job_forget_numerics(&head->job, head->global_low > 0);
         head_see_end(head);
     }
     if (!held_slots)

@@ -1,7 +1,9 @@
 /* A job's run: it becomes whole, and steps become complete on all shards. Thread: head. */
 #include <inttypes.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "head.h"
 #include "log.h"
@@ -122,7 +124,10 @@ void head_on_wake(uv_async_t *wake)
     for (uint32_t p = 0; p < head->port_count; p++) {
         struct event event;
         while (head->ports[p].running && queue_take(&head->ports[p].events, &event))
-            on_event(head, p, &event);
+            if (event.incarnation == head->job.incarnation)
+                on_event(head, p, &event);
+            else
+                port_drop_event(&head->ports[p], &event); /* of a job before this one: nothing is pinned of it */
     }
     head_on_arrivals(head); /* after the events: those of a step that is complete are here by now */
     raise_global_low(head);
@@ -171,22 +176,52 @@ static void start_progress(struct head *head)
     progress_begin(&head->progress, head->running_ms, &facts);
 }
 
+/* Copies, since the job may be settled anew while the shard is still at it. */
+struct start_block {
+    struct slice_job job;
+    struct range *slices;
+    struct part_range *parts;
+    max_align_t room[];
+};
+
+static struct start_block *start_block(const struct slice_job *job, const struct job_shard *shard)
+{
+    size_t slices = shard->slice_count * sizeof *shard->slices, parts = shard->part_count * sizeof *shard->parts;
+    struct start_block *block = mem_array(1, sizeof *block + slices + parts);
+    if (!block)
+        return NULL;
+    block->job = *job;
+    block->slices = (struct range *)block->room;
+    block->parts = (struct part_range *)(block->slices + shard->slice_count);
+    if (slices)
+        memcpy(block->slices, shard->slices, slices);
+    if (parts)
+        memcpy(block->parts, shard->parts, parts);
+    return block;
+}
+
 static bool start_shards(struct head *head)
 {
     for (uint32_t p = 0; p < head->port_count; p++) {
         const struct job_shard *shard = &head->job.shards[p];
+        struct start_block *block = start_block(&head->job.core, shard);
+        if (!block)
+            return false;
         struct command start = {.kind = COMMAND_START,
-                                .job = &head->job.core,
+                                .block = block,
+                                .job = &block->job,
                                 .incarnation = head->job.incarnation,
                                 .first_slice = shard->first_slice,
                                 .slice_count = shard->slice_count,
-                                .slices = shard->slices,
+                                .slices = block->slices,
                                 .first_part = shard->first_part,
                                 .part_count = shard->part_count,
-                                .parts = shard->parts,
+                                .parts = block->parts,
                                 .shm = (enum shm_mode)head->opts->shm};
-        if (!port_send(&head->ports[p], &start))
+        if (!port_send(&head->ports[p], &start)) {
+            free(block);
             return false;
+        }
         head->lows[p] = job_shard_holds(shard) ? 0 : UINT64_MAX;
     }
     for (head->first_port = 0; !job_shard_holds(&head->job.shards[head->first_port]);)

@@ -17,33 +17,48 @@ enum { SLICE_LEAST_BYTES = 1 << 20, SLICE_MOST_BYTES = SLICE_BYTES, SLICES_WANTE
 #define LOCAL_STEPS_MAX ((uint64_t)1 << 48)
 enum { LOCAL_REPORT_STEPS = 100 };
 
+/* The job as it was asked for, which the first worker's data complete. NULL when out of memory. */
+static Dp__Job *wire_new(const struct server_options *opts)
+{
+    Dp__Job *wire = mem_array_zero(1, sizeof *wire);
+    if (!wire)
+        return NULL;
+    dp__job__init(wire);
+    wire->model = (char *)opts->model;
+    wire->features = opts->features;
+    wire->intercept = opts->intercept;
+    wire->batch = opts->batch;
+    wire->slots = (uint32_t)opts->slots;
+    wire->seed = opts->seed;
+    wire->sparse = opts->sparse;
+    wire->hash_bits = (uint32_t)opts->hash_bits;
+    wire->evaluate = opts->data.eval != NULL;
+    wire->block_rows = opts->by_blocks ? opts->block_rows : 0;
+    wire->window_blocks = opts->by_blocks ? (uint32_t)opts->window_blocks : 0;
+    wire->local = opts->local;
+    wire->singly = job_droppable(opts);
+    wire->local_rows = (opts->batch + opts->slots - 1) / opts->slots;
+    wire->local_epochs = opts->local && opts->steps == 0 ? opts->epochs : 0;
+    if (job_ask_labels(opts, wire))
+        mem_freep(&wire);
+    return wire;
+}
+
+/* A wire job that has no more than what was asked for. */
+static void asked_free(Dp__Job *wire)
+{
+    if (wire)
+        free(wire->labels_asked);
+    free(wire);
+}
+
 dp_err job_init(struct job *job, const struct server_options *opts, dp_error *err)
 {
-    *job = (struct job){.opts = opts, .incarnation = entropy_u64()};
-    job->wire = mem_array_zero(1, sizeof *job->wire);
-    if (!job->wire)
-        return dp_fail(err, DP_NOMEM, "out of memory for the job");
-    dp__job__init(job->wire);
-    job->wire->model = (char *)opts->model;
-    job->wire->features = opts->features;
-    job->wire->intercept = opts->intercept;
-    job->wire->batch = opts->batch;
-    job->wire->slots = (uint32_t)opts->slots;
-    job->wire->seed = opts->seed;
-    job->wire->sparse = opts->sparse;
-    job->wire->hash_bits = (uint32_t)opts->hash_bits;
-    job->wire->evaluate = opts->data.eval != NULL;
-    job->wire->block_rows = opts->by_blocks ? opts->block_rows : 0;
-    job->wire->window_blocks = opts->by_blocks ? (uint32_t)opts->window_blocks : 0;
-    job->wire->local = opts->local;
-    job->wire->singly = job_droppable(opts);
-    job->wire->local_rows = (opts->batch + opts->slots - 1) / opts->slots;
-    job->wire->local_epochs = opts->local && opts->steps == 0 ? opts->epochs : 0;
-    if (job_ask_labels(job)) {
-        mem_freep(&job->wire);
-        return dp_fail(err, DP_NOMEM, "out of memory for the job");
-    }
-    return DP_OK;
+    *job = (struct job){.opts = opts, .incarnation = entropy_u64(), .wire = wire_new(opts), .asked = wire_new(opts)};
+    if (job->wire && job->asked)
+        return DP_OK;
+    job_fini(job);
+    return dp_fail(err, DP_NOMEM, "out of memory for the job");
 }
 
 static void free_wire(Dp__Job *wire)
@@ -81,34 +96,28 @@ static void unsettle(struct job *job)
 
 void job_fini(struct job *job)
 {
-    if (!job->wire)
-        return;
-    unsettle(job);
-    free(job->wire->labels_asked);
-    free(job->wire);
+    if (job->wire)
+        unsettle(job);
+    asked_free(job->wire);
+    asked_free(job->asked);
     *job = (struct job){0};
 }
 
-dp_err job_admit(const struct job *job, const char *numerics, dp_error *err)
+dp_err job_reopen(struct job *job, dp_error *err)
 {
-    if (job->numerics[0] && !job->opts->mixed_numerics && strcmp(job->numerics, numerics) != 0)
-        return dp_fail(err, DP_REFUSED,
-                       "this worker computes other bits (%.150s) than the job's workers (%.150s); "
-                       "start dp-server with --mixed-numerics to take it all the same",
-                       numerics, job->numerics);
+    Dp__Job *wire = wire_new(job->opts);
+    if (!wire)
+        return dp_fail(err, DP_NOMEM, "out of memory for the job");
+    unsettle(job);
+    asked_free(job->wire);
+    job->wire = wire;
+    job->settled = job->batch_cut = false;
+    job->numerics[0] = '\0';
+    job->set_schedule = job->core.params.schedule;
+    job->set_consistency = job->core.consistency;
+    job->core = (struct slice_job){0};
+    job->incarnation = entropy_u64();
     return DP_OK;
-}
-
-void job_take_numerics(struct job *job, const char *numerics)
-{
-    if (job->numerics[0] == '\0')
-        (void)str_copy(job->numerics, sizeof job->numerics, numerics);
-}
-
-void job_forget_numerics(struct job *job)
-{
-    if (!job->settled)
-        job->numerics[0] = '\0';
 }
 
 bool job_open_ended(const struct job *job)
@@ -208,6 +217,16 @@ static dp_err settle_plan(struct job *job, const Dp__Join *join, dp_error *err)
     return plan_check(&plan, err);
 }
 
+/* What dp-ctl had set before the job was settled anew, from the same steps on. */
+static void settle_settings(struct job *job)
+{
+    struct schedule *schedule = &job->core.params.schedule;
+    schedule->change_count = job->set_schedule.change_count;
+    memcpy(schedule->changes, job->set_schedule.changes, sizeof schedule->changes);
+    if (job->set_consistency.change_count > 0)
+        job->core.consistency = job->set_consistency;
+}
+
 static dp_err settle_tensors(struct job *job, const Dp__Join *join, dp_error *err)
 {
     struct tensors *tensors = &job->core.tensors;
@@ -222,6 +241,7 @@ static dp_err settle_tensors(struct job *job, const Dp__Join *join, dp_error *er
     }
     (void)consistency_set(&job->core.consistency, 0, job->opts->staleness); /* the first change always fits */
     dp_err e = update_settle(&job->opts->setup, &job->core, err);
+    settle_settings(job);
     return e ? e : rowrule_check(&job->core, err);
 }
 
@@ -381,6 +401,7 @@ dp_err job_settle(struct job *job, const Dp__Join *join, uint32_t shards, const 
     if (e)
         unsettle(job);
     job->settled = !e;
+    memcpy(job->settled_numerics, job->numerics, sizeof job->settled_numerics);
     return e;
 }
 

@@ -47,18 +47,22 @@ struct job {
     const struct server_options *opts;
     uint64_t incarnation;
     bool settled;
-    char numerics[FRAME_NAME_MAX + 1]; /* of the first worker, "" before */
+    char numerics[FRAME_NAME_MAX + 1];         /* of the first worker, "" before */
+    char settled_numerics[FRAME_NAME_MAX + 1]; /* when it was settled */
     struct job_data train, eval;
     uint64_t features;
     uint32_t classes;
     struct label_list labels; /* class -> label; may come late in a local job (job_learn_labels) */
     struct slice_job core;
     uint32_t shard_count;
-    struct job_shard *shards; /* [shard_count] */
-    bool over;                /* local: its workers have finished, whatever the plan says */
-    bool batch_cut;           /* --batch was larger than the data */
-    Dp__Schema *schema;       /* of the data that settled the job; owned, NULL: not known */
-    Dp__Job *wire;            /* the job as messages carry it; owned, freed with the job */
+    struct job_shard *shards;     /* [shard_count] */
+    struct schedule set_schedule; /* of an incarnation before, for what was set while it was there */
+    struct consistency set_consistency;
+    bool over;          /* local: its workers have finished, whatever the plan says */
+    bool batch_cut;     /* --batch was larger than the data */
+    Dp__Schema *schema; /* of the data that settled the job; owned, NULL: not known */
+    Dp__Job *wire;      /* the job as messages carry it; owned, freed with the job */
+    Dp__Job *asked;     /* as it was before it was settled; likewise */
 };
 
 /* A job that waits for its data. DP_NOMEM. */
@@ -69,8 +73,13 @@ void job_fini(struct job *job);
 DP_MUST_CHECK dp_err job_admit(const struct job *job, const char *numerics, dp_error *err);
 /* A worker was taken: the first one's numerics become those of the job. */
 void job_take_numerics(struct job *job, const char *numerics);
-/* All workers are gone: until the job is settled, nothing depends on what they computed. */
-void job_forget_numerics(struct job *job);
+/* All workers are gone: until the job is settled and has begun, nothing depends on what they computed. */
+void job_forget_numerics(struct job *job, bool begun);
+/* Whether the job's numerics are those that it was settled with, or need not be. */
+bool job_same_numerics(const struct job *job);
+/* Takes back what settling made: another incarnation waits for its data. What was set while it was settled stays.
+ * DP_NOMEM. */
+DP_MUST_CHECK dp_err job_reopen(struct job *job, dp_error *err);
 /* The first worker's data and tensors make the job whole: plan, tensors, ranges of shards and slices.
  * `endpoints[shard]` are what workers are told. DP_REFUSED or DP_MODEL with what is wrong; the job is then as before.
  */
@@ -105,8 +114,8 @@ void job_free_parts(Dp__Shard *wire);
 
 /* ---- job_labels.c ---- */
 
-/* What the options say of labels goes to the wire's job. DP_NOMEM. */
-DP_MUST_CHECK dp_err job_ask_labels(struct job *job);
+/* What the options say of labels goes to the wire's job, whose `labels_asked` is to be freed. DP_NOMEM. */
+DP_MUST_CHECK dp_err job_ask_labels(const struct server_options *opts, Dp__Job *wire);
 /* The first worker's labels become the job's. DP_REFUSED, DP_NOMEM. */
 DP_MUST_CHECK dp_err job_settle_labels(struct job *job, const Dp__Join *join, dp_error *err);
 /* Whether another worker has the same. DP_REFUSED naming both. */

@@ -23,13 +23,13 @@ static char **texts_of(const struct label_list *labels)
     return texts;
 }
 
-dp_err job_ask_labels(struct job *job)
+dp_err job_ask_labels(const struct server_options *opts, Dp__Job *wire)
 {
-    const struct label_list *asked = &job->opts->labels_asked;
-    job->wire->classes_asked = (uint32_t)job->opts->classes;
-    job->wire->labels_asked = texts_of(asked);
-    job->wire->n_labels_asked = job->wire->labels_asked ? asked->count : 0;
-    return job->wire->labels_asked ? DP_OK : DP_NOMEM;
+    const struct label_list *asked = &opts->labels_asked;
+    wire->classes_asked = (uint32_t)opts->classes;
+    wire->labels_asked = texts_of(asked);
+    wire->n_labels_asked = wire->labels_asked ? asked->count : 0;
+    return wire->labels_asked ? DP_OK : DP_NOMEM;
 }
 
 /* Numbers where all labels are, texts where numbers would not say them. */

@@ -69,6 +69,7 @@ void port_fini(struct port *port)
     port_drop_queues(port);
     port_shm_fini(port);
     shard_fini(&port->shard);
+    graves_free(&port->graves);
     arena_fini(&port->arena);
     queue_fini(&port->commands);
     queue_fini(&port->events);

@@ -9,6 +9,7 @@
 
 #include "frame.h"
 #include "frame_rows.h"
+#include "grave.h"
 #include "log.h"
 #include "post.h"
 #include "queue.h"
@@ -34,6 +35,7 @@ static inline uint32_t session_number(uint64_t token)
 struct command {
     enum {
         COMMAND_START,
+        COMMAND_RESET, /* the job is settled anew: as before START */
         COMMAND_OPEN,
         COMMAND_CLOSE,
         COMMAND_PIN,
@@ -57,7 +59,8 @@ struct command {
     uint64_t roster;        /* ROSTER: its number, and its slots, [slots], heap, the receiver's */
     uint8_t *live;          /* DROP: as well, and how many slots are left out */
     uint32_t dropped;
-    /* START: borrowed until the shard has stopped */
+    /* START: all in one block of memory, the receiver's */
+    void *block;
     const struct slice_job *job;
     uint64_t incarnation;
     uint32_t first_slice;
@@ -81,6 +84,7 @@ struct event {
         EVENT_READY,
         EVENT_FEW
     } kind;
+    uint64_t incarnation; /* of the job that it is of */
     uint64_t step; /* COMPLETED, PINNED, OWED, SUMS, FEW; PREPARED: the one promised; READY: the first not ready */
     struct metrics metrics; /* COMPLETED */
     uint64_t pin;           /* PINNED: number of the command */
@@ -140,6 +144,7 @@ struct port {
     bool running;
     struct zuv zuv;
     uint64_t incarnation;
+    struct grave *graves; /* of jobs before this one */
     uint64_t reply_budget_bytes;
     struct port_session *sessions; /* [PORT_SESSIONS_MAX] */
     struct arena arena;
@@ -227,8 +232,9 @@ void port_send_letters(struct port *port);
 /* port_obey.c: does what the head has asked so far. */
 void port_obey(struct port *port);
 
-/* Frees what an event of pinned parameters carries. */
+/* Frees what an event of pinned parameters carries, and what any event does. */
 void port_drop_pinned(const struct port *port, struct event *event);
+void port_drop_event(const struct port *port, struct event *event);
 
 /* port_shm.c. DP_SYSTEM. */
 DP_MUST_CHECK dp_err port_shm_open(struct port *port, const char *name, dp_error *err);

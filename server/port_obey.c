@@ -9,6 +9,7 @@ enum { MIB = 1 << 20 };
 static dp_err start(struct port *port, const struct command *command, dp_error *err)
 {
     uint64_t bytes = 0;
+    port->incarnation = command->incarnation; /* first: what fails is told with it */
     port->slice_elems = mem_array(command->slice_count, sizeof *port->slice_elems);
     if (!port->slice_elems)
         return dp_fail(err, DP_NOMEM, "out of memory for %u slices", command->slice_count);
@@ -17,7 +18,6 @@ static dp_err start(struct port *port, const struct command *command, dp_error *
         bytes += command->slices[i].count * sizeof(float);
     }
     port->reply_budget_bytes = 2 * bytes + 16 * (uint64_t)MIB;
-    port->incarnation = command->incarnation;
     dp_err e = port_shm_start(port, command, err);
     if (e == DP_OK)
         e = shard_start(&port->shard, command->job, command->first_slice, command->slices, command->slice_count, err);
@@ -28,6 +28,28 @@ static dp_err start(struct port *port, const struct command *command, dp_error *
     port->limits = (struct frame_limits){command->first_slice, command->slice_count, command->job->plan.slots,
                                          port->slice_elems, plan_total(&command->job->plan)};
     return DP_OK;
+}
+
+/* All sessions are over: what they were lent is of no use to anybody, but replies may still be under way. */
+static void reset(struct port *port)
+{
+    static const dp_error NOMEM = {DP_NOMEM, "out of memory for another job"};
+    const struct shard_calls calls = port->shard.calls;
+    _Atomic uint64_t *const gauges[] = {&port->counters.low, &port->counters.rows, &port->counters.row_bytes,
+                                        &port->counters.list_bytes, &port->counters.past_bytes};
+    port_shm_fini(port);
+    if (grave_dig(&port->shard, &port->graves)) {
+        shard_fail(&port->shard, &NOMEM);
+        return;
+    }
+    shard_fini(&port->shard);
+    shard_init(&port->shard, port->id, &port->counters, &calls);
+    free(port->slice_elems);
+    port->slice_elems = NULL;
+    port->limits = (struct frame_limits){0};
+    port_rows_fini(port);
+    for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
+        atomic_store_explicit(gauges[i], 0, memory_order_relaxed);
 }
 
 static void pin(struct port *port, uint64_t step, uint64_t number)
@@ -72,6 +94,10 @@ static void obey(struct port *port, const struct command *command)
     case COMMAND_START:
         if (start(port, command, &err))
             shard_fail(&port->shard, &err);
+        free(command->block);
+        break;
+    case COMMAND_RESET:
+        reset(port);
         break;
     case COMMAND_OPEN:
         session->token = command->session;
@@ -133,4 +159,5 @@ void port_obey(struct port *port)
         shard_global_low(&port->shard, low);
     if (port->over)
         port_shm_fenced(port, fence);
+    graves_sweep(&port->graves);
 }

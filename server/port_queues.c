@@ -8,7 +8,9 @@ static void drop_commands(struct port *port)
 {
     struct command command;
     while (port->commands.items && queue_take(&port->commands, &command))
-        if (command.kind == COMMAND_TOTALS)
+        if (command.kind == COMMAND_START)
+            free(command.block);
+        else if (command.kind == COMMAND_TOTALS)
             free(command.totals);
         else if (command.kind == COMMAND_ROSTER || command.kind == COMMAND_DROP)
             free(command.live);
@@ -25,15 +27,19 @@ void port_drop_pinned(const struct port *port, struct event *event)
     free(event->copies);
 }
 
+void port_drop_event(const struct port *port, struct event *event)
+{
+    port_drop_pinned(port, event);
+    free(event->owed);
+    free(event->failed);
+    free(event->sums);
+}
+
 static void drop_events(struct port *port)
 {
     struct event event;
-    while (port->events.items && queue_take(&port->events, &event)) {
-        port_drop_pinned(port, &event);
-        free(event.owed);
-        free(event.failed);
-        free(event.sums);
-    }
+    while (port->events.items && queue_take(&port->events, &event))
+        port_drop_event(port, &event);
 }
 
 void port_drop_queues(struct port *port)

@@ -17,7 +17,9 @@ enum { TELL_GAP_MS = 4, TELL_GAP_NS = TELL_GAP_MS * 1000000 };
 
 static void put(struct port *port, const struct event *event)
 {
-    bool sent = queue_put(&port->events, event);
+    struct event told = *event;
+    told.incarnation = port->incarnation;
+    bool sent = queue_put(&port->events, &told);
     assert(sent);
     (void)sent;
 }

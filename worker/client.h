@@ -139,6 +139,7 @@ struct dp_client {
     uint64_t rejoined_ms;          /* since when the session holds that was taken up last; 0: it has not been */
     dp_job view;                   /* what the user sees: of welcome_job, after dp_join of job */
     struct client_job welcome_job; /* of the first Welcome */
+    bool anew;                     /* which no longer holds, and we have not joined: the user must connect again */
     struct client_job job;         /* of the first Joined */
     struct job_layout layout;      /* of the last Joined; its slices move to theta */
     dp_error end;                  /* code != DP_OK: the job is over for this client, and why */

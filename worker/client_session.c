@@ -118,6 +118,19 @@ static dp_err welcome_first(struct dp_client *client, const Dp__Job *msg, dp_err
     return e;
 }
 
+/* Before we have joined: what data were read by, and tensors declared by, must still hold. */
+static dp_err welcome_unjoined(struct dp_client *client, const struct client_job *job, dp_error *err)
+{
+    const struct client_job *was = &client->welcome_job;
+    dp_err e = client_job_like(was, job, err);
+    if (was->view.tensor_count == 0 || client_job_same(was, job, err) == DP_OK)
+        return e;
+    client->anew = true;
+    return dp_fail(err, DP_INCARNATION,
+                   "%s was settled by another worker's data when this one connected, and no longer is: connect again",
+                   client->server);
+}
+
 /* To join another job would settle it by our data and our model, where it has no worker yet, and so shut out its own.
  */
 static dp_err welcome_again(struct dp_client *client, const Dp__Job *msg, dp_error *err)
@@ -126,7 +139,7 @@ static dp_err welcome_again(struct dp_client *client, const Dp__Job *msg, dp_err
     dp_err e = client_job_take(msg, &job, err);
     if (e)
         return e;
-    e = client_job_like(client->job.view.model ? &client->job : &client->welcome_job, &job, err);
+    e = client->job.view.model ? client_job_like(&client->job, &job, err) : welcome_unjoined(client, &job, err);
     client_job_fini(&job);
     return e;
 }
@@ -379,7 +392,9 @@ static dp_err session_open_once(struct dp_client *client, uint64_t deadline_ms, 
     if (e == DP_OK)
         e = beat_start(&client->beat, client->zmq, &target, err);
     if (e) /* where it is we who refuse, the server has a session of us */
-        session_close(client, e == DP_REFUSED && session_bye(client, e, err->text) == DP_OK ? BYE_LINGER_MS : 0);
+        session_close(client, (e == DP_REFUSED || client->anew) && session_bye(client, e, err->text) == DP_OK
+                                  ? BYE_LINGER_MS
+                                  : 0);
     return e;
 }
 
@@ -409,6 +424,8 @@ dp_err session_open(struct dp_client *client, uint64_t deadline_ms, dp_error *er
     bool cut = false;
     for (;;) {
         dp_err e = session_open_once(client, deadline_ms, err);
+        if (client->anew)
+            return e;
         bool come_again = e == DP_BUSY && client->question.hang_up && left_ms(deadline_ms) > 0;
         if (!session_lost(e) && !come_again)
             return e ? tell_before(&busy, cut, err) : e;
@@ -496,7 +513,7 @@ dp_err session_rejoin(struct dp_client *client, dp_error *err)
             return e;
         client->rejoin_wait_ms = MAX(MIN(2 * client->rejoin_wait_ms, client->timing.retry_max), client->timing.retry);
         e = session_rejoin_once(client, deadline_ms, err);
-        if (session_lost(e))
+        if (session_lost(e) && !client->anew)
             continue;
         if (e == DP_OK) {
             client->rejoined_ms = mono_ms();

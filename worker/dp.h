@@ -233,7 +233,8 @@ typedef struct {
 DP_API DP_MUST_CHECK dp_err dp_connect(const dp_config *config, dp_client **ret_client, dp_error *err);
 DP_API const dp_job *dp_client_job(const dp_client *client);
 /* Brings data and the model's tensors; `eval` may be NULL. The first worker's settle the job. DP_REFUSED, naming the
- * difference, if another worker's differ. */
+ * difference, if another worker's differ. DP_INCARNATION: what dp_connect said was settled by workers that left before
+ * the first step was complete, and no longer holds; dp_leave, connect again and read the data by what is said then. */
 DP_API DP_MUST_CHECK dp_err dp_join(dp_client *client, const dp_dataset *train, const dp_dataset *eval,
                                     const dp_model *model, dp_error *err);
 /* The same for a worker with data of its own: it brings the model's tensors, those of the first such worker settle the

@@ -22,6 +22,8 @@
 #include "touched.h"
 #include "util.h"
 
+enum { ANEW_MAX = 3 /* times that the data are read again */ };
+
 /* All that a worker holds. */
 struct train {
     const struct train_options *opts;
@@ -571,7 +573,8 @@ static dp_err take_part(struct train *t, dp_error *err)
     return e ? e : join(t, err);
 }
 
-dp_err train_run(const struct train_options *opts, dp_error *err)
+/* From connecting to leaving. DP_INCARNATION: the job was settled anew while the data were read. */
+static dp_err train_once(const struct train_options *opts, dp_error *err)
 {
     struct train t = {.opts = opts, .report = {.quiet = opts->quiet, .json = opts->json}};
     dp_err e =
@@ -591,4 +594,15 @@ dp_err train_run(const struct train_options *opts, dp_error *err)
         return e;
     report_done(&t.report, "the job is done", 0, 0, 0, 0); /* it was before this worker had a part in it */
     return DP_OK;
+}
+
+dp_err train_run(const struct train_options *opts, dp_error *err)
+{
+    struct report report = {.quiet = opts->quiet, .json = opts->json};
+    dp_err e = train_once(opts, err);
+    for (int again = 0; e == DP_INCARNATION && again < ANEW_MAX; again++) {
+        report_notice(&report, "the job was settled anew, reading the data again");
+        e = train_once(opts, err);
+    }
+    return e;
 }

@@ -203,9 +203,10 @@ static const char *partition(const char *name, int part, int parts)
     return path;
 }
 
-#define DIGITS                                                                                                      \
-    "--model", "softmax", "--data-mode", "local", "--features", "64", "--classes", "10", "--slots", "2", "--batch", \
+#define DIGITS_OF(slots)                                                                                              \
+    "--model", "softmax", "--data-mode", "local", "--features", "64", "--classes", "10", "--slots", slots, "--batch", \
         "100", "--lr", "0.002", "--optimizer", "momentum", "--exit-when-done"
+#define DIGITS DIGITS_OF("2")
 
 /* Two runs have the same bits, whoever gets which rank: of two slots the sum is the same either way. */
 Test(local, workers_on_partitions)
@@ -332,8 +333,8 @@ Test(local, who_is_started_again_has_its_rank_back)
 {
     NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
     char endpoint[128];
-    struct process *server = SERVER(endpoint, DIGITS, "--slots", "3", "--epochs", "1000000", "--json", "--log-level",
-                                    "info", "--min-workers", "3");
+    struct process *server =
+        SERVER(endpoint, DIGITS_OF("3"), "--epochs", "1000000", "--json", "--log-level", "info", "--min-workers", "3");
     struct process *a = named(endpoint, "a", 0), *b = named(endpoint, "b", 1), *c = named(endpoint, "c", 2);
     int ranks[2] = {rank_of(server, "a"), rank_of(server, "b")};
     rank_of(server, "c");

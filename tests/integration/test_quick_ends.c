@@ -1,6 +1,7 @@
 /* A job's end reacts to events: from the last worker's goodbye, or from a signal, to the end of the server no time of a
  * clock passes. Each is measured some times; of a server that waits for its next tick of 250 ms half of the ends would
- * take longer than what is allowed here for the middle one. */
+ * take longer than what is allowed here for the middle one: what `dp-server --version` takes, which is longer on a busy
+ * machine and with sanitizers, three times, and a little. */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 
 TestSuite(quick_ends, .init = harness_init, .fini = harness_fini, .timeout = 300);
 
-enum { MINUTE_MS = 60000, RUNS = 9, MIDDLE_MS = 80 };
+enum { MINUTE_MS = 60000, RUNS = 9, LITTLE_MS = 60 };
 
 #define QUICK "--listen", "tcp://127.0.0.1:0", "--log-level", "info", "--quiet"
 
@@ -22,13 +23,27 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* The middle one of a program's whole run that does nothing. */
+static uint64_t nothing_ms(void)
+{
+    uint64_t took_ms[RUNS];
+    for (int i = 0; i < RUNS; i++) {
+        uint64_t begin_ms = mono_ms();
+        cr_assert_eq(RUN(MINUTE_MS, "dp-server", "--version").status, 0);
+        took_ms[i] = mono_ms() - begin_ms;
+    }
+    qsort(took_ms, RUNS, sizeof *took_ms, ascending);
+    return took_ms[RUNS / 2];
+}
+
 static void assert_quick(uint64_t *took_ms, const char *what)
 {
     char all[RUNS * 8] = "";
+    uint64_t most_ms = LITTLE_MS + 3 * nothing_ms();
     for (int i = 0; i < RUNS; i++)
         snprintf(all + strlen(all), sizeof all - strlen(all), " %u", (unsigned)took_ms[i]);
     qsort(took_ms, RUNS, sizeof *took_ms, ascending);
-    cr_assert_leq(took_ms[RUNS / 2], MIDDLE_MS, "%s:%s ms", what, all);
+    cr_assert_leq(took_ms[RUNS / 2], most_ms, "%s:%s ms, at most %u", what, all, (unsigned)most_ms);
 }
 
 static const char *small_data(void)

@@ -12,9 +12,10 @@ enum { MINUTE_MS = 60000 };
 
 #define DATA "tests/data/digits/train.csv.gz"
 /* 90 steps of at least 10 ms a slot, four slots a worker: long enough for something to happen in the middle. */
-#define JOB                                                                                                   \
+#define JOB_OF(workers)                                                                                       \
     "--model", "softmax", "--batch", "320", "--slots", "8", "--epochs", "18", "--lr", "0.002", "--seed", "7", \
-        "--exit-when-done", "--json", "--min-workers", "2", "--speculate", "off"
+        "--exit-when-done", "--json", "--min-workers", workers, "--speculate", "off"
+#define JOB JOB_OF("2")
 
 static struct process *worker(const char *endpoint, const char *name)
 {
@@ -103,7 +104,7 @@ Test(stall, the_only_worker_is_not_taken_for_another)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     char endpoint[128];
-    struct process *server = SERVER(endpoint, JOB, "--min-workers", "1", "--stall-timeout", "1", "--lease", "3600");
+    struct process *server = SERVER(endpoint, JOB_OF("1"), "--stall-timeout", "1", "--lease", "3600");
     struct process *alpha = worker(endpoint, "alpha");
     process_expect(server, OUT, "\"event\":\"epoch\"", MINUTE_MS);
     process_signal(alpha, SIGSTOP);

@@ -160,6 +160,7 @@ static void train_table(const struct regular *regular, float *w)
         table_find(&part.table, rows.list);
         (void)part_push(&part, t, part.window.leaves, &rows, &m);
         cr_assert_eq(part_commit(&part, &m, &err), DP_OK);
+        free(part_report_take(&part, t)); /* each step is an epoch */
         part_release_before(&part, t + 1);
         cr_assert_eq(part_read(&part, t + 1, all, w), DP_OK);
     }
