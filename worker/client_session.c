@@ -385,10 +385,13 @@ dp_err session_open(struct dp_client *client, uint64_t deadline_ms, dp_error *er
     dp_error busy = {.code = DP_OK};
     bool cut = false;
     for (;;) {
+        client->question = (struct session_question){0};
         dp_err e = session_open_once(client, deadline_ms, err);
-        bool come_again = e == DP_BUSY && client->question.hang_up;
+        bool come_again = e == DP_BUSY && client->question.hang_up, asked = client->question.awaited != 0;
         if (e == DP_OK)
             return e;
+        if (e == DP_UNREACHABLE && asked && busy.code) /* it had no time for an answer */
+            return never_welcome(client, begin_ms, &busy, cut, err);
         if (!session_lost(e) && !come_again)
             return tell_before(&busy, cut, err);
         if (come_again && busy.code == DP_OK)
