@@ -413,6 +413,17 @@ static dp_err tell_before(const dp_error *busy, bool cut, dp_error *err)
                    last.text);
 }
 
+/* What the time since then has come to. */
+static dp_err never_welcome(const struct dp_client *client, uint64_t begin_ms, const dp_error *busy, bool cut,
+                            dp_error *err)
+{
+    if (busy->code)
+        return dp_fail(err, busy->code, "%s: %.400s (tried for %llu s)", client->server, busy->text,
+                       (unsigned long long)seconds(mono_ms() - begin_ms));
+    (void)no_answer(client, begin_ms, err);
+    return tell_before(busy, cut, err);
+}
+
 /* A connection that breaks before the answer may be that of a server that was just ending: look for it again. So does a
  * server that is short of descriptors ask for. */
 dp_err session_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
@@ -423,29 +434,29 @@ dp_err session_open(struct dp_client *client, uint64_t deadline_ms, dp_error *er
     dp_error busy = {.code = DP_OK};
     bool cut = false;
     for (;;) {
+        client->question = (struct session_question){0};
         dp_err e = session_open_once(client, deadline_ms, err);
-        if (client->anew)
+        bool come_again = e == DP_BUSY && client->question.hang_up, asked = client->question.awaited != 0;
+        if (e == DP_OK || client->anew)
             return e;
-        bool come_again = e == DP_BUSY && client->question.hang_up && left_ms(deadline_ms) > 0;
+        if (e == DP_UNREACHABLE && asked && busy.code) /* it had no time for an answer */
+            return never_welcome(client, begin_ms, &busy, cut, err);
         if (!session_lost(e) && !come_again)
-            return e ? tell_before(&busy, cut, err) : e;
-        cut |= !come_again;
-        if (!come_again && left_ms(deadline_ms) == 0) {
-            (void)no_answer(client, begin_ms, err);
             return tell_before(&busy, cut, err);
-        }
         if (come_again && busy.code == DP_OK)
             client_notice(client, "%s: %.300s; trying again", client->server, err->text);
         if (come_again) {
             busy = *err;
             wait_ms = client->timing.retry_max;
         }
-        e = session_back_off(client, MIN(retry_jitter(client, wait_ms), left_ms(deadline_ms)), err);
-        if (e)
-            return e;
-        if (busy.code && left_ms(deadline_ms) == 0)
-            return dp_fail(err, busy.code, "%s: %.400s (tried for %llu s)", client->server, busy.text,
-                           (unsigned long long)seconds(mono_ms() - begin_ms));
+        cut |= !come_again;
+        if (left_ms(deadline_ms) > 0) {
+            e = session_back_off(client, MIN(retry_jitter(client, wait_ms), left_ms(deadline_ms)), err);
+            if (e)
+                return e;
+        }
+        if (left_ms(deadline_ms) == 0)
+            return never_welcome(client, begin_ms, &busy, cut, err);
         wait_ms = MIN(2 * wait_ms, client->timing.retry_max);
     }
 }
