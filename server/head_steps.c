@@ -125,7 +125,7 @@ void head_on_wake(uv_async_t *wake)
 
 /* ---- the job becomes whole ---- */
 
-/* What the first worker took for features and label. Clients with tensors alone have said nothing of data. */
+/* Tells which features and label the first worker took. Clients with tensors alone have no data to tell of. */
 static void tell_data(struct head *head)
 {
     const struct job *job = &head->job;

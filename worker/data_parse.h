@@ -67,11 +67,11 @@ struct csv_head {
 };
 /* Whether the bytes have the first two rows, which say whether there is one, to their ends. */
 bool csv_head_whole(const char *bytes, size_t size);
-/* Of bytes that have these rows, or are the file. DP_DATA. */
+/* Looks at bytes that have these rows, or are the file. DP_DATA. */
 DP_MUST_CHECK dp_err csv_head_read(const struct data_source *source, const char *bytes, size_t size,
                                    struct csv_head *ret_head, dp_error *err);
 
-/* What a part of a CSV file found of its columns. Accepts NULL. */
+/* Frees the columns that a part of a CSV file found. Accepts NULL. */
 void csv_layout_free(struct csv_layout **layout);
 
 /* Whether the bytes begin like an IDX file. */
