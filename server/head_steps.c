@@ -141,8 +141,8 @@ static void tell_data(struct head *head)
     char label[SCHEMA_LABEL_TEXT_BYTES];
     log_info("data file=\"%s\" features=%" PRIu64 " label=\"%s\"", data.name, data.features,
              schema->label_number ? schema_label_text(data.label, data.label_at, label) : "of each row");
-    if (schema->note[0] && head->opts->quiet)
-        log_warn("data-note text=\"%s\"", schema->note);
+    if (schema->note[0])
+        log_info("data-note text=\"%s\"", schema->note);
     progress_data(&head->progress, &data);
 }
 
