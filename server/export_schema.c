@@ -1,4 +1,4 @@
-/* What the model file says of the training data: worker/model_file.h has the keys. Thread: any. */
+/* Metadata of the training data for the model file; worker/model_file.h has the keys. Thread: any. */
 #include "export.h"
 
 #include <inttypes.h>

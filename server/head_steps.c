@@ -138,7 +138,7 @@ void head_on_wake(uv_async_t *wake)
 
 /* ---- the job becomes whole ---- */
 
-/* What the first worker took for features and label. Clients with tensors alone have said nothing of data. */
+/* Tells which features and label the first worker took. Clients with tensors alone have no data to tell of. */
 static void tell_data(struct head *head)
 {
     const struct job *job = &head->job;
@@ -154,8 +154,8 @@ static void tell_data(struct head *head)
     char label[SCHEMA_LABEL_TEXT_BYTES];
     log_info("data file=\"%s\" features=%" PRIu64 " label=\"%s\"", data.name, data.features,
              schema->label_number ? schema_label_text(data.label, data.label_at, label) : "of each row");
-    if (schema->note[0] && head->opts->quiet)
-        log_warn("data-note text=\"%s\"", schema->note);
+    if (schema->note[0])
+        log_info("data-note text=\"%s\"", schema->note);
     progress_data(&head->progress, &data);
 }
 

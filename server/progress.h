@@ -67,7 +67,7 @@ struct progress {
 enum progress_mode progress_mode_for(bool json, bool quiet, FILE *err);
 
 void progress_init(struct progress *progress, enum progress_mode mode, FILE *err, FILE *out);
-/* What the first worker read, for people and programs. */
+/* The data that the first worker read, for people and programs. */
 struct progress_data {
     const char *name; /* of the file */
     uint64_t rows;    /* 0: workers have data of their own */

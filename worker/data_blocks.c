@@ -230,7 +230,7 @@ static dp_err index_all(struct data_blocks *b, struct scanner *scanner, dp_error
     return e ? e : check_budget(b, largest, err);
 }
 
-/* What the first row says of all. The file is read on until that row and the next are whole. */
+/* Finds the header. The file is read on until its first row and the next are whole. */
 static dp_err look_at_first_row(struct data_blocks *b, struct scanner *scanner, dp_error *err)
 {
     struct csv_head head = {0};

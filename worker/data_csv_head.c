@@ -14,7 +14,7 @@
 
 #include "util.h"
 
-/* What the fields of the first row look like; the label's, where its number is known, counts where all are numbers. */
+/* Kinds of fields in the first row; the label's, where its number is known, counts where all are numbers. */
 struct look {
     uint64_t words, numbers, blanks;
     uint64_t word_at, number_at; /* the first of each */

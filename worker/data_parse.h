@@ -74,7 +74,7 @@ struct csv_head {
 };
 /* Whether the bytes have the first two rows, which say whether there is one, to their ends. */
 bool csv_head_whole(const char *bytes, size_t size);
-/* Of bytes that have these rows, or are the file. DP_DATA. */
+/* Looks at bytes that have these rows, or are the file. DP_DATA. */
 DP_MUST_CHECK dp_err csv_head_read(const struct data_source *source, const char *bytes, size_t size,
                                    struct csv_head *ret_head, dp_error *err);
 
@@ -84,7 +84,7 @@ bool row_labels_room(const struct data_source *source, uint64_t rows_max, struct
  * the second half of a sentence to *ret_fault. Where the source is unlabelled it is 0, whatever the token. */
 DP_MUST_CHECK dp_err row_label_take(const struct data_source *source, struct data *data, const char *at, size_t n,
                                     uint64_t line, const char **ret_fault);
-/* What a part of a CSV file found of its columns. Accepts NULL. */
+/* Frees the columns that a part of a CSV file found. Accepts NULL. */
 void csv_layout_free(struct csv_layout **layout);
 
 /* Whether the bytes begin like an IDX file. */

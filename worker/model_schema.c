@@ -1,5 +1,5 @@
-/* What a model file says of the data that it was trained with. Invariant: names are distinct and as many as the model's
- * features, so that data can be matched with them. Thread: any. */
+/* The schema in a model file: columns of the data that it was trained with. Invariant: names are distinct and as many
+ * as the model's features, so that data can be matched with them. Thread: any. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>

@@ -175,7 +175,7 @@ static double sparsity(const struct trial *t, const struct result *result)
     return (double)result->terms.zeros / (double)tensors_total(&t->file.tensors);
 }
 
-/* Of CSV data: the name, or the number. */
+/* The name or the number, for CSV data. */
 static void json_label_column(FILE *out, const struct data *data)
 {
     char *const name = data->label_name;

@@ -16,6 +16,7 @@
 #include "model.h"
 #include "plan.h"
 #include "report.h"
+#include "schema_told.h"
 #include "slot_pool.h"
 #include "tally.h"
 #include "tensor.h"
@@ -114,25 +115,6 @@ static const struct data *found_of(const struct train *t)
     return t->blocks ? data_blocks_facts(t->blocks).found : &t->train_data;
 }
 
-/* The schema of a job that is settled: a worker that comes later finds the job's columns in its own file. NULL: there
- * is none yet. */
-static const struct schema *schema_of_job(struct train *t)
-{
-    const dp_job *job = dp_client_job(t->client);
-    const dp_schema *from = job->schema;
-    if (!from || from->format == SCHEMA_UNKNOWN || (from->name_count && from->name_count != job->features))
-        return NULL;
-    t->job_schema = (struct schema){.format = (enum schema_format)from->format,
-                                    .count = job->features,
-                                    .names = from->name_count ? (char **)from->names : NULL,
-                                    .label = (char *)from->label,
-                                    .fields = from->fields,
-                                    .label_at = from->label_at,
-                                    .ignored = (char **)from->ignored,
-                                    .ignored_count = from->ignored_count};
-    return &t->job_schema;
-}
-
 /* Evaluation data are matched with the training data, by the names of the columns, and have to be as wide. */
 static dp_err read_eval(struct train *t, struct data_source *source, dp_error *err)
 {
@@ -167,7 +149,7 @@ static dp_err read_data(struct train *t, dp_error *err)
                                  .features = job->features,
                                  .hash_bits = job->hash_bits,
                                  .hash_seed = job->seed,
-                                 .want = schema_of_job(t),
+                                 .want = schema_of_job(job, &t->job_schema),
                                  .want_of = "the job",
                                  .label_use = model_label_use(t->model),
                                  .stop = t->opts->stop};
@@ -285,20 +267,6 @@ static dp_err note_all(struct train *t, dp_error *err)
     return dp_fail(err, DP_NOMEM, "out of memory");
 }
 
-static dp_schema schema_told(const struct train *t)
-{
-    const struct schema *schema = &found_of(t)->schema;
-    return (dp_schema){.format = schema->format,
-                       .names = (const char *const *)schema->names,
-                       .name_count = schema->names ? schema->count : 0,
-                       .label = schema->label,
-                       .fields = schema->fields,
-                       .label_at = schema->label_at,
-                       .ignored = (const char *const *)schema->ignored,
-                       .ignored_count = schema->ignored_count,
-                       .note = t->note};
-}
-
 static dp_err join_with(struct train *t, const dp_model *model, dp_error *err)
 {
     if (dp_client_job(t->client)->local)
@@ -324,7 +292,7 @@ static dp_err join(struct train *t, dp_error *err)
     }
     if (note_all(t, err))
         return err->code;
-    const dp_schema schema = schema_told(t);
+    const dp_schema schema = schema_told(&found_of(t)->schema, t->note);
     AUTOFREE const char **texts = mem_array(t->labels.count, sizeof *texts);
     if (!texts)
         return dp_fail(err, DP_NOMEM, "out of memory for %zu labels", t->labels.count);

@@ -157,7 +157,7 @@ Test(columns, libsvm_indices_that_were_not_trained)
     cr_assert_str_eq(PREDICT(model, test, "--extra-features", "ignore").out, "1\n-1\n");
 }
 
-/* What was taken is told: in the log line, above the table, in --json. */
+/* The choice is told: in the log line, above the table, in --json. */
 Test(columns, the_label_is_told)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");

@@ -164,7 +164,7 @@ Test(blocks, csv_for_a_schema)
     assert_refused(DP_DATA, "has no header, and the job knows its columns by name");
 }
 
-/* What is asked of a file that is read whole is asked of one that is read by blocks. */
+/* A file that is read by blocks is questioned like one that is read whole. */
 Test(blocks, csv_whose_columns_are_not_clear)
 {
     make_csv("");

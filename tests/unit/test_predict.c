@@ -45,7 +45,7 @@ struct sample {
     const char *hash_bits, *hash_seed;
 };
 
-/* Of the training data: pairs of keys and values; NULL ends them. */
+/* Metadata of the training data: pairs of keys and values; NULL ends them. */
 static const char *const *data_meta;
 
 static void model_make(struct sample *sample)

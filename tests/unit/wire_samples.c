@@ -195,7 +195,7 @@ static void fill_join(void)
     join.labels = labels;
 }
 
-/* Of two features, though the tensors are those of 64: the wire does not compare them. */
+/* A schema of two features, though the tensors are those of 64: the wire does not compare them. */
 static void fill_schema(void)
 {
     static char *names[] = {"x1", "x2"}, *ignored[] = {"", "id"};
