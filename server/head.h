@@ -191,7 +191,7 @@ struct head {
     bool diverged; /* a step's loss was not finite, and which training step's first */
     uint64_t diverged_step;
     uint64_t infinite_from; /* 1 + the first step whose loss or theta is not finite, as any shard says; 0: none */
-    uint64_t low_seen; /* global_low at the last tick */
+    uint64_t low_seen;      /* global_low at the last tick */
     struct ticks ticks;
     uint64_t moved_ms; /* when global_low last moved, or slots of the open step last went to somebody else */
     struct stall stall;

@@ -100,8 +100,12 @@ static dp_err join_lists(const dp_dataset *train, const dp_dataset *eval, const 
         if (sets[i] && sets[i]->label_count > 0 && !sets[i]->labels)
             return dp_fail(err, DP_USAGE, "data set %.200s: %zu labels are announced, and `labels` is NULL",
                            sets[i]->name ? sets[i]->name : "without a name", sets[i]->label_count);
-    if (model->label_count > 0 && !model->labels)
-        return dp_fail(err, DP_USAGE, "the model announces %zu labels, and `labels` is NULL", model->label_count);
+    if (model->label_count > 0 && !model->labels && !model->label_texts)
+        return dp_fail(err, DP_USAGE, "the model announces %zu labels, and `labels` is NULL, as is `label_texts`",
+                       model->label_count);
+    for (size_t i = 0; model->label_texts && i < model->label_count; i++)
+        if (!model->label_texts[i])
+            return dp_fail(err, DP_USAGE, "`label_texts` of the model has NULL for class %zu", i);
     if (model->tensor_count == 0 || !model->tensors)
         return dp_fail(err, DP_USAGE, "the model has %u tensors, and `tensors` is %s; a worker brings one at least",
                        model->tensor_count, model->tensors ? "there" : "NULL");

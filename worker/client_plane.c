@@ -75,7 +75,8 @@ static dp_err plane_check_files(const struct dp_client *client, dp_error *err)
 /* Shards without parameters are left out. */
 static dp_err shards_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
-    dp_err files = client->joined ? DP_OK : plane_check_files(client, err); /* it may not have closed its old ones yet */
+    dp_err files =
+        client->joined ? DP_OK : plane_check_files(client, err); /* it may not have closed its old ones yet */
     if (files)
         return files;
     client->shards = mem_array_zero(client->layout.shard_count, sizeof *client->shards);

@@ -14,7 +14,7 @@ struct libsvm {
     struct text text; /* `end` is the end of the file; at is within the line */
     const char *eol;  /* end of the line's content: before a comment and the newline */
     struct data *data;
-    uint64_t features; /* asked for, or 0 */
+    uint64_t features;    /* asked for, or 0 */
     uint64_t passed_over; /* entries of features beyond these */
     uint32_t hash_bits;
     uint64_t hash_seed;
