@@ -223,7 +223,7 @@ static dp_err receive_answer(struct request *request, uint32_t want, struct answ
 static dp_err ask_once(struct request *request, Dp__Header *question, uint32_t want, struct answer *answer,
                        dp_error *err)
 {
-    *answer = (struct answer){0};
+    *answer = (struct answer){.payload = answer->payload};
     request->id = entropy_u64();
     dp_err e = send_question(request, question, err);
     return e ? e : receive_answer(request, want, answer, err);
@@ -266,7 +266,7 @@ dp_err ctl_request_status(const char *server, uint64_t timeout_ms, json_t **ret_
 {
     Dp__StatusRequest body = DP__STATUS_REQUEST__INIT;
     Dp__Header question = DP__HEADER__INIT;
-    struct answer answer;
+    struct answer answer = {0};
     question.body_case = DP__HEADER__BODY_STATUS_REQUEST;
     question.status_request = &body;
     dp_err e = ask(server, timeout_ms, &question, DP__HEADER__BODY_STATUS, &answer, err);
@@ -280,7 +280,7 @@ dp_err ctl_request_set(const char *server, uint64_t timeout_ms, const struct ctl
 {
     Dp__Set body = DP__SET__INIT;
     Dp__Header question = DP__HEADER__INIT;
-    struct answer answer;
+    struct answer answer = {0};
     body.name = (char *)setting->name;
     body.value = setting->value;
     if (setting->text)
@@ -313,11 +313,8 @@ static dp_err ask_piece(struct fetching *f, zmq_msg_t *payload, const Dp__Export
     struct answer answer = {.payload = payload};
     header.body_case = DP__HEADER__BODY_EXPORT;
     header.export = &f->question;
-    f->request.id++;
     f->request.deadline_ms = mono_ms() + f->request.timeout_ms;
-    dp_err e = send_question(&f->request, &header, err);
-    if (!e)
-        e = receive_answer(&f->request, DP__HEADER__BODY_EXPORTED, &answer, err);
+    dp_err e = ask_proving(&f->request, &header, DP__HEADER__BODY_EXPORTED, &answer, err);
     if (!e)
         *ret_exported = answer.exported;
     return e;

@@ -104,7 +104,7 @@ static const struct data_case LIBSVM[] = {
     {"binary",
      TEXT("\x7f"
           "ELF\x02\x01\x01\0\0\0\n"),
-     .want = {DATA_ERROR, {"binary:1:", "one column", "--format"}}},
+     .want = {DATA_ERROR, {"binary:", "zero bytes", "LIBSVM or CSV"}}},
 };
 
 static const struct data_case CSV[] = {
