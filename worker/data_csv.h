@@ -86,6 +86,8 @@ DP_MUST_CHECK dp_err csv_columns_match(struct csv *csv);
 DP_MUST_CHECK dp_err csv_label_find(struct csv *csv);
 /* How many columns have a name that means a label; the first two. */
 uint64_t csv_labels_named(const struct csv *csv, uint64_t at[2]);
+/* Whether the file has no header, but one column that can only be the label, for classification: data_csv_guess.c. */
+bool csv_label_stands_out(const struct csv *csv, uint64_t *ret_column);
 /* Whether no two columns have one name, but for ignored ones. DP_DATA naming both. */
 DP_MUST_CHECK dp_err csv_check_distinct(struct csv *csv);
 /* Numbers the features in their order; returns how many there are. */

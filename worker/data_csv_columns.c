@@ -135,6 +135,11 @@ dp_err csv_label_find(struct csv *csv)
                            csv_column_text(csv, csv->label, column));
         return e;
     }
+    if (named == 0 && csv_label_stands_out(csv, &csv->label))
+        return csv_note(csv,
+                        "%s has no header; the label is taken to be column %" PRIu64
+                        ", the only one without fractions; --label-column says otherwise",
+                        csv->text.name, csv->label);
     if (named != 1)
         return label_ask(csv, named, at);
     csv->label = at[0];

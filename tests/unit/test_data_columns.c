@@ -47,6 +47,52 @@ static void assert_rows(struct data *data, uint64_t features, const float *label
 
 /* ---- the label ---- */
 
+/* Rows of columns of these kinds: w a whole number below 3, c a word of three, i the number of the row, f a fraction.
+ */
+static const char *made(const char *kinds, int rows)
+{
+    static char text[8192];
+    size_t at = 0;
+    text[0] = '\0';
+    for (int r = 0; r < rows; r++)
+        for (const char *kind = kinds; *kind; kind++) {
+            const char *end = kind[1] ? "," : "\n";
+            if (*kind == 'f')
+                (void)str_append(text, sizeof text, &at, "%d.25%s", r, end);
+            else
+                (void)str_append(text, sizeof text, &at, "%s%d%s", *kind == 'c' ? "c" : "", *kind == 'i' ? r : r % 3,
+                                 end);
+        }
+    return text;
+}
+
+/* Without a header, classes are the one column that is not of fractions, wherever it stands; else it is asked for. */
+Test(label, stands_out_where_there_is_no_header)
+{
+    const struct data_source classes = {.label_use = LABEL_CLASSES};
+    static const struct {
+        const char *kinds;
+        uint64_t at;
+    } CASES[] = {{"wff", 0}, {"ffw", 2}, {"fcf", 1}};
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct data_source source = classes;
+        source.header = strchr(CASES[i].kinds, 'c') ? DATA_HEADER_OFF : DATA_HEADER_AUTO;
+        struct data data = must_parse(source, made(CASES[i].kinds, 30));
+        cr_assert_eq(data.label_at, CASES[i].at);
+        cr_assert_eq(data.features, 2);
+        cr_assert_eq(data.label_set->labels.count, 3);
+        cr_assert_not_null(strstr(data.note, "f has no header; the label is taken to be column"), "%s", data.note);
+        data_fini(&data);
+    }
+    static const char ASK[] = "has no header that would say which of its";
+    assert_bad(classes, made("wfw", 30), ASK);
+    assert_bad(classes, made("ff", 30), ASK);
+    assert_bad(classes, made("iff", 30), ASK); /* each value once: an index */
+    assert_bad(classes, made("wff", 9), ASK);  /* too few to tell */
+    assert_bad((struct data_source){.label_use = LABEL_VALUES}, made("wff", 30), ASK);
+    ASSERT_NO_LEAKS();
+}
+
 Test(label, is_the_one_column_that_is_named_so)
 {
     static const char *const NAMES[] = {"label", "Label", "target", "TARGET", "class", "Class", "y", "Y"};
