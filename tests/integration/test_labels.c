@@ -172,7 +172,9 @@ static void compare_kinds(enum format format, int classes, const char *job)
 {
     char want_name[64], name[64];
     snprintf(want_name, sizeof want_name, "want-%d", (int)format);
-    const char *reference = data_make(&KINDS[0], format, classes), *want = train(want_name, reference, job);
+    char one[300];
+    snprintf(one, sizeof one, "%s --local-workers 1", job);
+    const char *reference = data_make(&KINDS[0], format, classes), *want = train(want_name, reference, one);
     for (int k = 0; k < KIND_COUNT; k++) {
         char more[300];
         if (!kind_fits(&KINDS[k], format))
@@ -196,29 +198,29 @@ Test(labels, of_softmax_change_no_bit)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     for (enum format f = LIBSVM; f < FORMAT_COUNT; f++)
-        compare_kinds(f, 3, ONE_WORKER "--model softmax " SMALL);
+        compare_kinds(f, 3, "--model softmax " SMALL);
 }
 
 Test(labels, of_logistic_change_no_bit)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     for (enum format f = LIBSVM; f < FORMAT_COUNT; f++)
-        compare_kinds(f, 2, ONE_WORKER "--model logistic " SMALL);
+        compare_kinds(f, 2, "--model logistic " SMALL);
 }
 
 Test(labels, change_no_bit_of_a_table)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
-    compare_kinds(LIBSVM, 3, ONE_WORKER "--model softmax --sparse " SMALL);
-    compare_kinds(LIBSVM_GZ, 2, ONE_WORKER "--model logistic --sparse " SMALL);
+    compare_kinds(LIBSVM, 3, "--model softmax --sparse " SMALL);
+    compare_kinds(LIBSVM_GZ, 2, "--model logistic --sparse " SMALL);
 }
 
 Test(labels, change_no_bit_where_data_are_read_by_blocks)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
 #define BLOCKS "--shuffle block --block-rows 20 --window-blocks 2 --memory-limit 1 "
-    compare_kinds(LIBSVM, 3, ONE_WORKER "--model softmax " BLOCKS SMALL);
-    compare_kinds(CSV, 2, ONE_WORKER "--model logistic " BLOCKS SMALL);
+    compare_kinds(LIBSVM, 3, "--model softmax " BLOCKS SMALL);
+    compare_kinds(CSV, 2, "--model logistic " BLOCKS SMALL);
 }
 
 /* ---- workers that come late, and that are killed ---- */

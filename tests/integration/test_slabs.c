@@ -308,7 +308,7 @@ struct scribbler {
     volatile uint32_t *bits; /* of the slab */
 };
 
-/* Any bits: numbers of all sizes, infinities, NaNs. */
+/* Numbers of all sizes below 2: any that are not finite would end the job, as diverged. */
 static void *scribble(void *arg)
 {
     struct scribbler *s = arg;
@@ -316,7 +316,7 @@ static void *scribble(void *arg)
     while (!atomic_load(&s->stop))
         for (uint32_t i = 0; i < SLAB_FLOATS; i++) {
             seed = seed * 6364136223846793005 + 1442695040888963407;
-            s->bits[i] = (uint32_t)(seed >> 32);
+            s->bits[i] = (uint32_t)(seed >> 32) & 0xbfffffff;
         }
     return NULL;
 }
