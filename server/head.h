@@ -393,8 +393,9 @@ void head_on_export(struct head *head, const struct routing_id *route, const Dp_
 bool head_fetch_pinned(struct head *head, uint32_t shard, struct event *event);
 /* Every tick. */
 void head_fetch_watch(struct head *head, uint64_t now_ms);
-/* Whether a model is being fetched just now. */
+/* Whether a model is being fetched just now, or written. */
 bool head_fetching(const struct head *head);
+/* Lets go of what is not fetched just now, before what it refers to, the job, is freed. */
 void head_fetch_fini(struct head *head);
 
 /* head_end.c: closing, signals. */

@@ -279,7 +279,7 @@ bool head_fetching(const struct head *head)
     uint64_t now = mono_ms();
     for (size_t i = 0; head->fetches && i < FETCHES_MAX; i++) {
         const struct fetch *fetch = &head->fetches->list[i];
-        if (fetch->id && now - MIN(now, fetch->heard_ms) < FETCH_LIVELY_MS)
+        if (fetch->id && (fetch->busy || now - MIN(now, fetch->heard_ms) < FETCH_LIVELY_MS))
             return true;
     }
     return false;
