@@ -372,7 +372,7 @@ Test(export, of_a_large_running_job)
                                     "--json", "--lr", "0.001", "--shards", "2");
     (void)PROCESS("dp-worker", "--server", endpoint, "--data", separable());
     process_expect(server, OUT, "\"event\":\"epoch\"", RUN_MS);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 6; i++) { /* more than go on at a time */
         struct run_result r = RUN(RUN_MS, "dp-ctl", "--server", endpoint, "export", temp_path("large.st"));
         cr_assert_eq(r.status, 0, "%s", r.err);
     }
