@@ -268,7 +268,7 @@ void head_watch(struct head *head, uint64_t now_ms);
 DP_MUST_CHECK dp_err head_post_start(struct head *head, dp_error *err);
 /* Once the port has ended. */
 void head_post_fini(struct head *head);
-/* Takes the frames. DP_BUSY, DP_NOMEM. */
+/* Takes the frames. DP_BUSY, DP_NOMEM, DP_SHUTDOWN. */
 DP_MUST_CHECK dp_err head_post_send(struct head *head, enum letter_about about, uint64_t session, zmq_msg_t *frames,
                                     size_t count);
 /* A payload for the peer whose message is at hand, which may not read it; takes the text. DP_NOMEM. */
@@ -393,8 +393,9 @@ void head_on_export(struct head *head, const struct routing_id *route, const Dp_
 bool head_fetch_pinned(struct head *head, uint32_t shard, struct event *event);
 /* Every tick. */
 void head_fetch_watch(struct head *head, uint64_t now_ms);
-/* Whether a model is being fetched just now. */
+/* Whether a model is being fetched just now, or written. */
 bool head_fetching(const struct head *head);
+/* Lets go of what is not fetched just now, before what it refers to, the job, is freed. */
 void head_fetch_fini(struct head *head);
 
 /* head_end.c: closing, signals. */

@@ -186,10 +186,11 @@ static dp_err admit(const struct head *head, const Dp__Export *asked, dp_error *
         return dp_fail(err, DP_REFUSED,
                        "the server has let go of this export, as nothing was asked for %d s: try again",
                        FETCH_IDLE_MS / 1000);
-    if (asked->on_server[0] && head->opts->insecure_admin)
+    if (asked->on_server[0] && !head_guards_admin(head))
         return dp_fail(err, DP_REFUSED,
-                       "--on-server is refused where the server has --insecure-admin, since anybody could have files "
-                       "written: leave it out, and the file comes here");
+                       "--on-server is refused where the server has %s, since anybody could have files "
+                       "written: leave it out, and the file comes here",
+                       head->opts->users_all ? "--allow-users all" : "--insecure-admin");
     return DP_OK;
 }
 
@@ -279,7 +280,7 @@ bool head_fetching(const struct head *head)
     uint64_t now = mono_ms();
     for (size_t i = 0; head->fetches && i < FETCHES_MAX; i++) {
         const struct fetch *fetch = &head->fetches->list[i];
-        if (fetch->id && now - MIN(now, fetch->heard_ms) < FETCH_LIVELY_MS)
+        if (fetch->id && (fetch->busy || now - MIN(now, fetch->heard_ms) < FETCH_LIVELY_MS))
             return true;
     }
     return false;

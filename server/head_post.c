@@ -31,6 +31,10 @@ void head_post_fini(struct head *head)
 dp_err head_post_send(struct head *head, enum letter_about about, uint64_t session, zmq_msg_t *frames, size_t count)
 {
     struct letter *letter = letter_new(about, session, frames, count);
+    if (letter && !head->ports[0].running) { /* what was under way when all was closed */
+        post_done(head->post, letter);
+        return DP_SHUTDOWN;
+    }
     dp_err e = letter ? post_send(head->post, letter) : DP_NOMEM;
     zuv_wake(&head->ports[0].wake);
     return e;

@@ -49,6 +49,7 @@ static void forget_control(struct head *head)
 static void forget_job(struct head *head)
 {
     forget_control(head);
+    head_fetch_fini(head); /* theta of it, kept for who asks no more */
     dealer_fini(&head->dealer);
     head_balance_stop(head);
     head_ranks_fini(head);
@@ -60,6 +61,8 @@ static void forget_job(struct head *head)
     head->first_port = head->arrival_port = 0;
     head->stall = (struct stall){0};
     head->alone = false;
+    head->infinite_from = 0;
+    head->doubts.count = 0;
 }
 
 void head_reopen(struct head *head, const char *reason)

@@ -375,19 +375,20 @@ static dp_err fetch_all(struct fetching *f, dp_error *err)
     return e;
 }
 
-/* The server need not wait until nothing more is asked for. An answer is not waited for. */
+/* The server need not wait until nothing more is asked for. It takes this too from whoever may ask alone. */
 static void let_go(struct fetching *f)
 {
+    const uint64_t id = f->question.id;
+    const Dp__Exported *nothing;
+    zmq_msg_t payload;
     dp_error err;
-    Dp__Header header = DP__HEADER__INIT;
-    Dp__Export done = DP__EXPORT__INIT;
-    int linger_ms = LOOK_MS;
-    done.id = f->question.id;
-    done.done = true;
-    header.body_case = DP__HEADER__BODY_EXPORT;
-    header.export = &done;
-    zmq_setsockopt(f->request.socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
-    (void)!send_question(&f->request, &header, &err);
+    zmq_msg_init(&payload);
+    f->question = (Dp__Export)DP__EXPORT__INIT;
+    f->question.id = id;
+    f->question.done = true;
+    f->request.timeout_ms = LOOK_MS;
+    (void)!ask_piece(f, &payload, &nothing, &err);
+    zmq_msg_close(&payload);
 }
 
 dp_err ctl_request_export(const char *server, uint64_t timeout_ms, const char *on_server, ctl_take take, void *arg,

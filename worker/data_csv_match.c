@@ -155,11 +155,12 @@ static dp_err ignore_by_place(struct csv *csv, bool labelled)
         return dp_fail(csv->err, DP_DATA,
                        "%s: %s leaves out columns by their names (%s and so on); give a file with a header",
                        csv->text.name, csv->source->want_of, want->ignored[0]);
+    const struct csv row = {.fields = csv->fields + !labelled};
     for (size_t i = 0; i < want->ignored_count; i++) {
-        uint64_t column;
-        bool there = csv_column_number(csv, want->ignored[i], &column);
-        column -= there && !labelled && column > want->label_at;
-        if (there)
+        uint64_t column = 0;
+        bool there = csv_column_number(&row, want->ignored[i], &column);
+        column -= !labelled && column > want->label_at;
+        if (there && column < csv->fields)
             csv->to[column] = CSV_SKIP;
     }
     return DP_OK;

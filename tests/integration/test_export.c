@@ -372,7 +372,7 @@ Test(export, of_a_large_running_job)
                                     "--json", "--lr", "0.001", "--shards", "2");
     (void)PROCESS("dp-worker", "--server", endpoint, "--data", separable());
     process_expect(server, OUT, "\"event\":\"epoch\"", RUN_MS);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 6; i++) { /* more than go on at a time */
         struct run_result r = RUN(RUN_MS, "dp-ctl", "--server", endpoint, "export", temp_path("large.st"));
         cr_assert_eq(r.status, 0, "%s", r.err);
     }
@@ -440,6 +440,20 @@ Test(export, on_server_needs_a_network_that_is_closed)
     struct run_result r = RUN(RUN_MS, "dp-ctl", "--server", endpoint, "export", "--on-server", temp_path("m.st"));
     cr_assert_eq(r.status, 1);
     cr_assert_not_null(strstr(r.err, "--on-server is refused"), "%s", r.err);
+    r = RUN(RUN_MS, "dp-ctl", "--server", endpoint, "export", temp_path("m.st"));
+    cr_assert_eq(r.status, 0, "%s", r.err);
+}
+
+Test(export, on_server_is_not_for_all_users)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    char endpoint[128];
+    struct process *server = SERVER(endpoint, DIGITS, "--steps", "100000000", "--json", "--allow-users", "all");
+    (void)PROCESS("dp-worker", "--server", endpoint, "--data", digits());
+    process_expect(server, OUT, "\"event\":\"epoch\"", RUN_MS);
+    struct run_result r = RUN(RUN_MS, "dp-ctl", "--server", endpoint, "export", "--on-server", temp_path("m.st"));
+    cr_assert_eq(r.status, 1);
+    cr_assert_not_null(strstr(r.err, "--on-server is refused where the server has --allow-users all"), "%s", r.err);
     r = RUN(RUN_MS, "dp-ctl", "--server", endpoint, "export", temp_path("m.st"));
     cr_assert_eq(r.status, 0, "%s", r.err);
 }

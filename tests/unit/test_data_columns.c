@@ -365,6 +365,12 @@ Test(match, by_place_of_a_headerless_model)
     source = source_for(&want);
     source.label_optional = true;
     assert_bad(source, "1,2,3.5\n", "has 3 columns, but the model m was trained with 4");
+    want.ignored = (char *[]){"3"}; /* behind, of rows that begin with the label */
+    want.label_at = 0;
+    source = source_for(&want);
+    source.unlabelled = true;
+    data = must_parse(source, "1,2,9\n4,5.5,8\n");
+    assert_rows(&data, 2, ZERO, X12, NULL);
     ASSERT_NO_LEAKS();
 }
 
