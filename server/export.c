@@ -14,6 +14,7 @@ struct export
     const struct job *job;
     uint64_t step;
     bool diverged, sealed;
+    bool over;                 /* the job was, when the export was asked for: the head may write it meanwhile */
     char *labels;              /* of the metadata */
     uint32_t missing;          /* shards that have a part of theta and were not added */
     struct version ***pinned;  /* [shard][slice] */
@@ -41,6 +42,7 @@ dp_err export_new(const struct job *job, uint64_t step, struct export **ret_expo
     if (x) {
         x->job = job;
         x->step = step;
+        x->over = job->over;
         x->file.tensors = &job->core.tensors;
         x->pinned = mem_array_zero(job->shard_count, sizeof *x->pinned);
         x->copies = mem_array_zero(job->shard_count, sizeof *x->copies);
@@ -105,7 +107,7 @@ static uint64_t trained(const struct export *x)
 
 static bool complete(const struct export *x)
 {
-    return !x->diverged && (x->step >= plan_total(&x->job->core.plan) || x->job->over);
+    return !x->diverged && (x->step >= plan_total(&x->job->core.plan) || x->over);
 }
 
 struct export_facts export_facts(const struct export *x)

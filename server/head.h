@@ -388,6 +388,8 @@ void head_doubts_end(struct head *head);
 json_t *head_doubts_json(const struct head *head);
 
 /* head_fetch.c: dp-ctl export. */
+/* Whether the question belongs to a fetch that this connection has begun, and has proved then what it has to. */
+bool head_fetch_known(const struct head *head, const struct routing_id *route, const Dp__Export *asked);
 void head_on_export(struct head *head, const struct routing_id *route, const Dp__Header *request);
 /* Whether the pins were those of a fetch, which has taken them then. */
 bool head_fetch_pinned(struct head *head, uint32_t shard, struct event *event);

@@ -289,13 +289,13 @@ void head_on_pinned(struct head *head, uint32_t shard, struct event *event)
 {
     struct saving *saving = &head->saving;
     if (!job_shard_holds(&head->job.shards[shard])) {
-        port_drop_pinned(&head->ports[shard], event); /* the export may be whole without it */
+        port_drop_pinned(event); /* the export may be whole without it */
         return;
     }
     if (head_fetch_pinned(head, shard, event))
         return;
     if (!saving->export || event->pin != saving->pin) {
-        port_drop_pinned(&head->ports[shard], event);
+        port_drop_pinned(event);
         return;
     }
     export_add(saving->export, shard, event->pinned, event->copies);

@@ -176,8 +176,9 @@ bool head_fetch_pinned(struct head *head, uint32_t shard, struct event *event)
 /* ---- questions ---- */
 
 /* Anybody who reaches the port could have files written. */
-static dp_err admit(const struct head *head, const Dp__Export *asked, dp_error *err)
+static dp_err admit(const struct head *head, const Dp__Header *request, dp_error *err)
 {
+    const Dp__Export *asked = request->export;
     if (head->state == HEAD_CLOSING)
         return dp_fail(err, DP_SHUTDOWN, "the server is shutting down");
     if (!head->job.settled)
@@ -191,6 +192,11 @@ static dp_err admit(const struct head *head, const Dp__Export *asked, dp_error *
                        "--on-server is refused where the server has %s, since anybody could have files "
                        "written: leave it out, and the file comes here",
                        head->opts->users_all ? "--allow-users all" : "--insecure-admin");
+    if (asked->on_server[0] && request->user != guard_uid(head->guard))
+        return dp_fail(err, DP_REFUSED,
+                       "--on-server is for the user of the server (%s), as whom the file would be written: leave it "
+                       "out, and the file comes here",
+                       guard_user(head->guard));
     return DP_OK;
 }
 
@@ -210,11 +216,12 @@ static dp_err begin(struct head *head, struct fetch *fetch, const Dp__Export *as
 }
 
 /* A fetch that is there, or a new one. */
-static dp_err fetch_for(struct head *head, const Dp__Export *asked, struct fetch **ret_fetch, dp_error *err)
+static dp_err fetch_for(struct head *head, const Dp__Header *request, struct fetch **ret_fetch, dp_error *err)
 {
+    const Dp__Export *asked = request->export;
     struct fetch *fetch = find(head, asked->id);
     dp_err e = DP_OK;
-    if (!fetch && (e = admit(head, asked, err)) != DP_OK)
+    if (!fetch && (e = admit(head, request, err)) != DP_OK)
         return e;
     if (!fetch && !head->fetches && !(head->fetches = mem_array_zero(1, sizeof *head->fetches)))
         return dp_fail(err, DP_NOMEM, "out of memory for the export");
@@ -225,6 +232,12 @@ static dp_err fetch_for(struct head *head, const Dp__Export *asked, struct fetch
     }
     *ret_fetch = fetch;
     return e;
+}
+
+bool head_fetch_known(const struct head *head, const struct routing_id *route, const Dp__Export *asked)
+{
+    const struct fetch *fetch = asked->id ? find(head, asked->id) : NULL;
+    return fetch && fetch->route.bytes == route->bytes && memcmp(fetch->route.id, route->id, route->bytes) == 0;
 }
 
 void head_on_export(struct head *head, const struct routing_id *route, const Dp__Header *request)
@@ -238,7 +251,7 @@ void head_on_export(struct head *head, const struct routing_id *route, const Dp_
         answer_not_yet(&none);
         return;
     }
-    if (fetch_for(head, asked, &fetch, &err)) {
+    if (fetch_for(head, request, &fetch, &err)) {
         head_refuse(head, route, request, err.code, err.text);
         return;
     }

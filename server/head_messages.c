@@ -177,7 +177,7 @@ static dp_err check_role(const Dp__Hello *hello, dp_error *err)
 {
     if (hello->role != DP__HELLO__ROLE__WORKER)
         return dp_fail(err, DP_REFUSED,
-                       "dp-ctl has no session here: it asks with status_request and set, without a hello");
+                       "dp-ctl has no session here: it asks with status_request, set and export, without a hello");
     return DP_OK;
 }
 
@@ -437,7 +437,7 @@ void head_on_message(void *arg, zmq_msg_t *frames, size_t count)
             head_on_set(head, &route, header);
         break;
     case DP__HEADER__BODY_EXPORT:
-        if (head_may_admin(head, &route, header))
+        if (head_fetch_known(head, &route, header->export) || head_may_admin(head, &route, header))
             head_on_export(head, &route, header);
         break;
     case DP__HEADER__BODY_JOIN:

@@ -22,7 +22,7 @@ static void end_diverged(struct head *head)
                   " is no finite number, or its parameters are not; " DIVERGED_REMEDY,
                   head->diverged_step);
     head_fail(head, &err);
-    if (head->opts->export_path)
+    if (head->opts->export_path && head->saving.tries == 0)
         head_export_at(head, head->global_low); /* unless that has begun it */
 }
 
@@ -127,7 +127,7 @@ void head_on_wake(uv_async_t *wake)
             if (event.incarnation == head->job.incarnation)
                 on_event(head, p, &event);
             else
-                port_drop_event(&head->ports[p], &event); /* of a job before this one: nothing is pinned of it */
+                port_drop_event(&event); /* of a job before this one: nothing is pinned of it */
     }
     head_on_arrivals(head); /* after the events: those of a step that is complete are here by now */
     raise_global_low(head);

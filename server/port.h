@@ -91,7 +91,8 @@ struct event {
     struct version *
         *pinned; /* PINNED: one reference each, per slice of the shard; heap, the receiver's. NULL: not held */
     struct rows_copy *copies; /* PINNED: per part of the shard; heap, the receiver's. NULL: not held */
-    uint32_t *owed;           /* OWED: slots, heap, the receiver's */
+    uint32_t pinned_count, copies_count;
+    uint32_t *owed; /* OWED: slots, heap, the receiver's */
     uint32_t owed_count;
     dp_error *failed; /* FAILED: heap, the receiver's */
     uint64_t roster;  /* READY: by which roster */
@@ -233,8 +234,8 @@ void port_send_letters(struct port *port);
 void port_obey(struct port *port);
 
 /* Frees what an event of pinned parameters carries, and what any event does. */
-void port_drop_pinned(const struct port *port, struct event *event);
-void port_drop_event(const struct port *port, struct event *event);
+void port_drop_pinned(struct event *event);
+void port_drop_event(struct event *event);
 
 /* port_shm.c. DP_SYSTEM. */
 DP_MUST_CHECK dp_err port_shm_open(struct port *port, const char *name, dp_error *err);

@@ -63,7 +63,9 @@ static void pin(struct port *port, uint64_t step, uint64_t number)
         if (event.pinned[i])
             version_retain(event.pinned[i]);
     }
+    event.pinned_count = event.pinned ? count : 0;
     event.copies = port_rows_copy(port, step);
+    event.copies_count = event.copies ? port->shard.tables.count : 0;
     port_tell(port, &event);
 }
 

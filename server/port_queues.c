@@ -16,20 +16,21 @@ static void drop_commands(struct port *port)
             free(command.live);
 }
 
-void port_drop_pinned(const struct port *port, struct event *event)
+/* By the event's own counts: the shard may be about to have another job. */
+void port_drop_pinned(struct event *event)
 {
-    for (uint32_t i = 0; event->pinned && i < port->shard.slice_count; i++)
+    for (uint32_t i = 0; event->pinned && i < event->pinned_count; i++)
         if (event->pinned[i])
             version_release(event->pinned[i]);
-    for (uint32_t i = 0; event->copies && i < port->shard.tables.count; i++)
+    for (uint32_t i = 0; event->copies && i < event->copies_count; i++)
         rows_copy_fini(&event->copies[i]);
     free(event->pinned);
     free(event->copies);
 }
 
-void port_drop_event(const struct port *port, struct event *event)
+void port_drop_event(struct event *event)
 {
-    port_drop_pinned(port, event);
+    port_drop_pinned(event);
     free(event->owed);
     free(event->failed);
     free(event->sums);
@@ -39,7 +40,7 @@ static void drop_events(struct port *port)
 {
     struct event event;
     while (port->events.items && queue_take(&port->events, &event))
-        port_drop_event(port, &event);
+        port_drop_event(&event);
 }
 
 void port_drop_queues(struct port *port)

@@ -80,7 +80,7 @@ static const struct option ROWS[] = {
     ROW("server", insecure, "insecure", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
         "listen beyond loopback without encryption or authentication"),
     ROW("server", insecure_admin, "insecure-admin", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
-        "with --insecure: let everybody who reaches the server change the job too (dp-ctl set)"),
+        "with --insecure: let everybody who reaches the server change the job and fetch the model too"),
     ROW("server", allow_users, "allow-users", OPT_STRING, "all|NAME,...", 0, 0, NULL, NULL, NULL,
         "on loopback and ipc: users of this host, by name or uid, who may join and change the job beside the one that "
         "runs the server"),
