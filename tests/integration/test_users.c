@@ -423,6 +423,28 @@ Test(users, that_are_allowed_join_and_change_the_job)
     expect_allowed("all");
 }
 
+/* Who may change the job may fetch the model, but has no file written as the server's user. */
+Test(users, that_are_allowed_fetch_the_model_and_write_nothing_here)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    NEED_TWO_USERS();
+    char endpoint[PEER_ENDPOINT_MAX];
+    const char *there = temp_path("there.st");
+    struct process *server =
+        SERVER(endpoint, "--model", "linear", "--steps", "1000000000", "--batch", "2", "--allow-users", "nobody");
+    struct process *worker = AS_NOBODY("dp-worker", "--server", endpoint, "--data", data_for_all());
+    process_expect(worker, ERR, "joined", WAIT_MS);
+    struct process *written = AS_NOBODY("dp-ctl", "--server", endpoint, "export", "--on-server", there);
+    cr_assert_eq(ends(written), 1, "%s", process_output(written, ERR));
+    EXPECT(process_output(written, ERR), "--on-server is for the user of the server");
+    cr_assert_neq(access(there, F_OK), 0);
+    struct run_result own = RUN(WAIT_MS, "dp-ctl", "--server", endpoint, "export", "--on-server", there);
+    cr_assert_eq(own.status, 0, "%s", own.err);
+    cr_assert_eq(access(there, F_OK), 0);
+    process_signal(server, SIGTERM);
+    cr_assert_eq(ends(server), 143);
+}
+
 Test(users, that_are_not_named_are_refused_where_others_are)
 {
     NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
