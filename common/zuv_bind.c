@@ -31,7 +31,7 @@ static dp_err cannot_listen(const char *listen, int why, dp_error *err)
     const char *text = zmq_strerror(why);
     switch (why) {
     case EADDRINUSE:
-        text = "the port is taken by another program; choose another, or port 0 for a free one";
+        text = "the port is taken by another program; give --listen another, or port 0 for a free one";
         break;
     case EADDRNOTAVAIL:
     case ENODEV:

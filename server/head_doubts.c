@@ -102,8 +102,8 @@ void head_doubts_end(struct head *head)
     if (!(verdict.what & TREND_MAJORITY))
         return;
     snprintf(text, sizeof text,
-             "accuracy %s is no better than always the most frequent label, which %s of the rows have: look at the "
-             "balance of the classes, scale the features, or use another --lr or more epochs",
+             "accuracy %s is no better than that of always answering the most frequent label, which %s of the rows "
+             "have: look at the balance of the classes, scale the features, or use another --lr or more epochs",
              human_percent(verdict.accuracy, a), human_percent(verdict.majority, b));
     warn(head, "majority", text);
 }

@@ -287,8 +287,9 @@ static void print_terms(struct progress *p, const struct progress_row *row)
 {
     const struct progress_terms *terms = &row->terms;
     char a[HUMAN_MAX], b[HUMAN_MAX], c[HUMAN_MAX];
-    fprintf(p->err, "objective %s (regularizer %s), %s of theta zero", human_loss(row->loss + terms->regularizer, a),
-            human_loss(terms->regularizer, b), human_percent(terms->sparsity, c));
+    fprintf(p->err, "objective %s (regularizer %s), %s of the parameters are zero",
+            human_loss(row->loss + terms->regularizer, a), human_loss(terms->regularizer, b),
+            human_percent(terms->sparsity, c));
     if (!isnan(terms->violation))
         fprintf(p->err, ", constraints violated by %.3g", terms->violation);
     fputc('\n', p->err);

@@ -22,6 +22,12 @@ static int digits(uint64_t x)
     return n;
 }
 
+static bool fits(const struct progress_columns *columns, size_t width)
+{
+    char head[PROGRESS_ROW_MAX];
+    return strlen(progress_head_text(columns, head)) <= width;
+}
+
 void progress_columns_init(struct progress_columns *columns, const struct progress_facts *facts, size_t width)
 {
     *columns = (struct progress_columns){
@@ -31,18 +37,21 @@ void progress_columns_init(struct progress_columns *columns, const struct progre
         .step_width = MAX(digits(facts->train_steps), 4),
         .eval_loss = facts->evaluates,
         .eval_accuracy = facts->evaluates && facts->classifies,
+        .rate = true,
+        .elapsed = true,
+        .eta = true,
     };
     if (facts->open_ended)
         columns->step_width = OPEN_WIDTH;
     if (facts->no_epochs)
         columns->epoch_width = 0;
-    char head[PROGRESS_ROW_MAX];
-    size_t bytes = 0;
-    str_append(head, sizeof head, &bytes, "%s", progress_head_text(columns, (char[PROGRESS_ROW_MAX]){0}));
-    if (bytes > width && !facts->no_epochs) {
+    if (!fits(columns, width) && !facts->no_epochs) {
         columns->epoch_total = false;
         columns->epoch_width = MAX(digits(facts->epochs), 5);
     }
+    bool *spare[] = {&columns->elapsed, &columns->rate, &columns->eta};
+    for (size_t i = 0; i < sizeof spare / sizeof spare[0] && !fits(columns, width); i++)
+        *spare[i] = false;
 }
 
 /* One row of cells, given as texts. */
@@ -58,7 +67,12 @@ static char *row_text(const struct progress_columns *columns, const char *epoch,
         str_append(buf, PROGRESS_ROW_MAX, &at, "  %*s", EVAL_LOSS_WIDTH, eval_loss);
     if (columns->eval_accuracy)
         str_append(buf, PROGRESS_ROW_MAX, &at, "  %*s", ACCURACY_WIDTH, accuracy);
-    str_append(buf, PROGRESS_ROW_MAX, &at, "  %*s  %*s  %*s", RATE_WIDTH, rate, CLOCK_WIDTH, elapsed, CLOCK_WIDTH, eta);
+    if (columns->rate)
+        str_append(buf, PROGRESS_ROW_MAX, &at, "  %*s", RATE_WIDTH, rate);
+    if (columns->elapsed)
+        str_append(buf, PROGRESS_ROW_MAX, &at, "  %*s", CLOCK_WIDTH, elapsed);
+    if (columns->eta)
+        str_append(buf, PROGRESS_ROW_MAX, &at, "  %*s", CLOCK_WIDTH, eta);
     return buf;
 }
 

@@ -45,11 +45,12 @@ struct progress_columns {
     bool epoch_total;            /* "3/10" rather than "3" */
     int epoch_width, step_width; /* 0: no epochs */
     bool eval_loss, eval_accuracy;
+    bool rate, elapsed, eta; /* left out where the width is not enough */
 };
 
 enum { PROGRESS_ROW_MAX = 160 };
 
-/* Fits a width in characters as far as it can. */
+/* Fits a width in characters as far as it can: first without the count of epochs, then without whole columns. */
 void progress_columns_init(struct progress_columns *columns, const struct progress_facts *facts, size_t width);
 /* The heads of the columns, and a row under them; without a newline. Both return buf. */
 char *progress_head_text(const struct progress_columns *columns, char buf[PROGRESS_ROW_MAX]);

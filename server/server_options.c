@@ -80,10 +80,11 @@ static const struct option ROWS[] = {
     ROW("server", insecure, "insecure", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
         "listen beyond loopback without encryption or authentication"),
     ROW("server", insecure_admin, "insecure-admin", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
-        "with --insecure: let everybody who reaches the server change the job and fetch the model too"),
+        "with --insecure: everybody who reaches the server may also change the job and fetch its model (dp-ctl set, "
+        "export)"),
     ROW("server", allow_users, "allow-users", OPT_STRING, "all|NAME,...", 0, 0, NULL, NULL, NULL,
-        "on loopback and ipc: users of this host, by name or uid, who may join and change the job beside the one that "
-        "runs the server"),
+        "on loopback and ipc: further users of this host, by name or uid, who may join, and change the job; others may "
+        "only see its status"),
     ROW("server", secret_file, "secret-file", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL,
         "file by which programs of this user know each other, made if it is not there; else ~/.config/dp/secret"),
     ROW("server", shm, "shm", OPT_CHOICE, "MODE", 0, 0, "auto", NULL, SHM_MODES,

@@ -328,9 +328,9 @@ static void print_balance(const json_t *balance, FILE *out)
 #define FIELD(name) json_object_get(balance, name)
     if (json_integer_value(FIELD("moves")) == 0 && json_integer_value(FIELD("given")) == 0)
         return;
-    fprintf(out, "balance    slots moved %s times by speed; late slots given twice: %s, ", whole(FIELD("moves"), a),
+    fprintf(out, "balance    slots moved %s times by speed; late slots copied: %s, ", whole(FIELD("moves"), a),
             whole(FIELD("given"), b));
-    fprintf(out, "of which the copy came first %s, second %s times\n", whole(FIELD("won"), a), whole(FIELD("lost"), b));
+    fprintf(out, "the copy was first %s times, late %s times\n", whole(FIELD("won"), a), whole(FIELD("lost"), b));
 #undef FIELD
 }
 

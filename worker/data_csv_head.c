@@ -179,7 +179,7 @@ static dp_err mixed_fail(struct csv *csv, const struct look *look)
     return text_fail(&csv->text, csv->err,
                      "the first row has words and numbers, such as %s (column %" PRIu64 ") and %s (column %" PRIu64
                      "): is it a header, or is one of them a typing error? Mend it, or say --header on to take the row "
-                     "as names, --header off to take it as data; labels that are words need --label-column",
+                     "as names, --header off to take it as data, or --label-column if the word is the label",
                      token_quote(word, look->word.at, look->word.n), look->word_at,
                      token_quote(number, look->number.at, look->number.n), look->number_at);
 }

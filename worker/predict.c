@@ -211,7 +211,7 @@ static void print_json(FILE *out, const struct trial *t, const struct result *re
 
 static void print_terms(FILE *out, const struct trial *t, const struct result *result)
 {
-    fprintf(out, "objective  %.12g (regularizer %.6g), %.3g %% of theta zero, ", result->objective,
+    fprintf(out, "objective  %.12g (regularizer %.6g), %.3g %% of the parameters are zero, ", result->objective,
             result->terms.regularizer, 100 * sparsity(t, result));
     if (isnan(result->terms.stationarity))
         fprintf(out, "stationarity unknown: these terms have no joint projection\n");

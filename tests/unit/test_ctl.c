@@ -90,8 +90,7 @@ Test(ctl, a_running_job)
         "loss       0.34568, evaluation 0.40000, accuracy 96.11%\n"
         "speed      123k samples/s, elapsed 0:07, ETA 1:03\n"
         "waiting    for slots 5,7 of alpha:4711 (last heard of 12.0 s ago) since 31.0 s: a stall\n"
-        "balance    slots moved 2 times by speed; late slots given twice: 7, of which the copy came first 4, second 3 "
-        "times\n"
+        "balance    slots moved 2 times by speed; late slots copied: 7, the copy was first 4 times, late 3 times\n"
         "\n"
         "workers: 2\n"
         "  id  name        state         slots    step  samples  samples/s  slots/s  threads  last seen\n"
@@ -134,7 +133,7 @@ static void assert_fits(int columns, bool cut)
     fclose(out);
     for (const char *line = text; *line; line += strcspn(line, "\n") + 1)
         cr_assert_leq((int)strcspn(line, "\n"), columns, "'%s'", line);
-    cr_assert_not_null(strstr(text, "copy came first"), "%s", text);
+    cr_assert_not_null(strstr(text, "the copy was first"), "%s", text);
     cr_assert_eq(strstr(text, "not shown: samples, slots/s, threads (a wider") != NULL, cut, "%s", text);
     cr_assert_eq(strstr(text, "a-very-long-host-name.of.some-cluster.example:4711") == NULL, cut, "%s", text);
     free(text);

@@ -136,7 +136,7 @@ Test(header, that_may_be_data_is_asked_for)
         {"1.5,2.O,3\n4,5,6\n", "such as '2.O' (column 1) and '1.5' (column 0)"},
         {"1.5,l2,3\n4,5,6\n", "--header on to take the row as names, --header off"},
         {"0,1,label\n4,5,6\n", "'label' (column 2)"},
-        {"5.1,3.5,Iris-setosa\n4,5,Iris-setosa\n", "labels that are words need --label-column"},
+        {"5.1,3.5,Iris-setosa\n4,5,Iris-setosa\n", "or --label-column if the word is the label"},
         {",0,1,2\n0,4,5,6\n", "the first row has no name for column 0 and numbers the others"},
         {",a,b,y\n0,4,5,6\n", "f:1: column 0 ('') has no name (an index column, as pandas and R write it?)"},
         {"\"\",\"a\",\"y\"\n0,4,5\n", "--ignore-columns 0"},
@@ -349,7 +349,7 @@ Test(match, by_place_of_a_headerless_model)
     struct data data = must_parse(source, "1,2,3.5\n4,5.5,6\n");
     assert_rows(&data, 2, (const float[]){3.5f, 6}, X12, NULL);
     data = must_parse(source, "a,b,c\n1,2,3\n4,5.5,6\n");
-    assert_rows(&data, 2, T, X12, "the model m has no names of its columns, so those of f are taken in their order");
+    assert_rows(&data, 2, T, X12, "the model m stores no column names, so the columns of f are taken in their order");
     assert_bad(source, "y,b,c\n1,2,3\n", "column 0 ('y') is named like a label, and that of the model m is column 2");
     assert_bad(source, "1,2,3,7\n", "has 4 columns, but the model m was trained with 3");
     source.label_column = "0";
@@ -401,7 +401,7 @@ Test(match, formats_that_differ)
     cr_assert(data.note && strstr(data.note, "which is libsvm, are taken in their order for 'x1' to 'x2'"));
     data_fini(&data);
     data = must_parse(source_for(&LIBSVM), "x1,x2,y\n1,2,3\n4,5.5,6\n");
-    assert_rows(&data, 2, T, X12, "has no names of its columns");
+    assert_rows(&data, 2, T, X12, "stores no column names");
     assert_bad(source_for(&LIBSVM), "x1,x2,x3,y\n1,2,3,4\n", "has 3 features, but the model m has 2");
     assert_bad(source_for(&OLD), "1,2,3.5\n4,5.5,6\n", "give --label-column N");
     struct data_source source = source_for(&OLD);

@@ -148,6 +148,27 @@ Test(progress, log_lines_take_the_live_row_away)
     close_progress();
 }
 
+/* Whole columns are left out, none is cut. */
+Test(progress, rows_fit_the_width)
+{
+    static const struct {
+        size_t width;
+        const char *head;
+    } CASES[] = {
+        {80, "epoch  step      loss  eval loss  eval acc  samples/s   elapsed       ETA"},
+        {70, "epoch  step      loss  eval loss  eval acc  samples/s       ETA"},
+        {60, "epoch  step      loss  eval loss  eval acc       ETA"},
+        {45, "epoch  step      loss  eval loss  eval acc"},
+    };
+    const struct progress_facts facts = {.epochs = 10, .train_steps = 100, .evaluates = true, .classifies = true};
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        struct progress_columns columns;
+        char text[PROGRESS_ROW_MAX];
+        progress_columns_init(&columns, &facts, CASES[i].width);
+        cr_expect_str_eq(progress_head_text(&columns, text), CASES[i].head);
+    }
+}
+
 Test(progress, columns_are_those_that_mean_something)
 {
     open_progress(PROGRESS_LINES, 1, 1, false, true);
