@@ -233,6 +233,10 @@ void progress_step(struct progress *progress, uint64_t now_ms, uint64_t epoch, u
     (void)correct;
     pthread_mutex_lock(&progress->mutex);
     assert(progress->begun);
+    if (progress->ended) { /* steps that were under way when the job was stopped are not in its model */
+        pthread_mutex_unlock(&progress->mutex);
+        return;
+    }
     if (progress->epoch_done || epoch != progress->epoch) {
         progress->epoch = epoch;
         progress->epoch_done = false;

@@ -11,6 +11,7 @@ static const double EARLIER_MARGIN = 1.2;                    /* times the least 
 static const double EARLIER_OF_ZERO = 0.05;                  /* and beyond it by so much of the loss of theta = 0 */
 static const double RISE_MARGIN = 1.05, RISE_OF_ZERO = 0.01; /* likewise, of one epoch after the other */
 static const double RISES_MAX = 3, RISE_FORGIVEN = 0.25;
+static const double RISE_OF_FIRST = 0.5; /* lower losses swing on their way down, as with momentum */
 static const double ACCURACY_NOISE = 0.0005;
 
 static double mean_loss(const struct trend_sums *sums)
@@ -40,10 +41,12 @@ static void end_epoch(struct trend *t)
 {
     double loss = mean_loss(&t->epoch);
     if (t->epochs > 0) {
-        bool rise = risen(t, t->last, loss, RISE_MARGIN, RISE_OF_ZERO);
+        bool rise = risen(t, t->last, loss, RISE_MARGIN, RISE_OF_ZERO) && !(loss < RISE_OF_FIRST * t->first);
         t->rises = rise ? t->rises + 1 : fmax(0, t->rises - RISE_FORGIVEN);
         t->best = fmin(t->best, t->last); /* NaN is no least one */
     }
+    if (t->epochs == 0)
+        t->first = loss;
     t->last = loss;
     t->epochs++;
     t->before = t->epoch;

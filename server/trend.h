@@ -25,10 +25,10 @@ struct trend {
     uint64_t epochs;                 /* that are whole */
     struct trend_sums epoch, before; /* the one under way, and the one before it */
     struct trend_sums late;          /* from the middle of a short run on */
-    double last, best;               /* mean losses of whole epochs: of the last one, the least before it; NaN: none */
-    double rises;                    /* epochs whose loss rose; each that did not takes a quarter back */
-    bool told;                       /* of rises */
-    double eval_accuracy;            /* of the last evaluation, NaN: none */
+    double first, last, best; /* mean losses of whole epochs: of the first and last, the least before that; NaN: none */
+    double rises;             /* epochs whose loss rose; each that did not takes a quarter back */
+    bool told;                /* of rises */
+    double eval_accuracy;     /* of the last evaluation, NaN: none */
 };
 
 /* What is wrong at the end. */

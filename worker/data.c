@@ -123,11 +123,19 @@ static dp_err schema_settle(const struct data_source *source, enum data_format f
     }
     if (schema_copy(want, &data->schema))
         return dp_fail(err, DP_NOMEM, "%s: out of memory", source->path);
-    if (!want->names || data->note)
+    enum schema_format own = (enum schema_format)format;
+    bool scaled = (own == SCHEMA_IDX) != (want->format == SCHEMA_IDX);
+    if ((!want->names && !scaled) || data->note)
         return DP_OK;
-    if (asprintf(&data->note, "the features of %s, which is %s, are taken in their order for '%.60s' to '%.60s' of %s",
-                 source->path, format_name(format), want->names[0], want->names[want->count - 1],
-                 source->want_of) < 0) {
+    int made =
+        want->names
+            ? asprintf(&data->note,
+                       "the features of %s, which is %s, are taken in their order for '%.60s' to '%.60s' of %s%s",
+                       source->path, format_name(format), want->names[0], want->names[want->count - 1], source->want_of,
+                       scaled ? DATA_SCALED_HINT : "")
+            : asprintf(&data->note, "%s is %s, and %s is not%s", source->path, format_name(format), source->want_of,
+                       DATA_SCALED_HINT);
+    if (made < 0) {
         data->note = NULL;
         return dp_fail(err, DP_NOMEM, "%s: out of memory", source->path);
     }

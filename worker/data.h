@@ -12,6 +12,8 @@
 #include "schema.h"
 
 enum data_format { DATA_AUTO, DATA_LIBSVM, DATA_CSV, DATA_IDX }; /* order of the --format choices */
+/* Ends a note on data of two formats, one of them IDX. */
+#define DATA_SCALED_HINT "; bytes of IDX are scaled by 1/255, and numbers of other formats are not"
 
 /* What labels are for: numbers to be fitted (linear), classes (any labels), or nothing: they are passed over. */
 enum label_use { LABEL_VALUES, LABEL_CLASSES, LABEL_PASSED };

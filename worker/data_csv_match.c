@@ -265,7 +265,8 @@ static dp_err note_place(struct csv *csv)
                         token_quote(quote[0], want->names[0], strlen(want->names[0])),
                         token_quote(quote[1], want->names[want->count - 1], strlen(want->names[want->count - 1])), of);
     if (csv->names || want->format != SCHEMA_CSV)
-        return csv_note(csv, "%s stores no column names, so the columns of %s are taken in their order", of, name);
+        return csv_note(csv, "%s stores no column names, so the columns of %s are taken in their order%s", of, name,
+                        want->format == SCHEMA_IDX ? DATA_SCALED_HINT : "");
     return DP_OK;
 }
 

@@ -395,6 +395,21 @@ Test(match, names_that_are_numbers_are_found)
     assert_rows(&data, 2, T, X12, NULL);
 }
 
+Test(match, idx_is_scaled_and_others_are_not)
+{
+    struct schema images = LIBSVM;
+    images.format = SCHEMA_IDX;
+    struct data data = must_parse(source_for(&images), "3 1:1 2:2\n");
+    cr_assert(data.note && strstr(data.note, "f is libsvm, and the model m is not; bytes of IDX are scaled"));
+    data_fini(&data);
+    data = must_parse(source_for(&images), "x1,x2,y\n1,2,3\n4,5.5,6\n");
+    assert_rows(&data, 2, T, X12, "bytes of IDX are scaled by 1/255");
+    data = must_parse(source_for(&LIBSVM), "3 1:1 2:2\n");
+    cr_assert_null(data.note, "%s", data.note);
+    data_fini(&data);
+    ASSERT_NO_LEAKS();
+}
+
 Test(match, formats_that_differ)
 {
     struct data data = must_parse(source_for(&NAMED), "3 1:1 2:2\n");

@@ -473,6 +473,7 @@ Test(progress, json_of_a_run_that_ends_otherwise)
     progress_step(&progress, 2000, 0, 0, 30, 100, 0);
     cr_assert_not(progress_warning(&progress, 2000, "scales", "columns differ"));
     progress_end(&progress);
+    progress_step(&progress, 2500, 0, 1, 20, 100, 0); /* was under way: not in the model */
     progress_ended(&progress, 3000, &(struct run_end){"stopped", "stopped by \"SIG\xff", 143, NULL});
     fflush(progress.out);
     const char *want = "{\"event\":\"warning\",\"kind\":\"scales\",\"text\":\"columns differ\",\"step\":1}\n"

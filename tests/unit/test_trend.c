@@ -1,7 +1,7 @@
 /* Whether training goes anywhere: verdicts on made-up runs whose losses are known. */
 #include <criterion/criterion.h>
 
-#include <math.h>
+
 
 #include "trend.h"
 
@@ -91,6 +91,16 @@ Test(trend, losses_that_oscillate)
     for (; e < 100 && !trend_rises(&t); e++)
         trend_step(&t, e, e % 2 ? 5 : 1, 1, 0);
     cr_assert_eq(e, 8);
+}
+
+/* On its way down by momentum a loss swings. */
+Test(trend, losses_that_swing_and_fall)
+{
+    struct trend t = begin(6, 0, 1, 100);
+    for (uint64_t e = 0; e < 100; e++) {
+        trend_step(&t, e, 6 * exp(-0.1 * (double)e) * (1 + cos((double)e)) / 2, 1, 0);
+        cr_assert_not(trend_rises(&t), "at epoch %d", (int)e);
+    }
 }
 
 Test(trend, no_better_than_the_majority)
