@@ -1,7 +1,7 @@
 /* Whether training goes anywhere: verdicts on made-up runs whose losses are known. */
 #include <criterion/criterion.h>
 
-
+#include <math.h>
 
 #include "trend.h"
 
