@@ -557,7 +557,8 @@ static dp_err train_once(const struct train_options *opts, dp_error *err)
     slot_pool_free(&t.pool); /* its threads read theta, which goes with the client */
     dp_leave(&t.client, e, e ? err->text : "");
     train_fini(&t);
-    *opts->totals = (struct report_totals){t.steps_done.steps, t.slots_done, t.samples_done};
+    if (opts->totals)
+        *opts->totals = (struct report_totals){t.steps_done.steps, t.slots_done, t.samples_done};
     if (e != DP_JOB_DONE)
         return e;
     report_done(&t.report, "the job is done", 0, 0, 0, 0); /* it was before this worker had a part in it */
