@@ -72,11 +72,15 @@ uint64_t mem_limit_bytes(void)
 /* What this process has taken, files and what it shares apart; 0 where that is not known. */
 static uint64_t held_bytes(void)
 {
-    unsigned long long size, resident = 0, shared = 0;
+    char line[128], *at = line;
+    uint64_t resident = 0, shared = 0;
     long page_bytes = sysconf(_SC_PAGESIZE);
     FILE *file = fopen("/proc/self/statm", "re");
-    if (file && fscanf(file, "%llu %llu %llu", &size, &resident, &shared) != 3)
-        resident = shared = 0;
+    if (file && fgets(line, sizeof line, file)) { /* size, resident, shared, ... in pages */
+        (void)strtoull(at, &at, 10);
+        resident = strtoull(at, &at, 10);
+        shared = strtoull(at, &at, 10);
+    }
     if (file)
         fclose(file);
     return (resident - MIN(resident, shared)) * (uint64_t)MAX(page_bytes, 0);

@@ -142,7 +142,7 @@ static void tell_waiting(const struct head *head)
 static bool may_try_again(struct head *head, uint64_t now_ms)
 {
     struct saving *saving = &head->saving;
-    uint64_t left = saving->failed_ms + patience_ms(head), delay = TRY_FIRST_MS << MIN(saving->tries - 1, 4u);
+    uint64_t left = saving->failed_ms + patience_ms(head), delay = (uint64_t)TRY_FIRST_MS << MIN(saving->tries - 1, 4u);
     if (head->state == HEAD_CLOSING || patience_ms(head) == 0 || (now_ms >= left && !head_fetching(head)))
         return false;
     delay = MIN(delay, (uint64_t)TRY_MOST_MS);

@@ -2,6 +2,7 @@
  * where its model could not be written. An export of each fetch holds the pinned versions; pieces are made of them as
  * they are asked for, so that the head keeps no copy. Invariants: a fetch whose `busy` is set is freed by what it waits
  * for; no fetch outlives FETCH_IDLE_MS without a question. Thread: head. */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -255,6 +256,7 @@ void head_on_export(struct head *head, const struct routing_id *route, const Dp_
         head_refuse(head, route, request, err.code, err.text);
         return;
     }
+    assert(fetch);
     fetch->asked = true;
     fetch->route = *route;
     fetch->request = request->request;

@@ -68,9 +68,9 @@ static void assert_fits(struct run_result r, const char *what)
     json_decref(object);
 }
 
-#define EVAL(model, data, ...) \
-    RUN(CASE_MS, "dp-worker", "eval", "--json", "--model", model, "--data", data, ##__VA_ARGS__)
-#define PREDICT(model, data, ...) RUN(CASE_MS, "dp-worker", "predict", "--model", model, "--data", data, ##__VA_ARGS__)
+/* The data file, and options behind it. */
+#define EVAL(model, ...) RUN(CASE_MS, "dp-worker", "eval", "--json", "--model", model, "--data", __VA_ARGS__)
+#define PREDICT(model, ...) RUN(CASE_MS, "dp-worker", "predict", "--model", model, "--data", __VA_ARGS__)
 
 static void assert_refused(struct run_result r, const char *says)
 {
