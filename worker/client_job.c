@@ -323,11 +323,12 @@ dp_err layout_take(const Dp__Job *msg, const char *head_host, struct job_layout 
                                 .shards = mem_array_zero(msg->n_shards, sizeof *layout.shards),
                                 .slices = mem_array(slices, sizeof *layout.slices),
                                 .parts = mem_array(parts, sizeof *layout.parts)};
+    bool room = layout.shards && layout.slices && layout.parts;
     dp_err e = DP_OK;
-    if (!layout.shards || !layout.slices || !layout.parts)
+    if (!room)
         e = dp_fail(err, DP_NOMEM, "no memory for a layout of %zu slices and %zu parts", slices, parts);
     uint64_t at = 0;
-    for (size_t i = 0; e == DP_OK && i < msg->n_shards; i++) {
+    for (size_t i = 0; room && e == DP_OK && i < msg->n_shards; i++) {
         e = endpoint_parse_shard(msg->shards[i]->endpoint, head_host, &layout.shards[i].endpoint, err);
         layout.shards[i].at_head = msg->shards[i]->at_head;
         (void)str_copy(layout.shards[i].shm, sizeof layout.shards[i].shm, msg->shards[i]->shm);
