@@ -57,19 +57,22 @@ static dp_err ignore_one(struct csv *csv, const char *text)
 /* All of the list; blanks around an entry are not part of it. */
 static dp_err ignore_all(struct csv *csv)
 {
-    AUTOFREE char *copy = strdup(csv->source->ignore ? csv->source->ignore : "");
+    const char *list = csv->source->ignore;
+    char *copy = strdup(list ? list : ""), *at = copy;
     if (!copy)
         return dp_fail(csv->err, DP_NOMEM, "%s: out of memory", csv->text.name);
-    char *rest = copy;
-    for (char *one; csv->source->ignore && (one = strsep(&rest, ",")) != NULL;) {
-        one += strspn(one, " ");
-        for (size_t n = strlen(one); n > 0 && one[n - 1] == ' '; n--)
-            one[n - 1] = '\0';
-        dp_err e = ignore_one(csv, one);
-        if (e)
-            return e;
+    dp_err e = DP_OK;
+    for (bool more = list != NULL; !e && more;) {
+        size_t length = strcspn(at, ","), n = length;
+        more = at[length] == ',';
+        for (; n > 0 && at[n - 1] == ' '; n--)
+            ;
+        at[n] = '\0';
+        e = ignore_one(csv, at + strspn(at, " "));
+        at += length + 1;
     }
-    return DP_OK;
+    free(copy);
+    return e;
 }
 
 /* ---- the label ---- */

@@ -39,15 +39,15 @@ static size_t find_fractions(const struct csv *csv, bool *fractions)
 static size_t count_distinct(const struct csv *csv, uint64_t column)
 {
     struct csv look = *csv;
-    struct field seen[LOOK_ROWS];
+    struct field seen[LOOK_ROWS] = {0};
     size_t distinct = 0;
     look.err = NULL;
     for (size_t row = 0; row < LOOK_ROWS && csv_row_begin(&look); row++) {
-        struct field field = {0}, found = {0};
+        struct field field = {0}, found = {.at = ""};
         for (uint64_t i = 0; i < csv->fields && !field.last && csv_field_read(&look, &field) == DP_OK; i++)
             found = i == column ? field : found;
         size_t at = 0;
-        while (at < distinct && (seen[at].n != found.n || memcmp(seen[at].at, found.at, found.n) != 0))
+        while (at < distinct && (seen[at].n != found.n || strncmp(seen[at].at, found.at, found.n) != 0))
             at++;
         seen[at] = found;
         distinct += at == distinct;

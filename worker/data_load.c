@@ -190,7 +190,7 @@ static dp_err load_file(struct load *load)
     dp_err e = load_grow(load, size_guess(load->fd));
     if (!e)
         e = read_full(load, load->bytes, sizeof GZIP, &load->size);
-    if (!e && load->size == sizeof GZIP && memcmp(load->bytes, GZIP, sizeof GZIP) == 0)
+    if (!e && load->bytes && load->size == sizeof GZIP && memcmp(load->bytes, GZIP, sizeof GZIP) == 0)
         e = load_gzip(load);
     else if (!e)
         e = load_plain(load);
