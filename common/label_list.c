@@ -147,6 +147,14 @@ bool label_list_mixed(const struct label_list *labels, size_t *ret_word)
     return words > 0 && words < labels->count;
 }
 
+char **label_list_texts(const struct label_list *labels)
+{
+    char **texts = mem_array(labels->count, sizeof *texts);
+    for (size_t i = 0; texts && i < labels->count; i++)
+        texts[i] = labels->list[i].text;
+    return texts;
+}
+
 bool label_list_has_texts(const struct label_list *labels)
 {
     char number[LABEL_NUMBER_CHARS];

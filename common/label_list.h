@@ -31,6 +31,8 @@ bool label_list_same(const struct label_list *a, const struct label_list *b);
  * DP_NOMEM. */
 DP_MUST_CHECK dp_err label_list_take(const double *values, const char *const *texts, size_t count,
                                      struct label_list *ret_labels, dp_error *err);
+/* The texts in order, for messages: a heap array that borrows them from the list; NULL when out of memory. */
+char **label_list_texts(const struct label_list *labels);
 /* Whether numbers alone would not say it: a word, or a number spelt otherwise than label_number_text does. */
 bool label_list_has_texts(const struct label_list *labels);
 bool label_list_has_words(const struct label_list *labels);

@@ -14,20 +14,11 @@ static void free_wire(struct job *job)
     job->wire->n_labels = job->wire->n_label_texts = 0;
 }
 
-/* The list's texts for a message (heap), borrowed from it. */
-static char **texts_of(const struct label_list *labels)
-{
-    char **texts = mem_array(labels->count, sizeof *texts);
-    for (size_t i = 0; texts && i < labels->count; i++)
-        texts[i] = labels->list[i].text;
-    return texts;
-}
-
 dp_err job_ask_labels(const struct server_options *opts, Dp__Job *wire)
 {
     const struct label_list *asked = &opts->labels_asked;
     wire->classes_asked = (uint32_t)opts->classes;
-    wire->labels_asked = texts_of(asked);
+    wire->labels_asked = label_list_texts(asked);
     wire->n_labels_asked = wire->labels_asked ? asked->count : 0;
     return wire->labels_asked ? DP_OK : DP_NOMEM;
 }
@@ -46,7 +37,7 @@ static dp_err fill_wire(struct job *job)
         job->wire->n_labels = labels->count;
     }
     if (label_list_has_texts(labels)) {
-        job->wire->label_texts = texts_of(labels);
+        job->wire->label_texts = label_list_texts(labels);
         if (!job->wire->label_texts)
             return DP_NOMEM;
         job->wire->n_label_texts = labels->count;

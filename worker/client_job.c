@@ -47,15 +47,6 @@ static bool tensors_copy(const Dp__Job *msg, dp_job *view)
     return true;
 }
 
-/* The texts of a list (heap), borrowed from it. NULL when out of memory. */
-static const char *const *texts_of(const struct label_list *labels)
-{
-    const char **texts = mem_array(labels->count, sizeof *texts);
-    for (size_t i = 0; texts && i < labels->count; i++)
-        texts[i] = labels->list[i].text;
-    return texts;
-}
-
 /* Labels as settled and as asked for. DP_PROTO for a text that is no label. */
 static dp_err labels_copy(const Dp__Job *msg, struct client_job *job, dp_error *err)
 {
@@ -68,8 +59,8 @@ static dp_err labels_copy(const Dp__Job *msg, struct client_job *job, dp_error *
         return dp_fail(err, e == DP_NOMEM ? e : DP_PROTO, "the job's labels: %.400s", err ? err->text : "");
     double *values = mem_array(job->labels.count, sizeof *values);
     view->labels = values;
-    view->label_texts = texts_of(&job->labels);
-    view->labels_asked = texts_of(&job->labels_asked);
+    view->label_texts = (const char *const *)label_list_texts(&job->labels);
+    view->labels_asked = (const char *const *)label_list_texts(&job->labels_asked);
     if (!values || !view->label_texts || !view->labels_asked)
         return dp_fail(err, DP_NOMEM, "no memory for the job's labels");
     for (size_t i = 0; i < job->labels.count; i++)

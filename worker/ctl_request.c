@@ -184,10 +184,10 @@ static dp_err read_answer(struct request *request, uint32_t want, zmq_msg_t *fra
         return dp_fail(err, DP_PROTO, "%s sent a malformed answer: %.300s", request->server, err->text);
     if (header->request != request->id)
         return DP_OK;
-    if (header->body_case == DP__HEADER__BODY_ERROR)
+    if (header->body_case == DP__HEADER__BODY_ERROR) {
         client_challenge_take(header->error, &answer->challenge);
-    if (header->body_case == DP__HEADER__BODY_ERROR)
         return dp_fail(err, dp_err_from_wire(header->error->code), "%s: %.500s", request->server, header->error->text);
+    }
     if ((uint32_t)header->body_case != want)
         return dp_fail(err, DP_PROTO, "%s answered something else than was asked", request->server);
     answer->there = true;

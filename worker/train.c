@@ -293,15 +293,13 @@ static dp_err join(struct train *t, dp_error *err)
     if (note_all(t, err))
         return err->code;
     const dp_schema schema = schema_told(&found_of(t)->schema, t->note);
-    AUTOFREE const char **texts = mem_array(t->labels.count, sizeof *texts);
+    AUTOFREE char **texts = label_list_texts(&t->labels);
     if (!texts)
         return dp_fail(err, DP_NOMEM, "out of memory for %zu labels", t->labels.count);
-    for (size_t c = 0; c < t->labels.count; c++)
-        texts[c] = t->labels.list[c].text;
     dp_model model = {.tensors = tensors,
                       .tensor_count = t->tensors.count,
                       .classes = t->work.spec.classes,
-                      .label_texts = texts,
+                      .label_texts = (const char *const *)texts,
                       .label_count = t->labels.count,
                       .rows = rows_of,
                       .rows_arg = t,
