@@ -366,9 +366,32 @@ static bool unread_refusals(const struct stage *stage, struct why *why)
     return unread(stage, write_hello_version, why);
 }
 
+/* Hundreds of hellos with long names make the status long; then many ask for it. */
+static bool long_status(const struct stage *stage, struct why *why)
+{
+    enum { CROWD = 400 };
+    static struct raw_peer peers[CROWD];
+    uint8_t message[2048];
+    char name[FRAME_NAME_MAX];
+    for (int i = 0; i < CROWD; i++) {
+        Dp__Hello hello = *stage->facts->hello;
+        memset(name, 'x', sizeof name);
+        name[sizeof name - 1] = '\0';
+        hello.name = name;
+        size_t bytes = put_hello(stage, message, sizeof message, hello);
+        if (raw_connect(&peers[i], stage->job->endpoint, NULL, 0))
+            (void)raw_write(&peers[i], message, bytes);
+    }
+    bool ok = unread_status(stage, why);
+    for (int i = 0; i < CROWD; i++)
+        raw_close(&peers[i]);
+    return ok;
+}
+
 const struct attack MESSAGE_ATTACKS[] = {
     {"floods", "each kind of message, thousands of it", floods},
     {"unread-status", "asks for the status and does not read it", unread_status},
+    {"long-status", "hellos with long names, and requests for the status that lists them", long_status},
     {"unread-refusals", "asks for refusals and does not read them", unread_refusals},
     {0},
 };

@@ -1,7 +1,11 @@
 /* Attacks by those who are in: a session that pushes what was not dealt to it, that lies, hangs, or takes another's
  * name. */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "hostile.h"
 #include "util.h"
@@ -194,6 +198,74 @@ static bool other_sessions(const struct stage *stage, struct why *why)
     return true;
 }
 
+/* A connection to an abstract Unix socket, or -1. */
+static int door_connect(const char *name)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    size_t bytes = strlen(name);
+    if (fd < 0 || bytes + 2 > sizeof to.sun_path)
+        return fd;
+    memcpy(to.sun_path + 1, name, bytes);
+    if (connect(fd, (struct sockaddr *)&to, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + bytes)) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* Where workers are lent memory: connections that say nothing, and noise. */
+static bool doors(const struct stage *stage, struct why *why)
+{
+    enum { CROWD = 200 };
+    struct insider insider;
+    uint64_t noise[64];
+    int fds[CROWD];
+    if (!enter(stage, &insider, why))
+        return false;
+    for (int i = 0; i < CROWD; i++) {
+        const char *name = insider.doors[(uint32_t)i % stage->job->config->shards];
+        fds[i] = name[0] ? door_connect(name) : -1;
+        for (size_t k = 0; k < ARRAY_LEN(noise); k++)
+            noise[k] = entropy_u64();
+        if (fds[i] >= 0 && i % 2)
+            (void)!send(fds[i], noise, (size_t)i + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    struct job_state state;
+    bool ok = job_status(stage->job, &state, why);
+    for (int i = 0; i < CROWD; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    insider_leave(&insider, true);
+    return ok;
+}
+
+/* Changes of the job that change nothing, more than a job could once have. */
+static bool changes(const struct stage *stage, struct why *why)
+{
+    enum { TIMES = 200 };
+    struct raw_peer peer;
+    if (!raw_connect(&peer, stage->job->endpoint, NULL, 0))
+        return why_not(why, "nobody can connect");
+    bool ok = true;
+    for (int i = 0; ok && i < TIMES; i++) {
+        Dp__Set body = DP__SET__INIT;
+        Dp__Header header = DP__HEADER__INIT;
+        body.name = (char *)(i % 2 ? "lr" : "consistency");
+        body.value = i % 2 ? 0.01 : 0;
+        body.text = (char *)(i % 2 ? "" : "bsp");
+        header.request = (uint64_t)i + 1;
+        header.body_case = DP__HEADER__BODY_SET;
+        header.set = &body;
+        const Dp__Header *answer = insider_ask(&peer, &header);
+        ok = answer && answer->body_case == DP__HEADER__BODY_APPLIED;
+        if (!ok)
+            (void)why_not(why, "change number %d: %s", i + 1,
+                          answer && answer->body_case == DP__HEADER__BODY_ERROR ? answer->error->text : "no answer");
+    }
+    raw_close(&peer);
+    return ok;
+}
+
 const struct attack SESSION_ATTACKS[] = {
     {"push-root", "a member pushes the root of each step", push_root},
     {"push-halves", "a member pushes what other members hold", push_halves},
@@ -201,5 +273,7 @@ const struct attack SESSION_ATTACKS[] = {
     {"hung", "members that say they live and deliver nothing", hung},
     {"overheard-hello", "says hello with the number of another worker", overheard_hello},
     {"other-sessions", "goodbyes for sessions near its own", other_sessions},
+    {"doors", "noise and idle connections where memory is lent", doors},
+    {"changes", "hundreds of changes of the learning rate and of consistency", changes},
     {0},
 };

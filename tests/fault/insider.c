@@ -182,6 +182,7 @@ bool insider_join(struct insider *insider, const struct facts *facts)
         insider->first_slice[s] = slice;
         insider->first_elems[s] = job->shards[s]->n_slices ? job->shards[s]->slices[0] : 0;
         slice += (uint32_t)job->shards[s]->n_slices;
+        (void)str_copy(insider->doors[s], sizeof insider->doors[s], job->shards[s]->shm);
     }
     return true;
 }

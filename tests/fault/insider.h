@@ -5,6 +5,7 @@
 
 #include "live_job.h"
 #include "raw_peer.h"
+#include "shm_wire.h"
 
 /* What a worker of the job says of itself and of its data. */
 struct facts {
@@ -23,6 +24,7 @@ struct insider {
     uint32_t slots;                       /* of the job */
     uint64_t first_elems[JOB_SHARDS_MAX]; /* of the first slice of each shard */
     uint32_t first_slice[JOB_SHARDS_MAX];
+    char doors[JOB_SHARDS_MAX][SHM_NAME_MAX]; /* Unix sockets for shared memory; empty: none */
 };
 
 /* The header of its next message. */
