@@ -25,6 +25,7 @@
 
 /* glibc's upper bound of the threshold, and how much free memory stays. */
 enum { MMAP_THRESHOLD_MAX = 32 << 20, KEEP_BYTES = 1 << 30, THREADS_ENSURED_MAX = 8, DESCRIPTORS_RUN = 16 };
+enum { THREAD_STACK_BYTES = 8 << 20 /* libuv's threads have so much, which matters under ulimit -v */ };
 
 void *mem_array(size_t count, size_t size)
 {
@@ -215,18 +216,24 @@ dp_err threads_ensure(uint32_t needed, dp_error *err)
 {
     pthread_t threads[THREADS_ENSURED_MAX];
     pthread_mutex_t all = PTHREAD_MUTEX_INITIALIZER;
+    pthread_attr_t attr;
+    size_t stack_bytes = 0;
     uint32_t started = 0;
-    int why = 0;
+    int why = pthread_attr_init(&attr);
     assert(needed <= THREADS_ENSURED_MAX);
+    if (!why && pthread_attr_getstacksize(&attr, &stack_bytes) == 0 && stack_bytes < THREAD_STACK_BYTES)
+        (void)pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
     pthread_mutex_lock(&all);
-    while (started < needed && (why = pthread_create(&threads[started], NULL, wait_for_all, &all)) == 0)
+    while (!why && started < needed && (why = pthread_create(&threads[started], &attr, wait_for_all, &all)) == 0)
         started++;
     pthread_mutex_unlock(&all);
+    (void)pthread_attr_destroy(&attr);
     for (uint32_t i = 0; i < started; i++)
         pthread_join(threads[i], NULL);
     if (why)
-        return dp_fail(err, DP_SYSTEM, "%u of %u threads can be started: %s; raise the limit (ulimit -u, ulimit -v)",
-                       started, needed, strerror(why));
+        return dp_fail(err, DP_SYSTEM,
+                       "%u of %u threads can be started: %s; raise the limit (ulimit -u, ulimit -v, pids.max)", started,
+                       needed, strerror(why));
     return DP_OK;
 }
 
@@ -235,6 +242,19 @@ void blob_release(struct blob *b)
     if (b->owner && b->release)
         b->release(b->owner);
     *b = (struct blob){0};
+}
+
+bool float_vanishes(double x)
+{
+    return x != 0 && (float)x == 0;
+}
+
+double float_parse(const char *text, char **ret_end, bool *ret_vanishes)
+{
+    errno = 0;
+    double x = strtod(text, ret_end);
+    *ret_vanishes = float_vanishes(x) || (x == 0 && errno == ERANGE);
+    return x;
 }
 
 bool str_append(char *buf, size_t size, size_t *at, const char *fmt, ...)
