@@ -56,6 +56,19 @@ static void assert_loads(const char *text, size_t size)
     cr_assert_arr_eq(bytes, text, size);
 }
 
+/* They have no end, and nothing would say so before the memory is used up. */
+Test(load, a_device)
+{
+    char *bytes = NULL;
+    size_t size = 0;
+    dp_error err = {0};
+    cr_assert_eq(data_load("/dev/zero", NULL, &bytes, &size, &err), DP_DATA);
+    cr_assert_str_eq(err.text, "/dev/zero: is a device, and data are read from a file or a pipe");
+    cr_assert_eq(data_load("/dev/null", NULL, &bytes, &size, &err), DP_OK); /* it is empty, as its reader says */
+    cr_assert_eq(size, 0);
+    free(bytes);
+}
+
 static void assert_damaged(const char *says)
 {
     char *bytes = NULL;
