@@ -70,21 +70,31 @@ uint64_t mem_limit_bytes(void)
     return limit_bytes(&group);
 }
 
-/* What this process has taken, files and what it shares apart; 0 where that is not known. */
-static uint64_t held_bytes(void)
+/* Memory that this process has taken, files and what it shares apart, and its address space; 0: not known. */
+static uint64_t held_bytes(uint64_t *ret_space)
 {
     char line[128], *at = line;
-    uint64_t resident = 0, shared = 0;
+    uint64_t resident = 0, shared = 0, space = 0;
     long page_bytes = sysconf(_SC_PAGESIZE);
     FILE *file = fopen("/proc/self/statm", "re");
     if (file && fgets(line, sizeof line, file)) { /* size, resident, shared, ... in pages */
-        (void)strtoull(at, &at, 10);
+        space = strtoull(at, &at, 10);
         resident = strtoull(at, &at, 10);
         shared = strtoull(at, &at, 10);
     }
     if (file)
         fclose(file);
+    *ret_space = space * (uint64_t)MAX(page_bytes, 0);
     return (resident - MIN(resident, shared)) * (uint64_t)MAX(page_bytes, 0);
+}
+
+/* Of the address space, where that is limited: stacks and libraries take of it as well. */
+static uint64_t space_room_bytes(uint64_t space)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY)
+        return UINT64_MAX;
+    return limit.rlim_cur - MIN((uint64_t)limit.rlim_cur, space);
 }
 
 dp_err mem_check_room(const char *what, uint64_t bytes, dp_error *err)
@@ -93,8 +103,8 @@ dp_err mem_check_room(const char *what, uint64_t bytes, dp_error *err)
     if (bytes < MEM_SMALL_BYTES)
         return DP_OK;
     cgroup_memory("", &group);
-    uint64_t limit = limit_bytes(&group), held = held_bytes();
-    uint64_t room = MIN(group.room_bytes, limit - MIN(limit, held));
+    uint64_t space, limit = limit_bytes(&group), held = held_bytes(&space);
+    uint64_t room = MIN(MIN(group.room_bytes, space_room_bytes(space)), limit - MIN(limit, held));
     if (bytes <= room)
         return DP_OK;
     return dp_fail(err, DP_NOMEM,
