@@ -1,6 +1,6 @@
 /* Logging. Invariants: a line is built whole and leaves in one write(2), so lines of several threads or processes never
- * mix; a line never holds a control character but the newline that ends it. Where output.h has stderr, nothing here
- * waits for its reader. Thread: any. */
+ * mix; a line never holds a control character but the newline that ends it. If output.h has stderr, nothing here waits
+ * for its reader. Thread: any. */
 #include "log.h"
 
 #include <errno.h>

@@ -121,7 +121,7 @@ static struct piece *take_first(struct outlet *outlet)
     return piece;
 }
 
-/* What is left out is older than what is queued: it is said first. */
+/* Lines that were left out are older than those in the queue: they are told first. */
 static void say_left_out(struct outlet *outlet)
 {
     char note[NOTE_MAX];

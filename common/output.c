@@ -111,7 +111,7 @@ static dp_err output_open(struct output *out, size_t room, void (*note)(char *, 
 
 /* ---- start ---- */
 
-/* What assert has said is still in a queue. The thread that aborts waits for it, and no longer than ABORT_MS. */
+/* The message of assert is still in a queue. The thread that aborts waits for it, and no longer than ABORT_MS. */
 static void on_abort(int number)
 {
     (void)number;

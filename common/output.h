@@ -19,7 +19,7 @@ void output_line(const char *line, size_t bytes);
 /* The descriptor behind a stream, be it an outlet's or not; -1: none. */
 int output_fd(FILE *stream);
 
-/* Ends stdout: waits a bounded time for its reader (outlet.h). Where stdout has no outlet it is flushed. Lines that
+/* Ends stdout: waits a bounded time for its reader (outlet.h). Without an outlet stdout is flushed. Lines that
  * were not read are counted on stderr, and are no error: the job is not to be run again for them. DP_IO: writing
  * failed. */
 DP_MUST_CHECK dp_err output_end_json(dp_error *err);

@@ -88,7 +88,7 @@ static uint64_t held_bytes(uint64_t *ret_space)
     return (resident - MIN(resident, shared)) * (uint64_t)MAX(page_bytes, 0);
 }
 
-/* Of the address space, where that is limited: stacks and libraries take of it as well. */
+/* Address space that is left under ulimit -v; stacks and libraries take of it as well. */
 static uint64_t space_room_bytes(uint64_t space)
 {
     struct rlimit limit;

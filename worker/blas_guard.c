@@ -1,7 +1,7 @@
 /* Runs before OpenBLAS does, which at its loading, before main, takes a buffer of 128 MiB for each of as many threads
  * as there are processors, and asks for ever where memory is refused (0.3.29; 0.3.21 does so in the threads that it
- * starts). Where a thread is refused it sends the process SIGINT. dp uses none of these threads: so the program is run
- * once more with OPENBLAS_NUM_THREADS=1, which costs 10 ms. Where not even one buffer can be had it ends.
+ * starts). It sends the process SIGINT if a thread is refused. dp uses none of these threads: so the program is run
+ * once more with OPENBLAS_NUM_THREADS=1, which costs 10 ms. It ends if not even one buffer can be had.
  *
  * Invariant: calls nothing but system calls, since the C library is not set up yet. Thread: main, before main(). */
 #include <sched.h>
