@@ -242,12 +242,14 @@ Test(foreign, the_guess_is_told_where_it_may_be_the_cause)
         const char *text;
         bool told;
     } CASES[] = {
-        {"1 2 3\n", true},         /* neither */
-        {"12:30,1,2\n", true},     /* both */
-        {"1 a:1\n", true},         /* no index */
-        {"1,2\n3,x\n", false},     /* csv, and a row of it has come */
-        {"1 1:2\n1 1:x\n", false}, /* libsvm */
-        {"1 1:x\n", false},        {"1:2.0 1:3\n", false},
+        {"1 2 3\n", true},                  /* neither */
+        {"12:30,1,2\n", true},              /* both */
+        {"1 a:1\n", true},                  /* no index */
+        {"1,2\n3,x\n", false},              /* csv, and a row of it has come */
+        {"Unnamed: 0,a,y\n0,4,5\n", false}, /* csv, with names */
+        {"1 1:2\n1 1:x\n", false},          /* libsvm */
+        {"1 1:x\n", false},
+        {"1:2.0 1:3\n", false},
     };
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
         const struct data_source source = {.path = "f"};
