@@ -258,8 +258,8 @@ static dp_err start(struct head *head, dp_error *err)
     accept_spare_start();
     e = start_ports(head, err);
     head_crowd_start(head);
-    if (!e && head->opts->port_file)
-        e = file_replace(head->opts->port_file, write_endpoint, head, err);
+    if (!e && head->opts->port_file && file_replace(head->opts->port_file, write_endpoint, head, err))
+        e = dp_fail_in(err, "option --port-file");
     return e ? e : start_workers(head, err);
 }
 
