@@ -244,14 +244,13 @@ static dp_err start(struct head *head, dp_error *err)
         e = allocate(head, err);
     if (!e)
         e = head_guard_start(head, err);
-    if (e)
-        return e;
-    start_handles(head);
-    e = export_pool_start(&head->loop, err);
+    if (!e)
+        e = export_pool_start(&head->loop, err);
     if (!e)
         e = threads_ensure(THREADS_ZMQ, err);
     if (e)
         return e;
+    start_handles(head);
     e = head->opts->shards == 1 ? head_post_start(head, err) : start_socket(head, err);
     if (e)
         return e;
