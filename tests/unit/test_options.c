@@ -534,6 +534,17 @@ Test(help, overview)
                       "and a line 'some-option: value' of the file that --config names.\n");
 }
 
+/* What is set while a program runs has the bounds of what it is started with. */
+Test(set_later, has_the_bounds_of_the_option)
+{
+    dp_error err;
+    cr_assert_eq(options_check_number(&TABLE, "lr", 0.5, "set", &err), DP_OK);
+    cr_assert_eq(options_check_number(&TABLE, "lr", 1.4e-45, "set", &err), DP_OK);
+    cr_assert_eq(options_check_number(&TABLE, "lr", 1e-46, "set", &err), DP_USAGE);
+    cr_assert_str_eq(err.text, "set: 1e-46 is too small: as a 32-bit float it is 0; the smallest is 1.4e-45");
+    cr_assert_eq(options_check_number(&TABLE, "lr", 0, "set", &err), DP_USAGE);
+}
+
 Test(help, topic)
 {
     assert_help("update", "dp-test, update: how theta moves\n"
