@@ -15,7 +15,7 @@
 
 enum { LINE_BYTES = 4096 };
 
-/* What a version of the groups calls things. */
+/* Names of files, by the version of the groups. */
 struct version {
     const char *type;       /* of its mounts */
     const char *controller; /* among a mount's options and a group's names; NULL: all are in one tree */
@@ -129,7 +129,7 @@ static bool parse_mount(char *line, const struct version *version, char **ret_ro
     return true;
 }
 
-/* Where the group is below the mount's root: "/b", or "" where the mount does not show it but one above or below. */
+/* Path of the group below the mount's root: "/b", or "" if the mount shows only one above or below it. */
 static const char *below(const char *group, const char *mount_root)
 {
     size_t length = strcmp(mount_root, "/") == 0 ? 0 : strlen(mount_root);

@@ -9,7 +9,7 @@
 #include "constraint.h"
 #include "util.h"
 
-enum { TEXT_MAX = 1024 };
+enum { TEXT_MAX = 1024, LINEAR_BYTES_FIRST = 1 << 16, LINEAR_BYTES_MAX = 1 << 28 };
 
 static const struct {
     const char *name;
@@ -27,13 +27,13 @@ const char *constraint_name(enum constraint_kind kind)
     return KINDS[kind].name;
 }
 
-/* A number that is finite as a float and ends at `end`. */
+/* A number that is finite as a float, is 0 there only if it is 0, and ends at `end`. */
 static bool number(const char *text, char end, double *ret)
 {
     char *stop;
-    errno = 0;
-    double x = strtod(text, &stop);
-    if (stop == text || *stop != end || !isfinite((float)x))
+    bool vanishes;
+    double x = float_parse(text, &stop, &vanishes);
+    if (stop == text || *stop != end || !isfinite((float)x) || vanishes)
         return false;
     *ret = x;
     return true;
@@ -124,39 +124,68 @@ static bool is_blank(const char *line)
     return line[skip] == '\0' || line[skip] == '#';
 }
 
-static dp_err rows_read(struct linear *linear, FILE *file, const char *path, dp_error *err)
+/* Changes the text. */
+static dp_err rows_read(struct linear *linear, char *text, const char *path, dp_error *err)
 {
-    char *text = NULL;
-    size_t room = 0, line = 0;
+    size_t line = 0;
     dp_err e = DP_OK;
     linear->rows = mem_array_zero(CONSTRAINT_ROWS_MAX, sizeof *linear->rows);
     if (!linear->rows)
         return dp_fail(err, DP_NOMEM, "out of memory for %s", path);
-    while (!e && getline(&text, &room, file) >= 0) {
+    for (char *at; !e && (at = strsep(&text, "\n"));) {
         line++;
-        if (is_blank(text))
+        if (is_blank(at))
             continue;
         if (linear->count == CONSTRAINT_ROWS_MAX)
             e = dp_fail(err, DP_DATA, "option --constraint: %s has more than %d rows", path, CONSTRAINT_ROWS_MAX);
         else
-            e = row_read(&linear->rows[linear->count++], text, path, line, err);
+            e = row_read(&linear->rows[linear->count++], at, path, line, err);
     }
-    if (!e && ferror(file))
-        e = dp_fail(err, DP_IO, "option --constraint: cannot read %s: %s", path, strerror(errno));
-    free(text);
     if (!e && linear->count == 0)
         e = dp_fail(err, DP_DATA, "option --constraint: %s has no rows", path);
     return e;
 }
 
+/* The whole file, or pipe, with a NUL behind it. No constraint takes LINEAR_BYTES_MAX. */
+static dp_err file_read(const char *path, FILE *file, char **ret_text, dp_error *err)
+{
+    size_t room = LINEAR_BYTES_FIRST, bytes = 0;
+    AUTOFREE char *text = malloc(room);
+    while (text && !feof(file) && !ferror(file)) {
+        size_t n = fread(text + bytes, 1, room - 1 - bytes, file);
+        if (memchr(text + bytes, '\0', n))
+            return dp_fail(err, DP_DATA, "option --constraint: %s: is no text: it has zero bytes", path);
+        bytes += n;
+        if (bytes + 1 < room)
+            continue;
+        if (room >= LINEAR_BYTES_MAX)
+            return dp_fail(err, DP_DATA,
+                           "option --constraint: %s: is larger than %d MiB, so it is no file of constraints", path,
+                           LINEAR_BYTES_MAX >> 20);
+        char *more = realloc(text, room *= 2);
+        if (!more)
+            return dp_fail(err, DP_NOMEM, "out of memory for %s", path);
+        text = more;
+    }
+    if (!text)
+        return dp_fail(err, DP_NOMEM, "out of memory for %s", path);
+    if (ferror(file))
+        return dp_fail(err, DP_IO, "option --constraint: cannot read %s: %s", path, strerror(errno));
+    text[bytes] = '\0';
+    *ret_text = text;
+    text = NULL;
+    return DP_OK;
+}
+
 static dp_err linear_read(struct linear *linear, const char *path, dp_error *err)
 {
+    AUTOFREE char *text = NULL;
     FILE *file = fopen(path, "re");
     if (!file)
         return dp_fail(err, DP_IO, "option --constraint: cannot read %s: %s", path, strerror(errno));
-    dp_err e = rows_read(linear, file, path, err);
+    dp_err e = file_read(path, file, &text, err);
     fclose(file);
-    return e;
+    return e ? e : rows_read(linear, text, path, err);
 }
 
 static void linear_fini(struct linear *linear)
@@ -193,7 +222,10 @@ static dp_err argument(struct constraint *c, const char *text, const char *arg, 
         return DP_OK;
     }
     if (!number(arg, '\0', &c->arg))
-        return dp_fail(err, DP_USAGE, "option --constraint: '%s': %s is a finite number", text, wants);
+        return dp_fail(
+            err, DP_USAGE,
+            "option --constraint: '%s': %s is a finite number, and not so small that a 32-bit float has it as 0", text,
+            wants);
     if (c->kind != CONSTRAINT_SUM && c->arg <= 0)
         return dp_fail(err, DP_USAGE, "option --constraint: '%s': %s must be more than 0", text, wants);
     return DP_OK;

@@ -1,4 +1,4 @@
-/* What can be said of the data before anybody reads them; see data_options.h. Thread: any. */
+/* Checks of the data's options before the data are read; see data_options.h. Thread: any. */
 #include "data_options.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* What regularizers and constraints make of elements, groups and rows; see joint.h. Thread: any. */
+/* Regularizers and constraints applied to elements, groups and rows; see joint.h. Thread: any. */
 #include "joint.h"
 
 #include <math.h>

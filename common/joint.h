@@ -5,7 +5,7 @@
  * with r_i the step size of the coordinate: one for all under sgd, momentum and nesterov, each its own under rules that
  * scale steps by coordinate. Projecting without regard to r would end elsewhere than at the optimum.
  *
- * What is a function of an element, a group or a row alone is done in place (joint_here). A constraint on a whole
+ * A function of an element, a group or a row alone is applied in place (joint_here). A constraint on a whole
  * vector has one multiplier, which is searched for in rounds: each needs sums over all elements (joint_sums), from
  * which the next point follows (joint_round); then each run of elements is moved (joint_apply). Sources: KKT conditions
  * of the problem above; S is the soft threshold, mu the multiplier, c the constraint's coefficient (1, or that of the
@@ -34,7 +34,7 @@
 #include "regularize.h"
 #include "root.h"
 
-/* Of one tensor. */
+/* The terms of one tensor. */
 struct joint {
     const struct constraints *constraints;
     uint32_t tensor;

@@ -1,5 +1,6 @@
 /* Logging. Invariants: a line is built whole and leaves in one write(2), so lines of several threads or processes never
- * mix; a line never holds a control character but the newline that ends it. Thread: any. */
+ * mix; a line never holds a control character but the newline that ends it. If output.h has stderr, nothing here waits
+ * for its reader. Thread: any. */
 #include "log.h"
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "log_format.h"
+#include "output.h"
 #include "util.h"
 
 /* A line is shorter than PIPE_BUF, so that the kernel keeps it whole on a pipe that several processes share. */
@@ -87,10 +89,7 @@ static void line_write(const char *line, size_t bytes)
     pthread_mutex_lock(&log_mutex);
     if (log_hide)
         log_hide();
-    ssize_t n;
-    do
-        n = write(STDERR_FILENO, line, bytes);
-    while (n < 0 && errno == EINTR);
+    output_line(line, bytes);
     if (log_show)
         log_show();
     pthread_mutex_unlock(&log_mutex);

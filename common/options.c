@@ -75,6 +75,27 @@ static bool topic_known(const struct option_table *table, const char *topic)
     return false;
 }
 
+/* Names that other programs have for options of ours. */
+static const char *synonym_of(const struct option_table *table, const char *name)
+{
+    static const char *const SYNONYMS[][2] = {
+        {"learning-rate", "lr"},  {"batch-size", "batch"},
+        {"minibatch", "batch"},   {"weight-decay", "l2"},
+        {"lambda", "l2"},         {"max-iter", "steps"},
+        {"iterations", "steps"},  {"max-steps", "steps"},
+        {"num-epochs", "epochs"}, {"workers", "local-workers"},
+        {"random-state", "seed"}, {"random-seed", "seed"},
+        {"loss", "model"},        {"address", "listen"},
+        {"bind", "listen"},       {"train", "data"},
+        {"validation", "eval"},   {"test", "eval"},
+        {"save", "export"},       {"silent", "quiet"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(SYNONYMS); i++)
+        if (strcmp(name, SYNONYMS[i][0]) == 0 && option_find(table, SYNONYMS[i][1], strlen(SYNONYMS[i][1])) >= 0)
+            return SYNONYMS[i][1];
+    return NULL;
+}
+
 dp_err option_fail_unknown(const struct option_table *table, const char *where, const char *name, const char *dashes,
                            dp_error *err)
 {
@@ -87,6 +108,9 @@ dp_err option_fail_unknown(const struct option_table *table, const char *where, 
         nearest_offer(&nearest, "version", 7);
     }
     nearest_hint(&nearest, dashes, hint, sizeof hint);
+    const char *synonym = synonym_of(table, name);
+    if (synonym)
+        snprintf(hint, sizeof hint, "; did you mean '%s%.64s'?", dashes, synonym);
     if (hint[0] == '\0')
         snprintf(hint, sizeof hint, "; see %.64s --help", table->program);
     return dp_fail(err, DP_USAGE, "%sunknown option '%s%s'%s", where, dashes, option_shown(name, buf), hint);

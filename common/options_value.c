@@ -87,6 +87,13 @@ static dp_err set_u64(const struct option *option, uint64_t *field, const char *
     return DP_OK;
 }
 
+static dp_err fail_vanishes(const char *text, const char *where, dp_error *err)
+{
+    char buf[OPTION_SHOWN_MAX];
+    return dp_fail(err, DP_USAGE, "%s: %s is too small: as a 32-bit float it is 0; the smallest is 1.4e-45", where,
+                   option_shown(text, buf));
+}
+
 static bool f64_outside(const struct option *option, double x)
 {
     return !isfinite(x) || (has_range(option) && (x < option->min || x > option->max));
@@ -97,9 +104,12 @@ static dp_err set_f64(const struct option *option, double *field, const char *te
     /* strtod knows hexadecimal, "nan", "inf" and leading spaces too; none is meant by a user. */
     char buf[OPTION_SHOWN_MAX];
     char *end = NULL;
-    double x = strtod(text, &end);
+    bool vanishes;
+    double x = float_parse(text, &end, &vanishes);
     if (!text[0] || text[strspn(text, "0123456789+-.eE")] != '\0' || end == text || *end != '\0')
         return dp_fail(err, DP_USAGE, "%s: '%s' is not a number", where, option_shown(text, buf));
+    if (vanishes)
+        return fail_vanishes(text, where, err);
     if (f64_outside(option, x))
         return fail_range(option, text, where, err);
     *field = x;
@@ -112,9 +122,11 @@ dp_err options_check_number(const struct option_table *table, const char *name, 
     int i = option_find(table, name, strlen(name));
     char text[32];
     assert(i >= 0 && table->list[i].type == OPT_F64);
+    snprintf(text, sizeof text, "%g", value);
+    if (float_vanishes(value))
+        return fail_vanishes(text, where, err);
     if (!f64_outside(&table->list[i], value))
         return DP_OK;
-    snprintf(text, sizeof text, "%g", value);
     return fail_range(&table->list[i], text, where, err);
 }
 

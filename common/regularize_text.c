@@ -13,11 +13,16 @@
 static dp_err parse(struct strength *s, const char *option, const char *text, dp_error *err)
 {
     char *end;
-    s->value = strtod(text, &end);
+    bool vanishes;
+    s->value = float_parse(text, &end, &vanishes);
     if (end == text || (*end != '\0' && *end != '@') || !(s->value >= 0 && s->value <= STRENGTH_MAX))
         return dp_fail(err, DP_USAGE,
                        "option --%s: '%.80s' is not a number of at least 0 and at most %g, or NUMBER@TENSOR", option,
                        text, STRENGTH_MAX);
+    if (vanishes)
+        return dp_fail(err, DP_USAGE,
+                       "option --%s: '%.80s' is too small: as a 32-bit float it is 0; the smallest is 1.4e-45", option,
+                       text);
     s->tensor[0] = '\0';
     if (*end == '@' && (end[1] == '\0' || !str_copy(s->tensor, sizeof s->tensor, end + 1)))
         return dp_fail(err, DP_USAGE, "option --%s: '%.80s' names no tensor behind the @", option, text);

@@ -77,6 +77,9 @@ enum model_at safetensors_peek(const char *path)
 dp_err safetensors_peek_replace(const char *path, bool finished, dp_error *err)
 {
     enum model_at kind = safetensors_peek(path);
+    struct stat st;
+    if (kind == MODEL_AT_OTHER && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return dp_fail(err, DP_IO, "%.400s: is a folder: name a file, or move the folder away", path);
     if (kind == MODEL_AT_OTHER)
         return dp_fail(err, DP_IO,
                        "%.400s: is a file that is no model of dp, and is not replaced: name another file, or move it "

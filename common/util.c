@@ -25,6 +25,7 @@
 
 /* glibc's upper bound of the threshold, and how much free memory stays. */
 enum { MMAP_THRESHOLD_MAX = 32 << 20, KEEP_BYTES = 1 << 30, THREADS_ENSURED_MAX = 8, DESCRIPTORS_RUN = 16 };
+enum { THREAD_STACK_BYTES = 8 << 20 /* libuv's threads have so much, which matters under ulimit -v */ };
 
 void *mem_array(size_t count, size_t size)
 {
@@ -69,21 +70,31 @@ uint64_t mem_limit_bytes(void)
     return limit_bytes(&group);
 }
 
-/* What this process has taken, files and what it shares apart; 0 where that is not known. */
-static uint64_t held_bytes(void)
+/* Memory that this process has taken, files and what it shares apart, and its address space; 0: not known. */
+static uint64_t held_bytes(uint64_t *ret_space)
 {
     char line[128], *at = line;
-    uint64_t resident = 0, shared = 0;
+    uint64_t resident = 0, shared = 0, space = 0;
     long page_bytes = sysconf(_SC_PAGESIZE);
     FILE *file = fopen("/proc/self/statm", "re");
     if (file && fgets(line, sizeof line, file)) { /* size, resident, shared, ... in pages */
-        (void)strtoull(at, &at, 10);
+        space = strtoull(at, &at, 10);
         resident = strtoull(at, &at, 10);
         shared = strtoull(at, &at, 10);
     }
     if (file)
         fclose(file);
+    *ret_space = space * (uint64_t)MAX(page_bytes, 0);
     return (resident - MIN(resident, shared)) * (uint64_t)MAX(page_bytes, 0);
+}
+
+/* Address space that is left under ulimit -v; stacks and libraries take of it as well. */
+static uint64_t space_room_bytes(uint64_t space)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY)
+        return UINT64_MAX;
+    return limit.rlim_cur - MIN((uint64_t)limit.rlim_cur, space);
 }
 
 dp_err mem_check_room(const char *what, uint64_t bytes, dp_error *err)
@@ -92,8 +103,8 @@ dp_err mem_check_room(const char *what, uint64_t bytes, dp_error *err)
     if (bytes < MEM_SMALL_BYTES)
         return DP_OK;
     cgroup_memory("", &group);
-    uint64_t limit = limit_bytes(&group), held = held_bytes();
-    uint64_t room = MIN(group.room_bytes, limit - MIN(limit, held));
+    uint64_t space, limit = limit_bytes(&group), held = held_bytes(&space);
+    uint64_t room = MIN(MIN(group.room_bytes, space_room_bytes(space)), limit - MIN(limit, held));
     if (bytes <= room)
         return DP_OK;
     return dp_fail(err, DP_NOMEM,
@@ -215,18 +226,24 @@ dp_err threads_ensure(uint32_t needed, dp_error *err)
 {
     pthread_t threads[THREADS_ENSURED_MAX];
     pthread_mutex_t all = PTHREAD_MUTEX_INITIALIZER;
+    pthread_attr_t attr;
+    size_t stack_bytes = 0;
     uint32_t started = 0;
-    int why = 0;
+    int why = pthread_attr_init(&attr);
     assert(needed <= THREADS_ENSURED_MAX);
+    if (!why && pthread_attr_getstacksize(&attr, &stack_bytes) == 0 && stack_bytes < THREAD_STACK_BYTES)
+        (void)pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
     pthread_mutex_lock(&all);
-    while (started < needed && (why = pthread_create(&threads[started], NULL, wait_for_all, &all)) == 0)
+    while (!why && started < needed && (why = pthread_create(&threads[started], &attr, wait_for_all, &all)) == 0)
         started++;
     pthread_mutex_unlock(&all);
+    (void)pthread_attr_destroy(&attr);
     for (uint32_t i = 0; i < started; i++)
         pthread_join(threads[i], NULL);
     if (why)
-        return dp_fail(err, DP_SYSTEM, "%u of %u threads can be started: %s; raise the limit (ulimit -u, ulimit -v)",
-                       started, needed, strerror(why));
+        return dp_fail(err, DP_SYSTEM,
+                       "%u of %u threads can be started: %s; raise the limit (ulimit -u, ulimit -v, pids.max)", started,
+                       needed, strerror(why));
     return DP_OK;
 }
 
@@ -235,6 +252,19 @@ void blob_release(struct blob *b)
     if (b->owner && b->release)
         b->release(b->owner);
     *b = (struct blob){0};
+}
+
+bool float_vanishes(double x)
+{
+    return x != 0 && (float)x == 0;
+}
+
+double float_parse(const char *text, char **ret_end, bool *ret_vanishes)
+{
+    errno = 0;
+    double x = strtod(text, ret_end);
+    *ret_vanishes = float_vanishes(x) || (x == 0 && errno == ERANGE);
+    return x;
 }
 
 bool str_append(char *buf, size_t size, size_t *at, const char *fmt, ...)

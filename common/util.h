@@ -71,8 +71,9 @@ DP_MUST_CHECK dp_err descriptors_check(uint64_t needed, dp_error *err);
 uint64_t descriptors_taken(void);
 
 /* Whether so many threads can be started beside those that there are, found out by doing so; DP_SYSTEM if not: libzmq
- * aborts then. THREADS_ZMQ: those of a ZeroMQ context, which it starts with its first socket. */
-enum { THREADS_ZMQ = 2 };
+ * aborts then. THREADS_ZMQ: those of a ZeroMQ context, which it starts with its first socket. THREADS_POOL: those of
+ * libuv's pool, as export_pool_start makes it. */
+enum { THREADS_ZMQ = 2, THREADS_POOL = 2 };
 DP_MUST_CHECK dp_err threads_ensure(uint32_t needed, dp_error *err);
 
 /* A received or borrowed run of bytes that somebody else owns until release(owner) is called. */
@@ -86,6 +87,10 @@ struct blob {
 /* Gives the bytes back to their owner and clears *b. A cleared or empty blob is fine. */
 void blob_release(struct blob *b);
 
+/* strtod for a number that is to become a float. *ret_vanishes: it is not 0, but would be as a float. */
+double float_parse(const char *text, char **ret_end, bool *ret_vanishes);
+/* Whether a number that is not 0 becomes 0 as a float. */
+bool float_vanishes(double x);
 /* Whether none of x[n] is infinite or NaN. */
 bool floats_finite(size_t n, const float *x);
 /* snprintf that appends at *at and never runs past `size`; returns false once the text was cut. */

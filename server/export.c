@@ -2,6 +2,7 @@
 #include "export.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -226,6 +227,22 @@ static void start(struct export *x, uv_loop_t *loop, uv_work_cb work, export_don
         work(&x->work);
         worked(&x->work, 0);
     }
+}
+
+static void nothing(uv_work_t *work)
+{
+    (void)work;
+}
+
+dp_err export_pool_start(uv_loop_t *loop, dp_error *err)
+{
+    static uv_work_t first;
+    char threads[16];
+    snprintf(threads, sizeof threads, "%d", THREADS_POOL);
+    dp_err e = threads_ensure(THREADS_POOL, err);
+    if (!e && (setenv("UV_THREADPOOL_SIZE", threads, 1) || uv_queue_work(loop, &first, nothing, NULL)))
+        e = dp_fail(err, DP_SYSTEM, "the threads that write the model cannot be started");
+    return e;
 }
 
 void export_seal(struct export *x, uv_loop_t *loop, export_done done, void *arg)

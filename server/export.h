@@ -35,6 +35,10 @@ bool export_whole(const struct export *export);
 void export_free(struct export **export);
 struct export_facts export_facts(const struct export *export);
 
+/* Starts the threads that the work below is done by. libuv starts them with the first work, and aborts where it cannot:
+ * so it is done before the job, with little, and found out beforehand. DP_SYSTEM. Call it once. */
+DP_MUST_CHECK dp_err export_pool_start(uv_loop_t *loop, dp_error *err);
+
 /* Makes a whole export ready for export_read: lays it out and digests it. */
 void export_seal(struct export *export, uv_loop_t *loop, export_done done, void *arg);
 /* Bytes [offset, offset + bytes) of the file once it is sealed; within it, from a multiple of 4 on. */

@@ -244,6 +244,10 @@ static dp_err start(struct head *head, dp_error *err)
         e = allocate(head, err);
     if (!e)
         e = head_guard_start(head, err);
+    if (!e)
+        e = export_pool_start(&head->loop, err);
+    if (!e)
+        e = threads_ensure(THREADS_ZMQ, err);
     if (e)
         return e;
     start_handles(head);
@@ -253,8 +257,8 @@ static dp_err start(struct head *head, dp_error *err)
     accept_spare_start();
     e = start_ports(head, err);
     head_crowd_start(head);
-    if (!e && head->opts->port_file)
-        e = file_replace(head->opts->port_file, write_endpoint, head, err);
+    if (!e && head->opts->port_file && file_replace(head->opts->port_file, write_endpoint, head, err))
+        e = dp_fail_in(err, "option --port-file");
     return e ? e : start_workers(head, err);
 }
 

@@ -9,6 +9,7 @@
 #include "human.h"
 #include "log.h"
 #include "orphans.h"
+#include "output.h"
 #include "util.h"
 
 enum {
@@ -182,6 +183,10 @@ void head_on_signal(uv_signal_t *handle, int number)
         fprintf(stderr, "dp-server: %s again, ending at once\n", name);
         head->exit_status = 128 + number;
         head_tell_end(head);
+        dp_error err;
+        if (output_end_json(&err))
+            fprintf(stderr, "dp-server: %s\n", err.text);
+        output_end();
         _exit(128 + number);
     }
     if (head->state == HEAD_DONE) {

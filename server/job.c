@@ -252,6 +252,9 @@ static dp_err check_memory(const struct job *job, dp_error *err)
 {
     uint64_t elems = tensors_total(&job->core.tensors), limit = mem_limit_bytes();
     uint64_t copies = 3 + job->core.rule->state_count, bytes = elems * copies * sizeof(float);
+    dp_error room;
+    if (bytes <= limit && mem_check_room("the server, for the parameters", bytes, &room))
+        return dp_fail(err, DP_REFUSED, "%s", room.text);
     if (bytes <= limit)
         return DP_OK;
     return dp_fail(err, DP_REFUSED,

@@ -82,7 +82,7 @@ static dp_err settle_shard(struct job *job, uint32_t s, uint32_t tables)
 static dp_err check_table(const struct job *job, const struct tensor *table, dp_error *err)
 {
     if (table->kind == TENSOR_TABLE && table->last_row / job->shard_count >= ROW_NONE / 2)
-        return dp_fail(err, DP_REFUSED, "table '%s' has %llu rows, more than 2^31 for a shard: use more --shards",
+        return dp_fail(err, DP_REFUSED, "table '%s' has %llu rows, and a shard takes less than 2^31: use more --shards",
                        table->name, (unsigned long long)table->last_row + 1);
     if (table->kind == TENSOR_HASHED && strlen(table->name) > HASHED_NAME_MAX)
         return dp_fail(err, DP_REFUSED, "the name of table '%s' is longer than %d characters", table->name,

@@ -8,6 +8,7 @@
 #include "head.h"
 #include "kernels.h"
 #include "log.h"
+#include "output.h"
 #include "util.h"
 
 enum { FILES_SELF = 32, FILES_PER_SHARD = 32, FILES_PER_LOCAL_WORKER = 8 };
@@ -27,11 +28,11 @@ static dp_err set_up(const struct server_options *opts, dp_error *err)
     log_init("dp-server", (enum log_level)opts->log_level);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a limit on the size of files is to be told as an error */
+    if (output_start("dp-server", opts->json, err))
+        return err->code;
     /* Local workers inherit the environment, but the server's file is not theirs. */
     unsetenv("DP_CONFIG");
     dp_err e = descriptors_ensure(files_needed(opts), err);
-    if (!e)
-        e = threads_ensure(THREADS_ZMQ, err);
     return e ? e : kernels_select(KERNELS[opts->kernels], err);
 }
 
@@ -47,11 +48,11 @@ static int failed(const dp_error *err, bool json)
 /* A reader of --json must not take half of a run for a whole one. */
 static int output_status(const struct server_options *opts, int status)
 {
-    bool written = fflush(stdout) == 0 && !ferror(stdout);
-    if (!opts->json || written)
+    dp_error err;
+    if (!output_end_json(&err) || !opts->json)
         return status;
-    fprintf(stderr, "dp-server: standard output took only a part of what --json told: is its disk full?\n");
-    return status ? status : 1;
+    fprintf(stderr, "dp-server: %s\n", err.text);
+    return status ? status : dp_err_exit_status(err.code);
 }
 
 int main(int argc, char **argv)
@@ -69,9 +70,10 @@ int main(int argc, char **argv)
         dp_err e = server_options_check(&given, &opts, &err);
         if (!e)
             e = set_up(&opts, &err);
-        status = e ? failed(&err, opts.json) : output_status(&opts, head_run(&opts));
+        status = output_status(&opts, e ? failed(&err, opts.json) : head_run(&opts));
     }
     server_options_fini(&opts);
     options_fini(&given);
+    output_end();
     return status;
 }

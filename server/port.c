@@ -139,7 +139,10 @@ dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const struc
         goto fail_loop;
     }
     if (uv_thread_create(&port->thread, run, port)) {
-        e = dp_fail(err, DP_SYSTEM, "cannot start a thread for shard %u", id);
+        e = dp_fail(err, DP_SYSTEM,
+                    "cannot start a thread for shard %u; raise the limit of threads (ulimit -u, pids.max) or "
+                    "of memory (ulimit -v)",
+                    id);
         zuv_close(&port->zuv, NULL);
         shm_door_close(&port->door);
         goto fail_loop;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "human.h"
+#include "output.h"
 #include "schema.h"
 #include "util.h"
 
@@ -23,7 +24,7 @@ enum progress_mode progress_mode_for(bool json, bool quiet, FILE *err)
     if (quiet)
         return PROGRESS_QUIET;
     const char *term = getenv("TERM");
-    return isatty(fileno(err)) && term && strcmp(term, "dumb") != 0 ? PROGRESS_TABLE : PROGRESS_LINES;
+    return isatty(output_fd(err)) && term && strcmp(term, "dumb") != 0 ? PROGRESS_TABLE : PROGRESS_LINES;
 }
 
 void progress_init(struct progress *progress, enum progress_mode mode, FILE *err, FILE *out)
@@ -47,7 +48,7 @@ void progress_fini(struct progress *progress)
 static size_t terminal_columns(FILE *file)
 {
     struct winsize size = {0};
-    int fd = fileno(file);
+    int fd = output_fd(file);
     return fd >= 0 && ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : COLUMNS_DEFAULT;
 }
 

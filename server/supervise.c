@@ -320,8 +320,9 @@ static dp_err child_start(struct child *child, dp_error *err)
         child->restart_wanted = false;
         uv_close((uv_handle_t *)&child->process, child_closed);
         uv_close((uv_handle_t *)&child->pipe, child_closed);
-        return dp_fail(err, is_short_of(rc) ? DP_BUSY : DP_SYSTEM, "cannot start %.300s: %s", s->program,
-                       uv_strerror(rc));
+        return dp_fail(err, is_short_of(rc) ? DP_BUSY : DP_SYSTEM, "cannot start %.300s: %s%s", s->program,
+                       uv_strerror(rc),
+                       is_short_of(rc) ? "; raise the limit (ulimit -u, ulimit -n, pids.max, ulimit -v)" : "");
     }
     child->running = true;
     uv_read_start((uv_stream_t *)&child->pipe, on_alloc, on_read);

@@ -1,7 +1,7 @@
 /* Runs before OpenBLAS does, which at its loading, before main, takes a buffer of 128 MiB for each of as many threads
  * as there are processors, and asks for ever where memory is refused (0.3.29; 0.3.21 does so in the threads that it
- * starts). Where the address space is limited or memory may not be overcommitted it is to start none, which dp never
- * uses: the program is run once more with OPENBLAS_NUM_THREADS=1. Where not even one buffer can be had it ends.
+ * starts). It sends the process SIGINT if a thread is refused. dp uses none of these threads: so the program is run
+ * once more with OPENBLAS_NUM_THREADS=1, which costs 10 ms. It ends if not even one buffer can be had.
  *
  * Invariant: calls nothing but system calls, since the C library is not set up yet. Thread: main, before main(). */
 #include <sched.h>
@@ -52,7 +52,7 @@ static size_t processors(void)
     return (size_t)CPU_COUNT(&set) < THREADS_MAX ? (size_t)CPU_COUNT(&set) : THREADS_MAX;
 }
 
-/* Returns where that cannot be done. */
+/* Returns where that cannot be done: there is no /proc. */
 static void run_with_one_thread(char **argv, char **envp)
 {
     static char path[PATH_BYTES], *variables[VARIABLES_MAX];
@@ -78,10 +78,10 @@ static void guard(int argc, char **argv, char **envp)
     (void)argc;
     for (char **at = envp; *at; at++)
         one |= strcmp(*at, ONE_THREAD) == 0;
-    if (may_have(one ? (size_t)ONE_BYTES : processors() * THREAD_BYTES + PLENTY_BYTES))
-        return;
     if (!one)
         run_with_one_thread(argv, envp);
+    if (may_have(one ? (size_t)ONE_BYTES : processors() * THREAD_BYTES + PLENTY_BYTES))
+        return;
     (void)!write(STDERR_FILENO, TEXT, sizeof TEXT - 1);
     _exit(1);
 }

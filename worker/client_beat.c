@@ -140,7 +140,10 @@ dp_err beat_start(struct beat *beat, void *zmq, const struct beat_target *target
     dp_err e = link_open(&beat->link, zmq, target->name, target->address, limits, err);
     int error = e ? 0 : thread_start(beat);
     if (error) {
-        e = dp_fail(err, DP_SYSTEM, "cannot start the heartbeat thread: %s", strerror(error));
+        e = dp_fail(err, DP_SYSTEM,
+                    "cannot start the heartbeat thread: %s; raise the limit of threads (ulimit -u, pids.max) or of "
+                    "memory (ulimit -v)",
+                    strerror(error));
         link_close(&beat->link, 0);
     }
     if (e)

@@ -92,6 +92,16 @@ static dp_err source_check(const struct data_source *source, enum data_format fo
     return DP_OK;
 }
 
+/* The first row is names of columns, so that the file is CSV for certain. */
+static bool has_names(enum data_format format, const struct data_source *source, const void *bytes, size_t size)
+{
+    struct csv_head head;
+    dp_error unused;
+    bool found = format == DATA_CSV && csv_head_read(source, bytes, size, &head, &unused) == DP_OK;
+    return found && (memchr(bytes, ',', head.header_bytes) || memchr(bytes, ';', head.header_bytes) ||
+                     memchr(bytes, '\t', head.header_bytes));
+}
+
 /* Parses a text; what an error says more: that the file is of a kind that is not read, or that its format was a guess
  * of which no row has come yet. */
 static dp_err text_parse(enum data_format format, bool sure, const struct data_source *source, const void *bytes,
@@ -107,7 +117,7 @@ static dp_err text_parse(enum data_format format, bool sure, const struct data_s
     foreign = foreign_text(bytes, size);
     if (foreign)
         return dp_fail(err, e, "%s; %s", err->text, foreign);
-    if (!sure && data->rows == 0)
+    if (!sure && data->rows == 0 && !has_names(format, source, bytes, size))
         return dp_fail(err, e, "%s (read as %s by its content; --format overrides)", err->text, format_name(format));
     return e;
 }

@@ -146,8 +146,23 @@ static dp_err ragged_fail(struct csv *csv, uint64_t fields, bool more)
                      more ? "more than " : "", fields, csv->fields);
 }
 
+/* A row with too few or too many fields has others than its own under most columns: their number is what is wrong, and
+ * not the first that is no number. `row`: the same file where the row begins. */
+static dp_err row_fail(struct csv *csv, struct csv *row, dp_err e)
+{
+    struct field field = {0};
+    uint64_t fields = 0;
+    row->err = NULL;
+    if (e != DP_DATA || !csv->err)
+        return e;
+    for (dp_err read = DP_OK; !field.last && !read; fields += !read)
+        read = csv_field_read(row, &field);
+    return field.last && fields != csv->fields ? ragged_fail(csv, fields, false) : e;
+}
+
 static dp_err row_read(struct csv *csv)
 {
+    struct csv begin = *csv;
     struct data *data = csv->data;
     float *out = data->values + data->rows * data->features;
     struct field field = {0};
@@ -159,7 +174,7 @@ static dp_err row_read(struct csv *csv)
             e = field_take(csv, &field, i, out);
     }
     if (e)
-        return e;
+        return row_fail(csv, &begin, e);
     if (i < csv->fields)
         return ragged_fail(csv, i, false);
     if (!field.last)

@@ -183,6 +183,13 @@ static size_t size_guess(int fd)
     return (known ? (size_t)st.st_size : 0) + PACKED_BYTES;
 }
 
+/* Devices other than a terminal, of which a person is at the other end, have no end. */
+static bool is_endless(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) && !isatty(fd);
+}
+
 static dp_err load_file(struct load *load)
 {
     static const unsigned char GZIP[] = {0x1f, 0x8b};
@@ -190,6 +197,8 @@ static dp_err load_file(struct load *load)
     dp_err e = load_grow(load, size_guess(load->fd));
     if (!e)
         e = read_full(load, load->bytes, sizeof GZIP, &load->size);
+    if (!e && !load->ended && is_endless(load->fd))
+        e = dp_fail(load->err, DP_DATA, "%s: is a device, and data are read from a file or a pipe", load->path);
     if (!e && load->bytes && load->size == sizeof GZIP && memcmp(load->bytes, GZIP, sizeof GZIP) == 0)
         e = load_gzip(load);
     else if (!e)

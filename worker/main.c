@@ -9,6 +9,7 @@
 #include "kernels.h"
 #include "log.h"
 #include "numerics.h"
+#include "output.h"
 #include "predict.h"
 #include "report_end.h"
 #include "train.h"
@@ -140,10 +141,13 @@ static dp_err run(enum worker_command command, const struct worker_options *o, d
     return predict_run(&predict, err);
 }
 
-static dp_err set_up(const struct worker_options *o, dp_error *err)
+/* Only what trains must not wait for its readers: what filters data waits for them, as other filters do. */
+static dp_err set_up(enum worker_command command, const struct worker_options *o, dp_error *err)
 {
     static const char *const KERNELS[] = {"auto", "ref", "avx2", "avx512"};
     log_init("dp-worker", (enum log_level)o->log_level);
+    if (command == WORKER_TRAIN && output_start("dp-worker", o->json, err))
+        return err->code;
     blas_init();
     dp_err e = descriptors_ensure(0, err); /* as many as it may have */
     if (e)
@@ -156,16 +160,17 @@ static dp_err set_up(const struct worker_options *o, dp_error *err)
 /* A reader of --json must not take half of a run for a whole one. */
 static dp_err check_output(const struct worker_options *o, dp_error *err)
 {
-    bool written = fflush(stdout) == 0 && !ferror(stdout);
-    if (!o->json || written)
-        return DP_OK;
-    return dp_fail(err, DP_IO, "standard output took only a part of what --json told: is its disk full?");
+    return o->json ? output_end_json(err) : DP_OK;
 }
 
 /* OpenBLAS starts threads of its own when it is loaded, and waits for them at the end of a process. Where an address
  * space is limited they ask for their buffers for ever: that end is left out. */
 static int leave(int status)
 {
+    dp_error err;
+    if (output_end_json(&err) && status == 0)
+        status = dp_err_exit_status(err.code);
+    output_end();
 #if !defined(__SANITIZE_ADDRESS__) /* which looks for leaks there */
     fflush(NULL);
     _exit(status);
@@ -200,7 +205,7 @@ int main(int argc, char **argv)
             options_env_check(&worker_option_table, stderr);
         e = worker_options_check(&given, &opts, &command, &err);
         if (!e)
-            e = set_up(&opts, &err);
+            e = set_up(command, &opts, &err);
         catch_signals(command);
         if (!e)
             e = run(command, &opts, &err);

@@ -165,7 +165,10 @@ static dp_err start(struct slot_pool *pool, dp_error *err)
         return DP_OK;
     for (uint32_t i = 0; i < pool->count; i++) {
         if (pthread_create(&pool->lanes[i].thread, NULL, lane_run, &pool->lanes[i]))
-            return dp_fail(err, DP_SYSTEM, "cannot start %u threads; give fewer with --threads", pool->count);
+            return dp_fail(
+                err, DP_SYSTEM,
+                "cannot start %u threads; give fewer with --threads, or raise the limit (ulimit -u, pids.max)",
+                pool->count);
         pool->started = i + 1;
     }
     return DP_OK;

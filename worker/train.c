@@ -518,6 +518,17 @@ static void train_fini(struct train *t)
     free(t->eval_targets);
 }
 
+/* Whether the job, which was settled meanwhile, has its columns in another order than the data that were read. */
+static bool columns_differ(const struct train *t)
+{
+    struct schema job;
+    const struct schema *ours = &found_of(t)->schema, *theirs = schema_of_job(dp_client_job(t->client), &job);
+    bool same = theirs && theirs->names && theirs->count == ours->count;
+    for (uint64_t i = 0; same && i < ours->count; i++)
+        same = strcmp(ours->names[i], theirs->names[i]) == 0;
+    return theirs && theirs->names && !same;
+}
+
 /* Reads the data and joins. A file whose columns are in another order than those of the worker that came first is
  * refused where that one's were not known when this one was read: then it is read again, by their names. */
 static dp_err take_part(struct train *t, dp_error *err)
@@ -530,10 +541,16 @@ static dp_err take_part(struct train *t, dp_error *err)
         e = join(t, err);
     if (e != DP_REFUSED || known || !t->model || !found_of(t)->schema.names)
         return e;
+    const dp_error refused = *err;
     dp_leave(&t->client, e, err->text);
-    train_fini(t);
-    *t = (struct train){.opts = t->opts, .report = t->report, .work = {.emulate = t->work.emulate}};
     e = connect_to(t, err);
+    if (!e && !columns_differ(t)) {
+        *err = refused;
+        return err->code;
+    }
+    struct dp_client *client = t->client;
+    train_fini(t);
+    *t = (struct train){.opts = t->opts, .report = t->report, .client = client, .work = {.emulate = t->work.emulate}};
     if (!e)
         e = describe_model(t, err);
     return e ? e : join(t, err);

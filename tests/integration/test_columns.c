@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 TestSuite(columns, .init = harness_init, .fini = harness_fini, .timeout = 240);
 
@@ -202,6 +203,34 @@ Test(columns, workers_whose_files_have_another_order)
     assert_fits(EVAL(got, train), "one file");
     bool first = strstr(process_output(server, ERR), "train.csv") != NULL;
     models_assert_same(first ? want : want_other, got);
+}
+
+/* It found no job when it came, and other data by the time that it has read its own: to read them again, by the same
+ * names, would change nothing, and from a pipe it would wait for ever. */
+Test(columns, a_worker_that_is_refused_for_its_rows)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    char endpoint[128], text[16384];
+    const char *pipe = temp_path("pipe");
+    cr_assert_eq(mkfifo(pipe, 0600), 0);
+    (void)SERVER(endpoint, FIT, "--min-workers", "2");
+    struct process *late = PROCESS("dp-worker", "--server", endpoint, "--data", pipe);
+    FILE *to = fopen(pipe, "we"); /* returns when it has connected, and begins to read */
+    cr_assert_not_null(to);
+    struct process *first =
+        PROCESS("dp-worker", "--server", endpoint, "--data", file_of("a.csv", "x1,x2,target", 0, ROWS));
+    process_expect(first, ERR, "joined", CASE_MS);
+    FILE *from = fopen(file_of("b.csv", "x1,x2,target", 1, ROWS + 1), "r");
+    cr_assert_not_null(from);
+    size_t n = fread(text, 1, sizeof text, from);
+    cr_assert_eq(fwrite(text, 1, n, to), n);
+    fclose(from);
+    fclose(to);
+    cr_assert_eq(process_wait(late, CASE_MS), 1, "%s", process_output(late, ERR));
+    const char *said = process_output(late, ERR), *read = strstr(said, "read ");
+    cr_assert_not_null(read, "%s", said);
+    cr_assert_null(strstr(read + 1, "read "), "twice: %s", said);
+    cr_assert_not_null(strstr(said, "are not the job's"), "%s", said);
 }
 
 Test(columns, workers_with_data_of_their_own)

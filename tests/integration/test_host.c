@@ -2,7 +2,9 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <errno.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -201,24 +203,34 @@ static void write_text(const char *folder, const char *file, const char *text, b
         *ok = fclose(to) == 0 && *ok;
 }
 
-/* A group of this process's own beside others, that allows so many bytes: of version 1, or 2; false where none can be
- * made. */
-static bool make_group(char folder[HARNESS_PATH_MAX], const char *bytes)
+enum group_kind { GROUP_MEMORY, GROUP_THREADS };
+
+/* A group of this process's own beside others, that allows so many bytes, or threads: of version 1, or 2; false where
+ * none can be made. */
+static bool make_group(char folder[HARNESS_PATH_MAX], enum group_kind kind, const char *most)
 {
     static const struct {
         const char *mount, *limit;
-    } PLACES[] = {{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"}, {"/sys/fs/cgroup", "memory.max"}};
-    for (size_t i = 0; i < ARRAY_LEN(PLACES); i++) {
+    } PLACES[][2] = {{{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"}, {"/sys/fs/cgroup", "memory.max"}},
+                     {{"/sys/fs/cgroup/pids", "pids.max"}, {"/sys/fs/cgroup", "pids.max"}}};
+    for (size_t i = 0; i < ARRAY_LEN(PLACES[kind]); i++) {
         bool ok = true;
-        snprintf(folder, HARNESS_PATH_MAX, "%s/dp-test-%d", PLACES[i].mount, (int)getpid());
+        snprintf(folder, HARNESS_PATH_MAX, "%s/dp-test-%d", PLACES[kind][i].mount, (int)getpid());
         if (mkdir(folder, 0755))
             continue;
-        write_text(folder, PLACES[i].limit, bytes, &ok);
+        write_text(folder, PLACES[kind][i].limit, most, &ok);
         if (ok)
             return true;
         rmdir(folder);
     }
     return false;
+}
+
+/* Its processes have ended, and the kernel takes them out of it. */
+static void remove_group(const char *folder)
+{
+    for (uint64_t end_ms = mono_ms() + MINUTE_MS; rmdir(folder) && errno == EBUSY && mono_ms() < end_ms;)
+        (void)sched_yield();
 }
 
 /* Runs a program in the group. */
@@ -232,7 +244,7 @@ Test(host, a_limit_of_a_control_group_is_told)
     if (sanitized())
         cr_skip_test("a sanitizer needs much memory");
     unsetenv("MALLOC_PERTURB_"); /* meson sets it; it would fill, and so use, all that is allocated */
-    if (!make_group(group, "157286400"))
+    if (!make_group(group, GROUP_MEMORY, "157286400"))
         cr_skip_test("no control group can be made here");
     const char *wide = temp_text("wide.svm", "1 20000000:1\n-1 1:1\n");
     struct process *server = SERVER(endpoint, "--model", "logistic", "--epochs", "1");
@@ -241,8 +253,7 @@ Test(host, a_limit_of_a_control_group_is_told)
     struct run_result all =
         RUN(MINUTE_MS, "/bin/sh", "-c", IN_GROUP, program_path("dp-server"), group, "--listen", "tcp://127.0.0.1:0",
             "--local-workers", "1", "--exit-when-done", "--model", "logistic", "--data", wide, "--epochs", "1");
-    for (int i = 0; i < 100 && rmdir(group); i++)
-        usleep(100000);
+    remove_group(group);
     if (worker.status == 77)
         cr_skip_test("no process can be put into a control group here");
     cr_assert_eq(worker.status, 1, "%s", worker.err);
@@ -252,6 +263,97 @@ Test(host, a_limit_of_a_control_group_is_told)
     cr_assert(strstr(all.err, "20000001 parameters need 228 MiB"), "%s", all.err);
     cr_assert(strstr(all.err, "has 150 MiB"), "%s", all.err);
     process_expect(server, ERR, "worker-gave-up", MINUTE_MS);
+}
+
+/* The parameters alone would fit; beside what the server has, they do not, and the kernel would end it. */
+Test(host, parameters_that_do_not_fit_beside_the_server)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    char group[HARNESS_PATH_MAX];
+    if (sanitized())
+        cr_skip_test("a sanitizer needs much memory");
+    unsetenv("MALLOC_PERTURB_");
+    if (!make_group(group, GROUP_MEMORY, "62914560"))
+        cr_skip_test("no control group can be made here");
+    const char *wide = temp_text("wide.svm", "1 5000000:1\n-1 1:1\n"), *port = temp_path("port");
+    struct process *server = PROCESS("/bin/sh", "-c", IN_GROUP, program_path("dp-server"), group, "--listen",
+                                     "tcp://127.0.0.1:0", "--model", "logistic", "--epochs", "1", "--port-file", port);
+    const char *endpoint = file_expect(port, server, MINUTE_MS);
+    if (!endpoint) { /* it has ended */
+        remove_group(group);
+        cr_skip_test("no process can be put into a control group here");
+    }
+    struct run_result worker = RUN(MINUTE_MS, "dp-worker", "--server", endpoint, "--data", wide);
+    cr_assert_eq(worker.status, 1, "%s", worker.err);
+    cr_assert(strstr(worker.err, "the server, for the parameters: out of memory: 57 MiB are needed"), "%s", worker.err);
+    process_signal(server, SIGTERM);
+    cr_assert_eq(process_wait(server, MINUTE_MS), 128 + SIGTERM);
+    remove_group(group);
+}
+
+/* However few there are, the server either has its model in the end or says at the start what to do. */
+Test(host, few_threads)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    static const char *const THREADS[] = {"1", "2", "3", "4", "5", "6", "7", "8", "12"};
+    char group[HARNESS_PATH_MAX];
+    bool worked = false;
+    for (size_t i = 0; i < ARRAY_LEN(THREADS); i++) {
+        const char *port = temp_path(THREADS[i]), *model = temp_path("m.safetensors");
+        if (!make_group(group, GROUP_THREADS, THREADS[i]))
+            cr_skip_test("no control group can be made here");
+        struct process *server =
+            PROCESS("/bin/sh", "-c", IN_GROUP, program_path("dp-server"), group, "--listen", "tcp://127.0.0.1:0",
+                    "--model", "logistic", "--epochs", "2", "--exit-when-done", "--export", model, "--port-file", port);
+        const char *endpoint = file_expect(port, server, MINUTE_MS);
+        worked = endpoint != NULL;
+        if (worked) {
+            struct run_result r = RUN(MINUTE_MS, "dp-worker", "--server", endpoint, "--data", temp_text("d.svm", DATA));
+            cr_expect_eq(r.status, 0, "%s threads: %s", THREADS[i], r.err);
+        }
+        int status = process_wait(server, MINUTE_MS);
+        const char *said = process_output(server, ERR);
+        remove_group(group);
+        if (status == 77)
+            cr_skip_test("no process can be put into a control group here");
+        cr_expect_eq(status, worked ? 0 : 1, "%s threads: %s", THREADS[i], said);
+        cr_expect(worked ? access(model, R_OK) == 0 : strstr(said, "raise the limit") != NULL, "%s threads: %s",
+                  THREADS[i], said);
+        (void)unlink(model);
+    }
+    cr_assert(worked);
+}
+
+/* The same of a worker, and of dp-ctl. */
+Test(host, few_threads_for_clients)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    static const char *const THREADS[] = {"1", "2", "3", "4", "5", "6", "8", "12"};
+    char group[HARNESS_PATH_MAX], endpoint[128];
+    const char *data = temp_text("d.svm", DATA);
+    bool worked = false, looked = false;
+    if (sanitized())
+        cr_skip_test("a sanitizer keeps OpenBLAS from being asked for one thread");
+    unsetenv("OPENBLAS_NUM_THREADS"); /* meson may have set it */
+    (void)SERVER(endpoint, "--model", "logistic", "--epochs", "2");
+    for (size_t i = 0; i < ARRAY_LEN(THREADS); i++) {
+        if (!make_group(group, GROUP_THREADS, THREADS[i]))
+            cr_skip_test("no control group can be made here");
+        struct run_result worker = RUN(MINUTE_MS, "/bin/sh", "-c", IN_GROUP, program_path("dp-worker"), group,
+                                       "--server", endpoint, "--data", data);
+        struct run_result ctl =
+            RUN(MINUTE_MS, "/bin/sh", "-c", IN_GROUP, program_path("dp-ctl"), group, "--server", endpoint, "status");
+        remove_group(group);
+        if (ctl.status == 77)
+            cr_skip_test("no process can be put into a control group here");
+        worked = worker.status == 0;
+        looked = ctl.status == 0;
+        cr_expect(worked || (worker.status == 1 && strstr(worker.err, "raise the limit")), "%s threads: status %d: %s",
+                  THREADS[i], worker.status, worker.err);
+        cr_expect(looked || (ctl.status == 1 && strstr(ctl.err, "raise the limit")), "dp-ctl, %s threads: %d: %s",
+                  THREADS[i], ctl.status, ctl.err);
+    }
+    cr_assert(worked && looked);
 }
 
 /* ---- process 1 ---- */

@@ -217,6 +217,12 @@ Test(update, lr_is_set_at_a_named_step)
         cr_assert_eq(r.status, 2, "%s", r.err);
         cr_assert_not_null(strstr(r.err, "is out of range: it must be more than 0, at most 1e+30"), "%s", r.err);
     }
+    static const char *const VANISH[] = {"1e-46", "1e-400"};
+    for (size_t i = 0; i < sizeof VANISH / sizeof *VANISH; i++) {
+        r = RUN(TIMEOUT_MS, "dp-ctl", "--server", endpoint, "set", "lr", VANISH[i]);
+        cr_assert_eq(r.status, 2, "%s", r.err);
+        cr_assert_not_null(strstr(r.err, "is too small: as a 32-bit float it is 0"), "%s", r.err);
+    }
     process_signal(server, 15);
     (void)process_wait(server, TIMEOUT_MS);
 }

@@ -56,6 +56,19 @@ static void assert_loads(const char *text, size_t size)
     cr_assert_arr_eq(bytes, text, size);
 }
 
+/* They have no end, and nothing would say so before the memory is used up. */
+Test(load, a_device)
+{
+    char *bytes = NULL;
+    size_t size = 0;
+    dp_error err = {0};
+    cr_assert_eq(data_load("/dev/zero", NULL, &bytes, &size, &err), DP_DATA);
+    cr_assert_str_eq(err.text, "/dev/zero: is a device, and data are read from a file or a pipe");
+    cr_assert_eq(data_load("/dev/null", NULL, &bytes, &size, &err), DP_OK); /* it is empty, as its reader says */
+    cr_assert_eq(size, 0);
+    free(bytes);
+}
+
 static void assert_damaged(const char *says)
 {
     char *bytes = NULL;
@@ -229,12 +242,14 @@ Test(foreign, the_guess_is_told_where_it_may_be_the_cause)
         const char *text;
         bool told;
     } CASES[] = {
-        {"1 2 3\n", true},         /* neither */
-        {"12:30,1,2\n", true},     /* both */
-        {"1 a:1\n", true},         /* no index */
-        {"1,2\n3,x\n", false},     /* csv, and a row of it has come */
-        {"1 1:2\n1 1:x\n", false}, /* libsvm */
-        {"1 1:x\n", false},        {"1:2.0 1:3\n", false},
+        {"1 2 3\n", true},                  /* neither */
+        {"12:30,1,2\n", true},              /* both */
+        {"1 a:1\n", true},                  /* no index */
+        {"1,2\n3,x\n", false},              /* csv, and a row of it has come */
+        {"Unnamed: 0,a,y\n0,4,5\n", false}, /* csv, with names */
+        {"1 1:2\n1 1:x\n", false},          /* libsvm */
+        {"1 1:x\n", false},
+        {"1:2.0 1:3\n", false},
     };
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
         const struct data_source source = {.path = "f"};

@@ -318,6 +318,8 @@ Test(options, unknown_names_and_suggestions)
     PARSE_FAILS("unknown option '--http_port'; did you mean '--http-port'?", "--http_port", "1");
     PARSE_FAILS("unknown option '--mom'; did you mean '--momentum'?", "--mom", "1");
     PARSE_FAILS("unknown option '--halp'; did you mean '--help'?", "--halp");
+    PARSE_FAILS("unknown option '--learning-rate'; did you mean '--lr'?", "--learning-rate", "1");
+    PARSE_FAILS("unknown option '--batch-size'; did you mean '--batch'?", "--batch-size=1");
     PARSE_FAILS("unknown option '--zebra'; see dp-test --help", "--zebra");
     PARSE_FAILS("unknown option '--'; see dp-test --help", "--=5");
     PARSE_FAILS("unknown option '-x': options are written --name; see dp-test --help", "-x");
@@ -351,6 +353,9 @@ Test(options, whole_numbers)
 Test(options, numbers)
 {
     PARSE_FAILS("option --lr: 'abc' is not a number", "--lr", "abc");
+    PARSE_FAILS("option --lr: 7e-46 is too small: as a 32-bit float it is 0; the smallest is 1.4e-45", "--lr", "7e-46");
+    PARSE_OK("--lr", "1.4e-45");
+    PARSE_OK("--l2", "0e-400");
     PARSE_FAILS("option --lr: '1,5' is not a number", "--lr", "1,5");
     PARSE_FAILS("option --lr: '1e' is not a number", "--lr", "1e");
     PARSE_FAILS("option --lr: 'nan' is not a number", "--lr", "nan");
@@ -527,6 +532,17 @@ Test(help, overview)
                       "\n"
                       "Each --some-option is also DP_SOME_OPTION in the environment\n"
                       "and a line 'some-option: value' of the file that --config names.\n");
+}
+
+/* What is set while a program runs has the bounds of what it is started with. */
+Test(set_later, has_the_bounds_of_the_option)
+{
+    dp_error err;
+    cr_assert_eq(options_check_number(&TABLE, "lr", 0.5, "set", &err), DP_OK);
+    cr_assert_eq(options_check_number(&TABLE, "lr", 1.4e-45, "set", &err), DP_OK);
+    cr_assert_eq(options_check_number(&TABLE, "lr", 1e-46, "set", &err), DP_USAGE);
+    cr_assert_str_eq(err.text, "set: 1e-46 is too small: as a 32-bit float it is 0; the smallest is 1.4e-45");
+    cr_assert_eq(options_check_number(&TABLE, "lr", 0, "set", &err), DP_USAGE);
 }
 
 Test(help, topic)

@@ -108,6 +108,8 @@ Test(peek, what_replaces_what)
     cr_assert_not_null(strstr(err.text, "done: is a finished model"), "%s", err.text);
     cr_assert_eq(safetensors_peek_replace("text", true, &err), DP_IO);
     cr_assert_not_null(strstr(err.text, "text: is a file that is no model of dp"), "%s", err.text);
+    cr_assert_eq(safetensors_peek_replace("/", true, &err), DP_IO);
+    cr_assert_str_eq(err.text, "/: is a folder: name a file, or move the folder away");
 }
 
 static void assert_goes_to(const char *path, const char *want)
