@@ -210,6 +210,7 @@ struct head {
     bool handles_started, zuv_started;
     struct post *post;      /* what the one shard's port passes on; NULL: the head has a socket, zuv */
     struct letter *reading; /* the letter at hand; NULL: it was put off */
+    int came_by;            /* descriptor of the connection by which the message at hand came; -1: not known */
     uint64_t turn_ms;       /* when the port was asked for its turn; 0: it has had it */
 };
 
