@@ -176,11 +176,12 @@ void gate_listening(bool on)
     listening = on;
 }
 
-void gate_listen(int fd)
+bool gate_listen(int fd)
 {
     if (listening && atomic_load_explicit(&started, memory_order_relaxed) && fd >= 0 && fd < GATE_FILES_MAX &&
         !conn_of(fd))
         put(fd, &listener);
+    return conn_of(fd) == &listener;
 }
 
 /* A host that vanished while nothing was under way is found in 10 + 3 * 5 s; gate_watch.c finds the others. */

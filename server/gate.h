@@ -52,8 +52,8 @@ uint32_t gate_strangers(void);
 
 /* ---- for the calls that libzmq makes ---- */
 
-/* A socket begins to listen. */
-void gate_listen(int fd);
+/* A socket begins to listen: whether it is watched. */
+bool gate_listen(int fd);
 /* A connection that a socket has accepted: returns it, or -1 with EAGAIN, and it is closed. */
 int gate_accept(int listener, int fd, uint64_t now_ms);
 /* What was read from it, 0 bytes: it has ended. False: it is to be read no more. */

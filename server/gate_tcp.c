@@ -9,6 +9,9 @@
 #include "gate.h"
 #include "util.h"
 
+/* libzmq's 100 are soon used up by a crowd of strangers, and a worker's connection then waits for its next try. */
+enum { BACKLOG = 4096 };
+
 #define EXPORTED __attribute__((visibility("default")))
 
 EXPORTED ssize_t recv(int fd, void *buf, size_t size, int flags)
@@ -28,8 +31,8 @@ EXPORTED ssize_t __recv_chk(int fd, void *buf, size_t size, size_t room, int fla
 
 EXPORTED int listen(int fd, int backlog)
 {
-    gate_listen(fd);
-    return (int)syscall(SYS_listen, fd, backlog);
+    bool watched = gate_listen(fd);
+    return (int)syscall(SYS_listen, fd, watched ? MAX(backlog, BACKLOG) : backlog);
 }
 
 EXPORTED int close(int fd)

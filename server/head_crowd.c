@@ -71,9 +71,12 @@ dp_err head_crowd_admit(struct head *head, dp_error *err)
 /* Members leave room for strangers, and take it from them. Also one that came and was turned away between two ticks. */
 void head_crowd_watch(struct head *head)
 {
-    uint64_t turned_away = accept_spare_count();
-    gate_allow_strangers(crowd_strangers(&head->crowd, members_files(head)));
-    bool crowded = turned_away > head->turned_away || descriptors_left(1) == 0;
+    const uint32_t strangers = crowd_strangers(&head->crowd, members_files(head));
+    gate_allow_strangers(strangers);
+    bool limited = strangers < GATE_STRANGERS_MAX; /* by the descriptors */
+    uint64_t turned_away = accept_spare_count() + (limited ? gate_count(GATE_CROWDED) : 0);
+    bool full = limited && head->crowded && gate_strangers() >= strangers;
+    bool crowded = turned_away > head->turned_away || full || descriptors_left(1) == 0;
     if (crowded && !head->crowded)
         log_warn("descriptors-used-up workers=%u open_files_max=%" PRIu64
                  " action=\"connections are closed as they come: raise the limit of open files (ulimit -n)\"",
@@ -81,5 +84,5 @@ void head_crowd_watch(struct head *head)
     if (!crowded && head->crowded)
         log_info("descriptors-left workers=%u", head->members.count);
     head->crowded = crowded;
-    head->turned_away = turned_away;
+    head->turned_away = MAX(head->turned_away, turned_away);
 }
