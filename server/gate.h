@@ -38,7 +38,7 @@ void gate_listening(bool on);
 
 /* How many strangers there may be from now on; those that were idle for longest are closed. Thread: head. */
 void gate_allow_strangers(uint32_t most);
-/* Of a quarter of the open files. */
+/* Strangers that a limit of open files allows: a quarter of it. */
 uint32_t gate_strangers_most(uint64_t files);
 /* The connection with this descriptor, as ZMQ_SRCFD of a message says, is the session's; -1, or one that is gone: none
  * is. */
@@ -56,7 +56,7 @@ uint32_t gate_strangers(void);
 bool gate_listen(int fd);
 /* A connection that a socket has accepted: returns it, or -1 with EAGAIN, and it is closed. */
 int gate_accept(int listener, int fd, uint64_t now_ms);
-/* What was read from it, 0 bytes: it has ended. False: it is to be read no more. */
+/* Judges bytes that were read from it. False: it has broken a rule and is to be read no more. */
 bool gate_read(int fd, const void *data, size_t bytes, uint64_t now_ms);
 /* Whether gate_read is to be called. */
 bool gate_watches(int fd);

@@ -1,4 +1,4 @@
-/* Of gate.c and gate_watch.c only. */
+/* The gate's state, for gate.c and gate_watch.c only. */
 #ifndef DP_GATE_IMPL_H
 #define DP_GATE_IMPL_H
 

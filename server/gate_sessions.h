@@ -14,14 +14,14 @@ enum { GATE_GRACE_MS = 30000 };
 
 /* A session begins, or moves on. GATE_GREETED or GATE_JOINED; `token` is not 0 and has more than its number. */
 void gate_sessions_set(uint64_t token, enum gate_level level);
-/* It has ended. Of a token that is no session nothing happens. */
+/* It has ended. A token that is no session is ignored. */
 void gate_sessions_end(uint64_t token, uint64_t now_ms);
 /* Forgets what ended long ago; now and then. */
 void gate_sessions_tick(uint64_t now_ms);
 /* Forgets all. */
 void gate_sessions_clear(void);
 
-/* What a token may send; one that has ended, within its time, as before. */
+/* Level of a token; one that has ended keeps its level for its time. */
 enum gate_level gate_sessions_level(uint64_t token);
 /* Whether it is a session and has not ended. */
 bool gate_sessions_lives(uint64_t token);

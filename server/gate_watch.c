@@ -116,7 +116,7 @@ static void forgive(struct gate_list *list, uint64_t slept_ms, uint64_t now_ms)
     }
 }
 
-/* What was closed, by kind: at most one line of each in LOG_MS. */
+/* Logs closed connections by kind: at most one line of each in LOG_MS. */
 static void tell(uint64_t now_ms)
 {
     for (int fault = GATE_FINE + 1; fault < GATE_FAULTS; fault++) {

@@ -39,7 +39,7 @@ enum {
     GATE_READY_BYTES_MAX = 512,
     GATE_COMMAND_BYTES_MAX = 64, /* a PING has 23 at most */
     GATE_FRAMES_MAX = 5,         /* of a message: a header, three payloads (RowsPushPull), and one to spare */
-    /* Of the header of a peer without a session: a hello, a status_request, set or export with names and a proof. */
+    /* Largest header of a peer without a session: a hello, a status_request, set or export with names and a proof. */
     GATE_STRANGER_BYTES_MAX = 2 << 10,
     GATE_HEADER_BYTES_MAX = FRAME_HEADER_BYTES_MAX + 4096,
     GATE_PAYLOAD_BYTES_MAX = FRAME_ROWS_BYTES_MAX + 4096,
@@ -65,7 +65,7 @@ struct gate_zmtp {
     uint8_t kept[GATE_READY_BYTES_MAX];
 };
 
-/* What a token may send; called with tokens other than 0, once a frame. */
+/* Level of a token other than 0; called once a frame. */
 typedef enum gate_level (*gate_level_of)(uint64_t token);
 
 /* Takes what was read from the connection; zero-initialize *zmtp before the first bytes. False: the peer is to be cut

@@ -435,6 +435,8 @@ json_t *head_report_json(const struct head *head);
 
 /* head_counters.c: what the shards have done so far, for the status (a new reference), and in words. */
 json_t *head_shards_json(const struct head *head);
+/* Connections that the gate has closed, by kind, and strangers; a new reference. */
+json_t *head_gate_json(void);
 void head_print_counters(const struct head *head, FILE *out);
 
 /* head_consistency.c: whether the job can go on with another mode (DP_USAGE, DP_REFUSED); the mode in force, the one

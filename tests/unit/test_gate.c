@@ -97,7 +97,7 @@ static void put_header(struct text *text, uint8_t more, uint64_t token, size_t b
     put(text, body, sent);
 }
 
-/* What a parser says of it in one piece; it must say the same in two pieces cut anywhere, and byte by byte. */
+/* The parser's verdict on it in one piece, which must be the same in two pieces cut anywhere, and byte by byte. */
 static enum gate_fault judge_into(const struct text *text, struct gate_zmtp *ret_zmtp)
 {
     struct gate_zmtp whole = {0}, single = {0};
@@ -200,7 +200,7 @@ Test(gate, identities_and_other_sockets_are_refused)
     cr_expect_eq(judge_ready(NULL, NULL, NULL, 0), GATE_SOCKET_TYPE);
 }
 
-/* What comes behind a greeting in the place of READY. */
+/* A frame behind a greeting in the place of READY. */
 static enum gate_fault judge_first(uint8_t flags, const char *data, size_t bytes)
 {
     struct text text = {.bytes = 0};
