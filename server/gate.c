@@ -4,7 +4,7 @@
  *   1. files[fd] is set from accept to close, both of which happen under the mutex: a descriptor that is shut is still
  * the one that was judged.
  *   2. A connection is read by one thread at a time, which also closes it; the others see its atomics only.
- *   3. `shut` and `of_host` count strangers that are shut, and those that are not.
+ *   3. `shut` and `of_host` count strangers that are shut, and those that are not; `of_session` members by their token.
  * Thread: as stated. */
 #include "gate.h"
 
@@ -48,11 +48,12 @@ static struct gate_list *list_of(const struct gate_conn *conn)
     return conn->member ? &gate.members : &gate.strangers;
 }
 
-static void count_stranger(const struct gate_conn *conn, uint32_t by)
+/* One more or, by UINT32_MAX, one less. */
+static void count(const struct gate_conn *conn, uint32_t by)
 {
     if (conn->member)
-        return;
-    if (conn->shut)
+        gate.of_session[session_number(conn->token)] += by;
+    else if (conn->shut)
         gate.shut += by;
     else
         gate.of_host[conn->host] += by;
@@ -67,7 +68,7 @@ static void link_in(struct gate_conn *conn)
         list->first->prev = conn;
     list->first = conn;
     list->count++;
-    count_stranger(conn, 1);
+    count(conn, 1);
 }
 
 static void link_out(struct gate_conn *conn)
@@ -80,15 +81,14 @@ static void link_out(struct gate_conn *conn)
     if (conn->next)
         conn->next->prev = conn->prev;
     list->count--;
-    count_stranger(conn, UINT32_MAX);
+    count(conn, UINT32_MAX);
 }
 
-void gate_move(struct gate_conn *conn, bool member)
+void gate_move(struct gate_conn *conn, uint64_t token)
 {
-    if (conn->member == member)
-        return;
     link_out(conn);
-    conn->member = member;
+    conn->member = token != 0;
+    conn->token = token;
     link_in(conn);
 }
 
@@ -100,9 +100,9 @@ static void count_fault(const struct gate_conn *conn, enum gate_fault fault)
 
 static void mark_shut(struct gate_conn *conn)
 {
-    count_stranger(conn, UINT32_MAX);
+    count(conn, UINT32_MAX);
     conn->shut = true;
-    count_stranger(conn, 1);
+    count(conn, 1);
 }
 
 void gate_shut(struct gate_conn *conn, enum gate_fault fault)
@@ -281,10 +281,8 @@ bool gate_watches(int fd)
 
 static void attach(struct gate_conn *conn, uint64_t token)
 {
-    if (!gate_sessions_lives(token))
-        return;
-    conn->token = token;
-    gate_move(conn, true);
+    if (gate_sessions_lives(token) && conn->token != token && gate.of_session[session_number(token)] < gate.each)
+        gate_move(conn, token);
 }
 
 /* libzmq is told the rest. */
@@ -351,10 +349,11 @@ int gate_close(int fd)
     return rc;
 }
 
-void gate_start(uint64_t limit)
+void gate_start(uint64_t limit, uint32_t each)
 {
     pthread_mutex_lock(&gate.mutex);
     gate.most = gate_strangers_most(limit);
+    gate.each = each;
     gate.ticked_ms = gate.looked_ms = mono_ms();
     atomic_store_explicit(&started, true, memory_order_relaxed);
     pthread_mutex_unlock(&gate.mutex);

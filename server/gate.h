@@ -29,8 +29,9 @@ enum {
     GATE_STRANGERS_MAX = 1024,
 };
 
-/* From now on. `files`: the limit of open files, a quarter of which strangers may have. Thread: head. */
-void gate_start(uint64_t files);
+/* From now on. `files`: the limit of open files, a quarter of which strangers may have; `each`: connections that a
+ * session may have, further ones of it are strangers. Thread: head. */
+void gate_start(uint64_t files, uint32_t each);
 /* Once libzmq's context is terminated. Thread: head. */
 void gate_stop(void);
 /* Whether what this thread listens on from now on is watched. Thread: any, of its own sockets. */

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "gate.h"
+#include "port.h"
 
 enum { GATE_PEER_MAX = 64, GATE_HOSTS = 256 };
 
@@ -23,7 +24,7 @@ struct gate_conn {
     bool member, tcp;
     bool shut;      /* libzmq has not closed it yet */
     uint8_t host;   /* of GATE_HOSTS: where it is from */
-    uint64_t token; /* of the session that it is of */
+    uint64_t token; /* of the session that it is of; 0: a stranger */
     uint64_t accepted_ms, window_ms, window_bytes, window_done;
     uint64_t unanswered_ms; /* since when its host should have answered; 0: it has */
     char peer[GATE_PEER_MAX];
@@ -37,9 +38,11 @@ struct gate_list {
 struct gate {
     pthread_mutex_t mutex;
     struct gate_list strangers, members;
-    uint32_t shut;                /* of the strangers */
-    uint32_t most;                /* strangers */
-    uint32_t of_host[GATE_HOSTS]; /* strangers that are not shut */
+    uint32_t shut;                          /* of the strangers */
+    uint32_t each;                          /* connections of a session at most */
+    uint32_t of_session[PORT_SESSIONS_MAX]; /* members by the session's number */
+    uint32_t most;                          /* strangers */
+    uint32_t of_host[GATE_HOSTS];           /* strangers that are not shut */
     uint64_t counts[GATE_FAULTS], logged[GATE_FAULTS], logged_ms[GATE_FAULTS];
     char last[GATE_FAULTS][GATE_PEER_MAX]; /* peer */
     uint64_t ticked_ms, looked_ms;
@@ -49,8 +52,8 @@ extern struct gate gate;
 
 /* With the mutex held. Counts, and has libzmq find that the connection has ended. */
 void gate_shut(struct gate_conn *conn, enum gate_fault fault);
-/* Among the members, or the strangers. */
-void gate_move(struct gate_conn *conn, bool member);
+/* To the members, as of this session; 0: to the strangers. */
+void gate_move(struct gate_conn *conn, uint64_t token);
 /* Closes strangers until there are at most so many. */
 void gate_thin(uint32_t most);
 

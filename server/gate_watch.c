@@ -101,7 +101,7 @@ static void part_from_members(uint64_t now_ms)
         next = conn->next;
         if (gate_sessions_lives(conn->token))
             continue;
-        gate_move(conn, false);
+        gate_move(conn, 0);
         conn->accepted_ms = now_ms;
     }
 }

@@ -238,6 +238,12 @@ static dp_err start_socket(struct head *head, dp_error *err)
     return e;
 }
 
+/* Connections of a session: to the head, to each shard, and the same again while it makes them anew. */
+static uint32_t session_files(const struct head *head)
+{
+    return 2 * (2 + FRAME_LANES * (uint32_t)head->opts->shards);
+}
+
 /* With one shard there is one port: that shard's, which passes on what is for the head. */
 static dp_err start(struct head *head, dp_error *err)
 {
@@ -249,7 +255,7 @@ static dp_err start(struct head *head, dp_error *err)
     if (e)
         return e;
     start_handles(head);
-    gate_start(descriptors_limit());
+    gate_start(descriptors_limit(), session_files(head));
     e = head->opts->shards == 1 ? head_post_start(head, err) : start_socket(head, err);
     if (e)
         return e;

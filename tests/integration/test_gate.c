@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -260,6 +261,28 @@ Test(gate, a_worker_comes_in_beside_a_crowd_and_its_bits_are_those_of_a_quiet_ru
     models_assert_same(quiet, path);
 }
 
+/* Its main connection says nothing while it reads its data: that it is a session's, the hello's answer shows. */
+Test(gate, a_session_is_not_driven_out_by_a_crowd)
+{
+    NEED_PROGRAMS("dp-server", "dp-ctl");
+    char endpoints[2][ENDPOINT_MAX];
+    struct raw_peer member, stranger;
+    if (!enough_files())
+        cr_skip_test("a crowd needs %d open files", FILES_MAX);
+    (void)two_ports(endpoints);
+    cr_assert(raw_connect(&member, endpoints[0], NULL, 0));
+    (void)say_hello(&member);
+    cr_assert(raw_connect(&stranger, endpoints[0], NULL, 0));
+    for (size_t i = 0; i < CROWD; i++)
+        (void)raw_connect(&crowd[i], endpoints[0], NULL, 0);
+    cr_expect(raw_closed(&stranger, SOON_MS), "the oldest goes first");
+    cr_expect_not(raw_closed(&member, 1000));
+    for (size_t i = 0; i < CROWD; i++)
+        raw_close(&crowd[i]);
+    raw_close(&member);
+    raw_close(&stranger);
+}
+
 /* Connections one after the other leave nothing behind, of whichever kind they are. */
 static void connect_many(const char *endpoint, int kind, int count)
 {
@@ -273,19 +296,21 @@ static void connect_many(const char *endpoint, int kind, int count)
     }
 }
 
+/* Memory that a crowd takes at its height stays with the process, so the first rounds may grow. A leak grows in each.
+ */
 Test(gate, connections_leave_no_memory_behind)
 {
     NEED_PROGRAMS("dp-server", "dp-ctl");
-    enum { COUNT = 3000, KINDS = 4, BYTES_EACH = 200 };
+    enum { COUNT = 3000, KINDS = 4, BYTES_EACH = 200, ROUNDS = 10 };
     char endpoints[2][ENDPOINT_MAX];
     struct process *server = two_ports(endpoints);
-    for (int kind = 0; kind < KINDS; kind++)
-        connect_many(endpoints[0], kind, COUNT);
-    answers(endpoints[0]);
-    long before = rss_kib(server);
-    for (int kind = 0; kind < KINDS; kind++)
-        connect_many(endpoints[0], kind, COUNT);
-    answers(endpoints[0]);
-    long grown = rss_kib(server) - before;
-    cr_expect_lt(grown * 1024 / (COUNT * KINDS), BYTES_EACH, "%ld KiB", grown);
+    long grown = LONG_MAX / 1024;
+    for (int round = 0; round < ROUNDS && grown * 1024 / (COUNT * KINDS) >= BYTES_EACH; round++) {
+        long before = rss_kib(server);
+        for (int kind = 0; kind < KINDS; kind++)
+            connect_many(endpoints[0], kind, COUNT);
+        answers(endpoints[0]);
+        grown = round > 0 ? rss_kib(server) - before : LONG_MAX / 1024;
+    }
+    cr_expect_lt(grown * 1024 / (COUNT * KINDS), BYTES_EACH, "%ld KiB in the last round", grown);
 }

@@ -392,7 +392,7 @@ static void open_door(void)
 {
     socklen_t size = sizeof door_address;
     begin_ms = mono_ms();
-    gate_start(1 << 20);
+    gate_start(1 << 20, 3);
     gate_listening(true);
     door = socket(AF_INET, SOCK_STREAM, 0);
     door_address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -523,6 +523,35 @@ Test(gate_conns, members_do_not_count_and_are_not_closed_for_being_idle)
     cr_expect_not(is_shut(peer[1]));
     for (int i = 0; i < 3; i++)
         close(fd[i]);
+}
+
+Test(gate_conns, further_connections_of_a_session_are_strangers)
+{
+    const uint64_t token = 99ull << 12 | 3, next = 100ull << 12 | 3;
+    int fd[5], peer[5];
+    struct text text = {.bytes = 0};
+    gate_sessions_set(token, GATE_JOINED);
+    put_handshake(&text);
+    put_header(&text, 0, token, 30, 30);
+    for (int i = 0; i < 5; i++) {
+        fd[i] = come(&peer[i], 1, (uint64_t)i);
+        cr_assert(say(fd[i], &text, (uint64_t)i));
+    }
+    cr_expect_eq(gate_strangers(), 2, "three are its own");
+    gate_allow_strangers(1);
+    cr_expect(is_shut(peer[3]));
+    close(fd[0]);
+    gate_attach(fd[4], token);
+    cr_expect_eq(gate_strangers(), 1, "there was a place for one more");
+    gate_sessions_end(token, begin_ms);
+    gate_sessions_set(next, GATE_GREETED);
+    gate_tick(begin_ms + 2000);
+    cr_expect_eq(gate_strangers(), 4, "it has ended");
+    gate_attach(fd[1], next);
+    cr_expect_eq(gate_strangers(), 3, "one went on under the next token");
+    for (int i = 1; i < 5; i++)
+        close(fd[i]);
+    cr_expect_eq(gate_strangers(), 0);
 }
 
 Test(gate_conns, handshakes_take_ten_seconds_at_most)
