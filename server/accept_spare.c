@@ -13,6 +13,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "gate.h"
+#include "util.h"
+
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static bool started;
 static int spare = -1;
@@ -80,7 +83,9 @@ static int turn_away(int fd, struct sockaddr *address, socklen_t *size, int flag
 __attribute__((visibility("default"))) int accept4(int fd, __SOCKADDR_ARG address, socklen_t *restrict size, int flags)
 {
     int guest = accept_now(fd, address.__sockaddr__, size, flags);
-    if (guest >= 0 || (errno != EMFILE && errno != ENFILE))
+    if (guest >= 0)
+        return gate_accept(fd, guest, mono_ms());
+    if (errno != EMFILE && errno != ENFILE)
         return guest;
     return turn_away(fd, address.__sockaddr__, size, flags);
 }

@@ -1,9 +1,10 @@
 /* Descriptors for workers; see crowd.h. Thread: head. */
 #include "crowd.h"
 
+#include "gate.h"
 #include "util.h"
 
-enum { SHARE = 8, RESERVE_MIN = 8, RESERVE_MAX = 64 };
+enum { SHARE = 8, RESERVE_MIN = 8, RESERVE_MAX = 64, STRANGERS_MIN = 4 };
 
 uint64_t crowd_reserve(const struct crowd *crowd)
 {
@@ -14,4 +15,12 @@ uint64_t crowd_reserve(const struct crowd *crowd)
 bool crowd_has_room(const struct crowd *crowd, uint64_t taken, uint64_t wanted)
 {
     return crowd->own + taken + wanted + crowd_reserve(crowd) <= crowd->limit;
+}
+
+/* Not all that is left: those that are being closed have theirs for a moment more. */
+uint32_t crowd_strangers(const struct crowd *crowd, uint64_t taken)
+{
+    uint64_t used = crowd->own + taken, left = crowd->limit - MIN(crowd->limit, used);
+    uint64_t most = MIN(left / 4 * 3, (uint64_t)gate_strangers_most(crowd->limit));
+    return (uint32_t)MAX(most, (uint64_t)STRANGERS_MIN);
 }

@@ -19,4 +19,8 @@ uint64_t crowd_reserve(const struct crowd *crowd);
  * connections are made. */
 bool crowd_has_room(const struct crowd *crowd, uint64_t taken, uint64_t wanted);
 
+/* Connections without a session that may be there beside those workers: a quarter of what the limit is, while that many
+ * descriptors are left; always a few. */
+uint32_t crowd_strangers(const struct crowd *crowd, uint64_t taken);
+
 #endif

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "accept_spare.h"
+#include "gate.h"
 #include "human.h"
 #include "log.h"
 #include "orphans.h"
@@ -88,8 +89,9 @@ static dp_err open_socket(struct head *head, void **ret_socket, dp_error *err)
     zmq_setsockopt(socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
     zmq_setsockopt(socket, ZMQ_RCVHWM, &queue, sizeof queue);
     zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
-    zmq_setsockopt(socket, ZMQ_TCP_KEEPALIVE, &yes, sizeof yes);
+    gate_listening(true);
     dp_err e = zuv_bind(socket, head->opts->listen, head->endpoint, sizeof head->endpoint, err);
+    gate_listening(false);
     if (e) {
         zmq_close(socket);
         return e;
@@ -236,6 +238,12 @@ static dp_err start_socket(struct head *head, dp_error *err)
     return e;
 }
 
+/* Connections of a session: to the head, to each shard, and the same again while it makes them anew. */
+static uint32_t session_files(const struct head *head)
+{
+    return 2 * (2 + FRAME_LANES * (uint32_t)head->opts->shards);
+}
+
 /* With one shard there is one port: that shard's, which passes on what is for the head. */
 static dp_err start(struct head *head, dp_error *err)
 {
@@ -251,6 +259,7 @@ static dp_err start(struct head *head, dp_error *err)
     if (e)
         return e;
     start_handles(head);
+    gate_start(descriptors_limit(), session_files(head));
     e = head->opts->shards == 1 ? head_post_start(head, err) : start_socket(head, err);
     if (e)
         return e;
@@ -273,6 +282,7 @@ static void remove_socket(const struct head *head)
 static void free_all(struct head *head)
 {
     zuv_term(head->zmq);
+    gate_stop();
     accept_spare_stop();
     remove_socket(head);
     head_export_fini(head);

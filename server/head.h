@@ -210,6 +210,7 @@ struct head {
     bool handles_started, zuv_started;
     struct post *post;      /* what the one shard's port passes on; NULL: the head has a socket, zuv */
     struct letter *reading; /* the letter at hand; NULL: it was put off */
+    int came_by;            /* descriptor of the connection by which the message at hand came; -1: not known */
     uint64_t turn_ms;       /* when the port was asked for its turn; 0: it has had it */
 };
 
@@ -434,6 +435,8 @@ json_t *head_report_json(const struct head *head);
 
 /* head_counters.c: what the shards have done so far, for the status (a new reference), and in words. */
 json_t *head_shards_json(const struct head *head);
+/* Connections that the gate has closed, by kind, and strangers; a new reference. */
+json_t *head_gate_json(void);
 void head_print_counters(const struct head *head, FILE *out);
 
 /* head_consistency.c: whether the job can go on with another mode (DP_USAGE, DP_REFUSED); the mode in force, the one

@@ -1,4 +1,5 @@
 /* What the shards have done so far, as JSON and in words. Thread: head. */
+#include "gate.h"
 #include "head.h"
 #include "human.h"
 
@@ -86,6 +87,31 @@ json_t *head_shards_json(const struct head *head)
     return shards;
 }
 
+json_t *head_gate_json(void)
+{
+    json_t *gate = json_object(), *closed = json_object();
+    for (int fault = GATE_FINE + 1; fault < GATE_FAULTS; fault++)
+        set(closed, gate_fault_name((enum gate_fault)fault), gate_count((enum gate_fault)fault));
+    set(gate, "strangers", gate_strangers());
+    json_object_set_new(gate, "closed", closed);
+    return gate;
+}
+
+/* Nothing where nobody was cut off. */
+static void print_gate(FILE *out)
+{
+    const char *before = "dp-server: connections closed:";
+    for (int fault = GATE_FINE + 1; fault < GATE_FAULTS; fault++) {
+        uint64_t count = gate_count((enum gate_fault)fault);
+        if (count == 0)
+            continue;
+        fprintf(out, "%s %s %llu", before, gate_fault_name((enum gate_fault)fault), (unsigned long long)count);
+        before = ",";
+    }
+    if (before[0] == ',')
+        fputc('\n', out);
+}
+
 static void print_count(FILE *out, const char *before, const _Atomic uint64_t *counter, const char *behind)
 {
     char text[HUMAN_MAX];
@@ -94,6 +120,7 @@ static void print_count(FILE *out, const char *before, const _Atomic uint64_t *c
 
 void head_print_counters(const struct head *head, FILE *out)
 {
+    print_gate(out);
     for (uint32_t p = 0; p < head->port_count; p++) {
         const struct shard_counters *c = &head->ports[p].counters;
         fprintf(out, "dp-server: shard %u:", p);

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "accept_spare.h"
+#include "gate.h"
 #include "head.h"
 #include "log.h"
 #include "util.h"
@@ -39,12 +40,18 @@ static uint64_t member_files(const struct head *head, const struct member *membe
     return 2 + shard_files(head, head->opts->shm != SHM_OFF && (member->shm || !tried));
 }
 
-dp_err head_crowd_admit(struct head *head, dp_error *err)
+static uint64_t members_files(const struct head *head)
 {
     uint64_t taken = 0, now_ms = mono_ms();
     for (uint32_t i = 0; i < head->members.used; i++)
         if (head->members.list[i].state != MEMBER_NONE)
             taken += member_files(head, &head->members.list[i], now_ms);
+    return taken;
+}
+
+dp_err head_crowd_admit(struct head *head, dp_error *err)
+{
+    uint64_t taken = members_files(head);
     uint64_t wanted = 2 + shard_files(head, head->opts->shm != SHM_OFF);
     bool is_short = !crowd_has_room(&head->crowd, taken, wanted);
     if (is_short && !head->crowd.is_short)
@@ -52,6 +59,7 @@ dp_err head_crowd_admit(struct head *head, dp_error *err)
                  " action=\"new workers are told to come again later: raise the limit of open files (ulimit -n)\"",
                  head->members.count, head->crowd.limit);
     head->crowd.is_short = is_short;
+    gate_allow_strangers(crowd_strangers(&head->crowd, is_short ? taken : taken + wanted));
     if (!is_short)
         return DP_OK;
     return dp_fail(err, DP_BUSY,
@@ -60,11 +68,15 @@ dp_err head_crowd_admit(struct head *head, dp_error *err)
                    head->crowd.limit, head->members.count);
 }
 
-/* Also one that came and was turned away between two ticks. */
+/* Members leave room for strangers, and take it from them. Also one that came and was turned away between two ticks. */
 void head_crowd_watch(struct head *head)
 {
-    uint64_t turned_away = accept_spare_count();
-    bool crowded = turned_away > head->turned_away || descriptors_left(1) == 0;
+    const uint32_t strangers = crowd_strangers(&head->crowd, members_files(head));
+    gate_allow_strangers(strangers);
+    bool limited = strangers < GATE_STRANGERS_MAX; /* by the descriptors */
+    uint64_t turned_away = accept_spare_count() + (limited ? gate_count(GATE_CROWDED) : 0);
+    bool full = limited && head->crowded && gate_strangers() >= strangers;
+    bool crowded = turned_away > head->turned_away || full || descriptors_left(1) == 0;
     if (crowded && !head->crowded)
         log_warn("descriptors-used-up workers=%u open_files_max=%" PRIu64
                  " action=\"connections are closed as they come: raise the limit of open files (ulimit -n)\"",
@@ -72,5 +84,5 @@ void head_crowd_watch(struct head *head)
     if (!crowded && head->crowded)
         log_info("descriptors-left workers=%u", head->members.count);
     head->crowded = crowded;
-    head->turned_away = turned_away;
+    head->turned_away = MAX(head->turned_away, turned_away);
 }

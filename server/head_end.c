@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "gate.h"
 #include "head.h"
 #include "human.h"
 #include "log.h"
@@ -153,6 +154,7 @@ void head_on_tick(uv_timer_t *tick)
     uint64_t now = mono_ms();
     head_watch(head, now);
     head_crowd_watch(head);
+    gate_tick(now);
     orphans_reap(is_local_worker, head);
     head_export_watch(head, now);
     head_fetch_watch(head, now);

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gate.h"
+#include "gate_sessions.h"
 #include "log.h"
 #include "text.h"
 
@@ -247,6 +249,8 @@ static void on_hello(struct head *head, const struct routing_id *route, const Dp
     member->pid = hello->pid;
     member->threads = hello->threads;
     member->last_seen_ms = mono_ms();
+    gate_sessions_set(member->token, GATE_GREETED);
+    gate_attach(head->came_by, member->token);
     log_info("worker-hello worker=\"%s\" number=%u attempt=%u", member->name, members_number(&head->members, member),
              member->attempt);
     welcome(head, route, request, member);
@@ -313,6 +317,7 @@ static void on_join(struct head *head, struct member *member, const Dp__Header *
         head_refuse(head, &member->route, request, DP_BUSY, "the shards have too much to do, try again");
         return;
     }
+    gate_sessions_set(member->token, GATE_JOINED);
     if (job_learn_labels(&head->job, request->join, &err)) {
         head_refuse(head, &member->route, request, err.code, err.text);
         return;
@@ -425,6 +430,7 @@ void head_on_message(void *arg, zmq_msg_t *frames, size_t count)
     }
     route.bytes = (uint8_t)zmq_msg_size(&frames[0]);
     memcpy(route.id, zmq_msg_data(&frames[0]), route.bytes);
+    head->came_by = zmq_msg_get(&frames[1], ZMQ_SRCFD);
     switch (header->body_case) {
     case DP__HEADER__BODY_HELLO:
         on_hello(head, &route, header);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gate_sessions.h"
 #include "log.h"
 
 /* What is lost with a connection is told anew when the worker joins anew. A worker that computes for long does not read
@@ -98,6 +99,7 @@ void head_fence(struct head *head, struct member *member, const char *reason)
     bool held_slots = member->state == MEMBER_JOINED;
     log_info("worker-gone worker=\"%s\" reason=\"%s\"", member->name, reason);
     uint64_t token = member->token;
+    gate_sessions_end(token, mono_ms());
     head->fences += held_slots;
     members_remove(&head->members, member);
     if (head->members.count == 0) {

@@ -153,12 +153,12 @@ json_t *head_status(struct head *head)
     char incarnation[20];
     snprintf(incarnation, sizeof incarnation, "%016" PRIx64, head->job.incarnation);
     return json_pack(
-        "{ss ss ss ss ss so so so so so so so so so so so so so so}", "version", DP_VERSION_TEXT, "incarnation",
+        "{ss ss ss ss ss so so so so so so so so so so so so so so so}", "version", DP_VERSION_TEXT, "incarnation",
         incarnation, "state", state_name(head->state), "endpoint", head->endpoint, "model", head->opts->model,
-        "uptime_s", number((double)(mono_ms() - head->started_ms) / 1000.0), "malformed", count(malformed(head)), "job",
-        head->job.settled ? job_json(head) : json_null(), "progress", progress_json(head), "update",
-        head->job.settled ? head_update_json(head) : json_null(), "report", head_report_json(head), "balance",
-        head_balance_json(head), "waits", head_waits_json(head), "export", head_export_json(head), "warnings",
-        head_doubts_json(head), "dropped", head_drop_json(head), "staleness", head_staleness_total_json(head),
-        "workers", workers_json(head), "shards", head_shards_json(head));
+        "uptime_s", number((double)(mono_ms() - head->started_ms) / 1000.0), "malformed", count(malformed(head)),
+        "gate", head_gate_json(), "job", head->job.settled ? job_json(head) : json_null(), "progress",
+        progress_json(head), "update", head->job.settled ? head_update_json(head) : json_null(), "report",
+        head_report_json(head), "balance", head_balance_json(head), "waits", head_waits_json(head), "export",
+        head_export_json(head), "warnings", head_doubts_json(head), "dropped", head_drop_json(head), "staleness",
+        head_staleness_total_json(head), "workers", workers_json(head), "shards", head_shards_json(head));
 }

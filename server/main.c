@@ -26,6 +26,7 @@ static dp_err set_up(const struct server_options *opts, dp_error *err)
     static const char *const KERNELS[] = {"auto", "ref", "avx2", "avx512"};
     mem_keep();
     log_init("dp-server", (enum log_level)opts->log_level);
+    srand((unsigned)entropy_u64()); /* of libzmq's routing ids, which nobody is to foretell */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a limit on the size of files is to be told as an error */
     if (output_start("dp-server", opts->json, err))

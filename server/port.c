@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gate.h"
 #include "log.h"
 #include "port_rows.h"
 
@@ -42,10 +43,11 @@ static dp_err open_socket(struct port *port, void *context, const struct port_pl
     zmq_setsockopt(socket, ZMQ_SNDHWM, &replies, sizeof replies);
     zmq_setsockopt(socket, ZMQ_RCVHWM, &queue, sizeof queue);
     zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
-    zmq_setsockopt(socket, ZMQ_TCP_KEEPALIVE, &yes, sizeof yes);
+    gate_listening(true);
     dp_err e = place->ports.first
                    ? zuv_bind_ports(socket, place->listen, &place->ports, port->endpoint, sizeof port->endpoint, err)
                    : zuv_bind(socket, place->listen, port->endpoint, sizeof port->endpoint, err);
+    gate_listening(false);
     if (e) {
         zmq_close(socket);
         return e;
