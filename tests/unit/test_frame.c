@@ -203,6 +203,11 @@ Test(frame, push_pull_refusals)
     REFUSED(PUSH_PULL, BODY(PUSH_PULL, push_pull)->index = 1024, "node");
     REFUSED(PUSH_PULL, BODY(PUSH_PULL, push_pull)->index = UINT32_MAX, "node");
     REFUSED(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics->correct = 32562, "more samples");
+    REFUSED(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics->count = UINT64_MAX, "18446744073709551615 samples");
+    REFUSED(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics->count = FRAME_SAMPLES_MAX + 1, "1099511627777 samples");
+    TAKEN(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics->count = FRAME_SAMPLES_MAX);
+    REFUSED(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics->count = BODY(PUSH_PULL, push_pull)->metrics->correct = 0,
+            "a loss of no samples");
     TAKEN(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics = NULL);
     TAKEN(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics->loss = (double)NAN);
     TAKEN(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics->loss = (double)INFINITY);
@@ -217,6 +222,11 @@ Test(frame, rows_refusals)
     REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->level = 13, "node");
     REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->index = 1024, "node");
     REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->metrics->correct = 32562, "more samples");
+    REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->metrics->count = FRAME_SAMPLES_MAX + 1, "samples");
+    REFUSED(ROWS_PUSH_PULL,
+            BODY(ROWS_PUSH_PULL, rows_push_pull)->metrics->count =
+                BODY(ROWS_PUSH_PULL, rows_push_pull)->metrics->correct = 0,
+            "a loss of no samples");
     REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->push_keys->count = FRAME_ROWS_MAX + 1, "list of");
     REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->pull_keys->count = 0, "empty list");
     REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->push_keys = NULL, "payload");
