@@ -129,6 +129,8 @@ static dp_err check_error(const Dp__Error *msg, dp_error *err)
         return dp_fail(err, DP_PROTO, "Error %u with a challenge of %zu bytes", msg->code, msg->challenge.len);
     if (msg->hang_up && msg->code != DP_BUSY)
         return dp_fail(err, DP_PROTO, "Error that asks to come again, with another code than BUSY");
+    if (msg->not_dealt && msg->code != DP_REFUSED)
+        return dp_fail(err, DP_PROTO, "Error %u of slots that are not dealt, which is REFUSED", msg->code);
     dp_err rc = check_accepted(msg->accepted.len, err);
     if (rc == DP_OK)
         rc = check_text("Error's door", msg->door, FRAME_NAME_MAX, err);

@@ -165,6 +165,7 @@ struct head {
     struct members members;
     struct dealer dealer;
     struct balance balance;
+    struct deal *granted; /* that all shards were told; NULL: there is none */
     struct ranks ranks;
     struct owed owed;
     struct drop drop;
@@ -264,6 +265,12 @@ void head_see_fences(struct head *head);
 /* Leases, probes and stalls; every HEAD_TICK_MS. */
 void head_watch(struct head *head, uint64_t now_ms);
 
+/* head_grants.c: tells the shards who may push what, unless they know it. Called before workers are told their slots,
+ * who are not told where it fails. DP_NOMEM, DP_BUSY. */
+DP_MUST_CHECK dp_err head_grant(struct head *head);
+/* What the shards know is void. */
+void head_grant_forget(struct head *head);
+
 /* head_post.c: with one shard, the head speaks through its port. DP_NOMEM. */
 DP_MUST_CHECK dp_err head_post_start(struct head *head, dp_error *err);
 /* Once the port has ended. */
@@ -352,7 +359,7 @@ bool head_has_parameters(const struct head *head, uint32_t port);
 /* Sends a command that must arrive, else the job fails; what it carries is freed then. */
 void head_command(struct head *head, uint32_t port, struct command *command);
 /* Whether all shards know the session; else none does. */
-bool head_open_session(struct head *head, uint64_t token);
+bool head_open_session(struct head *head, const struct member *member);
 /* Ends a session on the first `ports` shards, by the latest fence. */
 void head_close_session(struct head *head, uint64_t token, uint32_t ports);
 void head_on_wake(uv_async_t *wake);

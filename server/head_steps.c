@@ -309,12 +309,17 @@ void head_close_session(struct head *head, uint64_t token, uint32_t ports)
 }
 
 /* Nobody knows the token yet: what is taken back needs no fence of its own. */
-bool head_open_session(struct head *head, uint64_t token)
+bool head_open_session(struct head *head, const struct member *member)
 {
-    for (uint32_t p = 0; p < head->port_count; p++)
-        if (!port_send(&head->ports[p], &(struct command){.kind = COMMAND_OPEN, .session = token})) {
-            head_close_session(head, token, p);
-            return false;
-        }
+    head_grant_forget(head); /* what its number was dealt before was another session's */
+    for (uint32_t p = 0; p < head->port_count; p++) {
+        struct command open = {.kind = COMMAND_OPEN, .session = member->token, .worker = member->worker};
+        open.name = strdup(member->name);
+        if (open.name && port_send(&head->ports[p], &open))
+            continue;
+        free(open.name);
+        head_close_session(head, member->token, p);
+        return false;
+    }
     return true;
 }

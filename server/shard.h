@@ -58,7 +58,8 @@ struct refusal {
     const char *text;
     const uint8_t *accepted; /* of the step that was pushed to, as in params */
     size_t accepted_bytes;
-    uint64_t keys; /* KEYS_UNKNOWN: hash of the list */
+    uint64_t keys;  /* KEYS_UNKNOWN: hash of the list */
+    bool not_dealt; /* REFUSED: slots of the push are not dealt to the session */
 };
 
 /* Rows of a part for a step. */

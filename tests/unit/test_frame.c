@@ -306,6 +306,7 @@ Test(frame, hello_and_text_refusals)
     REFUSED(ERROR, BODY(ERROR, error)->code = 0, "without a code");
     REFUSED(ERROR, BODY(ERROR, error)->hang_up = true, "another code than BUSY");
     REFUSED(ERROR_BUSY, BODY(ERROR_BUSY, error)->code = DP_REFUSED, "another code than BUSY");
+    REFUSED(ERROR, BODY(ERROR, error)->not_dealt = true, "which is REFUSED");
     REFUSED(ERROR, BODY(ERROR, error)->text = over, "longer");
     TAKEN(ERROR, BODY(ERROR, error)->text = over + 1);
     REFUSED(ERROR, BODY(ERROR, error)->text = (char[]){"\x1b[2J"}, "printed");
