@@ -191,8 +191,10 @@ struct head {
     struct crowd crowd;
     bool diverged; /* a step's loss was not finite, and which training step's first */
     uint64_t diverged_step;
-    uint64_t infinite_from; /* 1 + the first step whose loss or theta is not finite, as any shard says; 0: none */
-    uint64_t low_seen;      /* global_low at the last tick */
+    uint64_t
+        infinite_from; /* 1 + the first step whose loss, theta or state is not finite, as any shard says; 0: none */
+    char blamed[256];  /* whose gradient was the first that is not finite, for people; "": not known */
+    uint64_t low_seen; /* global_low at the last tick */
     struct ticks ticks;
     uint64_t moved_ms; /* when global_low last moved, or slots of the open step last went to somebody else */
     struct stall stall;
@@ -330,6 +332,8 @@ void head_measure(struct member *member, const Dp__Heartbeat *beat);
 void head_on_arrivals(struct head *head);
 /* global_low has moved. */
 void head_balance_open(struct head *head);
+/* Slots [*ret_first, *ret_end) that a node of the tree covers, by its heap number. */
+void head_node_slots(const struct head *head, uint32_t node, uint32_t *ret_first, uint32_t *ret_end);
 /* The open step's slots were dealt. */
 void head_balance_dealt(struct head *head);
 /* Every tick. */

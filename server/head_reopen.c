@@ -63,6 +63,7 @@ static void forget_job(struct head *head)
     head->stall = (struct stall){0};
     head->alone = false;
     head->infinite_from = 0;
+    head->blamed[0] = '\0';
     head->doubts.count = 0;
 }
 

@@ -99,9 +99,10 @@ struct event {
     uint32_t pinned_count, copies_count;
     uint32_t *owed; /* OWED: slots, heap, the receiver's */
     uint32_t owed_count;
-    dp_error *failed; /* FAILED: heap, the receiver's */
-    uint64_t roster;  /* READY: by which roster */
-    uint32_t phase;   /* SUMS: as shard_calls.sums */
+    dp_error *failed;   /* FAILED: heap, the receiver's */
+    struct blame blame; /* COMPLETED, with a loss that is not finite: who brought the gradient */
+    uint64_t roster;    /* READY: by which roster */
+    uint32_t phase;     /* SUMS: as shard_calls.sums */
     uint32_t values;
     double *sums; /* heap, the receiver's */
 };
