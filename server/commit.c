@@ -240,7 +240,7 @@ static void find_blame(struct slice *slice, struct block b, const float *out)
 /* `x` is theta_{t+1} of the block, or on the way there. */
 void commit_look(struct slice *slice, struct block b, const float *x)
 {
-    if (slice->infinite_from || floats_finite(b.n, x))
+    if (slice->infinite_from || kernels_get()->finite(b.n, x))
         return;
     slice->infinite_from = slice->window.next + 1;
     find_blame(slice, b, x);
@@ -250,7 +250,7 @@ void commit_look(struct slice *slice, struct block b, const float *x)
 static void look_at_state(struct slice *slice, struct block b, const float *out, float *const *state)
 {
     for (uint32_t i = 0; !slice->infinite_from && i < slice->job->rule->state_count; i++) {
-        if (floats_finite(b.n, state[i]))
+        if (kernels_get()->finite(b.n, state[i]))
             continue;
         slice->infinite_from = slice->window.next + 1;
         slice->blame.state = true;

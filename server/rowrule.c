@@ -283,9 +283,9 @@ static void scatter(const struct rowrule *rule, struct table *table, const uint3
 /* What the rule made of n floats: no constraint may hide that it is not finite. */
 static void look(struct rowrule *rule, size_t n)
 {
-    rule->infinite |= !floats_finite(n, rule->w);
+    rule->infinite |= !kernels_get()->finite(n, rule->w);
     for (uint32_t i = 0; !rule->infinite && i < rule->job->rule->state_count; i++)
-        rule->infinite |= !floats_finite(n, rule->state[i]);
+        rule->infinite |= !kernels_get()->finite(n, rule->state[i]);
 }
 
 /* The runs go through one step, in MATH.md's order. */
