@@ -10,13 +10,13 @@ enum { SET_HELD, SET_DEALT, SET_EXTRA, SET_LATE, SET_COUNT = SET_LATE + GRANTS_L
 
 struct deal *deal_new(uint32_t slots, uint32_t extras)
 {
-    size_t owners = ((size_t)slots + 1) / 2 * 2 * sizeof(uint32_t);
+    size_t owners = slots * sizeof(uint32_t);
     struct deal *deal = mem_array_zero(1, sizeof *deal + owners + (size_t)extras * sizeof(struct deal_extra));
     if (!deal)
         return NULL;
     deal->slots = slots;
-    deal->owner = (uint32_t *)deal->room;
-    deal->extra = (struct deal_extra *)((char *)deal->room + owners);
+    deal->owner = deal->room;
+    deal->extra = (struct deal_extra *)(deal->owner + slots);
     return deal;
 }
 

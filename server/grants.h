@@ -42,7 +42,7 @@ struct deal {
     uint32_t extra_count;
     uint32_t *owner;          /* [slots] numbers of sessions; those that are none are nobody's */
     struct deal_extra *extra; /* [extra_count] */
-    uint64_t room[];
+    uint32_t room[];
 };
 
 /* A deal of `slots` slots with room for `extras`; free() frees it. NULL when out of memory. */
