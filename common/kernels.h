@@ -12,6 +12,7 @@
 #ifndef DP_KERNELS_H
 #define DP_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -109,6 +110,8 @@ struct kernels {
     void (*shrink_by)(size_t n, float a, const float *rate, float *x);
     /* out = lr / (sqrt(v)*v_scale + eps): step sizes of the adaptive rules */
     void (*rates)(size_t n, const struct kernel_update *p, const float *v, float *out);
+    /* Whether no element is an infinity or a NaN. */
+    bool (*finite)(size_t n, const float *x);
 };
 
 extern const struct kernels kernels_ref;

@@ -7,6 +7,7 @@
 
 #include "kernels_math.h"
 #include "kernels_rules.h"
+#include "util.h"
 
 static void ref_add(size_t n, const float *a, const float *b, float *out)
 {
@@ -151,4 +152,5 @@ const struct kernels kernels_ref = {
     .shrink = ref_shrink,
     .shrink_by = ref_shrink_by,
     .rates = ref_rates,
+    .finite = floats_finite,
 };

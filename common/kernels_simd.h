@@ -8,10 +8,12 @@
 #include <string.h>
 
 #include "kernels_math.h"
+#include "util.h"
 
 typedef float v_float __attribute__((vector_size(SIMD_BYTES)));
 typedef double v_double __attribute__((vector_size(SIMD_BYTES)));
 typedef uint64_t v_bits __attribute__((vector_size(SIMD_BYTES)));
+typedef uint32_t v_words __attribute__((vector_size(SIMD_BYTES)));
 typedef float v_half __attribute__((vector_size(SIMD_BYTES / 2))); /* as many floats as a v_double has doubles */
 
 enum { FLOATS = SIMD_BYTES / 4, DOUBLES = SIMD_BYTES / 8, REDUCE_VECTORS = REDUCE_LANES / DOUBLES };
@@ -190,6 +192,21 @@ static double simd_sum_squares(size_t n, const float *x)
 
 #include "kernels_rules_simd.h"
 
+static bool simd_finite(size_t n, const float *x)
+{
+    v_words carry = {0}; /* as floats_finite has it */
+    size_t i = 0;
+    for (; n - i >= FLOATS; i += FLOATS) {
+        v_words bits;
+        memcpy(&bits, x + i, sizeof bits);
+        carry |= (bits & UINT32_C(0x7fffffff)) + UINT32_C(0x00800000);
+    }
+    uint32_t any = 0;
+    for (int k = 0; k < FLOATS; k++)
+        any |= carry[k];
+    return !(any >> 31) && floats_finite(n - i, x + i);
+}
+
 const struct kernels SIMD_TABLE = {
     .name = SIMD_NAME,
     .add = simd_add,
@@ -219,4 +236,5 @@ const struct kernels SIMD_TABLE = {
     .shrink = simd_shrink,
     .shrink_by = simd_shrink_by,
     .rates = simd_rates,
+    .finite = simd_finite,
 };

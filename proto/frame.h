@@ -44,6 +44,8 @@ enum {
     FRAME_EXPORT_BYTES_MAX = 4 << 20, /* largest payload frame of an Exported */
     FRAME_FEATURE_TABLES = 1 << 4,    /* of Hello and Welcome: knows tables and their messages */
 };
+/* Samples of a push: those of FRAME_SLOTS_MAX pushes can be added, as numbers and as doubles, and stay exact. */
+#define FRAME_SAMPLES_MAX ((uint64_t)1 << 40)
 /* Elements of theta that a job can have. */
 #define FRAME_ELEMS_MAX ((uint64_t)FRAME_SLICES_MAX * (SLICE_BYTES / sizeof(float)))
 
@@ -67,8 +69,9 @@ void arena_fini(struct arena *arena);
  * of sane shapes and at most FRAME_ELEMS_MAX elements; in Joined tensors and shards whose slices of at most SLICE_BYTES
  * add up to the dense tensors and whose parts cover each table's ids in order; lists of ids of at most FRAME_ROWS_MAX;
  * labels finite, their texts not empty, of at most FRAME_LABEL_MAX bytes and FRAME_LABELS_BYTES_MAX in all; those of a
- * Dataset strictly ascending; slots of an Assign strictly ascending. A loss may be anything: a job that diverges must
- * be able to say so. */
+ * Dataset strictly ascending; slots of an Assign strictly ascending; of a push at most FRAME_SAMPLES_MAX samples, no
+ * more of them predicted right, and without any a loss of 0. Else a loss may be anything: a job that diverges must be
+ * able to say so. */
 DP_MUST_CHECK dp_err frame_parse(struct arena *arena, const void *data, size_t bytes, size_t payload_count,
                                  const Dp__Header **ret_header, dp_error *err);
 

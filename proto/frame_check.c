@@ -71,6 +71,20 @@ static dp_err check_label_texts(size_t count, char *const *texts, size_t numbers
     return rc;
 }
 
+dp_err frame_check_metrics(const char *what, const Dp__Metrics *metrics, dp_error *err)
+{
+    if (!metrics)
+        return DP_OK;
+    if (metrics->count > FRAME_SAMPLES_MAX)
+        return dp_fail(err, DP_PROTO, "%s of %llu samples, at most %llu are allowed", what,
+                       (unsigned long long)metrics->count, (unsigned long long)FRAME_SAMPLES_MAX);
+    if (metrics->correct > metrics->count)
+        return dp_fail(err, DP_PROTO, "%s with more samples predicted right than there are", what);
+    if (metrics->count == 0 && !(metrics->loss == 0))
+        return dp_fail(err, DP_PROTO, "%s with a loss of no samples", what);
+    return DP_OK;
+}
+
 static dp_err check_push_pull(const Dp__PushPull *msg, size_t payload_count, dp_error *err)
 {
     if (!msg->push && !msg->pull)
@@ -78,8 +92,9 @@ static dp_err check_push_pull(const Dp__PushPull *msg, size_t payload_count, dp_
     if (msg->level > FRAME_LEVEL_MAX || (uint64_t)msg->index << msg->level >= FRAME_SLOTS_MAX)
         return dp_fail(err, DP_PROTO, "PushPull of node (%u, %u), a tree has at most %d slots", msg->level, msg->index,
                        FRAME_SLOTS_MAX);
-    if (msg->metrics && msg->metrics->correct > msg->metrics->count)
-        return dp_fail(err, DP_PROTO, "PushPull with more samples predicted right than there are");
+    dp_err rc = frame_check_metrics("PushPull", msg->metrics, err);
+    if (rc != DP_OK)
+        return rc;
     if (msg->slab && !msg->push)
         return dp_fail(err, DP_PROTO, "PushPull with a slab and no push");
     return check_payload("PushPull", payload_count, 0, msg->push && !msg->slab ? 1 : 0, err);
@@ -114,6 +129,8 @@ static dp_err check_error(const Dp__Error *msg, dp_error *err)
         return dp_fail(err, DP_PROTO, "Error %u with a challenge of %zu bytes", msg->code, msg->challenge.len);
     if (msg->hang_up && msg->code != DP_BUSY)
         return dp_fail(err, DP_PROTO, "Error that asks to come again, with another code than BUSY");
+    if (msg->not_dealt && msg->code != DP_REFUSED)
+        return dp_fail(err, DP_PROTO, "Error %u of slots that are not dealt, which is REFUSED", msg->code);
     dp_err rc = check_accepted(msg->accepted.len, err);
     if (rc == DP_OK)
         rc = check_text("Error's door", msg->door, FRAME_NAME_MAX, err);

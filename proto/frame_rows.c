@@ -7,6 +7,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "frame_check.h"
 #include "tensor.h"
 #include "util.h"
 
@@ -50,13 +51,13 @@ dp_err frame_check_rows_push_pull(const Dp__RowsPushPull *msg, size_t payload_co
     if (msg->level > FRAME_LEVEL_MAX || (uint64_t)msg->index << msg->level >= FRAME_SLOTS_MAX)
         return dp_fail(err, DP_PROTO, "RowsPushPull of node (%u, %u), a tree has at most %d slots", msg->level,
                        msg->index, FRAME_SLOTS_MAX);
-    if (msg->metrics && msg->metrics->correct > msg->metrics->count)
-        return dp_fail(err, DP_PROTO, "RowsPushPull with more samples predicted right than there are");
     if ((msg->push_keys && !msg->push) || (msg->pull_keys && !msg->pull))
         return dp_fail(err, DP_PROTO, "RowsPushPull with a list of rows that it neither pushes nor pulls");
     if (msg->slab && !frame_rows_pushed(msg))
         return dp_fail(err, DP_PROTO, "RowsPushPull with a slab and no rows pushed");
-    dp_err rc = check_keys(msg->push_keys, err);
+    dp_err rc = frame_check_metrics("RowsPushPull", msg->metrics, err);
+    if (rc == DP_OK)
+        rc = check_keys(msg->push_keys, err);
     if (rc == DP_OK)
         rc = check_keys(msg->pull_keys, err);
     size_t want = frame_rows_of(msg).count;

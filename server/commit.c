@@ -220,6 +220,44 @@ static const float *prepared(struct slice *slice, const struct commit *commit, s
     return slice->prepared;
 }
 
+/* Looks which node of the step brought what is not finite in the block. A payload that theta_{t+1} is written over is
+ * gone up to there; what follows of it is not. */
+static void find_blame(struct slice *slice, struct block b, const float *out)
+{
+    for (uint32_t i = 1; i < slice->window.leaves * 2; i++) {
+        const float *g = slice->nodes[i].gradient.data;
+        if (!g)
+            continue;
+        uint64_t from = g + b.at == out ? b.at + b.n : b.at, end = g + b.at == out ? slice->range.count : b.at + b.n;
+        if (floats_finite((size_t)(end - from), g + from))
+            continue;
+        slice->blame.node = i;
+        slice->blame.from = slice->nodes[i].from;
+        return;
+    }
+}
+
+/* `x` is theta_{t+1} of the block, or on the way there. */
+void commit_look(struct slice *slice, struct block b, const float *x)
+{
+    if (slice->infinite_from || kernels_get()->finite(b.n, x))
+        return;
+    slice->infinite_from = slice->window.next + 1;
+    find_blame(slice, b, x);
+}
+
+/* Where the state has overflowed, as a square does of a gradient of 1e20, theta would stand still from now on. */
+static void look_at_state(struct slice *slice, struct block b, const float *out, float *const *state)
+{
+    for (uint32_t i = 0; !slice->infinite_from && i < slice->job->rule->state_count; i++) {
+        if (kernels_get()->finite(b.n, state[i]))
+            continue;
+        slice->infinite_from = slice->window.next + 1;
+        slice->blame.state = true;
+        find_blame(slice, b, out);
+    }
+}
+
 /* At most SLICE_FOLD elements, in cache. Returns the sum of squares of the gradient's sum, where it is wanted. */
 static double step_chunk(struct slice *slice, const struct commit *commit, struct block b, struct kernel_update k,
                          const float *w, float *out, bool want_gradient)
@@ -231,8 +269,8 @@ static double step_chunk(struct slice *slice, const struct commit *commit, struc
         state[i] = slice->state[i] + b.at;
     g = prepared(slice, commit, b, w, g, &k);
     commit->job->rule->step(b.n, &k, w, g, state, out);
-    if (!slice->infinite_from && !floats_finite(b.n, out))
-        slice->infinite_from = slice->window.next + 1;
+    commit_look(slice, b, out);
+    look_at_state(slice, b, out, state);
     return squares;
 }
 
@@ -308,6 +346,8 @@ void commit_step(struct slice *slice, const struct commit *commit, const float *
             lamb += LAMB_VALUES;
         } else {
             finish(slice, commit, &joint, &k, b, out + b.at);
+            if (joint.has_rows)
+                commit_look(slice, b, out + b.at);
         }
     }
 }
@@ -330,5 +370,6 @@ void commit_descend(struct slice *slice, const struct commit *commit, const floa
         struct joint joint = commit_joint(commit->job, b.tensor);
         kernels_get()->descend(b.n, length, w + b.at, out + b.at, out + b.at);
         finish(slice, commit, &joint, &k, b, out + b.at);
+        commit_look(slice, b, out + b.at);
     }
 }

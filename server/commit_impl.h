@@ -28,4 +28,7 @@ struct joint commit_joint(const struct slice_job *job, uint32_t tensor);
 struct joint_steps commit_steps(struct slice *slice, const struct commit *commit, const struct kernel_update *k,
                                 struct block b);
 
+/* A block of theta_{t+1}: that it is not finite is kept in mind, and who brought it. */
+void commit_look(struct slice *slice, struct block b, const float *x);
+
 #endif

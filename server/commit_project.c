@@ -182,5 +182,6 @@ void commit_project(struct slice *slice, const struct commit *commit, const stru
             else
                 apply(slice, c, &projections[i], b, w + b.at);
         }
+        commit_look(slice, b, w + b.at);
     }
 }

@@ -13,6 +13,7 @@ struct shard_counters {
     _Atomic uint64_t low;                        /* steps complete on all slices */
     _Atomic uint64_t pushes, duplicates, pulls;  /* messages that were taken, and what they asked for */
     _Atomic uint64_t refused, malformed, unread; /* answered with an error; dropped; replies beyond a peer's budget */
+    _Atomic uint64_t not_dealt;                  /* of those refused: pushes of slots that were not dealt to them */
     _Atomic uint64_t gradient_bytes_in, ids_bytes_in, header_bytes_in;
     _Atomic uint64_t theta_bytes_out, header_bytes_out;
     _Atomic uint64_t shm_bytes_in, shm_bytes_out; /* read and lent in shared memory; in none of the others */

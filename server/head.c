@@ -296,6 +296,7 @@ static void free_all(struct head *head)
     head_drop_fini(head);
     head_owed_fini(head);
     dealer_fini(&head->dealer);
+    head_grant_forget(head);
     head_balance_fini(head);
     members_fini(&head->members);
     job_fini(&head->job);

@@ -165,6 +165,7 @@ struct head {
     struct members members;
     struct dealer dealer;
     struct balance balance;
+    struct deal *granted; /* that all shards were told; NULL: there is none */
     struct ranks ranks;
     struct owed owed;
     struct drop drop;
@@ -190,8 +191,10 @@ struct head {
     struct crowd crowd;
     bool diverged; /* a step's loss was not finite, and which training step's first */
     uint64_t diverged_step;
-    uint64_t infinite_from; /* 1 + the first step whose loss or theta is not finite, as any shard says; 0: none */
-    uint64_t low_seen;      /* global_low at the last tick */
+    uint64_t
+        infinite_from; /* 1 + the first step whose loss, theta or state is not finite, as any shard says; 0: none */
+    char blamed[256];  /* whose gradient was the first that is not finite, for people; "": not known */
+    uint64_t low_seen; /* global_low at the last tick */
     struct ticks ticks;
     uint64_t moved_ms; /* when global_low last moved, or slots of the open step last went to somebody else */
     struct stall stall;
@@ -265,6 +268,12 @@ void head_see_fences(struct head *head);
 /* Leases, probes and stalls; every HEAD_TICK_MS. */
 void head_watch(struct head *head, uint64_t now_ms);
 
+/* head_grants.c: tells the shards who may push what, unless they know it. Called before workers are told their slots,
+ * who are not told where it fails. DP_NOMEM, DP_BUSY. */
+DP_MUST_CHECK dp_err head_grant(struct head *head);
+/* What the shards know is void. */
+void head_grant_forget(struct head *head);
+
 /* head_post.c: with one shard, the head speaks through its port. DP_NOMEM. */
 DP_MUST_CHECK dp_err head_post_start(struct head *head, dp_error *err);
 /* Once the port has ended. */
@@ -324,6 +333,8 @@ void head_measure(struct member *member, const Dp__Heartbeat *beat);
 void head_on_arrivals(struct head *head);
 /* global_low has moved. */
 void head_balance_open(struct head *head);
+/* Slots [*ret_first, *ret_end) that a node of the tree covers, by its heap number. */
+void head_node_slots(const struct head *head, uint32_t node, uint32_t *ret_first, uint32_t *ret_end);
 /* The open step's slots were dealt. */
 void head_balance_dealt(struct head *head);
 /* Every tick. */
@@ -353,7 +364,7 @@ bool head_has_parameters(const struct head *head, uint32_t port);
 /* Sends a command that must arrive, else the job fails; what it carries is freed then. */
 void head_command(struct head *head, uint32_t port, struct command *command);
 /* Whether all shards know the session; else none does. */
-bool head_open_session(struct head *head, uint64_t token);
+bool head_open_session(struct head *head, const struct member *member);
 /* Ends a session on the first `ports` shards, by the latest fence. */
 void head_close_session(struct head *head, uint64_t token, uint32_t ports);
 void head_on_wake(uv_async_t *wake);

@@ -165,16 +165,16 @@ static bool is_joined(const void *arg, uint32_t number)
     return head->members.list[number].state == MEMBER_JOINED;
 }
 
-/* Slots [*ret_first, *ret_end) that a node of the tree covers; the last may be beyond the job's. */
-static void node_slots(uint32_t slots, uint32_t node, uint32_t *ret_first, uint32_t *ret_end)
+void head_node_slots(const struct head *head, uint32_t node, uint32_t *ret_first, uint32_t *ret_end)
 {
+    const uint32_t slots = head->dealer.slots;
     uint32_t leaves = 1, first = node, end = node + 1;
     while (leaves < slots)
         leaves *= 2;
     for (; first < leaves; first *= 2)
         end *= 2;
     *ret_first = first - leaves;
-    *ret_end = end - leaves;
+    *ret_end = MIN(end - leaves, slots);
 }
 
 void head_on_arrivals(struct head *head)
@@ -184,7 +184,7 @@ void head_on_arrivals(struct head *head)
     if (!head->job.settled)
         return;
     while (queue_take(&head->ports[head->arrival_port].arrivals, &arrival)) {
-        node_slots(head->dealer.slots, arrival.node, &first, &end);
+        head_node_slots(head, arrival.node, &first, &end);
         speculation_arrived(&head->balance.speculation, arrival.step, arrival.session, first, end, arrival.at_us);
     }
 }

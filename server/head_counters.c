@@ -13,6 +13,7 @@ static const struct {
         {"duplicates", offsetof(struct shard_counters, duplicates)},
         {"pulls", offsetof(struct shard_counters, pulls)},
         {"refused", offsetof(struct shard_counters, refused)},
+        {"not_dealt", offsetof(struct shard_counters, not_dealt)},
         {"malformed", offsetof(struct shard_counters, malformed)},
         {"unread", offsetof(struct shard_counters, unread)},
         {"gradient_bytes_in", offsetof(struct shard_counters, gradient_bytes_in)},

@@ -313,7 +313,7 @@ static void on_join(struct head *head, struct member *member, const Dp__Header *
         head_refuse(head, &member->route, request, err.code, err.text);
         return;
     }
-    if (!again && !head_open_session(head, member->token)) {
+    if (!again && !head_open_session(head, member)) {
         head_refuse(head, &member->route, request, DP_BUSY, "the shards have too much to do, try again");
         return;
     }

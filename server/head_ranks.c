@@ -90,7 +90,8 @@ void head_ranks_tell(struct head *head, uint32_t number)
     body.n_slots = 1;
     header.body_case = DP__HEADER__BODY_ASSIGN;
     header.assign = &body;
-    head_assigned(head, member, head_send_about(head, ABOUT_ASSIGN, member, &header));
+    dp_err e = head_grant(head);
+    head_assigned(head, member, e ? e : head_send_about(head, ABOUT_ASSIGN, member, &header));
 }
 
 /* What is told to a worker that has its rank already is what it knows, unless its connection lost it. */

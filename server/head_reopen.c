@@ -51,6 +51,7 @@ static void forget_job(struct head *head)
     forget_control(head);
     head_fetch_fini(head); /* theta of it, kept for who asks no more */
     dealer_fini(&head->dealer);
+    head_grant_forget(head);
     head_balance_stop(head);
     head_ranks_fini(head);
     head_drop_fini(head);
@@ -62,6 +63,7 @@ static void forget_job(struct head *head)
     head->stall = (struct stall){0};
     head->alone = false;
     head->infinite_from = 0;
+    head->blamed[0] = '\0';
     head->doubts.count = 0;
 }
 

@@ -60,9 +60,10 @@ static void assign_to(struct head *head, const uint32_t *numbers, uint32_t count
 {
     AUTOFREE uint32_t *slots = mem_array(head->dealer.slots, sizeof *slots);
     AUTOFREE uint32_t *extra = mem_array(head->dealer.slots, sizeof *extra);
-    if (!slots || !extra) {
+    dp_err e = slots && extra ? head_grant(head) : DP_NOMEM;
+    if (e) {
         for (uint32_t i = 0; i < count; i++)
-            head_assigned(head, &head->members.list[numbers[i]], DP_NOMEM);
+            head_assigned(head, &head->members.list[numbers[i]], e);
         return;
     }
     for (uint32_t i = 0; i < count; i++)

@@ -19,8 +19,8 @@ static void end_diverged(struct head *head)
         return;
     (void)dp_fail(&err, DP_DIVERGED,
                   "training diverged: the loss of training step %" PRIu64
-                  " is no finite number, or its parameters are not; " DIVERGED_REMEDY,
-                  head->diverged_step);
+                  " is no finite number, or its parameters are not%s; " DIVERGED_REMEDY,
+                  head->diverged_step, head->blamed);
     head_fail(head, &err);
     if (head->opts->export_path && head->saving.tries == 0)
         head_export_at(head, head->global_low); /* unless that has begun it */
@@ -77,6 +77,27 @@ static void raise_global_low(struct head *head)
         head_ranks_see_end(head);
 }
 
+static void take_blame(struct head *head, const struct blame *blame)
+{
+    uint32_t first, end;
+    if (head->blamed[0])
+        return;
+    if (blame->state)
+        (void)str_copy(head->blamed, sizeof head->blamed,
+                       " (but the state of the optimizer, by which they stand still)");
+    if (!blame->node || blame->state)
+        return;
+    head_node_slots(head, blame->node, &first, &end);
+    size_t at = 0;
+    str_append(head->blamed, sizeof head->blamed, &at, " (the first gradient with such a value was of slot %u", first);
+    if (end - first > 1)
+        str_append(head->blamed, sizeof head->blamed, &at, "-%u", end - 1);
+    if (blame->from > 0 && blame->from <= PORT_SESSIONS_MAX)
+        str_append(head->blamed, sizeof head->blamed, &at, ", from worker '%s'",
+                   head->members.list[blame->from - 1].name);
+    str_append(head->blamed, sizeof head->blamed, &at, ")");
+}
+
 static void on_event(struct head *head, uint32_t shard, struct event *event)
 {
     switch (event->kind) {
@@ -84,6 +105,7 @@ static void on_event(struct head *head, uint32_t shard, struct event *event)
         head->lows[shard] = event->step + 1;
         if (!isfinite(event->metrics.loss) && (!head->infinite_from || event->step < head->infinite_from))
             head->infinite_from = event->step + 1;
+        take_blame(head, &event->blame);
         if (shard == head->first_port)
             head->metrics[event->step % SLICE_VERSIONS] = event->metrics;
         break;
@@ -309,12 +331,17 @@ void head_close_session(struct head *head, uint64_t token, uint32_t ports)
 }
 
 /* Nobody knows the token yet: what is taken back needs no fence of its own. */
-bool head_open_session(struct head *head, uint64_t token)
+bool head_open_session(struct head *head, const struct member *member)
 {
-    for (uint32_t p = 0; p < head->port_count; p++)
-        if (!port_send(&head->ports[p], &(struct command){.kind = COMMAND_OPEN, .session = token})) {
-            head_close_session(head, token, p);
-            return false;
-        }
+    head_grant_forget(head); /* what its number was dealt before was another session's */
+    for (uint32_t p = 0; p < head->port_count; p++) {
+        struct command open = {.kind = COMMAND_OPEN, .session = member->token, .worker = member->worker};
+        open.name = strdup(member->name);
+        if (open.name && port_send(&head->ports[p], &open))
+            continue;
+        free(open.name);
+        head_close_session(head, member->token, p);
+        return false;
+    }
     return true;
 }

@@ -122,6 +122,7 @@ void members_join(struct members *members, struct member *member, uint64_t now_m
 void members_hear(struct member *member, uint64_t samples, uint64_t now_ms)
 {
     /* Two that arrive together, as after a stall, make no rate: the next one counts for both. */
+    samples = MIN(samples, (uint64_t)INT64_MAX); /* it may say anything; the status has signed numbers */
     if (member->heard_ms > 0 && (now_ms <= member->heard_ms || samples < member->samples))
         return;
     if (member->heard_ms > 0) {

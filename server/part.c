@@ -152,6 +152,8 @@ static dp_err commit_train(struct part *part, const struct plan_step *at)
         return DP_NOMEM;
     }
     rowrule_commit(&part->rule, &part->table, sum->list, sum->values.data, at->train_step, at->rows, before);
+    if (part->rule.infinite && !part->infinite_from)
+        part->infinite_from = part->window.next + 1;
     part->undo[part->window.next % PART_STEPS] = (struct undo){rowlist_retain(sum->list), before};
     part->undo_bytes += sum->list->count * stride * sizeof *before;
     return DP_OK;

@@ -46,6 +46,7 @@ struct part {
     uint64_t oldest;             /* first t that can be read */
     uint32_t *replaced;          /* [K], for steps_offer */
     uint64_t total_steps;
+    uint64_t infinite_from; /* 1 + the first step after whose commit a row or its state was not finite; 0: none */
 };
 
 /* Starts at step 0, with no row touched. DP_NOMEM. */

@@ -69,6 +69,7 @@ static dp_err allocate(struct port *port, dp_error *err)
 void port_fini(struct port *port)
 {
     port_drop_queues(port);
+    port_grants_fini(port);
     port_shm_fini(port);
     shard_fini(&port->shard);
     graves_free(&port->graves);
@@ -102,7 +103,8 @@ dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const struc
                           .wake_head = wake_head,
                           .post = place->post,
                           .malformed_limit = {.per_second = 5},
-                          .budget_limit = {.per_second = 1}};
+                          .budget_limit = {.per_second = 1},
+                          .grant_limit = {.per_second = 1}};
     struct shard_calls calls = {port_reply_params,
                                 port_reply_refuse,
                                 port_tell_completed,

@@ -9,6 +9,7 @@
 
 #include "frame.h"
 #include "frame_rows.h"
+#include "grants.h"
 #include "grave.h"
 #include "log.h"
 #include "post.h"
@@ -38,6 +39,7 @@ struct command {
         COMMAND_RESET, /* the job is settled anew: as before START */
         COMMAND_OPEN,
         COMMAND_CLOSE,
+        COMMAND_GRANT,
         COMMAND_PIN,
         COMMAND_OWED,
         COMMAND_TOTALS,
@@ -49,8 +51,11 @@ struct command {
         COMMAND_STOP
     } kind;
     uint64_t session; /* OPEN, CLOSE: token */
-    uint64_t pin;     /* PIN: its number, which the event has as well */
-    uint64_t fence;   /* CLOSE: its number, ascending */
+    uint64_t worker;  /* OPEN: the process's own number, and its name, heap, the receiver's */
+    char *name;
+    struct deal *deal; /* GRANT: heap, the receiver's */
+    uint64_t pin;      /* PIN: its number, which the event has as well */
+    uint64_t fence;    /* CLOSE: its number, ascending */
     uint64_t step;  /* PIN: the step whose theta is wanted; TOTALS; PREPARE, SET: the step it holds from; GO; DROP: the
                        one that slots are left out of */
     uint32_t phase; /* TOTALS */
@@ -94,9 +99,10 @@ struct event {
     uint32_t pinned_count, copies_count;
     uint32_t *owed; /* OWED: slots, heap, the receiver's */
     uint32_t owed_count;
-    dp_error *failed; /* FAILED: heap, the receiver's */
-    uint64_t roster;  /* READY: by which roster */
-    uint32_t phase;   /* SUMS: as shard_calls.sums */
+    dp_error *failed;   /* FAILED: heap, the receiver's */
+    struct blame blame; /* COMPLETED, with a loss that is not finite: who brought the gradient */
+    uint64_t roster;    /* READY: by which roster */
+    uint32_t phase;     /* SUMS: as shard_calls.sums */
     uint32_t values;
     double *sums; /* heap, the receiver's */
 };
@@ -120,6 +126,9 @@ struct port_session {
     struct port_way ways[FRAME_LANES]; /* where messages of each lane's pieces came from last: so go answers */
     _Atomic uint64_t unsent_bytes;     /* of replies that libzmq still holds */
     struct shm_session *shm;           /* NULL: its worker shares no memory */
+    uint64_t worker;                   /* these three also after its end, for the next session of its worker */
+    char *name;                        /* heap */
+    struct grants grants;              /* slots that it may push */
 };
 
 struct reply_lease;
@@ -149,7 +158,7 @@ struct port {
     uint64_t reply_budget_bytes;
     struct port_session *sessions; /* [PORT_SESSIONS_MAX] */
     struct arena arena;
-    struct log_limit malformed_limit, budget_limit;
+    struct log_limit malformed_limit, budget_limit, grant_limit;
     struct shm_door door;
     struct shm_session *over; /* sessions whose fence some shard may not know */
     uint64_t *slice_elems;    /* [slice_count], for frame_limits */
@@ -229,6 +238,24 @@ void port_replies_fini(struct port *port);
 /* port_post.c: a message for the head, whose frames may be taken. What the head has to say. */
 void port_pass_on(struct port *port, const Dp__Header *header, zmq_msg_t *frames, size_t count);
 void port_send_letters(struct port *port);
+
+/* port_grants.c: a session opens, by its command; it is over; what was dealt; the job is settled anew. */
+void port_grants_open(struct port *port, struct port_session *session, const struct command *open);
+void port_grants_close(struct port *port, struct port_session *session);
+void port_grants_deal(struct port *port, const struct deal *deal);
+void port_grants_fini(struct port *port);
+/* A push, as messages about slices and about parts have it. */
+struct port_push {
+    uint64_t step;
+    uint32_t level, index; /* its node */
+    const Dp__Metrics *metrics;
+    uint32_t piece;             /* its id on the wire, */
+    const struct steps *window; /* and its steps */
+};
+/* Whether the session may push that, and the sums can be those of the node's samples. False: the peer was told. What
+ * the head has said meanwhile is looked at first. */
+bool port_may_push(struct port *port, const struct port_session *session, const Dp__Header *header,
+                   const struct port_push *push);
 
 /* port_obey.c: does what the head has asked so far. */
 void port_obey(struct port *port);

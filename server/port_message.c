@@ -152,6 +152,12 @@ static void on_slice(struct port *port, const struct port_session *session, cons
     struct blob gradient = {0};
     dp_error err;
     dp_err e = frame_check_push_pull(m, &port->limits, payload ? zmq_msg_size(payload) : SIZE_MAX, &err);
+    if (e == DP_OK && m->push) {
+        const struct steps *window = &port->shard.slices[m->slice - port->shard.first_slice].window;
+        if (!port_may_push(port, session, header,
+                           &(struct port_push){m->step, m->level, m->index, m->metrics, m->slice, window}))
+            return;
+    }
     if (e == DP_OK)
         e = take_gradient(port, session, m, payload, &gradient, &err);
     if (e) {

@@ -42,6 +42,7 @@ static void reset(struct port *port)
         shard_fail(&port->shard, &NOMEM);
         return;
     }
+    port_grants_fini(port);
     shard_fini(&port->shard);
     shard_init(&port->shard, port->id, &port->counters, &calls);
     free(port->slice_elems);
@@ -103,6 +104,7 @@ static void obey(struct port *port, const struct command *command)
         break;
     case COMMAND_OPEN:
         session->token = command->session;
+        port_grants_open(port, session, command);
         for (int i = 0; i < FRAME_LANES; i++)
             session->ways[i].id_bytes = 0;
         break;
@@ -110,10 +112,15 @@ static void obey(struct port *port, const struct command *command)
         if (session->token == command->session) {
             port_shm_fence(port, session, command->fence);
             session->token = 0;
+            port_grants_close(port, session);
             shard_forget(&port->shard, session_number(command->session));
         }
         atomic_store_explicit(&port->fenced, command->fence, memory_order_release);
         zuv_wake(port->wake_head);
+        break;
+    case COMMAND_GRANT:
+        port_grants_deal(port, command->deal);
+        free(command->deal);
         break;
     case COMMAND_PIN:
         pin(port, command->step, command->pin);

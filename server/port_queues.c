@@ -14,6 +14,10 @@ static void drop_commands(struct port *port)
             free(command.totals);
         else if (command.kind == COMMAND_ROSTER || command.kind == COMMAND_DROP)
             free(command.live);
+        else if (command.kind == COMMAND_OPEN)
+            free(command.name);
+        else if (command.kind == COMMAND_GRANT)
+            free(command.deal);
 }
 
 /* By the event's own counts: the shard may be about to have another job. */

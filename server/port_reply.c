@@ -113,6 +113,7 @@ void port_send_error(struct port *port, const void *id, size_t id_bytes, const D
     error.step = refusal->step;
     error.slice = refusal->slice;
     error.keys = refusal->keys;
+    error.not_dealt = refusal->not_dealt;
     error.accepted = (ProtobufCBinaryData){refusal->accepted_bytes, (uint8_t *)refusal->accepted};
     Dp__Header header = DP__HEADER__INIT;
     header.session = about->session;

@@ -177,6 +177,10 @@ void port_on_rows(struct port *port, struct port_session *session, const Dp__Hea
         refuse(port, session, header, e, 0, err.text);
         return;
     }
+    const struct steps *window = &port->shard.tables.parts[m->part - port->shard.tables.first_part].window;
+    const struct port_push push = {m->step, m->level, m->index, m->metrics, m->part, window};
+    if (m->push && !port_may_push(port, session, header, &push))
+        return;
     count_bytes(port, &at, payload);
     struct rows_push_pull msg = to_core(port, header);
     if (session->shm)

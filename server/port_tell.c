@@ -9,6 +9,7 @@
  * Invariant: an event that is in the queue has woken the head, or tell_later runs, or it is a report, which its step
  * follows. Thread: shard. */
 #include <assert.h>
+#include <math.h>
 
 #include "exchange.h"
 #include "port.h"
@@ -68,7 +69,10 @@ void port_tell_arrived(void *arg, uint32_t session, uint64_t step, uint32_t node
 void port_tell_completed(void *arg, uint64_t step, const struct metrics *metrics)
 {
     struct port *port = arg;
-    put(port, &(struct event){.kind = EVENT_COMPLETED, .step = step, .metrics = *metrics});
+    struct event event = {.kind = EVENT_COMPLETED, .step = step, .metrics = *metrics};
+    if (!isfinite(metrics->loss))
+        event.blame = shard_blame(&port->shard);
+    put(port, &event);
     if (versions_run_out(&port->shard, step))
         wake_head(port);
     else

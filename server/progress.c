@@ -228,6 +228,12 @@ static void update_rate(struct progress *p, uint64_t now_ms)
     }
 }
 
+/* Free clients may say that they have any number; JSON has signed ones. */
+static void add_samples(uint64_t *sum, uint64_t count)
+{
+    *sum = count > INT64_MAX - *sum ? (uint64_t)INT64_MAX : *sum + count;
+}
+
 void progress_step(struct progress *progress, uint64_t now_ms, uint64_t epoch, uint64_t train_step, double loss_sum,
                    uint64_t count, uint64_t correct)
 {
@@ -245,8 +251,8 @@ void progress_step(struct progress *progress, uint64_t now_ms, uint64_t epoch, u
         progress->epoch_samples = 0;
     }
     progress->epoch_loss += loss_sum;
-    progress->epoch_samples += count;
-    progress->samples += count;
+    add_samples(&progress->epoch_samples, count);
+    add_samples(&progress->samples, count);
     progress->steps = train_step + 1;
     progress->step_ms = now_ms;
     update_rate(progress, now_ms);

@@ -280,6 +280,14 @@ static void scatter(const struct rowrule *rule, struct table *table, const uint3
     }
 }
 
+/* What the rule made of n floats: no constraint may hide that it is not finite. */
+static void look(struct rowrule *rule, size_t n)
+{
+    rule->infinite |= !kernels_get()->finite(n, rule->w);
+    for (uint32_t i = 0; !rule->infinite && i < rule->job->rule->state_count; i++)
+        rule->infinite |= !kernels_get()->finite(n, rule->state[i]);
+}
+
 /* The runs go through one step, in MATH.md's order. */
 static void step(struct rowrule *rule, const struct kernel_update *update, double eta, size_t n, const float *g)
 {
@@ -291,7 +299,10 @@ static void step(struct rowrule *rule, const struct kernel_update *update, doubl
         update_scale(&k, 1);
     }
     job->rule->step(n, &k, rule->w, g, rule->state, rule->w);
+    look(rule, n);
     finish(rule, &rule->joint, &k, eta, n, rule->w, rule->state);
+    if (rule->projects)
+        look(rule, n);
 }
 
 void rowrule_commit(struct rowrule *rule, struct table *table, const struct rowlist *list, const float *values,

@@ -17,6 +17,7 @@ struct rowrule {
     uint32_t dim;
     bool moves;                                     /* rows change while they are left alone */
     bool projects;                                  /* rows are under a constraint */
+    bool infinite;                                  /* a commit has left something that is not finite */
     struct joint joint;                             /* proximal steps and projections */
     uint32_t chunk;                                 /* rows that are committed at a time */
     float *w, *g, *rates, *state[UPDATE_STATE_MAX]; /* [chunk * dim] */

@@ -169,7 +169,18 @@ static struct metrics metrics_of(const struct shard *shard, uint64_t step)
     for (uint32_t i = 0; i < shard->slice_count; i++)
         if (shard->slices[i].infinite_from && step + 1 >= shard->slices[i].infinite_from)
             m.loss = NAN;
+    for (uint32_t i = 0; i < shard->tables.count; i++)
+        if (shard->tables.parts[i].infinite_from && step + 1 >= shard->tables.parts[i].infinite_from)
+            m.loss = NAN;
     return m;
+}
+
+struct blame shard_blame(const struct shard *shard)
+{
+    for (uint32_t i = 0; i < shard->slice_count; i++)
+        if (shard->slices[i].infinite_from && (shard->slices[i].blame.node || shard->slices[i].blame.state))
+            return shard->slices[i].blame;
+    return (struct blame){0};
 }
 
 void shard_raise_low(struct shard *shard)
@@ -306,6 +317,7 @@ static void count_read(struct shard *shard, const struct arrival_read *read)
 static enum steps_verdict arrive(struct shard *shard, struct slice *slice, const struct push_pull *msg,
                                  struct blob *gradient)
 {
+    bool was_finite = slice->infinite_from == 0;
     uint64_t start_ns = mono_ns();
     struct arrival_read read = arrival_read(slice, msg->read);
     enum steps_verdict verdict = STEPS_DUPLICATE;
@@ -314,6 +326,8 @@ static enum steps_verdict arrive(struct shard *shard, struct slice *slice, const
         shard_fail(shard, &err);
     if (verdict != STEPS_KEEP)
         return verdict;
+    if (was_finite && slice->blame.node)
+        slice->blame = (struct blame){msg->node, 1 + msg->session, slice->blame.state};
     counter_add(&shard->counters->commits, 1);
     counter_add(&shard->counters->commit_ns, mono_ns() - start_ns);
     count_read(shard, &read);
@@ -327,6 +341,7 @@ static enum steps_verdict offer(struct shard *shard, const struct push_pull *msg
         return arrive(shard, slice, msg, gradient);
     enum steps_verdict verdict = slice_push(slice, msg->step, msg->node, gradient, &msg->metrics);
     if (verdict == STEPS_KEEP) {
+        slice->nodes[msg->node].from = slice->nodes[msg->node].gradient.data ? 1 + msg->session : 0;
         slice->arrivals++;
         slice->arrived_ns += mono_ns();
     }

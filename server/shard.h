@@ -58,7 +58,8 @@ struct refusal {
     const char *text;
     const uint8_t *accepted; /* of the step that was pushed to, as in params */
     size_t accepted_bytes;
-    uint64_t keys; /* KEYS_UNKNOWN: hash of the list */
+    uint64_t keys;  /* KEYS_UNKNOWN: hash of the list */
+    bool not_dealt; /* REFUSED: slots of the push are not dealt to the session */
 };
 
 /* Rows of a part for a step. */
@@ -160,6 +161,8 @@ void shard_go(struct shard *shard, uint64_t go);
 bool shard_may_commit(const struct shard *shard, const struct slice *slice);
 /* The session is over: nothing is parked for it any more. */
 void shard_forget(struct shard *shard, uint32_t session);
+/* Who brought the first gradient that was not finite, where a slice knows it. */
+struct blame shard_blame(const struct shard *shard);
 /* Slots that any slice or part is owed at the first step that is not complete here, to owed[K], ascending;
  * returns how many and the step. */
 uint32_t shard_owed(const struct shard *shard, uint64_t *ret_step, uint32_t *owed);

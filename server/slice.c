@@ -327,7 +327,7 @@ static void fold_over_budget(struct slice *slice, uint64_t step)
             return;
         struct node *l = &slice->nodes[left], *r = &slice->nodes[right];
         slice->nodes[parent] = (struct node){fold_payloads(slice, &l->gradient, &r->gradient, &spare),
-                                             metrics_add(l->metrics, r->metrics)};
+                                             metrics_add(l->metrics, r->metrics), l->from == r->from ? l->from : 0};
         *l = *r = (struct node){0};
     }
 }
@@ -343,7 +343,7 @@ enum steps_verdict slice_push(struct slice *slice, uint64_t step, uint32_t node,
     }
     for (uint32_t i = 0; i < replaced; i++)
         blob_release(&slice->nodes[slice->replaced[i]].gradient);
-    slice->nodes[node] = (struct node){*gradient, *metrics};
+    slice->nodes[node] = (struct node){*gradient, *metrics, 0};
     *gradient = (struct blob){0};
     fold_over_budget(slice, step);
     return STEPS_KEEP;

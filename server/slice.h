@@ -59,6 +59,14 @@ struct metrics metrics_add(struct metrics a, struct metrics b);
 struct node {
     struct blob gradient;
     struct metrics metrics;
+    uint32_t from; /* 1 + number of the session that brought it; 0: not known, or several did */
+};
+
+/* Where what is not finite came from. */
+struct blame {
+    uint32_t node; /* heap number of the first gradient that is not; 0: none is, or it is not known */
+    uint32_t from; /* as in struct node */
+    bool state;    /* theta is finite still, the optimizer's state is not: it overflowed */
 };
 
 /* What is the same for all slices of a job. Borrowed for their life. */
@@ -104,7 +112,8 @@ struct slice {
     uint32_t *replaced;              /* [K], for steps_offer */
     uint64_t arrivals, arrived_ns;   /* nodes of the open step that were kept, and the sum of the times when */
     uint64_t total_steps;
-    uint64_t infinite_from; /* 1 + the first step after whose commit theta was not finite; 0: it always was */
+    uint64_t infinite_from; /* 1 + the first step after whose commit theta or its state was not finite; 0: none */
+    struct blame blame;     /* who brought that */
 };
 
 /* Starts at step 0 with the job's initial theta. DP_NOMEM with the number of bytes. */

@@ -414,6 +414,12 @@ static const char *push_wrong(const struct dp_client *client, const float *grad,
         return "there is no task";
     if (!metrics)
         return "metrics are missing";
+    if (metrics->count > FRAME_SAMPLES_MAX)
+        return "more samples than a slot may have, 2^40";
+    if (metrics->correct > metrics->count)
+        return "more samples are predicted right than there are";
+    if (metrics->count == 0 && !(metrics->loss == 0))
+        return "a loss of no samples";
     if (client->closed)
         return NULL;
     if (client->eval)

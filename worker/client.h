@@ -168,11 +168,12 @@ struct dp_client {
     struct duty duty;
     struct arrival arrival;
     struct fold fold;
-    bool eval;               /* the step is an evaluation: pushes without values */
-    bool pulled;             /* the next step's theta has been asked for */
-    bool closed;             /* the step is complete without us: nothing is owed any more */
-    struct node_value *held; /* per slot, of nodes whose sibling is to come */
-    struct sent_node *sent;  /* of this step, job.view.slots at most */
+    bool eval;                /* the step is an evaluation: pushes without values */
+    uint64_t undealt_request; /* no earlier request than this one is looked at if it is refused as not dealt */
+    bool pulled;              /* the next step's theta has been asked for */
+    bool closed;              /* the step is complete without us: nothing is owed any more */
+    struct node_value *held;  /* per slot, of nodes whose sibling is to come */
+    struct sent_node *sent;   /* of this step, job.view.slots at most */
     uint32_t sent_count;
     uint32_t *task_slots;
     uint64_t busy_since_us; /* the task was taken, or its last slot handed in */
@@ -323,6 +324,8 @@ void step_owe(struct dp_client *client);
 /* Takes up an assignment that has just come: on arrival it may lead back to an earlier step, even while this worker
  * waits for a later one. */
 void step_assigned(struct dp_client *client, const struct duty_assign *assign);
+/* Slots that were sent are dealt to others by now: what is dealt here at this step is computed anew, and sent again. */
+void step_anew(struct dp_client *client);
 /* The first step whose assignments still matter. */
 uint64_t step_floor(const struct dp_client *client);
 /* The steps before `low` are complete, and this one with them if it is one of those: goes on. */

@@ -412,8 +412,20 @@ static dp_err answer_take(struct dp_client *client, struct shard *shard, const s
     return DP_OK;
 }
 
-static void error_take(struct dp_client *client, struct shard *shard, const Dp__Error *error)
+/* What was sent before the last refusal of this kind is refused as well, and says nothing new. */
+static void not_dealt_take(struct dp_client *client, const Dp__Header *header)
 {
+    if (!client->theta.valid || header->error->step != client->theta.step || header->request <= client->undealt_request)
+        return;
+    client->undealt_request = client->request;
+    client_notice(client, "step %llu: %s; computing what is dealt to this worker now",
+                  (unsigned long long)client->theta.step, header->error->text);
+    step_anew(client);
+}
+
+static void error_take(struct dp_client *client, struct shard *shard, const Dp__Header *header)
+{
+    const Dp__Error *error = header->error;
     char text[sizeof client->end.text];
     size_t at = 0;
     dp_err code = dp_err_from_wire(error->code);
@@ -433,6 +445,12 @@ static void error_take(struct dp_client *client, struct shard *shard, const Dp__
         if (error->step > client->theta.want && error->step <= client->job.steps)
             step_complete(client, error->step);
         return;
+    case DP_REFUSED:
+        if (error->not_dealt) {
+            not_dealt_take(client, header);
+            return;
+        }
+        /* fall through */
     default:
         str_append(text, sizeof text, &at, "shard %s: %s", shard->lanes[0].name,
                    error->text[0] ? error->text : dp_err_text(code));
@@ -445,7 +463,7 @@ static dp_err message_take(struct dp_client *client, struct shard *shard, const 
 {
     const Dp__Header *header = message->header;
     if (header->body_case == DP__HEADER__BODY_ERROR)
-        error_take(client, shard, header->error);
+        error_take(client, shard, header);
     else if ((header->body_case == DP__HEADER__BODY_PARAMS || header->body_case == DP__HEADER__BODY_ROWS) &&
              session_owns(client, header))
         return answer_take(client, shard, message, err);

@@ -84,6 +84,20 @@ void step_owe(struct dp_client *client)
     fold_owe(&client->fold, &slots);
 }
 
+/* Where slots are sent one by one, the others stand. The pull that came with the refused push was not taken. */
+void step_anew(struct dp_client *client)
+{
+    if (!client->theta.valid || client->closed)
+        return;
+    client->pulled = false;
+    if (client->fold.singly)
+        return;
+    const struct slot_set rows = client->fold.rows;
+    step_drop_values(client);
+    fold_begin(&client->fold, client->job.view.slots, &rows);
+    step_owe(client);
+}
+
 /* Also where theta was lost with a session: the steps before the one that is wanted again may be open. */
 uint64_t step_floor(const struct dp_client *client)
 {

@@ -207,9 +207,9 @@ typedef struct {
 
 /* Sums over the samples of one slot. */
 typedef struct {
-    uint64_t count;
-    double loss;
-    uint64_t correct;
+    uint64_t count;   /* at most 2^40. After dp_join, what dp_slot_rows says; else the server refuses the slot */
+    double loss;      /* 0 where there are no samples */
+    uint64_t correct; /* at most count */
 } dp_metrics;
 
 typedef enum { DP_TRAIN = 0, DP_EVAL = 1 } dp_task_kind;
@@ -247,7 +247,7 @@ DP_API DP_MUST_CHECK dp_err dp_next(dp_client *client, dp_task *ret_task, dp_err
 DP_API int dp_task_wanted(dp_client *client);
 /* Rows of the training data (of the evaluation data in a DP_EVAL task) that a slot of the current task holds, in order:
  * how many there are; the first `max` of them go to rows. 0 for a slot without rows and where there is no task. Whose
- * data are in no such order may take any other rule that gives each row to one slot. */
+ * data are in no such order may take any other rule that gives each row to one slot, and each slot as many. */
 DP_API uint64_t dp_slot_rows(const dp_client *client, uint32_t slot, uint64_t *rows, uint64_t max);
 /* The same for any step of the job: what dp_model.rows may go by. */
 DP_API uint64_t dp_step_rows(const dp_client *client, uint64_t step, uint32_t slot, uint64_t *rows, uint64_t max);

@@ -61,9 +61,9 @@ static void hear(void *socket)
     }
 }
 
-/* Connects [first, end) of all. */
+/* Connects [first, end) of all. Slots are dealt once all have joined. */
 static void drive_open(const struct load *load, uint32_t first, uint32_t end, struct wire_session *sessions,
-                       void **sockets)
+                       void **sockets, uint32_t *slots)
 {
     void *zmq = zmq_ctx_new();
     zmq_ctx_set(zmq, ZMQ_MAX_SOCKETS, 3 * EXCHANGE_CLIENTS_MAX);
@@ -72,6 +72,9 @@ static void drive_open(const struct load *load, uint32_t first, uint32_t end, st
             exit(EXIT_FAILURE);
         sockets[i] = dealer(zmq, load->bare ? load->endpoint : sessions[i].shard);
     }
+    for (uint32_t i = first; i < end && !load->bare; i++)
+        if (!wire_session_slot(&sessions[i], &slots[i]))
+            exit(EXIT_FAILURE);
 }
 
 /* A process that drives connections [first, end). */
@@ -79,17 +82,18 @@ static void drive(const struct load *load, uint32_t first, uint32_t end)
 {
     static struct wire_session sessions[EXCHANGE_CLIENTS_MAX];
     static void *sockets[EXCHANGE_CLIENTS_MAX];
+    static uint32_t slots[EXCHANGE_CLIENTS_MAX];
     float *values = mem_array_zero(load->x->elems, sizeof *values);
     char header[HEADER_MAX] = {0};
     double start = 0;
-    drive_open(load, first, end, sessions, sockets);
+    drive_open(load, first, end, sessions, sockets, slots);
     if (!values || !crew_ready())
         exit(EXIT_FAILURE);
     for (uint32_t step = 0; step < load->x->skip + load->x->steps; step++) {
         if (step == load->x->skip)
             start = seconds_now();
         for (uint32_t i = first; i < end; i++) {
-            size_t bytes = load->bare ? HEADER_BYTES : wire_header(&sessions[i], step, i, step + 1, 0, header);
+            size_t bytes = load->bare ? HEADER_BYTES : wire_header(&sessions[i], step, slots[i], step + 1, 0, header);
             say(sockets[i], header, bytes, values, load->x->elems);
         }
         for (uint32_t i = first; i < end; i++)

@@ -59,8 +59,9 @@ static void server_exec(const struct served *job, const struct exchange *x, cons
     else
         snprintf(listen, sizeof listen, "tcp://127.0.0.1:0");
     execl(path, path, "--model", "linear", "--listen", listen, "--port-file", job->port_file, "--shards", shards,
-          "--slots", workers, "--batch", workers, "--steps", steps, "--optimizer", "sgd", "--lr", "0.1", "--shm",
-          shares(x), "--lease", "3600", "--exit-when-done", "--quiet", "--log-level", "error", (char *)NULL);
+          "--slots", workers, "--min-workers", workers, "--balance", "off", "--batch", workers, "--steps", steps,
+          "--optimizer", "sgd", "--lr", "0.1", "--shm", shares(x), "--lease", "3600", "--exit-when-done", "--quiet",
+          "--log-level", "error", (char *)NULL);
     perror(path);
     _exit(127);
 }

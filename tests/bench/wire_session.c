@@ -118,6 +118,28 @@ bool wire_session_open(struct wire_session *s, void *zmq, const char *server, ui
     return good;
 }
 
+bool wire_session_slot(struct wire_session *s, uint32_t *ret_slot)
+{
+    struct arena arena = {0};
+    const Dp__Header *header;
+    dp_error err = {.text = "it is dealt no slots"};
+    bool got = true, dealt = false;
+    while (got && !dealt) {
+        zmq_msg_t msg;
+        zmq_msg_init(&msg);
+        got = zmq_msg_recv(&msg, s->head, 0) >= 0 &&
+              frame_parse(&arena, zmq_msg_data(&msg), zmq_msg_size(&msg), 0, &header, &err) == DP_OK;
+        zmq_msg_close(&msg);
+        dealt = got && header->body_case == DP__HEADER__BODY_ASSIGN && header->assign->n_slots > 0;
+        if (dealt)
+            *ret_slot = header->assign->slots[0];
+    }
+    arena_fini(&arena);
+    if (!dealt)
+        fprintf(stderr, "wire_session: %s\n", err.text);
+    return dealt;
+}
+
 void wire_session_close(struct wire_session *s)
 {
     if (s->head)

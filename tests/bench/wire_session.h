@@ -1,5 +1,5 @@
 /* A session without a client: hello and join by hand, for programs that drive many connections or misbehave. Knows no
- * retries and no assignments: whoever uses it pushes what slots it likes. Thread: one at a time. */
+ * retries. A shard takes slots that were dealt to the session: wire_session_slot says which. Thread: one at a time. */
 #ifndef DP_WIRE_SESSION_H
 #define DP_WIRE_SESSION_H
 
@@ -20,6 +20,8 @@ struct wire_session {
  * where the server says no or nothing for 10 s. */
 bool wire_session_open(struct wire_session *ret_session, void *zmq, const char *server, uint64_t rows, uint64_t elems);
 void wire_session_close(struct wire_session *session);
+/* Waits until it is dealt slots, and gives the first of them. False after 10 s. */
+bool wire_session_slot(struct wire_session *session, uint32_t *ret_slot);
 
 /* Header of a message to the shard's first slice: pushes slot `slot` of `step` unless it is negative, asks for theta of
  * `pull_step`, holding 1 + a version or 0. Written to buf[64]; returns its bytes. */

@@ -162,6 +162,20 @@ Test(export, parameters_that_overflow_in_the_last_step)
     cr_assert_eq(safetensors_peek(model), MODEL_AT_FINISHED);
 }
 
+/* Rows of tables as well, also where no file is written that could be looked at. */
+Test(export, rows_that_overflow_in_the_last_step)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *data = temp_text("large", "1e15 1:1e15\n-1e15 1:-1e15\n");
+    static const char *const MORE[] = {"--quiet", "--optimizer=adagrad", "--constraint=box=-1:1"};
+    for (size_t i = 0; i < ARRAY_LEN(MORE); i++) {
+        struct run_result r = RUN(RUN_MS, "dp-server", "--model", "linear", LISTEN, "--local-workers", "1", "--data",
+                                  data, "--sparse", "--lr", "1e10", "--steps", "1", "--exit-when-done", MORE[i]);
+        cr_assert_eq(r.status, 1, "%s: %s", MORE[i], r.err);
+        cr_assert_not_null(strstr(r.err, "is no finite number, or its parameters are not"), "%s", r.err);
+    }
+}
+
 /* Nor is what was learnt lost where the job fails. */
 Test(export, of_a_job_that_failed)
 {

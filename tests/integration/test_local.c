@@ -10,6 +10,7 @@
 #include <zlib.h>
 
 #include "harness.h"
+#include "safetensors_peek.h"
 #include "util.h"
 
 TestSuite(local, .init = harness_init, .fini = harness_fini, .timeout = 600);
@@ -326,6 +327,50 @@ Test(local, a_client_with_a_large_infinite_gradient)
     cr_assert_eq(process_wait(server, CASE_MS), 1);
     said = process_output(server, ERR);
     cr_assert_not_null(strstr(said, "or its parameters are not"), "%s", said);
+    cr_assert_not_null(strstr(said, "of slot 0, from worker 'bad')"), "%s", said);
+}
+
+/* It is named among others, whatever stands between its gradient and theta, and no finished model is left. */
+Test(local, whose_gradient_was_not_finite)
+{
+    NEED_PROGRAMS("dp-server");
+    static const char *const OPTIONS[][2] = {{"--clip-norm", "1"},
+                                             {"--clip-value", "1"},
+                                             {"--constraint", "box=-1:1"},
+                                             {"--constraint", "simplex=1"},
+                                             {"--optimizer", "ftrl"},
+                                             {"--optimizer", "lamb"},
+                                             {"--l1", "0.1"}};
+    for (size_t i = 0; i < ARRAY_LEN(OPTIONS); i++) {
+        char endpoint[128];
+        const char *model = temp_path("m.st");
+        struct process *server =
+            SERVER(endpoint, "--model", "free", "--slots", "2", "--exit-when-done", "--shards", "2", "--steps", "50",
+                   "--lr", "0.01", "--export", model, OPTIONS[i][0], OPTIONS[i][1]);
+        (void)PROCESS(FREE_CLIENT, endpoint, "good", "50", "8", "1", "1100000");
+        (void)PROCESS(FREE_CLIENT, endpoint, "bad", "50", "8", "nan", "1100000");
+        cr_assert_eq(process_wait(server, CASE_MS), 1, "%s", OPTIONS[i][1]);
+        const char *said = process_output(server, ERR);
+        cr_assert_not_null(strstr(said, ", from worker 'bad')"), "%s: %s", OPTIONS[i][1], said);
+        cr_assert_eq(safetensors_peek(model), MODEL_AT_UNFINISHED);
+    }
+}
+
+/* Its number of samples would be that of all others together: it hears it, and the others' mean is theirs. */
+Test(local, a_client_that_says_too_many_samples)
+{
+    NEED_PROGRAMS("dp-server");
+    char endpoint[128];
+    struct process *server =
+        SERVER(endpoint, "--model", "free", "--slots", "2", "--lr", "0.01", "--exit-when-done", "--stall-timeout", "1");
+    struct process *good = client_start(endpoint, 0, "10");
+    struct process *bad = PROCESS(FREE_CLIENT, endpoint, "bad", "10", "18446744073709551615", "1");
+    cr_assert_eq(process_wait(bad, CASE_MS), 2, "%s", process_output(bad, ERR));
+    const char *said = process_output(bad, ERR);
+    cr_assert_not_null(strstr(said, "more samples than a slot may have, 2^40"), "%s", said);
+    cr_assert_eq(process_wait(good, CASE_MS), 0, "%s", process_output(good, ERR));
+    assert_theta(good, 9, -RATE * 10 * atof(VALUES[0]));
+    cr_assert_eq(process_wait(server, CASE_MS), 0, "%s", process_output(server, ERR));
 }
 
 /* Started again under its name, a worker is the same one, with its own rank and the next attempt. */

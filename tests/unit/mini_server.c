@@ -61,6 +61,14 @@ void send_keys_unknown(const struct mini *m, struct mini_peer to, const Dp__Head
     send_error_body(m, to, answered, DP_KEYS_UNKNOWN, &body);
 }
 
+static void send_not_dealt(const struct mini *m, struct mini_peer to, const Dp__Header *answered, uint64_t step)
+{
+    Dp__Error body = DP__ERROR__INIT;
+    body.step = step;
+    body.not_dealt = true;
+    send_error_body(m, to, answered, DP_REFUSED, &body);
+}
+
 static bool session_known(const struct mini *m, uint64_t session)
 {
     for (size_t i = 0; i < m->session_count; i++)
@@ -458,7 +466,12 @@ static void take_shard(struct mini *m, struct mini_peer from, const Dp__Header *
         send_error(m, from, header, DP_BUSY, 0);
         return;
     }
-    if (header->body_case == DP__HEADER__BODY_ROWS_PUSH_PULL)
+    bool rows = header->body_case == DP__HEADER__BODY_ROWS_PUSH_PULL;
+    if ((rows ? header->rows_push_pull->push : header->push_pull->push) && use_up(&m->opts.not_dealt)) {
+        send_not_dealt(m, from, header, rows ? header->rows_push_pull->step : header->push_pull->step);
+        return;
+    }
+    if (rows)
         mini_rows_take(m, from, header, payload);
     else
         take_slice(m, from, header, payload[0], bytes);

@@ -78,6 +78,7 @@ struct mini_options {
     atomic_int double_params;     /* replies to pulls that are sent twice */
     atomic_int drop_pushes;       /* messages to shards that are not read */
     atomic_int busy;              /* messages to shards that are answered with BUSY */
+    atomic_int not_dealt;         /* pushes to shards that are refused, as slots of others */
     atomic_int forget_sessions;   /* 1: forgets them now */
     atomic_int restart;           /* 1: begins anew as another incarnation */
     atomic_int rebind_shards;     /* 1: closes the shards' sockets and opens them again */

@@ -118,6 +118,36 @@ Test(client, busy_shards_are_tried_again)
     ASSERT_NO_LEAKS();
 }
 
+/* What is dealt to it is computed and sent again; what had arrived is a duplicate. */
+static void refused_as_not_dealt(int pushes)
+{
+    struct mini *mini = mini_new(4, true);
+    mini_start(mini);
+    dp_client *client = join_to(mini);
+    dp_task task;
+    dp_error err;
+    client->timing.resend = client->timing.resend_max = 600000;
+    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    atomic_store(&mini->opts.not_dealt, pushes);
+    do
+        push_task(client, &task);
+    while (dp_next(client, &task, &err) == DP_OK);
+    cr_assert_eq(err.code, DP_JOB_DONE, "%s", err.text);
+    cr_assert_eq(atomic_load(&mini->opts.not_dealt), 0);
+    cr_assert(noticed("computing what is dealt to this worker now"));
+    expect_sums(mini, 0, 4);
+    dp_leave(&client, DP_OK, NULL);
+    mini_free(&mini);
+}
+
+Test(client, slots_that_others_hold_by_now_end_nothing, .timeout = 60)
+{
+    refused_as_not_dealt(1);
+    refused_as_not_dealt(MINI_ALL);
+    refused_as_not_dealt(3 * MINI_ALL);
+    ASSERT_NO_LEAKS();
+}
+
 /* On arrival no later answer depends on it, and theta of the next step comes before it is sent again: so the worker
  * goes back to ask what is there. */
 Test(client, a_push_refused_for_now_on_arrival_is_not_forgotten, .timeout = 60)

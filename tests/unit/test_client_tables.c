@@ -203,6 +203,28 @@ Test(client_tables, what_is_lost_is_sent_again)
     expect_whole_job(mini, 8);
 }
 
+/* A step some of whose pushes were refused as slots of others is computed anew, once: what is refused together is one
+ * more task. */
+Test(client_tables, what_is_refused_as_not_dealt_is_computed_anew)
+{
+    static const int PUSHES[] = {1, 4, MINI_ALL + MINI_SHARDS};
+    for (size_t i = 0; i < sizeof PUSHES / sizeof PUSHES[0]; i++) {
+        struct mini *mini = tables_new(4, true);
+        atomic_store(&mini->opts.not_dealt, PUSHES[i]);
+        mini_start(mini);
+        dp_client *client = tables_join(mini);
+        dp_error err;
+        unsigned tasks;
+        client->timing.resend = client->timing.resend_max = 600000;
+        cr_assert_eq(tables_work(client, &tasks, &err), DP_JOB_DONE, "%s", err.text);
+        cr_assert_eq(tasks, 8 + 1, "%u tasks", tasks);
+        dp_leave(&client, DP_JOB_DONE, NULL);
+        expect_sums(mini, 0, 4);
+        mini_free(&mini);
+    }
+    ASSERT_NO_LEAKS();
+}
+
 /* Slots of a lost worker come in the middle of a step, with rows that this worker does not have; its own, which are
  * siblings of theirs, are in hand. */
 Test(client_tables, slots_that_come_late_get_their_rows)

@@ -2,6 +2,7 @@
  * ends in time, with an error that says why. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <math.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -272,6 +273,14 @@ Test(client_trouble, wrong_use_is_told)
     cr_assert_eq(dp_push(client, 0, NULL, &metrics, &err), DP_USAGE);
     cr_assert_eq(dp_push(client, 8, dp_gradient(client, &err), &metrics, &err), DP_RANGE);
     cr_assert_eq(dp_push(client, 0, dp_gradient(client, &err), NULL, &err), DP_USAGE);
+    static const dp_metrics WRONG[] = {{.count = UINT64_MAX},
+                                       {.count = (UINT64_C(1) << 40) + 1},
+                                       {.count = 1, .correct = 2},
+                                       {.loss = 1},
+                                       {.loss = NAN}};
+    for (size_t i = 0; i < ARRAY_LEN(WRONG); i++)
+        cr_assert_eq(dp_push(client, 0, dp_gradient(client, &err), &WRONG[i], &err), DP_USAGE, "%zu", i);
+    cr_assert_str_eq(err.text, "slot 0: a loss of no samples");
     dp_gradient_free(client, dp_gradient(client, &err));
     dp_gradient_free(client, NULL);
     dp_leave(&client, DP_DATA, "row 5 is\tbad");

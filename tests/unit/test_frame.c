@@ -203,6 +203,11 @@ Test(frame, push_pull_refusals)
     REFUSED(PUSH_PULL, BODY(PUSH_PULL, push_pull)->index = 1024, "node");
     REFUSED(PUSH_PULL, BODY(PUSH_PULL, push_pull)->index = UINT32_MAX, "node");
     REFUSED(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics->correct = 32562, "more samples");
+    REFUSED(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics->count = UINT64_MAX, "18446744073709551615 samples");
+    REFUSED(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics->count = FRAME_SAMPLES_MAX + 1, "1099511627777 samples");
+    TAKEN(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics->count = FRAME_SAMPLES_MAX);
+    REFUSED(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics->count = BODY(PUSH_PULL, push_pull)->metrics->correct = 0,
+            "a loss of no samples");
     TAKEN(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics = NULL);
     TAKEN(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics->loss = (double)NAN);
     TAKEN(PUSH_PULL, BODY(PUSH_PULL, push_pull)->metrics->loss = (double)INFINITY);
@@ -217,6 +222,11 @@ Test(frame, rows_refusals)
     REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->level = 13, "node");
     REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->index = 1024, "node");
     REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->metrics->correct = 32562, "more samples");
+    REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->metrics->count = FRAME_SAMPLES_MAX + 1, "samples");
+    REFUSED(ROWS_PUSH_PULL,
+            BODY(ROWS_PUSH_PULL, rows_push_pull)->metrics->count =
+                BODY(ROWS_PUSH_PULL, rows_push_pull)->metrics->correct = 0,
+            "a loss of no samples");
     REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->push_keys->count = FRAME_ROWS_MAX + 1, "list of");
     REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->pull_keys->count = 0, "empty list");
     REFUSED(ROWS_PUSH_PULL, BODY(ROWS_PUSH_PULL, rows_push_pull)->push_keys = NULL, "payload");
@@ -296,6 +306,7 @@ Test(frame, hello_and_text_refusals)
     REFUSED(ERROR, BODY(ERROR, error)->code = 0, "without a code");
     REFUSED(ERROR, BODY(ERROR, error)->hang_up = true, "another code than BUSY");
     REFUSED(ERROR_BUSY, BODY(ERROR_BUSY, error)->code = DP_REFUSED, "another code than BUSY");
+    REFUSED(ERROR, BODY(ERROR, error)->not_dealt = true, "which is REFUSED");
     REFUSED(ERROR, BODY(ERROR, error)->text = over, "longer");
     TAKEN(ERROR, BODY(ERROR, error)->text = over + 1);
     REFUSED(ERROR, BODY(ERROR, error)->text = (char[]){"\x1b[2J"}, "printed");

@@ -286,6 +286,32 @@ Test(kernels, canonicalize_removes_the_negative_zero)
     cr_assert_eq(x[1], -1.0F);
 }
 
+static void finite_sees_each(const struct kernels *table)
+{
+    static float x[ROOM];
+    static const float BAD[] = {INFINITY, -INFINITY, NAN};
+    for (size_t l = 0; l < ARRAY_LEN(LENGTHS); l++)
+        for (size_t skew = 0; skew <= SKEW_MAX; skew++) {
+            size_t n = LENGTHS[l];
+            for (size_t i = 0; i < ROOM; i++)
+                x[i] = i < skew || i >= skew + n ? NAN : i % 2 ? 0x1.fffffep127F : -0x1p-149F;
+            cr_assert(table->finite(n, x + skew), "%s, %zu values", table->name, n);
+            for (size_t i = 0; i < n; i += 1 + n / 70)
+                for (size_t b = 0; b < ARRAY_LEN(BAD); b++) {
+                    float was = x[skew + i];
+                    x[skew + i] = BAD[b];
+                    cr_assert_not(table->finite(n, x + skew), "%s: %g at %zu of %zu", table->name, (double)BAD[b], i,
+                                  n);
+                    x[skew + i] = was;
+                }
+        }
+}
+
+Test(kernels, finite_looks_at_each_element_and_no_other)
+{
+    for_each_version(finite_sees_each);
+}
+
 Test(kernels, select)
 {
     dp_error err;
