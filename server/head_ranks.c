@@ -171,9 +171,11 @@ static void release(struct head *head)
         rank->holder = DEALER_NOBODY;
         head->ranks.changed = true;
         if (!rank->finished)
-            log_warn("rank-void rank=%u step=%" PRIu64
-                     " action=\"nobody waits for it; its data are left out until a worker with them joins again\"",
-                     k, head->ranks.go);
+            log_warn(
+                "rank-void rank=%u step=%" PRIu64
+                " worker=\"%s\" action=\"nobody waits for it; its data are left out until a worker with them joins "
+                "again\"",
+                k, head->ranks.go, head->members.list[rank->last].name);
     }
 }
 

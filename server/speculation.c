@@ -13,6 +13,8 @@
 #define PATIENCE_MAX 4.0
 /* A gap that is longer than so many slots is as good as one of so many: it was no slot's. */
 #define GAP_MAX 4.0
+/* Before any slot has come, one that is missing for so long is given to the idle. */
+#define BLIND_US UINT64_C(2000000)
 
 dp_err speculation_init(struct speculation *s, uint32_t slots, uint32_t members, const double *speed)
 {
@@ -51,12 +53,23 @@ static struct speculation_member *member_of(struct speculation *s, uint32_t numb
     return &s->list[number];
 }
 
-/* A member has one slot more, or one fewer, to deliver. */
-static void owe(struct speculation *s, uint32_t number, int change)
+/* A member has one slot more to deliver. */
+static void owe(struct speculation *s, uint32_t number, uint64_t now_us)
+{
+    struct speculation_member *member = member_of(s, number);
+    if (!member)
+        return;
+    member->open++;
+    delivery_owe(&member->delivery, now_us);
+}
+
+/* It has come from somebody, or is somebody else's now. Whether it still computes it is not known, so that it is not
+ * idle. */
+static void owe_no_more(struct speculation *s, uint32_t number)
 {
     struct speculation_member *member = member_of(s, number);
     if (member)
-        member->open += (uint32_t)change;
+        member->open--;
 }
 
 static void hold(struct speculation *s, uint32_t number, int change)
@@ -73,12 +86,48 @@ static void forget_copy(struct speculation *s, struct speculation_slot *slot)
     slot->helper = DEALER_NOBODY;
 }
 
+/* A member's time for one slot; 0: not known. */
+static double slot_us(const struct speculation *s, uint32_t number)
+{
+    return s->unit_us[s->kind] / s->speed[number];
+}
+
+/* So long a member may take for some slots until it is far too late: twice as long as expected. */
+static double allowed_us(const struct speculation *s, uint32_t number, uint32_t slots)
+{
+    return 2 * (slots * slot_us(s, number) + SPECULATION_GAIN_US);
+}
+
+/* What the open step has shown of a member's speed, which it may have told otherwise. */
+static void show_speed(struct speculation *s, uint32_t number, uint64_t now_us)
+{
+    struct speculation_member *member = &s->list[number];
+    uint64_t end_us = member->brought < member->held ? now_us : member->delivery.came_us;
+    double took_us = (double)(end_us - MIN(end_us, s->opened_us));
+    uint32_t slots = member->brought < member->held ? member->brought + 1 : member->held;
+    if (s->ahead == 0 && member->brought > 0)
+        delivery_shown(&member->delivery, took_us > allowed_us(s, number, member->held), took_us / slots);
+}
+
+/* The open step is complete: who has delivered nothing of it, though it should have? */
+static void members_end(struct speculation *s, uint64_t now_us)
+{
+    for (uint32_t m = 0; m < s->used && s->opened_us > 0 && s->unit_us[s->kind] > 0; m++) {
+        struct speculation_member *member = &s->list[m];
+        uint64_t allowed = (uint64_t)allowed_us(s, m, member->held + member->copies);
+        s->changes += delivery_step_ended(&member->delivery, allowed, now_us);
+        show_speed(s, m, now_us);
+    }
+}
+
 /* What is known of members from step to step is when they delivered, as long as they may go on from step to step. */
-static void members_begin(struct speculation *s)
+static void members_begin(struct speculation *s, uint64_t now_us)
 {
     for (uint32_t m = 0; m < s->used; m++) {
-        uint64_t last_us = s->ahead > 0 ? s->list[m].last_us : 0;
-        s->list[m] = (struct speculation_member){.last_us = last_us, .waits = s->list[m].waits};
+        struct speculation_member *member = &s->list[m];
+        uint64_t last_us = s->ahead > 0 ? member->last_us : 0;
+        *member = (struct speculation_member){.last_us = last_us, .waits = member->waits, .delivery = member->delivery};
+        delivery_opened(&member->delivery, s->step, now_us);
     }
 }
 
@@ -86,12 +135,14 @@ void speculation_open(struct speculation *s, uint64_t step, uint32_t ahead, uint
                       bool (*empty)(const void *arg, uint32_t slot), const void *arg, uint64_t now_us)
 {
     uint64_t passed = step - s->step;
+    if (passed > 0)
+        members_end(s, now_us);
     s->step = step;
     s->ahead = ahead;
     s->kind = kind;
     s->opened_us = now_us;
     s->missing = 0;
-    members_begin(s);
+    members_begin(s, now_us);
     for (uint32_t k = 0; k < s->slots; k++) {
         struct speculation_slot *slot = &s->slot[k];
         forget_copy(s, slot);
@@ -105,7 +156,7 @@ void speculation_open(struct speculation *s, uint64_t step, uint32_t ahead, uint
         if (speculation_in(s, k))
             continue;
         s->missing++;
-        owe(s, owner[k], 1);
+        owe(s, owner[k], now_us);
     }
 }
 
@@ -113,31 +164,27 @@ void speculation_owners(struct speculation *s, const uint32_t *owner, bool (*liv
                         const void *arg, uint64_t now_us)
 {
     for (uint32_t m = 0; m < s->used; m++)
-        if (!lives(arg, m))
+        if (!lives(arg, m)) {
             s->list[m].last_us = 0;
+            s->list[m].delivery = (struct delivery){0};
+        }
     for (uint32_t k = 0; k < s->slots; k++) {
         struct speculation_slot *slot = &s->slot[k];
         if (speculation_in(s, k))
             continue;
         if (slot->helper != DEALER_NOBODY && (!lives(arg, slot->helper) || slot->helper == owner[k])) {
-            owe(s, slot->helper, -1);
+            owe_no_more(s, slot->helper);
             forget_copy(s, slot);
         }
         if (slot->holder == owner[k])
             continue;
-        owe(s, slot->holder, -1);
+        owe_no_more(s, slot->holder);
         hold(s, slot->holder, -1);
         slot->holder = owner[k];
         slot->since_us = now_us;
-        owe(s, slot->holder, 1);
+        owe(s, slot->holder, now_us);
         hold(s, slot->holder, 1);
     }
-}
-
-/* A member's time for one slot; 0: not known. */
-static double slot_us(const struct speculation *s, uint32_t number)
-{
-    return s->unit_us[s->kind] / s->speed[number];
 }
 
 static void learn(struct speculation *s, uint32_t number, double took_us, double weight)
@@ -176,8 +223,11 @@ static void slot_arrived(struct speculation *s, uint32_t k, uint32_t number)
     struct speculation_member *other = member_of(s, number == slot->helper ? slot->holder : slot->helper);
     if (copied && other)
         other->beaten = true;
-    owe(s, slot->holder, -1);
-    owe(s, slot->helper, -1);
+    struct speculation_member *holder = number == slot->holder ? member_of(s, number) : NULL;
+    if (holder)
+        holder->brought++;
+    owe_no_more(s, slot->holder);
+    owe_no_more(s, slot->helper);
     slot->helper = DEALER_NOBODY;
 }
 
@@ -190,12 +240,24 @@ static void learn_share(struct speculation *s, uint32_t number, uint64_t now_us)
         learn(s, number, (double)(now_us - s->opened_us) / member->held, UNIT_WEIGHT);
 }
 
+/* Something came from a member, if only too late. */
+static void came(struct speculation *s, uint64_t step, uint32_t number, uint32_t first, uint32_t end, uint64_t now_us)
+{
+    struct speculation_member *member = member_of(s, number);
+    if (step == s->step && s->opened_us > 0)
+        delivery_took(&member->delivery, now_us - MIN(now_us, s->opened_us));
+    delivery_answered(&member->delivery, step, first, end, now_us);
+    s->changes += delivery_came(&member->delivery, member->open > 0, now_us);
+}
+
 void speculation_arrived(struct speculation *s, uint64_t step, uint32_t number, uint32_t first, uint32_t end,
                          uint64_t now_us)
 {
-    bool own = step == s->step;
-    if (step < s->step || step - s->step >= 64)
+    bool own = step == s->step, fresh = false;
+    if (step < s->step || step - s->step >= 64) {
+        came(s, step, number, first, end, now_us);
         return;
+    }
     for (uint32_t k = first; k < end && k < s->slots; k++) {
         struct speculation_slot *slot = &s->slot[k];
         own &= slot->holder == number && slot->since_us == s->opened_us && slot->helper == DEALER_NOBODY;
@@ -203,11 +265,30 @@ void speculation_arrived(struct speculation *s, uint64_t step, uint32_t number, 
         slot->arrived |= UINT64_C(1) << (step - s->step);
         if (!was_in && speculation_in(s, k))
             slot_arrived(s, k, number);
+        fresh |= !was_in;
     }
+    came(s, step, number, first, end, now_us);
+    if (!fresh)
+        return;
     if (s->ahead > 0)
         learn_gap(s, step, number, now_us);
     else if (own)
         learn_share(s, number, now_us);
+}
+
+void speculation_stalled(struct speculation *s, uint32_t number, uint64_t now_us)
+{
+    struct delivery *d = &member_of(s, number)->delivery;
+    bool partly = d->silent_us == 0; /* all of it has come to the first shard, and not to another one */
+    if (d->hung)
+        return;
+    delivery_hang(d, partly ? now_us - MIN(now_us, s->opened_us) : 0, now_us);
+    s->changes++;
+}
+
+bool speculation_hung(const struct speculation *s, uint32_t number)
+{
+    return s->list && s->list[number].delivery.hung;
 }
 
 /* When a slot is due: with the last of its holder's that are to come. Where they come one by one, the first of these
@@ -221,16 +302,23 @@ static uint64_t due_us(const struct speculation *s, const struct speculation_slo
     return MAX(slot->since_us, holder->last_us) + (uint64_t)(holder->mine * unit);
 }
 
-/* Finds when each slot that may be given is to be expected. */
+/* When it is due, what is overdue after as long again or sooner. */
+static uint64_t expected_us(const struct speculation *s, uint64_t due, uint64_t now_us)
+{
+    return now_us > due ? now_us + (uint64_t)((double)(now_us - due) / s->patience) : due;
+}
+
+/* Finds when each slot that may be given is to be expected. One that was given is given again when its copy is late. */
 static void expect(struct speculation *s, uint64_t now_us)
 {
     for (uint32_t k = 0; k < s->slots; k++) {
         const struct speculation_slot *slot = &s->slot[k];
+        bool copied = slot->helper != DEALER_NOBODY;
         s->expected_us[k] = 0;
-        if (slot->holder == DEALER_NOBODY || speculation_in(s, k) || slot->helper != DEALER_NOBODY)
+        if (slot->holder == DEALER_NOBODY || speculation_in(s, k) || (copied && now_us <= slot->copy_due_us))
             continue;
-        uint64_t due = due_us(s, slot);
-        s->expected_us[k] = now_us > due ? now_us + (uint64_t)((double)(now_us - due) / s->patience) : due;
+        uint64_t holder = expected_us(s, due_us(s, slot), now_us);
+        s->expected_us[k] = copied ? MIN(holder, expected_us(s, slot->copy_due_us, now_us)) : holder;
     }
 }
 
@@ -265,14 +353,20 @@ static uint32_t latest_slot(const struct speculation *s)
     return latest;
 }
 
-/* When the first of the slots that were not given will be so late that `number` takes it. */
+/* When a slot that has not come, or its copy, is due. */
+static uint64_t next_due_us(const struct speculation *s, const struct speculation_slot *slot)
+{
+    return slot->helper != DEALER_NOBODY ? slot->copy_due_us : due_us(s, slot);
+}
+
+/* When the first of the slots that have not come will be so late that `number` takes it. */
 static uint64_t again_us(const struct speculation *s, uint32_t number)
 {
     uint64_t first = UINT64_MAX, sooner = (uint64_t)slot_us(s, number) + gain_us(s, number) + 1;
     uint64_t late = (uint64_t)(s->patience * (double)sooner) + 1;
     for (uint32_t k = 0; k < s->slots; k++)
-        if (s->expected_us[k] > 0)
-            first = MIN(first, due_us(s, &s->slot[k]) + late);
+        if (s->slot[k].holder != DEALER_NOBODY && !speculation_in(s, k))
+            first = MIN(first, next_due_us(s, &s->slot[k]) + late);
     return first == UINT64_MAX ? 0 : first;
 }
 
@@ -318,10 +412,55 @@ static bool find_idle(struct speculation *s, const struct dealer *dealer, const 
     find_ahead(s, dealer);
     for (uint32_t i = 0; i < count; i++) {
         struct speculation_member *member = member_of(s, numbers[i]);
-        member->idle = member->open == 0 && !member->ahead;
+        const struct delivery *d = &member->delivery;
+        member->idle = member->open == 0 && !member->ahead && d->owed_us == 0 && !d->hung;
         any |= member->idle;
     }
     return any;
+}
+
+/* The member whose copy is late may deliver it all the same; until something comes from it, it is given nothing. */
+static void give(struct speculation *s, uint32_t k, uint32_t helper, uint64_t now_us)
+{
+    struct speculation_slot *slot = &s->slot[k];
+    if (slot->helper != DEALER_NOBODY) {
+        owe_no_more(s, slot->helper);
+        forget_copy(s, slot);
+    }
+    s->given++;
+    slot->helper = helper;
+    slot->late = now_us > due_us(s, slot);
+    slot->copy_due_us = ready_us(s, helper, now_us);
+    owe(s, helper, now_us);
+    s->list[helper].extra++;
+    s->list[helper].copies++;
+    s->expected_us[k] = 0;
+}
+
+/* Nothing has come yet of this kind of step, so that nobody knows what a slot takes: each idle member gets one that has
+ * been missing for long, which is missing again after as long. */
+static uint32_t decide_blind(struct speculation *s, const uint32_t *numbers, uint32_t count, uint64_t now_us,
+                             struct speculation_gift *gifts, uint64_t *ret_again_us)
+{
+    uint32_t given = 0;
+    uint64_t again = UINT64_MAX;
+    for (uint32_t k = 0, i = 0; k < s->slots; k++) {
+        struct speculation_slot *slot = &s->slot[k];
+        bool copied = slot->helper != DEALER_NOBODY;
+        uint64_t late = copied ? slot->copy_due_us : slot->since_us + BLIND_US;
+        if (slot->holder == DEALER_NOBODY || speculation_in(s, k))
+            continue;
+        while (i < count && !s->list[numbers[i]].idle)
+            i++;
+        if (now_us > late && i < count) {
+            gifts[given++] = (struct speculation_gift){k, numbers[i]};
+            give(s, k, numbers[i++], now_us);
+            late = slot->copy_due_us = now_us + MAX(BLIND_US, now_us - MIN(now_us, s->opened_us));
+        }
+        again = MIN(again, late + 1);
+    }
+    *ret_again_us = again == UINT64_MAX ? 0 : MAX(again, now_us + BLIND_US / 8);
+    return given;
 }
 
 uint32_t speculation_decide(struct speculation *s, const struct dealer *dealer, const uint32_t *numbers, uint32_t count,
@@ -329,8 +468,10 @@ uint32_t speculation_decide(struct speculation *s, const struct dealer *dealer, 
 {
     uint32_t given = 0;
     *ret_again_us = 0;
-    if (s->missing == 0 || s->unit_us[s->kind] <= 0 || !find_idle(s, dealer, numbers, count))
+    if (s->missing == 0 || !find_idle(s, dealer, numbers, count))
         return 0;
+    if (s->unit_us[s->kind] <= 0)
+        return decide_blind(s, numbers, count, now_us, gifts, ret_again_us);
     expect(s, now_us);
     for (;;) {
         uint32_t k = latest_slot(s), helper = first_ready(s, numbers, count, now_us);
@@ -339,11 +480,6 @@ uint32_t speculation_decide(struct speculation *s, const struct dealer *dealer, 
             return given;
         }
         gifts[given++] = (struct speculation_gift){k, helper};
-        s->given++;
-        s->slot[k].helper = helper;
-        s->slot[k].late = now_us > due_us(s, &s->slot[k]);
-        s->list[helper].open++;
-        s->list[helper].extra++;
-        s->expected_us[k] = 0;
+        give(s, k, helper, now_us);
     }
 }
