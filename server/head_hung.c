@@ -79,21 +79,25 @@ static bool probe_is_due(const struct head *head, uint32_t number, bool hung, ui
     return !member->untold && since_ms(member->probed_ms, now_ms) >= wait_ms;
 }
 
-/* Said once, and when it is over. */
+/* Said once, warned of where it lasts, and said when it is over. */
 static void tell(struct head *head, struct member *member, const struct delivery *d, uint64_t now_us)
 {
     uint64_t silent_ms = d->silent_us ? (now_us - MIN(now_us, d->silent_us)) / 1000 : 0;
-    if (d->hung && !member->hung_told && silent_ms >= WARN_MS) {
-        member->hung_told = true;
+    if (d->hung && !member->hung_said)
+        log_info("worker-late worker=\"%s\" silent_ms=%" PRIu64 " action=\"its slots go to others\"", member->name,
+                 silent_ms);
+    member->hung_said |= d->hung;
+    if (d->hung && !member->hung_warned && silent_ms >= WARN_MS) {
+        member->hung_warned = true;
         if (head_may_warn(head))
             log_warn("worker-hung worker=\"%s\" silent_s=%" PRIu64
                      " reason=\"its heartbeats come, its slots do not\" action=\"its slots go to others; it is given "
                      "a copy of one now and then, and gets slots again when it delivers\"",
                      member->name, silent_ms / 1000);
     }
-    if (!d->hung && member->hung_told) {
+    if (!d->hung && member->hung_said) {
         log_info("worker-delivers-again worker=\"%s\"", member->name);
-        member->hung_told = false;
+        member->hung_said = member->hung_warned = false;
     }
 }
 
@@ -102,6 +106,7 @@ void head_hung_watch(struct head *head, uint64_t now_ms)
     if (head->ranks.list || !head->job.settled || head->state != HEAD_RUNNING)
         return;
     head_hung_deal(head);
+    head_speculate(head); /* who has joined is idle, and nothing may come that says so */
     for (uint32_t i = 0; i < head->members.used; i++) {
         struct member *member = &head->members.list[i];
         const struct delivery *d = delivery_of(head, i);
