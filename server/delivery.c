@@ -3,7 +3,8 @@
 
 #include "util.h"
 
-#define FORGET 0.7
+/* How much the last step says. */
+#define SHOWN_WEIGHT 0.2
 
 static uint64_t since(uint64_t then_us, uint64_t now_us)
 {
@@ -64,16 +65,34 @@ bool delivery_step_ended(struct delivery *d, uint64_t allowed_us, uint64_t now_u
     return true;
 }
 
-void delivery_shown(struct delivery *d, bool late, double slot_us)
+static void set_floor(struct delivery *d, double slot_us, uint64_t now_us)
 {
-    d->late = late ? MIN(d->late + 1, (uint32_t)DELIVERY_LATE) : 0;
-    if (d->late >= DELIVERY_LATE)
-        d->floor_us = slot_us;
+    if (d->floor_us <= 0) {
+        bool again = d->floor_until_us > 0 && since(d->floor_until_us, now_us) < DELIVERY_RELAPSE_US;
+        d->lapses = again ? MIN(d->lapses + 1, (uint32_t)DELIVERY_OUT_DOUBLINGS) : 0;
+        d->floor_until_us = now_us + ((uint64_t)DELIVERY_FLOOR_US << d->lapses);
+    }
+    d->floor_us = slot_us;
 }
 
-void delivery_forget(struct delivery *d)
+void delivery_shown(struct delivery *d, double slot_us)
 {
-    d->floor_us *= FORGET;
+    d->shown_us = d->shown_us > 0 ? d->shown_us + SHOWN_WEIGHT * (slot_us - d->shown_us) : slot_us;
+}
+
+void delivery_late(struct delivery *d, bool late, double slot_us, uint64_t now_us)
+{
+    d->late = late ? d->late + 1 : 0;
+    if (d->late < DELIVERY_LATE)
+        return;
+    set_floor(d, slot_us, now_us);
+    d->late = 0;
+}
+
+void delivery_forget(struct delivery *d, uint64_t now_us)
+{
+    if (now_us >= d->floor_until_us)
+        d->floor_us = 0;
 }
 
 void delivery_probed(struct delivery *d, uint64_t step, uint32_t slot, uint64_t now_us)
@@ -95,6 +114,6 @@ void delivery_answered(struct delivery *d, uint64_t step, uint32_t first, uint32
     if (d->probe_us == 0 || step != d->probe_step || d->probe_slot < first || d->probe_slot >= end)
         return;
     if (d->probe_opened_us > 0 && now_us > d->probe_opened_us)
-        d->floor_us = (double)(now_us - d->probe_opened_us);
+        d->shown_us = (double)(now_us - d->probe_opened_us);
     d->probe_us = 0;
 }

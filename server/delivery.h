@@ -24,19 +24,23 @@ enum {
     DELIVERY_OUT_TIMES = 9,       /* and so many times what it cost, where it delivers to some shards only */
     DELIVERY_OUT_DOUBLINGS = 6,   /* doubled each time it hangs again, so many times at most */
     DELIVERY_RELAPSE_US = 60000000, /* so soon after it delivered again */
+    DELIVERY_FLOOR_US = 2000000,    /* for so long these are believed, doubled each time that it is late again */
     DELIVERY_LATE = 3,              /* steps in a row that it is late with: its speed is what they show */
 };
 
 /* A zeroed one is of a member that has just come. */
 struct delivery {
-    uint64_t owed_us;    /* since when it owes what it may still compute; 0: nothing, so it may be idle */
-    uint64_t silent_us;  /* since when it owes and nothing has come; 0: it does not */
-    uint64_t came_us;    /* when something last came; 0: never */
-    uint32_t misses;     /* in a row */
-    uint32_t silent;     /* steps in a row that ended with nothing from it */
-    uint64_t longest_us; /* what the slots of a step have taken it at most, of late */
-    uint32_t late;       /* steps in a row that it was late with */
-    double floor_us;     /* what a slot takes at least, as these showed; 0: what it says is believed */
+    uint64_t owed_us;        /* since when it owes what it may still compute; 0: nothing, so it may be idle */
+    uint64_t silent_us;      /* since when it owes and nothing has come; 0: it does not */
+    uint64_t came_us;        /* when something last came; 0: never */
+    uint32_t misses;         /* in a row */
+    uint32_t silent;         /* steps in a row that ended with nothing from it */
+    uint64_t longest_us;     /* what the slots of a step have taken it at most, of late */
+    uint32_t late;           /* steps in a row that it was late with */
+    double floor_us;         /* what a slot takes at least, as these showed; 0: what it says is believed */
+    double shown_us;         /* what a training slot took it lately, as it delivered them; 0: not known */
+    uint32_t lapses;         /* times that it was late again soon after that was forgotten */
+    uint64_t floor_until_us; /* when it is forgotten */
     bool hung;
     uint32_t relapses;
     uint64_t hung_us, until_us; /* hung: since when, and until when at least; else hung_us is when it last ended */
@@ -56,10 +60,12 @@ void delivery_took(struct delivery *delivery, uint64_t took_us);
 bool delivery_step_ended(struct delivery *delivery, uint64_t allowed_us, uint64_t now_us);
 /* It is hung from now on: it has cost the job cost_us, and may do so again however much it delivers. */
 void delivery_hang(struct delivery *delivery, uint64_t cost_us, uint64_t now_us);
-/* A step that it delivered slots of showed that a slot takes it slot_us; `late`: far more than was expected. */
-void delivery_shown(struct delivery *delivery, bool late, double slot_us);
-/* Every second: what was shown once is forgotten, so that it can be seen anew. */
-void delivery_forget(struct delivery *delivery);
+/* What it delivered of a step showed that a slot takes it slot_us; `late`: far more than was expected. */
+void delivery_late(struct delivery *delivery, bool late, double slot_us, uint64_t now_us);
+/* It delivered all it held of a training step, each slot in slot_us. */
+void delivery_shown(struct delivery *delivery, double slot_us);
+/* Now and then: what was shown is forgotten in time, so that it can be seen anew. */
+void delivery_forget(struct delivery *delivery, uint64_t now_us);
 /* A probe has been sent; its step was opened; slots [first, end) of a step have come: an answer says what one takes. */
 void delivery_probed(struct delivery *delivery, uint64_t step, uint32_t slot, uint64_t now_us);
 void delivery_opened(struct delivery *delivery, uint64_t step, uint64_t now_us);

@@ -341,6 +341,8 @@ json_t *head_balance_json(const struct head *head);
 void head_hung_deal(struct head *head);
 /* Every tick: probes, and what is said. */
 void head_hung_watch(struct head *head, uint64_t now_ms);
+/* Whether nobody is left that delivers: it need not be waited for. */
+bool head_hung_all(const struct head *head);
 /* A member says that it goes on: it is probed again soon. */
 void head_hung_heard(struct member *member);
 

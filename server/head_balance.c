@@ -83,10 +83,9 @@ static void find_speeds(struct head *head, const uint32_t *numbers, uint32_t cou
     struct balance *balance = &head->balance;
     for (uint32_t i = 0; i < head->members.used; i++) {
         double rate = head->members.list[i].slots_per_s;
-        double said_us = rate > 0 ? 1e6 / rate : 0;
-        balance->slot_us[i] =
-            balance->speculation.list ? MAX(said_us, balance->speculation.list[i].delivery.floor_us) : said_us;
+        balance->slot_us[i] = rate > 0 ? 1e6 / rate : 0;
     }
+    speculation_believe(&balance->speculation, numbers, count, balance->slot_us);
     speeds_find(&head->dealer, balance->slot_us, balance->step_us, numbers, count, balance->speed);
 }
 
@@ -279,7 +278,7 @@ static void forget_speeds(struct head *head)
 {
     struct speculation *s = &head->balance.speculation;
     for (uint32_t i = 0; i < s->used; i++)
-        delivery_forget(&s->list[i].delivery);
+        delivery_forget(&s->list[i].delivery, now_us());
 }
 
 void head_balance_watch(struct head *head, uint64_t now_ms)

@@ -122,6 +122,15 @@ void head_hung_watch(struct head *head, uint64_t now_ms)
     }
 }
 
+bool head_hung_all(const struct head *head)
+{
+    for (uint32_t i = 0; i < head->members.used; i++)
+        if (head->members.list[i].state == MEMBER_GREETED ||
+            (head->members.list[i].state == MEMBER_JOINED && !speculation_hung(&head->balance.speculation, i)))
+            return false;
+    return true;
+}
+
 void head_hung_heard(struct member *member)
 {
     member->probes = MIN(member->probes, 1U);

@@ -15,6 +15,8 @@
 #define GAP_MAX 4.0
 /* Before any slot has come, one that is missing for so long is given to the idle. */
 #define BLIND_US UINT64_C(2000000)
+/* Who takes longer than it says by so much more than others do is not believed. */
+#define BOAST 1.5
 
 dp_err speculation_init(struct speculation *s, uint32_t slots, uint32_t members, const double *speed)
 {
@@ -98,15 +100,20 @@ static double allowed_us(const struct speculation *s, uint32_t number, uint32_t 
     return 2 * (slots * slot_us(s, number) + SPECULATION_GAIN_US);
 }
 
-/* What the open step has shown of a member's speed, which it may have told otherwise. */
+/* What the open step has shown of a member's speed, which it may have told otherwise. One whose slots all came from
+ * others is late, however little was expected of it. */
 static void show_speed(struct speculation *s, uint32_t number, uint64_t now_us)
 {
     struct speculation_member *member = &s->list[number];
-    uint64_t end_us = member->brought < member->held ? now_us : member->delivery.came_us;
+    bool all = member->brought == member->held;
+    uint64_t end_us = all ? member->brought_us : now_us;
     double took_us = (double)(end_us - MIN(end_us, s->opened_us));
-    uint32_t slots = member->brought < member->held ? member->brought + 1 : member->held;
-    if (s->ahead == 0 && member->brought > 0)
-        delivery_shown(&member->delivery, took_us > allowed_us(s, number, member->held), took_us / slots);
+    bool late = member->brought == 0 || took_us > allowed_us(s, number, member->held);
+    if (s->ahead > 0 || member->held == 0)
+        return;
+    delivery_late(&member->delivery, late, took_us / (all ? member->held : member->brought + 1), now_us);
+    if (all && s->kind == 0 && took_us > 0)
+        delivery_shown(&member->delivery, took_us / member->held);
 }
 
 /* The open step is complete: who has delivered nothing of it, though it should have? */
@@ -160,9 +167,19 @@ void speculation_open(struct speculation *s, uint64_t step, uint32_t ahead, uint
     }
 }
 
+static bool all_nobodys(const struct speculation *s)
+{
+    for (uint32_t k = 0; k < s->slots; k++)
+        if (s->slot[k].holder != DEALER_NOBODY)
+            return false;
+    return true;
+}
+
 void speculation_owners(struct speculation *s, const uint32_t *owner, bool (*lives)(const void *arg, uint32_t member),
                         const void *arg, uint64_t now_us)
 {
+    if (all_nobodys(s))
+        s->opened_us = now_us; /* nobody could begin it before */
     for (uint32_t m = 0; m < s->used; m++)
         if (!lives(arg, m)) {
             s->list[m].last_us = 0;
@@ -254,6 +271,7 @@ void speculation_arrived(struct speculation *s, uint64_t step, uint32_t number, 
                          uint64_t now_us)
 {
     bool own = step == s->step, fresh = false;
+    uint32_t brought = member_of(s, number)->brought;
     if (step < s->step || step - s->step >= 64) {
         came(s, step, number, first, end, now_us);
         return;
@@ -270,6 +288,8 @@ void speculation_arrived(struct speculation *s, uint64_t step, uint32_t number, 
     came(s, step, number, first, end, now_us);
     if (!fresh)
         return;
+    if (step == s->step && s->list[number].brought > brought)
+        s->list[number].brought_us = now_us;
     if (s->ahead > 0)
         learn_gap(s, step, number, now_us);
     else if (own)
@@ -284,6 +304,23 @@ void speculation_stalled(struct speculation *s, uint32_t number, uint64_t now_us
         return;
     delivery_hang(d, partly ? now_us - MIN(now_us, s->opened_us) : 0, now_us);
     s->changes++;
+}
+
+void speculation_believe(const struct speculation *s, const uint32_t *numbers, uint32_t count, double *slot_us)
+{
+    double said = 0; /* the largest part of what its slots took that any member owns to */
+    for (uint32_t i = 0; i < count; i++) {
+        const struct delivery *d = &s->list[numbers[i]].delivery;
+        if (d->shown_us > 0)
+            said = MAX(said, MIN(slot_us[numbers[i]] / d->shown_us, 1));
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const struct delivery *d = &s->list[numbers[i]].delivery;
+        double *us = &slot_us[numbers[i]], shown_us = said * d->shown_us;
+        if (*us <= 0 || shown_us > BOAST * *us)
+            *us = shown_us;
+        *us = MAX(*us, d->floor_us);
+    }
 }
 
 bool speculation_hung(const struct speculation *s, uint32_t number)
@@ -308,14 +345,15 @@ static uint64_t expected_us(const struct speculation *s, uint64_t due, uint64_t 
     return now_us > due ? now_us + (uint64_t)((double)(now_us - due) / s->patience) : due;
 }
 
-/* Finds when each slot that may be given is to be expected. One that was given is given again when its copy is late. */
+/* Finds when each slot that may be given is to be expected. One that was given is expected with its
+ * copy, and is given again where that is late, or slow. */
 static void expect(struct speculation *s, uint64_t now_us)
 {
     for (uint32_t k = 0; k < s->slots; k++) {
         const struct speculation_slot *slot = &s->slot[k];
         bool copied = slot->helper != DEALER_NOBODY;
         s->expected_us[k] = 0;
-        if (slot->holder == DEALER_NOBODY || speculation_in(s, k) || (copied && now_us <= slot->copy_due_us))
+        if (slot->holder == DEALER_NOBODY || speculation_in(s, k))
             continue;
         uint64_t holder = expected_us(s, due_us(s, slot), now_us);
         s->expected_us[k] = copied ? MIN(holder, expected_us(s, slot->copy_due_us, now_us)) : holder;

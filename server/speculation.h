@@ -42,6 +42,7 @@ struct speculation_member {
     uint32_t held;            /* slots that it holds at the open step */
     uint32_t open;            /* slots that have not arrived, of those and of its copies */
     uint32_t brought;         /* slots that it held and that came from itself */
+    uint64_t brought_us;      /* when the last of these came */
     uint32_t copies;          /* that it was given at the open step */
     bool beaten;              /* a slot that it computes came from another first */
     bool waits;               /* it may have waited since last_us: that was of the last step that may be open */
@@ -92,6 +93,9 @@ void speculation_arrived(struct speculation *s, uint64_t step, uint32_t member, 
                          uint64_t now_us);
 /* The open step stands still, since shards lack slots that the member holds: it counts as hung. */
 void speculation_stalled(struct speculation *s, uint32_t member, uint64_t now_us);
+/* slot_us by number: in, what members say that a training slot takes them, 0: not known; out, not less than what came
+ * from them shows. */
+void speculation_believe(const struct speculation *s, const uint32_t *numbers, uint32_t count, double *slot_us);
 /* Whether a member delivers nothing: no slots are dealt to it while others do. */
 bool speculation_hung(const struct speculation *s, uint32_t member);
 /* Whether a slot of the open step has arrived. */
