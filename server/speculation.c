@@ -1,9 +1,7 @@
 /* Speculation; see speculation.h. Thread: head. */
-#include "speculation.h"
+#include "speculation_impl.h"
 
 #include <stdlib.h>
-
-#include "util.h"
 
 /* How much a new measure of a slot's time counts: of all that a member holds, together. */
 #define UNIT_WEIGHT 0.3
@@ -13,8 +11,6 @@
 #define PATIENCE_MAX 4.0
 /* A gap that is longer than so many slots is as good as one of so many: it was no slot's. */
 #define GAP_MAX 4.0
-/* Before any slot has come, one that is missing for so long is given to the idle. */
-#define BLIND_US UINT64_C(2000000)
 /* Who takes longer than it says by so much more than others do is not believed. */
 #define BOAST 1.5
 
@@ -47,7 +43,7 @@ bool speculation_in(const struct speculation *s, uint32_t slot)
     return s->slot[slot].arrived & 1;
 }
 
-static struct speculation_member *member_of(struct speculation *s, uint32_t number)
+struct speculation_member *speculation_member_of(struct speculation *s, uint32_t number)
 {
     if (number == DEALER_NOBODY)
         return NULL;
@@ -56,9 +52,9 @@ static struct speculation_member *member_of(struct speculation *s, uint32_t numb
 }
 
 /* A member has one slot more to deliver. */
-static void owe(struct speculation *s, uint32_t number, uint64_t now_us)
+void speculation_owe(struct speculation *s, uint32_t number, uint64_t now_us)
 {
-    struct speculation_member *member = member_of(s, number);
+    struct speculation_member *member = speculation_member_of(s, number);
     if (!member)
         return;
     member->open++;
@@ -67,29 +63,29 @@ static void owe(struct speculation *s, uint32_t number, uint64_t now_us)
 
 /* It has come from somebody, or is somebody else's now. Whether it still computes it is not known, so that it is not
  * idle. */
-static void owe_no_more(struct speculation *s, uint32_t number)
+void speculation_owe_no_more(struct speculation *s, uint32_t number)
 {
-    struct speculation_member *member = member_of(s, number);
+    struct speculation_member *member = speculation_member_of(s, number);
     if (member)
         member->open--;
 }
 
 static void hold(struct speculation *s, uint32_t number, int change)
 {
-    struct speculation_member *member = member_of(s, number);
+    struct speculation_member *member = speculation_member_of(s, number);
     if (member)
         member->held += (uint32_t)change;
 }
 
 /* A copy that is out was not needed, or its helper is gone. */
-static void forget_copy(struct speculation *s, struct speculation_slot *slot)
+void speculation_forget_copy(struct speculation *s, struct speculation_slot *slot)
 {
     s->lost += slot->helper != DEALER_NOBODY;
     slot->helper = DEALER_NOBODY;
 }
 
 /* A member's time for one slot; 0: not known. */
-static double slot_us(const struct speculation *s, uint32_t number)
+double speculation_slot_us(const struct speculation *s, uint32_t number)
 {
     return s->unit_us[s->kind] / s->speed[number];
 }
@@ -97,7 +93,7 @@ static double slot_us(const struct speculation *s, uint32_t number)
 /* So long a member may take for some slots until it is far too late: twice as long as expected. */
 static double allowed_us(const struct speculation *s, uint32_t number, uint32_t slots)
 {
-    return 2 * (slots * slot_us(s, number) + SPECULATION_GAIN_US);
+    return 2 * (slots * speculation_slot_us(s, number) + SPECULATION_GAIN_US);
 }
 
 /* What the open step has shown of a member's speed, which it may have told otherwise. One whose slots all came from
@@ -152,7 +148,7 @@ void speculation_open(struct speculation *s, uint64_t step, uint32_t ahead, uint
     members_begin(s, now_us);
     for (uint32_t k = 0; k < s->slots; k++) {
         struct speculation_slot *slot = &s->slot[k];
-        forget_copy(s, slot);
+        speculation_forget_copy(s, slot);
         slot->holder = owner[k];
         slot->since_us = now_us;
         slot->arrived = passed < 64 ? slot->arrived >> passed : 0;
@@ -163,7 +159,7 @@ void speculation_open(struct speculation *s, uint64_t step, uint32_t ahead, uint
         if (speculation_in(s, k))
             continue;
         s->missing++;
-        owe(s, owner[k], now_us);
+        speculation_owe(s, owner[k], now_us);
     }
 }
 
@@ -190,16 +186,16 @@ void speculation_owners(struct speculation *s, const uint32_t *owner, bool (*liv
         if (speculation_in(s, k))
             continue;
         if (slot->helper != DEALER_NOBODY && (!lives(arg, slot->helper) || slot->helper == owner[k])) {
-            owe_no_more(s, slot->helper);
-            forget_copy(s, slot);
+            speculation_owe_no_more(s, slot->helper);
+            speculation_forget_copy(s, slot);
         }
         if (slot->holder == owner[k])
             continue;
-        owe_no_more(s, slot->holder);
+        speculation_owe_no_more(s, slot->holder);
         hold(s, slot->holder, -1);
         slot->holder = owner[k];
         slot->since_us = now_us;
-        owe(s, slot->holder, now_us);
+        speculation_owe(s, slot->holder, now_us);
         hold(s, slot->holder, 1);
     }
 }
@@ -214,8 +210,8 @@ static void learn(struct speculation *s, uint32_t number, double took_us, double
  * computed side by side come together, the others after no time at all: it is their mean that counts. */
 static void learn_gap(struct speculation *s, uint64_t step, uint32_t number, uint64_t now_us)
 {
-    struct speculation_member *member = member_of(s, number);
-    double took_us = (double)(now_us - MIN(now_us, member->last_us)), unit_us = slot_us(s, number);
+    struct speculation_member *member = speculation_member_of(s, number);
+    double took_us = (double)(now_us - MIN(now_us, member->last_us)), unit_us = speculation_slot_us(s, number);
     if (member->last_us > 0 && !member->waits)
         learn(s, number, unit_us > 0 ? MIN(took_us, GAP_MAX * unit_us) : took_us, UNIT_WEIGHT / MAX(member->held, 1U));
     member->last_us = MAX(now_us, member->last_us);
@@ -237,14 +233,14 @@ static void slot_arrived(struct speculation *s, uint32_t k, uint32_t number)
     s->lost += copied && number != slot->helper;
     if (copied && slot->late)
         learn_patience(s, number == slot->helper);
-    struct speculation_member *other = member_of(s, number == slot->helper ? slot->holder : slot->helper);
+    struct speculation_member *other = speculation_member_of(s, number == slot->helper ? slot->holder : slot->helper);
     if (copied && other)
         other->beaten = true;
-    struct speculation_member *holder = number == slot->holder ? member_of(s, number) : NULL;
+    struct speculation_member *holder = number == slot->holder ? speculation_member_of(s, number) : NULL;
     if (holder)
         holder->brought++;
-    owe_no_more(s, slot->holder);
-    owe_no_more(s, slot->helper);
+    speculation_owe_no_more(s, slot->holder);
+    speculation_owe_no_more(s, slot->helper);
     slot->helper = DEALER_NOBODY;
 }
 
@@ -260,7 +256,7 @@ static void learn_share(struct speculation *s, uint32_t number, uint64_t now_us)
 /* Something came from a member, if only too late. */
 static void came(struct speculation *s, uint64_t step, uint32_t number, uint32_t first, uint32_t end, uint64_t now_us)
 {
-    struct speculation_member *member = member_of(s, number);
+    struct speculation_member *member = speculation_member_of(s, number);
     if (step == s->step && s->opened_us > 0)
         delivery_took(&member->delivery, now_us - MIN(now_us, s->opened_us));
     delivery_answered(&member->delivery, step, first, end, now_us);
@@ -271,7 +267,7 @@ void speculation_arrived(struct speculation *s, uint64_t step, uint32_t number, 
                          uint64_t now_us)
 {
     bool own = step == s->step, fresh = false;
-    uint32_t brought = member_of(s, number)->brought;
+    uint32_t brought = speculation_member_of(s, number)->brought;
     if (step < s->step || step - s->step >= 64) {
         came(s, step, number, first, end, now_us);
         return;
@@ -298,7 +294,7 @@ void speculation_arrived(struct speculation *s, uint64_t step, uint32_t number, 
 
 void speculation_stalled(struct speculation *s, uint32_t number, uint64_t now_us)
 {
-    struct delivery *d = &member_of(s, number)->delivery;
+    struct delivery *d = &speculation_member_of(s, number)->delivery;
     bool partly = d->silent_us == 0; /* all of it has come to the first shard, and not to another one */
     if (d->hung)
         return;
@@ -326,198 +322,4 @@ void speculation_believe(const struct speculation *s, const uint32_t *numbers, u
 bool speculation_hung(const struct speculation *s, uint32_t number)
 {
     return s->list && s->list[number].delivery.hung;
-}
-
-/* When a slot is due: with the last of its holder's that are to come. Where they come one by one, the first of these
- * was begun when the one before had come. */
-static uint64_t due_us(const struct speculation *s, const struct speculation_slot *slot)
-{
-    const struct speculation_member *holder = &s->list[slot->holder];
-    double unit = slot_us(s, slot->holder);
-    if (s->ahead == 0)
-        return slot->since_us + (uint64_t)(holder->held * unit);
-    return MAX(slot->since_us, holder->last_us) + (uint64_t)(holder->mine * unit);
-}
-
-/* When it is due, what is overdue after as long again or sooner. */
-static uint64_t expected_us(const struct speculation *s, uint64_t due, uint64_t now_us)
-{
-    return now_us > due ? now_us + (uint64_t)((double)(now_us - due) / s->patience) : due;
-}
-
-/* Finds when each slot that may be given is to be expected. One that was given is expected with its
- * copy, and is given again where that is late, or slow. */
-static void expect(struct speculation *s, uint64_t now_us)
-{
-    for (uint32_t k = 0; k < s->slots; k++) {
-        const struct speculation_slot *slot = &s->slot[k];
-        bool copied = slot->helper != DEALER_NOBODY;
-        s->expected_us[k] = 0;
-        if (slot->holder == DEALER_NOBODY || speculation_in(s, k))
-            continue;
-        uint64_t holder = expected_us(s, due_us(s, slot), now_us);
-        s->expected_us[k] = copied ? MIN(holder, expected_us(s, slot->copy_due_us, now_us)) : holder;
-    }
-}
-
-static uint64_t ready_us(const struct speculation *s, uint32_t number, uint64_t now_us)
-{
-    return now_us + (uint64_t)((s->list[number].extra + 1) * slot_us(s, number));
-}
-
-/* Least gain for which it is worth computing something twice. */
-static uint64_t gain_us(const struct speculation *s, uint32_t number)
-{
-    return MAX((uint64_t)(slot_us(s, number) / 2), (uint64_t)SPECULATION_GAIN_US);
-}
-
-/* The idle member that would have another slot first; DEALER_NOBODY if none is idle. */
-static uint32_t first_ready(const struct speculation *s, const uint32_t *numbers, uint32_t count, uint64_t now_us)
-{
-    uint32_t best = DEALER_NOBODY;
-    for (uint32_t i = 0; i < count; i++)
-        if (s->list[numbers[i]].idle &&
-            (best == DEALER_NOBODY || ready_us(s, numbers[i], now_us) < ready_us(s, best, now_us)))
-            best = numbers[i];
-    return best;
-}
-
-static uint32_t latest_slot(const struct speculation *s)
-{
-    uint32_t latest = 0;
-    for (uint32_t k = 1; k < s->slots; k++)
-        if (s->expected_us[k] >= s->expected_us[latest])
-            latest = k;
-    return latest;
-}
-
-/* When a slot that has not come, or its copy, is due. */
-static uint64_t next_due_us(const struct speculation *s, const struct speculation_slot *slot)
-{
-    return slot->helper != DEALER_NOBODY ? slot->copy_due_us : due_us(s, slot);
-}
-
-/* When the first of the slots that have not come will be so late that `number` takes it. */
-static uint64_t again_us(const struct speculation *s, uint32_t number)
-{
-    uint64_t first = UINT64_MAX, sooner = (uint64_t)slot_us(s, number) + gain_us(s, number) + 1;
-    uint64_t late = (uint64_t)(s->patience * (double)sooner) + 1;
-    for (uint32_t k = 0; k < s->slots; k++)
-        if (s->slot[k].holder != DEALER_NOBODY && !speculation_in(s, k))
-            first = MIN(first, next_due_us(s, &s->slot[k]) + late);
-    return first == UINT64_MAX ? 0 : first;
-}
-
-static void owes_ahead(struct speculation *s, uint32_t number)
-{
-    struct speculation_member *member = member_of(s, number);
-    if (member)
-        member->ahead = true;
-}
-
-/* Who holds slots of later steps that have not arrived: one owner before the dealer's next deal, another after it. */
-static void find_ahead(struct speculation *s, const struct dealer *dealer)
-{
-    const uint64_t later = ((UINT64_C(2) << s->ahead) - 1) & ~UINT64_C(1);
-    uint64_t before = dealer->from - MIN(dealer->from, s->step); /* steps */
-    uint64_t base = before < 64 ? (UINT64_C(1) << before) - 1 : UINT64_MAX;
-    for (uint32_t k = 0; later && k < s->slots; k++) {
-        uint64_t missing = later & ~s->slot[k].arrived;
-        if (missing & base)
-            owes_ahead(s, dealer->base_owner[k]);
-        if (missing & ~base)
-            owes_ahead(s, dealer->next_owner[k]);
-    }
-}
-
-static void count_mine(struct speculation *s)
-{
-    for (uint32_t m = 0; m < s->used; m++) {
-        s->list[m].mine = s->list[m].extra = 0;
-        s->list[m].ahead = false;
-    }
-    for (uint32_t k = 0; k < s->slots; k++) {
-        struct speculation_member *holder = speculation_in(s, k) ? NULL : member_of(s, s->slot[k].holder);
-        if (holder)
-            holder->mine++;
-    }
-}
-
-static bool find_idle(struct speculation *s, const struct dealer *dealer, const uint32_t *numbers, uint32_t count)
-{
-    bool any = false;
-    count_mine(s);
-    find_ahead(s, dealer);
-    for (uint32_t i = 0; i < count; i++) {
-        struct speculation_member *member = member_of(s, numbers[i]);
-        const struct delivery *d = &member->delivery;
-        member->idle = member->open == 0 && !member->ahead && d->owed_us == 0 && !d->hung;
-        any |= member->idle;
-    }
-    return any;
-}
-
-/* The member whose copy is late may deliver it all the same; until something comes from it, it is given nothing. */
-static void give(struct speculation *s, uint32_t k, uint32_t helper, uint64_t now_us)
-{
-    struct speculation_slot *slot = &s->slot[k];
-    if (slot->helper != DEALER_NOBODY) {
-        owe_no_more(s, slot->helper);
-        forget_copy(s, slot);
-    }
-    s->given++;
-    slot->helper = helper;
-    slot->late = now_us > due_us(s, slot);
-    slot->copy_due_us = ready_us(s, helper, now_us);
-    owe(s, helper, now_us);
-    s->list[helper].extra++;
-    s->list[helper].copies++;
-    s->expected_us[k] = 0;
-}
-
-/* Nothing has come yet of this kind of step, so that nobody knows what a slot takes: each idle member gets one that has
- * been missing for long, which is missing again after as long. */
-static uint32_t decide_blind(struct speculation *s, const uint32_t *numbers, uint32_t count, uint64_t now_us,
-                             struct speculation_gift *gifts, uint64_t *ret_again_us)
-{
-    uint32_t given = 0;
-    uint64_t again = UINT64_MAX;
-    for (uint32_t k = 0, i = 0; k < s->slots; k++) {
-        struct speculation_slot *slot = &s->slot[k];
-        bool copied = slot->helper != DEALER_NOBODY;
-        uint64_t late = copied ? slot->copy_due_us : slot->since_us + BLIND_US;
-        if (slot->holder == DEALER_NOBODY || speculation_in(s, k))
-            continue;
-        while (i < count && !s->list[numbers[i]].idle)
-            i++;
-        if (now_us > late && i < count) {
-            gifts[given++] = (struct speculation_gift){k, numbers[i]};
-            give(s, k, numbers[i++], now_us);
-            late = slot->copy_due_us = now_us + MAX(BLIND_US, now_us - MIN(now_us, s->opened_us));
-        }
-        again = MIN(again, late + 1);
-    }
-    *ret_again_us = again == UINT64_MAX ? 0 : MAX(again, now_us + BLIND_US / 8);
-    return given;
-}
-
-uint32_t speculation_decide(struct speculation *s, const struct dealer *dealer, const uint32_t *numbers, uint32_t count,
-                            uint64_t now_us, struct speculation_gift *gifts, uint64_t *ret_again_us)
-{
-    uint32_t given = 0;
-    *ret_again_us = 0;
-    if (s->missing == 0 || !find_idle(s, dealer, numbers, count))
-        return 0;
-    if (s->unit_us[s->kind] <= 0)
-        return decide_blind(s, numbers, count, now_us, gifts, ret_again_us);
-    expect(s, now_us);
-    for (;;) {
-        uint32_t k = latest_slot(s), helper = first_ready(s, numbers, count, now_us);
-        if (s->expected_us[k] <= ready_us(s, helper, now_us) + gain_us(s, helper)) {
-            *ret_again_us = again_us(s, helper);
-            return given;
-        }
-        gifts[given++] = (struct speculation_gift){k, helper};
-        give(s, k, helper, now_us);
-    }
 }
