@@ -82,9 +82,12 @@ struct owed {
 
 /* A local job (--data-mode local): who has data of its own has a slot of its own, its rank. */
 struct rank {
-    uint32_t holder; /* member number, DEALER_NOBODY: none; then the slot is void */
-    uint32_t last;   /* the last holder, DEALER_NOBODY before there was one */
-    bool finished;   /* its data are through: void for good */
+    uint32_t holder;   /* member number, DEALER_NOBODY: none; then the slot is void */
+    uint32_t last;     /* the last holder, DEALER_NOBODY before there was one */
+    bool finished;     /* its data are through: void for good */
+    uint64_t given_us; /* when the last holder got it */
+    uint32_t stalls;   /* times in a row that the last holder was given up, having delivered nothing */
+    uint64_t until_ms; /* until then it gets none, 0: it may */
 };
 
 struct ranks {
@@ -477,6 +480,8 @@ void head_ranks_tell(struct head *head, uint32_t number);
 void head_ranks_finish(struct head *head, const struct member *member);
 /* Workers whose data are through: nobody waits for them. */
 uint32_t head_ranks_finished(const struct head *head);
+/* A member is about to be lost since it delivers nothing. One that comes again at once and does so again is put off. */
+void head_ranks_stalled(struct head *head, const struct member *member);
 /* Members have changed, or global_low: whether all have finished, and what they brought is complete. */
 void head_ranks_see_end(struct head *head);
 void head_ranks_on_ready(struct head *head, uint32_t shard, const struct event *event);

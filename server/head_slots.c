@@ -192,6 +192,7 @@ void head_lose_stalled(struct head *head, struct member *member, uint64_t for_s)
     snprintf(text, sizeof text,
              "it delivered nothing for %" PRIu64 " s while others waited (--stall-timeout), though its heartbeats came",
              for_s);
+    head_ranks_stalled(head, member);
     lose(head, member, "it delivered nothing", text);
 }
 

@@ -148,7 +148,7 @@ static void pass_all_on(struct head *head, const uint32_t *owed, uint32_t count)
         if (head->dealer.owner[owed[i]] != DEALER_NOBODY)
             speculation_stalled(&head->balance.speculation, head->dealer.owner[owed[i]], mono_ns() / 1000);
     uint32_t members = members_list(&head->members, head->numbers);
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count && members > 0; i++)
         pass_on(head, owed[i], head->numbers, members);
     head_balance_dealt(head);
     head_assign_all(head);
