@@ -69,7 +69,7 @@ static void set_floor(struct delivery *d, double slot_us, uint64_t now_us)
 {
     if (d->floor_us <= 0) {
         bool again = d->floor_until_us > 0 && since(d->floor_until_us, now_us) < DELIVERY_RELAPSE_US;
-        d->lapses = again ? MIN(d->lapses + 1, (uint32_t)DELIVERY_OUT_DOUBLINGS) : 0;
+        d->lapses = again ? MIN(d->lapses + 1, (uint32_t)DELIVERY_FLOOR_DOUBLINGS) : 0;
         d->floor_until_us = now_us + ((uint64_t)DELIVERY_FLOOR_US << d->lapses);
     }
     d->floor_us = slot_us;

@@ -25,7 +25,8 @@ enum {
     DELIVERY_OUT_DOUBLINGS = 6,   /* doubled each time it hangs again, so many times at most */
     DELIVERY_RELAPSE_US = 60000000, /* so soon after it delivered again */
     DELIVERY_FLOOR_US = 2000000,    /* for so long these are believed, doubled each time that it is late again */
-    DELIVERY_LATE = 8,              /* steps in a row that it is late with: its speed is what they show */
+    DELIVERY_FLOOR_DOUBLINGS = 3,   /* so many times at most */
+    DELIVERY_LATE = 4,              /* steps in a row that it is late with: its speed is what they show */
 };
 
 /* A zeroed one is of a member that has just come. */

@@ -70,7 +70,7 @@ Test(delivery, what_members_say_is_not_believed_beyond_what_came)
     for (uint32_t i = 0; i < DELIVERY_LATE; i++)
         delivery_late(&s.list[0].delivery, true, 70000, 1000);
     speculation_believe(&s, ALL, 1, moving);
-    cr_assert_eq(moving[0], 70000, "late three times in a row");
+    cr_assert_eq(moving[0], 70000, "late time after time");
     delivery_forget(&s.list[0].delivery, 1000 + DELIVERY_FLOOR_US);
     moving[0] = 100;
     speculation_believe(&s, ALL, 1, moving);
