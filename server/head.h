@@ -61,6 +61,7 @@ struct balance {
     uv_timer_t timer;               /* when a slot may have become late */
     uint64_t looked_ms;             /* when deals were last looked at */
     uint64_t moves;                 /* deals that speeds brought about */
+    uint64_t changes;               /* of who is hung, as far as slots were dealt by them */
 };
 
 /* A step that waits. */
@@ -81,9 +82,12 @@ struct owed {
 
 /* A local job (--data-mode local): who has data of its own has a slot of its own, its rank. */
 struct rank {
-    uint32_t holder; /* member number, DEALER_NOBODY: none; then the slot is void */
-    uint32_t last;   /* the last holder, DEALER_NOBODY before there was one */
-    bool finished;   /* its data are through: void for good */
+    uint32_t holder;   /* member number, DEALER_NOBODY: none; then the slot is void */
+    uint32_t last;     /* the last holder, DEALER_NOBODY before there was one */
+    bool finished;     /* its data are through: void for good */
+    uint64_t given_us; /* when the last holder got it */
+    uint32_t stalls;   /* times in a row that the last holder was given up, having delivered nothing */
+    uint64_t until_ms; /* until then it gets none, 0: it may */
 };
 
 struct ranks {
@@ -256,11 +260,15 @@ void head_assign(struct head *head, uint32_t number);
 /* What came of sending a member its slots; where its queue was full they are sent again, every tick. */
 void head_assigned(struct head *head, struct member *member, dp_err e);
 void head_assign_all(struct head *head);
+/* Tells a member its slots, and one more of a step to come, which another one holds too. */
+DP_MUST_CHECK dp_err head_assign_probe(struct head *head, uint32_t number, uint64_t step, uint32_t slot);
 /* Tells a member how far the job is; whether its connection takes it, as far as that is known at once. */
 bool head_reachable(struct head *head, const struct member *member);
 dp_err head_probe(struct head *head, const struct member *member, enum letter_about about);
 /* Its connection is gone. */
 void head_lose_unconnected(struct head *head, struct member *member);
+/* In a job of workers with data of their own, it has delivered nothing for so long. */
+void head_lose_stalled(struct head *head, struct member *member, uint64_t for_s);
 /* The member is gone: its token is void, its slots go to others. */
 void head_fence(struct head *head, struct member *member, const char *reason);
 /* Tells the shards of the sessions whose end all of them know. */
@@ -342,6 +350,16 @@ void head_balance_watch(struct head *head, uint64_t now_ms);
 /* Gives late slots to the idle. */
 void head_speculate(struct head *head);
 json_t *head_balance_json(const struct head *head);
+
+/* head_hung.c: workers that deliver nothing. */
+/* Deals anew where others are hung than at the last deal. */
+void head_hung_deal(struct head *head);
+/* Every tick: probes, and what is said. */
+void head_hung_watch(struct head *head, uint64_t now_ms);
+/* Whether nobody is left that delivers: it need not be waited for. */
+bool head_hung_all(const struct head *head);
+/* A member says that it goes on: it is probed again soon. */
+void head_hung_heard(struct member *member);
 
 /* head_steps.c: the job becomes whole, and its steps complete. */
 dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err);
@@ -476,6 +494,8 @@ void head_ranks_tell(struct head *head, uint32_t number);
 void head_ranks_finish(struct head *head, const struct member *member);
 /* Workers whose data are through: nobody waits for them. */
 uint32_t head_ranks_finished(const struct head *head);
+/* A member is about to be lost since it delivers nothing. One that comes again at once and does so again is put off. */
+void head_ranks_stalled(struct head *head, const struct member *member);
 /* Members have changed, or global_low: whether all have finished, and what they brought is complete. */
 void head_ranks_see_end(struct head *head);
 void head_ranks_on_ready(struct head *head, uint32_t shard, const struct event *event);

@@ -11,8 +11,7 @@
 #include "speeds.h"
 
 enum {
-    LOOK_MS = 1000,    /* deals are looked at this often */
-    FORGET_MS = 10000, /* after so long without slots a worker's speed is no longer known: it gets some and shows it */
+    LOOK_MS = 1000, /* deals are looked at this often */
 };
 /* How much a new measure of a worker's speed counts. */
 #define SPEED_WEIGHT 0.5
@@ -58,7 +57,7 @@ void head_balance_stop(struct head *head)
     free(balance->gifts);
     balance->gifts = NULL;
     balance->step_us = 0;
-    balance->looked_us = balance->looked_low = balance->looked_ms = balance->moves = 0;
+    balance->looked_us = balance->looked_low = balance->looked_ms = balance->moves = balance->changes = 0;
 }
 
 /* What comes first is of a worker that warms up: its memory is not there yet, its caches are cold. */
@@ -78,6 +77,7 @@ void head_measure(struct member *member, const Dp__Heartbeat *beat)
     member->measured_ms = mono_ms();
 }
 
+/* What it says, but not faster than what came from it lately. */
 static void find_speeds(struct head *head, const uint32_t *numbers, uint32_t count)
 {
     struct balance *balance = &head->balance;
@@ -85,6 +85,7 @@ static void find_speeds(struct head *head, const uint32_t *numbers, uint32_t cou
         double rate = head->members.list[i].slots_per_s;
         balance->slot_us[i] = rate > 0 ? 1e6 / rate : 0;
     }
+    speculation_believe(&balance->speculation, numbers, count, balance->slot_us);
     speeds_find(&head->dealer, balance->slot_us, balance->step_us, numbers, count, balance->speed);
 }
 
@@ -121,17 +122,28 @@ static void measure_steps(struct head *head)
     balance->looked_low = head->global_low;
 }
 
+static uint32_t count_hung(const struct head *head, const uint32_t *numbers, uint32_t count)
+{
+    uint32_t hung = 0;
+    for (uint32_t i = 0; i < count; i++)
+        hung += speculation_hung(&head->balance.speculation, numbers[i]);
+    return hung;
+}
+
+/* Those that deliver nothing get none, unless all are such. */
 uint32_t head_balance_members(struct head *head)
 {
-    uint32_t count = members_list(&head->members, head->numbers);
+    uint32_t count = members_list(&head->members, head->numbers), dealt = 0;
     find_speeds(head, head->numbers, count); /* speculation goes by them, whether or not slots are dealt */
     if (!head_has_enough(head))
         return 0;
+    bool all = count_hung(head, head->numbers, count) == count;
     for (uint32_t i = 0; i < count; i++) {
         double speed = head->opts->balance == BALANCE_SPEED ? head->balance.speed[head->numbers[i]] : 1;
-        head->balance.dealt[i] = (struct dealer_member){.number = head->numbers[i], .speed = speed};
+        if (all || !speculation_hung(&head->balance.speculation, head->numbers[i]))
+            head->balance.dealt[dealt++] = (struct dealer_member){.number = head->numbers[i], .speed = speed};
     }
-    return count;
+    return dealt;
 }
 
 /* ---- the open step ---- */
@@ -213,6 +225,7 @@ void head_balance_open(struct head *head)
     tell_beaten(head);
     if (head->global_low < plan_total(&head->job.core.plan))
         open_step(head);
+    head_hung_deal(head);
 }
 
 void head_balance_dealt(struct head *head)
@@ -261,15 +274,11 @@ void head_speculate(struct head *head)
 
 /* ---- deals ---- */
 
-/* A worker that was slow once must not be left without slots for ever. */
-static void forget_speeds(struct head *head, uint64_t now_ms)
+static void forget_speeds(struct head *head)
 {
-    for (uint32_t i = 0; i < head->members.used; i++) {
-        struct member *member = &head->members.list[i];
-        if (member->state == MEMBER_JOINED && now_ms - MIN(now_ms, member->measured_ms) > FORGET_MS &&
-            now_ms - MIN(now_ms, member->joined_ms) > FORGET_MS && !dealer_holds(&head->dealer, i))
-            member->slots_per_s = 0;
-    }
+    struct speculation *s = &head->balance.speculation;
+    for (uint32_t i = 0; i < s->used; i++)
+        delivery_forget(&s->list[i].delivery, now_us());
 }
 
 void head_balance_watch(struct head *head, uint64_t now_ms)
@@ -278,7 +287,7 @@ void head_balance_watch(struct head *head, uint64_t now_ms)
     if (head->ranks.list || head->state != HEAD_RUNNING || now_ms - MIN(now_ms, balance->looked_ms) < LOOK_MS)
         return;
     balance->looked_ms = now_ms;
-    forget_speeds(head, now_ms);
+    forget_speeds(head);
     measure_steps(head);
     uint32_t count = head_balance_members(head);
     if (count == 0 || !dealer_balance(&head->dealer, head->global_low, head_ahead(head), balance->dealt, count))

@@ -98,7 +98,7 @@ void head_see_end(struct head *head)
     if (head->exporting || (!done && head->state != HEAD_STOPPING))
         return;
     uint64_t patience_ms = done ? LEAVE_MS : STOP_LEAVE_MS, gone_ms = mono_ms() - head->ended_ms;
-    uint64_t left_ms = head->members.count == 0 ? 0 : patience_ms - MIN(gone_ms, patience_ms);
+    uint64_t left_ms = head_hung_all(head) ? 0 : patience_ms - MIN(gone_ms, patience_ms);
     uv_timer_start(&head->end, on_end, left_ms, 0);
 }
 

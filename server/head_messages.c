@@ -338,6 +338,8 @@ static void on_heartbeat(struct head *head, struct member *member, const struct 
     const Dp__Heartbeat *beat = request->heartbeat;
     uint64_t now = mono_ms();
     members_hear(member, beat->samples, now);
+    if (beat->step != member->step || beat->slots_computed > member->slots_computed)
+        head_hung_heard(member);
     head_measure(member, beat);
     member->step = beat->step;
     member->shm = beat->shm;

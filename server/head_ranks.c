@@ -13,6 +13,8 @@
 #include "head.h"
 #include "log.h"
 
+enum { PUT_OFF_TIMES = 9 /* a worker that stalls the job again waits for so many times the time-out: a tenth of it */ };
+
 dp_err head_ranks_start(struct head *head)
 {
     struct ranks *ranks = &head->ranks;
@@ -144,6 +146,8 @@ static uint32_t rank_choose(const struct head *head, uint32_t number)
     uint32_t found = DEALER_NOBODY;
     for (uint32_t k = 0; k < head->job.core.plan.slots; k++) {
         const struct rank *rank = &head->ranks.list[k];
+        if (rank->until_ms > 0 && rank->last == number)
+            return DEALER_NOBODY;
         if (rank->holder != DEALER_NOBODY || rank->finished)
             continue;
         if (rank->last == number)
@@ -172,9 +176,11 @@ static void release(struct head *head)
         rank->holder = DEALER_NOBODY;
         head->ranks.changed = true;
         if (!rank->finished)
-            log_warn("rank-void rank=%u step=%" PRIu64
-                     " action=\"nobody waits for it; its data are left out until a worker with them joins again\"",
-                     k, head->ranks.go);
+            log_warn(
+                "rank-void rank=%u step=%" PRIu64
+                " worker=\"%s\" action=\"nobody waits for it; its data are left out until a worker with them joins "
+                "again\"",
+                k, head->ranks.go, head->members.list[rank->last].name);
     }
 }
 
@@ -195,7 +201,11 @@ static void give(struct head *head)
         uint32_t rank = rank_choose(head, head->numbers[i]);
         if (rank == DEALER_NOBODY || rank_of(head, head->numbers[i]) != DEALER_NOBODY)
             continue;
-        head->ranks.list[rank] = (struct rank){.holder = head->numbers[i], .last = head->numbers[i]};
+        bool again = head->ranks.list[rank].last == head->numbers[i];
+        head->ranks.list[rank] = (struct rank){.holder = head->numbers[i],
+                                               .last = head->numbers[i],
+                                               .given_us = mono_ns() / 1000,
+                                               .stalls = again ? head->ranks.list[rank].stalls : 0};
         head->ranks.changed = true;
         log_info("rank worker=\"%s\" rank=%u step=%" PRIu64, member->name, rank, head->ranks.go);
     }
@@ -225,6 +235,37 @@ void head_ranks_finish(struct head *head, const struct member *member)
     uint32_t rank = head->ranks.list ? rank_of(head, members_number(&head->members, member)) : DEALER_NOBODY;
     if (rank != DEALER_NOBODY && head->state == HEAD_RUNNING)
         head->ranks.list[rank].finished = true;
+}
+
+void head_ranks_stalled(struct head *head, const struct member *member)
+{
+    uint32_t number = members_number(&head->members, member), at = rank_of(head, number);
+    if (at == DEALER_NOBODY)
+        return;
+    struct rank *rank = &head->ranks.list[at];
+    const uint64_t wait_ms = (uint64_t)PUT_OFF_TIMES * 1000 * head->opts->stall_timeout_s;
+    bool delivered = head->balance.speculation.list[number].delivery.came_us > rank->given_us;
+    rank->until_ms = delivered || rank->stalls == 0 ? 0 : mono_ms() + (wait_ms << MIN(rank->stalls - 1, 6U));
+    rank->stalls = delivered ? 1 : rank->stalls + 1;
+    if (rank->until_ms > 0)
+        log_warn("rank-put-off rank=%u worker=\"%s\" for_s=%" PRIu64
+                 " reason=\"it came again and delivered nothing again\"",
+                 at, member->name, (rank->until_ms - mono_ms()) / 1000);
+}
+
+/* Those that were put off may have their ranks again. */
+static void put_off_over(struct head *head, uint64_t now_ms)
+{
+    bool any = false;
+    for (uint32_t k = 0; k < head->job.core.plan.slots; k++) {
+        struct rank *rank = &head->ranks.list[k];
+        if (rank->until_ms == 0 || now_ms < rank->until_ms)
+            continue;
+        rank->until_ms = 0;
+        any = true;
+    }
+    if (any)
+        head_ranks_deal(head);
 }
 
 uint32_t head_ranks_finished(const struct head *head)
@@ -261,6 +302,7 @@ void head_ranks_watch(struct head *head, uint64_t now_ms)
     struct ranks *ranks = &head->ranks;
     if (!ranks->list || head->state != HEAD_RUNNING)
         return;
+    put_off_over(head, now_ms);
     bool patient = now_ms < ranks->dealt_ms + head->opts->stall_timeout_s * 1000;
     if (!ranks->begun && !patient && head_has_enough(head)) {
         log_warn("ranks-missing joined=%u of=%u for_s=%" PRIu64 " action=\"the job begins without the others\"",

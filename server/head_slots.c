@@ -34,18 +34,42 @@ static void tell_untold(struct head *head)
     }
 }
 
+/* What a member holds from the next deal on. */
+static Dp__Assign dealt_to(const struct dealer *dealer, uint32_t number, uint32_t *slots)
+{
+    Dp__Assign body = DP__ASSIGN__INIT;
+    body.from_step = dealer->from;
+    body.slots = slots;
+    for (uint32_t k = 0; k < dealer->slots; k++)
+        if (dealer->next_owner[k] == number)
+            slots[body.n_slots++] = k;
+    return body;
+}
+
+dp_err head_assign_probe(struct head *head, uint32_t number, uint64_t step, uint32_t slot)
+{
+    AUTOFREE uint32_t *slots = mem_array(head->dealer.slots, sizeof *slots);
+    Dp__Header header = DP__HEADER__INIT;
+    if (!slots)
+        return DP_NOMEM;
+    Dp__Assign body = dealt_to(&head->dealer, number, slots);
+    body.extra_step = step;
+    body.extra_slots = &slot;
+    body.n_extra_slots = 1;
+    header.body_case = DP__HEADER__BODY_ASSIGN;
+    header.assign = &body;
+    dp_err e = head_send_about(head, ABOUT_ASSIGN, &head->members.list[number], &header);
+    head_assigned(head, &head->members.list[number], e);
+    return e;
+}
+
 /* Sends a member its slots. */
 static void assign(struct head *head, uint32_t number, uint32_t *slots, uint32_t *extra)
 {
     struct member *member = &head->members.list[number];
     const struct dealer *dealer = &head->dealer;
-    Dp__Assign body = DP__ASSIGN__INIT;
-    body.from_step = dealer->from;
-    body.slots = slots;
+    Dp__Assign body = dealt_to(dealer, number, slots);
     body.extra_slots = extra;
-    for (uint32_t k = 0; k < dealer->slots; k++)
-        if (dealer->next_owner[k] == number)
-            slots[body.n_slots++] = k;
     body.extra_step = dealer->at;
     for (uint32_t k = 0; k < dealer->slots; k++)
         if (dealer->owner[k] == number || head->balance.speculation.slot[k].helper == number)
@@ -147,7 +171,7 @@ static bool is_suspect(const struct head *head, uint32_t number, uint64_t now_ms
 {
     const struct speculation *s = &head->balance.speculation;
     uint64_t seen_ms = head->members.list[number].last_seen_ms;
-    return (s->list && s->list[number].open > 0) ||
+    return (s->list && (s->list[number].open > 0 || s->list[number].delivery.owed_us > 0)) ||
            now_ms - MIN(now_ms, seen_ms) > (FRAME_HEARTBEAT_IDLE + 1) * head_heartbeat_ms(head);
 }
 
@@ -163,6 +187,16 @@ static void lose(struct head *head, struct member *member, const char *reason, c
 void head_lose_unconnected(struct head *head, struct member *member)
 {
     lose(head, member, "its connection is gone", "its connection is gone");
+}
+
+void head_lose_stalled(struct head *head, struct member *member, uint64_t for_s)
+{
+    char text[192];
+    snprintf(text, sizeof text,
+             "it delivered nothing for %" PRIu64 " s while others waited (--stall-timeout), though its heartbeats came",
+             for_s);
+    head_ranks_stalled(head, member);
+    lose(head, member, "it delivered nothing", text);
 }
 
 static void check_members(struct head *head, uint64_t now_ms, bool probe)
@@ -221,6 +255,7 @@ void head_watch(struct head *head, uint64_t now_ms)
     head->low_seen = head->global_low;
     check_members(head, now_ms, stands_still);
     tell_untold(head);
+    head_hung_watch(head, now_ms);
     head_balance_watch(head, now_ms);
     head_stall_watch(head, now_ms);
     head_ranks_watch(head, now_ms);

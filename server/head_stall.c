@@ -10,7 +10,10 @@
 #include "log.h"
 #include "text.h"
 
-enum { SLOTS_TEXT = 96 };
+enum {
+    SLOTS_TEXT = 96,
+    GIVE_UP_TIMES = 4, /* a worker with data of its own may take so many times what a step has taken it before */
+};
 
 /* "4-7,9", cut where there are too many. */
 static void slots_text(const uint32_t *slots, uint32_t count, char text[SLOTS_TEXT])
@@ -80,8 +83,34 @@ static void report(struct head *head, uint32_t owner, const uint32_t *slots, uin
     tell_workers(head, ret_text->text);
 }
 
+/* Whether the worker has had its time, by what others took and by what it took itself before. If all owe, the step is
+ * long for all. */
+static bool is_given_up(const struct head *head, uint32_t owner)
+{
+    const struct speculation *s = &head->balance.speculation;
+    uint64_t open_ms = mono_ms() - head->stall.opened_ms, owing = 0;
+    if (!head->ranks.list || owner == DEALER_NOBODY || head->opts->on_stall != ON_STALL_WAIT)
+        return false;
+    for (uint32_t k = 0; k < head->dealer.slots; k++)
+        owing += head->owed.slots[k] && head->ranks.list[k].holder != DEALER_NOBODY;
+    return owing < head->members.joined && open_ms >= GIVE_UP_TIMES * s->list[owner].delivery.longest_us / 1000;
+}
+
+static const char *action_of(const struct head *head, uint32_t owner, bool dropped)
+{
+    if (dropped)
+        return "dropped from the step";
+    if (head->opts->on_stall == ON_STALL_FAIL)
+        return "the job fails";
+    if (is_given_up(head, owner))
+        return "given up: the others go on without its data";
+    if (head->ranks.list)
+        return "waiting: nobody else has its data";
+    return head->members.joined > 1 ? "given to another worker too" : "asked for again: there is no other worker";
+}
+
 /* All owners, one after the other; `owed` ends empty. The text of the first one is returned. */
-static void report_all(struct head *head, uint32_t *owed, uint32_t count, const char *action, dp_error *ret_text)
+static void report_all(struct head *head, uint32_t *owed, uint32_t count, bool dropped, dp_error *ret_text)
 {
     AUTOFREE uint32_t *mine = mem_array(count, sizeof *mine);
     dp_error others;
@@ -92,21 +121,50 @@ static void report_all(struct head *head, uint32_t *owed, uint32_t count, const 
                 mine[found++] = owed[i];
             else
                 owed[rest++] = owed[i];
-        report(head, owner, mine, found, action, text);
+        report(head, owner, mine, found, action_of(head, owner, dropped), text);
         count = rest;
     }
 }
 
 /* ---- what is done ---- */
 
-/* The member after the owner. */
+/* The member after the owner, of those that deliver if there are any. */
 static void pass_on(struct head *head, uint32_t slot, const uint32_t *numbers, uint32_t members)
 {
     uint32_t at = 0;
     for (uint32_t m = 0; m < members; m++)
         if (numbers[m] == head->dealer.owner[slot])
             at = m;
-    dealer_reassign(&head->dealer, head->global_low, slot, numbers[(at + 1) % members]);
+    uint32_t next = (at + 1) % members;
+    for (uint32_t i = 1; i < members && speculation_hung(&head->balance.speculation, numbers[next]); i++)
+        next = (next + 1) % members;
+    dealer_reassign(&head->dealer, head->global_low, slot, numbers[next]);
+}
+
+/* Whoever owes what the step waits for is dealt none as long as others deliver; what it owes goes to these. */
+static void pass_all_on(struct head *head, const uint32_t *owed, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (head->dealer.owner[owed[i]] != DEALER_NOBODY)
+            speculation_stalled(&head->balance.speculation, head->dealer.owner[owed[i]], mono_ns() / 1000);
+    uint32_t members = members_list(&head->members, head->numbers);
+    for (uint32_t i = 0; i < count && members > 0; i++)
+        pass_on(head, owed[i], head->numbers, members);
+    head_balance_dealt(head);
+    head_assign_all(head);
+    head_hung_deal(head);
+}
+
+/* ---- workers with data of their own ---- */
+
+/* Its slot is void from the open step on; should it live, it joins again. */
+static void give_up(struct head *head, const uint32_t *owed, uint32_t count)
+{
+    for (uint32_t i = 0; i < count && head->state == HEAD_RUNNING; i++) {
+        uint32_t owner = head->dealer.owner[owed[i]];
+        if (is_given_up(head, owner))
+            head_lose_stalled(head, &head->members.list[owner], seconds_since(head->stall.opened_ms));
+    }
 }
 
 /* The open step stands still, though workers are there: asks what is owed. While there are too few of them, that is
@@ -122,17 +180,6 @@ void head_stall_watch(struct head *head, uint64_t now_ms)
         head_drop_on_stall(head);
     else
         head_owed_ask(head, head->global_low);
-}
-
-static const char *action_of(const struct head *head, bool dropped)
-{
-    if (dropped)
-        return "dropped from the step";
-    if (head->opts->on_stall == ON_STALL_FAIL)
-        return "the job fails";
-    if (head->ranks.list)
-        return "waiting: nobody else has its data";
-    return head->members.joined > 1 ? "given to another worker too" : "asked for again: there is no other worker";
 }
 
 /* --on-stall fail. */
@@ -156,17 +203,15 @@ void head_stall_owed(struct head *head, const uint32_t *owed, uint32_t count, bo
         rest[i] = owed[i];
     dealer_open(&head->dealer, head->global_low);
     head->stall.reported = true;
-    report_all(head, rest, count, action_of(head, dropped), &text);
+    report_all(head, rest, count, dropped, &text);
     if (head->opts->on_stall == ON_STALL_FAIL) {
         fail_stalled(head, &text);
         return;
     }
-    if (head->ranks.list || dropped)
-        return;
-    for (uint32_t i = 0; i < count; i++)
-        pass_on(head, owed[i], head->numbers, members);
-    head_balance_dealt(head);
-    head_assign_all(head);
+    if (head->ranks.list)
+        give_up(head, owed, count);
+    else if (!dropped)
+        pass_all_on(head, owed, count);
 }
 
 /* Once for all shards: a slot that two of them are owed is its owner's in both reports, and passed on once. */

@@ -122,6 +122,13 @@ static const char *transport(const struct head *head, const struct member *membe
     return member->shm ? "shm" : strncmp(head->endpoint, "ipc:", 4) == 0 ? "ipc" : "tcp";
 }
 
+static const char *member_state(const struct head *head, uint32_t number_of)
+{
+    if (head->members.list[number_of].state != MEMBER_JOINED)
+        return "reading data";
+    return speculation_hung(&head->balance.speculation, number_of) ? "hung" : "training";
+}
+
 static json_t *workers_json(const struct head *head)
 {
     json_t *workers = json_array();
@@ -132,10 +139,9 @@ static json_t *workers_json(const struct head *head)
             continue;
         json_array_append_new(
             workers, json_pack("{so so ss ss ss so so so so so so so so}", "id", count(i), "attempt", count(m->attempt),
-                               "name", m->name, "transport", transport(head, m), "state",
-                               m->state == MEMBER_JOINED ? "training" : "reading data", "pid", count(m->pid), "slots",
-                               slots_json(head, i), "step", count(m->step), "samples", count(m->samples),
-                               "samples_per_s", number(m->samples_per_s), "slots_per_s",
+                               "name", m->name, "transport", transport(head, m), "state", member_state(head, i), "pid",
+                               count(m->pid), "slots", slots_json(head, i), "step", count(m->step), "samples",
+                               count(m->samples), "samples_per_s", number(m->samples_per_s), "slots_per_s",
                                m->slots_per_s > 0 ? number(m->slots_per_s) : json_null(), "threads", count(m->threads),
                                "last_heartbeat_ms", count(now - MIN(now, m->last_seen_ms))));
     }

@@ -42,6 +42,9 @@ struct member {
     uint64_t measured_ms;             /* when slots_per_s last changed */
     bool shm;                         /* it shares memory with the shards, as it said */
     bool untold;                      /* its slots could not be sent to it: they are sent again */
+    bool hung_said, hung_warned;      /* the log says that it delivers nothing */
+    uint32_t probes;                  /* sent since something last came from it */
+    uint64_t probed_ms;               /* when the last one was sent */
     bool unreached;                   /* nothing could be sent to it while others went on: it is looked at again */
 };
 

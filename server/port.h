@@ -107,7 +107,7 @@ struct event {
     double *sums; /* heap, the receiver's */
 };
 
-/* A node that came to the job's first slice: what the head knows of who is where. */
+/* A node that came to the job's first slice, needed or too late: what the head knows of who is where. */
 struct arrival {
     uint32_t session; /* number */
     uint32_t node;

@@ -102,7 +102,8 @@ static const struct option ROWS[] = {
     ROW("workers", stall_timeout_s, "stall-timeout", OPT_U64, "S", 1, 86400, "30", "s", NULL,
         "a step that waits for so long is reported, with who owes what"),
     ROW("workers", on_stall, "on-stall", OPT_CHOICE, "WHAT", 0, 0, "wait", NULL, "wait|fail|drop",
-        "then: give what is owed to another worker too and wait on, end the job, or leave it out of the step, which "
+        "then: give what is owed to another worker too and wait on (of local data: go on without the worker), end the "
+        "job, or leave it out of the step, which "
         "changes the result"),
     ROW("workers", drop_slowest, "drop-slowest", OPT_U64, "B", 0, STEPS_SLOTS_MAX - 1, "0", NULL, NULL,
         "bsp: once all but B slots of a training step are there, it is committed without these, which changes the "

@@ -352,7 +352,7 @@ bool shard_offered(struct shard *shard, enum steps_verdict verdict, uint32_t pie
                    uint32_t node)
 {
     counter_add(&shard->counters->duplicates, verdict == STEPS_DUPLICATE);
-    if (verdict == STEPS_KEEP && piece == 0)
+    if (verdict != STEPS_AHEAD && piece == 0)
         shard->calls.arrived(shard->calls.arg, session, step, node);
     return verdict != STEPS_AHEAD;
 }

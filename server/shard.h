@@ -83,7 +83,7 @@ struct shard_calls {
     void (*refuse)(void *arg, const struct refusal *refusal);
     /* All slices have completed `step`; metrics are those of the shard's first slice. */
     void (*completed)(void *arg, uint64_t step, const struct metrics *metrics);
-    /* A node of `step` has come to the job's first slice: one that was needed. */
+    /* A node of `step` has come to the job's first slice, first or after others. */
     void (*arrived)(void *arg, uint32_t session, uint64_t step, uint32_t node);
     /* At most once: the shard takes nothing and commits nothing any more. */
     void (*failed)(void *arg, const dp_error *err);

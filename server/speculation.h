@@ -8,8 +8,9 @@
  * these steps is idle.
  *
  * A slot is expected then; one that is overdue is expected after as long again, or sooner where copies of overdue slots
- * have come too late (`patience`). It is given to an idle member that would have it clearly sooner. One copy of a slot
- * is given at a time; the first result wins.
+ * have come too late (`patience`). It is given to an idle member that would have it clearly sooner. A copy that is late
+ * in its turn is given to another one; the first result wins. Who was given something is idle again when something has
+ * come from itself: what it owed may have come from others, and it hang all the same (delivery.h).
  *
  * Invariants:
  *   1. Only slots that have not arrived are given, each to one helper, which is not its holder.
@@ -22,6 +23,7 @@
 #include <stdint.h>
 
 #include "dealer.h"
+#include "delivery.h"
 
 /* Less is not worth a copy: workers that share processors are late by a few time slices of the scheduler now and then,
  * and a copy costs its helper the memory of another gradient, and those beside it their time. */
@@ -29,18 +31,23 @@ enum { SPECULATION_GAIN_US = 20000 };
 
 struct speculation_slot {
     uint32_t holder;
-    uint32_t helper;   /* who was given a copy, or DEALER_NOBODY */
-    bool late;         /* it was overdue then */
-    uint64_t since_us; /* it is the holder's */
-    uint64_t arrived;  /* bit i: for step `step` + i */
+    uint32_t helper;      /* who was given a copy, or DEALER_NOBODY */
+    bool late;            /* it was overdue then */
+    uint64_t since_us;    /* it is the holder's */
+    uint64_t copy_due_us; /* when the copy is due */
+    uint64_t arrived;     /* bit i: for step `step` + i */
 };
 
 struct speculation_member {
-    uint32_t held;    /* slots that it holds at the open step */
-    uint32_t open;    /* slots that have not arrived, of those and of its copies */
-    bool beaten;      /* a slot that it computes came from another first */
-    bool waits;       /* it may have waited since last_us: that was of the last step that may be open */
-    uint64_t last_us; /* when a slot last came from it, 0: none has */
+    uint32_t held;            /* slots that it holds at the open step */
+    uint32_t open;            /* slots that have not arrived, of those and of its copies */
+    uint32_t brought;         /* slots that it held and that came from itself */
+    uint64_t brought_us;      /* when the last of these came */
+    uint32_t copies;          /* that it was given at the open step */
+    bool beaten;              /* a slot that it computes came from another first */
+    bool waits;               /* it may have waited since last_us: that was of the last step that may be open */
+    uint64_t last_us;         /* when a slot last came from it, 0: none has */
+    struct delivery delivery; /* from step to step */
     /* scratch of a decision */
     uint32_t extra;   /* copies given in it */
     uint32_t mine;    /* slots that it holds at the open step and has not delivered */
@@ -62,6 +69,7 @@ struct speculation {
     struct speculation_member *list; /* [members] by number; those not in use are zero */
     uint64_t *expected_us;           /* [slots] scratch; 0: not to be given */
     uint64_t given, won, lost;       /* copies; won: they came first */
+    uint64_t changes;                /* members that became hung, or are no longer */
 };
 
 struct speculation_gift {
@@ -79,9 +87,17 @@ void speculation_open(struct speculation *s, uint64_t step, uint32_t ahead, uint
 /* Members changed: these are the holders now. A copy whose helper does not live(arg, member) is forgotten. */
 void speculation_owners(struct speculation *s, const uint32_t *owner, bool (*lives)(const void *arg, uint32_t member),
                         const void *arg, uint64_t now_us);
-/* Slots [first, end) of `step` came from a member. Those of up to 63 steps to come are kept in mind for these. */
+/* Slots [first, end) of `step` came from a member, first or after others had them. Those of up to 63 steps to come are
+ * kept in mind for these. */
 void speculation_arrived(struct speculation *s, uint64_t step, uint32_t member, uint32_t first, uint32_t end,
                          uint64_t now_us);
+/* The open step stands still, since shards lack slots that the member holds: it counts as hung. */
+void speculation_stalled(struct speculation *s, uint32_t member, uint64_t now_us);
+/* slot_us by number: in, what members say that a training slot takes them, 0: not known; out, not less than what came
+ * from them shows. */
+void speculation_believe(const struct speculation *s, const uint32_t *numbers, uint32_t count, double *slot_us);
+/* Whether a member delivers nothing: no slots are dealt to it while others do. */
+bool speculation_hung(const struct speculation *s, uint32_t member);
 /* Whether a slot of the open step has arrived. */
 bool speculation_in(const struct speculation *s, uint32_t slot);
 /* What to give now, to gifts[slots]; `numbers` are the members, the dealer says who holds what of the steps ahead.

@@ -61,14 +61,111 @@ static uint64_t learn(struct speculation *s)
     return now;
 }
 
-Test(speculation, nothing_is_given_before_a_slot_time_is_known)
+/* Before a slot's time is known, one that is missing for long goes to each idle member, and to another one after as
+ * long again. */
+Test(speculation, before_a_slot_time_is_known_slots_are_given_one_by_one)
 {
+    enum { BLIND_US = 2000000 };
     struct speculation s;
     struct speculation_gift gifts[SLOTS];
     uint64_t again;
     set_up(&s);
     open_halves(&s, 0, 1);
-    cr_assert_eq(decide(&s, 3, 1000000000, gifts, &again), 0);
+    cr_assert_eq(decide(&s, 2, 1000000000, gifts, &again), 0, "nobody is idle");
+    cr_assert_eq(decide(&s, 3, BLIND_US, gifts, &again), 0);
+    cr_assert_gt(again, BLIND_US);
+    cr_assert_eq(decide(&s, 3, again, gifts, &again), 1);
+    cr_assert_eq(gifts[0].member, 2);
+    cr_assert_eq(gifts[0].slot, 0);
+    cr_assert_eq(decide(&s, 3, 3 * BLIND_US, gifts, &again), 0, "it is busy with that");
+    cr_assert_eq(decide(&s, 5, 5 * BLIND_US, gifts, &again), 2, "two more are idle");
+    cr_assert_eq(gifts[0].slot, 0, "whose copy is late");
+    cr_assert_eq(gifts[1].slot, 1);
+    cr_assert_eq(s.given, 3);
+    cr_assert_eq(s.lost, 1);
+    speculation_fini(&s);
+}
+
+/* The attack: the copies of a worker that hangs come, it does not, and it is not idle for that. */
+Test(speculation, a_worker_whose_slots_came_from_others_is_not_idle)
+{
+    struct speculation s;
+    struct speculation_gift gifts[SLOTS];
+    uint32_t owner[SLOTS] = {0, 0, 0, 0, 0, 0, 0, 1};
+    uint64_t again;
+    set_up(&s);
+    uint64_t now = learn(&s);
+    speculation_open(&s, 1, 0, 0, owner, none_empty, NULL, now);
+    now += 12 * SLOT_US;
+    cr_assert_geq(decide(&s, 3, now, gifts, &again), 1);
+    cr_assert_eq(gifts[0].slot, 7);
+    cr_assert_eq(gifts[0].member, 2, "the only one that holds none");
+    speculation_arrived(&s, 1, 2, 7, 8, now);
+    now += 20 * SLOT_US;
+    cr_assert_eq(decide(&s, 2, now, gifts, &again), 0, "1 has delivered nothing");
+    cr_assert_geq(decide(&s, 4, now, gifts, &again), 1);
+    for (uint32_t k = 0; k < 7; k++)
+        cr_assert_neq(s.slot[k].helper, 1);
+    uint32_t helper = s.slot[6].helper;
+    uint64_t lost = s.lost;
+    cr_assert(helper == 2 || helper == 3);
+    speculation_arrived(&s, 1, 1, 7, 8, now);
+    now += 40 * SLOT_US;
+    cr_assert_geq(decide(&s, 2, now, gifts, &again), 1, "what came too late shows that it lives; the copy is late too");
+    cr_assert_eq(s.slot[6].helper, 1);
+    cr_assert_gt(s.lost, lost);
+    speculation_arrived(&s, 1, 0, 0, 7, now);
+    cr_assert_eq(s.missing, 0);
+    cr_assert_eq(s.given, s.won + s.lost);
+    speculation_fini(&s);
+}
+
+/* A stall is proof enough. One that reaches the first shard and not another one would come back at once: it is left out
+ * for nine times what it has cost. */
+Test(speculation, who_stalls_a_step_is_hung_at_once)
+{
+    enum { STALL_US = 30000000 };
+    struct speculation s;
+    set_up(&s);
+    uint64_t now = learn(&s);
+    open_halves(&s, 1, now);
+    speculation_arrived(&s, 1, 0, 0, 4, now + SLOT_US);
+    now += STALL_US;
+    for (uint32_t m = 0; m < 2; m++) {
+        speculation_stalled(&s, m, now);
+        cr_assert(speculation_hung(&s, m));
+    }
+    cr_assert_eq(s.changes, 2);
+    for (uint32_t m = 0; m < 2; m++)
+        speculation_arrived(&s, 0, m, 0, 1, now + DELIVERY_OUT_US);
+    cr_assert(speculation_hung(&s, 0), "all that it owed had come, to the first shard");
+    cr_assert_not(speculation_hung(&s, 1));
+    speculation_arrived(&s, 0, 0, 0, 1, now + UINT64_C(9) * STALL_US - 1);
+    cr_assert(speculation_hung(&s, 0));
+    speculation_arrived(&s, 0, 0, 0, 1, now + UINT64_C(9) * STALL_US);
+    cr_assert_not(speculation_hung(&s, 0));
+    speculation_fini(&s);
+}
+
+/* Steps that end without a member's slots: after a few it is hung; what comes ends that, not at once. */
+Test(speculation, who_delivers_nothing_is_hung_after_a_few_steps)
+{
+    struct speculation s;
+    set_up(&s);
+    uint64_t now = learn(&s), changes = s.changes;
+    for (uint64_t step = 1; step < 6; step++) {
+        cr_assert_eq(speculation_hung(&s, 1), step > DELIVERY_MISSES + 1, "step %llu", (unsigned long long)step);
+        open_halves(&s, step, now);
+        now += 20 * SLOT_US;
+        speculation_arrived(&s, step, 0, 0, 8, now);
+        cr_assert_not(speculation_hung(&s, 0));
+    }
+    cr_assert_eq(s.changes, changes + 1);
+    speculation_arrived(&s, 4, 1, 4, 8, now);
+    cr_assert(speculation_hung(&s, 1), "too soon");
+    speculation_arrived(&s, 4, 1, 4, 8, now + DELIVERY_OUT_US);
+    cr_assert_not(speculation_hung(&s, 1));
+    cr_assert_eq(s.changes, changes + 2);
     speculation_fini(&s);
 }
 
