@@ -17,12 +17,13 @@ struct deal *deal_new(uint32_t slots, uint32_t extras)
     deal->slots = slots;
     deal->owner = deal->room;
     deal->extra = (struct deal_extra *)(deal->owner + slots);
+    deal->probe.session = GRANTS_NO_PROBE;
     return deal;
 }
 
 dp_err grants_init(struct grants *grants, uint32_t slots)
 {
-    struct grants made = {.slots = slots, .words = (slots + 63) / 64};
+    struct grants made = {.slots = slots, .words = (slots + 63) / 64, .probe.session = GRANTS_NO_PROBE};
     made.sets = mem_array_zero((size_t)made.words * SET_COUNT, sizeof *made.sets);
     if (!made.sets)
         return DP_NOMEM;
@@ -98,8 +99,14 @@ void grants_extra(struct grants *grants, uint64_t step, uint32_t slot)
     set_add(grants, SET_EXTRA, slot);
 }
 
+void grants_probe(struct grants *grants, const struct grants_probe *probe)
+{
+    grants->probe = *probe;
+}
+
 void grants_leave(struct grants *grants, uint64_t step)
 {
+    grants->probe.session = GRANTS_NO_PROBE;
     grants_begin(grants);
     grants_end(grants, step);
 }
@@ -110,6 +117,8 @@ static uint64_t allowed(const struct grants *grants, uint64_t step, uint32_t wor
     uint64_t bits = set_at(grants, SET_HELD)[word];
     if (step == grants->extra_step)
         bits |= set_at(grants, SET_EXTRA)[word];
+    if (step == grants->probe.step && grants->probe.session != GRANTS_NO_PROBE && grants->probe.slot / 64 == word)
+        bits |= UINT64_C(1) << (grants->probe.slot % 64);
     for (uint32_t i = 0; i < GRANTS_LATE; i++)
         if (step < grants->late[i].until)
             bits |= set_at(grants, SET_LATE + i)[word];

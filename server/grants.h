@@ -2,7 +2,7 @@
  *
  * A permission only grows within a step: what a session held when a step began it may push for that step for ever, and
  * what it was told of later as well. So a grant is the slots that the session holds from now on, the extra ones of the
- * open step, and those that it has lost lately: its worker may not have heard of that, and what it computed meanwhile
+ * open step, one that it is probed with at a step to come, and those that it has lost lately: its worker may not have heard of that, and what it computed meanwhile
  * counts. A lost slot is good for the steps of GRANTS_GRACE to come, after those that are open. A session that ends
  * leaves its slots to the next one of the same worker in the same way, since that sends again what had no answer.
  *
@@ -21,12 +21,21 @@ struct grants_late {
     uint64_t until; /* they may be pushed for the steps before this one */
 };
 
+/* One slot at one step, that somebody else holds. */
+struct grants_probe {
+    uint64_t step;
+    uint32_t slot;
+    uint32_t session; /* number; GRANTS_NO_PROBE: there is none */
+};
+#define GRANTS_NO_PROBE UINT32_MAX
+
 /* A zeroed one allows nothing. */
 struct grants {
     uint32_t slots; /* K; 0: no memory yet */
     uint32_t words;
     uint64_t extra_step;
     struct grants_late late[GRANTS_LATE];
+    struct grants_probe probe; /* means nothing before grants_init */
     uint64_t *sets; /* bitmaps of `words` words each: held, dealt, extra, late[0], late[1]; heap */
 };
 
@@ -42,6 +51,7 @@ struct deal {
     uint32_t extra_count;
     uint32_t *owner;          /* [slots] numbers of sessions; those that are none are nobody's */
     struct deal_extra *extra; /* [extra_count] */
+    struct grants_probe probe;
     uint32_t room[];
 };
 
@@ -59,6 +69,8 @@ void grants_dealt(struct grants *grants, uint32_t slot);
 void grants_end(struct grants *grants, uint64_t step);
 /* A slot of step `step` besides. Those of the latest step alone are known: earlier ones are complete. */
 void grants_extra(struct grants *grants, uint64_t step, uint32_t slot);
+/* The slot of a step to come, instead of the one before. */
+void grants_probe(struct grants *grants, const struct grants_probe *probe);
 /* The session is over. */
 void grants_leave(struct grants *grants, uint64_t step);
 

@@ -279,6 +279,8 @@ void head_watch(struct head *head, uint64_t now_ms);
 /* head_grants.c: tells the shards who may push what, unless they know it. Called before workers are told their slots,
  * who are not told where it fails. DP_NOMEM, DP_BUSY. */
 DP_MUST_CHECK dp_err head_grant(struct head *head);
+/* The same with a slot of a step to come, for a member that another one holds it beside. */
+DP_MUST_CHECK dp_err head_grant_probe(struct head *head, uint32_t number, uint64_t step, uint32_t slot);
 /* What the shards know is void. */
 void head_grant_forget(struct head *head);
 

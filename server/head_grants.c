@@ -43,21 +43,16 @@ static struct deal *deal_copy(const struct deal *deal)
     copy->from = deal->from;
     copy->at = deal->at;
     copy->extra_count = deal->extra_count;
+    copy->probe = deal->probe;
     memcpy(copy->owner, deal->owner, deal->slots * sizeof *copy->owner);
     memcpy(copy->extra, deal->extra, deal->extra_count * sizeof *copy->extra);
     return copy;
 }
 
-dp_err head_grant(struct head *head)
+/* Tells all shards; takes the deal. */
+static dp_err tell_shards(struct head *head, struct deal *now)
 {
-    struct deal *now = deal_now(head);
-    if (now && same(now, head->granted)) {
-        free(now);
-        return DP_OK;
-    }
     head_grant_forget(head);
-    if (!now)
-        return DP_NOMEM;
     for (uint32_t p = 0; p < head->port_count; p++) {
         struct deal *deal = deal_copy(now);
         if (deal && port_send(&head->ports[p], &(struct command){.kind = COMMAND_GRANT, .deal = deal}))
@@ -68,6 +63,28 @@ dp_err head_grant(struct head *head)
     }
     head->granted = now;
     return DP_OK;
+}
+
+dp_err head_grant(struct head *head)
+{
+    struct deal *now = deal_now(head);
+    if (now && same(now, head->granted)) {
+        free(now);
+        return DP_OK;
+    }
+    if (now)
+        return tell_shards(head, now);
+    head_grant_forget(head);
+    return DP_NOMEM;
+}
+
+dp_err head_grant_probe(struct head *head, uint32_t number, uint64_t step, uint32_t slot)
+{
+    struct deal *now = deal_now(head);
+    if (!now)
+        return DP_NOMEM;
+    now->probe = (struct grants_probe){.step = step, .slot = slot, .session = number};
+    return tell_shards(head, now);
 }
 
 void head_grant_forget(struct head *head)

@@ -50,15 +50,16 @@ dp_err head_assign_probe(struct head *head, uint32_t number, uint64_t step, uint
 {
     AUTOFREE uint32_t *slots = mem_array(head->dealer.slots, sizeof *slots);
     Dp__Header header = DP__HEADER__INIT;
-    if (!slots)
-        return DP_NOMEM;
+    dp_err e = slots ? head_grant_probe(head, number, step, slot) : DP_NOMEM;
+    if (e)
+        return e;
     Dp__Assign body = dealt_to(&head->dealer, number, slots);
     body.extra_step = step;
     body.extra_slots = &slot;
     body.n_extra_slots = 1;
     header.body_case = DP__HEADER__BODY_ASSIGN;
     header.assign = &body;
-    dp_err e = head_send_about(head, ABOUT_ASSIGN, &head->members.list[number], &header);
+    e = head_send_about(head, ABOUT_ASSIGN, &head->members.list[number], &header);
     head_assigned(head, &head->members.list[number], e);
     return e;
 }

@@ -83,6 +83,9 @@ void port_grants_deal(struct port *port, const struct deal *deal)
         if (grants)
             grants_extra(grants, deal->at, deal->extra[i].slot);
     }
+    struct grants *probed = grants_of(port, deal->probe.session);
+    if (probed)
+        grants_probe(probed, &deal->probe);
 }
 
 /* ---- pushes ---- */
