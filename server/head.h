@@ -153,10 +153,12 @@ struct head {
     struct zuv zuv;
     uv_async_t wake; /* shards have events */
     uv_timer_t tick;
-    uv_timer_t end; /* DONE, STOPPING: when the process ends at the latest */
+    uv_timer_t deal_timer; /* runs while members have changed and slots are not dealt anew */
+    uint64_t dealt_ms;     /* when they last were */
+    uv_timer_t end;        /* DONE, STOPPING: when the process ends at the latest */
     uv_signal_t on_term, on_int, on_hup, on_child;
     struct arena arena;
-    struct log_limit malformed_limit, peer_limit;
+    struct log_limit malformed_limit, peer_limit, info_limit;
     uint64_t malformed;
 
     struct guard *guard; /* NULL where nobody has to prove anything */
@@ -218,11 +220,22 @@ int head_run(const struct server_options *opts);
 
 /* ---- for the files of the head only ---- */
 
+/* head_hello.c: workers say hello. */
+void head_on_hello(struct head *head, const struct routing_id *route, const Dp__Header *request);
+/* Why nobody is taken in now; DP_OK if one is. */
+DP_MUST_CHECK dp_err head_admission(const struct head *head, dp_error *err);
+/* Whether --max-workers has room for one more. DP_BUSY. */
+DP_MUST_CHECK dp_err head_room(const struct head *head, dp_error *err);
+/* Says in the log why a worker was refused. */
+void head_log_refusal(struct head *head, const char *name, const dp_error *err);
+
 /* head_messages.c: what clients say. */
 void head_on_message(void *arg, zmq_msg_t *frames, size_t count);
 dp_err head_send(struct head *head, const struct routing_id *route, Dp__Header *header, zmq_msg_t *payload);
 /* The same of a message to a member, about which the head may hear later that it could not be sent. */
 dp_err head_send_about(struct head *head, enum letter_about about, const struct member *member, Dp__Header *header);
+/* Answers a request. */
+void head_reply(struct head *head, const struct routing_id *route, const Dp__Header *request, Dp__Header *header);
 /* Answers a request with an error. */
 void head_refuse(struct head *head, const struct routing_id *route, const Dp__Header *request, dp_err code,
                  const char *text);
@@ -233,6 +246,8 @@ void head_notice(struct head *head, dp_err code, const char *text);
 
 /* Whether one more warning about what a peer did may be logged now: peers must not be able to flood the log. */
 bool head_may_warn(struct head *head);
+/* The same of one more line that is no warning, about a worker that comes or goes. */
+bool head_may_inform(struct head *head);
 
 /* head_guard.c: who may. */
 /* Reads the secret, and opens the door of --allow-users. */
@@ -247,6 +262,8 @@ bool head_may_admin(struct head *head, const struct routing_id *route, const Dp_
 
 /* head_slots.c: who computes what. */
 void head_deal(struct head *head);
+/* Members have changed: deals at once, or where many come and go, a little later for all of them. */
+void head_deal_soon(struct head *head);
 /* Tells a member its slots, and all of them. */
 void head_assign(struct head *head, uint32_t number);
 /* What came of sending a member its slots; where its queue was full they are sent again, every tick. */

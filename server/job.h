@@ -85,8 +85,12 @@ DP_MUST_CHECK dp_err job_reopen(struct job *job, dp_error *err);
  */
 DP_MUST_CHECK dp_err job_settle(struct job *job, const Dp__Join *join, uint32_t shards, const char *const *endpoints,
                                 dp_error *err);
-/* Whether another worker brings the same. DP_REFUSED naming the difference. */
-DP_MUST_CHECK dp_err job_check(const struct job *job, const Dp__Join *join, dp_error *err);
+/* Whether another worker brings the same. DP_REFUSED naming the difference, with what the job has; *ret_brief names it
+ * without. */
+DP_MUST_CHECK dp_err job_check(const struct job *job, const Dp__Join *join, const char **ret_brief, dp_error *err);
+#define JOB_ASK_LOG " (dp-server's log says how they differ)"
+/* job_admit's refusal, without what the job has. */
+extern const char JOB_OTHER_NUMERICS[];
 
 /* Whether slots may be left out of a step. */
 static inline bool job_droppable(const struct server_options *opts)

@@ -3,6 +3,10 @@
 
 #include "job.h"
 
+const char JOB_OTHER_NUMERICS[] =
+    "this worker computes other bits than the job's workers" JOB_ASK_LOG
+    ": run it on the same kind of CPU with the same build of dp, or start dp-server with --mixed-numerics";
+
 dp_err job_admit(const struct job *job, const char *numerics, dp_error *err)
 {
     if (job->numerics[0] && !job->opts->mixed_numerics && strcmp(job->numerics, numerics) != 0)

@@ -357,8 +357,7 @@ static dp_err session_hello(struct dp_client *client, uint64_t deadline_ms, dp_e
     Dp__Header header = session_header(client);
     text_clean(name, sizeof name, client->name);
     text_clean(numerics, sizeof numerics, numerics_fingerprint());
-    header.session = 0;
-    header.incarnation = 0;
+    header.incarnation = 0; /* the session is that before, if there was one: it says whose number this is */
     header.body_case = DP__HEADER__BODY_HELLO;
     header.hello = &body;
     body.magic = FRAME_MAGIC;
