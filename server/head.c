@@ -270,6 +270,7 @@ static void remove_socket(const struct head *head)
 
 static void free_all(struct head *head)
 {
+    head_status_stale(head);
     zuv_term(head->zmq);
     accept_spare_stop();
     remove_socket(head);

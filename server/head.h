@@ -17,6 +17,7 @@
 #include <limits.h>
 #include <uv.h>
 
+#include "answers.h"
 #include "crowd.h"
 #include "dealer.h"
 #include "exchange.h"
@@ -173,6 +174,7 @@ struct head {
     struct exchange exchange;
     struct report report;
     struct control control;
+    uint64_t lr_sets;  /* learning rates that were set */
     double *pull_sums; /* scratch of the multipliers, NULL where there are none */
     uint32_t *numbers; /* [PORT_SESSIONS_MAX] scratch */
 
@@ -210,9 +212,12 @@ struct head {
     struct ending ending;
     struct doubts doubts;
     bool handles_started, zuv_started;
-    struct post *post;      /* what the one shard's port passes on; NULL: the head has a socket, zuv */
-    struct letter *reading; /* the letter at hand; NULL: it was put off */
-    uint64_t turn_ms;       /* when the port was asked for its turn; 0: it has had it */
+    struct answers answers;
+    struct answer_text *status; /* as it was made last, NULL: it must be */
+    uint64_t status_until_ns;   /* so long it is sent to others as well */
+    struct post *post;          /* what the one shard's port passes on; NULL: the head has a socket, zuv */
+    struct letter *reading;     /* the letter at hand; NULL: it was put off */
+    uint64_t turn_ms;           /* when the port was asked for its turn; 0: it has had it */
 };
 
 /* Runs a server from start to end; returns the process's exit status. Errors have been logged. */
@@ -288,8 +293,6 @@ void head_post_fini(struct head *head);
 /* Takes the frames. DP_BUSY, DP_NOMEM, DP_SHUTDOWN. */
 DP_MUST_CHECK dp_err head_post_send(struct head *head, enum letter_about about, uint64_t session, zmq_msg_t *frames,
                                     size_t count);
-/* A payload for the peer whose message is at hand, which may not read it; takes the text. DP_NOMEM. */
-DP_MUST_CHECK dp_err head_post_payload(struct head *head, char *text, zmq_msg_t *ret_payload);
 /* Whether the hello or join at hand is put off until it is known if its namesake (NULL: there is none), and those that
  * head_look_for_members is about, are still connected. */
 bool head_post_ask(struct head *head, const struct member *namesake);
@@ -499,8 +502,17 @@ void head_drop_on_stall(struct head *head);
 void head_drop_over(struct head *head);
 json_t *head_drop_json(const struct head *head);
 
-/* head_status.c: the status document; a new reference, NULL when out of memory. Its fields are stated in
- * server/README.md. */
-json_t *head_status(struct head *head);
+/* head_status.c: the status document; a new reference, NULL when out of memory. `brief`: without the lists that workers
+ * and shards make long. Its fields are stated in server/README.md. */
+json_t *head_status(struct head *head, bool brief);
+
+/* head_answers.c: what is large. */
+/* A frame of `bytes` for the peer, which may not read it: takes the heap block. DP_BUSY where it has not read what it
+ * was sent before; DP_NOMEM. */
+DP_MUST_CHECK dp_err head_answer_frame(struct head *head, const struct routing_id *route, char *block, size_t bytes,
+                                       zmq_msg_t *ret_frame);
+void head_on_status(struct head *head, const struct routing_id *route, const Dp__Header *request);
+/* What the next one is told is made anew. */
+void head_status_stale(struct head *head);
 
 #endif

@@ -17,16 +17,33 @@ static dp_err copy_frame(const void *data, size_t bytes, zmq_msg_t *msg)
     return DP_OK;
 }
 
+/* A job with many labels or tensors is large. */
+static dp_err header_frame(struct head *head, const struct routing_id *route, const Dp__Header *header, zmq_msg_t *msg)
+{
+    size_t bytes = frame_size(header);
+    if (bytes >= ANSWERS_LARGE_BYTES) {
+        char *block = mem_array(bytes, 1);
+        if (block)
+            frame_write(header, block);
+        return block ? head_answer_frame(head, route, block, bytes, msg) : DP_NOMEM;
+    }
+    if (zmq_msg_init_size(msg, bytes))
+        return DP_NOMEM;
+    frame_write(header, zmq_msg_data(msg));
+    return DP_OK;
+}
+
 static dp_err send_about(struct head *head, enum letter_about about, const struct routing_id *route, Dp__Header *header,
                          zmq_msg_t *payload)
 {
     zmq_msg_t frames[3];
     header->incarnation = head->job.incarnation;
-    if (copy_frame(route->id, route->bytes, &frames[0]))
+    dp_err e = copy_frame(route->id, route->bytes, &frames[0]);
+    if (e)
         goto no_id;
-    if (zmq_msg_init_size(&frames[1], frame_size(header)))
+    e = header_frame(head, route, header, &frames[1]);
+    if (e)
         goto no_header;
-    frame_write(header, zmq_msg_data(&frames[1]));
     if (payload) {
         zmq_msg_init(&frames[2]);
         zmq_msg_move(&frames[2], payload);
@@ -39,7 +56,7 @@ no_header:
 no_id:
     if (payload)
         zmq_msg_close(payload);
-    return DP_NOMEM;
+    return e;
 }
 
 dp_err head_send(struct head *head, const struct routing_id *route, Dp__Header *header, zmq_msg_t *payload)
@@ -242,25 +259,6 @@ static void on_bye(struct head *head, struct member *member, const Dp__Header *r
     head_fence(head, member, "it said goodbye");
 }
 
-static void on_status(struct head *head, const struct routing_id *route, const Dp__Header *request)
-{
-    json_t *document = head_status(head);
-    char *text = document ? json_dumps(document, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-    json_decref(document);
-    zmq_msg_t payload;
-    if (!text || head_post_payload(head, text, &payload)) {
-        head_refuse(head, route, request, DP_NOMEM, "out of memory for the status");
-        return;
-    }
-    Dp__Status status = DP__STATUS__INIT;
-    Dp__Header header = DP__HEADER__INIT;
-    header.request = request->request;
-    header.body_case = DP__HEADER__BODY_STATUS;
-    header.status = &status;
-    if (head_send(head, route, &header, &payload))
-        log_debug("status-lost");
-}
-
 /* Messages that belong to a session. */
 static void on_member(struct head *head, const struct routing_id *route, const Dp__Header *header)
 {
@@ -310,7 +308,7 @@ void head_on_message(void *arg, zmq_msg_t *frames, size_t count)
         head_on_hello(head, &route, header);
         break;
     case DP__HEADER__BODY_STATUS_REQUEST:
-        on_status(head, &route, header);
+        head_on_status(head, &route, header);
         break;
     case DP__HEADER__BODY_SET:
         if (head_may_admin(head, &route, header))

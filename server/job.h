@@ -92,6 +92,14 @@ DP_MUST_CHECK dp_err job_check(const struct job *job, const Dp__Join *join, cons
 /* job_admit's refusal, without what the job has. */
 extern const char JOB_OTHER_NUMERICS[];
 
+static inline bool job_has_tables(const struct job *job)
+{
+    for (uint32_t t = 0; t < job->core.tensors.count; t++)
+        if (job->core.tensors.list[t].kind != TENSOR_DENSE)
+            return true;
+    return false;
+}
+
 /* Whether slots may be left out of a step. */
 static inline bool job_droppable(const struct server_options *opts)
 {

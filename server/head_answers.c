@@ -1,0 +1,71 @@
+/* The head's large answers: the status, which is made once for all that ask about then, and what else is large enough
+ * for its bytes to be counted (answers.h). Thread: head. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "head.h"
+#include "log.h"
+
+/* A status document is sent to others for so many times as long as it took to make: making them takes 1/40 of the
+ * head's time at most, however many ask. */
+enum { STATUS_REUSE = 40 };
+
+dp_err head_answer_frame(struct head *head, const struct routing_id *route, char *block, size_t bytes,
+                         zmq_msg_t *ret_frame)
+{
+    uint32_t peer = post_sender(route->id, route->bytes);
+    struct answer_text *text = answer_text_new(&head->answers, block, bytes);
+    if (!text)
+        return DP_NOMEM;
+    dp_err e = answers_may(&head->answers, peer, bytes) ? answer_frame(text, peer, ret_frame) : DP_BUSY;
+    answer_text_release(&text);
+    return e;
+}
+
+void head_status_stale(struct head *head)
+{
+    answer_text_release(&head->status);
+}
+
+static struct answer_text *make_status(struct head *head)
+{
+    json_t *document = head_status(head, answers_crowded(&head->answers));
+    char *text = document ? json_dumps(document, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(document);
+    return text ? answer_text_new(&head->answers, text, strlen(text)) : NULL;
+}
+
+/* Borrowed; NULL when out of memory. */
+static struct answer_text *status_now(struct head *head)
+{
+    uint64_t begin_ns = mono_ns();
+    if (head->status && begin_ns < head->status_until_ns)
+        return head->status;
+    head_status_stale(head);
+    head->status = make_status(head);
+    uint64_t end_ns = mono_ns();
+    head->status_until_ns = end_ns + STATUS_REUSE * (end_ns - begin_ns);
+    return head->status;
+}
+
+void head_on_status(struct head *head, const struct routing_id *route, const Dp__Header *request)
+{
+    uint32_t peer = post_sender(route->id, route->bytes);
+    struct answer_text *text = status_now(head);
+    zmq_msg_t payload;
+    if (text && !answers_may(&head->answers, peer, text->bytes)) {
+        log_debug("status-unread"); /* it does not read: an error would only be more of the same */
+        return;
+    }
+    if (!text || answer_frame(text, peer, &payload)) {
+        head_refuse(head, route, request, DP_NOMEM, "out of memory for the status");
+        return;
+    }
+    Dp__Status status = DP__STATUS__INIT;
+    Dp__Header header = DP__HEADER__INIT;
+    header.request = request->request;
+    header.body_case = DP__HEADER__BODY_STATUS;
+    header.status = &status;
+    if (head_send(head, route, &header, &payload))
+        log_debug("status-lost");
+}
