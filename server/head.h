@@ -50,6 +50,12 @@ struct control {
     uint64_t request;
 };
 
+/* Whether many workers join. */
+struct storm {
+    uint64_t begun_ms;      /* the window in which */
+    uint32_t joins, before; /* so many have joined, and in the one before */
+};
+
 /* Who is how fast, and what is done about it. */
 struct balance {
     struct speculation speculation;
@@ -154,6 +160,7 @@ struct head {
     struct zuv zuv;
     uv_async_t wake; /* shards have events */
     uv_timer_t tick;
+    struct storm storm;
     uv_timer_t deal_timer; /* runs while members have changed and slots are not dealt anew */
     uint64_t dealt_ms;     /* when they last were */
     uv_timer_t end;        /* DONE, STOPPING: when the process ends at the latest */
@@ -269,6 +276,8 @@ bool head_may_admin(struct head *head, const struct routing_id *route, const Dp_
 void head_deal(struct head *head);
 /* Members have changed: deals at once, or where many come and go, a little later for all of them. */
 void head_deal_soon(struct head *head);
+/* A member has joined: where many do, it is a guest at first. */
+void head_receive(struct head *head, struct member *member);
 /* Tells a member its slots, and all of them. */
 void head_assign(struct head *head, uint32_t number);
 /* What came of sending a member its slots; where its queue was full they are sent again, every tick. */

@@ -2,13 +2,21 @@
  * for its bytes to be counted (answers.h). Thread: head. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "head.h"
 #include "log.h"
 
-/* A status document is sent to others for so many times as long as it took to make: making them takes 1/40 of the
- * head's time at most, however many ask. */
-enum { STATUS_REUSE = 40 };
+/* A status document is sent to others for so many times as long as it took to make: making them takes 1/40 of a
+ * processor at most, however many ask. */
+enum { STATUS_REUSE = 40, STATUS_REUSE_MAX_MS = 200 };
+
+/* Of this thread: that it had to wait for a processor makes no document dear. */
+static uint64_t busy_ns(void)
+{
+    struct timespec t;
+    return clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) ? 0 : (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
 
 dp_err head_answer_frame(struct head *head, const struct routing_id *route, char *block, size_t bytes,
                          zmq_msg_t *ret_frame)
@@ -38,13 +46,13 @@ static struct answer_text *make_status(struct head *head)
 /* Borrowed; NULL when out of memory. */
 static struct answer_text *status_now(struct head *head)
 {
-    uint64_t begin_ns = mono_ns();
-    if (head->status && begin_ns < head->status_until_ns)
+    if (head->status && mono_ns() < head->status_until_ns)
         return head->status;
+    uint64_t begin_ns = busy_ns();
     head_status_stale(head);
     head->status = make_status(head);
-    uint64_t end_ns = mono_ns();
-    head->status_until_ns = end_ns + STATUS_REUSE * (end_ns - begin_ns);
+    uint64_t reuse_ns = STATUS_REUSE * (busy_ns() - begin_ns);
+    head->status_until_ns = mono_ns() + MIN(reuse_ns, UINT64_C(1000000) * STATUS_REUSE_MAX_MS);
     return head->status;
 }
 

@@ -215,6 +215,7 @@ static void on_join(struct head *head, struct member *member, const Dp__Header *
     joined(head, member, request);
     if (!again) {
         members_join(&head->members, member, mono_ms());
+        head_receive(head, member);
         if (head_may_inform(head))
             log_info("worker-joined worker=\"%s\" workers=%u", member->name, head->members.joined);
     }

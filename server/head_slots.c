@@ -11,6 +11,9 @@
 
 /* Of many workers that come at once each deal moves slots, and tells of it: at most one deal in this time. */
 enum { DEAL_GAP_MS = 20 };
+/* Many sessions may come only to leave again at once. Where more than so many join in this time, those that come are
+ * guests until they have stayed for a while: slots that they were given would be waited for. */
+enum { STORM_JOINS = 16, STORM_MS = 1000, GUEST_MS = 500 };
 
 /* What is lost with a connection is told anew when the worker joins anew. A worker that computes for long does not read
  * meanwhile, and only so many messages wait for it: unless it was told later, it would not know its slots until the
@@ -80,6 +83,50 @@ void head_assign(struct head *head, uint32_t number)
 void head_assign_all(struct head *head)
 {
     assign_to(head, head->numbers, members_list(&head->members, head->numbers));
+}
+
+/* ---- guests ---- */
+
+/* Whether many have joined lately, this one included. */
+static bool is_storm(struct head *head, uint64_t now_ms)
+{
+    struct storm *storm = &head->storm;
+    uint64_t passed_ms = now_ms - storm->begun_ms;
+    if (passed_ms >= STORM_MS) {
+        storm->before = passed_ms < 2 * STORM_MS ? storm->joins : 0;
+        storm->joins = 0;
+        storm->begun_ms = now_ms;
+    }
+    storm->joins++;
+    return MAX(storm->joins, storm->before) > STORM_JOINS;
+}
+
+void head_receive(struct head *head, struct member *member)
+{
+    const struct members *members = &head->members;
+    uint32_t others = members->joined - members->guests - 1;
+    bool storm = is_storm(head, member->joined_ms);
+    if (storm && others > 0 && !head->ranks.list && head_has_enough(head))
+        members_guest(&head->members, member, true);
+}
+
+/* Those that have stayed are given slots; those that have gone were found out by then. */
+static void watch_guests(struct head *head, uint64_t now_ms)
+{
+    bool any = false, alone = head->members.joined == head->members.guests;
+    for (uint32_t i = 0; i < head->members.used && head->members.guests > 0; i++) {
+        struct member *member = &head->members.list[i];
+        if (!member->guest)
+            continue;
+        if (alone || now_ms - MIN(now_ms, member->joined_ms) >= GUEST_MS) {
+            members_guest(&head->members, member, false);
+            any = true;
+        } else if (!head_reachable(head, member)) {
+            head_lose_unconnected(head, member);
+        }
+    }
+    if (any)
+        head_deal_soon(head);
 }
 
 /* ---- deals ---- */
@@ -187,6 +234,8 @@ void head_fence(struct head *head, struct member *member, const char *reason)
     if (!held_slots)
         return;
     head_close_session(head, token, head->port_count);
+    if (head->members.guests > 0 && head->members.guests == head->members.joined)
+        watch_guests(head, mono_ms());
     if (is_missed(head, session_number(token)))
         head_deal(head);
     else
@@ -231,10 +280,10 @@ static bool is_suspect(const struct head *head, uint32_t number, uint64_t now_ms
            now_ms - MIN(now_ms, seen_ms) > (FRAME_HEARTBEAT_IDLE + 1) * head_heartbeat_ms(head);
 }
 
-/* `text` says more than `reason`. A stranger that only said hello has no slots, and nobody misses it. */
+/* `text` says more than `reason`. One that has no slots yet is missed by nobody. */
 static void lose(struct head *head, struct member *member, const char *reason, const char *text)
 {
-    if (member->state == MEMBER_JOINED && head_may_warn(head))
+    if (member->state == MEMBER_JOINED && !member->guest && head_may_warn(head))
         log_warn("worker-lost worker=\"%s\" reason=\"%s\" action=\"%s\"", member->name, text,
                  head->ranks.list ? "its slot is void, nobody else has its data" : "its slots go to others");
     head_fence(head, member, reason);
@@ -300,6 +349,7 @@ void head_watch(struct head *head, uint64_t now_ms)
     bool stands_still = head->global_low == head->low_seen;
     head->low_seen = head->global_low;
     check_members(head, now_ms, stands_still);
+    watch_guests(head, now_ms);
     tell_untold(head);
     head_balance_watch(head, now_ms);
     head_stall_watch(head, now_ms);

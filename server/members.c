@@ -218,6 +218,12 @@ void members_join(struct members *members, struct member *member, uint64_t now_m
     member->joined_ms = now_ms;
 }
 
+void members_guest(struct members *members, struct member *member, bool guest)
+{
+    members->guests += (uint32_t)guest - (uint32_t)member->guest;
+    member->guest = guest;
+}
+
 void members_hear(struct members *members, struct member *member, uint64_t samples, uint64_t now_ms)
 {
     if (member->state == MEMBER_GREETED) {
@@ -242,6 +248,7 @@ void members_remove(struct members *members, struct member *member)
     else
         row_leave(members, member);
     members->count--;
+    members_guest(members, member, false);
     struct member left = {.worker = member->worker,
                           .attempt = member->attempt,
                           .joined_token = member->joined_token,
@@ -259,7 +266,7 @@ uint32_t members_list(const struct members *members, uint32_t *numbers)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < members->used; i++)
-        if (members->list[i].state == MEMBER_JOINED)
+        if (members->list[i].state == MEMBER_JOINED && !members->list[i].guest)
             numbers[count++] = i;
     return count;
 }

@@ -41,6 +41,7 @@ struct member {
     uint32_t before, after;  /* and between which numbers; MEMBERS_NOBODY: at that end */
     bool known;              /* it has proved to be of a user that the server takes */
     bool told;               /* it was sent its slots */
+    bool guest;              /* JOINED: it came with many others, and is given no slots yet */
     uint64_t features;       /* FRAME_FEATURE_ bits that it knows */
     uint32_t pid;
     uint32_t threads;
@@ -60,6 +61,7 @@ struct member {
 
 struct members {
     uint32_t joined;     /* in state JOINED */
+    uint32_t guests;     /* of those */
     uint32_t count;      /* in any state but NONE */
     uint32_t used;       /* numbers ever used are below this */
     uint64_t leavings;   /* so far */
@@ -102,13 +104,15 @@ struct member *members_by_route(struct members *members, const struct routing_id
 struct member *members_by_process(struct members *members, const char *name, uint32_t pid);
 /* Moves to JOINED. */
 void members_join(struct members *members, struct member *member, uint64_t now_ms);
+/* A member that has joined becomes a guest, or is one no more. */
+void members_guest(struct members *members, struct member *member, bool guest);
 /* A heartbeat: it said how many samples it has computed so far. samples_per_s is that since it last said so, smoothed.
  * A greeted member is now the last of those heard to make room. */
 void members_hear(struct members *members, struct member *member, uint64_t samples, uint64_t now_ms);
 /* The token is void from now on. */
 void members_remove(struct members *members, struct member *member);
 uint32_t members_number(const struct members *members, const struct member *member);
-/* Numbers of those in state JOINED, ascending, to numbers[joined]; returns how many. */
+/* Numbers of those in state JOINED that are no guests, ascending, to numbers[joined]; returns how many. */
 uint32_t members_list(const struct members *members, uint32_t *numbers);
 
 #endif
