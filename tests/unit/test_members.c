@@ -127,3 +127,116 @@ Test(members, show_how_many_samples_a_second_they_compute)
     members_fini(&members);
     ASSERT_NO_LEAKS();
 }
+
+static void fill_row(struct members *members, struct member **list, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        list[i] = members_add(members, 100 + i, "", 0);
+}
+
+/* The one that said nothing since it was greeted first, then the one that was silent for longest. */
+Test(members, make_room_in_the_order_of_their_silence)
+{
+    struct members members;
+    struct member *all[4];
+    cr_assert_eq(members_init(&members), DP_OK);
+    cr_assert_null(members_to_leave(&members, true));
+    fill_row(&members, all, 4);
+    cr_assert_eq(members_to_leave(&members, false), all[0]);
+    members_hear(&members, all[0], 0, 1000);
+    members_hear(&members, all[2], 0, 1001);
+    cr_assert_eq(members_to_leave(&members, false), all[1]);
+    members_remove(&members, all[1]);
+    cr_assert_eq(members_to_leave(&members, false), all[3]);
+    members_join(&members, all[3], 1002);
+    cr_assert_eq(members_to_leave(&members, false), all[0], "those heard of come after those not heard of");
+    members_hear(&members, all[0], 0, 1003);
+    cr_assert_eq(members_to_leave(&members, false), all[2]);
+    members_remove(&members, all[2]);
+    members_remove(&members, all[0]);
+    cr_assert_null(members_to_leave(&members, true), "who has joined stays");
+    members_hear(&members, all[3], 0, 1004);
+    members_remove(&members, all[3]);
+    cr_assert_null(members_to_leave(&members, true));
+    members_fini(&members);
+    ASSERT_NO_LEAKS();
+}
+
+/* It says so by the token of its last session that joined, which nobody else knows; a name or a number is none. */
+Test(members, that_have_joined_before_come_first)
+{
+    struct members members;
+    cr_assert_eq(members_init(&members), DP_OK);
+    struct member *worker = members_add(&members, 7, "w", 0);
+    uint64_t greeted = worker->token;
+    members_remove(&members, worker);
+    cr_assert_not(members_is_former(&members, greeted), "it had not joined");
+    worker = members_add(&members, 7, "w", greeted);
+    uint64_t joined = worker->token;
+    cr_assert_eq(worker->row, ROW_SILENT);
+    members_join(&members, worker, 1);
+    members_remove(&members, worker);
+    cr_assert(members_is_former(&members, joined));
+    cr_assert_not(members_is_former(&members, 0));
+
+    struct member *stranger = members_add(&members, 7, "w", 0);
+    cr_assert_eq(stranger, worker, "who has its number has its id");
+    cr_assert_eq(stranger->row, ROW_SILENT);
+    cr_assert(member_knows(stranger, joined));
+    cr_assert(member_knows(stranger, stranger->token));
+    cr_assert_not(member_knows(stranger, greeted));
+    cr_assert_not(member_knows(stranger, 0));
+    members_remove(&members, stranger);
+    cr_assert(members_is_former(&members, joined), "a stranger does not take that away");
+    worker = members_add(&members, 8, "x", joined);
+    cr_assert_eq(worker, stranger, "its session says which it was");
+    cr_assert_eq(worker->row, ROW_FORMER);
+    struct member *other = members_add(&members, 9, "", 0);
+    cr_assert_eq(members_to_leave(&members, false), other);
+    cr_assert_eq(members_to_leave(&members, true), other);
+    members_hear(&members, worker, 0, 2);
+    members_remove(&members, other);
+    cr_assert_null(members_to_leave(&members, false), "strangers do not take its place");
+    cr_assert_eq(members_to_leave(&members, true), worker);
+    members_fini(&members);
+    ASSERT_NO_LEAKS();
+}
+
+/* Numbers of workers that were here are the last to be given to strangers. */
+Test(members, that_have_joined_keep_their_numbers_longest)
+{
+    struct members members;
+    static struct member *all[PORT_SESSIONS_MAX];
+    cr_assert_eq(members_init(&members), DP_OK);
+    fill_row(&members, all, PORT_SESSIONS_MAX);
+    members_join(&members, all[3], 1);
+    members_remove(&members, all[3]);
+    members_remove(&members, all[5]);
+    cr_assert_eq(members_add(&members, 1u << 20, "", 0), all[5]);
+    cr_assert_eq(members_add(&members, 1u << 21, "", 0), all[3]);
+    members_fini(&members);
+    ASSERT_NO_LEAKS();
+}
+
+Test(members, guests_are_given_no_slots)
+{
+    struct members members;
+    struct member *all[3];
+    uint32_t numbers[3];
+    cr_assert_eq(members_init(&members), DP_OK);
+    fill_row(&members, all, 3);
+    for (int i = 0; i < 3; i++)
+        members_join(&members, all[i], 1);
+    members_guest(&members, all[1], true);
+    members_guest(&members, all[1], true);
+    cr_assert_eq(members.guests, 1);
+    cr_assert_eq(members_list(&members, numbers), 2);
+    cr_assert_eq(numbers[1], 2);
+    members_guest(&members, all[1], false);
+    cr_assert_eq(members_list(&members, numbers), 3);
+    members_guest(&members, all[2], true);
+    members_remove(&members, all[2]);
+    cr_assert_eq(members.guests, 0);
+    members_fini(&members);
+    ASSERT_NO_LEAKS();
+}

@@ -1,0 +1,472 @@
+/* Strangers say hello, ask and set: a server that takes anybody (--allow-users all) tells them no more than they need,
+ * loses no member to them, keeps room, and answers in bounded memory. */
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "by_hand.h"
+#include "harness.h"
+#include "raw_peer.h"
+#include "util.h"
+
+TestSuite(strangers, .init = harness_init, .fini = harness_fini, .timeout = 240);
+
+enum { WAIT_MS = 30000, ANYBODY_MAX = 64, CROWD = 1040, GREETED_MAX = 1024, SETS = 600 };
+
+static void end(struct process *server)
+{
+    process_signal(server, SIGTERM);
+    cr_assert_eq(process_wait(server, WAIT_MS), 143, "%s", process_output(server, ERR));
+}
+
+static const char *error_text(const Dp__Header *answer, dp_err code)
+{
+    cr_assert_eq(answer->body_case, DP__HEADER__BODY_ERROR);
+    cr_assert_eq(answer->error->code, (uint32_t)code, "%s", answer->error->text);
+    return answer->error->text;
+}
+
+#define ANYBODY "--model", "linear", "--allow-users", "all", "--stall-timeout", "3600", "--log-level", "info"
+
+/* ---- whose session it is ---- */
+
+/* Asks until it is welcome: a connection's end is seen when it is. */
+static void come_in_time(struct who *who, Dp__Hello *hello)
+{
+    for (uint64_t end_ms = mono_ms() + WAIT_MS; mono_ms() < end_ms;)
+        if (say_hello(who, hello)->body_case == DP__HEADER__BODY_WELCOME)
+            return;
+    cr_assert_fail("it was not taken back");
+}
+
+static void check_overheard(const char *shards)
+{
+    NEED_PROGRAMS("dp-server");
+    char endpoint[128];
+    struct who member = {0}, stranger = {0}, again = {0};
+    struct process *server = SERVER(endpoint, ANYBODY, "--shards", shards, "--lease", "3600");
+    Dp__Hello hello = hello_of("member", 7, 1);
+    peer_connect(&member.head, endpoint, 0);
+    peer_connect(&stranger.head, endpoint, 0);
+    peer_connect(&again.head, endpoint, 0);
+    come(&member, "member", 7, 1);
+    join(&member);
+    const char *text = error_text(say_hello(&stranger, &hello), DP_BUSY);
+    cr_assert_not_null(strstr(text, "worker 'member' has a session by another connection"), "%s", text);
+    stranger.session = member.session ^ 1 << 20;
+    (void)error_text(say_hello_again(&stranger, &hello), DP_BUSY);
+    cr_assert_eq(beat(&member), DP__HEADER__BODY_HEARTBEAT_ACK, "its session was ended by who overheard its hello");
+
+    /* The worker itself knows its session, and comes back at once by another connection. */
+    again.session = member.session;
+    cr_assert_eq(say_hello_again(&again, &hello)->body_case, DP__HEADER__BODY_WELCOME);
+    cr_assert_eq(beat(&again), DP__HEADER__BODY_HEARTBEAT_ACK);
+    cr_assert_eq(beat(&member), DP__HEADER__BODY_ERROR, "the session before is over");
+    join(&again);
+
+    /* One whose connection is gone loses nothing to who comes for it. */
+    peer_close(&again.head);
+    come_in_time(&stranger, &hello);
+    peer_close(&member.head);
+    peer_close(&stranger.head);
+    end(server);
+}
+
+Test(strangers, that_overheard_a_hello_do_not_end_its_session)
+{
+    check_overheard("1");
+}
+
+Test(strangers, that_overheard_a_hello_do_not_end_its_session_with_two_sockets)
+{
+    check_overheard("2");
+}
+
+/* Before it joins as well, once it was heard of; until then there is nothing to lose. */
+Test(strangers, that_overheard_a_hello_do_not_end_a_session_that_reads_its_data)
+{
+    NEED_PROGRAMS("dp-server");
+    char endpoint[128];
+    struct who reader = {0}, stranger = {0};
+    struct process *server = SERVER(endpoint, ANYBODY, "--lease", "3600");
+    Dp__Hello hello = hello_of("reader", 7, 1);
+    peer_connect(&reader.head, endpoint, 0);
+    peer_connect(&stranger.head, endpoint, 0);
+    come(&stranger, "reader", 7, 1);
+    come(&reader, "reader", 7, 1);
+    cr_assert_eq(beat(&stranger), DP__HEADER__BODY_ERROR);
+    cr_assert_eq(beat(&reader), DP__HEADER__BODY_HEARTBEAT_ACK);
+    (void)error_text(say_hello(&stranger, &hello), DP_BUSY);
+    cr_assert_eq(beat(&reader), DP__HEADER__BODY_HEARTBEAT_ACK);
+    join(&reader);
+    peer_close(&reader.head);
+    peer_close(&stranger.head);
+    end(server);
+}
+
+/* ---- what refusals tell ---- */
+
+Test(strangers, are_told_what_differs_and_not_what_the_job_has)
+{
+    NEED_PROGRAMS("dp-server");
+    char endpoint[128];
+    struct who member = {0}, stranger = {0};
+    struct process *server = SERVER(endpoint, ANYBODY, "--lease", "3600");
+    Dp__Hello other = hello_of("stranger", 8, 2);
+    peer_connect(&member.head, endpoint, 0);
+    peer_connect(&stranger.head, endpoint, 0);
+    come(&member, "member", 7, 1);
+    join(&member);
+    other.numerics = (char *)"guessed";
+    const char *text = error_text(say_hello(&stranger, &other), DP_REFUSED);
+    cr_assert(strstr(text, "other bits than the job's workers") && strstr(text, "dp-server's log") &&
+                  strstr(text, "--mixed-numerics") && !strstr(text, "any"),
+              "%s", text);
+    process_expect(server, ERR, "computes other bits (guessed) than the job's workers (any)", WAIT_MS);
+    come(&stranger, "stranger", 8, 2);
+    text = error_text(ask_to_join(&stranger, 17), DP_REFUSED);
+    cr_assert(strstr(text, "training data are not the job's") && strstr(text, "dp-server's log") &&
+                  strstr(text, "--data") && !strstr(text, "4096") && !strstr(text, "content"),
+              "%s", text);
+    process_expect_next(server, ERR, "by-hand: 4096 rows, 4 features, content 0000000000000000", WAIT_MS);
+    peer_close(&member.head);
+    peer_close(&stranger.head);
+    end(server);
+}
+
+/* A worker of the server's user has proved it: it reads the whole text. */
+Test(strangers, are_not_those_who_have_proved_themselves)
+{
+    NEED_PROGRAMS("dp-server");
+    char endpoint[128];
+    struct who member = {0}, other = {0};
+    struct process *server = SERVER(endpoint, "--model", "linear", "--lease", "3600");
+    Dp__Hello hello = hello_of("other", 8, 2);
+    peer_connect(&member.head, endpoint, 0);
+    peer_connect(&other.head, endpoint, 0);
+    come(&member, "member", 7, 1);
+    join(&member);
+    hello.numerics = (char *)"guessed";
+    const char *text = error_text(say_hello(&other, &hello), DP_REFUSED);
+    cr_assert_not_null(strstr(text, "than the job's workers (any)"), "%s", text);
+    come(&other, "other", 8, 2);
+    text = error_text(ask_to_join(&other, 17), DP_REFUSED);
+    cr_assert_not_null(strstr(text, "by-hand: 4096 rows"), "%s", text);
+    peer_close(&member.head);
+    peer_close(&other.head);
+    end(server);
+}
+
+/* Who only said hello is no worker that is lost. */
+Test(strangers, that_never_join_are_not_lost_workers)
+{
+    NEED_PROGRAMS("dp-server");
+    char endpoint[128];
+    struct who stranger = {0};
+    struct process *server = SERVER(endpoint, ANYBODY, "--lease", "1");
+    peer_connect(&stranger.head, endpoint, 0);
+    come(&stranger, "stranger", 7, 1);
+    process_expect(server, ERR, "worker-gone worker=\"stranger\" reason=\"its lease ran out\"", WAIT_MS);
+    peer_close(&stranger.head);
+    end(server);
+    cr_assert_null(strstr(process_output(server, ERR), "worker-lost"), "%s", process_output(server, ERR));
+}
+
+/* ---- a crowd ---- */
+
+static void raise_limit(void)
+{
+    struct rlimit limit;
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    if (limit.rlim_max < 4 * CROWD)
+        cr_skip_test("at most %llu files can be open", (unsigned long long)limit.rlim_max);
+    limit.rlim_cur = MAX(limit.rlim_cur, (rlim_t)4 * CROWD);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+/* Strangers that say hello with long names; each is answered. */
+static void crowd_say_hello(struct raw_peer *crowd, const char *endpoint)
+{
+    char name[FRAME_NAME_MAX + 1];
+    for (uint64_t i = 0; i < CROWD; i++) {
+        snprintf(name, sizeof name, "%0150d", (int)i);
+        Dp__Hello hello = hello_of(name, 1000 + i, 1);
+        Dp__Header header = DP__HEADER__INIT;
+        header.request = 1;
+        header.body_case = DP__HEADER__BODY_HELLO;
+        header.hello = &hello;
+        cr_assert(raw_connect(&crowd[i], endpoint, NULL, 0));
+        cr_assert(raw_send(&crowd[i], &header, NULL, 0));
+        const Dp__Header *answer = raw_receive(&crowd[i], WAIT_MS);
+        cr_assert(answer && answer->body_case == DP__HEADER__BODY_WELCOME, "stranger %d", (int)i);
+    }
+}
+
+static bool raw_ask_status(struct raw_peer *peer)
+{
+    Dp__StatusRequest body = DP__STATUS_REQUEST__INIT;
+    Dp__Header header = DP__HEADER__INIT;
+    header.body_case = DP__HEADER__BODY_STATUS_REQUEST;
+    header.status_request = &body;
+    return raw_send(peer, &header, NULL, 0);
+}
+
+/* The status and its bytes. */
+static json_t *status_of(const char *endpoint, size_t *ret_bytes)
+{
+    struct raw_peer peer;
+    cr_assert(raw_connect(&peer, endpoint, NULL, 0));
+    cr_assert(raw_ask_status(&peer));
+    const Dp__Header *answer = raw_receive(&peer, WAIT_MS);
+    cr_assert(answer && answer->body_case == DP__HEADER__BODY_STATUS);
+    *ret_bytes = peer.payload_bytes;
+    json_t *status = json_loadb((const char *)peer.payload, peer.payload_bytes, 0, NULL);
+    cr_assert_not_null(status);
+    raw_close(&peer);
+    return status;
+}
+
+/* 1024 strangers may have said hello; the one that says nothing for longest makes room. A worker that reads its data,
+ * which its heartbeats say, stays, and so may others come. The status lists those that train first. */
+Test(strangers, that_only_say_hello_keep_no_worker_out)
+{
+    NEED_PROGRAMS("dp-server");
+    static struct raw_peer crowd[CROWD];
+    char endpoint[128];
+    struct who member = {0}, reader = {0}, late = {0};
+    size_t bytes;
+    raise_limit();
+    struct process *server = SERVER(endpoint, ANYBODY, "--lease", "3600", "--shm", "off");
+    peer_connect(&member.head, endpoint, 0);
+    peer_connect(&reader.head, endpoint, 0);
+    peer_connect(&late.head, endpoint, 0);
+    come(&member, "member", 7, 1);
+    join(&member);
+    come(&reader, "reader", 8, 1);
+    cr_assert_eq(beat(&reader), DP__HEADER__BODY_HEARTBEAT_ACK);
+    crowd_say_hello(crowd, endpoint);
+    cr_assert_eq(beat(&reader), DP__HEADER__BODY_HEARTBEAT_ACK, "it reads its data, and lost its place to strangers");
+    come(&late, "late", 9, 1);
+    join(&late);
+    join(&reader);
+
+    json_t *status = status_of(endpoint, &bytes), *workers = json_object_get(status, "workers");
+    cr_assert_leq(bytes, 160 << 10);
+    const size_t listed = json_array_size(workers);
+    cr_assert_gt(listed, 3);
+    /* The reader and the late one each left a place, which is empty. */
+    cr_assert_eq(listed + (size_t)json_integer_value(json_object_get(status, "workers_left_out")), 3 + GREETED_MAX - 2);
+    for (size_t i = 0; i < listed; i++)
+        cr_assert_str_eq(json_string_value(json_object_get(json_array_get(workers, i), "state")),
+                         i < 3 ? "training" : "reading data");
+    json_decref(status);
+    cr_assert_null(strstr(process_output(server, ERR), "WARN"), "%s", process_output(server, ERR));
+    for (int i = 0; i < CROWD; i++)
+        raw_close(&crowd[i]);
+    peer_close(&member.head);
+    peer_close(&reader.head);
+    peer_close(&late.head);
+    end(server);
+}
+
+static long rss_kib(pid_t pid)
+{
+    char path[64], line[256];
+    long kib = 0;
+    snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
+    FILE *file = fopen(path, "re");
+    cr_assert_not_null(file);
+    while (fgets(line, sizeof line, file))
+        if (strncmp(line, "VmRSS:", 6) == 0)
+            kib = strtol(line + 6, NULL, 10);
+    fclose(file);
+    return kib;
+}
+
+/* Answers of a peer that does not read are bounded in bytes, and cost others nothing. */
+static void check_unread_status(const char *shards)
+{
+    NEED_PROGRAMS("dp-server");
+    enum { DEAF = 20, ASKED = 2000, GROWTH_MAX_KIB = 96 << 10 };
+    static struct raw_peer crowd[CROWD], deaf[DEAF];
+    char endpoint[128];
+    size_t bytes;
+    raise_limit();
+    struct process *server = SERVER(endpoint, ANYBODY, "--lease", "3600", "--shards", shards);
+    crowd_say_hello(crowd, endpoint);
+    json_decref(status_of(endpoint, &bytes));
+    cr_assert_gt(bytes, 64 << 10, "what is asked for is large");
+    long before_kib = rss_kib(process_pid(server));
+    for (int i = 0; i < DEAF; i++)
+        cr_assert(raw_connect(&deaf[i], endpoint, NULL, 0));
+    for (int n = 0; n < ASKED; n++)
+        for (int i = 0; i < DEAF; i++)
+            if (deaf[i].fd >= 0 && !raw_ask_status(&deaf[i]))
+                raw_close(&deaf[i]);
+    json_decref(status_of(endpoint, &bytes));
+    long growth_kib = rss_kib(process_pid(server)) - before_kib;
+    cr_assert_lt(growth_kib, GROWTH_MAX_KIB, "%ld KiB more", growth_kib);
+    for (int i = 0; i < CROWD; i++)
+        raw_close(&crowd[i]);
+    for (int i = 0; i < DEAF; i++)
+        raw_close(&deaf[i]);
+    end(server);
+}
+
+Test(strangers, that_do_not_read_the_status_take_little_memory)
+{
+    check_unread_status("1");
+}
+
+Test(strangers, that_do_not_read_the_status_take_little_memory_with_two_sockets)
+{
+    check_unread_status("2");
+}
+
+/* ---- many joins ---- */
+
+/* How many assignments have come by the time that the head answers a heartbeat. */
+static int assigns_heard(struct who *who)
+{
+    Dp__Heartbeat body = DP__HEARTBEAT__INIT;
+    Dp__Header header = header_of(who, DP__HEADER__BODY_HEARTBEAT, &body);
+    int count = 0;
+    cr_assert(peer_send(&who->head, &header, NULL, 0));
+    for (;;) {
+        const Dp__Header *heard = peer_receive(&who->head, WAIT_MS);
+        cr_assert_not_null(heard);
+        count += heard->body_case == DP__HEADER__BODY_ASSIGN;
+        if (heard->body_case == DP__HEADER__BODY_HEARTBEAT_ACK && heard->request == header.request)
+            return count;
+    }
+}
+
+/* The only slot stays where it is, whoever comes and goes. */
+Test(strangers, that_come_and_go_do_not_have_a_worker_told_what_it_knows)
+{
+    NEED_PROGRAMS("dp-server");
+    char endpoint[128];
+    struct who member = {0}, guest = {0};
+    struct process *server = SERVER(endpoint, ANYBODY, "--slots", "1", "--batch", "1", "--lease", "3600", "--speculate",
+                                    "off", "--balance", "off");
+    peer_connect(&member.head, endpoint, 0);
+    peer_connect(&guest.head, endpoint, 0);
+    come(&member, "member", 7, 1);
+    join(&member);
+    cr_assert_eq(assigns_heard(&member), 1);
+    for (uint64_t i = 0; i < 100; i++) {
+        come(&guest, "guest", 100 + i, 1);
+        join(&guest);
+        leave(&guest);
+    }
+    cr_assert_eq(assigns_heard(&member), 0);
+    peer_close(&member.head);
+    peer_close(&guest.head);
+    end(server);
+}
+
+/* Waits until an assignment has fewer slots than these. */
+static bool shares(struct who *who, size_t slots)
+{
+    for (uint64_t end_ms = mono_ms() + WAIT_MS; mono_ms() < end_ms;) {
+        const Dp__Header *heard = peer_receive(&who->head, 1000);
+        if (heard && heard->body_case == DP__HEADER__BODY_ASSIGN && heard->assign->n_slots < slots)
+            return true;
+    }
+    return false;
+}
+
+/* Of many that join in a second each is given slots once it has stayed for half a second. */
+Test(strangers, that_come_in_a_storm_are_given_slots_once_they_stay)
+{
+    NEED_PROGRAMS("dp-server");
+    enum { FIRST = 20, MORE = 100 };
+    char endpoint[128];
+    struct who member = {0}, guest = {0};
+    struct process *server = SERVER(endpoint, ANYBODY, "--slots", "8", "--batch", "8", "--lease", "3600", "--speculate",
+                                    "off", "--balance", "off");
+    peer_connect(&member.head, endpoint, 0);
+    peer_connect(&guest.head, endpoint, 0);
+    come(&member, "member", 7, 1);
+    join(&member);
+    for (uint64_t i = 0; i < FIRST + MORE; i++) {
+        if (i == FIRST)
+            cr_assert_gt(assigns_heard(&member), 1, "the first ones are given slots at once");
+        come(&guest, "guest", 100 + i, 1);
+        join(&guest);
+        leave(&guest);
+    }
+    cr_assert_eq(assigns_heard(&member), 0);
+    come(&guest, "guest", 1000, 1);
+    join(&guest);
+    cr_assert(shares(&member, 8), "who stays is given its share");
+    peer_close(&member.head);
+    peer_close(&guest.head);
+    end(server);
+}
+
+/* ---- settings ---- */
+
+static void set(struct who *who, const char *name, double value, const char *text)
+{
+    Dp__Set body = DP__SET__INIT;
+    body.name = (char *)name;
+    body.value = value;
+    body.text = (char *)text;
+    who->session = who->incarnation = 0;
+    Dp__Header header = header_of(who, DP__HEADER__BODY_SET, &body);
+    const Dp__Header *answer = peer_ask(&who->head, &header, NULL, 0);
+    cr_assert_eq(answer->body_case, DP__HEADER__BODY_APPLIED, "set %s %g %s: %s", name, value, text,
+                 answer->body_case == DP__HEADER__BODY_ERROR ? answer->error->text : "");
+}
+
+static const char *mode_of(const json_t *status)
+{
+    return json_string_value(json_object_get(json_object_get(status, "job"), "consistency"));
+}
+
+/* A job has as many settings as are asked for, 64 at a time or thousands over its life. */
+static void check_many_sets(bool consistency, const char *option, const char *value)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    char endpoint[128];
+    struct who ctl = {0};
+    size_t bytes;
+    const char *data = temp_text("a.svm", "1 1:1 2:0.5\n2 2:1\n3 1:0.25\n4 1:1 2:1\n");
+    struct process *server = SERVER(endpoint, "--model", "linear", "--steps", "1000000000", "--batch", "4", "--slots",
+                                    "2", "--lr", "0.0001", "--shards", "2", option, value);
+    struct process *worker = PROCESS("dp-worker", "--server", endpoint, "--data", data);
+    process_expect(worker, ERR, "joined", WAIT_MS);
+    peer_connect(&ctl.head, endpoint, 0);
+    for (int i = 0; i < SETS; i++) {
+        set(&ctl, "lr", 1e-6 * (1 + i), "");
+        if (consistency)
+            set(&ctl, "consistency", 0, i % 2 ? "bsp" : "ssp:3");
+    }
+    json_t *status = status_of(endpoint, &bytes);
+    for (uint64_t end_ms = mono_ms() + WAIT_MS; strcmp(mode_of(status), "bsp") != 0;
+         status = status_of(endpoint, &bytes)) {
+        cr_assert_lt(mono_ms(), end_ms, "the last setting does not come into force");
+        json_decref(status);
+    }
+    const json_t *update = json_object_get(status, "update");
+    cr_assert_float_eq(json_number_value(json_object_get(update, "base_lr")), 1e-6 * SETS, 1e-12);
+    cr_assert_eq(json_number_value(json_object_get(json_object_get(status, "job"), "lr")), 0.0001);
+    json_decref(status);
+    peer_close(&ctl.head);
+    end(server);
+}
+
+Test(strangers, and_others_may_set_as_often_as_they_like)
+{
+    check_many_sets(true, "--seed", "1");
+}
+
+Test(strangers, and_others_may_set_as_often_as_they_like_where_there_are_tables)
+{
+    check_many_sets(false, "--sparse", "--quiet");
+}
