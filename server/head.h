@@ -236,6 +236,8 @@ int head_run(const struct server_options *opts);
 void head_on_hello(struct head *head, const struct routing_id *route, const Dp__Header *request);
 /* Why nobody is taken in now; DP_OK if one is. */
 DP_MUST_CHECK dp_err head_admission(const struct head *head, dp_error *err);
+/* Whether the job's numerics are those of workers that have joined: who only says hello decides nothing. */
+bool head_numerics_bound(const struct head *head);
 /* Whether --max-workers has room for one more. DP_BUSY. */
 DP_MUST_CHECK dp_err head_room(const struct head *head, dp_error *err);
 /* Says in the log why a worker was refused. */

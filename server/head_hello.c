@@ -152,6 +152,11 @@ static dp_err fence_before(struct head *head, const struct routing_id *route, co
 
 /* ---- room ---- */
 
+bool head_numerics_bound(const struct head *head)
+{
+    return head->members.joined > 0 || head->global_low > 0;
+}
+
 dp_err head_room(const struct head *head, dp_error *err)
 {
     uint64_t most = head->opts->max_workers ? head->opts->max_workers : UINT64_MAX;
@@ -188,7 +193,6 @@ static dp_err add_member(struct head *head, const struct routing_id *route, cons
     struct member *member = e ? NULL : members_add(&head->members, hello->worker, hello->name, request->session);
     if (!member)
         return e ? e : dp_fail(err, DP_BUSY, "the server has as many workers as it takes");
-    job_take_numerics(&head->job, hello->numerics); /* fencing the last member has it forget them */
     members_route(&head->members, member, route);
     member->known = head_guards_hello(head);
     *ret_member = member;
@@ -208,6 +212,7 @@ static void take_in(struct head *head, const struct routing_id *route, const Dp_
 {
     const Dp__Hello *hello = request->hello;
     member->features = hello->features;
+    (void)str_copy(member->numerics, sizeof member->numerics, hello->numerics);
     member->pid = hello->pid;
     member->threads = hello->threads;
     member->last_seen_ms = mono_ms();
@@ -228,7 +233,7 @@ void head_on_hello(struct head *head, const struct routing_id *route, const Dp__
         return;
     if (!e && put_off(head, route, request))
         return;
-    if (!e && (e = job_admit(&head->job, hello->numerics, &err)))
+    if (!e && head_numerics_bound(head) && (e = job_admit(&head->job, hello->numerics, &err)))
         brief = JOB_OTHER_NUMERICS;
     struct member *member = e ? NULL : greeted_before(head, route, hello);
     if (member) {

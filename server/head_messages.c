@@ -158,13 +158,37 @@ static void refuse_join(struct head *head, struct member *member, const Dp__Head
     head_fence(head, member, "refused");
 }
 
+/* Where the server has workers and data of its own, whoever else comes first has none that count. */
+static bool may_settle(const struct head *head, const struct member *member)
+{
+    return !head->supervise || supervise_knows(head->supervise, (pid_t)member->pid);
+}
+
+/* Whether the worker computes the bits of those that have joined; the first one's become those of the job. A hello
+ * alone binds nobody. */
+static dp_err bind_numerics(struct head *head, const struct member *member, dp_error *err)
+{
+    if (head_numerics_bound(head))
+        return job_admit(&head->job, member->numerics, err);
+    job_take_numerics(&head->job, member->numerics);
+    return DP_OK;
+}
+
 /* Whether the worker fits the job, or settles it. DP_HELLO_REQUIRED: another worker's data had settled it, which is
- * gone before the job began. */
-static dp_err settle_or_check(struct head *head, const Dp__Join *join, const char **ret_brief, dp_error *err)
+ * gone before the job began. DP_BUSY: it is not the worker's to settle. */
+static dp_err settle_or_check(struct head *head, const struct member *member, const Dp__Join *join,
+                              const char **ret_brief, dp_error *err)
 {
     dp_err e = head_admission(head, err);
     if (e)
         return e;
+    if ((!head->job.settled || head_vacant(head)) && !may_settle(head, member))
+        return dp_fail(err, DP_BUSY, "the job is settled by the data of the server's own workers (--local-workers)");
+    *ret_brief = JOB_OTHER_NUMERICS;
+    e = bind_numerics(head, member, err);
+    if (e)
+        return e;
+    *ret_brief = NULL;
     if (!head->job.settled)
         return head_settle(head, join, err);
     e = job_check(&head->job, join, ret_brief, err);
@@ -191,8 +215,8 @@ static void on_join(struct head *head, struct member *member, const Dp__Header *
     if (other && (head_post_ask(head, NULL) || member->state == MEMBER_NONE))
         return;
     brief = NULL;
-    dp_err e = settle_or_check(head, request->join, &brief, &err);
-    if (e == DP_HELLO_REQUIRED) {
+    dp_err e = settle_or_check(head, member, request->join, &brief, &err);
+    if (e == DP_HELLO_REQUIRED || e == DP_BUSY) {
         head_refuse(head, &route, request, e, err.text);
         return;
     }

@@ -227,10 +227,8 @@ void head_fence(struct head *head, struct member *member, const char *reason)
     uint64_t token = member->token;
     head->fences += held_slots;
     members_remove(&head->members, member);
-    if (head->members.count == 0) {
-        job_forget_numerics(&head->job, head->global_low > 0);
+    if (head->members.count == 0)
         head_see_end(head);
-    }
     if (!held_slots)
         return;
     head_close_session(head, token, head->port_count);

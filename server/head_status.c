@@ -38,7 +38,7 @@ static json_t *seed_json(uint64_t seed)
     return seed <= INT64_MAX ? count(seed) : json_string(text);
 }
 
-enum { LABELS_TOLD = 100, WORKERS_BYTES = 128 << 10 };
+enum { LABELS_TOLD = 100, WORKERS_BYTES = 224 << 10 };
 
 /* Class -> label as they are written, the first ones where there are many. */
 static json_t *labels_json(const struct label_list *labels)
@@ -133,13 +133,15 @@ static json_t *worker_json(const struct head *head, uint32_t number_of, uint64_t
                      "threads", count(m->threads), "last_heartbeat_ms", count(now - MIN(now, m->last_seen_ms)));
 }
 
-/* Bytes that a worker's entry takes in the text: those of its name, each of which may be escaped, and at most so many
- * of the rest. */
-enum { WORKER_BYTES = 330, SLOT_BYTES = 5 };
+/* Bytes that a worker's entry takes in the text at most: those of its name, and of the rest. */
+enum { WORKER_BYTES = 290, SLOT_BYTES = 5 };
 
 static size_t worker_bytes(const json_t *worker, const struct member *m)
 {
-    return WORKER_BYTES + 2 * strlen(m->name) + SLOT_BYTES * json_array_size(json_object_get(worker, "slots"));
+    size_t bytes = WORKER_BYTES + SLOT_BYTES * json_array_size(json_object_get(worker, "slots"));
+    for (const char *c = m->name; *c; c++)
+        bytes += *c == '"' || *c == '\\' ? 2 : 1;
+    return bytes;
 }
 
 /* Anybody may say hello and ask for the status: the list is bounded, those that train come first. */

@@ -47,7 +47,7 @@ struct job {
     const struct server_options *opts;
     uint64_t incarnation;
     bool settled;
-    char numerics[FRAME_NAME_MAX + 1];         /* of the first worker, "" before */
+    char numerics[FRAME_NAME_MAX + 1];         /* of the first worker that joined, "" before */
     char settled_numerics[FRAME_NAME_MAX + 1]; /* when it was settled */
     struct job_data train, eval;
     uint64_t features;
@@ -71,10 +71,8 @@ void job_fini(struct job *job);
 
 /* Whether the worker's numerics are those of the job (bsp refuses others, unless --mixed-numerics). DP_REFUSED. */
 DP_MUST_CHECK dp_err job_admit(const struct job *job, const char *numerics, dp_error *err);
-/* A worker was taken: the first one's numerics become those of the job. */
+/* The first worker that joins: its numerics become those of the job. */
 void job_take_numerics(struct job *job, const char *numerics);
-/* All workers are gone: until the job is settled and has begun, nothing depends on what they computed. */
-void job_forget_numerics(struct job *job, bool begun);
 /* Whether the job's numerics are those that it was settled with, or need not be. */
 bool job_same_numerics(const struct job *job);
 /* Takes back what settling made: another incarnation waits for its data. What was set while it was settled stays.

@@ -19,14 +19,7 @@ dp_err job_admit(const struct job *job, const char *numerics, dp_error *err)
 
 void job_take_numerics(struct job *job, const char *numerics)
 {
-    if (job->numerics[0] == '\0')
-        (void)str_copy(job->numerics, sizeof job->numerics, numerics);
-}
-
-void job_forget_numerics(struct job *job, bool begun)
-{
-    if (!job->settled || !begun)
-        job->numerics[0] = '\0';
+    (void)str_copy(job->numerics, sizeof job->numerics, numerics);
 }
 
 bool job_same_numerics(const struct job *job)

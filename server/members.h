@@ -43,6 +43,7 @@ struct member {
     bool told;               /* it was sent its slots */
     bool guest;              /* JOINED: it came with many others, and is given no slots yet */
     uint64_t features;       /* FRAME_FEATURE_ bits that it knows */
+    char numerics[FRAME_NAME_MAX + 1];
     uint32_t pid;
     uint32_t threads;
     uint64_t last_seen_ms;
