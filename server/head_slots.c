@@ -104,9 +104,9 @@ static bool is_storm(struct head *head, uint64_t now_ms)
 void head_receive(struct head *head, struct member *member)
 {
     const struct members *members = &head->members;
-    uint32_t others = members->joined - members->guests - 1;
+    uint64_t others = members->joined - members->guests - 1, enough = MAX(head->opts->min_workers, UINT64_C(1));
     bool storm = is_storm(head, member->joined_ms);
-    if (storm && others > 0 && !head->ranks.list && head_has_enough(head))
+    if (storm && others >= enough && !head->ranks.list)
         members_guest(&head->members, member, true);
 }
 
