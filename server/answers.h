@@ -15,7 +15,7 @@
 #include "post.h"
 
 enum {
-    ANSWERS_LARGE_BYTES = 4096,    /* smaller ones are not counted, the queue's bound on messages is enough for them */
+    ANSWERS_LARGE_BYTES = 1024,    /* smaller ones are not counted, the queue's bound on messages is enough for them */
     ANSWERS_PEER_BYTES = 8 << 20,  /* of one kind of routing ids (post.h) */
     ANSWERS_TEXT_BYTES = 64 << 20, /* of texts that are still held, each counted once */
 };

@@ -17,20 +17,22 @@ static dp_err copy_frame(const void *data, size_t bytes, zmq_msg_t *msg)
     return DP_OK;
 }
 
-/* A job with many labels or tensors is large. */
+/* A job with many labels or tensors is large: it is not even written for a peer that does not read. */
 static dp_err header_frame(struct head *head, const struct routing_id *route, const Dp__Header *header, zmq_msg_t *msg)
 {
     size_t bytes = frame_size(header);
-    if (bytes >= ANSWERS_LARGE_BYTES) {
-        char *block = mem_array(bytes, 1);
-        if (block)
-            frame_write(header, block);
-        return block ? head_answer_frame(head, route, block, bytes, msg) : DP_NOMEM;
+    if (bytes < ANSWERS_LARGE_BYTES) {
+        if (zmq_msg_init_size(msg, bytes))
+            return DP_NOMEM;
+        frame_write(header, zmq_msg_data(msg));
+        return DP_OK;
     }
-    if (zmq_msg_init_size(msg, bytes))
-        return DP_NOMEM;
-    frame_write(header, zmq_msg_data(msg));
-    return DP_OK;
+    if (!answers_may(&head->answers, post_sender(route->id, route->bytes), bytes))
+        return DP_BUSY;
+    char *block = mem_array(bytes, 1);
+    if (block)
+        frame_write(header, block);
+    return block ? head_answer_frame(head, route, block, bytes, msg) : DP_NOMEM;
 }
 
 static dp_err send_about(struct head *head, enum letter_about about, const struct routing_id *route, Dp__Header *header,
