@@ -50,7 +50,8 @@ void come(struct who *who, const char *name, uint64_t worker, uint32_t pid)
     cr_assert_eq(say_hello(who, &hello)->body_case, DP__HEADER__BODY_WELCOME);
 }
 
-const Dp__Header *ask_to_join(struct who *who, uint64_t rows)
+/* Sends the Join, and waits for the answer if it is wanted. */
+static const Dp__Header *say_join(struct who *who, uint64_t rows, bool wait, bool *ret_sent)
 {
     uint64_t shape[] = {4};
     Dp__Tensor weight = DP__TENSOR__INIT, *tensors[] = {&weight};
@@ -66,7 +67,21 @@ const Dp__Header *ask_to_join(struct who *who, uint64_t rows)
     body.n_tensors = 1;
     body.tensors = tensors;
     Dp__Header header = header_of(who, DP__HEADER__BODY_JOIN, &body);
-    return peer_ask(&who->head, &header, NULL, 0);
+    *ret_sent = wait || peer_send(&who->head, &header, NULL, 0);
+    return wait ? peer_ask(&who->head, &header, NULL, 0) : NULL;
+}
+
+const Dp__Header *ask_to_join(struct who *who, uint64_t rows)
+{
+    bool sent;
+    return say_join(who, rows, true, &sent);
+}
+
+bool send_join(struct who *who)
+{
+    bool sent;
+    (void)say_join(who, BY_HAND_ROWS, false, &sent);
+    return sent;
 }
 
 void join(struct who *who)

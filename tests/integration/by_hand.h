@@ -24,6 +24,8 @@ void come(struct who *who, const char *name, uint64_t worker, uint32_t pid);
 const Dp__Header *ask_to_join(struct who *who, uint64_t rows);
 /* The same with BY_HAND_ROWS; fails the test unless it has joined. */
 void join(struct who *who);
+/* The same without waiting for the answer; false where the queue is full. */
+bool send_join(struct who *who);
 void leave(struct who *who);
 /* What a heartbeat is answered with. */
 Dp__Header__BodyCase beat(struct who *who);
