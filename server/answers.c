@@ -9,6 +9,7 @@
 struct held {
     struct answer_text *text;
     uint32_t peer;
+    struct post *post; /* where it is under way, or NULL */
 };
 
 struct answer_text *answer_text_new(struct answers *answers, char *text, size_t bytes)
@@ -51,24 +52,24 @@ static void give_back(void *data, void *hint)
     struct held *held = hint;
     struct answers *answers = held->text->answers;
     (void)data;
-    if (answers->post)
-        post_answered(answers->post, held->peer);
+    if (held->post)
+        post_answered(held->post, held->peer);
     atomic_fetch_sub_explicit(&answers->of_peer[held->peer], held->text->bytes, memory_order_relaxed);
     answer_text_release(&held->text);
     free(held);
 }
 
-dp_err answer_frame(struct answer_text *text, uint32_t peer, zmq_msg_t *ret_frame)
+dp_err answer_frame(struct answer_text *text, uint32_t peer, bool asked, zmq_msg_t *ret_frame)
 {
     struct answers *answers = text->answers;
     struct held *held = mem_array(1, sizeof *held);
     if (!held)
         return DP_NOMEM;
-    *held = (struct held){text, peer};
+    *held = (struct held){text, peer, asked ? answers->post : NULL};
     atomic_fetch_add_explicit(&text->holders, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&answers->of_peer[peer], text->bytes, memory_order_relaxed);
-    if (answers->post)
-        post_answering(answers->post, peer);
+    if (held->post)
+        post_answering(held->post, peer);
     if (zmq_msg_init_data(ret_frame, text->text, text->bytes, give_back, held) == 0)
         return DP_OK;
     give_back(NULL, held);

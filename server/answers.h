@@ -43,7 +43,8 @@ void answer_text_release(struct answer_text **ref);
 bool answers_crowded(const struct answers *answers);
 /* Whether a peer, by its number post_sender, may be sent so many bytes. */
 bool answers_may(const struct answers *answers, uint32_t peer, size_t bytes);
-/* A frame of the text for the peer, which counts until libzmq is done with it. DP_NOMEM. */
-DP_MUST_CHECK dp_err answer_frame(struct answer_text *text, uint32_t peer, zmq_msg_t *ret_frame);
+/* A frame of the text for the peer, which counts until libzmq is done with it; `asked`: as something that the peer has
+ * under way in the post, too. DP_NOMEM. */
+DP_MUST_CHECK dp_err answer_frame(struct answer_text *text, uint32_t peer, bool asked, zmq_msg_t *ret_frame);
 
 #endif

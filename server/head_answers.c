@@ -25,7 +25,7 @@ dp_err head_answer_frame(struct head *head, const struct routing_id *route, char
     struct answer_text *text = answer_text_new(&head->answers, block, bytes);
     if (!text)
         return DP_NOMEM;
-    dp_err e = answers_may(&head->answers, peer, bytes) ? answer_frame(text, peer, ret_frame) : DP_BUSY;
+    dp_err e = answers_may(&head->answers, peer, bytes) ? answer_frame(text, peer, false, ret_frame) : DP_BUSY;
     answer_text_release(&text);
     return e;
 }
@@ -65,7 +65,7 @@ void head_on_status(struct head *head, const struct routing_id *route, const Dp_
         log_debug("status-unread"); /* it does not read: an error would only be more of the same */
         return;
     }
-    if (!text || answer_frame(text, peer, &payload)) {
+    if (!text || answer_frame(text, peer, true, &payload)) {
         head_refuse(head, route, request, DP_NOMEM, "out of memory for the status");
         return;
     }

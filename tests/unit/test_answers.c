@@ -26,7 +26,7 @@ Test(answers, are_shared_and_counted_for_each_peer)
     cr_assert_eq(atomic_load(&answers.text_bytes), 3 * MIB);
     for (int i = 0; i < 3; i++) {
         cr_assert(answers_may(&answers, i < 2 ? 7 : 8, text->bytes));
-        cr_assert_eq(answer_frame(text, i < 2 ? 7 : 8, &frames[i]), DP_OK);
+        cr_assert_eq(answer_frame(text, i < 2 ? 7 : 8, true, &frames[i]), DP_OK);
         cr_assert_eq(zmq_msg_data(&frames[i]), text->text, "nothing is copied");
     }
     cr_assert_eq(atomic_load(&answers.text_bytes), 3 * MIB);
@@ -51,7 +51,7 @@ Test(answers, of_a_peer_that_does_not_read_are_bounded)
     struct answer_text *text = text_of(&answers, 3 * MIB);
     zmq_msg_t frames[2];
     for (int i = 0; i < 2; i++)
-        cr_assert_eq(answer_frame(text, 5, &frames[i]), DP_OK);
+        cr_assert_eq(answer_frame(text, 5, true, &frames[i]), DP_OK);
     cr_assert(answers_may(&answers, 5, 2 * MIB), "8 MiB in all");
     cr_assert_not(answers_may(&answers, 5, 2 * MIB + 1));
     cr_assert(answers_may(&answers, 5, 7 * MIB), "the one before may be on its way");
@@ -72,7 +72,7 @@ Test(answers, of_all_peers_are_bounded)
     cr_assert(answers_crowded(&answers));
     for (int i = 0; i < 2; i++) {
         cr_assert(answers_may(&answers, 9, small->bytes));
-        cr_assert_eq(answer_frame(small, 9, &frames[i]), DP_OK);
+        cr_assert_eq(answer_frame(small, 9, true, &frames[i]), DP_OK);
     }
     cr_assert_not(answers_may(&answers, 9, small->bytes));
     answer_text_release(&large);
@@ -93,8 +93,12 @@ Test(answers, are_under_way_in_the_post)
     struct answer_text *text = text_of(&answers, 10);
     zmq_msg_t frame;
     const uint32_t peer = post_sender("\0\0\0\1\2", 5);
-    cr_assert_eq(answer_frame(text, peer, &frame), DP_OK);
+    cr_assert_eq(answer_frame(text, peer, true, &frame), DP_OK);
     cr_assert_eq(atomic_load(&post.of_sender[peer]), 1);
+    zmq_msg_close(&frame);
+    cr_assert_eq(atomic_load(&post.of_sender[peer]), 0);
+    cr_assert_eq(answer_frame(text, peer, false, &frame), DP_OK);
+    cr_assert_eq(atomic_load(&post.of_sender[peer]), 0, "nobody asked for it");
     zmq_msg_close(&frame);
     cr_assert_eq(atomic_load(&post.of_sender[peer]), 0);
     answer_text_release(&text);
