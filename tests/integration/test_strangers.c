@@ -205,6 +205,33 @@ Test(strangers, that_join_first_do_not_settle_the_job_of_local_workers)
     peer_close(&stranger.head);
 }
 
+/* --max-workers counts workers that have joined: a stranger that never does takes nobody's place. */
+Test(strangers, that_never_join_take_no_place_of_max_workers)
+{
+    NEED_PROGRAMS("dp-server");
+    char endpoint[128];
+    struct who stranger = {0}, member = {0}, late = {0};
+    struct process *server = SERVER(endpoint, ANYBODY, "--max-workers", "1", "--lease", "3600");
+    Dp__Hello hello = hello_of("late", 9, 3);
+    peer_connect(&stranger.head, endpoint, 0);
+    peer_connect(&member.head, endpoint, 0);
+    peer_connect(&late.head, endpoint, 0);
+    come(&stranger, "stranger", 8, 2);
+    cr_assert_eq(beat(&stranger), DP__HEADER__BODY_HEARTBEAT_ACK);
+    come(&member, "member", 7, 1);
+    join(&member);
+    const char *text = error_text(ask_to_join(&stranger, BY_HAND_ROWS), DP_BUSY);
+    cr_assert_not_null(strstr(text, "--max-workers 1"), "%s", text);
+    text = error_text(say_hello(&late, &hello), DP_BUSY);
+    cr_assert_not_null(strstr(text, "--max-workers 1"), "%s", text);
+    leave(&member);
+    join(&stranger);
+    peer_close(&stranger.head);
+    peer_close(&member.head);
+    peer_close(&late.head);
+    end(server);
+}
+
 /* Who only said hello is no worker that is lost. */
 Test(strangers, that_never_join_are_not_lost_workers)
 {
