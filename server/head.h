@@ -523,7 +523,7 @@ json_t *head_status(struct head *head, bool brief);
 DP_MUST_CHECK dp_err head_answer_frame(struct head *head, const struct routing_id *route, char *block, size_t bytes,
                                        zmq_msg_t *ret_frame);
 void head_on_status(struct head *head, const struct routing_id *route, const Dp__Header *request);
-/* What the next one is told is made anew. */
+/* The next one that asks gets a new document. */
 void head_status_stale(struct head *head);
 
 #endif

@@ -11,7 +11,7 @@
  * processor at most, however many ask. */
 enum { STATUS_REUSE = 40, STATUS_REUSE_MAX_MS = 200 };
 
-/* Of this thread: that it had to wait for a processor makes no document dear. */
+/* Processor time of this thread: waiting for a processor makes no document dear. */
 static uint64_t busy_ns(void)
 {
     struct timespec t;

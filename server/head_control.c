@@ -117,7 +117,7 @@ static dp_err check_lr(const struct head *head, double lr, dp_error *err)
     return DP_OK;
 }
 
-/* What steps that are complete went by is of no use here. */
+/* The head needs no settings of steps that are complete. */
 static void forget_past(struct head *head)
 {
     struct slice_job *core = &head->job.core;

@@ -160,7 +160,7 @@ static void refuse_join(struct head *head, struct member *member, const Dp__Head
     head_fence(head, member, "refused");
 }
 
-/* Where the server has workers and data of its own, whoever else comes first has none that count. */
+/* A server with local workers has data of its own: those settle the job, whoever else comes first. */
 static bool may_settle(const struct head *head, const struct member *member)
 {
     return !head->supervise || supervise_knows(head->supervise, (pid_t)member->pid);

@@ -9,10 +9,10 @@
 
 #include "log.h"
 
-/* Of many workers that come at once each deal moves slots, and tells of it: at most one deal in this time. */
+/* At most one deal in this time: if many workers come at once, each deal would move slots and tell of it. */
 enum { DEAL_GAP_MS = 20 };
-/* Many sessions may come only to leave again at once. Where more than so many join in this time, those that come are
- * guests until they have stayed for a while: slots that they were given would be waited for. */
+/* Many sessions may come only to leave again at once, and the job would wait for slots that they were given. If more
+ * than STORM_JOINS join in STORM_MS, newcomers are guests until they have stayed for GUEST_MS. */
 enum { STORM_JOINS = 16, STORM_MS = 1000, GUEST_MS = 500 };
 
 /* What is lost with a connection is told anew when the worker joins anew. A worker that computes for long does not read
@@ -131,8 +131,8 @@ static void watch_guests(struct head *head, uint64_t now_ms)
 
 /* ---- deals ---- */
 
-/* Members whose slots are not those of before are to be told. Where the deal holds from an earlier step than the last
- * one did, all are: what they know of the steps between is of the deal before that. */
+/* Members whose slots are not those of before are to be told. If the deal holds from an earlier step than the last one
+ * did, all are: they know the steps between by the deal before that. */
 static void mark_changed(struct head *head, const uint32_t *owner, const uint32_t *next_owner, uint64_t from)
 {
     const struct dealer *dealer = &head->dealer;

@@ -113,7 +113,7 @@ static struct member *free_number(struct members *members)
     return oldest;
 }
 
-/* What is kept of a number is kept for those that come again; NULL if none does. */
+/* The number of a worker that comes again; NULL if it was not here. */
 static struct member *came_again(struct members *members, uint64_t worker, const char *name, uint64_t claim)
 {
     struct member *claimed = &members->list[session_number(claim)];

@@ -33,8 +33,8 @@ uint64_t shard_prepare(struct shard *shard, uint64_t step, enum setting_kind kin
     return step;
 }
 
-/* What steps before those that all shards have completed went by is forgotten, but for rows that are brought up to date
- * from there. */
+/* Rates of steps that all shards have completed are forgotten, unless rows of tables are brought up to date from
+ * there. */
 static dp_err set_lr(struct shard *shard, uint64_t step, double lr, dp_error *err)
 {
     struct schedule *schedule = &shard->own.params.schedule;

@@ -359,7 +359,7 @@ static void print_lines(const json_t *status, const char *server, FILE *out)
     print_dropped(json_object_get(status, "dropped"), out);
 }
 
-/* Of thousands, or while the server has no memory for more, the status lists some. */
+/* The status lists some of thousands, or fewer while the server has no memory for more. */
 static void print_left_out(const char *what, const json_t *count, FILE *out)
 {
     char a[TEXT_BYTES];

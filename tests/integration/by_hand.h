@@ -1,4 +1,4 @@
-/* A worker that is driven by hand over the wire. What goes wrong on its own side fails the test. Thread: the test's. */
+/* A worker that is driven by hand over the wire. A fault on its own side fails the test. Thread: the test's. */
 #ifndef DP_TEST_BY_HAND_H
 #define DP_TEST_BY_HAND_H
 
@@ -27,7 +27,7 @@ void join(struct who *who);
 /* The same without waiting for the answer; false where the queue is full. */
 bool send_join(struct who *who);
 void leave(struct who *who);
-/* What a heartbeat is answered with. */
+/* Sends a heartbeat; the kind of the answer. */
 Dp__Header__BodyCase beat(struct who *who);
 
 #endif

@@ -299,7 +299,7 @@ static bool come_and_go(struct who *guest, uint64_t count)
     return true;
 }
 
-/* Of many that join in a second each is given slots once it has stayed for half a second. */
+/* If many join in a second, each is given slots once it has stayed for half a second. */
 Test(crowds, that_come_in_a_storm_are_given_slots_once_they_stay)
 {
     NEED_PROGRAMS("dp-server");

@@ -159,7 +159,7 @@ Test(strangers, are_not_those_who_have_proved_themselves)
     end(server);
 }
 
-/* Of those who only said hello none decides for others: the first that joins does. */
+/* The first worker that joins decides, and not the first that says hello. */
 Test(strangers, that_say_hello_first_do_not_decide_the_numerics)
 {
     NEED_PROGRAMS("dp-server");
@@ -232,7 +232,7 @@ Test(strangers, that_never_join_take_no_place_of_max_workers)
     end(server);
 }
 
-/* Who only said hello is no worker that is lost. */
+/* A stranger that only said hello is no worker that is lost. */
 Test(strangers, that_never_join_are_not_lost_workers)
 {
     NEED_PROGRAMS("dp-server");

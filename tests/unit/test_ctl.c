@@ -161,7 +161,7 @@ Test(ctl, nothing_is_known)
         want);
 }
 
-/* Of more workers and shards than the server lists. */
+/* The server lists some workers of many. */
 Test(ctl, lists_that_are_cut)
 {
     assert_printed("{\"workers_left_out\":637,\"shards_left_out\":0}", "dp-server - at tcp://head:7700: -, up -\n"
