@@ -55,3 +55,16 @@ bool consistency_set(struct consistency *c, uint64_t from, uint32_t staleness)
     c->changes[c->change_count++] = (struct consistency_change){from, staleness};
     return true;
 }
+
+/* The first that stays is the one in force at `oldest`; it may as well hold from the start. */
+void consistency_forget(struct consistency *c, uint64_t oldest)
+{
+    uint32_t gone = 0;
+    while (gone + 1 < c->change_count && c->changes[gone + 1].from <= oldest)
+        gone++;
+    if (gone == 0)
+        return;
+    c->change_count -= gone;
+    memmove(c->changes, c->changes + gone, c->change_count * sizeof c->changes[0]);
+    c->changes[0].from = 0;
+}

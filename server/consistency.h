@@ -18,7 +18,7 @@
 
 enum {
     CONSISTENCY_STALENESS_MAX = 32, /* S of async */
-    CONSISTENCY_CHANGES_MAX = 64,
+    CONSISTENCY_CHANGES_MAX = 256,  /* more than there are steps in use */
     CONSISTENCY_TEXT_MAX = 16,
 };
 #define CONSISTENCY_FORMS "bsp|ssp:S|async"
@@ -38,7 +38,9 @@ void consistency_text(uint32_t staleness, char text[CONSISTENCY_TEXT_MAX]);
 
 /* The staleness in force at a step. */
 uint32_t consistency_at(const struct consistency *consistency, uint64_t step);
-/* `staleness` holds from step `from` on; later changes are taken back. False if there were too many. */
+/* `staleness` holds from step `from` on; later changes are taken back. False if there are too many. */
 bool consistency_set(struct consistency *consistency, uint64_t from, uint32_t staleness);
+/* No step before `oldest` is asked for any more: changes that those alone depend on are forgotten. */
+void consistency_forget(struct consistency *consistency, uint64_t oldest);
 
 #endif

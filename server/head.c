@@ -18,6 +18,7 @@
 enum {
     TICK_MS = 250,
     WARNINGS_PER_S = 5,
+    LINES_PER_S = 100, /* about workers that come and go */
     ZMQ_SOCKETS_MAX = 8192,
     HOST_MAX = 256,
     RECEIVE_QUEUE = 64, /* messages of a peer that wait to be read, each up to HEAD_FRAME_MAX */
@@ -207,13 +208,14 @@ static void start_handles(struct head *head)
     uv_async_init(&head->loop, &head->wake, head_on_wake);
     uv_timer_init(&head->loop, &head->tick);
     uv_timer_init(&head->loop, &head->end);
+    uv_timer_init(&head->loop, &head->deal_timer);
     uv_timer_init(&head->loop, &head->balance.timer);
     uv_signal_init(&head->loop, &head->on_term);
     uv_signal_init(&head->loop, &head->on_int);
     uv_signal_init(&head->loop, &head->on_hup);
     uv_signal_init(&head->loop, &head->on_child);
     head->wake.data = head->tick.data = head->end.data = head->on_term.data = head->on_int.data = head->on_hup.data =
-        head->on_child.data = head->balance.timer.data = head;
+        head->on_child.data = head->balance.timer.data = head->deal_timer.data = head;
     uv_timer_start(&head->tick, head_on_tick, TICK_MS, TICK_MS);
     ticks_start(&head->ticks, mono_ms());
     uv_signal_start(&head->on_term, head_on_signal, SIGTERM);
@@ -281,6 +283,7 @@ static void remove_socket(const struct head *head)
 
 static void free_all(struct head *head)
 {
+    head_status_stale(head);
     zuv_term(head->zmq);
     gate_stop();
     accept_spare_stop();
@@ -378,6 +381,7 @@ int head_run(const struct server_options *opts)
     head->saving.held = -1;
     head->started_ms = mono_ms();
     head->malformed_limit.per_second = head->peer_limit.per_second = WARNINGS_PER_S;
+    head->info_limit.per_second = LINES_PER_S;
     head->zmq = zmq_ctx_new();
     zmq_ctx_set(head->zmq, ZMQ_MAX_SOCKETS, ZMQ_SOCKETS_MAX);
     progress_init(&head->progress, progress_mode_for(opts->json, opts->quiet, stderr), stderr, stdout);

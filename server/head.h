@@ -17,6 +17,7 @@
 #include <limits.h>
 #include <uv.h>
 
+#include "answers.h"
 #include "crowd.h"
 #include "dealer.h"
 #include "exchange.h"
@@ -47,6 +48,12 @@ struct control {
     struct setting setting;
     struct routing_id route; /* who asked */
     uint64_t request;
+};
+
+/* Whether many workers join. */
+struct storm {
+    uint64_t begun_ms;      /* the window in which */
+    uint32_t joins, before; /* so many have joined, and in the one before */
 };
 
 /* Who is how fast, and what is done about it. */
@@ -157,10 +164,13 @@ struct head {
     struct zuv zuv;
     uv_async_t wake; /* shards have events */
     uv_timer_t tick;
-    uv_timer_t end; /* DONE, STOPPING: when the process ends at the latest */
+    struct storm storm;
+    uv_timer_t deal_timer; /* runs while members have changed and slots are not dealt anew */
+    uint64_t dealt_ms;     /* when they last were */
+    uv_timer_t end;        /* DONE, STOPPING: when the process ends at the latest */
     uv_signal_t on_term, on_int, on_hup, on_child;
     struct arena arena;
-    struct log_limit malformed_limit, peer_limit;
+    struct log_limit malformed_limit, peer_limit, info_limit;
     uint64_t malformed;
 
     struct guard *guard; /* NULL where nobody has to prove anything */
@@ -176,6 +186,7 @@ struct head {
     struct exchange exchange;
     struct report report;
     struct control control;
+    uint64_t lr_sets;  /* learning rates that were set */
     double *pull_sums; /* scratch of the multipliers, NULL where there are none */
     uint32_t *numbers; /* [PORT_SESSIONS_MAX] scratch */
 
@@ -215,10 +226,13 @@ struct head {
     struct ending ending;
     struct doubts doubts;
     bool handles_started, zuv_started;
-    struct post *post;      /* what the one shard's port passes on; NULL: the head has a socket, zuv */
-    struct letter *reading; /* the letter at hand; NULL: it was put off */
-    int came_by;            /* descriptor of the connection by which the message at hand came; -1: not known */
-    uint64_t turn_ms;       /* when the port was asked for its turn; 0: it has had it */
+    struct answers answers;
+    struct answer_text *status; /* as it was made last, NULL: it must be */
+    uint64_t status_until_ns;   /* so long it is sent to others as well */
+    struct post *post;          /* what the one shard's port passes on; NULL: the head has a socket, zuv */
+    struct letter *reading;     /* the letter at hand; NULL: it was put off */
+    int came_by;                /* descriptor of the connection by which the message at hand came; -1: not known */
+    uint64_t turn_ms;           /* when the port was asked for its turn; 0: it has had it */
 };
 
 /* Runs a server from start to end; returns the process's exit status. Errors have been logged. */
@@ -226,11 +240,24 @@ int head_run(const struct server_options *opts);
 
 /* ---- for the files of the head only ---- */
 
+/* head_hello.c: workers say hello. */
+void head_on_hello(struct head *head, const struct routing_id *route, const Dp__Header *request);
+/* Why nobody is taken in now; DP_OK if one is. */
+DP_MUST_CHECK dp_err head_admission(const struct head *head, dp_error *err);
+/* Whether the job's numerics are those of workers that have joined: who only says hello decides nothing. */
+bool head_numerics_bound(const struct head *head);
+/* Whether --max-workers has room for one more. DP_BUSY. */
+DP_MUST_CHECK dp_err head_room(const struct head *head, dp_error *err);
+/* Says in the log why a worker was refused. */
+void head_log_refusal(struct head *head, const char *name, const dp_error *err);
+
 /* head_messages.c: what clients say. */
 void head_on_message(void *arg, zmq_msg_t *frames, size_t count);
 dp_err head_send(struct head *head, const struct routing_id *route, Dp__Header *header, zmq_msg_t *payload);
 /* The same of a message to a member, about which the head may hear later that it could not be sent. */
 dp_err head_send_about(struct head *head, enum letter_about about, const struct member *member, Dp__Header *header);
+/* Answers a request. */
+void head_reply(struct head *head, const struct routing_id *route, const Dp__Header *request, Dp__Header *header);
 /* Answers a request with an error. */
 void head_refuse(struct head *head, const struct routing_id *route, const Dp__Header *request, dp_err code,
                  const char *text);
@@ -241,6 +268,8 @@ void head_notice(struct head *head, dp_err code, const char *text);
 
 /* Whether one more warning about what a peer did may be logged now: peers must not be able to flood the log. */
 bool head_may_warn(struct head *head);
+/* The same of one more line that is no warning, about a worker that comes or goes. */
+bool head_may_inform(struct head *head);
 
 /* head_guard.c: who may. */
 /* Reads the secret, and opens the door of --allow-users. */
@@ -255,6 +284,10 @@ bool head_may_admin(struct head *head, const struct routing_id *route, const Dp_
 
 /* head_slots.c: who computes what. */
 void head_deal(struct head *head);
+/* Members have changed: deals at once, or where many come and go, a little later for all of them. */
+void head_deal_soon(struct head *head);
+/* A member has joined: where many do, it is a guest at first. */
+void head_receive(struct head *head, struct member *member);
 /* Tells a member its slots, and all of them. */
 void head_assign(struct head *head, uint32_t number);
 /* What came of sending a member its slots; where its queue was full they are sent again, every tick. */
@@ -291,8 +324,6 @@ void head_post_fini(struct head *head);
 /* Takes the frames. DP_BUSY, DP_NOMEM, DP_SHUTDOWN. */
 DP_MUST_CHECK dp_err head_post_send(struct head *head, enum letter_about about, uint64_t session, zmq_msg_t *frames,
                                     size_t count);
-/* A payload for the peer whose message is at hand, which may not read it; takes the text. DP_NOMEM. */
-DP_MUST_CHECK dp_err head_post_payload(struct head *head, char *text, zmq_msg_t *ret_payload);
 /* Whether the hello or join at hand is put off until it is known if its namesake (NULL: there is none), and those that
  * head_look_for_members is about, are still connected. */
 bool head_post_ask(struct head *head, const struct member *namesake);
@@ -518,8 +549,17 @@ void head_drop_on_stall(struct head *head);
 void head_drop_over(struct head *head);
 json_t *head_drop_json(const struct head *head);
 
-/* head_status.c: the status document; a new reference, NULL when out of memory. Its fields are stated in
- * server/README.md. */
-json_t *head_status(struct head *head);
+/* head_status.c: the status document; a new reference, NULL when out of memory. `brief`: without the lists that workers
+ * and shards make long. Its fields are stated in server/README.md. */
+json_t *head_status(struct head *head, bool brief);
+
+/* head_answers.c: what is large. */
+/* A frame of `bytes` for the peer, which may not read it: takes the heap block. DP_BUSY where it has not read what it
+ * was sent before; DP_NOMEM. */
+DP_MUST_CHECK dp_err head_answer_frame(struct head *head, const struct routing_id *route, char *block, size_t bytes,
+                                       zmq_msg_t *ret_frame);
+void head_on_status(struct head *head, const struct routing_id *route, const Dp__Header *request);
+/* The next one that asks gets a new document. */
+void head_status_stale(struct head *head);
 
 #endif

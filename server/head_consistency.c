@@ -50,9 +50,8 @@ static const char *why_only_bsp(const struct head *head)
         return "a step that slots may be dropped from (--drop-slowest, --on-stall drop) commits once";
     if (job->local)
         return "slots that come and go with their workers (--data-mode local) commit once a step";
-    for (uint32_t t = 0; t < job->tensors.count; t++)
-        if (job->tensors.list[t].kind != TENSOR_DENSE)
-            return "rows of tables commit once a step, not on arrival";
+    if (job_has_tables(&head->job))
+        return "rows of tables commit once a step, not on arrival";
     if (!commit_may_arrive(job))
         return "its update (lars, lamb, --clip-norm or a constraint on whole vectors) needs sums over all shards of "
                "one "
@@ -71,7 +70,8 @@ dp_err head_consistency_check(const struct head *head, const char *text, uint32_
     if (why)
         return dp_fail(err, DP_USAGE, "consistency cannot be set, the job is bsp for good: %s", why);
     if (head->job.core.consistency.change_count == CONSISTENCY_CHANGES_MAX)
-        return dp_fail(err, DP_REFUSED, "consistency was set %d times, which is the most", CONSISTENCY_CHANGES_MAX - 1);
+        return dp_fail(err, DP_BUSY, "consistency was set %d times within the steps that are open, try again",
+                       CONSISTENCY_CHANGES_MAX);
     *ret_staleness = staleness;
     return DP_OK;
 }

@@ -45,6 +45,8 @@ static void keep(struct head *head, uint64_t step)
     struct slice_job *core = &head->job.core;
     const struct setting *setting = &head->control.setting;
     char text[CONSISTENCY_TEXT_MAX];
+    head->lr_sets += setting->kind == SETTING_LR;
+    head_status_stale(head);
     if (setting->kind == SETTING_LR) {
         (void)schedule_set(&core->params.schedule, plan_at(&core->plan, step).train_step, setting->lr);
         log_info("set name=lr value=%.9g step=%" PRIu64, setting->lr, step);
@@ -107,8 +109,23 @@ static dp_err check_lr(const struct head *head, double lr, dp_error *err)
     if (head->job.core.rule == &rule_ftrl)
         return dp_fail(err, DP_USAGE, "lr cannot be set: ftrl's state is only defined for a constant rate");
     if (head->job.core.params.schedule.change_count == SCHEDULE_CHANGES_MAX)
-        return dp_fail(err, DP_REFUSED, "lr was set %d times, which is the most", SCHEDULE_CHANGES_MAX);
+        return dp_fail(err, DP_BUSY, "lr was set %d times within the steps that are open, try again",
+                       SCHEDULE_CHANGES_MAX);
+    if (job_has_tables(&head->job) && head->lr_sets >= SCHEDULE_PAST_MAX)
+        return dp_fail(err, DP_REFUSED, "lr was set %d times, which is the most for a job with tables",
+                       SCHEDULE_PAST_MAX);
     return DP_OK;
+}
+
+/* The head needs no settings of steps that are complete. */
+static void forget_past(struct head *head)
+{
+    struct slice_job *core = &head->job.core;
+    if (head->state != HEAD_RUNNING || head->global_low >= plan_total(&core->plan))
+        return;
+    uint64_t train_step = plan_at(&core->plan, head->global_low).train_step;
+    (void)schedule_forget(&core->params.schedule, train_step);
+    consistency_forget(&core->consistency, head->global_low);
 }
 
 /* What is asked for, if it can be. */
@@ -136,6 +153,7 @@ void head_on_set(struct head *head, const struct routing_id *route, const Dp__He
 {
     dp_error err;
     struct setting setting;
+    forget_past(head);
     if (check(head, request->set, &setting, &err)) {
         head_refuse(head, route, request, err.code, err.text);
         return;

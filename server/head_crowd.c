@@ -36,6 +36,8 @@ static uint64_t shard_files(const struct head *head, bool doors)
  * the time to try. */
 static uint64_t member_files(const struct head *head, const struct member *member, uint64_t now_ms)
 {
+    if (member->state == MEMBER_GREETED && member->row == ROW_SILENT)
+        return 1; /* all that is known of it is one connection */
     bool tried = member->state == MEMBER_JOINED && now_ms > member->joined_ms + head->opts->lease_s * 1000;
     return 2 + shard_files(head, head->opts->shm != SHM_OFF && (member->shm || !tried));
 }

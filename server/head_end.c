@@ -57,6 +57,7 @@ static void close_handles(struct head *head)
     uv_close((uv_handle_t *)&head->wake, NULL);
     uv_close((uv_handle_t *)&head->tick, NULL);
     uv_close((uv_handle_t *)&head->end, NULL);
+    uv_close((uv_handle_t *)&head->deal_timer, NULL);
     uv_close((uv_handle_t *)&head->balance.timer, NULL);
     uv_close((uv_handle_t *)&head->on_term, NULL);
     uv_close((uv_handle_t *)&head->on_int, NULL);

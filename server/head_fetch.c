@@ -120,13 +120,18 @@ static void answer_piece(struct fetch *fetch, const Dp__Export *asked)
         return;
     }
     size_t bytes = (size_t)MIN(body.total - asked->offset, (uint64_t)asked->bytes);
-    if (zmq_msg_init_size(&payload, bytes)) {
+    char *block = mem_array(bytes, 1);
+    if (block)
+        export_read(fetch->export, asked->offset, bytes, block);
+    dp_err e = block ? head_answer_frame(fetch->head, &fetch->route, block, bytes, &payload) : DP_NOMEM;
+    if (e == DP_BUSY)
+        return; /* it has not read the piece before */
+    if (e) {
         (void)dp_fail(&err, DP_NOMEM, "out of memory for a piece of the model");
         refuse(fetch, &err);
         return;
     }
     body.offset = asked->offset;
-    export_read(fetch->export, asked->offset, bytes, zmq_msg_data(&payload));
     answer(fetch, &body, &payload);
 }
 

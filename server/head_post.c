@@ -18,6 +18,7 @@ dp_err head_post_start(struct head *head, dp_error *err)
     head->post = mem_array_zero(1, sizeof *head->post);
     if (!head->post || post_init(head->post))
         return dp_fail(err, DP_NOMEM, "out of memory for the server");
+    head->answers.post = head->post;
     return DP_OK;
 }
 
@@ -38,40 +39,6 @@ dp_err head_post_send(struct head *head, enum letter_about about, uint64_t sessi
     dp_err e = letter ? post_send(head->post, letter) : DP_NOMEM;
     zuv_wake(&head->ports[0].wake);
     return e;
-}
-
-/* A payload on its way. */
-struct kept_text {
-    struct post *post;
-    uint32_t sender;
-    char *text;
-};
-
-/* Thread: libzmq's, or whoever drops it. */
-static void payload_sent(void *data, void *hint)
-{
-    struct kept_text *kept = hint;
-    (void)data;
-    if (kept->post)
-        post_answered(kept->post, kept->sender);
-    free(kept->text);
-    free(kept);
-}
-
-dp_err head_post_payload(struct head *head, char *text, zmq_msg_t *ret_payload)
-{
-    struct kept_text *kept = mem_array(1, sizeof *kept);
-    if (!kept) {
-        free(text);
-        return DP_NOMEM;
-    }
-    *kept = (struct kept_text){head->post, head->post ? head->reading->sender : POST_SENDERS, text};
-    if (kept->post)
-        post_answering(kept->post, kept->sender);
-    if (zmq_msg_init_data(ret_payload, text, strlen(text), payload_sent, kept) == 0)
-        return DP_OK;
-    payload_sent(text, kept);
-    return DP_NOMEM;
 }
 
 /* ---- what could not be sent ---- */

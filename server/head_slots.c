@@ -10,6 +10,12 @@
 #include "gate_sessions.h"
 #include "log.h"
 
+/* At most one deal in this time: if many workers come at once, each deal would move slots and tell of it. */
+enum { DEAL_GAP_MS = 20 };
+/* Many sessions may come only to leave again at once, and the job would wait for slots that they were given. If more
+ * than STORM_JOINS join in STORM_MS, newcomers are guests until they have stayed for GUEST_MS. */
+enum { STORM_JOINS = 16, STORM_MS = 1000, GUEST_MS = 500 };
+
 /* What is lost with a connection is told anew when the worker joins anew. A worker that computes for long does not read
  * meanwhile, and only so many messages wait for it: unless it was told later, it would not know its slots until the
  * next deal, and the job would wait for them. */
@@ -69,6 +75,7 @@ static void assign(struct head *head, uint32_t number, uint32_t *slots, uint32_t
 {
     struct member *member = &head->members.list[number];
     const struct dealer *dealer = &head->dealer;
+    member->told = true;
     Dp__Assign body = dealt_to(dealer, number, slots);
     body.extra_slots = extra;
     body.extra_step = dealer->at;
@@ -105,37 +112,160 @@ void head_assign_all(struct head *head)
     assign_to(head, head->numbers, members_list(&head->members, head->numbers));
 }
 
-void head_deal(struct head *head)
+/* ---- guests ---- */
+
+/* Whether many have joined lately, this one included. */
+static bool is_storm(struct head *head, uint64_t now_ms)
 {
-    if (!head->job.settled || head->state != HEAD_RUNNING)
-        return;
-    if (head->ranks.list) {
-        head_ranks_deal(head);
-        return;
+    struct storm *storm = &head->storm;
+    uint64_t passed_ms = now_ms - storm->begun_ms;
+    if (passed_ms >= STORM_MS) {
+        storm->before = passed_ms < 2 * STORM_MS ? storm->joins : 0;
+        storm->joins = 0;
+        storm->begun_ms = now_ms;
+    }
+    storm->joins++;
+    return MAX(storm->joins, storm->before) > STORM_JOINS;
+}
+
+void head_receive(struct head *head, struct member *member)
+{
+    const struct members *members = &head->members;
+    uint64_t others = members->joined - members->guests - 1, enough = MAX(head->opts->min_workers, UINT64_C(1));
+    bool storm = is_storm(head, member->joined_ms);
+    if (storm && others >= enough && !head->ranks.list)
+        members_guest(&head->members, member, true);
+}
+
+/* Those that have stayed are given slots; those that have gone were found out by then. */
+static void watch_guests(struct head *head, uint64_t now_ms)
+{
+    bool any = false, alone = head->members.joined == head->members.guests;
+    for (uint32_t i = 0; i < head->members.used && head->members.guests > 0; i++) {
+        struct member *member = &head->members.list[i];
+        if (!member->guest)
+            continue;
+        if (alone || now_ms - MIN(now_ms, member->joined_ms) >= GUEST_MS) {
+            members_guest(&head->members, member, false);
+            any = true;
+        } else if (!head_reachable(head, member)) {
+            head_lose_unconnected(head, member);
+        }
+    }
+    if (any)
+        head_deal_soon(head);
+}
+
+/* ---- deals ---- */
+
+/* Members whose slots are not those of before are to be told. If the deal holds from an earlier step than the last one
+ * did, all are: they know the steps between by the deal before that. */
+static void mark_changed(struct head *head, const uint32_t *owner, const uint32_t *next_owner, uint64_t from)
+{
+    const struct dealer *dealer = &head->dealer;
+    bool earlier = dealer->from < from;
+    for (uint32_t k = 0; k < dealer->slots; k++) {
+        bool moved = earlier || dealer->next_owner[k] != next_owner[k];
+        const uint32_t news[] = {dealer->owner[k] != owner[k] ? dealer->owner[k] : DEALER_NOBODY,
+                                 moved ? next_owner[k] : DEALER_NOBODY, moved ? dealer->next_owner[k] : DEALER_NOBODY};
+        for (size_t i = 0; i < ARRAY_LEN(news); i++)
+            if (news[i] != DEALER_NOBODY)
+                head->members.list[news[i]].told = false;
+    }
+}
+
+static void tell_changed(struct head *head)
+{
+    uint32_t count = members_list(&head->members, head->numbers), kept = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (!head->members.list[head->numbers[i]].told)
+            head->numbers[kept++] = head->numbers[i];
+    if (kept > 0)
+        assign_to(head, head->numbers, kept);
+}
+
+static void deal_slots(struct head *head)
+{
+    struct dealer *dealer = &head->dealer;
+    size_t bytes = dealer->slots * sizeof *dealer->owner;
+    AUTOFREE uint32_t *before = mem_array(2 * (size_t)dealer->slots, sizeof *before);
+    dealer_open(dealer, head->global_low);
+    uint64_t from = dealer->from;
+    if (before) {
+        memcpy(before, dealer->owner, bytes);
+        memcpy(before + dealer->slots, dealer->next_owner, bytes);
     }
     uint32_t count = head_balance_members(head);
-    if (dealer_deal(&head->dealer, head->global_low, head_ahead(head), head->balance.dealt, count))
+    if (dealer_deal(dealer, head->global_low, head_ahead(head), head->balance.dealt, count))
         head->moved_ms = mono_ms();
     head_balance_dealt(head);
-    head_assign_all(head);
+    if (!before) {
+        head_assign_all(head);
+        return;
+    }
+    mark_changed(head, before, before + dealer->slots, from);
+    tell_changed(head);
+}
+
+void head_deal(struct head *head)
+{
+    uv_timer_stop(&head->deal_timer);
+    if (!head->job.settled || head->state != HEAD_RUNNING)
+        return;
+    head->dealt_ms = mono_ms();
+    if (head->ranks.list)
+        head_ranks_deal(head);
+    else
+        deal_slots(head);
+}
+
+static void on_deal_timer(uv_timer_t *timer)
+{
+    head_deal(timer->data);
+}
+
+/* Ranks are given at once, since they say who else may join. */
+void head_deal_soon(struct head *head)
+{
+    uint64_t passed_ms = mono_ms() - head->dealt_ms;
+    if (head->ranks.list || passed_ms >= DEAL_GAP_MS)
+        head_deal(head);
+    else if (!uv_is_active((uv_handle_t *)&head->deal_timer))
+        uv_timer_start(&head->deal_timer, on_deal_timer, DEAL_GAP_MS - passed_ms, 0);
+}
+
+/* Whether somebody waits for what the member was to compute. */
+static bool is_missed(const struct head *head, uint32_t number)
+{
+    const struct dealer *dealer = &head->dealer;
+    const struct speculation *s = &head->balance.speculation;
+    for (uint32_t k = 0; k < dealer->slots; k++)
+        if (dealer->owner[k] == number || dealer->base_owner[k] == number || dealer->next_owner[k] == number ||
+            (s->slot && s->slot[k].helper == number))
+            return true;
+    return false;
 }
 
 void head_fence(struct head *head, struct member *member, const char *reason)
 {
     bool held_slots = member->state == MEMBER_JOINED;
-    log_info("worker-gone worker=\"%s\" reason=\"%s\"", member->name, reason);
+    if (head_may_inform(head))
+        log_info("worker-gone worker=\"%s\" reason=\"%s\"", member->name, reason);
     uint64_t token = member->token;
     gate_sessions_end(token, mono_ms());
     head->fences += held_slots;
     members_remove(&head->members, member);
-    if (head->members.count == 0) {
-        job_forget_numerics(&head->job, head->global_low > 0);
+    if (head->members.count == 0)
         head_see_end(head);
-    }
     if (!held_slots)
         return;
     head_close_session(head, token, head->port_count);
-    head_deal(head);
+    if (head->members.guests > 0 && head->members.guests == head->members.joined)
+        watch_guests(head, mono_ms());
+    if (is_missed(head, session_number(token)))
+        head_deal(head);
+    else
+        head_deal_soon(head);
 }
 
 void head_see_fences(struct head *head)
@@ -176,10 +306,10 @@ static bool is_suspect(const struct head *head, uint32_t number, uint64_t now_ms
            now_ms - MIN(now_ms, seen_ms) > (FRAME_HEARTBEAT_IDLE + 1) * head_heartbeat_ms(head);
 }
 
-/* `text` says more than `reason`. */
+/* `text` says more than `reason`. One that has no slots yet is missed by nobody. */
 static void lose(struct head *head, struct member *member, const char *reason, const char *text)
 {
-    if (head_may_warn(head))
+    if (member->state == MEMBER_JOINED && !member->guest && head_may_warn(head))
         log_warn("worker-lost worker=\"%s\" reason=\"%s\" action=\"%s\"", member->name, text,
                  head->ranks.list ? "its slot is void, nobody else has its data" : "its slots go to others");
     head_fence(head, member, reason);
@@ -255,6 +385,7 @@ void head_watch(struct head *head, uint64_t now_ms)
     bool stands_still = head->global_low == head->low_seen;
     head->low_seen = head->global_low;
     check_members(head, now_ms, stands_still);
+    watch_guests(head, now_ms);
     tell_untold(head);
     head_hung_watch(head, now_ms);
     head_balance_watch(head, now_ms);

@@ -234,6 +234,8 @@ void head_stall_over(struct head *head)
 
 /* ---- what dp-ctl shows ---- */
 
+enum { OWED_TOLD = 256 }; /* workers, the first ones where there are more */
+
 static json_t *owed_json(const struct head *head, uint32_t number)
 {
     json_t *slots = json_array();
@@ -254,7 +256,7 @@ json_t *head_waits_json(const struct head *head)
     if (!head->job.settled || head->state != HEAD_RUNNING)
         return json_null();
     json_t *owed = json_array();
-    for (uint32_t i = 0; i < head->members.used; i++) {
+    for (uint32_t i = 0; i < head->members.used && json_array_size(owed) < OWED_TOLD; i++) {
         json_t *entry = head->members.list[i].state == MEMBER_JOINED ? owed_json(head, i) : NULL;
         if (entry)
             json_array_append_new(owed, entry);

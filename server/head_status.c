@@ -38,7 +38,7 @@ static json_t *seed_json(uint64_t seed)
     return seed <= INT64_MAX ? count(seed) : json_string(text);
 }
 
-enum { LABELS_TOLD = 100 };
+enum { LABELS_TOLD = 100, WORKERS_BYTES = 224 << 10 };
 
 /* Class -> label as they are written, the first ones where there are many. */
 static json_t *labels_json(const struct label_list *labels)
@@ -129,22 +129,48 @@ static const char *member_state(const struct head *head, uint32_t number_of)
     return speculation_hung(&head->balance.speculation, number_of) ? "hung" : "training";
 }
 
-static json_t *workers_json(const struct head *head)
+static json_t *worker_json(const struct head *head, uint32_t number_of, uint64_t now)
 {
+    const struct member *m = &head->members.list[number_of];
+    return json_pack("{so so ss ss ss so so so so so so so so}", "id", count(number_of), "attempt", count(m->attempt),
+                     "name", m->name, "transport", transport(head, m), "state", member_state(head, number_of), "pid",
+                     count(m->pid), "slots", slots_json(head, number_of), "step", count(m->step), "samples",
+                     count(m->samples), "samples_per_s", number(m->samples_per_s), "slots_per_s",
+                     m->slots_per_s > 0 ? number(m->slots_per_s) : json_null(), "threads", count(m->threads),
+                     "last_heartbeat_ms", count(now - MIN(now, m->last_seen_ms)));
+}
+
+/* Bytes that a worker's entry takes in the text at most: those of its name, and of the rest. */
+enum { WORKER_BYTES = 290, SLOT_BYTES = 5 };
+
+static size_t worker_bytes(const json_t *worker, const struct member *m)
+{
+    size_t bytes = WORKER_BYTES + SLOT_BYTES * json_array_size(json_object_get(worker, "slots"));
+    for (const char *c = m->name; *c; c++)
+        bytes += *c == '"' || *c == '\\' ? 2 : 1;
+    return bytes;
+}
+
+/* Anybody may say hello and ask for the status: the list is bounded, those that train come first. */
+static json_t *workers_json(const struct head *head, bool brief, uint32_t *ret_left_out)
+{
+    static const enum member_state ORDER[] = {MEMBER_JOINED, MEMBER_GREETED};
     json_t *workers = json_array();
     uint64_t now = mono_ms();
-    for (uint32_t i = 0; i < head->members.used; i++) {
-        const struct member *m = &head->members.list[i];
-        if (m->state == MEMBER_NONE)
-            continue;
-        json_array_append_new(
-            workers, json_pack("{so so ss ss ss so so so so so so so so}", "id", count(i), "attempt", count(m->attempt),
-                               "name", m->name, "transport", transport(head, m), "state", member_state(head, i), "pid",
-                               count(m->pid), "slots", slots_json(head, i), "step", count(m->step), "samples",
-                               count(m->samples), "samples_per_s", number(m->samples_per_s), "slots_per_s",
-                               m->slots_per_s > 0 ? number(m->slots_per_s) : json_null(), "threads", count(m->threads),
-                               "last_heartbeat_ms", count(now - MIN(now, m->last_seen_ms))));
-    }
+    size_t left = brief ? 0 : WORKERS_BYTES;
+    for (size_t o = 0; o < ARRAY_LEN(ORDER); o++)
+        for (uint32_t i = 0; i < head->members.used && left > 0; i++) {
+            if (head->members.list[i].state != ORDER[o])
+                continue;
+            json_t *worker = worker_json(head, i, now);
+            size_t bytes = worker_bytes(worker, &head->members.list[i]);
+            if (bytes <= left)
+                json_array_append_new(workers, worker);
+            else
+                json_decref(worker);
+            left -= MIN(bytes, left);
+        }
+    *ret_left_out = head->members.count - (uint32_t)json_array_size(workers);
     return workers;
 }
 
@@ -154,17 +180,20 @@ static uint64_t malformed(const struct head *head)
     return head->malformed + (head->post ? counter_get(&head->ports[0].counters.malformed) : 0);
 }
 
-json_t *head_status(struct head *head)
+json_t *head_status(struct head *head, bool brief)
 {
     char incarnation[20];
+    uint32_t left_out;
     snprintf(incarnation, sizeof incarnation, "%016" PRIx64, head->job.incarnation);
+    json_t *workers = workers_json(head, brief, &left_out);
     return json_pack(
-        "{ss ss ss ss ss so so so so so so so so so so so so so so so}", "version", DP_VERSION_TEXT, "incarnation",
-        incarnation, "state", state_name(head->state), "endpoint", head->endpoint, "model", head->opts->model,
-        "uptime_s", number((double)(mono_ms() - head->started_ms) / 1000.0), "malformed", count(malformed(head)),
-        "gate", head_gate_json(), "job", head->job.settled ? job_json(head) : json_null(), "progress",
-        progress_json(head), "update", head->job.settled ? head_update_json(head) : json_null(), "report",
+        "{ss ss ss ss ss so so so so so so so so so so so so so so so so so}", "version", DP_VERSION_TEXT,
+        "incarnation", incarnation, "state", state_name(head->state), "endpoint", head->endpoint, "model",
+        head->opts->model, "uptime_s", number((double)(mono_ms() - head->started_ms) / 1000.0), "malformed",
+        count(malformed(head)), "gate", head_gate_json(), "job", head->job.settled ? job_json(head) : json_null(),
+        "progress", progress_json(head), "update", head->job.settled ? head_update_json(head) : json_null(), "report",
         head_report_json(head), "balance", head_balance_json(head), "waits", head_waits_json(head), "export",
         head_export_json(head), "warnings", head_doubts_json(head), "dropped", head_drop_json(head), "staleness",
-        head_staleness_total_json(head), "workers", workers_json(head), "shards", head_shards_json(head));
+        head_staleness_total_json(head), "workers", workers, "workers_left_out", count(left_out), "shards",
+        brief ? json_array() : head_shards_json(head), "shards_left_out", count(brief ? head->port_count : 0));
 }

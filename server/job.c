@@ -451,17 +451,33 @@ static dp_err check_tensors(const struct job *job, const Dp__Join *join, dp_erro
     return job_check_labels(job, join, err);
 }
 
-dp_err job_check(const struct job *job, const Dp__Join *join, dp_error *err)
+/* For who has not proved anything: which kind of thing differs, and what to do about it. */
+static const char OTHER_COLUMNS[] =
+    "the columns of the worker's data are not the job's" JOB_ASK_LOG ": give every worker a file with the same columns";
+static const char OTHER_TRAIN[] =
+    "the worker's training data are not the job's" JOB_ASK_LOG ": give every worker the same file (--data)";
+static const char OTHER_EVAL[] = "the worker's evaluation data are not the job's" JOB_ASK_LOG
+                                 ": give every worker the same file (--eval), or none where the job has none";
+static const char OTHER_MODEL[] = "the worker's model or its labels are not the job's" JOB_ASK_LOG
+                                  ": start every worker with the same model and labels, and of the same version of dp";
+
+dp_err job_check(const struct job *job, const Dp__Join *join, const char **ret_brief, dp_error *err)
 {
+    *ret_brief = OTHER_COLUMNS;
     dp_err e = job_check_schema(job, join, err);
-    if (e)
-        return e;
-    if (job->core.local)
-        return check_tensors(job, join, err);
-    if (!join->train)
-        return dp_fail(err, DP_REFUSED, "the worker brings no training data");
-    e = check_data(&job->train, join->train, "training", "--data", err);
-    if (!e)
+    bool local = job->core.local;
+    if (!e && !local) {
+        *ret_brief = OTHER_TRAIN;
+        e = join->train ? check_data(&job->train, join->train, "training", "--data", err)
+                        : dp_fail(err, DP_REFUSED, "the worker brings no training data");
+    }
+    if (!e && !local) {
+        *ret_brief = OTHER_EVAL;
         e = check_data(&job->eval, join->eval, "evaluation", "--eval", err);
-    return e ? e : check_tensors(job, join, err);
+    }
+    if (!e) {
+        *ret_brief = OTHER_MODEL;
+        e = check_tensors(job, join, err);
+    }
+    return e;
 }

@@ -47,7 +47,7 @@ struct job {
     const struct server_options *opts;
     uint64_t incarnation;
     bool settled;
-    char numerics[FRAME_NAME_MAX + 1];         /* of the first worker, "" before */
+    char numerics[FRAME_NAME_MAX + 1];         /* of the first worker that joined, "" before */
     char settled_numerics[FRAME_NAME_MAX + 1]; /* when it was settled */
     struct job_data train, eval;
     uint64_t features;
@@ -71,10 +71,8 @@ void job_fini(struct job *job);
 
 /* Whether the worker's numerics are those of the job (bsp refuses others, unless --mixed-numerics). DP_REFUSED. */
 DP_MUST_CHECK dp_err job_admit(const struct job *job, const char *numerics, dp_error *err);
-/* A worker was taken: the first one's numerics become those of the job. */
+/* The first worker that joins: its numerics become those of the job. */
 void job_take_numerics(struct job *job, const char *numerics);
-/* All workers are gone: until the job is settled and has begun, nothing depends on what they computed. */
-void job_forget_numerics(struct job *job, bool begun);
 /* Whether the job's numerics are those that it was settled with, or need not be. */
 bool job_same_numerics(const struct job *job);
 /* Takes back what settling made: another incarnation waits for its data. What was set while it was settled stays.
@@ -85,8 +83,20 @@ DP_MUST_CHECK dp_err job_reopen(struct job *job, dp_error *err);
  */
 DP_MUST_CHECK dp_err job_settle(struct job *job, const Dp__Join *join, uint32_t shards, const char *const *endpoints,
                                 dp_error *err);
-/* Whether another worker brings the same. DP_REFUSED naming the difference. */
-DP_MUST_CHECK dp_err job_check(const struct job *job, const Dp__Join *join, dp_error *err);
+/* Whether another worker brings the same. DP_REFUSED naming the difference, with what the job has; *ret_brief names it
+ * without. */
+DP_MUST_CHECK dp_err job_check(const struct job *job, const Dp__Join *join, const char **ret_brief, dp_error *err);
+#define JOB_ASK_LOG " (dp-server's log says how they differ)"
+/* job_admit's refusal, without what the job has. */
+extern const char JOB_OTHER_NUMERICS[];
+
+static inline bool job_has_tables(const struct job *job)
+{
+    for (uint32_t t = 0; t < job->core.tensors.count; t++)
+        if (job->core.tensors.list[t].kind != TENSOR_DENSE)
+            return true;
+    return false;
+}
 
 /* Whether slots may be left out of a step. */
 static inline bool job_droppable(const struct server_options *opts)

@@ -3,6 +3,10 @@
 
 #include "job.h"
 
+const char JOB_OTHER_NUMERICS[] =
+    "this worker computes other bits than the job's workers" JOB_ASK_LOG
+    ": run it on the same kind of CPU with the same build of dp, or start dp-server with --mixed-numerics";
+
 dp_err job_admit(const struct job *job, const char *numerics, dp_error *err)
 {
     if (job->numerics[0] && !job->opts->mixed_numerics && strcmp(job->numerics, numerics) != 0)
@@ -15,14 +19,7 @@ dp_err job_admit(const struct job *job, const char *numerics, dp_error *err)
 
 void job_take_numerics(struct job *job, const char *numerics)
 {
-    if (job->numerics[0] == '\0')
-        (void)str_copy(job->numerics, sizeof job->numerics, numerics);
-}
-
-void job_forget_numerics(struct job *job, bool begun)
-{
-    if (!job->settled || !begun)
-        job->numerics[0] = '\0';
+    (void)str_copy(job->numerics, sizeof job->numerics, numerics);
 }
 
 bool job_same_numerics(const struct job *job)

@@ -6,12 +6,20 @@
 #include "frame.h"
 #include "port.h"
 
-enum { MEMBERS_GREETED_MAX = PORT_SESSIONS_MAX / 4 };
+enum { MEMBERS_GREETED_MAX = PORT_SESSIONS_MAX / 4, MEMBERS_NOBODY = PORT_SESSIONS_MAX };
 
 enum member_state {
     MEMBER_NONE,
     MEMBER_GREETED, /* said hello, is reading its data */
     MEMBER_JOINED,  /* holds slots */
+};
+
+/* Members that have not joined, by how soon they make room for others: the first of the first row that is not empty. */
+enum member_row {
+    ROW_SILENT, /* never sent a heartbeat; the one greeted longest comes first */
+    ROW_HEARD,  /* the one that has been silent longest comes first */
+    ROW_FORMER, /* joined in an earlier session: makes room for others of this row only */
+    MEMBER_ROWS,
 };
 
 struct routing_id {
@@ -22,13 +30,20 @@ struct routing_id {
 struct member {
     enum member_state state;
     uint64_t token;
-    /* These four also after it has left, so that it can have its number again. */
+    /* These five also after it has left, so that it can have its number again. */
     uint64_t worker; /* the process's own number, kept over reconnects */
     char name[FRAME_NAME_MAX + 1];
     uint32_t attempt;        /* sessions under this number, this one included: each has a token of its own */
+    uint64_t joined_token;   /* of the last session under this number that joined; 0: none has */
     uint64_t left;           /* MEMBER_NONE: the how manieth leaving it was */
     struct routing_id route; /* of its main socket */
+    enum member_row row;     /* GREETED: where it stands, */
+    uint32_t before, after;  /* and between which numbers; MEMBERS_NOBODY: at that end */
+    bool known;              /* it has proved to be of a user that the server takes */
+    bool told;               /* it was sent its slots */
+    bool guest;              /* JOINED: it came with many others, and is given no slots yet */
     uint64_t features;       /* FRAME_FEATURE_ bits that it knows */
+    char numerics[FRAME_NAME_MAX + 1];
     uint32_t pid;
     uint32_t threads;
     uint64_t last_seen_ms;
@@ -50,21 +65,37 @@ struct member {
 
 struct members {
     uint32_t joined;     /* in state JOINED */
+    uint32_t guests;     /* of those */
     uint32_t count;      /* in any state but NONE */
     uint32_t used;       /* numbers ever used are below this */
     uint64_t leavings;   /* so far */
     struct member *list; /* [PORT_SESSIONS_MAX] */
+    struct member_key {
+        uint64_t worker;
+        uint32_t name, route; /* hashes */
+    } * keys; /* [PORT_SESSIONS_MAX] of list[], in a fifteenth of its bytes: looking all through is cheap */
+    struct {
+        uint32_t first, last; /* numbers */
+    } rows[MEMBER_ROWS];
 };
 
 DP_MUST_CHECK dp_err members_init(struct members *members);
 void members_fini(struct members *members);
-/* A member in state GREETED with a fresh token: under the number that this process had before if it comes again, else
- * that of one of its name that has left (it was started again), else a free one, of which those that nobody had come
- * first. NULL if all are taken. */
-struct member *members_add(struct members *members, uint64_t worker, const char *name);
+/* A member in state GREETED with a fresh token: under the number of the session that `claim` is the token of, or that
+ * this process had before if it comes again, else that of one of its name that has left (it was started again), else a
+ * free one, of which those that nobody had come first, and those of who has joined last. NULL if all are taken. */
+struct member *members_add(struct members *members, uint64_t worker, const char *name, uint64_t claim);
 /* Whether another hello may be answered: a bounded number of members have not joined yet, so that hellos alone cannot
  * take all numbers. */
 bool members_may_greet(const struct members *members);
+/* The greeted member that makes room for another, NULL if none does. `former`: that one has joined before. */
+struct member *members_to_leave(struct members *members, bool former);
+/* Whether `token` is that of the last session under its number that joined: only that worker knows it. */
+bool members_is_former(const struct members *members, uint64_t token);
+/* Whether who knows this token is this member: it has its session, or had the one before. */
+bool member_knows(const struct member *member, uint64_t token);
+/* The member came by this connection. */
+void members_route(struct members *members, struct member *member, const struct routing_id *route);
 /* The member with this token, or NULL. */
 struct member *members_find(struct members *members, uint64_t token);
 /* The member that is this process, or NULL. */
@@ -77,12 +108,15 @@ struct member *members_by_route(struct members *members, const struct routing_id
 struct member *members_by_process(struct members *members, const char *name, uint32_t pid);
 /* Moves to JOINED. */
 void members_join(struct members *members, struct member *member, uint64_t now_ms);
-/* It said how many samples it has computed so far: samples_per_s is that since it last said so, smoothed. */
-void members_hear(struct member *member, uint64_t samples, uint64_t now_ms);
+/* A member that has joined becomes a guest, or is one no more. */
+void members_guest(struct members *members, struct member *member, bool guest);
+/* A heartbeat: it said how many samples it has computed so far. samples_per_s is that since it last said so, smoothed.
+ * A greeted member is now the last of those heard to make room. */
+void members_hear(struct members *members, struct member *member, uint64_t samples, uint64_t now_ms);
 /* The token is void from now on. */
 void members_remove(struct members *members, struct member *member);
 uint32_t members_number(const struct members *members, const struct member *member);
-/* Numbers of those in state JOINED, ascending, to numbers[joined]; returns how many. */
+/* Numbers of those in state JOINED that are no guests, ascending, to numbers[joined]; returns how many. */
 uint32_t members_list(const struct members *members, uint32_t *numbers);
 
 #endif

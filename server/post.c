@@ -110,18 +110,18 @@ void post_return(struct post *post, struct letter *letter)
 
 /* libzmq numbers its peers one after the other, so that each has a place of its own; ids that peers gave themselves
  * share the places. */
-static uint32_t sender_of(zmq_msg_t *id)
+uint32_t post_sender(const void *id, size_t bytes)
 {
-    const uint8_t *bytes = zmq_msg_data(id);
+    const uint8_t *at = id;
     uint32_t hash = 0;
-    for (size_t i = 0; i < zmq_msg_size(id); i++)
-        hash = hash * 256 + bytes[i] + (hash >> 24) * 31;
+    for (size_t i = 0; i < bytes; i++)
+        hash = hash * 256 + at[i] + (hash >> 24) * 31;
     return hash % POST_SENDERS;
 }
 
 bool post_pass_on(struct post *post, zmq_msg_t *frames, size_t count)
 {
-    const uint32_t sender = sender_of(&frames[0]);
+    const uint32_t sender = post_sender(zmq_msg_data(&frames[0]), zmq_msg_size(&frames[0]));
     const uint8_t mine = atomic_load_explicit(&post->of_sender[sender], memory_order_relaxed);
     size_t bytes = 0;
     for (size_t i = 0; i < count; i++)

@@ -48,6 +48,9 @@ struct post {
     _Atomic uint8_t of_sender[POST_SENDERS];
 };
 
+/* The number of a peer, of POST_SENDERS, by its routing id. */
+uint32_t post_sender(const void *id, size_t bytes);
+
 /* DP_NOMEM. Thread: head. */
 DP_MUST_CHECK dp_err post_init(struct post *post);
 /* With the letters that are left, once the port has ended. Accepts a zeroed one. */

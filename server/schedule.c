@@ -2,6 +2,10 @@
 #include "schedule.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util.h"
 
 double power(double x, uint64_t n)
 {
@@ -96,12 +100,30 @@ static double shape(const struct schedule *s, double lr, uint64_t t, double dela
     return lr;
 }
 
+/* How many settings of the past hold from step t or before. */
+static size_t past_until(const struct schedule_past *past, uint64_t t)
+{
+    size_t low = 0, high = past ? past->count : 0;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (past->list[middle].from <= t)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 double schedule_lr(const struct schedule *s, uint64_t t)
 {
-    double lr = s->lr;
-    for (uint32_t i = 0; i < s->change_count && s->changes[i].from <= t; i++)
-        lr = s->changes[i].lr;
-    return lr;
+    if (s->change_count > 0 && s->changes[0].from <= t) {
+        uint32_t i = 1;
+        while (i < s->change_count && s->changes[i].from <= t)
+            i++;
+        return s->changes[i - 1].lr;
+    }
+    size_t past = past_until(s->past, t);
+    return past > 0 ? s->past->list[past - 1].lr : s->lr;
 }
 
 double schedule_rate(const struct schedule *s, uint64_t t)
@@ -127,10 +149,53 @@ bool schedule_set(struct schedule *s, uint64_t from, double lr)
     return true;
 }
 
+static bool past_add(struct schedule_past *past, const struct schedule_change *changes, uint32_t count)
+{
+    if (past->count + count > SCHEDULE_PAST_MAX)
+        return false;
+    if (past->count + count > past->room) {
+        size_t room = MAX(2 * past->room, past->count + count);
+        struct schedule_change *list = realloc(past->list, room * sizeof *list);
+        if (!list)
+            return false;
+        past->list = list;
+        past->room = room;
+    }
+    memcpy(past->list + past->count, changes, count * sizeof *changes);
+    past->count += count;
+    return true;
+}
+
+void schedule_past_fini(struct schedule_past *past)
+{
+    free(past->list);
+    *past = (struct schedule_past){0};
+}
+
+/* The first that stays is the one in force at `oldest`; without a past it may as well hold from the start. */
+bool schedule_forget(struct schedule *s, uint64_t oldest)
+{
+    uint32_t gone = 0;
+    while (gone + 1 < s->change_count && s->changes[gone + 1].from <= oldest)
+        gone++;
+    if (gone == 0)
+        return true;
+    if (s->past && !past_add(s->past, s->changes, gone))
+        return false;
+    s->change_count -= gone;
+    memmove(s->changes, s->changes + gone, s->change_count * sizeof s->changes[0]);
+    if (!s->past)
+        s->changes[0].from = 0;
+    return true;
+}
+
 bool schedule_is_constant(const struct schedule *s, uint64_t from, uint64_t to)
 {
     if (to - from <= 1)
         return true;
+    size_t past = past_until(s->past, from);
+    if (s->past && past < s->past->count && s->past->list[past].from < to)
+        return false;
     for (uint32_t i = 0; i < s->change_count; i++)
         if (s->changes[i].from > from && s->changes[i].from < to)
             return false;

@@ -5,6 +5,7 @@
 #define DP_SCHEDULE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum schedule_kind {
@@ -22,7 +23,19 @@ enum schedule_kind {
 };
 #define SCHEDULE_NAMES "constant|step|exponential|cosine|inv-sqrt|inv-time|one-cycle|ada-delay"
 
-enum { SCHEDULE_CHANGES_MAX = 64 };
+enum {
+    SCHEDULE_CHANGES_MAX = 256,  /* that any step in use may depend on: more than there are such steps */
+    SCHEDULE_PAST_MAX = 1 << 20, /* older ones that are kept for rows of tables */
+};
+
+/* Settings of long ago, ascending: rows of tables are brought up to date from the step that last touched them. */
+struct schedule_past {
+    size_t count, room;
+    struct schedule_change {
+        uint64_t from; /* first step it holds for; ascending */
+        double lr;
+    } * list;
+};
 
 struct schedule {
     enum schedule_kind kind;
@@ -36,10 +49,9 @@ struct schedule {
     uint64_t period_mult;        /* at least 1 */
     uint64_t warmup;       /* W: eta = (t + 1)/W of the schedule's first value for t < W; the schedule starts at W */
     uint32_t change_count; /* `lr` was set while running: */
-    struct schedule_change {
-        uint64_t from; /* first step it holds for; ascending */
-        double lr;
-    } changes[SCHEDULE_CHANGES_MAX];
+    struct schedule_change changes[SCHEDULE_CHANGES_MAX];
+    struct schedule_past
+        *past; /* of steps before changes[0].from; borrowed. NULL: rates of steps long ago are unused */
 };
 
 /* eta of training step t, for gradients without delay. */
@@ -48,8 +60,12 @@ double schedule_rate(const struct schedule *schedule, uint64_t t);
 double schedule_rate_late(const struct schedule *schedule, uint64_t t, double delay);
 /* The lr in force at step t: given at the start or set since. */
 double schedule_lr(const struct schedule *schedule, uint64_t t);
-/* lr is `lr` from step `from` on; later settings are taken back. False if there were too many changes. */
+/* lr is `lr` from step `from` on; later settings are taken back. False if there are too many changes. */
 bool schedule_set(struct schedule *schedule, uint64_t from, double lr);
+/* No step before `oldest` is asked for any more: settings that those alone depend on are forgotten, or go to `past`.
+ * False when out of memory, or the past is full: they stay then. */
+bool schedule_forget(struct schedule *schedule, uint64_t oldest);
+void schedule_past_fini(struct schedule_past *past);
 /* Whether eta is the same at all steps of [from, to). */
 bool schedule_is_constant(const struct schedule *schedule, uint64_t from, uint64_t to);
 

@@ -26,6 +26,7 @@ void shard_fini(struct shard *shard)
     shard_rows_fini(shard);
     roster_fini(&shard->roster);
     planes_fini(&shard->planes);
+    schedule_past_fini(&shard->past_rates);
     free(shard->slices);
     free(shard->parked);
     *shard = (struct shard){0};

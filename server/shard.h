@@ -113,11 +113,12 @@ struct shard_tables {
 
 struct shard {
     uint32_t id;
-    bool failed;                 /* and the head has been told: its job ends */
-    struct planes planes;        /* for versions that workers map; made before shard_start, or zeroed */
-    const struct slice_job *job; /* &own, NULL until the job is settled */
-    struct slice_job own;        /* the job's, with this shard's copy of what may be set */
-    uint32_t first_slice;        /* id of slices[0] in the job */
+    bool failed;                     /* and the head has been told: its job ends */
+    struct planes planes;            /* for versions that workers map; made before shard_start, or zeroed */
+    const struct slice_job *job;     /* &own, NULL until the job is settled */
+    struct slice_job own;            /* the job's, with this shard's copy of what may be set */
+    struct schedule_past past_rates; /* learning rates of steps long ago, where there are tables */
+    uint32_t first_slice;            /* id of slices[0] in the job */
     uint32_t slice_count;
     struct slice *slices;
     struct parked_list *parked; /* [slice_count] */

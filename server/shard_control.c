@@ -33,10 +33,18 @@ uint64_t shard_prepare(struct shard *shard, uint64_t step, enum setting_kind kin
     return step;
 }
 
+/* Rates of steps that all shards have completed are forgotten, unless rows of tables are brought up to date from
+ * there. */
 static dp_err set_lr(struct shard *shard, uint64_t step, double lr, dp_error *err)
 {
-    if (!schedule_set(&shard->own.params.schedule, plan_at(&shard->own.plan, step).train_step, lr))
-        return dp_fail(err, DP_BUSY, "the learning rate was set more than %d times", SCHEDULE_CHANGES_MAX);
+    struct schedule *schedule = &shard->own.params.schedule;
+    if (shard->tables.count > 0)
+        schedule->past = &shard->past_rates;
+    if (!schedule_forget(schedule, plan_at(&shard->own.plan, shard->global_low).train_step))
+        return dp_fail(err, DP_NOMEM, "out of memory for learning rates that were set before");
+    if (!schedule_set(schedule, plan_at(&shard->own.plan, step).train_step, lr))
+        return dp_fail(err, DP_BUSY, "the learning rate was set %d times within the steps that are open",
+                       SCHEDULE_CHANGES_MAX);
     return DP_OK;
 }
 
@@ -46,8 +54,10 @@ static dp_err set_consistency(struct shard *shard, uint64_t step, uint32_t stale
     for (uint32_t i = 0; i < shard->slice_count; i++)
         if (steps_widen(&shard->slices[i].window, staleness))
             return dp_fail(err, DP_NOMEM, "out of memory for %u open steps", staleness + 1);
+    consistency_forget(&shard->own.consistency, shard->global_low);
     if (!consistency_set(&shard->own.consistency, step, staleness))
-        return dp_fail(err, DP_BUSY, "the consistency was set more than %d times", CONSISTENCY_CHANGES_MAX);
+        return dp_fail(err, DP_BUSY, "the consistency was set %d times within the steps that are open",
+                       CONSISTENCY_CHANGES_MAX);
     return DP_OK;
 }
 

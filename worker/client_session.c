@@ -296,6 +296,9 @@ static bool wait_busy(struct dp_client *client, Dp__Header *header, uint64_t dea
     question->waited = true;
     question->refusal.code = DP_OK;
     header->proof.len = 0; /* it was taken: there will be another challenge */
+    /* Before it has joined a worker's number means nothing yet, and another connection may hold it. */
+    if (header->body_case == DP__HEADER__BODY_HELLO && !client->joined)
+        header->hello->worker = client->worker_id = entropy_u64();
     return true;
 }
 
@@ -337,11 +340,11 @@ static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Head
 /* Asks by a hello; a server that wants to know whose we are is told, and asked again. */
 static dp_err session_prove(struct dp_client *client, Dp__Header *hello, uint64_t deadline_ms, dp_error *err)
 {
-    const struct proof_claim claim = {.purpose = DP__HEADER__BODY_HELLO, .worker = client->worker_id};
     struct client_proof proof = {.why.code = DP_OK};
     dp_err e = session_ask(client, hello, DP__HEADER__BODY_WELCOME, deadline_ms, err);
     for (int i = 0; e == DP_REFUSED && client->question.challenge.given && i < CLIENT_PROOFS_MAX;
          i = client->question.waited ? 0 : i + 1) {
+        const struct proof_claim claim = {.purpose = DP__HEADER__BODY_HELLO, .worker = client->worker_id};
         client_proof_make(client->secret_file, &client->question.challenge, &claim, &proof);
         client_proof_put(&proof, hello);
         hello->request = ++client->request;
@@ -357,8 +360,7 @@ static dp_err session_hello(struct dp_client *client, uint64_t deadline_ms, dp_e
     Dp__Header header = session_header(client);
     text_clean(name, sizeof name, client->name);
     text_clean(numerics, sizeof numerics, numerics_fingerprint());
-    header.session = 0;
-    header.incarnation = 0;
+    header.incarnation = 0; /* the session is that before, if there was one: it says whose number this is */
     header.body_case = DP__HEADER__BODY_HELLO;
     header.hello = &body;
     body.magic = FRAME_MAGIC;

@@ -359,6 +359,14 @@ static void print_lines(const json_t *status, const char *server, FILE *out)
     print_dropped(json_object_get(status, "dropped"), out);
 }
 
+/* The status lists some of thousands, or fewer while the server has no memory for more. */
+static void print_left_out(const char *what, const json_t *count, FILE *out)
+{
+    char a[TEXT_BYTES];
+    if (json_integer_value(count) > 0)
+        fprintf(out, "... and %s more %s\n", whole(count, a), what);
+}
+
 void ctl_status_print(const json_t *status, const char *server, int columns, FILE *out)
 {
     char *text = NULL;
@@ -369,5 +377,7 @@ void ctl_status_print(const json_t *status, const char *server, int columns, FIL
         fit_lines(text, columns, out);
     free(text);
     fit_table("workers", json_object_get(status, "workers"), WORKER_COLUMNS, ARRAY_LEN(WORKER_COLUMNS), columns, out);
+    print_left_out("workers", json_object_get(status, "workers_left_out"), out);
     fit_table("shards", json_object_get(status, "shards"), SHARD_COLUMNS, ARRAY_LEN(SHARD_COLUMNS), columns, out);
+    print_left_out("shards", json_object_get(status, "shards_left_out"), out);
 }

@@ -244,3 +244,23 @@ Test(control, a_server_may_end_amid_a_commit_that_needs_all_shards)
     cluster_stop(&cluster);
     ASSERT_NO_LEAKS();
 }
+
+/* As many changes as are asked for: those that no step in use depends on are forgotten. */
+Test(control, forgets_consistency_of_steps_that_are_over)
+{
+    struct consistency c = {0};
+    cr_assert(consistency_set(&c, 0, 2));
+    for (uint64_t i = 1; i <= 10 * CONSISTENCY_CHANGES_MAX; i++) {
+        const uint64_t oldest = 3 * i - 2;
+        consistency_forget(&c, oldest);
+        cr_assert(consistency_set(&c, 3 * i, (uint32_t)(i % 5)));
+        cr_assert_leq(c.change_count, 2);
+        for (uint64_t step = oldest; step < 3 * i; step++)
+            cr_assert_eq(consistency_at(&c, step), i == 1 ? 2 : (i - 1) % 5);
+        cr_assert_eq(consistency_at(&c, 3 * i), i % 5);
+    }
+    struct consistency full = {0};
+    for (uint64_t i = 0; i < CONSISTENCY_CHANGES_MAX; i++)
+        cr_assert(consistency_set(&full, i, 1));
+    cr_assert_not(consistency_set(&full, 1000, 1), "all of them are of steps in use");
+}

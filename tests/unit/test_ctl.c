@@ -161,6 +161,18 @@ Test(ctl, nothing_is_known)
         want);
 }
 
+/* The server lists some workers of many. */
+Test(ctl, lists_that_are_cut)
+{
+    assert_printed("{\"workers_left_out\":637,\"shards_left_out\":0}", "dp-server - at tcp://head:7700: -, up -\n"
+                                                                       "model      -\n"
+                                                                       "\n"
+                                                                       "workers: 0\n"
+                                                                       "... and 637 more workers\n"
+                                                                       "\n"
+                                                                       "shards: 0\n");
+}
+
 /* A document of which a part is missing. */
 Test(ctl, a_job_of_which_little_is_known)
 {

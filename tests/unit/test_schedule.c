@@ -131,3 +131,47 @@ Test(schedule, power_by_squaring)
     cr_assert_float_eq(power(0.999, 12345), pow(0.999, 12345), 1e-17);
     cr_assert_eq(power(0.5, 100000), 0);
 }
+
+/* A job has as many settings as are asked for: those of steps that are over are forgotten, and no rate in use changes.
+ */
+Test(schedule, forgets_settings_that_no_step_in_use_depends_on)
+{
+    struct schedule s = make(SCHEDULE_INV_TIME);
+    for (unsigned i = 1; i <= 10 * SCHEDULE_CHANGES_MAX; i++) {
+        const uint64_t oldest = 3 * (uint64_t)i - 2; /* the setting before is in force */
+        cr_assert(schedule_forget(&s, oldest));
+        cr_assert(schedule_set(&s, 3 * (uint64_t)i, 1.0 / i));
+        cr_assert_leq(s.change_count, 2);
+        cr_assert_eq(schedule_lr(&s, oldest), i == 1 ? 0.8 : 1.0 / (i - 1));
+        cr_assert_eq(schedule_lr(&s, oldest + 1), i == 1 ? 0.8 : 1.0 / (i - 1));
+        cr_assert_eq(schedule_lr(&s, oldest + 2), 1.0 / i);
+        cr_assert_eq(s.lr, 0.8, "what it began with is shown");
+    }
+    struct schedule few = make(SCHEDULE_CONSTANT);
+    cr_assert(schedule_set(&few, 10, 0.4));
+    cr_assert(schedule_forget(&few, 9));
+    cr_assert_eq(schedule_lr(&few, 9), 0.8);
+    cr_assert_eq(schedule_lr(&few, 10), 0.4);
+}
+
+/* Rows of tables are brought up to date from any step on: their rates are those of a schedule that forgets nothing. */
+Test(schedule, keeps_the_past_for_rows_of_tables)
+{
+    struct schedule_past past = {0};
+    struct schedule whole = make(SCHEDULE_STEP), s = make(SCHEDULE_STEP);
+    s.past = &past;
+    for (unsigned i = 1; i <= 200; i++) {
+        cr_assert(schedule_set(&whole, 5 * (uint64_t)i, 1.0 / i));
+        cr_assert(schedule_forget(&s, 5 * (uint64_t)i - 1));
+        cr_assert(schedule_set(&s, 5 * (uint64_t)i, 1.0 / i));
+        cr_assert_leq(s.change_count, 2);
+    }
+    for (unsigned t = 0; t < 1010; t++) {
+        cr_assert_eq(schedule_rate(&s, t), schedule_rate(&whole, t), "at %u", t);
+        for (unsigned to = t + 1; to < t + 12; to++)
+            cr_assert_eq(schedule_is_constant(&s, t, to), schedule_is_constant(&whole, t, to), "[%u, %u)", t, to);
+    }
+    cr_assert_eq(past.count, 198);
+    schedule_past_fini(&past);
+    cr_assert_null(past.list);
+}

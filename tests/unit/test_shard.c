@@ -355,10 +355,12 @@ Test(shard, a_failure_is_told_once_and_ends_all_commits)
     struct fixture f;
     set_up(&f, 0);
     f.heard.may_fail = true;
-    f.shard.own.params.schedule.change_count = SCHEDULE_CHANGES_MAX;
+    f.shard.own.params.schedule.change_count = SCHEDULE_CHANGES_MAX; /* all of them of a step in use */
+    for (uint32_t i = 0; i < SCHEDULE_CHANGES_MAX; i++)
+        f.shard.own.params.schedule.changes[i].from = 1;
     push_all(&f, 0, 0);
     for (int i = 0; i < 3; i++)
-        shard_set(&f.shard, 1, &(struct setting){.kind = SETTING_LR, .lr = 1});
+        shard_set(&f.shard, 2, &(struct setting){.kind = SETTING_LR, .lr = 1});
     cr_assert_eq(f.heard.failures, 1);
     size_t params = f.heard.params;
     push_all(&f, 1, 0);
