@@ -175,6 +175,7 @@ static void beat_watch(struct beat *beat, uint64_t now_ms)
     uint64_t quiet_ms = beat->unanswered ? now_ms - beat->waits_ms : 0, trips_ms = 2 * beat->trip_ms;
     if (quiet_ms < PATIENCE_MS + trips_ms)
         return;
+    atomic_store_explicit(&beat->late_ms, now_ms, memory_order_relaxed);
     if (!beat->outage_ms && quiet_ms >= OUTAGE_MS + trips_ms && path_broken(&beat->link))
         beat->outage_ms = beat->waits_ms;
     for (uint32_t i = 0; i < BEAT_SPARES; i++)
@@ -276,6 +277,7 @@ dp_err beat_start(struct beat *beat, void *zmq, const struct beat_target *target
     beat->unanswered = 0;
     beat->trip_ms = beat->outage_ms = 0;
     atomic_store(&beat->heard_ms, mono_ms());
+    atomic_store(&beat->late_ms, mono_ms());
     atomic_store(&beat->global_low, 0);
     atomic_store(&beat->refused, false);
     beat->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -291,6 +293,14 @@ dp_err beat_start(struct beat *beat, void *zmq, const struct beat_target *target
         close(beat->wake);
     beat->running = e == DP_OK;
     return e;
+}
+
+bool beat_is_well(const struct beat *beat, uint64_t for_ms, uint64_t now_ms)
+{
+    uint64_t late_ms = atomic_load_explicit(&beat->late_ms, memory_order_relaxed);
+    uint64_t heard_ms = atomic_load_explicit(&beat->heard_ms, memory_order_relaxed);
+    uint64_t silent_ms = (FRAME_HEARTBEAT_IDLE + 1) * (uint64_t)beat->interval_ms + PATIENCE_MS;
+    return now_ms - MIN(now_ms, late_ms) >= for_ms && now_ms - MIN(now_ms, heard_ms) < silent_ms;
 }
 
 void beat_stop(struct beat *beat)

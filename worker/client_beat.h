@@ -52,6 +52,7 @@ struct beat {
     _Atomic uint64_t delivered_bytes; /* to the shards' hosts */
     /* Heard of the head; written by the thread. */
     _Atomic uint64_t heard_ms;       /* mono_ms of the last answer */
+    _Atomic uint64_t late_ms;        /* when answers were last overdue */
     _Atomic uint64_t global_low;     /* steps complete on all shards */
     atomic_bool refused;             /* the head does not know the session any more */
     _Atomic uint32_t outages;        /* that are over: what was under way in any connection may be stuck */
@@ -68,6 +69,8 @@ struct beat_target {
 
 /* Starts the thread; counts as having heard of the head now. DP_SYSTEM. */
 DP_MUST_CHECK dp_err beat_start(struct beat *beat, void *zmq, const struct beat_target *target, dp_error *err);
+/* Whether beats have been answered in time for so long. Thread: any. */
+bool beat_is_well(const struct beat *beat, uint64_t for_ms, uint64_t now_ms);
 /* The head has said that so many steps are complete. Thread: any. */
 void beat_raise_low(struct beat *beat, uint64_t low);
 /* Stops and joins it; what it heard stays readable. One that does not run is fine. */

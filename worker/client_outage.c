@@ -62,7 +62,7 @@ static uint64_t lanes_look(struct dp_client *client, struct shard *shard, uint64
         if (state.acked > before)
             atomic_fetch_add_explicit(&client->beat.delivered_bytes, state.acked - before, memory_order_relaxed);
         received += state.received;
-        if (stuck_ms < STUCK_MS || !client_head_alive(client))
+        if (stuck_ms < STUCK_MS || !beat_is_well(&client->beat, STUCK_MS, now_ms))
             continue;
         tell_stuck(client, shard, "nothing arrives at", stuck_ms, now_ms);
         (void)lane_renew(client, shard, lane);
@@ -74,7 +74,8 @@ static uint64_t lanes_look(struct dp_client *client, struct shard *shard, uint64
 void outage_unanswered(struct dp_client *client, struct shard *shard, uint64_t now_ms)
 {
     uint64_t received = lanes_look(client, shard, now_ms);
-    bool stuck = shard->ask_open > 0 && received == shard->ask_received && received > 0 && client_head_alive(client);
+    bool stuck = shard->ask_open > 0 && received == shard->ask_received && received > 0 &&
+                 beat_is_well(&client->beat, STUCK_MS, now_ms);
     shard->ask_received = received;
     if (!stuck)
         return;

@@ -13,7 +13,7 @@
 #include "util.h"
 
 /* The last try has a little time as well, else its failure would say nothing but that. */
-enum { HEAD_QUEUE = 1000, PROBE_MS = 5000, PROBE_LEAST_MS = 1000, REACH_WAIT_MS = 1000, QUESTION_STUCK_MS = 4000 };
+enum { HEAD_QUEUE = 1000, PROBE_MS = 5000, PROBE_LEAST_MS = 1000, REACH_WAIT_MS = 1000, QUESTION_STUCK_MS = 4000, HEARTBEAT_MOST_MS = 1000 };
 
 Dp__Header session_header(struct dp_client *client)
 {
@@ -146,7 +146,8 @@ static dp_err welcome_again(struct dp_client *client, const Dp__Job *msg, dp_err
 
 static dp_err welcome_take(struct dp_client *client, const Dp__Header *header, dp_error *err)
 {
-    client->heartbeat_ms = header->welcome->heartbeat_ms;
+    /* With a long lease too an outage is to be found in seconds. */
+    client->heartbeat_ms = MIN(header->welcome->heartbeat_ms, (uint32_t)HEARTBEAT_MOST_MS);
     client->features = header->welcome->features;
     (void)str_copy(client->host, sizeof client->host, header->welcome->host);
     /* Of a local job, the slot became void with the old session, and the new one may be of another rank. */
