@@ -67,6 +67,7 @@ struct balance {
 struct stall {
     uint64_t opened_ms; /* when the open step was opened */
     bool reported;      /* this step is one that stalls */
+    bool put_off;       /* that was not said yet, because what it waits for is on its way */
 };
 
 /* What the shards say they are owed of a step. */

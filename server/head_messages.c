@@ -9,7 +9,7 @@
 #include "log.h"
 #include "text.h"
 
-enum { HEARTBEAT_MIN_MS = 50 };
+enum { HEARTBEAT_MIN_MS = 50, MOVED_LEAST_BYTES = 16 << 10 /* questions and headers alone are fewer */ };
 
 static dp_err copy_frame(const void *data, size_t bytes, zmq_msg_t *msg)
 {
@@ -337,6 +337,10 @@ static void on_heartbeat(struct head *head, struct member *member, const struct 
     head_measure(member, beat);
     member->step = beat->step;
     member->shm = beat->shm;
+    if (beat->moved_bytes >= member->moved_bytes + MOVED_LEAST_BYTES) {
+        member->moved_bytes = beat->moved_bytes;
+        member->moved_ms = now;
+    }
     member->last_seen_ms = now;
     Dp__HeartbeatAck ack = DP__HEARTBEAT_ACK__INIT;
     ack.global_low = head->global_low;

@@ -51,7 +51,7 @@ static void beat_send(struct beat *beat, struct link *link)
     header.body_case = DP__HEADER__BODY_HEARTBEAT;
     header.heartbeat = &body;
     body.shm = atomic_load_explicit(&beat->shm, memory_order_relaxed);
-    body.delivered_bytes = atomic_load_explicit(&beat->delivered_bytes, memory_order_relaxed);
+    body.moved_bytes = atomic_load_explicit(&beat->moved_bytes, memory_order_relaxed);
     if (link) {
         beat_put(link, &header);
         return;
@@ -199,7 +199,7 @@ static uint64_t beat_progress(struct beat *beat)
 {
     return atomic_load_explicit(&beat->step, memory_order_relaxed) +
            atomic_load_explicit(&beat->samples, memory_order_relaxed) +
-           atomic_load_explicit(&beat->delivered_bytes, memory_order_relaxed) +
+           atomic_load_explicit(&beat->moved_bytes, memory_order_relaxed) +
            atomic_load_explicit(&beat->slots_computed, memory_order_relaxed);
 }
 

@@ -49,7 +49,7 @@ struct beat {
     _Atomic uint64_t slots_computed; /* of training steps */
     _Atomic uint64_t busy_us;        /* with them */
     atomic_bool shm;
-    _Atomic uint64_t delivered_bytes; /* to the shards' hosts */
+    _Atomic uint64_t moved_bytes; /* to and from the shards' hosts, as far as it was looked at */
     /* Heard of the head; written by the thread. */
     _Atomic uint64_t heard_ms;       /* mono_ms of the last answer */
     _Atomic uint64_t late_ms;        /* when answers were last overdue */

@@ -49,7 +49,7 @@ static bool lane_renew(struct dp_client *client, struct shard *shard, struct lin
     return true;
 }
 
-/* Bytes that have come by all lanes; also adds up what has been delivered by them. */
+/* Bytes that have come by all lanes; also adds up what has moved by them. */
 static uint64_t lanes_look(struct dp_client *client, struct shard *shard, uint64_t now_ms)
 {
     uint64_t received = 0;
@@ -58,9 +58,11 @@ static uint64_t lanes_look(struct dp_client *client, struct shard *shard, uint64
         struct path_state state;
         if (!path_look(lane->tcp, &state))
             continue;
-        uint64_t before = lane->watch.acked, stuck_ms = path_stuck_ms(&lane->watch, &state, now_ms);
-        if (state.acked > before)
-            atomic_fetch_add_explicit(&client->beat.delivered_bytes, state.acked - before, memory_order_relaxed);
+        const struct path_watch before = lane->watch;
+        uint64_t stuck_ms = path_stuck_ms(&lane->watch, &state, now_ms);
+        uint64_t moved =
+            MAX(state.acked, before.acked) - before.acked + MAX(state.received, before.received) - before.received;
+        atomic_fetch_add_explicit(&client->beat.moved_bytes, moved, memory_order_relaxed);
         received += state.received;
         if (stuck_ms < STUCK_MS || !beat_is_well(&client->beat, STUCK_MS, now_ms))
             continue;

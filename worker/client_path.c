@@ -28,5 +28,6 @@ uint64_t path_stuck_ms(struct path_watch *watch, const struct path_state *state,
         watch->stuck_ms = state->waits ? now_ms : 0;
     watch->looked_ms = now_ms;
     watch->acked = state->acked;
+    watch->received = state->received;
     return watch->stuck_ms ? now_ms - watch->stuck_ms : 0;
 }

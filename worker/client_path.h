@@ -19,7 +19,7 @@ bool path_look(int fd, struct path_state *ret_state);
 /* Watches a connection for bytes that do not arrive. A zeroed one is new. */
 struct path_watch {
     uint64_t looked_ms;
-    uint64_t acked;
+    uint64_t acked, received;
     uint64_t stuck_ms; /* since when nothing was acknowledged of what waits; 0: nothing waits */
 };
 

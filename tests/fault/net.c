@@ -269,14 +269,16 @@ static void assert_little_twice(uint64_t bytes, uint64_t needed)
                  (unsigned long long)needed);
 }
 
+/* Nor is what is on its way a stall. */
 Test(net, a_slow_link_carries_nothing_twice)
 {
     NEED_HOSTS();
     enum { THETA_BYTES = 2000004, STEPS = 1 };
     const struct link_rules slow = {.rate_kbit = 1000};
     char port[8];
-    const char *data = wide_data(), *model = temp_path("net.safetensors"), *args[ARGS_MAX] = {"--export", model};
-    memcpy(args + 2, WIDE, sizeof WIDE);
+    const char *data = wide_data(), *model = temp_path("net.safetensors");
+    const char *args[ARGS_MAX] = {"--export", model, "--stall-timeout", "5", "--on-stall", "fail"};
+    memcpy(args + 6, WIDE, sizeof WIDE);
     fault_link_set(links[0], &slow, &slow);
     struct process *server = net_server(args, port), *worker = net_worker(0, port, data, "0");
     expect_done(server, &worker, 1);
