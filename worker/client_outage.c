@@ -102,6 +102,8 @@ dp_err outage_resume(struct dp_client *client, dp_error *err)
     outage_forget(client);
     client_notice(client, "%s can be reached again after %llu s, making all connections anew", client->server,
                   (unsigned long long)(for_ms + 500) / 1000);
+    if (client->done) /* what the shards have lent to a session goes with it */
+        return session_rejoin(client, err);
     dp_err e = link_reopen(&client->head_link, err);
     if (e == DP_OK)
         e = session_join(client, mono_ms() + client->server_timeout_ms, err);
