@@ -10,7 +10,7 @@
 #include "log.h"
 #include "text.h"
 
-enum { SLOTS_TEXT = 96, DELIVERS_MS = 10000, LOOK_AGAIN_MS = 1000 };
+enum { SLOTS_TEXT = 96 };
 
 /* "4-7,9", cut where there are too many. */
 static void slots_text(const uint32_t *slots, uint32_t count, char text[SLOTS_TEXT])
@@ -109,46 +109,6 @@ static void pass_on(struct head *head, uint32_t slot, const uint32_t *numbers, u
     dealer_reassign(&head->dealer, head->global_low, slot, numbers[(at + 1) % members]);
 }
 
-static bool owes_slot(const struct head *head, uint32_t number)
-{
-    for (uint32_t k = 0; k < head->dealer.slots; k++)
-        if (head->dealer.owner[k] == number && !speculation_in(&head->balance.speculation, k))
-            return true;
-    return false;
-}
-
-/* Bytes that a worker pushes for all slots at most, one by one, and as many of headers and what is sent again. */
-static uint64_t most_bytes(const struct head *head)
-{
-    const struct tensors *tensors = &head->job.core.tensors;
-    uint64_t bytes = tensors_total(tensors) * sizeof(float) + FRAME_HEADER_BYTES_MAX;
-    for (uint32_t t = 0; t < tensors->count; t++)
-        bytes += tensors->list[t].kind == TENSOR_DENSE ? 0 : FRAME_ROWS_BYTES_MAX;
-    return 2 * bytes * (head->dealer.slots + 1);
-}
-
-/* A worker behind a slow link delivers what it owes: that is no stall, as long as it grows, and up to what its slots
- * can come to, whatever it says. */
-static bool is_delivering(const struct head *head, uint32_t number, uint64_t now_ms)
-{
-    const struct member *member = &head->members.list[number];
-    uint64_t said = member->moved_bytes - member->moved_before;
-    bool lately = member->moved_ms > 0 && now_ms - MIN(now_ms, member->moved_ms) < DELIVERS_MS;
-    return member->state == MEMBER_JOINED && lately && said <= most_bytes(head) && owes_slot(head, number);
-}
-
-/* Whether the step waits for what is on its way. */
-static bool put_off(struct head *head, uint64_t now_ms)
-{
-    bool on_its_way = false;
-    for (uint32_t i = 0; i < head->members.used && !head->stall.put_off; i++)
-        head->members.list[i].moved_before = head->members.list[i].moved_bytes;
-    for (uint32_t i = 0; i < head->members.used && !on_its_way; i++)
-        on_its_way = is_delivering(head, i, now_ms);
-    head->stall.put_off = true;
-    return on_its_way;
-}
-
 /* The open step stands still, though workers are there: asks what is owed. While there are too few of them, that is
  * what is reported. */
 void head_stall_watch(struct head *head, uint64_t now_ms)
@@ -158,9 +118,9 @@ void head_stall_watch(struct head *head, uint64_t now_ms)
     if (head->state != HEAD_RUNNING || head->owed.missing > 0 ||
         now_ms < head->moved_ms + head->opts->stall_timeout_s * 1000) /* dealt since now_ms was read: moved is later */
         return;
-    if (put_off(head, now_ms))
-        head->moved_ms = now_ms - MIN(now_ms, head->opts->stall_timeout_s * 1000) + LOOK_AGAIN_MS;
-    else if (head->drop.ready)
+    if (head_moving_put_off(head, now_ms))
+        return;
+    if (head->drop.ready)
         head_drop_on_stall(head);
     else
         head_owed_ask(head, head->global_low);
