@@ -14,6 +14,7 @@
 
 #include "nonsense.h"
 #include "peer.h"
+#include "raw_peer.h"
 #include "util.h"
 
 TestSuite(garbage, .init = harness_init, .fini = harness_fini, .timeout = 300);
@@ -544,4 +545,30 @@ Test(garbage, a_server_without_descriptors_says_so_and_takes_connections_again)
     process_expect(server, ERR, "descriptors-left", READY_MS);
     struct run_result status = RUN(READY_MS, "dp-ctl", "--server", endpoint, "status");
     cr_assert_eq(status.status, 0, "%s", status.err);
+}
+
+/* The peer that other tests say worse things with. */
+Test(garbage, a_peer_of_raw_bytes_is_answered_as_any_other)
+{
+    NEED_PROGRAMS("dp-server");
+    char endpoint[PEER_ENDPOINT_MAX];
+    struct raw_peer peer;
+    Dp__StatusRequest body = DP__STATUS_REQUEST__INIT;
+    Dp__Header request = DP__HEADER__INIT;
+    (void)SERVER(endpoint, "--model", "linear");
+    request.request = 7;
+    request.body_case = DP__HEADER__BODY_STATUS_REQUEST;
+    request.status_request = &body;
+    cr_assert(raw_connect(&peer, endpoint, NULL, 0));
+    for (int i = 0; i < 2; i++) {
+        cr_assert(raw_send(&peer, &request, NULL, 0));
+        const Dp__Header *answer = raw_receive(&peer, READY_MS);
+        cr_assert_not_null(answer);
+        cr_assert_eq(answer->body_case, DP__HEADER__BODY_STATUS);
+        cr_assert_eq(answer->request, 7);
+        cr_assert_gt(peer.payload_bytes, 2);
+        cr_assert_eq(peer.payload[0], '{');
+    }
+    cr_assert_not(raw_closed(&peer, 200));
+    raw_close(&peer);
 }

@@ -1,0 +1,12 @@
+/* How many steps of a job hostile messages cost. Thread: main. */
+#ifndef DP_FAULT_COST_H
+#define DP_FAULT_COST_H
+
+#include "insider.h"
+
+/* Runs a job, sends it so many messages of all kinds, and prints steps a second: in quiet, while senders send, and
+ * while as many processes take as much processor time as they did and send nothing. The bits at the end are compared as
+ * well. False where the job did not come through; the rates are for people. */
+bool cost_measure(const struct job_config *config, const struct facts *facts, uint64_t messages);
+
+#endif
