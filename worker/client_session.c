@@ -13,7 +13,14 @@
 #include "util.h"
 
 /* The last try has a little time as well, else its failure would say nothing but that. */
-enum { HEAD_QUEUE = 1000, PROBE_MS = 5000, PROBE_LEAST_MS = 1000, REACH_WAIT_MS = 1000, QUESTION_STUCK_MS = 4000, HEARTBEAT_MOST_MS = 1000 };
+enum {
+    HEAD_QUEUE = 1000,
+    PROBE_MS = 5000,
+    PROBE_LEAST_MS = 1000,
+    REACH_WAIT_MS = 1000,
+    QUESTION_STUCK_MS = 4000,
+    HEARTBEAT_MOST_MS = 1000
+};
 
 Dp__Header session_header(struct dp_client *client)
 {
