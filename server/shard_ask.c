@@ -1,4 +1,4 @@
-/* What a worker's question about a step is answered with: a worker that knows what has come sends only the rest again.
+/* Answers to workers' questions about a step: a worker that knows what has come sends only the rest again.
  * Thread: shard. */
 #include "shard_ask.h"
 

@@ -287,7 +287,7 @@ uint32_t plane_piece(const struct dp_client *client, const struct shard *shard, 
 bool plane_piece_missing(const struct dp_client *client, uint32_t piece);
 void plane_piece_send(struct dp_client *client, struct shard *shard, uint32_t piece, const struct sent_node *node,
                       bool pull);
-/* What was under way in a connection of the shard is lost: it is found out, and sent again, now. */
+/* A connection of the shard was made anew: finds out what was lost with it and sends that again, now. */
 void plane_lane_lost(struct dp_client *client, struct shard *shard);
 
 /* client_ask.c */

@@ -90,8 +90,8 @@ static bool beat_take(struct beat *beat, const Dp__Header *header)
     return true;
 }
 
-/* How many beats were answered. What cannot be read is left alone: the client's own connection to the head reports what
- * is wrong with it. */
+/* How many beats were answered. Bytes that cannot be read are left alone: the client's own connection to the head
+ * reports what is wrong with them. */
 static uint32_t beat_receive(struct beat *beat, struct link *link)
 {
     bool any = true;
@@ -186,7 +186,7 @@ static void beat_watch(struct beat *beat, uint64_t now_ms)
             continue;
         if (beat_receive(beat, &spare->link) && !spare->heard_ms)
             spare->heard_ms = now_ms;
-        /* Where the server was only slow, the old connection is answered as well, at once. */
+        /* A server that was only slow answers by the old connection as well, at once. */
         if (spare->heard_ms && (beat->outage_ms || now_ms - spare->heard_ms >= GRACE_MS)) {
             spare_promote(beat, spare, now_ms);
             return;

@@ -2,7 +2,7 @@
  *
  * Two kinds are told apart. While nothing at all gets through, the heartbeats' thread tries anew, and once it is
  * answered all other connections are made anew too, since TCP would leave them alone for about as long as the outage
- * has lasted; the session stays. Where heartbeats get through and a shard's connection does not move, that alone is
+ * has lasted; the session stays. If heartbeats get through and a shard's connection does not move, that alone is
  * made anew: large packets may be lost on the way, or a firewall may have forgotten the connection. Thread: the one
  * that uses the client. */
 #include "client.h"

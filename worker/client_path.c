@@ -1,4 +1,4 @@
-/* What the kernel knows of a TCP connection; see client_path.h. Thread: any. */
+/* The kernel's knowledge of a TCP connection; see client_path.h. Thread: any. */
 #include "client_path.h"
 
 #include <linux/tcp.h> /* glibc's struct ends before the counters of bytes */

@@ -1,4 +1,4 @@
-/* What the kernel knows of a TCP connection: whether its bytes arrive. Thread: any. */
+/* The kernel's knowledge of a TCP connection: whether its bytes arrive. Thread: any. */
 #ifndef DP_CLIENT_PATH_H
 #define DP_CLIENT_PATH_H
 

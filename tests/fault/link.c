@@ -137,7 +137,7 @@ void host_argument(int host, char *text, size_t size)
 
 /* ---- packets ---- */
 
-/* Where a packet of TCP over IPv4 has its ports; NULL: it is none. */
+/* The header of a packet of TCP over IPv4; NULL: it is none. */
 static const struct tcphdr *tcp_of(const uint8_t *data, size_t bytes)
 {
     size_t at = (size_t)(data[0] & 0xf) * 4;
@@ -146,7 +146,7 @@ static const struct tcphdr *tcp_of(const uint8_t *data, size_t bytes)
                : NULL;
 }
 
-/* Of connections of b, which begins them all: what a firewall that has forgotten its connections lets through. */
+/* Whether a firewall that has forgotten its connections lets it through. The host b begins all connections. */
 static bool is_known(struct fault_link *link, enum link_way way, const uint8_t *data, size_t bytes)
 {
     const struct tcphdr *tcp = tcp_of(data, bytes);

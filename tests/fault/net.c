@@ -262,7 +262,7 @@ static const char *wide_data(void)
 
 static const char *const WIDE[] = {"--model", "logistic", "--batch", "64", "--steps", "1", "--seed", "7", NULL};
 
-/* What pushes and pulls need, and a tenth. */
+/* Pushes and pulls need so many bytes; a tenth more is allowed. */
 static void assert_little_twice(uint64_t bytes, uint64_t needed)
 {
     cr_assert_lt(bytes, needed + needed / 10, "%llu bytes went through, %llu are needed", (unsigned long long)bytes,

@@ -155,7 +155,7 @@ Test(client, answers_about_others_do_not_put_off_what_is_sent_again, .timeout = 
     ASSERT_NO_LEAKS();
 }
 
-/* Of six pushes two are lost, with the pulls in them; then two answers. */
+/* Two pushes of six are lost, with the pulls in them; then two answers. */
 Test(client, what_a_shard_lacks_is_sent_again_and_nothing_else)
 {
     struct mini *mini = mini_new(2, false);

@@ -1,4 +1,4 @@
-/* What is known of a connection's bytes: when nothing arrives any more. */
+/* A connection whose bytes do not arrive any more is found. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <netinet/in.h>
