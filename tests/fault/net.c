@@ -174,10 +174,7 @@ static void outages(const char *lease, const struct link_rules *there, const str
         fault_link_set(links[0], there, back);
         pause_s(list[i]);
         fault_link_set(links[0], &WELL, &WELL);
-        uint64_t begin_ms = mono_ms();
         seen = expect_epoch(server, seen, BACK_MS + LOAD_MS);
-        fprintf(stderr, "# work went on %llu ms after an outage of %u s\n", (unsigned long long)(mono_ms() - begin_ms),
-                list[i]);
     }
     expect_done(server, &worker, 1);
     process_expect(worker, ERR, says, CASE_MS);
