@@ -43,6 +43,7 @@ enum {
     FRAME_HEARTBEAT_IDLE = 2,         /* so many times the interval apart may heartbeats be that say nothing new */
     FRAME_EXPORT_BYTES_MAX = 4 << 20, /* largest payload frame of an Exported */
     FRAME_FEATURE_TABLES = 1 << 4,    /* of Hello and Welcome: knows tables and their messages */
+    FRAME_FEATURE_ASK = 1 << 6,       /* likewise: knows Ask and Held */
 };
 /* Samples of a push: those of FRAME_SLOTS_MAX pushes can be added, as numbers and as doubles, and stay exact. */
 #define FRAME_SAMPLES_MAX ((uint64_t)1 << 40)

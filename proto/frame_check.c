@@ -427,6 +427,9 @@ static dp_err check_control(const Dp__Header *header, dp_error *err)
         return check_set(header->set, err);
     case DP__HEADER__BODY_EXPORT:
         return check_export(header->export, err);
+    case DP__HEADER__BODY_HELD:
+        return check_accepted(header->held->accepted.len, err);
+    case DP__HEADER__BODY_ASK:
     case DP__HEADER__BODY_HEARTBEAT:
     case DP__HEADER__BODY_HEARTBEAT_ACK:
     case DP__HEADER__BODY_STATUS_REQUEST:

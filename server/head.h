@@ -75,6 +75,7 @@ struct balance {
 struct stall {
     uint64_t opened_ms; /* when the open step was opened */
     bool reported;      /* this step is one that stalls */
+    bool put_off;       /* that was not said yet, because what it waits for is on its way */
 };
 
 /* What the shards say they are owed of a step. */
@@ -343,6 +344,10 @@ void head_stall_on_owed(struct head *head);
 void head_stall_owed(struct head *head, const uint32_t *owed, uint32_t count, bool dropped);
 /* The open step: how long it waits, and for whom; a new reference. */
 json_t *head_waits_json(const struct head *head);
+
+/* head_moving.c: the open step has waited for the stall time-out: whether a worker that owes slots of it says that
+ * their bytes are on their way. It is looked at again a second later then. */
+bool head_moving_put_off(struct head *head, uint64_t now_ms);
 
 /* head_owed.c: what the shards are owed. */
 DP_MUST_CHECK dp_err head_owed_start(struct head *head);

@@ -33,7 +33,8 @@ static void welcome(struct head *head, const struct routing_id *route, const Dp_
     body.version = (char *)DP_VERSION_TEXT;
     body.lease_ms = (uint32_t)head->opts->lease_s * 1000;
     body.heartbeat_ms = (uint32_t)head_heartbeat_ms(head);
-    const uint64_t known = FRAME_FEATURE_TABLES | (head->opts->shm == SHM_OFF ? 0 : FRAME_FEATURE_SHM);
+    const uint64_t known =
+        FRAME_FEATURE_TABLES | FRAME_FEATURE_ASK | (head->opts->shm == SHM_OFF ? 0 : FRAME_FEATURE_SHM);
     body.features = known & member->features;
     body.frame_bytes_max = FRAME_ROWS_BYTES_MAX;
     body.job = head_vacant(head) ? head->job.asked : head->job.wire;

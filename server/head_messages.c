@@ -11,6 +11,8 @@
 #include "log.h"
 #include "text.h"
 
+enum { MOVED_LEAST_BYTES = 16 << 10 /* questions and headers alone are fewer */ };
+
 static dp_err copy_frame(const void *data, size_t bytes, zmq_msg_t *msg)
 {
     if (zmq_msg_init_size(msg, bytes))
@@ -265,6 +267,10 @@ static void on_heartbeat(struct head *head, struct member *member, const struct 
     head_measure(member, beat);
     member->step = beat->step;
     member->shm = beat->shm;
+    if (beat->moved_bytes >= member->moved_bytes + MOVED_LEAST_BYTES) {
+        member->moved_bytes = beat->moved_bytes;
+        member->moved_ms = now;
+    }
     member->last_seen_ms = now;
     Dp__HeartbeatAck ack = DP__HEARTBEAT_ACK__INIT;
     ack.global_low = head->global_low;

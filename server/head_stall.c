@@ -176,6 +176,8 @@ void head_stall_watch(struct head *head, uint64_t now_ms)
     if (head->state != HEAD_RUNNING || head->owed.missing > 0 ||
         now_ms < head->moved_ms + head->opts->stall_timeout_s * 1000) /* dealt since now_ms was read: moved is later */
         return;
+    if (head_moving_put_off(head, now_ms))
+        return;
     if (head->drop.ready)
         head_drop_on_stall(head);
     else
@@ -228,7 +230,7 @@ void head_stall_over(struct head *head)
     if (head->stall.reported && head->state == HEAD_RUNNING) /* what comes while a job that failed ends is no news */
         log_warn("stall-over step=%" PRIu64 " after_s=%" PRIu64, head->global_low - 1,
                  seconds_since(head->stall.opened_ms));
-    head->stall.reported = false;
+    head->stall.reported = head->stall.put_off = false;
     head->stall.opened_ms = mono_ms();
 }
 

@@ -55,6 +55,9 @@ struct member {
     uint64_t slots_computed, busy_us; /* it said; training slots */
     double slots_per_s;               /* while it computes; 0: not known */
     uint64_t measured_ms;             /* when slots_per_s last changed */
+    uint64_t moved_bytes;             /* to and from the shards, it said, */
+    uint64_t moved_ms;                /* when it last said more, */
+    uint64_t moved_before;            /* and what it was when the open step first waited for too long */
     bool shm;                         /* it shares memory with the shards, as it said */
     bool untold;                      /* its slots could not be sent to it: they are sent again */
     bool hung_said, hung_warned;      /* the log says that it delivers nothing */

@@ -9,6 +9,7 @@
 #include "log.h"
 #include "port.h"
 #include "port_rows.h"
+#include "shard_ask.h"
 
 /* A received payload that is kept where it is. */
 struct kept_frame {
@@ -173,6 +174,47 @@ static void on_slice(struct port *port, const struct port_session *session, cons
     shard_push_pull(&port->shard, &msg, &gradient);
 }
 
+/* A worker asks what has come of a step, to send again what has not. */
+static void on_ask(struct port *port, const struct port_session *session, const Dp__Header *header)
+{
+    const Dp__Ask *ask = header->ask;
+    const struct shard_question question = {session_number(session->token), ask->piece, ask->step, ask->pull_step};
+    struct shard_held held;
+    if (!shard_ask(&port->shard, &question, &held)) {
+        port_refuse(port, session, header,
+                    &(struct refusal){.code = DP_RANGE, .slice = ask->piece, .text = "question about another shard"});
+        return;
+    }
+    Dp__Held body = DP__HELD__INIT;
+    body.piece = ask->piece;
+    body.step = ask->step;
+    body.pull_step = ask->pull_step;
+    body.waits = held.waits;
+    body.accepted = (ProtobufCBinaryData){held.accepted_bytes, (uint8_t *)held.accepted};
+    Dp__Header answer = DP__HEADER__INIT;
+    answer.session = session->token;
+    answer.incarnation = port->incarnation;
+    answer.request = header->request;
+    answer.body_case = DP__HEADER__BODY_HELD;
+    answer.held = &body;
+    port_answer(port, session, ask->piece, &answer, NULL);
+}
+
+static bool is_ours(const Dp__Header *header)
+{
+    return header->body_case == DP__HEADER__BODY_PUSH_PULL || header->body_case == DP__HEADER__BODY_ROWS_PUSH_PULL ||
+           header->body_case == DP__HEADER__BODY_ASK;
+}
+
+/* The slice or part that a message of ours is about. */
+static uint32_t piece_of(const Dp__Header *header)
+{
+    if (header->body_case == DP__HEADER__BODY_ASK)
+        return header->ask->piece;
+    return header->body_case == DP__HEADER__BODY_ROWS_PUSH_PULL ? header->rows_push_pull->part
+                                                                : header->push_pull->slice;
+}
+
 void port_on_message(void *arg, zmq_msg_t *frames, size_t count)
 {
     struct port *port = arg;
@@ -185,7 +227,7 @@ void port_on_message(void *arg, zmq_msg_t *frames, size_t count)
         port_malformed(port, &err);
         return;
     }
-    bool ours = header->body_case == DP__HEADER__BODY_PUSH_PULL || header->body_case == DP__HEADER__BODY_ROWS_PUSH_PULL;
+    bool ours = is_ours(header);
     if (!ours && port->post) {
         port_pass_on(port, header, frames, count);
         return;
@@ -197,13 +239,13 @@ void port_on_message(void *arg, zmq_msg_t *frames, size_t count)
             &(struct refusal){.code = DP_PROTO, .text = "this is the port of a shard: use that of dp-server --listen"});
         return;
     }
-    bool rows = header->body_case == DP__HEADER__BODY_ROWS_PUSH_PULL;
-    uint32_t piece = rows ? header->rows_push_pull->part : header->push_pull->slice;
-    struct port_session *session = find_session(port, header, piece, id, id_bytes);
+    struct port_session *session = find_session(port, header, piece_of(header), id, id_bytes);
     if (!session)
         return;
     port_shm_hear(port, session);
-    if (rows)
+    if (header->body_case == DP__HEADER__BODY_ASK)
+        on_ask(port, session, header);
+    else if (header->body_case == DP__HEADER__BODY_ROWS_PUSH_PULL)
         port_on_rows(port, session, header, frames + 2);
     else
         on_slice(port, session, header, count > 2 ? &frames[2] : NULL);

@@ -104,7 +104,7 @@ static dp_err client_configure(struct dp_client *client, const dp_config *config
     if (!client->server || !client->name || !client->zmq || (config->secret_file && !client->secret_file))
         return dp_fail(err, DP_NOMEM, "no memory for a client");
     /* A monitor is two sockets of its own beside each connection. */
-    zmq_ctx_set(client->zmq, ZMQ_MAX_SOCKETS, 3 * (FRAME_LANES * FRAME_SHARDS_MAX + 2));
+    zmq_ctx_set(client->zmq, ZMQ_MAX_SOCKETS, 3 * (FRAME_LANES * FRAME_SHARDS_MAX + 2 + BEAT_SPARES));
     return endpoint_parse(config->server, &client->head, err);
 }
 
@@ -324,6 +324,12 @@ dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
             e = dp_fail(err, client->end.code, "%s", client->end.text);
         if (e == DP_OK && client->rejoin) {
             e = session_rejoin(client, err);
+            if (e == DP_OK)
+                continue;
+            if (e != DP_STOPPED)
+                client_end(client, e, err->text);
+        } else if (e == DP_OK && outage_is_over(client)) {
+            e = outage_resume(client, err);
             if (e == DP_OK)
                 continue;
             if (e != DP_STOPPED)

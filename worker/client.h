@@ -8,10 +8,13 @@
  *   client_step.c     the step at hand: values held, folded, sent
  *   client_finite.c   gradients that are not finite
  *   client_plane.c    pushes and pulls over the shards, sending again; messages of the shards
+ *   client_ask.c      what a shard lacks
+ *   client_outage.c   interruptions of the way to the server
  *   client_plane_rows.c   the messages of tables
  *   client_share.c    memory shared with the shards
  *   client_duty.c, client_arrival.c, client_fold.c, client_theta.c, client_views.c, client_job.c, client_tables.c,
- * client_rows.c decisions and state without a network client_link.c, client_beat.c, client_endpoint.c, client_slab.c,
+ * client_rows.c decisions and state without a network client_link.c, client_path.c, client_beat.c, client_endpoint.c,
+ * client_slab.c,
  * client_shm.c, client_rings.c   sockets, heartbeats, addresses, buffers
  *
  * Thread: the one that uses the client. */
@@ -86,6 +89,11 @@ struct shard {
     bool asked_again;      /* pulls alone were sent again without an answer: next time everything */
     uint64_t resend_wait_ms;
     uint64_t busy_wait_ms;
+    uint64_t ask_first;       /* request number of the first question that was asked last; 0: none was */
+    uint32_t ask_nodes;       /* of client->sent, which it is about */
+    uint32_t ask_open;        /* pieces about which there is no answer */
+    uint64_t ask_received;    /* bytes that had come by all lanes when it was asked */
+    uint64_t stuck_notice_ms; /* next time a person is told that nothing arrives; 0: everything does */
 };
 
 /* A hello or join under way. */
@@ -130,7 +138,9 @@ struct dp_client {
     uint64_t request;
     uint32_t heartbeat_ms;
     bool joined;
-    bool rejoin; /* the session is lost: hello and join again before anything else */
+    bool rejoin;           /* the session is lost: hello and join again before anything else */
+    uint32_t outages_seen; /* of beat.outages */
+    uint64_t look_ms;      /* next look at the connections */
     struct session_question question;
     dp_error busy;            /* code != DP_OK: why the server could not take us when it last answered, */
     uint64_t busy_begin_ms;   /* and since when we ask it */
@@ -270,6 +280,39 @@ struct link *shard_lane(const struct dp_client *client, struct shard *shard, uin
 void plane_resend_later(struct dp_client *client, struct shard *shard);
 /* What a message says of a node of the step. */
 void plane_metrics(const struct sent_node *node, Dp__Metrics *metrics);
+
+/* For the files of the plane: how many pieces the shard has; the id of its i-th, slices of all shards first; whether
+ * theta wanted lacks it; one message about it, in which `node` may be NULL. */
+uint32_t plane_pieces_of(const struct shard *shard);
+uint32_t plane_piece(const struct dp_client *client, const struct shard *shard, uint32_t i);
+bool plane_piece_missing(const struct dp_client *client, uint32_t piece);
+void plane_piece_send(struct dp_client *client, struct shard *shard, uint32_t piece, const struct sent_node *node,
+                      bool pull);
+/* A connection of the shard was made anew: finds out what was lost with it and sends that again, now. */
+void plane_lane_lost(struct dp_client *client, struct shard *shard);
+
+/* client_ask.c */
+
+/* Whether the shard is asked before anything is sent to it again; `lost`: a connection was made anew, or it refused
+ * something. */
+bool ask_first(const struct dp_client *client, const struct shard *shard, bool lost);
+/* Asks about all pieces that are missing, on arrival about all that were pushed to. */
+void ask_send(struct dp_client *client, struct shard *shard);
+/* An answer: sends again what the shard lacks. */
+void ask_take(struct dp_client *client, struct shard *shard, const Dp__Header *header);
+
+/* client_outage.c */
+
+/* Whether nothing got through to the head for a while, and it does now: all connections are to be made anew. */
+bool outage_is_over(struct dp_client *client);
+/* All connections are new. */
+void outage_forget(struct dp_client *client);
+/* Makes all connections anew, in the same session, or in another where that is over. As session_rejoin. */
+DP_MUST_CHECK dp_err outage_resume(struct dp_client *client, dp_error *err);
+/* Looks now and then whether bytes arrive, and makes a connection anew where they do not. */
+void outage_look(struct dp_client *client, uint64_t now_ms);
+/* The shard is about to be asked (again): likewise where nothing has come of it since the last question. */
+void outage_unanswered(struct dp_client *client, struct shard *shard, uint64_t now_ms);
 
 /* client_plane_rows.c */
 

@@ -1,4 +1,4 @@
-/* Heartbeats. Invariant: between beat_start and beat_stop the link and the arena belong to the thread. */
+/* Heartbeats. Invariant: between beat_start and beat_stop the links and the arena belong to the thread. */
 #include "client_beat.h"
 
 #include <errno.h>
@@ -14,7 +14,30 @@
  * themselves whether it lives, so that ZeroMQ need not ask often. */
 enum { BEAT_QUEUE = 8, BEAT_BYTES_MAX = 1 << 16, BEAT_PING_MS = 30000 };
 
-static void beat_send(struct beat *beat)
+/* Without an answer for so long, and two round trips, spares are tried, and then it is an outage. A link of 300 ms that
+ * loses 5 % of its packets gets one through well before. */
+enum { PATIENCE_MS = 2000, OUTAGE_MS = 4000, TRIP_MAX_MS = 5000, LOOK_MS = 200, GRACE_MS = 1000, NO_ACK_MS = 2000 };
+
+static const struct {
+    int connect_ms; /* for one attempt */
+    uint64_t life_ms;
+} SPARES[BEAT_SPARES] = {{1000, 8000}, {15000, 60000}};
+
+static dp_err beat_connect(const struct beat *beat, const char *name, int connect_ms, struct link *link, dp_error *err)
+{
+    const struct link_limits limits = {
+        .queue = BEAT_QUEUE, .bytes_max = BEAT_BYTES_MAX, .ping_ms = BEAT_PING_MS, .connect_ms = connect_ms};
+    return link_open(link, beat->zmq, name, &beat->address, limits, err);
+}
+
+static void beat_put(struct link *link, const Dp__Header *header)
+{
+    if (link_send(link, header, NULL, 0) != DP_OK)
+        return; /* the queue is full: the head is away, which its silence says */
+}
+
+/* To `link` or, where it is NULL, by all connections. */
+static void beat_send(struct beat *beat, struct link *link)
 {
     Dp__Heartbeat body = DP__HEARTBEAT__INIT;
     body.step = atomic_load_explicit(&beat->step, memory_order_relaxed);
@@ -28,8 +51,18 @@ static void beat_send(struct beat *beat)
     header.body_case = DP__HEADER__BODY_HEARTBEAT;
     header.heartbeat = &body;
     body.shm = atomic_load_explicit(&beat->shm, memory_order_relaxed);
-    if (link_send(&beat->link, &header, NULL, 0) != DP_OK)
-        return; /* the queue is full: the head is away, which its silence says */
+    body.moved_bytes = atomic_load_explicit(&beat->moved_bytes, memory_order_relaxed);
+    if (link) {
+        beat_put(link, &header);
+        return;
+    }
+    beat_put(&beat->link, &header);
+    for (uint32_t i = 0; i < BEAT_SPARES; i++)
+        if (beat->spares[i].open)
+            beat_put(&beat->spares[i].link, &header);
+    beat->sent_ms = mono_ms();
+    if (beat->unanswered++ == 0)
+        beat->waits_ms = beat->sent_ms;
 }
 
 void beat_raise_low(struct beat *beat, uint64_t low)
@@ -40,32 +73,123 @@ void beat_raise_low(struct beat *beat, uint64_t low)
         ;
 }
 
-static void beat_take(struct beat *beat, const Dp__Header *header)
+/* Whether it answers a beat. */
+static bool beat_take(struct beat *beat, const Dp__Header *header)
 {
     if (header->body_case == DP__HEADER__BODY_ERROR) {
         dp_err code = dp_err_from_wire(header->error->code);
-        if (code == DP_HELLO_REQUIRED || code == DP_INCARNATION)
+        bool refused = code == DP_HELLO_REQUIRED || code == DP_INCARNATION;
+        if (refused)
             atomic_store_explicit(&beat->refused, true, memory_order_relaxed);
-        return;
+        return refused;
     }
     if (header->body_case != DP__HEADER__BODY_HEARTBEAT_ACK)
-        return;
+        return false;
     atomic_store_explicit(&beat->heard_ms, mono_ms(), memory_order_relaxed);
     beat_raise_low(beat, header->heartbeat_ack->global_low);
+    return true;
 }
 
-/* What cannot be read is left alone: the client's own connection to the head reports what is wrong with it. */
-static void beat_receive(struct beat *beat)
+/* How many beats were answered. Bytes that cannot be read are left alone: the client's own connection to the head
+ * reports what is wrong with them. */
+static uint32_t beat_receive(struct beat *beat, struct link *link)
 {
     bool any = true;
+    uint32_t answers = 0;
+    link_look(link);
+    (void)link_news(link);
     while (any) {
         struct link_message message;
         dp_error err;
-        if (link_receive(&beat->link, &beat->arena, &message, &any, &err) != DP_OK)
+        if (link_receive(link, &beat->arena, &message, &any, &err) != DP_OK)
             continue;
         if (any) {
-            beat_take(beat, message.header);
+            answers += beat_take(beat, message.header);
             link_message_close(&message);
+        }
+    }
+    return answers;
+}
+
+/* ---- outages ---- */
+
+static void spares_close(struct beat *beat)
+{
+    for (uint32_t i = 0; i < BEAT_SPARES; i++)
+        if (beat->spares[i].open)
+            link_close(&beat->spares[i].link, 0);
+    memset(beat->spares, 0, sizeof beat->spares);
+}
+
+static void spare_try(struct beat *beat, uint32_t i, uint64_t now_ms)
+{
+    struct beat_spare *spare = &beat->spares[i];
+    dp_error err;
+    if (spare->open && (spare->heard_ms || now_ms - spare->opened_ms < SPARES[i].life_ms))
+        return;
+    if (spare->open)
+        link_close(&spare->link, 0);
+    spare->open = descriptors_check(LINK_FILES, &err) == DP_OK &&
+                  beat_connect(beat, beat->link.name, SPARES[i].connect_ms, &spare->link, &err) == DP_OK;
+    spare->opened_ms = now_ms;
+    if (spare->open)
+        beat_send(beat, &spare->link);
+}
+
+/* Nothing that was sent gets through: the path is broken, not merely the server slow. */
+static bool path_broken(const struct link *link)
+{
+    struct path_state state;
+    return link->lost || (path_look(link->tcp, &state) && state.waits && state.ack_ms >= NO_ACK_MS);
+}
+
+static void beat_answered(struct beat *beat, uint32_t answers, uint64_t now_ms)
+{
+    uint64_t trip_ms = beat->unanswered ? MIN(now_ms - beat->waits_ms, (uint64_t)TRIP_MAX_MS) : 0;
+    beat->trip_ms = MAX(trip_ms, beat->trip_ms * 7 / 8);
+    beat->unanswered -= MIN(answers, beat->unanswered);
+    beat->waits_ms = beat->sent_ms;
+    if (beat->outage_ms) {
+        atomic_store_explicit(&beat->outage_told_ms, now_ms - beat->outage_ms, memory_order_relaxed);
+        atomic_fetch_add_explicit(&beat->outages, 1, memory_order_release);
+    }
+    beat->outage_ms = 0;
+    spares_close(beat);
+}
+
+/* The spare is the connection from now on. */
+static void spare_promote(struct beat *beat, struct beat_spare *spare, uint64_t now_ms)
+{
+    link_close(&beat->link, 0);
+    beat->link = spare->link;
+    spare->open = false;
+    if (!beat->outage_ms)
+        beat->outage_ms = beat->waits_ms;
+    beat->trip_ms = 0; /* what was waited for was the outage */
+    beat->waits_ms = now_ms;
+    beat_answered(beat, beat->unanswered, now_ms);
+}
+
+static void beat_watch(struct beat *beat, uint64_t now_ms)
+{
+    uint64_t quiet_ms = beat->unanswered ? now_ms - beat->waits_ms : 0, trips_ms = 2 * beat->trip_ms;
+    if (quiet_ms < PATIENCE_MS + trips_ms)
+        return;
+    atomic_store_explicit(&beat->late_ms, now_ms, memory_order_relaxed);
+    if (!beat->outage_ms && quiet_ms >= OUTAGE_MS + trips_ms && path_broken(&beat->link))
+        beat->outage_ms = beat->waits_ms;
+    for (uint32_t i = 0; i < BEAT_SPARES; i++)
+        spare_try(beat, i, now_ms);
+    for (uint32_t i = 0; i < BEAT_SPARES; i++) {
+        struct beat_spare *spare = &beat->spares[i];
+        if (!spare->open)
+            continue;
+        if (beat_receive(beat, &spare->link) && !spare->heard_ms)
+            spare->heard_ms = now_ms;
+        /* A server that was only slow answers by the old connection as well, at once. */
+        if (spare->heard_ms && (beat->outage_ms || now_ms - spare->heard_ms >= GRACE_MS)) {
+            spare_promote(beat, spare, now_ms);
+            return;
         }
     }
 }
@@ -75,6 +199,7 @@ static uint64_t beat_progress(struct beat *beat)
 {
     return atomic_load_explicit(&beat->step, memory_order_relaxed) +
            atomic_load_explicit(&beat->samples, memory_order_relaxed) +
+           atomic_load_explicit(&beat->moved_bytes, memory_order_relaxed) +
            atomic_load_explicit(&beat->slots_computed, memory_order_relaxed);
 }
 
@@ -90,6 +215,23 @@ static uint64_t beat_next(const struct beat *beat, bool idle, uint64_t now_ms)
     return now_ms + apart_ms - wall_ms % apart_ms;
 }
 
+/* Waits until a beat is answered, at most until the next one is due. False: the thread is to end. */
+static bool beat_wait(struct beat *beat, uint64_t next_ms, uint64_t now_ms)
+{
+    zmq_pollitem_t items[2 + BEAT_SPARES] = {{.fd = beat->wake, .events = ZMQ_POLLIN},
+                                             {.socket = beat->link.socket, .events = ZMQ_POLLIN}};
+    int count = 2;
+    for (uint32_t i = 0; i < BEAT_SPARES; i++)
+        if (beat->spares[i].open && !beat->spares[i].heard_ms)
+            items[count++] = (zmq_pollitem_t){.socket = beat->spares[i].link.socket, .events = ZMQ_POLLIN};
+    uint64_t most_ms = next_ms > now_ms ? next_ms - now_ms : 0;
+    if (beat->unanswered)
+        most_ms = MIN(most_ms, (uint64_t)LOOK_MS);
+    if (zmq_poll(items, count, (long)most_ms) < 0 && errno != EINTR)
+        return false;
+    return !items[0].revents;
+}
+
 static void *beat_run(void *arg)
 {
     struct beat *beat = arg;
@@ -98,20 +240,20 @@ static void *beat_run(void *arg)
         uint64_t now = mono_ms();
         if (now >= next_ms) {
             uint64_t progress = beat_progress(beat);
-            beat_send(beat);
+            beat_send(beat, NULL);
             next_ms = beat_next(beat, progress == told, now);
             told = progress;
         }
-        zmq_pollitem_t items[] = {{.socket = beat->link.socket, .events = ZMQ_POLLIN},
-                                  {.fd = beat->wake, .events = ZMQ_POLLIN}};
-        if (zmq_poll(items, ARRAY_LEN(items), (long)(next_ms - now)) < 0 && errno != EINTR)
-            return NULL;
-        if (items[1].revents)
-            return NULL;
-        link_look(&beat->link);
-        (void)link_news(&beat->link);
-        beat_receive(beat);
+        if (!beat_wait(beat, next_ms, now))
+            break;
+        uint32_t answers = beat_receive(beat, &beat->link);
+        if (answers)
+            beat_answered(beat, answers, mono_ms());
+        else
+            beat_watch(beat, mono_ms());
     }
+    spares_close(beat);
+    return NULL;
 }
 
 /* The program's signals are for the program's threads. */
@@ -130,14 +272,18 @@ dp_err beat_start(struct beat *beat, void *zmq, const struct beat_target *target
     beat->session = target->session;
     beat->incarnation = target->incarnation;
     beat->interval_ms = target->interval_ms;
+    beat->zmq = zmq;
+    beat->address = *target->address;
+    beat->unanswered = 0;
+    beat->trip_ms = beat->outage_ms = 0;
     atomic_store(&beat->heard_ms, mono_ms());
+    atomic_store(&beat->late_ms, mono_ms());
     atomic_store(&beat->global_low, 0);
     atomic_store(&beat->refused, false);
     beat->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (beat->wake < 0)
         return dp_fail(err, DP_SYSTEM, "eventfd: %s", strerror(errno));
-    const struct link_limits limits = {.queue = BEAT_QUEUE, .bytes_max = BEAT_BYTES_MAX, .ping_ms = BEAT_PING_MS};
-    dp_err e = link_open(&beat->link, zmq, target->name, target->address, limits, err);
+    dp_err e = beat_connect(beat, target->name, 0, &beat->link, err);
     int error = e ? 0 : thread_start(beat);
     if (error) {
         e = dp_fail(err, DP_SYSTEM,
@@ -150,6 +296,14 @@ dp_err beat_start(struct beat *beat, void *zmq, const struct beat_target *target
         close(beat->wake);
     beat->running = e == DP_OK;
     return e;
+}
+
+bool beat_is_well(const struct beat *beat, uint64_t for_ms, uint64_t now_ms)
+{
+    uint64_t late_ms = atomic_load_explicit(&beat->late_ms, memory_order_relaxed);
+    uint64_t heard_ms = atomic_load_explicit(&beat->heard_ms, memory_order_relaxed);
+    uint64_t silent_ms = (FRAME_HEARTBEAT_IDLE + 1) * (uint64_t)beat->interval_ms + PATIENCE_MS;
+    return now_ms - MIN(now_ms, late_ms) >= for_ms && now_ms - MIN(now_ms, heard_ms) < silent_ms;
 }
 
 void beat_stop(struct beat *beat)

@@ -15,7 +15,12 @@
 #include "client_resolve.h"
 #include "util.h"
 
-enum { LOOK_MS = 100 /* the stop flag is looked at so often */, QUEUE_WAIT_MS = 20 };
+enum {
+    LOOK_MS = 100 /* the stop flag is looked at so often */,
+    QUEUE_WAIT_MS = 20,
+    ATTEMPT_MS = 1000,
+    ATTEMPTS_MAX = 8
+};
 
 static const char SCHEME[] = "tcp://", IPC_SCHEME[] = "ipc://";
 
@@ -141,32 +146,71 @@ static bool is_stopped(const volatile int *stop)
     return stop && __atomic_load_n(stop, __ATOMIC_RELAXED);
 }
 
-/* Waits for a connection under way; 0 or an errno. A signal ends it, and so does the stop flag, which a thread may have
- * set. */
-static int connect_wait(int fd, uint64_t deadline_ms, const volatile int *stop)
-{
-    struct pollfd pfd = {.fd = fd, .events = POLLOUT};
-    int n = 0;
-    do
-        n = poll(&pfd, 1, (int)MIN(left_ms(deadline_ms), (uint64_t)LOOK_MS));
-    while (n == 0 && left_ms(deadline_ms) > 0 && !is_stopped(stop));
-    if (n <= 0)
-        return n < 0 ? errno : is_stopped(stop) ? EINTR : ETIMEDOUT;
-    int error = 0;
-    socklen_t size = sizeof error;
-    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
-}
+/* Attempts of one connect, each on a socket of its own: TCP repeats one that is lost only after 1, 2, 4 s, and a link
+ * that is back is to be found within a second. An attempt that is under way goes on meanwhile. */
+struct attempts {
+    struct pollfd items[ATTEMPTS_MAX];
+    nfds_t count;
+};
 
-/* 0 or an errno. */
-static int connect_once(const struct addrinfo *address, uint64_t deadline_ms, const volatile int *stop)
+static int attempt_start(struct attempts *attempts, const struct addrinfo *address)
 {
     int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return errno;
     int error = connect(fd, address->ai_addr, address->ai_addrlen) ? errno : 0;
+    if (error != 0 && error != EINPROGRESS) {
+        close(fd);
+        return error;
+    }
+    attempts->items[attempts->count++] = (struct pollfd){.fd = fd, .events = POLLOUT};
+    return error;
+}
+
+/* How the first attempt that has ended did: 0 or an errno; EINPROGRESS while none has. */
+static int attempts_result(const struct attempts *attempts)
+{
+    for (nfds_t i = 0; i < attempts->count; i++) {
+        int error = 0;
+        socklen_t size = sizeof error;
+        if (attempts->items[i].revents)
+            return getsockopt(attempts->items[i].fd, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
+    }
+    return EINPROGRESS;
+}
+
+/* Waits for a connection under way, and begins another now and then; 0 or an errno. A signal ends it, and so does the
+ * stop flag, which a thread may have set. */
+static int attempts_wait(struct attempts *attempts, const struct addrinfo *address, uint64_t deadline_ms,
+                         const volatile int *stop)
+{
+    uint64_t next_ms = mono_ms() + ATTEMPT_MS;
+    int error = EINPROGRESS;
+    while (error == EINPROGRESS) {
+        if (is_stopped(stop))
+            return EINTR;
+        if (left_ms(deadline_ms) == 0)
+            return ETIMEDOUT;
+        if (mono_ms() >= next_ms && attempts->count < ATTEMPTS_MAX) {
+            (void)attempt_start(attempts, address); /* the ones before it may still succeed */
+            next_ms = mono_ms() + ATTEMPT_MS;
+        }
+        if (poll(attempts->items, attempts->count, (int)MIN(left_ms(deadline_ms), (uint64_t)LOOK_MS)) < 0)
+            return errno;
+        error = attempts_result(attempts);
+    }
+    return error;
+}
+
+/* 0 or an errno. */
+static int connect_once(const struct addrinfo *address, uint64_t deadline_ms, const volatile int *stop)
+{
+    struct attempts attempts = {.count = 0};
+    int error = attempt_start(&attempts, address);
     if (error == EINPROGRESS)
-        error = connect_wait(fd, deadline_ms, stop);
-    close(fd);
+        error = attempts_wait(&attempts, address, deadline_ms, stop);
+    for (nfds_t i = 0; i < attempts.count; i++)
+        close(attempts.items[i].fd);
     return error;
 }
 

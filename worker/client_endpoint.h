@@ -26,9 +26,9 @@ DP_MUST_CHECK dp_err endpoint_parse_shard(const char *text, const char *head_hos
 /* "tcp://HOST:PORT" or "ipc://PATH" */
 void endpoint_text(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX]);
 
-/* Connects to each address of the endpoint in turn, waiting at most `timeout_ms` in all, and gives back the
- * first that answers, as a numeric host. DP_UNREACHABLE with the reason alone ("connection refused"). Connecting ends
- * early once `stop`, which may be NULL, points to what is not 0. */
+/* Connects to each address of the endpoint in turn (anew every second, beside what is under way), waiting at most
+ * `timeout_ms` in all, and gives back the first that answers, as a numeric host. DP_UNREACHABLE with the reason alone
+ * ("connection refused"). Connecting ends early once `stop`, which may be NULL, points to what is not 0. */
 DP_MUST_CHECK dp_err endpoint_probe(const struct endpoint *endpoint, uint64_t timeout_ms, const volatile int *stop,
                                     struct endpoint *ret_address, dp_error *err);
 

@@ -15,7 +15,10 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "payloads are little-endian and are not converted");
 
-enum { LINK_EVENTS = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CONNECT_RETRIED };
+enum {
+    LINK_EVENTS =
+        ZMQ_EVENT_CONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CONNECT_RETRIED
+};
 
 /* A frame may be larger than the values of a slice by what other kinds of messages need. */
 enum { FRAME_SLACK_BYTES = 1024 };
@@ -28,7 +31,7 @@ static const struct {
     {ZMQ_LINGER, 0},
     {ZMQ_CONNECT_TIMEOUT, 5000},
     {ZMQ_RECONNECT_IVL, 100},
-    {ZMQ_RECONNECT_IVL_MAX, 3000},
+    {ZMQ_RECONNECT_IVL_MAX, 1000},
     /* A peer that vanished without closing is found by ZeroMQ's pings, or by TCP while nothing is sent. */
     {ZMQ_HEARTBEAT_IVL, 10000},
     {ZMQ_HEARTBEAT_TIMEOUT, 30000},
@@ -46,8 +49,11 @@ static int link_configure(struct link *link, struct link_limits limits)
     rc |= zmq_setsockopt(link->socket, ZMQ_RCVHWM, &limits.queue, sizeof limits.queue);
     for (size_t i = 0; i < ARRAY_LEN(SOCKET_OPTIONS); i++)
         rc |= zmq_setsockopt(link->socket, SOCKET_OPTIONS[i].option, &SOCKET_OPTIONS[i].value, sizeof(int));
-    if (limits.ping_ms > 0)
-        rc |= zmq_setsockopt(link->socket, ZMQ_HEARTBEAT_IVL, &limits.ping_ms, sizeof limits.ping_ms);
+    int ping_ms = limits.ping_ms > 0 ? limits.ping_ms : 0;
+    if (limits.ping_ms != 0)
+        rc |= zmq_setsockopt(link->socket, ZMQ_HEARTBEAT_IVL, &ping_ms, sizeof ping_ms);
+    if (limits.connect_ms > 0)
+        rc |= zmq_setsockopt(link->socket, ZMQ_CONNECT_TIMEOUT, &limits.connect_ms, sizeof limits.connect_ms);
     return rc;
 }
 
@@ -77,7 +83,7 @@ dp_err link_open(struct link *link, void *zmq, const char *name, const struct en
                  struct link_limits limits, dp_error *err)
 {
     char text[ENDPOINT_TEXT_MAX];
-    *link = (struct link){0};
+    *link = (struct link){.zmq = zmq, .address = *address, .limits = limits, .tcp = -1};
     str_copy(link->name, sizeof link->name, name);
     endpoint_text(address, text);
     link->socket = zmq_socket(zmq, ZMQ_DEALER);
@@ -102,6 +108,13 @@ void link_close(struct link *link, int linger_ms)
         zmq_close(link->monitor);
     link->socket = NULL;
     link->monitor = NULL;
+}
+
+dp_err link_reopen(struct link *link, dp_error *err)
+{
+    const struct link was = *link;
+    link_close(link, 0);
+    return link_open(link, was.zmq, was.name, &was.address, was.limits, err);
 }
 
 static dp_err link_send_header(struct link *link, const Dp__Header *header, int more)
@@ -191,15 +204,17 @@ void link_message_close(struct link_message *message)
     zmq_msg_close(&message->frames[1]);
 }
 
-/* One event, or -1; the second frame of an event names the address and is not needed. */
-static int monitor_event(void *monitor)
+/* One event, or -1, and its value; the second frame of an event names the address and is not needed. */
+static int monitor_event(void *monitor, int32_t *ret_value)
 {
     zmq_msg_t msg;
     uint16_t event = 0;
     zmq_msg_init(&msg);
     int rc = zmq_msg_recv(&msg, monitor, ZMQ_DONTWAIT);
-    if (rc >= (int)sizeof event)
+    if (rc >= (int)(sizeof event + sizeof *ret_value)) {
         memcpy(&event, zmq_msg_data(&msg), sizeof event);
+        memcpy(ret_value, (const char *)zmq_msg_data(&msg) + sizeof event, sizeof *ret_value);
+    }
     while (rc >= 0 && zmq_msg_more(&msg))
         rc = zmq_msg_recv(&msg, monitor, ZMQ_DONTWAIT);
     zmq_msg_close(&msg);
@@ -211,8 +226,16 @@ enum link_news link_news(struct link *link)
     enum link_news news = LINK_NOTHING;
     if (link->monitor_empty)
         return news;
-    for (int event = monitor_event(link->monitor); event >= 0; event = monitor_event(link->monitor)) {
+    int32_t value = -1;
+    for (int event = monitor_event(link->monitor, &value); event >= 0; event = monitor_event(link->monitor, &value)) {
+        if (event == ZMQ_EVENT_CONNECTED) {
+            link->tcp = value;
+            link->watch = (struct path_watch){0};
+            continue;
+        }
         bool lost = event != ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
+        if (lost)
+            link->tcp = -1;
         if (lost != link->lost)
             news = lost ? LINK_LOST : LINK_BACK;
         link->lost = lost;

@@ -10,10 +10,24 @@
 #include <zmq.h>
 
 #include "client_endpoint.h"
+#include "client_path.h"
 #include "dp_err.h"
 #include "frame.h"
 
+struct link_limits {
+    int queue;        /* messages that may wait in either direction */
+    size_t bytes_max; /* largest frame that is read */
+    int ping_ms;      /* between ZeroMQ's own pings; 0: as usual; LINK_NO_PINGS where messages take long */
+    int connect_ms;   /* one attempt to connect; 0: as usual */
+};
+enum { LINK_NO_PINGS = -1 };
+
 struct link {
+    void *zmq;
+    struct endpoint address; /* numeric */
+    struct link_limits limits;
+    int tcp; /* descriptor of the connection, which is ZeroMQ's: for path_look alone; -1: there is none */
+    struct path_watch watch;
     void *socket;
     void *monitor;
     int fd, monitor_fd;           /* ZMQ_FD of both */
@@ -27,15 +41,12 @@ struct link {
  * sockets of its monitor. */
 enum { LINK_FILES = 5 };
 
-struct link_limits {
-    int queue;        /* messages that may wait in either direction */
-    size_t bytes_max; /* largest frame that is read */
-    int ping_ms;      /* between ZeroMQ's own pings; 0: as usual */
-};
-
 /* Starts connecting to a numeric address. DP_SYSTEM. */
 DP_MUST_CHECK dp_err link_open(struct link *link, void *zmq, const char *name, const struct endpoint *address,
                                struct link_limits limits, dp_error *err);
+/* Closes, and connects anew by another socket: what was under way in either direction is lost. DP_SYSTEM: it is closed.
+ */
+DP_MUST_CHECK dp_err link_reopen(struct link *link, dp_error *err);
 /* Closes; messages that have not left are tried for `linger_ms` more. A link that is not open is fine. */
 void link_close(struct link *link, int linger_ms);
 

@@ -1,9 +1,10 @@
 /* The data plane: pushes and pulls over the shards.
  *
- * A message is sent once for each piece: a slice, or a part of a table (client_plane_rows.c). Whatever may have been
- * lost is sent again: after a connection was made anew and after BUSY at once with all nodes of the step; where there
- * is merely no answer for long, first the pulls, which cost nothing, then everything. All of it is idempotent. Thread:
- * the one that uses the client. */
+ * A message is sent once for each piece: a slice, or a part of a table (client_plane_rows.c). Whatever is lost is sent
+ * again. The shard says what that is (client_ask.c): it is asked after a connection was made anew, after BUSY, and
+ * where there is no answer for long. A little is sent again at once. A server that cannot be asked is sent everything
+ * after a connection was made anew; where there is merely no answer for long, first the pulls, which cost nothing, then
+ * everything. All of it is idempotent. Thread: the one that uses the client. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +15,12 @@
 enum { QUEUE_SLACK = 64 };
 _Static_assert((int)ARRIVAL_STALENESS_MAX == (int)FRAME_STALENESS_MAX, "a step may be as stale as messages say");
 
-static uint32_t shard_pieces(const struct shard *shard)
+uint32_t plane_pieces_of(const struct shard *shard)
 {
     return shard->slice_count + shard->part_count;
 }
 
-/* Id of the shard's i-th piece: slices of all shards come first. */
-static uint32_t shard_piece(const struct dp_client *client, const struct shard *shard, uint32_t i)
+uint32_t plane_piece(const struct dp_client *client, const struct shard *shard, uint32_t i)
 {
     return i < shard->slice_count ? shard->first_slice + i
                                   : client->theta.slice_count + shard->first_part + (i - shard->slice_count);
@@ -32,9 +32,11 @@ static struct link_limits shard_limits(const struct dp_client *client, const str
     for (uint32_t i = 0; i < shard->slice_count; i++)
         largest = MAX(largest, client->theta.slices[shard->first_slice + i].count);
     /* A step's nodes for each piece, and once more for what is sent again. */
-    uint64_t queue = (uint64_t)shard_pieces(shard) * (client->job.view.slots + 1) * 2 + QUEUE_SLACK;
+    uint64_t queue = (uint64_t)plane_pieces_of(shard) * (client->job.view.slots + 1) * 2 + QUEUE_SLACK;
     uint64_t bytes = MAX(largest * sizeof(float), shard->part_count > 0 ? FRAME_ROWS_BYTES_MAX : UINT64_C(0));
-    return (struct link_limits){.queue = (int)MIN(queue, (uint64_t)INT32_MAX), .bytes_max = bytes};
+    /* A ping would wait behind a gradient, for longer than ZeroMQ waits for its answer. */
+    return (struct link_limits){
+        .queue = (int)MIN(queue, (uint64_t)INT32_MAX), .bytes_max = bytes, .ping_ms = LINK_NO_PINGS};
 }
 
 static dp_err shard_open(struct dp_client *client, uint32_t number, uint64_t deadline_ms, struct shard *shard,
@@ -263,13 +265,13 @@ static void pull_watch(struct dp_client *client, struct shard *shard)
     shard->resend_at_ms = mono_ms() + shard->resend_wait_ms;
 }
 
-static bool piece_missing(const struct dp_client *client, uint32_t piece)
+bool plane_piece_missing(const struct dp_client *client, uint32_t piece)
 {
     return client->theta.got[piece] == THETA_MISSING;
 }
 
-static void piece_send(struct dp_client *client, struct shard *shard, uint32_t piece, const struct sent_node *node,
-                       bool pull)
+void plane_piece_send(struct dp_client *client, struct shard *shard, uint32_t piece, const struct sent_node *node,
+                      bool pull)
 {
     if (piece < client->theta.slice_count)
         slice_send(client, shard, piece, node, pull);
@@ -280,15 +282,15 @@ static void piece_send(struct dp_client *client, struct shard *shard, uint32_t p
 /* Sends nodes [first, sent_count) of the step and then, with the last of them, the pull. */
 static void shard_send(struct dp_client *client, struct shard *shard, uint32_t first, bool pull)
 {
-    for (uint32_t i = 0; i < shard_pieces(shard); i++) {
-        uint32_t piece = shard_piece(client, shard, i);
-        bool missing = piece_missing(client, piece);
+    for (uint32_t i = 0; i < plane_pieces_of(shard); i++) {
+        uint32_t piece = plane_piece(client, shard, i);
+        bool missing = plane_piece_missing(client, piece);
         if (!missing && client->arrival.staleness == 0)
             continue; /* it has what is sent, since it has answered */
         for (uint32_t n = first; n < client->sent_count; n++)
-            piece_send(client, shard, piece, &client->sent[n], pull && missing && n + 1 == client->sent_count);
+            plane_piece_send(client, shard, piece, &client->sent[n], pull && missing && n + 1 == client->sent_count);
         if (pull && missing && first >= client->sent_count)
-            piece_send(client, shard, piece, NULL, true);
+            plane_piece_send(client, shard, piece, NULL, true);
     }
 }
 
@@ -298,9 +300,12 @@ static void plane_send(struct dp_client *client, uint32_t first, bool pull)
     for (uint32_t i = 0; i < client->shard_count; i++) {
         struct shard *shard = &client->shards[i];
         bool again = pull && shard->resend_at_ms && shard->resend_pushes; /* the watch begins anew: send them now */
+        bool ask = again && ask_first(client, shard, true);
         if (pull)
             pull_watch(client, shard);
-        shard_send(client, shard, again ? 0 : first, pull);
+        shard_send(client, shard, again && !ask ? 0 : first, pull);
+        if (ask)
+            resend_at(shard, mono_ms(), true);
     }
     client->pulled |= pull;
 }
@@ -326,8 +331,8 @@ void plane_pull_more(struct dp_client *client)
 
 bool plane_missing(const struct dp_client *client, const struct shard *shard)
 {
-    for (uint32_t i = 0; i < shard_pieces(shard); i++)
-        if (piece_missing(client, shard_piece(client, shard, i)))
+    for (uint32_t i = 0; i < plane_pieces_of(shard); i++)
+        if (plane_piece_missing(client, plane_piece(client, shard, i)))
             return true;
     return false;
 }
@@ -337,7 +342,7 @@ static void shard_resend(struct dp_client *client, struct shard *shard, uint64_t
 {
     const bool arrival = client->arrival.staleness > 0, missing = plane_missing(client, shard);
     const bool lacking = tables_lacks(&client->tables, shard->first_part, shard->part_count);
-    const bool pushes = shard->resend_pushes || (missing && (shard->asked_again || arrival));
+    const bool lost = shard->resend_pushes, pushes = lost || (missing && (shard->asked_again || arrival));
     shard->resend_at_ms = 0;
     shard->resend_pushes = false;
     shard->asked_again = missing && !pushes;
@@ -346,8 +351,14 @@ static void shard_resend(struct dp_client *client, struct shard *shard, uint64_t
         shard->resend_at_ms = now_ms + shard->resend_wait_ms;
     }
     rows_pull_more(client, shard);
-    if (missing || (arrival && pushes))
+    if (ask_first(client, shard, lost)) {
+        shard->asked_again = false;
+        outage_unanswered(client, shard, now_ms);
+        if (!client->rejoin)
+            ask_send(client, shard);
+    } else if (missing || (arrival && pushes)) {
         shard_send(client, shard, pushes ? 0 : client->sent_count, client->pulled);
+    }
 }
 
 void plane_resend_due(struct dp_client *client, uint64_t now_ms)
@@ -464,6 +475,8 @@ static dp_err message_take(struct dp_client *client, struct shard *shard, const 
     const Dp__Header *header = message->header;
     if (header->body_case == DP__HEADER__BODY_ERROR)
         error_take(client, shard, header);
+    else if (header->body_case == DP__HEADER__BODY_HELD && session_owns(client, header))
+        ask_take(client, shard, header);
     else if ((header->body_case == DP__HEADER__BODY_PARAMS || header->body_case == DP__HEADER__BODY_ROWS) &&
              session_owns(client, header))
         return answer_take(client, shard, message, err);
@@ -487,16 +500,20 @@ static dp_err lane_drain(struct dp_client *client, struct shard *shard, struct l
     return e;
 }
 
+void plane_lane_lost(struct dp_client *client, struct shard *shard)
+{
+    arrival_doubt(&client->arrival);
+    resend_at(shard, mono_ms(), true);
+}
+
 /* What was lost with a lane is sent again as soon as that is back; people are told of the shard as a whole. One that
  * stays away while the head is there is looked for anew, which tells the server too: see client_reach.c. */
 static void shard_news(struct dp_client *client, struct shard *shard)
 {
     bool lost = false;
     for (uint32_t i = 0; i < shard->lane_count; i++) {
-        if (link_news(&shard->lanes[i]) == LINK_BACK) {
-            arrival_doubt(&client->arrival);
-            resend_at(shard, mono_ms(), true);
-        }
+        if (link_news(&shard->lanes[i]) == LINK_BACK)
+            plane_lane_lost(client, shard);
         lost |= shard->lanes[i].lost;
     }
     if (lost && !shard->lost)

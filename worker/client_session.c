@@ -13,7 +13,14 @@
 #include "util.h"
 
 /* The last try has a little time as well, else its failure would say nothing but that. */
-enum { HEAD_QUEUE = 1000, PROBE_MS = 5000, PROBE_LEAST_MS = 1000 };
+enum {
+    HEAD_QUEUE = 1000,
+    PROBE_MS = 5000,
+    PROBE_LEAST_MS = 1000,
+    REACH_WAIT_MS = 1000,
+    QUESTION_STUCK_MS = 4000,
+    HEARTBEAT_MOST_MS = 1000
+};
 
 Dp__Header session_header(struct dp_client *client)
 {
@@ -99,7 +106,7 @@ dp_err session_reach(struct dp_client *client, const struct endpoint *endpoint, 
         e = session_back_off(client, MIN(retry_jitter(client, wait_ms), left_ms(deadline_ms)), err);
         if (e)
             return e;
-        wait_ms = MIN(2 * wait_ms, client->timing.retry_max);
+        wait_ms = MIN(2 * wait_ms, MIN(client->timing.retry_max, (uint64_t)REACH_WAIT_MS));
     }
 }
 
@@ -146,7 +153,8 @@ static dp_err welcome_again(struct dp_client *client, const Dp__Job *msg, dp_err
 
 static dp_err welcome_take(struct dp_client *client, const Dp__Header *header, dp_error *err)
 {
-    client->heartbeat_ms = header->welcome->heartbeat_ms;
+    /* With a long lease too an outage is to be found in seconds. */
+    client->heartbeat_ms = MIN(header->welcome->heartbeat_ms, (uint32_t)HEARTBEAT_MOST_MS);
     client->features = header->welcome->features;
     (void)str_copy(client->host, sizeof client->host, header->welcome->host);
     /* Of a local job, the slot became void with the old session, and the new one may be of another rank. */
@@ -302,6 +310,15 @@ static bool wait_busy(struct dp_client *client, Dp__Header *header, uint64_t dea
     return true;
 }
 
+/* Whether nothing that was sent arrives: the connection was lost with an outage, which TCP may not find out for long.
+ */
+static bool question_stuck(struct dp_client *client, uint64_t now_ms)
+{
+    struct path_state state;
+    struct link *head = &client->head_link;
+    return path_look(head->tcp, &state) && path_stuck_ms(&head->watch, &state, now_ms) >= QUESTION_STUCK_MS;
+}
+
 /* Sends a question, again after a while, until it is answered; the answer has been taken then. */
 static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Header__BodyCase awaited,
                           uint64_t deadline_ms, dp_error *err)
@@ -312,6 +329,12 @@ static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Head
     dp_err e = DP_OK;
     while (e == DP_OK && !client->question.answered) {
         uint64_t now = mono_ms();
+        if (question_stuck(client, now)) {
+            e = link_reopen(&client->head_link, err);
+            send_ms = now;
+            if (e)
+                break;
+        }
         if (now >= send_ms && link_send(&client->head_link, header, NULL, 0) != DP_NOMEM)
             send_ms = now + client->timing.ask_again;
         e = head_wait(client, MIN(left_ms(deadline_ms), left_ms(send_ms)), err);
@@ -366,7 +389,7 @@ static dp_err session_hello(struct dp_client *client, uint64_t deadline_ms, dp_e
     body.magic = FRAME_MAGIC;
     body.protocol_major = FRAME_MAJOR;
     body.protocol_minor = FRAME_MINOR;
-    body.features = FRAME_FEATURE_TABLES | (client->shm_mode == DP_SHM_OFF ? 0 : FRAME_FEATURE_SHM);
+    body.features = FRAME_FEATURE_TABLES | FRAME_FEATURE_ASK | (client->shm_mode == DP_SHM_OFF ? 0 : FRAME_FEATURE_SHM);
     body.role = DP__HELLO__ROLE__WORKER;
     body.worker = client->worker_id;
     body.name = name;
@@ -393,6 +416,7 @@ static dp_err session_open_once(struct dp_client *client, uint64_t deadline_ms, 
                                        .interval_ms = client->heartbeat_ms};
     if (e == DP_OK)
         e = beat_start(&client->beat, client->zmq, &target, err);
+    outage_forget(client);
     if (e) /* where it is we who refuse, the server has a session of us */
         session_close(client, (e == DP_REFUSED || client->anew) && session_bye(client, e, err->text) == DP_OK
                                   ? BYE_LINGER_MS

@@ -81,6 +81,7 @@ dp_err client_wait(struct dp_client *client, dp_error *err)
     if (e)
         return e;
     notice_waiting(client, now);
+    outage_look(client, now);
     plane_resend_due(client, now);
     return links_wait(client->links, client->link_count, client->items, client->timing.poll, err);
 }

@@ -24,13 +24,14 @@ struct pipe {
     int from, to; /* -1: free */
     struct pipe *back;
     uint16_t port;
+    bool silent; /* it carries nothing any more */
     size_t first, count;
     char buffer[BUFFER_BYTES];
 };
 
 struct proxy {
     pthread_t thread;
-    atomic_bool stop, cut, cut_one;
+    atomic_bool stop, cut, cut_one, silence;
     size_t cut_last; /* pipe that was cut alone last */
     atomic_uint cuts;
     _Atomic uint32_t added, removed, tunnel; /* ports on their way to the thread; 0: none */
@@ -73,6 +74,7 @@ static struct pipe *pipe_open(struct proxy *proxy, int from, int to)
     pipe->from = from;
     pipe->to = to;
     pipe->first = pipe->count = 0;
+    pipe->silent = false;
     return pipe;
 }
 
@@ -108,6 +110,8 @@ static void accept_one(struct proxy *proxy, size_t i)
 /* Moves what can be moved; false where the connection has ended. */
 static bool pipe_move(struct pipe *pipe)
 {
+    if (pipe->silent)
+        return true;
     if (pipe->count == 0) {
         ssize_t n = recv(pipe->from, pipe->buffer, sizeof pipe->buffer, MSG_DONTWAIT);
         if (n == 0 || (n < 0 && errno != EAGAIN))
@@ -136,6 +140,12 @@ static void cut_all(struct proxy *proxy)
     for (size_t i = 0; i < PIPES_MAX; i++)
         if (proxy->pipes[i].from >= 0)
             pipe_cut(proxy, &proxy->pipes[i]);
+}
+
+static void silence_all(struct proxy *proxy)
+{
+    for (size_t i = 0; i < PIPES_MAX; i++)
+        proxy->pipes[i].silent = proxy->pipes[i].from >= 0;
 }
 
 static void cut_next(struct proxy *proxy)
@@ -183,7 +193,7 @@ static void wait_for_any(const struct proxy *proxy)
         items[count++] = (struct pollfd){.fd = proxy->listeners[i], .events = POLLIN};
     for (size_t i = 0; i < PIPES_MAX; i++) {
         const struct pipe *pipe = &proxy->pipes[i];
-        if (pipe->from >= 0)
+        if (pipe->from >= 0 && !pipe->silent)
             items[count++] =
                 (struct pollfd){.fd = pipe->count ? pipe->to : pipe->from, .events = pipe->count ? POLLOUT : POLLIN};
     }
@@ -214,6 +224,8 @@ static void *proxy_run(void *arg)
             cut_all(proxy);
         if (atomic_exchange(&proxy->cut_one, false))
             cut_next(proxy);
+        if (atomic_exchange(&proxy->silence, false))
+            silence_all(proxy);
         for (size_t i = 0; i < proxy->port_count; i++)
             accept_one(proxy, i);
         for (size_t i = 0; i < PIPES_MAX; i++)
@@ -272,6 +284,13 @@ void proxy_cut(struct proxy *proxy)
 void proxy_cut_one(struct proxy *proxy)
 {
     atomic_store(&proxy->cut_one, true);
+}
+
+void proxy_silence(struct proxy *proxy)
+{
+    atomic_store(&proxy->silence, true);
+    while (atomic_load(&proxy->silence))
+        (void)poll(NULL, 0, 1);
 }
 
 unsigned proxy_cuts(const struct proxy *proxy)

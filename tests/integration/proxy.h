@@ -21,6 +21,8 @@ void proxy_remove(struct proxy *proxy, uint16_t port);
 void proxy_cut(struct proxy *proxy);
 /* Cuts one connection: each time another, in turn. */
 void proxy_cut_one(struct proxy *proxy);
+/* All connections there are carry nothing any more, and stay open; new ones do. */
+void proxy_silence(struct proxy *proxy);
 /* How many connections were cut so far. */
 unsigned proxy_cuts(const struct proxy *proxy);
 

@@ -158,3 +158,45 @@ Test(cuts, of_one_connection_alone_do_not_change_bits)
     expect_end(server, workers, 2, &proxy, 20);
     models_assert_same(TRAIN_ALONE(data, WIDE_JOB), cut);
 }
+
+/* ---- silence ---- */
+
+#define SHORT_JOB                                                                                                 \
+    "--model", "softmax", "--batch", "100", "--epochs", "40", "--lr", "0.002", "--seed", "7", "--exit-when-done", \
+        "--json"
+
+/* Nothing comes by a connection any more, and nothing says so: a worker finds that out by its heartbeats, and goes on
+ * by new connections. */
+static void train_in_silence(const char *shm, bool same_session)
+{
+    struct proxy *proxy = proxy_new();
+    if (!proxy)
+        cr_skip_test("this machine has no 127.0.0.2");
+    char endpoint[128];
+    const char *train = source_file("tests/data/digits/train.csv.gz"), *model = temp_path("silent.safetensors");
+    struct process *server =
+        SERVER_BEHIND(proxy, endpoint, SHORT_JOB, "--lease", "3600", "--shm", shm, "--export", model);
+    struct process *worker = PROCESS("dp-worker", "--server", endpoint, "--data", train, "--emulate-slot-ms", "1");
+    for (int i = 0; i < 2; i++) {
+        process_expect_next(server, OUT, "\"event\":\"epoch\"", CASE_MS);
+        proxy_silence(proxy);
+        process_expect_next(worker, ERR, "can be reached again after", 15000);
+    }
+    expect_end(server, &worker, 1, &proxy, 0);
+    bool again = strstr(process_output(server, ERR), "attempt=2") != NULL;
+    cr_assert_eq(again, !same_session, "%s", process_output(server, ERR));
+    models_assert_same(TRAIN_ALONE(train, SHORT_JOB), model);
+}
+
+Test(cuts, silent_connections_are_made_anew_in_the_same_session)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    train_in_silence("off", true);
+}
+
+/* Memory that a session was lent goes with it. */
+Test(cuts, silent_connections_beside_shared_memory_are_made_anew)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    train_in_silence("auto", false);
+}

@@ -117,7 +117,7 @@ static void send_welcome(struct mini *m, struct mini_peer to, const Dp__Header *
     Dp__Job job;
     job_fill(m, &job);
     body.version = "mini";
-    body.features = m->tables ? FRAME_FEATURE_TABLES : 0;
+    body.features = (m->tables ? FRAME_FEATURE_TABLES : 0) | (atomic_load(&m->opts.asks) ? FRAME_FEATURE_ASK : 0);
     body.heartbeat_ms = BEAT_MS;
     body.lease_ms = 100 * BEAT_MS;
     body.job = &job;
@@ -453,6 +453,25 @@ static void take_slice(struct mini *m, struct mini_peer from, const Dp__Header *
         take_pull(m, from, header, msg);
 }
 
+/* Jobs of one step at a time, without a table. */
+static void take_ask(struct mini *m, struct mini_peer from, const Dp__Header *asked)
+{
+    Dp__Header header = DP__HEADER__INIT;
+    Dp__Held body = DP__HELD__INIT;
+    const struct mini_slice *s = &m->slices[asked->ask->piece];
+    uint64_t covered = asked->ask->step < s->open ? UINT64_MAX : asked->ask->step == s->open ? s->covered : 0;
+    uint8_t bits = (uint8_t)covered;
+    body.piece = asked->ask->piece;
+    body.step = asked->ask->step;
+    body.accepted = (ProtobufCBinaryData){.len = sizeof bits, .data = &bits};
+    body.pull_step = asked->ask->pull_step;
+    body.waits = s->parked && s->parked_step == body.pull_step;
+    header.body_case = DP__HEADER__BODY_HELD;
+    header.held = &body;
+    atomic_fetch_add(&m->questions, 1);
+    mini_send(m, from, asked->session, asked->request, &header, NULL, 0);
+}
+
 static void take_shard(struct mini *m, struct mini_peer from, const Dp__Header *header, const void *const *payload,
                        size_t bytes)
 {
@@ -473,6 +492,8 @@ static void take_shard(struct mini *m, struct mini_peer from, const Dp__Header *
     }
     if (rows)
         mini_rows_take(m, from, header, payload);
+    else if (header->body_case == DP__HEADER__BODY_ASK)
+        take_ask(m, from, header);
     else
         take_slice(m, from, header, payload[0], bytes);
 }

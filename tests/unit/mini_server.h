@@ -82,6 +82,7 @@ struct mini_options {
     atomic_int forget_sessions;   /* 1: forgets them now */
     atomic_int restart;           /* 1: begins anew as another incarnation */
     atomic_int rebind_shards;     /* 1: closes the shards' sockets and opens them again */
+    atomic_int asks;              /* 1: can be asked what it has; before mini_start */
     atomic_int mute;              /* 1: says nothing any more */
     atomic_int challenges;        /* hellos that are answered with a challenge, whatever they prove */
     atomic_int refuse_join;       /* 1: answers Join with REFUSED */
@@ -107,6 +108,7 @@ struct mini {
     atomic_uint pushes;     /* that counted */
     atomic_uint duplicates; /* pushes of what was there */
     atomic_uint pulls;
+    atomic_uint questions;  /* what it has */
     atomic_uint row_pushes; /* to parts, that counted */
     atomic_uint lists;      /* lists of row ids that it was sent and had not */
     atomic_uint hellos;

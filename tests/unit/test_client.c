@@ -185,6 +185,57 @@ Test(client, answers_about_others_do_not_put_off_what_is_sent_again, .timeout = 
     ASSERT_NO_LEAKS();
 }
 
+/* Two pushes of six are lost, with the pulls in them; then two answers. */
+Test(client, what_a_shard_lacks_is_sent_again_and_nothing_else)
+{
+    struct mini *mini = mini_new(2, false);
+    atomic_store(&mini->opts.asks, 1);
+    mini_start(mini);
+    dp_client *client = join_to(mini);
+    dp_task task;
+    dp_error err;
+    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    atomic_store(&mini->opts.drop_pushes, 2);
+    push_task(client, &task);
+    while (atomic_load(&mini->opts.drop_pushes) > 0)
+        ;
+    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    cr_assert_eq(task.step, 1);
+    cr_assert_geq(atomic_load(&mini->questions), 2);
+    cr_assert_eq(atomic_load(&mini->pulls), 2 * MINI_ALL, "those of the first step, of four slices, and of two again");
+    atomic_store(&mini->opts.drop_params, 2);
+    expect_job(mini, client, 1);
+    cr_assert_eq(atomic_load(&mini->pushes), 2 * MINI_ALL);
+    cr_assert_eq(atomic_load(&mini->duplicates), 0);
+    cr_assert_eq(atomic_load(&mini->pulls), 3 * MINI_ALL + 2, "two again");
+    expect_sums(mini, 0, 2);
+    mini_free(&mini);
+    ASSERT_NO_LEAKS();
+}
+
+/* While a step waits for another worker, nothing is sent again, whatever the wait. */
+Test(client, nothing_is_sent_again_while_a_step_waits_for_others)
+{
+    struct mini *mini = mini_new(1, false);
+    atomic_store(&mini->opts.asks, 1);
+    atomic_store(&mini->opts.first_slots, 0x0f);
+    mini_start(mini);
+    dp_client *client = join_to(mini);
+    dp_task task;
+    dp_error err;
+    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    client->stop = &stop_when_waiting;
+    client->timing.wait_notice = 1000;
+    push_task(client, &task);
+    cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
+    cr_assert_geq(atomic_load(&mini->questions), 2 * MINI_ALL, "it was asked twice at least");
+    cr_assert_eq(atomic_load(&mini->pulls), 2 * MINI_ALL);
+    cr_assert_eq(atomic_load(&mini->duplicates), 0);
+    dp_leave(&client, err.code, err.text);
+    mini_free(&mini);
+    ASSERT_NO_LEAKS();
+}
+
 Test(client, a_connection_made_anew_resends)
 {
     struct mini *mini = mini_new(3, false);

@@ -7,6 +7,7 @@
 
 #include "leaks.h"
 #include "shard.h"
+#include "shard_ask.h"
 
 enum { ELEMS = 64, SLICES = 2, SLOTS = 4, STEPS = 3 };
 
@@ -197,6 +198,42 @@ Test(shard, the_delay_of_a_push_goes_into_its_rate)
 
 /* Rule 1: theta_t is there until all shards have completed t, so that a lost slot can be computed again; then
  * STEP_DONE. */
+static struct shard_held asked(struct fixture *f, uint32_t session, uint32_t piece, uint64_t step)
+{
+    const struct shard_question question = {.session = session, .piece = piece, .step = step, .pull_step = step + 1};
+    struct shard_held held;
+    cr_assert(shard_ask(&f->shard, &question, &held));
+    return held;
+}
+
+/* Slices 5 and 6 of the job. */
+Test(shard, tells_what_it_has_of_a_step)
+{
+    struct fixture f;
+    set_up(&f, 0);
+    cr_assert_eq(asked(&f, 1, 5, 0).accepted_bytes, 0);
+    push(&f, 0, 0, 0, true);
+    push(&f, 0, 0, 2, true);
+    pull(&f, 1, 0, 1, 0);
+    struct shard_held held = asked(&f, 1, 5, 0);
+    cr_assert_eq(held.accepted_bytes, 1);
+    cr_assert_eq(held.accepted[0], 0x5);
+    cr_assert(held.waits);
+    cr_assert_not(asked(&f, 2, 5, 0).waits, "another session's pull");
+    cr_assert_not(asked(&f, 1, 5, 1).waits, "a pull of another step");
+    cr_assert_eq(asked(&f, 1, 6, 0).accepted_bytes, 0, "the other slice");
+    push(&f, 0, 0, 1, true);
+    push(&f, 0, 0, 3, true);
+    held = asked(&f, 1, 5, 0);
+    cr_assert_eq(held.accepted[0], 0xf, "a step that is complete has all");
+    cr_assert_not(held.waits, "it was answered");
+    const struct shard_question beyond[] = {{1, 4, 0, 1}, {1, 7, 0, 1}};
+    cr_assert_not(shard_ask(&f.shard, &beyond[0], &held));
+    cr_assert_not(shard_ask(&f.shard, &beyond[1], &held));
+    shard_fini(&f.shard);
+    ASSERT_NO_LEAKS();
+}
+
 Test(shard, old_versions_answer_late_comers)
 {
     struct fixture f;

@@ -23,7 +23,9 @@ static Dp__Job job, early_job, table_job, shared_job, schema_job;
 static Dp__Shard shared_shards[2], *shared_shard_list[] = {&shared_shards[0], &shared_shards[1]};
 static Dp__Welcome welcome_shared;
 static Dp__Assign assign;
-static Dp__Heartbeat heartbeat;
+static Dp__Heartbeat heartbeat, heartbeat_moved;
+static Dp__Ask ask;
+static Dp__Held held;
 static Dp__HeartbeatAck ack;
 static Dp__Bye bye;
 static Dp__Notice notice;
@@ -298,6 +300,19 @@ static void fill_control(void)
     heartbeat.step = 299;
     heartbeat.slots_done = 2;
     heartbeat.samples = 123456789;
+    dp__heartbeat__init(&heartbeat_moved);
+    heartbeat_moved.step = 299;
+    heartbeat_moved.moved_bytes = 20000004;
+    dp__ask__init(&ask);
+    ask.piece = 1023;
+    ask.step = 1999999;
+    ask.pull_step = 2000000;
+    dp__held__init(&held);
+    held.piece = 1023;
+    held.step = 1999999;
+    held.accepted = (ProtobufCBinaryData){.len = sizeof accepted, .data = accepted};
+    held.pull_step = 2000000;
+    held.waits = true;
     dp__heartbeat_ack__init(&ack);
     ack.global_low = 298;
     dp__bye__init(&bye);
@@ -468,6 +483,9 @@ void samples_fill(struct sample *samples)
     samples[i++] = sample("export", 0, DP__HEADER__BODY_EXPORT, &export_piece);
     samples[i++] = sample("export_there", 0, DP__HEADER__BODY_EXPORT, &export_there);
     samples[i++] = sample("exported", 1, DP__HEADER__BODY_EXPORTED, &exported);
+    samples[i++] = sample("heartbeat_moved", 0, DP__HEADER__BODY_HEARTBEAT, &heartbeat_moved);
+    samples[i++] = sample("ask", 0, DP__HEADER__BODY_ASK, &ask);
+    samples[i++] = sample("held", 0, DP__HEADER__BODY_HELD, &held);
     for (i = 2; i < named; i++) /* the data plane does without request ids */
         samples[i].header.request = 1000 + i;
 }

@@ -7,7 +7,7 @@
 
 #include "frame.h"
 
-enum { SAMPLE_COUNT = 40 };
+enum { SAMPLE_COUNT = 43 };
 
 struct sample {
     const char *name; /* of the golden file */
