@@ -27,7 +27,6 @@ struct gate gate = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct gate_conn listener; /* the mark of a socket that listens */
 static struct gate_conn *_Atomic files[GATE_FILES_MAX];
 static _Atomic bool started;
-static _Thread_local bool listening;
 
 static struct gate_conn *conn_of(int fd)
 {
@@ -171,15 +170,9 @@ uint64_t gate_count(enum gate_fault fault)
 
 /* ---- coming ---- */
 
-void gate_listening(bool on)
-{
-    listening = on;
-}
-
 bool gate_listen(int fd)
 {
-    if (listening && atomic_load_explicit(&started, memory_order_relaxed) && fd >= 0 && fd < GATE_FILES_MAX &&
-        !conn_of(fd))
+    if (atomic_load_explicit(&started, memory_order_relaxed) && fd >= 0 && fd < GATE_FILES_MAX && !conn_of(fd))
         put(fd, &listener);
     return conn_of(fd) == &listener;
 }

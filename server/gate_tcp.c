@@ -12,6 +12,14 @@
 /* libzmq's 100 are soon used up by a crowd of strangers, and a worker's connection then waits for its next try. */
 enum { BACKLOG = 4096 };
 
+static _Thread_local bool listening;
+
+/* Here, so that whoever links with the gate has these calls: by their names alone a sanitizer's would do. */
+void gate_listening(bool on)
+{
+    listening = on;
+}
+
 #define EXPORTED __attribute__((visibility("default")))
 
 EXPORTED ssize_t recv(int fd, void *buf, size_t size, int flags)
@@ -31,7 +39,7 @@ EXPORTED ssize_t __recv_chk(int fd, void *buf, size_t size, size_t room, int fla
 
 EXPORTED int listen(int fd, int backlog)
 {
-    bool watched = gate_listen(fd);
+    bool watched = listening && gate_listen(fd);
     return (int)syscall(SYS_listen, fd, watched ? MAX(backlog, BACKLOG) : backlog);
 }
 
