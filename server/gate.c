@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "gate_impl.h"
@@ -224,7 +223,7 @@ static void name_peer(struct gate_conn *conn)
 
 static int turn_away(int fd)
 {
-    (void)syscall(SYS_close, fd);
+    (void)gate_close_now(fd);
     errno = EAGAIN;
     return -1;
 }
@@ -329,12 +328,12 @@ int gate_close(int fd)
 {
     struct gate_conn *conn = conn_of(fd);
     if (!conn)
-        return (int)syscall(SYS_close, fd);
+        return gate_close_now(fd);
     pthread_mutex_lock(&gate.mutex);
     put(fd, NULL);
     if (conn != &listener)
         link_out(conn);
-    int rc = (int)syscall(SYS_close, fd), why = errno;
+    int rc = gate_close_now(fd), why = errno;
     pthread_mutex_unlock(&gate.mutex);
     if (conn != &listener)
         free(conn);
