@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "gate_impl.h"
@@ -27,7 +26,6 @@ struct gate gate = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct gate_conn listener; /* the mark of a socket that listens */
 static struct gate_conn *_Atomic files[GATE_FILES_MAX];
 static _Atomic bool started;
-static _Thread_local bool listening;
 
 static struct gate_conn *conn_of(int fd)
 {
@@ -171,15 +169,9 @@ uint64_t gate_count(enum gate_fault fault)
 
 /* ---- coming ---- */
 
-void gate_listening(bool on)
-{
-    listening = on;
-}
-
 bool gate_listen(int fd)
 {
-    if (listening && atomic_load_explicit(&started, memory_order_relaxed) && fd >= 0 && fd < GATE_FILES_MAX &&
-        !conn_of(fd))
+    if (atomic_load_explicit(&started, memory_order_relaxed) && fd >= 0 && fd < GATE_FILES_MAX && !conn_of(fd))
         put(fd, &listener);
     return conn_of(fd) == &listener;
 }
@@ -231,7 +223,7 @@ static void name_peer(struct gate_conn *conn)
 
 static int turn_away(int fd)
 {
-    (void)syscall(SYS_close, fd);
+    (void)gate_close_now(fd);
     errno = EAGAIN;
     return -1;
 }
@@ -336,12 +328,12 @@ int gate_close(int fd)
 {
     struct gate_conn *conn = conn_of(fd);
     if (!conn)
-        return (int)syscall(SYS_close, fd);
+        return gate_close_now(fd);
     pthread_mutex_lock(&gate.mutex);
     put(fd, NULL);
     if (conn != &listener)
         link_out(conn);
-    int rc = (int)syscall(SYS_close, fd), why = errno;
+    int rc = gate_close_now(fd), why = errno;
     pthread_mutex_unlock(&gate.mutex);
     if (conn != &listener)
         free(conn);

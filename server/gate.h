@@ -61,6 +61,8 @@ int gate_accept(int listener, int fd, uint64_t now_ms);
 bool gate_read(int fd, const void *data, size_t bytes, uint64_t now_ms);
 /* Whether gate_read is to be called. */
 bool gate_watches(int fd);
+/* close(2) of the C library, or of a sanitizer that must know of it (gate_tcp.c). */
+int gate_close_now(int fd);
 /* Closes any descriptor, as close(2). */
 int gate_close(int fd);
 
