@@ -26,7 +26,7 @@ enum {
     END_MS = 30000,
     POLL_MS = 20,
     FILES_MORE = 24,
-    RSS_MORE = 96 << 20,
+    RSS_MORE = RSS_SCALE * (160 << 20), /* a crowd of connections takes some 80 KiB each, which malloc keeps */
     PATH_ROOM = PATH_MAX + 64,
 };
 
