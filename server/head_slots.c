@@ -120,7 +120,7 @@ static bool is_storm(struct head *head, uint64_t now_ms)
     struct storm *storm = &head->storm;
     uint64_t passed_ms = now_ms - storm->begun_ms;
     if (passed_ms >= STORM_MS) {
-        storm->before = passed_ms < 2 * STORM_MS ? storm->joins : 0;
+        storm->before = passed_ms < 2 * (uint64_t)STORM_MS ? storm->joins : 0;
         storm->joins = 0;
         storm->begun_ms = now_ms;
     }
