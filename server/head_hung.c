@@ -15,7 +15,6 @@ enum {
     PROBE_SOON_US = 20000, /* a probe is for a step that is not open for so long: it must have been read by then */
     PROBE_STEPS = 1000,    /* nor for one so far ahead */
     WARN_MS = 5000,        /* a worker that delivers nothing for so long is warned of */
-    SILENT_MS = 3000,      /* heartbeats are at most two seconds apart: after longer, none come */
 };
 
 static struct delivery *delivery_of(struct head *head, uint32_t number)
@@ -82,13 +81,11 @@ static bool probe_is_due(const struct head *head, uint32_t number, bool hung, ui
 
 static void warn(struct head *head, const struct member *member, uint64_t silent_ms)
 {
-    bool beats = since_ms(member->last_seen_ms, mono_ms()) <= SILENT_MS;
-    const char *reason = beats ? "its heartbeats come, its slots do not" : "nothing comes from it, not even heartbeats";
     if (head_may_warn(head))
         log_warn("worker-hung worker=\"%s\" silent_s=%" PRIu64
                  " reason=\"%s\" action=\"its slots go to others; it is given a copy of one now and then, and gets "
                  "slots again when it delivers\"",
-                 member->name, silent_ms / 1000, reason);
+                 member->name, silent_ms / 1000, member_why_late(member, mono_ms()));
 }
 
 /* Said once, warned of where it lasts, and said when it is over. */

@@ -199,6 +199,7 @@ Test(sick, a_client_with_its_own_data_is_given_up)
     cr_assert_not_null(strstr(line, "given up: the others go on without its data"), "%s", line);
     line = process_expect(server, ERR, "worker-lost worker=\"c\"", CASE_MS);
     cr_assert_not_null(strstr(line, "it delivered nothing for "), "%s", line);
+    cr_assert_not_null(strstr(line, ", last heard of "), "%s", line);
     cr_assert_not_null(strstr(line, "its slot is void, nobody else has its data"), "%s", line);
     line = process_expect(server, ERR, "rank-void ", CASE_MS);
     cr_assert_not_null(strstr(line, "worker=\"c\""), "%s", line);
