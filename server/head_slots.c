@@ -324,8 +324,9 @@ void head_lose_stalled(struct head *head, struct member *member, uint64_t for_s)
 {
     char text[192];
     snprintf(text, sizeof text,
-             "it delivered nothing for %" PRIu64 " s while others waited (--stall-timeout), though its heartbeats came",
-             for_s);
+             "it delivered nothing for %" PRIu64 " s while others waited (--stall-timeout), last heard of %" PRIu64
+             " s ago",
+             for_s, (mono_ms() - member->last_seen_ms) / 1000);
     head_ranks_stalled(head, member);
     lose(head, member, "it delivered nothing", text);
 }
