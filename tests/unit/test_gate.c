@@ -541,9 +541,13 @@ Test(gate_conns, further_connections_of_a_session_are_strangers)
     cr_expect_eq(gate_strangers(), 2, "three are its own");
     gate_allow_strangers(1);
     cr_expect(is_shut(peer[3]));
+    struct text again = {.bytes = 0};
+    put_header(&again, 0, token, 30, 30);
+    cr_assert(say(fd[4], &again, 5));
+    cr_expect_eq(gate_strangers(), 2, "still none");
     close(fd[0]);
-    gate_attach(fd[4], token);
-    cr_expect_eq(gate_strangers(), 1, "there was a place for one more");
+    cr_assert(say(fd[4], &again, 6));
+    cr_expect_eq(gate_strangers(), 1, "its next message found a place for one more");
     gate_sessions_end(token, begin_ms);
     gate_sessions_set(next, GATE_GREETED);
     gate_tick(begin_ms + 2000);
