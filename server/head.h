@@ -315,7 +315,7 @@ void head_watch(struct head *head, uint64_t now_ms);
 DP_MUST_CHECK dp_err head_grant(struct head *head);
 /* The same with a slot of a step to come, for a member that another one holds it beside. */
 DP_MUST_CHECK dp_err head_grant_probe(struct head *head, uint32_t number, uint64_t step, uint32_t slot);
-/* What the shards know is void. */
+/* The deal that the shards know is void. */
 void head_grant_forget(struct head *head);
 
 /* head_post.c: with one shard, the head speaks through its port. DP_NOMEM. */

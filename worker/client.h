@@ -13,9 +13,9 @@
  *   client_plane_rows.c   the messages of tables
  *   client_share.c    memory shared with the shards
  *   client_duty.c, client_arrival.c, client_fold.c, client_theta.c, client_views.c, client_job.c, client_tables.c,
- * client_rows.c decisions and state without a network client_link.c, client_path.c, client_beat.c, client_endpoint.c,
- * client_slab.c,
- * client_shm.c, client_rings.c   sockets, heartbeats, addresses, buffers
+ * client_rows.c   decisions and state without a network
+ *   client_link.c, client_path.c, client_beat.c, client_endpoint.c, client_slab.c, client_shm.c, client_rings.c
+ * sockets, heartbeats, addresses, buffers
  *
  * Thread: the one that uses the client. */
 #ifndef DP_CLIENT_H

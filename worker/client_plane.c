@@ -423,7 +423,7 @@ static dp_err answer_take(struct dp_client *client, struct shard *shard, const s
     return DP_OK;
 }
 
-/* What was sent before the last refusal of this kind is refused as well, and says nothing new. */
+/* Messages sent before the last refusal of this kind are refused as well, which says nothing new. */
 static void not_dealt_take(struct dp_client *client, const Dp__Header *header)
 {
     if (!client->theta.valid || header->error->step != client->theta.step || header->request <= client->undealt_request)

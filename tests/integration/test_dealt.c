@@ -1,6 +1,6 @@
-/* Who may push what: sessions by hand push slots that were dealt to them, to others and to nobody; theta and the model
- * are those of the ones that were allowed. The job has 4 slots of one sample each, a dense tensor and, where a test
- * wants it, a table; gradients are whole numbers, so that sums are exact. */
+/* Pushes that are allowed: sessions by hand push slots that were dealt to them, to others and to nobody; theta and the
+ * model are those of the ones that were allowed. The job has 4 slots of one sample each, a dense tensor and, where a
+ * test wants it, a table; gradients are whole numbers, so that sums are exact. */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdio.h>
@@ -369,7 +369,7 @@ static void expect_refused(const Dp__Header *answer, dp_err code, const char *te
     cr_assert_not_null(strstr(answer->error->text, text), "%s", answer->error->text);
 }
 
-/* What a slot has is known here: who says more would weigh more. */
+/* The samples of a slot are known here: a push that says more would weigh more. */
 Test(dealt, samples_are_those_of_the_slots)
 {
     NEED_PROGRAMS("dp-server");
@@ -388,7 +388,7 @@ Test(dealt, samples_are_those_of_the_slots)
     cr_assert_eq(process_wait(server, WAIT_MS), 0, "%s", process_output(server, ERR));
 }
 
-/* Of clients with data of their own nobody knows; numbers that would not add up are no message at all. */
+/* The samples of clients with data of their own are not known; numbers that would not add up are no message at all. */
 static void push_malformed(uint64_t count, double loss)
 {
     char endpoint[128];
