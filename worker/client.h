@@ -2,11 +2,13 @@
  *
  *   client.c          the calls of dp.h
  *   client_wait.c     waiting for the next step: deadlines and what people are told
- *   client_session.c  finding the head, hello, join, and doing it again; messages of the head
+ *   client_session.c  finding the head, hello, join, and doing it again
+ *   client_head.c     messages of the head
  *   client_reach.c    finding a shard, and saying that it cannot be reached
  *   client_join.c     what a worker brings to a job
  *   client_step.c     the step at hand: values held, folded, sent
  *   client_finite.c   gradients that are not finite
+ *   client_plane_open.c   connections to the shards
  *   client_plane.c    pushes and pulls over the shards, sending again; messages of the shards
  *   client_ask.c      what a shard lacks
  *   client_outage.c   interruptions of the way to the server
