@@ -29,9 +29,8 @@ static void forget(struct port_session *session)
     session->worker = 0;
 }
 
-void port_grants_open(struct port *port, struct port_session *session, const struct command *open)
+void port_grants_open(struct port_session *session, const struct command *open)
 {
-    (void)port;
     if (session->worker != open->worker)
         forget(session);
     free(session->name);
