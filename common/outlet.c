@@ -51,7 +51,8 @@ struct outlet {
     uint64_t told;     /* lines, said */
     uint64_t lost;     /* lines that could not be written */
     uint64_t slow_ms;  /* when a write ended that had waited; 0: none has */
-    uint64_t written;  /* pieces */
+    uint64_t written;  /* bytes, of writes that have ended */
+    size_t under_way;  /* bytes of the write that has not, 0: there is none */
     int error;
     _Atomic uint64_t open_pieces; /* put, and neither written nor lost */
 };
@@ -95,6 +96,7 @@ static int piece_write(struct outlet *outlet, const char *bytes, size_t n)
 static void put_out(struct outlet *outlet, const char *bytes, size_t n)
 {
     outlet->writing = true;
+    outlet->under_way = n;
     bool dead = outlet->dead;
     pthread_mutex_unlock(&outlet->mutex);
     uint64_t begin_ms = mono_ms();
@@ -102,13 +104,14 @@ static void put_out(struct outlet *outlet, const char *bytes, size_t n)
     uint64_t end_ms = mono_ms();
     pthread_mutex_lock(&outlet->mutex);
     outlet->writing = false;
+    outlet->under_way = 0;
     if (error) {
         outlet->error = error;
         outlet->dead |= error == EPIPE || error == EBADF || error == ECONNRESET;
         outlet->lost += !is_drawing(bytes, n);
         return;
     }
-    outlet->written++;
+    outlet->written += n;
     if (end_ms - begin_ms >= SLOW_WRITE_MS)
         outlet->slow_ms = end_ms;
 }
@@ -285,22 +288,30 @@ static void wait_a_while(struct outlet *outlet)
     pthread_cond_timedwait(&outlet->drained, &outlet->mutex, &until);
 }
 
+/* Bytes that the reader has taken in all: at least *ret_least, at most *ret_most, since of the write that is under way
+ * any part may have come; with the mutex. */
+static void taken_bytes(const struct outlet *outlet, int64_t *ret_least, int64_t *ret_most)
+{
+    *ret_least = (int64_t)outlet->written - unread_bytes(outlet->opts.fd);
+    *ret_most = *ret_least + (int64_t)outlet->under_way;
+}
+
 /* Waits for the reader as long as there is hope; with the mutex. */
 static void wait_drained(struct outlet *outlet, uint64_t since_ms)
 {
-    uint64_t begin_ms = mono_ms(), read_ms = since_ms, written = outlet->written;
+    uint64_t begin_ms = mono_ms(), read_ms = since_ms;
     bool slow = outlet->slow_ms > 0 && begin_ms - outlet->slow_ms < RECENT_MS;
-    int unread = unread_bytes(outlet->opts.fd);
+    int64_t least, most, before;
+    taken_bytes(outlet, &least, &before);
     while (outlet->writing || !TAILQ_EMPTY(&outlet->queue)) {
         wait_a_while(outlet);
         uint64_t now_ms = mono_ms();
-        int left = unread_bytes(outlet->opts.fd);
-        if (left < unread || outlet->written > written) {
+        taken_bytes(outlet, &least, &most);
+        if (least > before) { /* the kernel's room alone would not do it */
             read_ms = now_ms;
             slow = true;
+            before = most;
         }
-        unread = left;
-        written = outlet->written;
         if (now_ms - begin_ms >= NEWEST_ONLY_MS)
             while (!TAILQ_EMPTY(&outlet->queue) && TAILQ_NEXT(TAILQ_FIRST(&outlet->queue), link))
                 drop_first(outlet);

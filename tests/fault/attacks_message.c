@@ -331,7 +331,7 @@ static bool floods(const struct stage *stage, struct why *why)
 /* Asks, and never reads. */
 static bool unread(const struct stage *stage, size_t (*write)(const struct stage *, uint8_t *, size_t), struct why *why)
 {
-    enum { CROWD = 40, EACH = 2000, RSS_MORE = 192 << 20 };
+    enum { CROWD = 40, EACH = 2000, RSS_MORE = RSS_SCALE * (192 << 20) };
     static struct raw_peer peers[CROWD];
     uint8_t message[2048];
     struct job_state state;

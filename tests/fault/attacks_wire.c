@@ -91,7 +91,7 @@ static bool reused_identity(const struct stage *stage, struct why *why)
         raw_close(&peer);
     }
     uint64_t after = process_rss(stage->job->server);
-    if (after > before + (uint64_t)TIMES * EACH_MAX + (16 << 20))
+    if (after > before + (uint64_t)RSS_SCALE * TIMES * EACH_MAX + RSS_SCALE * (16 << 20))
         return why_not(why, "%d connections of one identity left %llu KiB behind", TIMES,
                        (unsigned long long)(after - before) >> 10);
     return true;
@@ -184,7 +184,7 @@ static bool commands(const struct stage *stage, struct why *why)
  */
 static bool endless(const struct stage *stage, const char *port, size_t bytes, uint64_t most, struct why *why)
 {
-    enum { RSS_MORE = 64 << 20 };
+    enum { RSS_MORE = RSS_SCALE * (64 << 20) };
     struct raw_peer peer;
     uint64_t before = process_rss(stage->job->server), sent = 0, rss = 0;
     if (!raw_connect(&peer, port, NULL, 0))
@@ -257,7 +257,7 @@ static bool large_frames(const struct stage *stage, struct why *why)
 /* Most of a frame's bytes come, then nothing. */
 static bool unfinished_frames(const struct stage *stage, struct why *why)
 {
-    enum { CROWD = 100, BYTES = 32 << 20, RSS_MORE = 96 << 20 };
+    enum { CROWD = 100, BYTES = 32 << 20, RSS_MORE = RSS_SCALE * (96 << 20) };
     static struct raw_peer peers[CROWD];
     const char *ports[PORTS_MAX];
     int count = stage_ports(stage, ports);

@@ -190,6 +190,20 @@ static void show(const struct hostile_rate *hostile, double quiet, double quiet_
                (double)hostile->messages);
 }
 
+/* What one message of each kind takes of the server, beyond what the job does. */
+static void show_kinds(const struct stage *stage, double quiet_server)
+{
+    for (const struct flood *flood = FLOODS; flood->name; flood++) {
+        uint64_t began_ms = mono_ms(), before_ms = process_cpu_ms(stage->job->server);
+        uint64_t sent = flood_send(stage, flood, flood->count, SEND_MS);
+        double spent_ms = (double)(process_cpu_ms(stage->job->server) - before_ms);
+        double own_ms = quiet_server * (double)(mono_ms() - began_ms);
+        if (sent > 0)
+            printf("# %-16s %8.2f us of the server each\n", flood->name,
+                   1000 * MAX(spent_ms - own_ms, 0.0) / (double)sent);
+    }
+}
+
 bool cost_measure(const struct job_config *config, const struct facts *facts, uint64_t messages)
 {
     struct job job;
@@ -203,8 +217,10 @@ bool cost_measure(const struct job_config *config, const struct facts *facts, ui
         return false;
     group_make(group);
     bool ok = job_start(&job, config, &why) && measure_quiet(&job, &quiet, &quiet_server, &why) &&
-              measure_hostile(&stage, messages, group, sent, &hostile, &why) && job_is_well(&job, &why) &&
-              measure_burn(&job, hostile.sender, group, &burnt, &why) && job_ends_well(&job, &why);
+              measure_hostile(&stage, messages, group, sent, &hostile, &why) && job_is_well(&job, &why);
+    if (ok)
+        show_kinds(&stage, quiet_server);
+    ok = ok && measure_burn(&job, hostile.sender, group, &burnt, &why) && job_ends_well(&job, &why);
     if (ok)
         show(&hostile, quiet, quiet_server, burnt, group[0] != '\0');
     printf("%sok 1 - the job goes on, with the bits of a quiet run\n1..1\n", ok ? "" : "not ");

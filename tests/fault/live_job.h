@@ -12,6 +12,18 @@
 
 enum { JOB_WORKERS = 2, JOB_SHARDS_MAX = 2, JOB_ENDPOINT_MAX = 128, JOB_WHY_MAX = 400, JOB_ARGS_MAX = 48 };
 
+/* A sanitizer keeps what was freed for a while. */
+#if defined(__SANITIZE_ADDRESS__)
+#define RSS_SCALE 6
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define RSS_SCALE 6
+#endif
+#endif
+#ifndef RSS_SCALE
+#define RSS_SCALE 1
+#endif
+
 /* Why something is not as it must be: one line. */
 struct why {
     char text[JOB_WHY_MAX];

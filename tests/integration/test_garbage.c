@@ -482,8 +482,9 @@ Test(garbage, numerics_of_a_worker_that_left_bind_nobody)
     intruder_fini();
 }
 
-/* A second hello of the only worker ends its first session, so that for a moment there is no worker. */
-Test(garbage, numerics_of_a_second_hello_bind)
+/* A second hello of the only worker ends its first session, so that for a moment there is no worker. What binds is that
+ * it joins: who only says hello decides nothing. */
+Test(garbage, numerics_of_a_second_hello_that_joins_bind)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     (void)SERVER(it.head_endpoint, JOB, "--epochs", "1");
@@ -491,6 +492,7 @@ Test(garbage, numerics_of_a_second_hello_bind)
     peer_connect(&it.head, it.head_endpoint, 0);
     intruder_hello();
     intruder_hello();
+    intruder_join();
     struct peer peer;
     peer_connect(&peer, it.head_endpoint, 0);
     Dp__Hello hello = *it.hello;

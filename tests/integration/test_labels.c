@@ -236,7 +236,7 @@ static const char *train_changing(const char *name, const char *data, const char
     char endpoint[128];
     const char *path = temp_path(name);
     struct process *server =
-        SERVER(endpoint, "--model", model, "--batch", "50", "--slots", "6", "--epochs", "8", "--lr", "1e-5", "--seed",
+        SERVER(endpoint, "--model", model, "--batch", "50", "--slots", "6", "--epochs", "30", "--lr", "1e-5", "--seed",
                "7", "--exit-when-done", "--json", "--shards", "2", "--lease", "1", "--export", path, sparse);
     struct process *first = worker_start(endpoint, data);
     process_expect(server, OUT, "\"event\":\"epoch\"", CASE_MS);
@@ -254,7 +254,7 @@ static const char *train_changing(const char *name, const char *data, const char
 static void compare_changing(int classes, const char *model, const char *sparse)
 {
     char job[200];
-    snprintf(job, sizeof job, ONE_WORKER "--model %s --batch 50 --slots 6 --epochs 8 --lr 1e-5 --seed 7 %s", model,
+    snprintf(job, sizeof job, ONE_WORKER "--model %s --batch 50 --slots 6 --epochs 30 --lr 1e-5 --seed 7 %s", model,
              sparse ? sparse : "");
     for (int k = 1; k < KIND_COUNT; k++) {
         enum format format = sparse ? LIBSVM : (enum format)(k % FORMAT_COUNT);
