@@ -295,6 +295,8 @@ void plane_lane_lost(struct dp_client *client, struct shard *shard);
 
 /* client_ask.c */
 
+/* A connection that is new: lets the server know whose it is. It closes those that have said nothing for a minute. */
+void ask_greet(struct dp_client *client, struct shard *shard, uint32_t lane);
 /* Whether the shard is asked before anything is sent to it again; `lost`: a connection was made anew, or it refused
  * something. */
 bool ask_first(const struct dp_client *client, const struct shard *shard, bool lost);

@@ -356,8 +356,10 @@ static void shard_news(struct dp_client *client, struct shard *shard)
 {
     bool lost = false;
     for (uint32_t i = 0; i < shard->lane_count; i++) {
-        if (link_news(&shard->lanes[i]) == LINK_BACK)
+        if (link_news(&shard->lanes[i]) == LINK_BACK) {
+            ask_greet(client, shard, i);
             plane_lane_lost(client, shard);
+        }
         lost |= shard->lanes[i].lost;
     }
     if (lost && !shard->lost)

@@ -133,6 +133,14 @@ static dp_err plane_check_memory(const struct dp_client *client, dp_error *err)
     return mem_check_room(what, copies * elems * sizeof(float), err);
 }
 
+/* One connection is used where memory is shared: what lies in a ring is told in order. */
+static void lanes_drop(struct dp_client *client)
+{
+    for (uint32_t i = 0; client->done && i < client->shard_count; i++)
+        while (client->shards[i].lane_count > 1)
+            link_close(&client->shards[i].lanes[--client->shards[i].lane_count], 0);
+}
+
 dp_err plane_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
     const bool again = client->theta.slices != NULL; /* it has all that already */
@@ -141,9 +149,13 @@ dp_err plane_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
     if (e == DP_OK)
         e = shards_open(client, deadline_ms, err);
     if (e == DP_OK)
-        e = plane_links(client, err);
-    if (e == DP_OK)
         e = share_open(client, err);
+    lanes_drop(client);
+    if (e == DP_OK)
+        e = plane_links(client, err);
+    for (uint32_t i = 0; e == DP_OK && i < client->shard_count; i++)
+        for (uint32_t k = 0; k < client->shards[i].lane_count; k++)
+            ask_greet(client, &client->shards[i], k);
     return e || again ? e : plane_check_memory(client, err);
 }
 
