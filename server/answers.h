@@ -41,7 +41,7 @@ void answer_text_release(struct answer_text **ref);
 
 /* Whether texts that nobody reads take so much memory that new ones must be short. */
 bool answers_crowded(const struct answers *answers);
-/* Whether a peer, by its number post_sender, may be sent so many bytes. */
+/* Whether a peer, by its number post_sender, may be sent another `bytes`. */
 bool answers_may(const struct answers *answers, uint32_t peer, size_t bytes);
 /* A frame of the text for the peer, which counts until libzmq is done with it; `asked`: as something that the peer has
  * under way in the post, too. DP_NOMEM. */

@@ -246,7 +246,7 @@ void commit_look(struct slice *slice, struct block b, const float *x)
     find_blame(slice, b, x);
 }
 
-/* Where the state has overflowed, as a square does of a gradient of 1e20, theta would stand still from now on. */
+/* A state that has overflowed, as the square of a gradient of 1e20 does, would make theta stand still from now on. */
 static void look_at_state(struct slice *slice, struct block b, const float *out, float *const *state)
 {
     for (uint32_t i = 0; !slice->infinite_from && i < slice->job->rule->state_count; i++) {

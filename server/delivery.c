@@ -3,7 +3,7 @@
 
 #include "util.h"
 
-/* How much the last step says. */
+/* Weight of the last step in shown_us. */
 #define SHOWN_WEIGHT 0.2
 
 static uint64_t since(uint64_t then_us, uint64_t now_us)

@@ -55,13 +55,13 @@ struct delivery {
 void delivery_owe(struct delivery *delivery, uint64_t now_us);
 /* Something has come from it, in time or not; `owes`: more is to come. Whether that ends that it is hung. */
 bool delivery_came(struct delivery *delivery, bool owes, uint64_t now_us);
-/* What came took so long from when its step was opened. */
+/* Something came so long after its step was opened. */
 void delivery_took(struct delivery *delivery, uint64_t took_us);
 /* A step has ended: what it was given of that should have come within allowed_us. Whether it is hung from now on. */
 bool delivery_step_ended(struct delivery *delivery, uint64_t allowed_us, uint64_t now_us);
 /* It is hung from now on: it has cost the job cost_us, and may do so again however much it delivers. */
 void delivery_hang(struct delivery *delivery, uint64_t cost_us, uint64_t now_us);
-/* What it delivered of a step showed that a slot takes it slot_us; `late`: far more than was expected. */
+/* Its deliveries of a step show that a slot takes it slot_us; `late`: far more than was expected. */
 void delivery_late(struct delivery *delivery, bool late, double slot_us, uint64_t now_us);
 /* It delivered all it held of a training step, each slot in slot_us. */
 void delivery_shown(struct delivery *delivery, double slot_us);

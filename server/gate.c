@@ -273,10 +273,15 @@ bool gate_watches(int fd)
     return conn_of(fd) != NULL;
 }
 
-static void attach(struct gate_conn *conn, uint64_t token)
+/* False: the session has as many connections as it may, so that this one has to wait until one of them is closed. */
+static bool attach(struct gate_conn *conn, uint64_t token)
 {
-    if (gate_sessions_lives(token) && conn->token != token && gate.of_session[session_number(token)] < gate.each)
-        gate_move(conn, token);
+    if (!gate_sessions_lives(token) || conn->token == token)
+        return true;
+    if (gate.of_session[session_number(token)] >= gate.each)
+        return false;
+    gate_move(conn, token);
+    return true;
 }
 
 /* libzmq is told the rest. */
@@ -307,9 +312,9 @@ bool gate_read(int fd, const void *data, size_t bytes, uint64_t now_ms)
     atomic_store_explicit(&conn->ready, zmtp->ready, memory_order_relaxed);
     atomic_store_explicit(&conn->unfinished, gate_zmtp_unfinished(zmtp), memory_order_relaxed);
     if (zmtp->session != conn->seen) {
-        conn->seen = zmtp->session;
         pthread_mutex_lock(&gate.mutex);
-        attach(conn, conn->seen);
+        if (attach(conn, zmtp->session))
+            conn->seen = zmtp->session;
         pthread_mutex_unlock(&gate.mutex);
     }
     return true;
@@ -320,7 +325,7 @@ void gate_attach(int fd, uint64_t token)
     pthread_mutex_lock(&gate.mutex);
     struct gate_conn *conn = conn_of(fd);
     if (conn && conn != &listener)
-        attach(conn, token);
+        (void)attach(conn, token);
     pthread_mutex_unlock(&gate.mutex);
 }
 

@@ -14,7 +14,7 @@ enum { GATE_PEER_MAX = 64, GATE_HOSTS = 256 };
 struct gate_conn {
     /* of the thread that reads it */
     struct gate_zmtp zmtp;
-    uint64_t seen; /* the last session that it was moved for */
+    uint64_t seen; /* the last session that it was moved for, or that had ended */
     /* written by that one */
     _Atomic uint64_t heard_ms, bytes, done; /* when something came last; how much; gate_zmtp's */
     _Atomic bool ready, unfinished;

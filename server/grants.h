@@ -1,10 +1,11 @@
 /* Which slots a session may push, as the head has dealt them.
  *
- * A permission only grows within a step: what a session held when a step began it may push for that step for ever, and
- * what it was told of later as well. So a grant is the slots that the session holds from now on, the extra ones of the
- * open step, one that it is probed with at a step to come, and those that it has lost lately: its worker may not have heard of that, and what it computed meanwhile
- * counts. A lost slot is good for the steps of GRANTS_GRACE to come, after those that are open. A session that ends
- * leaves its slots to the next one of the same worker in the same way, since that sends again what had no answer.
+ * A permission only grows within a step: a session may push the slots that it held when a step began for that step for
+ * ever, and those that it was told of later as well. So a grant is the slots that the session holds from now on, the
+ * extra ones of the open step, one that it is probed with at a step to come, and those that it has lost lately: its
+ * worker may not have heard of that, and what it computed meanwhile counts. A lost slot may be pushed for the open
+ * steps and the GRANTS_GRACE after them. A session that ends leaves its slots to the next one of the same worker in the
+ * same way, since that sends again what had no answer.
  *
  * Numbers in, numbers out. Thread: shard, but for a deal, which the head fills. */
 #ifndef DP_GRANTS_H
@@ -36,10 +37,10 @@ struct grants {
     uint64_t extra_step;
     struct grants_late late[GRANTS_LATE];
     struct grants_probe probe; /* means nothing before grants_init */
-    uint64_t *sets; /* bitmaps of `words` words each: held, dealt, extra, late[0], late[1]; heap */
+    uint64_t *sets;            /* bitmaps of `words` words each: held, dealt, extra, late[0], late[1]; heap */
 };
 
-/* Who holds what: the head's word to a shard. One block of memory. */
+/* The holders of all slots: the head's word to a shard. One block of memory. */
 struct deal_extra {
     uint32_t slot, session;
 };

@@ -14,143 +14,26 @@
 #define DP_HEAD_H
 
 #include <jansson.h>
-#include <limits.h>
 #include <uv.h>
 
 #include "answers.h"
 #include "crowd.h"
 #include "dealer.h"
 #include "exchange.h"
-#include "export.h"
 #include "guard.h"
+#include "head_parts.h"
 #include "job.h"
 #include "members.h"
 #include "port.h"
 #include "progress.h"
-#include "speculation.h"
 #include "step_report.h"
 #include "supervise.h"
 #include "ticks.h"
-#include "trend.h"
 
 /* For a loss that is no number any more. */
 #define DIVERGED_REMEDY "scale the features, or use a smaller --lr"
 
 enum head_state { HEAD_WAITING, HEAD_RUNNING, HEAD_EXPORTING, HEAD_DONE, HEAD_STOPPING, HEAD_CLOSING };
-
-/* A change that is being agreed on with the shards (step-stamped control): prepared at `step`, until all have promised
- * the same one. */
-struct control {
-    bool busy;
-    uint32_t missing; /* answers */
-    uint64_t step;    /* asked for */
-    uint64_t latest;  /* of the answers */
-    struct setting setting;
-    struct routing_id route; /* who asked */
-    uint64_t request;
-};
-
-/* Whether many workers join. */
-struct storm {
-    uint64_t begun_ms;      /* the window in which */
-    uint32_t joins, before; /* so many have joined, and in the one before */
-};
-
-/* Who is how fast, and what is done about it. */
-struct balance {
-    struct speculation speculation;
-    double *speed;                  /* [PORT_SESSIONS_MAX] by member number, their mean is 1 */
-    double *slot_us;                /* [PORT_SESSIONS_MAX] scratch */
-    double step_us;                 /* what a step takes lately; 0: not known */
-    uint64_t looked_us, looked_low; /* when steps were last counted, and how many were complete */
-    struct dealer_member *dealt;    /* [PORT_SESSIONS_MAX] scratch */
-    struct speculation_gift *gifts; /* [slots] scratch */
-    uv_timer_t timer;               /* when a slot may have become late */
-    uint64_t looked_ms;             /* when deals were last looked at */
-    uint64_t moves;                 /* deals that speeds brought about */
-    uint64_t changes;               /* of who is hung, as far as slots were dealt by them */
-};
-
-/* A step that waits. */
-struct stall {
-    uint64_t opened_ms; /* when the open step was opened */
-    bool reported;      /* this step is one that stalls */
-    bool put_off;       /* that was not said yet, because what it waits for is on its way */
-};
-
-/* What the shards say they are owed of a step. */
-struct owed {
-    uint64_t step;    /* they were asked of */
-    uint32_t missing; /* answers */
-    uint32_t holding; /* shards that have parameters */
-    uint32_t shards;  /* of those that have answered: that are owed any */
-    bool passed;      /* one of them was not asked, or is at another step */
-    bool *slots;      /* [slots] that any of them is owed, so far */
-};
-
-/* A local job (--data-mode local): who has data of its own has a slot of its own, its rank. */
-struct rank {
-    uint32_t holder;   /* member number, DEALER_NOBODY: none; then the slot is void */
-    uint32_t last;     /* the last holder, DEALER_NOBODY before there was one */
-    bool finished;     /* its data are through: void for good */
-    uint64_t given_us; /* when the last holder got it */
-    uint32_t stalls;   /* times in a row that the last holder was given up, having delivered nothing */
-    uint64_t until_ms; /* until then it gets none, 0: it may */
-};
-
-struct ranks {
-    struct rank *list; /* [slots], NULL where the job is not local */
-    bool begun;        /* until then all slots are void: the others are waited for */
-    uint64_t go;       /* steps before this may be committed */
-    uint64_t number;   /* of the last roster that was sent */
-    bool changed;      /* since then */
-    uint64_t dealt_ms; /* when members last changed */
-    uint64_t *ready;   /* [port_count] steps that a shard has all of, by the roster named in */
-    uint64_t *known;   /* [port_count] */
-};
-
-/* Steps that slots may be left out of. */
-struct drop {
-    uint64_t go;     /* steps before this may be committed */
-    uint64_t *ready; /* [port_count] steps that a shard has all of; NULL where nothing can be dropped */
-    uint64_t *few;   /* [port_count] 1 + the last step of which a shard was owed few enough */
-    bool *last;      /* [slots] what was dropped last */
-    bool again;      /* more has come since the shards were asked what they are owed */
-    bool stalled;    /* they are asked since the step stalls */
-    uint64_t late;   /* when this step opens, the workers of the last dropped slots are told; 0: they have been */
-    uint64_t steps, slots, samples; /* so far: with dropped slots, and what was dropped */
-};
-
-/* The model's way to --export FILE. */
-struct saving {
-    struct export *export; /* pins are being collected, or it is being written; NULL: none, or it is to be made anew */
-    uint64_t step;         /* of its theta */
-    uint64_t pin;          /* number of its pins */
-    uint64_t asked_ms;     /* when they were asked for */
-    int held;              /* a file without a name beside FILE, opened at the start; -1: none */
-    bool waiting;          /* the last try failed, and another one follows */
-    uint32_t tries;        /* that failed */
-    uint64_t failed_ms;    /* when the first one did */
-    uint64_t next_ms;      /* when the next one begins */
-    dp_error err;          /* of the last one */
-    char path[PATH_MAX];   /* where the model is; "" before */
-};
-
-/* How the server ends, for --json's last object. */
-struct ending {
-    const char *event; /* "stopped", "diverged", "failed"; NULL: not known */
-    char reason[1024]; /* one line */
-    bool told;
-};
-
-enum { DOUBTS_MAX = 8, DOUBT_TEXT_MAX = 700 };
-
-/* Whether training goes anywhere, and what was said about it. */
-struct doubts {
-    struct trend trend;
-    uint32_t count;
-    char texts[DOUBTS_MAX][DOUBT_TEXT_MAX];
-};
 
 struct fetches; /* head_fetch.c */
 
@@ -315,7 +198,7 @@ void head_watch(struct head *head, uint64_t now_ms);
 DP_MUST_CHECK dp_err head_grant(struct head *head);
 /* The same with a slot of a step to come, for a member that another one holds it beside. */
 DP_MUST_CHECK dp_err head_grant_probe(struct head *head, uint32_t number, uint64_t step, uint32_t slot);
-/* What the shards know is void. */
+/* The deal that the shards know is void. */
 void head_grant_forget(struct head *head);
 
 /* head_post.c: with one shard, the head speaks through its port. DP_NOMEM. */

@@ -77,7 +77,7 @@ void head_measure(struct member *member, const Dp__Heartbeat *beat)
     member->measured_ms = mono_ms();
 }
 
-/* What it says, but not faster than what came from it lately. */
+/* A member is as fast as it says, but no faster than it delivered lately. */
 static void find_speeds(struct head *head, const uint32_t *numbers, uint32_t count)
 {
     struct balance *balance = &head->balance;

@@ -7,7 +7,7 @@
 
 #include "head.h"
 
-/* Who holds what, now and at the open step. */
+/* The holders of all slots, from now on and at the open step. */
 static struct deal *deal_now(const struct head *head)
 {
     const struct dealer *dealer = &head->dealer;

@@ -60,8 +60,8 @@ dp_err head_admission(const struct head *head, dp_error *err)
     return DP_OK;
 }
 
-/* Who comes when all is over, as local workers of a short job do, is no trouble; and what local workers are refused for
- * ends the job with that message. */
+/* A worker that comes when all is over, as local ones of a short job do, is no trouble. A refusal of a local worker
+ * ends the job with the same message. */
 void head_log_refusal(struct head *head, const char *name, const dp_error *err)
 {
     if (head->supervise || err->code == DP_JOB_DONE || err->code == DP_SHUTDOWN || err->code == DP_BUSY)

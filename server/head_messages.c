@@ -102,24 +102,25 @@ void head_refuse(struct head *head, const struct routing_id *route, const Dp__He
     head_reply(head, route, request, &header);
 }
 
-bool head_may_warn(struct head *head)
+/* Says how many lines were left out before one that passes. */
+static bool may_log(struct log_limit *limit, enum log_level level, const char *event)
 {
     uint64_t left_out;
-    if (!log_limit_pass(&head->peer_limit, mono_ms(), &left_out))
+    if (!log_limit_pass(limit, mono_ms(), &left_out))
         return false;
     if (left_out)
-        log_warn("warnings-left-out count=%" PRIu64, left_out);
+        log_write(level, "%s count=%" PRIu64, event, left_out);
     return true;
+}
+
+bool head_may_warn(struct head *head)
+{
+    return may_log(&head->peer_limit, LOG_WARN, "warnings-left-out");
 }
 
 bool head_may_inform(struct head *head)
 {
-    uint64_t left_out;
-    if (!log_limit_pass(&head->info_limit, mono_ms(), &left_out))
-        return false;
-    if (left_out)
-        log_info("lines-left-out count=%" PRIu64, left_out);
-    return true;
+    return may_log(&head->info_limit, LOG_INFO, "lines-left-out");
 }
 
 void head_notice(struct head *head, dp_err code, const char *text)

@@ -13,7 +13,8 @@
 #include "head.h"
 #include "log.h"
 
-enum { PUT_OFF_TIMES = 9 /* a worker that stalls the job again waits for so many times the time-out: a tenth of it */ };
+/* A worker that stalls the job again waits for this many time-outs: it costs the job at most a tenth of the time. */
+enum { PUT_OFF_TIMES = 9 };
 
 dp_err head_ranks_start(struct head *head)
 {

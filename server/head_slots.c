@@ -40,7 +40,7 @@ static void tell_untold(struct head *head)
     }
 }
 
-/* What a member holds from the next deal on. */
+/* The slots that a member holds from the next deal on. */
 static Dp__Assign dealt_to(const struct dealer *dealer, uint32_t number, uint32_t *slots)
 {
     Dp__Assign body = DP__ASSIGN__INIT;

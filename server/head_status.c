@@ -108,11 +108,11 @@ static json_t *progress_json(const struct head *head)
                      number(s.eta_s), "waiting_for", waiting_for(head, buf));
 }
 
-static json_t *slots_json(const struct head *head, uint32_t number_of)
+static json_t *slots_json(const struct head *head, uint32_t id)
 {
     json_t *slots = json_array();
     for (uint32_t k = 0; k < head->dealer.slots; k++)
-        if (head->dealer.next_owner[k] == number_of)
+        if (head->dealer.next_owner[k] == id)
             json_array_append_new(slots, count(k));
     return slots;
 }
@@ -122,20 +122,20 @@ static const char *transport(const struct head *head, const struct member *membe
     return member->shm ? "shm" : strncmp(head->endpoint, "ipc:", 4) == 0 ? "ipc" : "tcp";
 }
 
-static const char *member_state(const struct head *head, uint32_t number_of)
+static const char *member_state(const struct head *head, uint32_t id)
 {
-    if (head->members.list[number_of].state != MEMBER_JOINED)
+    if (head->members.list[id].state != MEMBER_JOINED)
         return "reading data";
-    return speculation_hung(&head->balance.speculation, number_of) ? "hung" : "training";
+    return speculation_hung(&head->balance.speculation, id) ? "hung" : "training";
 }
 
-static json_t *worker_json(const struct head *head, uint32_t number_of, uint64_t now)
+static json_t *worker_json(const struct head *head, uint32_t id, uint64_t now)
 {
-    const struct member *m = &head->members.list[number_of];
-    return json_pack("{so so ss ss ss so so so so so so so so}", "id", count(number_of), "attempt", count(m->attempt),
-                     "name", m->name, "transport", transport(head, m), "state", member_state(head, number_of), "pid",
-                     count(m->pid), "slots", slots_json(head, number_of), "step", count(m->step), "samples",
-                     count(m->samples), "samples_per_s", number(m->samples_per_s), "slots_per_s",
+    const struct member *m = &head->members.list[id];
+    return json_pack("{so so ss ss ss so so so so so so so so}", "id", count(id), "attempt", count(m->attempt), "name",
+                     m->name, "transport", transport(head, m), "state", member_state(head, id), "pid", count(m->pid),
+                     "slots", slots_json(head, id), "step", count(m->step), "samples", count(m->samples),
+                     "samples_per_s", number(m->samples_per_s), "slots_per_s",
                      m->slots_per_s > 0 ? number(m->slots_per_s) : json_null(), "threads", count(m->threads),
                      "last_heartbeat_ms", count(now - MIN(now, m->last_seen_ms)));
 }

@@ -96,6 +96,17 @@ static dp_err open_door(struct port *port, const struct port_place *place, dp_er
     return DP_OK;
 }
 
+static dp_err start_thread(struct port *port, dp_error *err)
+{
+    if (uv_thread_create(&port->thread, run, port))
+        return dp_fail(err, DP_SYSTEM,
+                       "cannot start a thread for shard %u; raise the limit of threads (ulimit -u, pids.max) or of "
+                       "memory (ulimit -v)",
+                       port->id);
+    port->running = true;
+    return DP_OK;
+}
+
 dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const struct port_place *place,
                   uv_async_t *wake_head, dp_error *err)
 {
@@ -142,16 +153,12 @@ dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const struc
         zuv_close(&port->zuv, NULL);
         goto fail_loop;
     }
-    if (uv_thread_create(&port->thread, run, port)) {
-        e = dp_fail(err, DP_SYSTEM,
-                    "cannot start a thread for shard %u; raise the limit of threads (ulimit -u, pids.max) or "
-                    "of memory (ulimit -v)",
-                    id);
+    e = start_thread(port, err);
+    if (e) {
         zuv_close(&port->zuv, NULL);
         shm_door_close(&port->door);
         goto fail_loop;
     }
-    port->running = true;
     return DP_OK;
 fail_loop:
     uv_close((uv_handle_t *)&port->wake, NULL);

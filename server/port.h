@@ -240,7 +240,7 @@ void port_pass_on(struct port *port, const Dp__Header *header, zmq_msg_t *frames
 void port_send_letters(struct port *port);
 
 /* port_grants.c: a session opens, by its command; it is over; what was dealt; the job is settled anew. */
-void port_grants_open(struct port *port, struct port_session *session, const struct command *open);
+void port_grants_open(struct port_session *session, const struct command *open);
 void port_grants_close(struct port *port, struct port_session *session);
 void port_grants_deal(struct port *port, const struct deal *deal);
 void port_grants_fini(struct port *port);

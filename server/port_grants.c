@@ -1,4 +1,4 @@
-/* What a session may push: the slots that the head has dealt to it, with sums that can be those of their samples.
+/* Pushes that a session may make: of slots that the head has dealt to it, with sums that can be those of their samples.
  *
  * Invariant: a deal is known here before its workers are told of it: a push that is not allowed makes the thread drain
  * its commands and look again. Thread: shard, but for port_grants_fini, which the head calls once the thread is over.
@@ -29,9 +29,8 @@ static void forget(struct port_session *session)
     session->worker = 0;
 }
 
-void port_grants_open(struct port *port, struct port_session *session, const struct command *open)
+void port_grants_open(struct port_session *session, const struct command *open)
 {
-    (void)port;
     if (session->worker != open->worker)
         forget(session);
     free(session->name);
@@ -136,8 +135,8 @@ static void refuse_not_dealt(struct port *port, const struct port_session *sessi
                     .code = DP_REFUSED, .slice = push->piece, .step = push->step, .text = text, .not_dealt = true});
 }
 
-/* Where the plan says how many samples a slot has, others would weigh too much or too little in the step. That a step
- * is not open yet is the shard's to say. */
+/* If the plan says how many samples a slot has, another count would weigh too much or too little in the step. A step
+ * that is not open yet is refused by the shard. */
 static dp_err check_samples(const struct slice_job *job, const struct port_push *push, uint64_t samples, dp_error *err)
 {
     uint64_t said = push->metrics ? push->metrics->count : 0;

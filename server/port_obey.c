@@ -89,10 +89,31 @@ static void stop(struct port *port)
     uv_close((uv_handle_t *)&port->tell_later, NULL);
 }
 
+static void open_session(struct port *port, const struct command *command)
+{
+    struct port_session *session = &port->sessions[session_number(command->session)];
+    session->token = command->session;
+    port_grants_open(session, command);
+    for (int i = 0; i < FRAME_LANES; i++)
+        session->ways[i].id_bytes = 0;
+}
+
+static void close_session(struct port *port, const struct command *command)
+{
+    struct port_session *session = &port->sessions[session_number(command->session)];
+    if (session->token == command->session) {
+        port_shm_fence(port, session, command->fence);
+        session->token = 0;
+        port_grants_close(port, session);
+        shard_forget(&port->shard, session_number(command->session));
+    }
+    atomic_store_explicit(&port->fenced, command->fence, memory_order_release);
+    zuv_wake(port->wake_head);
+}
+
 static void obey(struct port *port, const struct command *command)
 {
     dp_error err;
-    struct port_session *session = &port->sessions[session_number(command->session)];
     switch (command->kind) {
     case COMMAND_START:
         if (start(port, command, &err))
@@ -103,20 +124,10 @@ static void obey(struct port *port, const struct command *command)
         reset(port);
         break;
     case COMMAND_OPEN:
-        session->token = command->session;
-        port_grants_open(port, session, command);
-        for (int i = 0; i < FRAME_LANES; i++)
-            session->ways[i].id_bytes = 0;
+        open_session(port, command);
         break;
     case COMMAND_CLOSE:
-        if (session->token == command->session) {
-            port_shm_fence(port, session, command->fence);
-            session->token = 0;
-            port_grants_close(port, session);
-            shard_forget(&port->shard, session_number(command->session));
-        }
-        atomic_store_explicit(&port->fenced, command->fence, memory_order_release);
-        zuv_wake(port->wake_head);
+        close_session(port, command);
         break;
     case COMMAND_GRANT:
         port_grants_deal(port, command->deal);

@@ -280,7 +280,7 @@ static void scatter(const struct rowrule *rule, struct table *table, const uint3
     }
 }
 
-/* What the rule made of n floats: no constraint may hide that it is not finite. */
+/* Looks at the n floats that the rule has made, before a constraint may hide that they are not finite. */
 static void look(struct rowrule *rule, size_t n)
 {
     rule->infinite |= !kernels_get()->finite(n, rule->w);

@@ -162,7 +162,7 @@ void shard_go(struct shard *shard, uint64_t go);
 bool shard_may_commit(const struct shard *shard, const struct slice *slice);
 /* The session is over: nothing is parked for it any more. */
 void shard_forget(struct shard *shard, uint32_t session);
-/* Who brought the first gradient that was not finite, where a slice knows it. */
+/* The session that brought the first gradient that was not finite, if a slice knows it. */
 struct blame shard_blame(const struct shard *shard);
 /* Slots that any slice or part is owed at the first step that is not complete here, to owed[K], ascending;
  * returns how many and the step. */

@@ -62,7 +62,7 @@ struct node {
     uint32_t from; /* 1 + number of the session that brought it; 0: not known, or several did */
 };
 
-/* Where what is not finite came from. */
+/* The origin of the first number that is not finite. */
 struct blame {
     uint32_t node; /* heap number of the first gradient that is not; 0: none is, or it is not known */
     uint32_t from; /* as in struct node */

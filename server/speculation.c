@@ -11,7 +11,7 @@
 #define PATIENCE_MAX 4.0
 /* A gap that is longer than so many slots is as good as one of so many: it was no slot's. */
 #define GAP_MAX 4.0
-/* Who takes longer than it says by so much more than others do is not believed. */
+/* A member that takes longer than it says by this factor more than others do is not believed. */
 #define BOAST 1.5
 
 dp_err speculation_init(struct speculation *s, uint32_t slots, uint32_t members, const double *speed)
@@ -96,8 +96,8 @@ static double allowed_us(const struct speculation *s, uint32_t number, uint32_t 
     return 2 * (slots * speculation_slot_us(s, number) + SPECULATION_GAIN_US);
 }
 
-/* What the open step has shown of a member's speed, which it may have told otherwise. One whose slots all came from
- * others is late, however little was expected of it. */
+/* Takes in what the open step has shown of a member's speed, whatever it says itself. A member whose slots all came
+ * from others is late, however little was expected of it. */
 static void show_speed(struct speculation *s, uint32_t number, uint64_t now_us)
 {
     struct speculation_member *member = &s->list[number];

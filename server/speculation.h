@@ -9,8 +9,8 @@
  *
  * A slot is expected then; one that is overdue is expected after as long again, or sooner where copies of overdue slots
  * have come too late (`patience`). It is given to an idle member that would have it clearly sooner. A copy that is late
- * in its turn is given to another one; the first result wins. Who was given something is idle again when something has
- * come from itself: what it owed may have come from others, and it hang all the same (delivery.h).
+ * in its turn is given to another one; the first result wins. A member that was given something is idle
+ * again when something has come from itself: others may have delivered what it owed while it hangs (delivery.h).
  *
  * Invariants:
  *   1. Only slots that have not arrived are given, each to one helper, which is not its holder.

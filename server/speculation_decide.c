@@ -1,11 +1,11 @@
-/* What is given to whom: when slots are expected, who is idle, and the copies; see speculation.h. Thread: head. */
+/* The decision on copies: when slots are expected, which members are idle; see speculation.h. Thread: head. */
 #include "speculation_impl.h"
 
 /* Before any slot has come, one that is missing for so long is given to the idle. */
 #define BLIND_US UINT64_C(2000000)
 
-/* When a slot is due: with the last of its holder's that are to come. Where they come one by one, the first of these
- * was begun when the one before had come. */
+/* When a slot is due: with the last of its holder's that are to come. If they come one by one, the first of these was
+ * begun when the one before had come. */
 static uint64_t due_us(const struct speculation *s, const struct speculation_slot *slot)
 {
     const struct speculation_member *holder = &s->list[slot->holder];
@@ -21,8 +21,8 @@ static uint64_t expected_us(const struct speculation *s, uint64_t due, uint64_t 
     return now_us > due ? now_us + (uint64_t)((double)(now_us - due) / s->patience) : due;
 }
 
-/* Finds when each slot that may be given is to be expected. One that was given is expected with its
- * copy, and is given again where that is late, or slow. */
+/* Finds when each slot that may be given is to be expected. One that was given is expected with its copy, and is given
+ * again if that is late, or slow. */
 static void expect(struct speculation *s, uint64_t now_us)
 {
     for (uint32_t k = 0; k < s->slots; k++) {
@@ -91,7 +91,8 @@ static void owes_ahead(struct speculation *s, uint32_t number)
         member->ahead = true;
 }
 
-/* Who holds slots of later steps that have not arrived: one owner before the dealer's next deal, another after it. */
+/* Marks holders of slots of later steps that have not arrived: one owner before the dealer's next deal, another after
+ * it. */
 static void find_ahead(struct speculation *s, const struct dealer *dealer)
 {
     const uint64_t later = ((UINT64_C(2) << s->ahead) - 1) & ~UINT64_C(1);

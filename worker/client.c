@@ -322,14 +322,8 @@ dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
         e = client->end.code ? DP_OK : client_drain(client, err);
         if (e == DP_OK && client->end.code)
             e = dp_fail(err, client->end.code, "%s", client->end.text);
-        if (e == DP_OK && client->rejoin) {
-            e = session_rejoin(client, err);
-            if (e == DP_OK)
-                continue;
-            if (e != DP_STOPPED)
-                client_end(client, e, err->text);
-        } else if (e == DP_OK && outage_is_over(client)) {
-            e = outage_resume(client, err);
+        if (e == DP_OK && (client->rejoin || outage_is_over(client))) {
+            e = client->rejoin ? session_rejoin(client, err) : outage_resume(client, err);
             if (e == DP_OK)
                 continue;
             if (e != DP_STOPPED)

@@ -2,20 +2,22 @@
  *
  *   client.c          the calls of dp.h
  *   client_wait.c     waiting for the next step: deadlines and what people are told
- *   client_session.c  finding the head, hello, join, and doing it again; messages of the head
+ *   client_session.c  finding the head, hello, join, and doing it again
+ *   client_head.c     messages of the head
  *   client_reach.c    finding a shard, and saying that it cannot be reached
  *   client_join.c     what a worker brings to a job
  *   client_step.c     the step at hand: values held, folded, sent
  *   client_finite.c   gradients that are not finite
+ *   client_plane_open.c   connections to the shards
  *   client_plane.c    pushes and pulls over the shards, sending again; messages of the shards
  *   client_ask.c      what a shard lacks
  *   client_outage.c   interruptions of the way to the server
  *   client_plane_rows.c   the messages of tables
  *   client_share.c    memory shared with the shards
  *   client_duty.c, client_arrival.c, client_fold.c, client_theta.c, client_views.c, client_job.c, client_tables.c,
- * client_rows.c decisions and state without a network client_link.c, client_path.c, client_beat.c, client_endpoint.c,
- * client_slab.c,
- * client_shm.c, client_rings.c   sockets, heartbeats, addresses, buffers
+ * client_rows.c   decisions and state without a network
+ *   client_link.c, client_path.c, client_beat.c, client_endpoint.c, client_slab.c, client_shm.c, client_rings.c
+ * sockets, heartbeats, addresses, buffers
  *
  * Thread: the one that uses the client. */
 #ifndef DP_CLIENT_H
@@ -293,6 +295,8 @@ void plane_lane_lost(struct dp_client *client, struct shard *shard);
 
 /* client_ask.c */
 
+/* A connection that is new: lets the server know whose it is. It closes those that have said nothing for a minute. */
+void ask_greet(struct dp_client *client, struct shard *shard, uint32_t lane);
 /* Whether the shard is asked before anything is sent to it again; `lost`: a connection was made anew, or it refused
  * something. */
 bool ask_first(const struct dp_client *client, const struct shard *shard, bool lost);

@@ -6,6 +6,24 @@
 
 enum { LITTLE_BYTES = 64 << 10 }; /* sent again without asking, after a connection was made anew */
 
+/* The answer is to no question that ask_take knows. */
+void ask_greet(struct dp_client *client, struct shard *shard, uint32_t lane)
+{
+    uint32_t i = 0, pieces = plane_pieces_of(shard);
+    while (i < pieces && shard_lane(client, shard, plane_piece(client, shard, i)) != &shard->lanes[lane])
+        i++;
+    if (i == pieces || !(client->features & FRAME_FEATURE_ASK))
+        return;
+    Dp__Header header = session_header(client);
+    Dp__Ask body = DP__ASK__INIT;
+    header.request = 0;
+    header.body_case = DP__HEADER__BODY_ASK;
+    header.ask = &body;
+    body.piece = plane_piece(client, shard, i);
+    if (link_send(&shard->lanes[lane], &header, NULL, 0) != DP_OK)
+        return; /* its queue is full: it says enough */
+}
+
 bool ask_first(const struct dp_client *client, const struct shard *shard, bool lost)
 {
     uint64_t bytes = 0;

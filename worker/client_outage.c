@@ -45,6 +45,7 @@ static bool lane_renew(struct dp_client *client, struct shard *shard, struct lin
         client->rejoin = true;
         return false;
     }
+    ask_greet(client, shard, (uint32_t)(lane - shard->lanes));
     plane_lane_lost(client, shard);
     return true;
 }

@@ -84,7 +84,7 @@ void step_owe(struct dp_client *client)
     fold_owe(&client->fold, &slots);
 }
 
-/* Where slots are sent one by one, the others stand. The pull that came with the refused push was not taken. */
+/* If slots are sent one by one, the others stand. The pull that came with the refused push was not taken. */
 void step_anew(struct dp_client *client)
 {
     if (!client->theta.valid || client->closed)

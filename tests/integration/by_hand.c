@@ -3,6 +3,18 @@
 
 #include <criterion/criterion.h>
 
+void meet(const char *endpoint, struct who *a, struct who *b)
+{
+    peer_connect(&a->head, endpoint, 0);
+    peer_connect(&b->head, endpoint, 0);
+}
+
+void part(struct who *a, struct who *b)
+{
+    peer_close(&a->head);
+    peer_close(&b->head);
+}
+
 Dp__Header header_of(struct who *who, Dp__Header__BodyCase body, void *message)
 {
     Dp__Header header = DP__HEADER__INIT;

@@ -11,6 +11,9 @@ struct who {
     uint64_t session, incarnation, request;
 };
 
+/* Two workers that connect, and hang up. */
+void meet(const char *endpoint, struct who *a, struct who *b);
+void part(struct who *a, struct who *b);
 /* Its next message to the head; `message` is the body. */
 Dp__Header header_of(struct who *who, Dp__Header__BodyCase body, void *message);
 Dp__Hello hello_of(const char *name, uint64_t worker, uint32_t pid);

@@ -88,6 +88,8 @@ const char *temp_path(const char *name);
 /* A file there with these bytes; returns its path. */
 const char *temp_file(const char *name, const void *data, size_t bytes);
 const char *temp_text(const char *name, const char *text);
+/* 40 rows of two features that a line separates. */
+const char *temp_separable(void);
 /* Waits until a file with at least one whole line is at path; returns the first line, borrowed until harness_fini. NULL
  * after timeout_ms, or when `writer` (NULL: none) has ended without it. */
 const char *file_expect(const char *path, const struct process *writer, uint32_t timeout_ms);

@@ -86,6 +86,16 @@ const char *temp_text(const char *name, const char *text)
     return temp_file(name, text, strlen(text));
 }
 
+const char *temp_separable(void)
+{
+    char text[2048];
+    size_t at = 0;
+    for (int i = 0; i < 40; i++)
+        at += (size_t)snprintf(text + at, sizeof text - at, "%d 1:%d.5 2:1\n", i % 2 ? 1 : -1,
+                               i % 2 ? 1 + i % 5 : -2 - i % 5);
+    return temp_text("separable.svm", text);
+}
+
 /* The first line of a file if it is whole, else NULL. */
 static const char *first_line(const char *path)
 {

@@ -1,15 +1,15 @@
-/* Who may push what: sessions by hand push slots that were dealt to them, to others and to nobody; theta and the model
- * are those of the ones that were allowed. The job has 4 slots of one sample each, a dense tensor and, where a test
- * wants it, a table; gradients are whole numbers, so that sums are exact. */
+/* Pushes that are allowed: sessions by hand push slots that were dealt to them, to others and to nobody; theta and the
+ * model are those of the ones that were allowed. The job has 4 slots of one sample each, a dense tensor and, where a
+ * test wants it, a table; gradients are whole numbers, so that sums are exact. */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "by_hand.h"
 #include "frame_rows.h"
 #include "harness.h"
-#include "peer.h"
 #include "util.h"
 
 TestSuite(dealt, .init = harness_init, .fini = harness_fini, .timeout = 300);
@@ -20,42 +20,22 @@ enum { SLOTS = 4, LEVEL = 2, ELEMS = 5, DIM = 2, WAIT_MS = 20000, ALL = 0xf };
 
 /* A session. */
 struct hand {
-    struct peer head, shard;
-    uint64_t worker, session, incarnation, request;
+    struct who who;
+    struct peer shard;
+    uint64_t worker;
     uint32_t slots; /* bitmap of the last Assign */
     bool table;
 };
 
-static Dp__Header header_of(struct hand *hand, Dp__Header__BodyCase body, void *message)
+static void greet(struct hand *hand, const char *name)
 {
-    Dp__Header header = DP__HEADER__INIT;
-    header.session = hand->session;
-    header.incarnation = hand->incarnation;
-    header.request = ++hand->request;
-    header.body_case = body;
-    header.push_pull = message;
-    return header;
-}
-
-static void say_hello(struct hand *hand, const char *name)
-{
-    Dp__Hello hello = DP__HELLO__INIT;
-    hello.magic = FRAME_MAGIC;
-    hello.protocol_major = FRAME_MAJOR;
-    hello.worker = hand->worker;
-    hello.name = (char *)name;
-    hello.numerics = (char *)"any";
+    Dp__Hello hello = hello_of(name, hand->worker, 0);
     hello.features = FRAME_FEATURE_TABLES;
-    hand->session = hand->incarnation = 0;
-    Dp__Header header = header_of(hand, DP__HEADER__BODY_HELLO, &hello);
-    const Dp__Header *answer = peer_ask(&hand->head, &header, NULL, 0);
-    cr_assert_eq(answer->body_case, DP__HEADER__BODY_WELCOME);
-    hand->session = answer->session;
-    hand->incarnation = answer->incarnation;
+    cr_assert_eq(say_hello(&hand->who, &hello)->body_case, DP__HEADER__BODY_WELCOME);
 }
 
 /* `rows` 0: a client with data of its own. */
-static void join(struct hand *hand, uint64_t rows)
+static void take_part(struct hand *hand, uint64_t rows)
 {
     uint64_t dense[] = {ELEMS}, rows_of[] = {10, DIM};
     Dp__Tensor w = DP__TENSOR__INIT, t = DP__TENSOR__INIT, *list[] = {&w, &t};
@@ -74,8 +54,8 @@ static void join(struct hand *hand, uint64_t rows)
     join.train = rows ? &train : NULL;
     join.n_tensors = hand->table ? 2 : 1;
     join.tensors = list;
-    Dp__Header header = header_of(hand, DP__HEADER__BODY_JOIN, &join);
-    const Dp__Header *answer = peer_ask(&hand->head, &header, NULL, 0);
+    Dp__Header header = header_of(&hand->who, DP__HEADER__BODY_JOIN, &join);
+    const Dp__Header *answer = peer_ask(&hand->who.head, &header, NULL, 0);
     cr_assert_eq(answer->body_case, DP__HEADER__BODY_JOINED, "%s",
                  answer->body_case == DP__HEADER__BODY_ERROR ? answer->error->text : "");
     const Dp__Job *job = answer->joined->job;
@@ -89,7 +69,7 @@ static void join(struct hand *hand, uint64_t rows)
 static void expect_slots(struct hand *hand, uint32_t slots)
 {
     while (hand->slots != slots) {
-        const Dp__Header *header = peer_receive(&hand->head, WAIT_MS);
+        const Dp__Header *header = peer_receive(&hand->who.head, WAIT_MS);
         cr_assert(header, "slots %#x are not dealt, but %#x", slots, hand->slots);
         if (header->body_case != DP__HEADER__BODY_ASSIGN)
             continue;
@@ -103,15 +83,25 @@ static void enter(struct hand *hand, const char *endpoint, const char *name, uin
 {
     static uint64_t workers = 4711;
     hand->worker = ++workers;
-    peer_connect(&hand->head, endpoint, 0);
-    say_hello(hand, name);
-    join(hand, rows);
+    peer_connect(&hand->who.head, endpoint, 0);
+    greet(hand, name);
+    take_part(hand, rows);
 }
 
-static void leave(struct hand *hand)
+static void go(struct hand *hand)
 {
     peer_close(&hand->shard);
-    peer_close(&hand->head);
+    peer_close(&hand->who.head);
+}
+
+/* The first is dealt all slots, then each half of them. */
+static void enter_both(struct hand *first, struct hand *second, const char *endpoint)
+{
+    enter(first, endpoint, "first", SLOTS);
+    expect_slots(first, ALL);
+    enter(second, endpoint, "second", SLOTS);
+    expect_slots(first, 0x3);
+    expect_slots(second, 0xc);
 }
 
 /* A push of a node with `count` samples and a gradient of `value` everywhere, and a pull of the next step. */
@@ -131,7 +121,7 @@ static const Dp__Header *push_count(struct hand *hand, uint64_t step, uint32_t l
     body.index = index;
     body.metrics = &metrics;
     body.pull_step = step + 1;
-    Dp__Header header = header_of(hand, DP__HEADER__BODY_PUSH_PULL, &body);
+    Dp__Header header = header_of(&hand->who, DP__HEADER__BODY_PUSH_PULL, &body);
     return peer_ask(&hand->shard, &header, gradient, sizeof gradient);
 }
 
@@ -170,11 +160,7 @@ static void root_by_others(const char *shards)
     char endpoint[128];
     struct process *server = SERVER(endpoint, JOB, "--steps", "3", "--shards", shards);
     struct hand first = {0}, liar = {0};
-    enter(&first, endpoint, "first", SLOTS);
-    expect_slots(&first, ALL);
-    enter(&liar, endpoint, "liar", SLOTS);
-    expect_slots(&first, 0x3);
-    expect_slots(&liar, 0xc);
+    enter_both(&first, &liar, endpoint);
     expect_not_dealt(push(&liar, 0, LEVEL, 0, -5), "slot 0 of step 0 is not dealt to this session");
     expect_not_dealt(push(&liar, 0, 0, 1, -5), "slot 1 of step 0 ");
     expect_not_dealt(push(&liar, 0, 1, 0, -5), "slot 0 of step 0 ");
@@ -182,12 +168,12 @@ static void root_by_others(const char *shards)
     expect_theta(&first, push(&first, 1, LEVEL, 0, 8), -1 - 2); /* and may not have heard that it lost some */
     expect_not_dealt(push(&liar, 2, LEVEL, 0, -5), "slot 0 of step 2 is not dealt");
     const char *line = process_expect(server, ERR, "push-not-dealt", WAIT_MS);
-    cr_assert_not_null(strstr(line, "worker=\"liar\" step=0 slot=0"), "%s", line);
+    cr_assert_not_null(strstr(line, "worker=\"second\" step=0 slot=0"), "%s", line);
     struct run_result status = RUN(WAIT_MS, "dp-ctl", "--server", endpoint, "status", "--json");
     cr_assert_not_null(strstr(status.out, "\"not_dealt\":4"), "%s", status.out);
     expect_theta(&first, push(&first, 2, LEVEL, 0, 4), 0);
-    leave(&first);
-    leave(&liar);
+    go(&first);
+    go(&liar);
     cr_assert_eq(process_wait(server, WAIT_MS), 0, "%s", process_output(server, ERR));
 }
 
@@ -209,17 +195,13 @@ Test(dealt, slots_lost_long_ago_are_not_its_own)
     char endpoint[128];
     (void)SERVER(endpoint, JOB, "--steps", "200", "--speculate", "off", "--balance", "off");
     struct hand first = {0}, second = {0};
-    enter(&first, endpoint, "first", SLOTS);
-    expect_slots(&first, ALL);
-    enter(&second, endpoint, "second", SLOTS);
-    expect_slots(&first, 0x3);
-    expect_slots(&second, 0xc);
+    enter_both(&first, &second, endpoint);
     float theta = 0;
     for (uint64_t step = 0; step < LATE - 1; step++)
         expect_theta(&first, push(&first, step, LEVEL, 0, 4), theta -= 1);
     expect_not_dealt(push(&first, LATE, LEVEL, 0, 4), "slot 2 of step 130");
-    leave(&first);
-    leave(&second);
+    go(&first);
+    go(&second);
 }
 
 /* After a cut a worker says hello again and sends what had no answer, in its new session. */
@@ -229,19 +211,16 @@ Test(dealt, a_worker_that_comes_again_sends_again)
     char endpoint[128];
     struct process *server = SERVER(endpoint, JOB, "--steps", "2");
     struct hand first = {0}, second = {0};
-    enter(&first, endpoint, "first", SLOTS);
-    expect_slots(&first, ALL);
-    enter(&second, endpoint, "second", SLOTS);
-    expect_slots(&first, 0x3);
-    leave(&first);
+    enter_both(&first, &second, endpoint);
+    go(&first);
     first.slots = 0;
-    peer_connect(&first.head, endpoint, 0);
-    say_hello(&first, "first");
-    join(&first, SLOTS);
+    peer_connect(&first.who.head, endpoint, 0);
+    greet(&first, "first");
+    take_part(&first, SLOTS);
     expect_theta(&first, push(&first, 0, LEVEL, 0, 4), -1);
     expect_theta(&first, push(&first, 1, LEVEL, 0, 4), 0);
-    leave(&first);
-    leave(&second);
+    go(&first);
+    go(&second);
     cr_assert_eq(process_wait(server, WAIT_MS), 0, "%s", process_output(server, ERR));
 }
 
@@ -252,16 +231,13 @@ Test(dealt, another_worker_does_not_inherit)
     char endpoint[128];
     (void)SERVER(endpoint, JOB, "--steps", "2");
     struct hand first = {0}, second = {0}, other = {0};
-    enter(&first, endpoint, "first", SLOTS);
-    expect_slots(&first, ALL);
-    enter(&second, endpoint, "second", SLOTS);
-    expect_slots(&first, 0x3);
-    leave(&first);
+    enter_both(&first, &second, endpoint);
+    go(&first);
     enter(&other, endpoint, "first", SLOTS);
     expect_slots(&other, 0x3);
     expect_not_dealt(push(&other, 0, 0, 2, 4), "slot 2 of step 0");
-    leave(&other);
-    leave(&second);
+    go(&other);
+    go(&second);
 }
 
 Test(dealt, on_arrival)
@@ -270,17 +246,14 @@ Test(dealt, on_arrival)
     char endpoint[128];
     (void)SERVER(endpoint, JOB, "--steps", "20", "--consistency", "ssp:3");
     struct hand first = {0}, liar = {0};
-    enter(&first, endpoint, "first", SLOTS);
-    expect_slots(&first, ALL);
-    enter(&liar, endpoint, "liar", SLOTS);
-    expect_slots(&liar, 0xc);
+    enter_both(&first, &liar, endpoint);
     for (uint64_t step = 0; step < 4; step++)
         expect_not_dealt(push(&liar, step, 0, 1, -5), "slot 1 of step ");
     expect_theta(&first, push(&first, 0, 0, 0, 4), -1); /* a fraction of 1/4 of a mean gradient of 4 */
     expect_theta(&first, push(&first, 0, 0, 1, 4), -2);
     expect_theta(&liar, push(&liar, 0, 0, 2, 4), -3);
-    leave(&first);
-    leave(&liar);
+    go(&first);
+    go(&liar);
 }
 
 /* Clients with data of their own have one slot each. */
@@ -296,8 +269,8 @@ Test(dealt, the_rank_of_another)
     expect_slots(&two, 2);
     expect_not_dealt(push(&two, 0, 0, 0, 1), "slot 0 of step 0");
     expect_not_dealt(push(&two, 0, 1, 0, 1), "slot 0 of step 0");
-    leave(&one);
-    leave(&two);
+    go(&one);
+    go(&two);
 }
 
 /* ---- tables ---- */
@@ -324,7 +297,7 @@ static const Dp__Header *push_row(struct hand *hand, uint64_t step, uint32_t lev
     body.push_keys = &keys;
     body.pull = true;
     body.pull_step = step;
-    Dp__Header header = header_of(hand, DP__HEADER__BODY_ROWS_PUSH_PULL, &body);
+    Dp__Header header = header_of(&hand->who, DP__HEADER__BODY_ROWS_PUSH_PULL, &body);
     size_t bytes = frame_size(&header);
     AUTOFREE void *buf = mem_array(bytes, 1);
     frame_write(&header, buf);
@@ -344,10 +317,7 @@ Test(dealt, rows_of_tables)
     char endpoint[128];
     (void)SERVER(endpoint, JOB, "--steps", "3");
     struct hand first = {.table = true}, liar = {.table = true};
-    enter(&first, endpoint, "first", SLOTS);
-    expect_slots(&first, ALL);
-    enter(&liar, endpoint, "liar", SLOTS);
-    expect_slots(&liar, 0xc);
+    enter_both(&first, &liar, endpoint);
     expect_not_dealt(push_row(&liar, 0, LEVEL, 0, SLOTS, -5), "slot 0 of step 0");
     const Dp__Header *answer = push_row(&first, 0, LEVEL, 0, SLOTS - 1, 4);
     cr_assert_eq(answer->body_case, DP__HEADER__BODY_ERROR);
@@ -355,8 +325,8 @@ Test(dealt, rows_of_tables)
     answer = push_row(&first, 0, LEVEL, 0, SLOTS, 4);
     cr_assert_eq(answer->body_case, DP__HEADER__BODY_ROWS, "%s",
                  answer->body_case == DP__HEADER__BODY_ERROR ? answer->error->text : "");
-    leave(&first);
-    leave(&liar);
+    go(&first);
+    go(&liar);
 }
 
 /* ---- numbers ---- */
@@ -369,7 +339,7 @@ static void expect_refused(const Dp__Header *answer, dp_err code, const char *te
     cr_assert_not_null(strstr(answer->error->text, text), "%s", answer->error->text);
 }
 
-/* What a slot has is known here: who says more would weigh more. */
+/* The samples of a slot are known here: a push that says more would weigh more. */
 Test(dealt, samples_are_those_of_the_slots)
 {
     NEED_PROGRAMS("dp-server");
@@ -384,11 +354,11 @@ Test(dealt, samples_are_those_of_the_slots)
     expect_theta(&hand, push(&hand, 0, LEVEL, 0, 4), -1);
     expect_refused(push_count(&hand, 1, LEVEL, 0, 4, 4), DP_PROTO, "says 4 samples, its slots have 1");
     expect_theta(&hand, push_count(&hand, 1, 0, 3, 1, 4), 0);
-    leave(&hand);
+    go(&hand);
     cr_assert_eq(process_wait(server, WAIT_MS), 0, "%s", process_output(server, ERR));
 }
 
-/* Of clients with data of their own nobody knows; numbers that would not add up are no message at all. */
+/* The samples of clients with data of their own are not known; numbers that would not add up are no message at all. */
 static void push_malformed(uint64_t count, double loss)
 {
     char endpoint[128];
@@ -403,10 +373,10 @@ static void push_malformed(uint64_t count, double loss)
     metrics.loss = loss;
     body.push = true;
     body.metrics = &metrics;
-    Dp__Header header = header_of(&hand, DP__HEADER__BODY_PUSH_PULL, &body);
+    Dp__Header header = header_of(&hand.who, DP__HEADER__BODY_PUSH_PULL, &body);
     cr_assert(peer_send(&hand.shard, &header, gradient, sizeof gradient));
     (void)process_expect(server, ERR, "malformed-message", WAIT_MS);
-    leave(&hand);
+    go(&hand);
 }
 
 Test(dealt, samples_that_would_not_add_up)

@@ -13,17 +13,6 @@ TestSuite(display, .init = harness_init, .fini = harness_fini, .timeout = 120);
 
 enum { RUN_MS = 60000 };
 
-/* 40 rows that a line separates. */
-static const char *separable(void)
-{
-    char text[2048];
-    size_t at = 0;
-    for (int i = 0; i < 40; i++)
-        at += (size_t)snprintf(text + at, sizeof text - at, "%d 1:%d.5 2:1\n", i % 2 ? 1 : -1,
-                               i % 2 ? 1 + i % 5 : -2 - i % 5);
-    return temp_text("separable.svm", text);
-}
-
 #define JOB(data)                                                                                                   \
     "--model", "logistic", "--batch", "40", "--local-workers", "1", "--exit-when-done", "--data", data, "--listen", \
         "tcp://127.0.0.1:0"
@@ -49,7 +38,7 @@ static json_t *next_object(const char **at)
 Test(display, plain_lines_and_a_summary)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
-    const char *data = separable(), *model = temp_path("m.safetensors");
+    const char *data = temp_separable(), *model = temp_path("m.safetensors");
     struct run_result r = RUN(RUN_MS, "dp-server", JOB(data), "--epochs", "100", "--eval", data, "--export", model);
     cr_assert_eq(r.status, 0, "%s", r.err);
     cr_assert_str_empty(r.out);
@@ -68,7 +57,7 @@ Test(display, a_table_on_a_terminal)
     snprintf(command, sizeof command,
              "TERM=xterm script -qefc '%s --model logistic --batch 40 --epochs 100 --local-workers 1 --exit-when-done "
              "--data %s --listen tcp://127.0.0.1:0' /dev/null",
-             program_path("dp-server"), separable());
+             program_path("dp-server"), temp_separable());
     struct run_result r = RUN(RUN_MS, "/bin/sh", "-c", command);
     cr_assert_eq(r.status, 0, "%s", r.out);
     cr_assert_not_null(strstr(r.out, "\r100/100 "), "%s", r.out);
@@ -79,7 +68,7 @@ Test(display, a_table_on_a_terminal)
 Test(display, json_lines)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
-    const char *data = separable();
+    const char *data = temp_separable();
     struct run_result r = RUN(RUN_MS, "dp-server", JOB(data), "--epochs", "30", "--eval", data, "--json");
     cr_assert_eq(r.status, 0, "%s", r.err);
     cr_assert_eq(lines_of(r.out), 32, "%s", r.out);
@@ -105,7 +94,7 @@ Test(display, json_lines)
 Test(display, quiet_is_quiet)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
-    struct run_result r = RUN(RUN_MS, "dp-server", JOB(separable()), "--epochs", "3", "--quiet");
+    struct run_result r = RUN(RUN_MS, "dp-server", JOB(temp_separable()), "--epochs", "3", "--quiet");
     cr_assert_eq(r.status, 0, "%s", r.err);
     cr_assert_str_empty(r.out);
     cr_assert_str_empty(r.err);
@@ -116,7 +105,7 @@ Test(display, quiet_hides_no_mistake)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     static const char *const env[] = {"DP_EPOCH=3", NULL};
-    const char *data = separable();
+    const char *data = temp_separable();
     struct process *server = process_start_env(
         "dp-server", (const char *const[]){JOB(data), "--epochs", "3", "--quiet", "--log-level", "info", NULL}, env);
     cr_assert_eq(process_wait(server, RUN_MS), 0, "%s", process_output(server, ERR));
@@ -134,7 +123,7 @@ Test(display, a_job_that_is_done_and_stays)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     char endpoint[128];
-    const char *data = separable();
+    const char *data = temp_separable();
     struct process *server = SERVER(endpoint, "--model", "logistic", "--batch", "40", "--epochs", "2");
     for (int i = 0; i < 2; i++) {
         struct run_result r = RUN(RUN_MS, "dp-worker", "--server", endpoint, "--data", data);
@@ -152,8 +141,8 @@ Test(display, a_job_that_diverges)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     struct run_result r =
-        RUN(RUN_MS, "dp-server", "--model", "linear", "--local-workers", "1", "--exit-when-done", "--data", separable(),
-            "--listen", "tcp://127.0.0.1:0", "--lr", "1e20", "--epochs", "1000000", "--quiet");
+        RUN(RUN_MS, "dp-server", "--model", "linear", "--local-workers", "1", "--exit-when-done", "--data",
+            temp_separable(), "--listen", "tcp://127.0.0.1:0", "--lr", "1e20", "--epochs", "1000000", "--quiet");
     cr_assert_eq(r.status, 1, "%s", r.err);
     cr_assert_eq(lines_of(r.err), 1, "%s", r.err);
     cr_assert_not_null(strstr(r.err, "training diverged: the loss of training step "), "%s", r.err);
@@ -166,7 +155,7 @@ Test(display, the_workers_of_a_job_that_diverges)
     char endpoint[128];
     NEED_PROGRAMS("dp-server", "dp-worker");
     struct process *server = SERVER(endpoint, "--model", "linear", "--lr", "1e20", "--epochs", "1000000");
-    struct run_result r = RUN(RUN_MS, "dp-worker", "--server", endpoint, "--data", separable());
+    struct run_result r = RUN(RUN_MS, "dp-worker", "--server", endpoint, "--data", temp_separable());
     cr_assert_eq(r.status, 1, "%s", r.err);
     cr_assert_not_null(strstr(r.err, "dp-worker: training diverged: the loss"), "%s", r.err);
     cr_assert_eq(process_wait(server, RUN_MS), 1);
@@ -176,8 +165,8 @@ Test(display, the_export_of_a_job_that_diverged_is_marked)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     const char *path = temp_path("m.safetensors");
-    struct run_result r = RUN(RUN_MS, "dp-server", "--model", "linear", "--local-workers", "1", "--data", separable(),
-                              "--listen", "tcp://127.0.0.1:0", "--lr", "1e20", "--export", path);
+    struct run_result r = RUN(RUN_MS, "dp-server", "--model", "linear", "--local-workers", "1", "--data",
+                              temp_separable(), "--listen", "tcp://127.0.0.1:0", "--lr", "1e20", "--export", path);
     char head[4096] = "";
     cr_assert_eq(r.status, 1, "%s", r.err);
     cr_assert_not_null(strstr(r.err, "the parameters that diverged are in"), "%s", r.err);
@@ -249,7 +238,7 @@ Test(display, options_from_every_source)
     snprintf(file, sizeof file,
              "# a job\nmodel: logistic\nbatch: 40\nepochs: 7\nlocal-workers: 1\nseed: 5\n"
              "exit-when-done: on\ndata: %s\nlisten: tcp://127.0.0.1:0\n",
-             separable());
+             temp_separable());
     snprintf(variable, sizeof variable, "DP_CONFIG=%s", temp_text("job.yaml", file));
     struct process *p = process_start_env("dp-server", (const char *const[]){"--json", "--batch", "20", NULL},
                                           (const char *const[]){variable, "DP_EPOCHS=2", NULL});
@@ -267,8 +256,8 @@ Test(display, the_endpoint_of_a_job_with_local_workers)
 {
     NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
     char endpoint[128];
-    struct process *server = PROCESS("dp-server", "--model", "logistic", "--local-workers", "1", "--data", separable(),
-                                     "--listen", "tcp://127.0.0.1:0");
+    struct process *server = PROCESS("dp-server", "--model", "logistic", "--local-workers", "1", "--data",
+                                     temp_separable(), "--listen", "tcp://127.0.0.1:0");
     const char *line = process_expect(server, ERR, "listening on tcp://127.0.0.1:", RUN_MS);
     cr_assert_eq(sscanf(strstr(line, "tcp://"), "%127[^,], with 1 local worker", endpoint), 1, "%s", line);
     struct run_result r = RUN(RUN_MS, "dp-ctl", "--server", endpoint, "status");
@@ -328,7 +317,7 @@ Test(display, status_of_a_job_that_is_done)
     char endpoint[128];
     struct process *server = SERVER(endpoint, "--model", "logistic", "--batch", "40", "--epochs", "5", "--seed",
                                     "18446744073709551615", "--quiet");
-    struct process *worker = PROCESS("dp-worker", "--server", endpoint, "--data", separable());
+    struct process *worker = PROCESS("dp-worker", "--server", endpoint, "--data", temp_separable());
     cr_assert_eq(process_wait(worker, RUN_MS), 0, "%s", process_output(worker, ERR));
     json_t *status = status_when_done(endpoint), *job = json_object_get(status, "job");
     cr_assert_eq(json_integer_value(json_object_get(job, "train_rows")), 40);

@@ -314,3 +314,38 @@ Test(gate, connections_leave_no_memory_behind)
     }
     cr_expect_lt(grown * 1024 / (COUNT * KINDS), BYTES_EACH, "%ld KiB in the last round", grown);
 }
+
+/* ---- connections of workers ---- */
+
+static long strangers_of(const char *endpoint)
+{
+    struct run_result status = RUN(MINUTE_MS, "dp-ctl", "--server", endpoint, "status", "--json");
+    const char *at = strstr(status.out, "\"strangers\":");
+    cr_assert_not_null(at, "%s", status.out);
+    return strtol(at + strlen("\"strangers\":"), NULL, 10);
+}
+
+/* A model of several slices, for which a worker makes two connections to a shard. */
+static void check_known(const char *shm, const char *workers)
+{
+    char endpoint[ENDPOINT_MAX], line[64];
+    snprintf(line, sizeof line, "1 1:1 1200000:1\n-1 2:1\n");
+    const char *data = temp_text("wide.svm", line);
+    (void)SERVER(endpoint, "--model", "logistic", "--steps", "1000000000", "--shm", shm, "--min-workers", workers,
+                 "--stall-timeout", "3600");
+    struct process *worker = PROCESS("dp-worker", "--server", endpoint, "--data", data, "--emulate-slot-ms", "100");
+    process_expect(worker, ERR, "joined ", MINUTE_MS);
+    long strangers = 0;
+    for (uint64_t end_ms = mono_ms() + SOON_MS; mono_ms() < end_ms && strangers != 1;)
+        strangers = strangers_of(endpoint);
+    cr_assert_eq(strangers, 1, "%ld instead of dp-ctl alone", strangers);
+}
+
+/* One that says nothing for a minute, since it is of no use or a step is long, would be closed as a stranger's. */
+Test(gate, all_connections_of_a_worker_are_known_to_be_its_own)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    check_known("auto", "1");
+    check_known("off", "1");
+    check_known("off", "2");
+}

@@ -20,16 +20,6 @@ TestSuite(output, .init = harness_init, .fini = harness_fini, .timeout = 300);
 
 enum { RUN_MS = 120000, SOON_MS = 15000, COMMAND_MAX = 4 * HARNESS_PATH_MAX, PIPE_BYTES = 4096 };
 
-static const char *separable(void)
-{
-    char text[2048];
-    size_t at = 0;
-    for (int i = 0; i < 40; i++)
-        at += (size_t)snprintf(text + at, sizeof text - at, "%d 1:%d.5 2:1\n", i % 2 ? 1 : -1,
-                               i % 2 ? 1 + i % 5 : -2 - i % 5);
-    return temp_text("separable.svm", text);
-}
-
 /* A pipe with a name that is full, and that this process keeps open; its descriptor goes to *ret_fd. */
 static const char *clogged(const char *name, int *ret_fd)
 {
@@ -74,7 +64,7 @@ Test(output, stderr_that_nobody_reads)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     int fd;
-    const char *data = separable(), *model = temp_path("m.st"), *pipe = clogged("err", &fd);
+    const char *data = temp_separable(), *model = temp_path("m.st"), *pipe = clogged("err", &fd);
     struct process *server = start("dp-server",
                                    JOB "--local-workers 1 --exit-when-done --epochs 50 --log-level debug "
                                        "--export %s 2>%s",
@@ -88,7 +78,7 @@ Test(output, a_signal_while_nobody_reads)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     int err, out;
-    const char *data = separable(), *err_pipe = clogged("err", &err), *out_pipe = clogged("out", &out);
+    const char *data = temp_separable(), *err_pipe = clogged("err", &err), *out_pipe = clogged("out", &out);
     const char *port = temp_path("port"), *model = temp_path("m.st");
     struct process *server = start("dp-server",
                                    JOB "--local-workers 1 --epochs 1000000000 --json --log-level debug --export %s "
@@ -137,7 +127,7 @@ Test(output, a_late_reader_of_json)
     int fd;
     const char *port = temp_path("port"), *pipe = clogged("out", &fd);
     struct process *server = start("dp-server", JOB "--local-workers 1 --epochs %d --json --port-file %s >%s",
-                                   separable(), EPOCHS, port, pipe);
+                                   temp_separable(), EPOCHS, port, pipe);
     const char *endpoint = file_expect(port, server, RUN_MS);
     cr_assert_not_null(endpoint);
     struct run_result r;
@@ -173,7 +163,7 @@ Test(output, a_slow_reader_of_json)
         command, sizeof command,
         "%s " JOB "--local-workers 1 --exit-when-done --epochs 3000 --json |"
         " (exec 3>&1; while [ $(dd bs=4096 count=1 2>/dev/null | tee /dev/fd/3 | wc -c) -gt 0 ]; do sleep 0.1; done)",
-        program_path("dp-server"), separable());
+        program_path("dp-server"), temp_separable());
     struct run_result r = RUN(RUN_MS, "/bin/sh", "-c", command);
     const char *last = strstr(r.out, "{\"event\":\"done\"");
     cr_assert_not_null(last, "%s", r.out + strlen(r.out) - MIN(strlen(r.out), (size_t)1000));
@@ -185,7 +175,7 @@ Test(output, a_worker_that_nobody_reads)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     int err, out;
-    const char *data = separable(), *err_pipe = clogged("err", &err), *out_pipe = clogged("out", &out);
+    const char *data = temp_separable(), *err_pipe = clogged("err", &err), *out_pipe = clogged("out", &out);
     char endpoint[128];
     struct process *server = SERVER(endpoint, "--model", "logistic", "--batch", "40", "--epochs", "50",
                                     "--exit-when-done", "--export", temp_path("m.st"));
@@ -223,7 +213,7 @@ Test(output, a_paused_terminal)
     struct process *server = start("dp-server",
                                    JOB "--local-workers 1 --epochs 1000000000 --port-file %s --log-level debug "
                                        "--export %s 2>%s",
-                                   separable(), port, temp_path("m.st"), name);
+                                   temp_separable(), port, temp_path("m.st"), name);
     const char *endpoint = file_expect(port, server, RUN_MS);
     cr_assert_not_null(endpoint);
     struct pollfd item = {.fd = terminal, .events = POLLIN};
@@ -247,7 +237,7 @@ Test(output, a_paused_terminal)
 Test(output, closed_descriptors)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
-    const char *data = separable(), *port = temp_path("port"), *model = temp_path("m.st");
+    const char *data = temp_separable(), *port = temp_path("port"), *model = temp_path("m.st");
     struct process *server = start("dp-server",
                                    JOB "--local-workers 1 --exit-when-done --epochs 50 --log-level debug --json "
                                        "--port-file %s --export %s <&- >&- 2>&-",

@@ -66,7 +66,7 @@ static const char *run_beside(int sick, bool from_start, const char *const optio
     return model;
 }
 
-/* Of the attack, 6 hung workers took the job from 48 to 0.03 steps a second. */
+/* In the attack, 6 hung workers took the job from 48 to 0.03 steps a second. */
 Test(sick, hung_workers_beside_good_ones)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
@@ -78,7 +78,7 @@ Test(sick, hung_workers_beside_good_ones)
     models_assert_same(quiet, run_beside(4, false, TWO_SHARDS, "four"));
 }
 
-/* Where commits are on arrival, and where the slowest slot of a step may be dropped. */
+/* Commits on arrival, and steps whose slowest slot may be dropped. */
 Test(sick, hung_workers_in_other_modes)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
@@ -214,7 +214,7 @@ Test(sick, a_client_with_its_own_data_is_given_up)
     (void)a, (void)b;
 }
 
-/* Where all owe, the step is long for all: nobody is given up, and the report says what is waited for. */
+/* If all owe, the step is long for all: nobody is given up, and the report says what is waited for. */
 Test(sick, when_all_with_their_own_data_hang_none_is_given_up)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");

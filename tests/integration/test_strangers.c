@@ -48,8 +48,7 @@ static void check_overheard(const char *shards)
     struct who member = {0}, stranger = {0}, again = {0};
     struct process *server = SERVER(endpoint, ANYBODY, "--shards", shards, "--lease", "3600");
     Dp__Hello hello = hello_of("member", 7, 1);
-    peer_connect(&member.head, endpoint, 0);
-    peer_connect(&stranger.head, endpoint, 0);
+    meet(endpoint, &member, &stranger);
     peer_connect(&again.head, endpoint, 0);
     come(&member, "member", 7, 1);
     join(&member);
@@ -69,8 +68,7 @@ static void check_overheard(const char *shards)
     /* One whose connection is gone loses nothing to who comes for it. */
     peer_close(&again.head);
     come_in_time(&stranger, &hello);
-    peer_close(&member.head);
-    peer_close(&stranger.head);
+    part(&member, &stranger);
     end(server);
 }
 
@@ -92,8 +90,7 @@ Test(strangers, that_overheard_a_hello_do_not_end_a_session_that_reads_its_data)
     struct who reader = {0}, stranger = {0};
     struct process *server = SERVER(endpoint, ANYBODY, "--lease", "3600");
     Dp__Hello hello = hello_of("reader", 7, 1);
-    peer_connect(&reader.head, endpoint, 0);
-    peer_connect(&stranger.head, endpoint, 0);
+    meet(endpoint, &reader, &stranger);
     come(&stranger, "reader", 7, 1);
     come(&reader, "reader", 7, 1);
     cr_assert_eq(beat(&stranger), DP__HEADER__BODY_ERROR);
@@ -101,8 +98,7 @@ Test(strangers, that_overheard_a_hello_do_not_end_a_session_that_reads_its_data)
     (void)error_text(say_hello(&stranger, &hello), DP_BUSY);
     cr_assert_eq(beat(&reader), DP__HEADER__BODY_HEARTBEAT_ACK);
     join(&reader);
-    peer_close(&reader.head);
-    peer_close(&stranger.head);
+    part(&reader, &stranger);
     end(server);
 }
 
@@ -115,8 +111,7 @@ Test(strangers, are_told_what_differs_and_not_what_the_job_has)
     struct who member = {0}, stranger = {0};
     struct process *server = SERVER(endpoint, ANYBODY, "--lease", "3600");
     Dp__Hello other = hello_of("stranger", 8, 2);
-    peer_connect(&member.head, endpoint, 0);
-    peer_connect(&stranger.head, endpoint, 0);
+    meet(endpoint, &member, &stranger);
     come(&member, "member", 7, 1);
     join(&member);
     other.numerics = (char *)"guessed";
@@ -131,8 +126,7 @@ Test(strangers, are_told_what_differs_and_not_what_the_job_has)
                   strstr(text, "--data") && !strstr(text, "4096") && !strstr(text, "content"),
               "%s", text);
     process_expect_next(server, ERR, "by-hand: 4096 rows, 4 features, content 0000000000000000", WAIT_MS);
-    peer_close(&member.head);
-    peer_close(&stranger.head);
+    part(&member, &stranger);
     end(server);
 }
 
@@ -144,8 +138,7 @@ Test(strangers, are_not_those_who_have_proved_themselves)
     struct who member = {0}, other = {0};
     struct process *server = SERVER(endpoint, "--model", "linear", "--lease", "3600");
     Dp__Hello hello = hello_of("other", 8, 2);
-    peer_connect(&member.head, endpoint, 0);
-    peer_connect(&other.head, endpoint, 0);
+    meet(endpoint, &member, &other);
     come(&member, "member", 7, 1);
     join(&member);
     hello.numerics = (char *)"guessed";
@@ -154,8 +147,7 @@ Test(strangers, are_not_those_who_have_proved_themselves)
     come(&other, "other", 8, 2);
     text = error_text(ask_to_join(&other, 17), DP_REFUSED);
     cr_assert_not_null(strstr(text, "by-hand: 4096 rows"), "%s", text);
-    peer_close(&member.head);
-    peer_close(&other.head);
+    part(&member, &other);
     end(server);
 }
 
@@ -167,8 +159,7 @@ Test(strangers, that_say_hello_first_do_not_decide_the_numerics)
     struct who stranger = {0}, member = {0};
     struct process *server = SERVER(endpoint, ANYBODY, "--lease", "3600");
     Dp__Hello hello = hello_of("stranger", 8, 2);
-    peer_connect(&stranger.head, endpoint, 0);
-    peer_connect(&member.head, endpoint, 0);
+    meet(endpoint, &stranger, &member);
     hello.numerics = (char *)"guessed";
     cr_assert_eq(say_hello(&stranger, &hello)->body_case, DP__HEADER__BODY_WELCOME);
     come(&member, "member", 7, 1);
@@ -176,8 +167,7 @@ Test(strangers, that_say_hello_first_do_not_decide_the_numerics)
     const char *text = error_text(ask_to_join(&stranger, BY_HAND_ROWS), DP_REFUSED);
     cr_assert(strstr(text, "other bits than the job's workers") && !strstr(text, "any"), "%s", text);
     cr_assert_eq(beat(&member), DP__HEADER__BODY_HEARTBEAT_ACK);
-    peer_close(&stranger.head);
-    peer_close(&member.head);
+    part(&stranger, &member);
     end(server);
 }
 
@@ -213,8 +203,7 @@ Test(strangers, that_never_join_take_no_place_of_max_workers)
     struct who stranger = {0}, member = {0}, late = {0};
     struct process *server = SERVER(endpoint, ANYBODY, "--max-workers", "1", "--lease", "3600");
     Dp__Hello hello = hello_of("late", 9, 3);
-    peer_connect(&stranger.head, endpoint, 0);
-    peer_connect(&member.head, endpoint, 0);
+    meet(endpoint, &stranger, &member);
     peer_connect(&late.head, endpoint, 0);
     come(&stranger, "stranger", 8, 2);
     cr_assert_eq(beat(&stranger), DP__HEADER__BODY_HEARTBEAT_ACK);
@@ -226,8 +215,7 @@ Test(strangers, that_never_join_take_no_place_of_max_workers)
     cr_assert_not_null(strstr(text, "--max-workers 1"), "%s", text);
     leave(&member);
     join(&stranger);
-    peer_close(&stranger.head);
-    peer_close(&member.head);
+    part(&stranger, &member);
     peer_close(&late.head);
     end(server);
 }

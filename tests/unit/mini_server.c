@@ -468,7 +468,7 @@ static void take_ask(struct mini *m, struct mini_peer from, const Dp__Header *as
     body.waits = s->parked && s->parked_step == body.pull_step;
     header.body_case = DP__HEADER__BODY_HELD;
     header.held = &body;
-    atomic_fetch_add(&m->questions, 1);
+    atomic_fetch_add(&m->questions, asked->request > 0); /* 0: a greeting */
     mini_send(m, from, asked->session, asked->request, &header, NULL, 0);
 }
 

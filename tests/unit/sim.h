@@ -15,7 +15,7 @@ enum {
     TICK_US = 250000,  /* of the head */
 };
 
-/* What happens to a worker, in virtual time. */
+/* An event in the life of a worker, in virtual time. */
 struct sim_worker {
     double slot_us;                      /* what a slot takes */
     uint64_t hangs_from_us, hangs_to_us; /* a slot begun in between ends at the latter */

@@ -118,7 +118,7 @@ Test(client, busy_shards_are_tried_again)
     ASSERT_NO_LEAKS();
 }
 
-/* What is dealt to it is computed and sent again; what had arrived is a duplicate. */
+/* The worker computes and sends again the slots dealt to it; those that had arrived are duplicates. */
 static void refused_as_not_dealt(int pushes)
 {
     struct mini *mini = mini_new(4, true);

@@ -1,4 +1,4 @@
-/* Who is hung, and what is believed of what members say. */
+/* Hung members, and how far members are believed. */
 #include <criterion/criterion.h>
 
 #include "leaks.h"
@@ -35,7 +35,7 @@ Test(delivery, who_hangs_again_and_again_is_left_out_for_longer)
     cr_assert(delivery_came(&d, false, now + DELIVERY_OUT_US));
 }
 
-/* What was in time is forgiven; a copy that the first one beat at once is no fault. */
+/* A slot that was in time is forgiven; a copy that the first one beat at once is no fault. */
 Test(delivery, who_is_beaten_in_time_is_idle_at_the_next_step)
 {
     struct delivery d = {0};

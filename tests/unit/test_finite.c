@@ -163,7 +163,7 @@ Test(finite, under_penalties_and_clipping)
     ASSERT_NO_LEAKS();
 }
 
-/* Where theta itself grows too large, nobody's gradient is to blame. */
+/* If theta itself grows too large, nobody's gradient is to blame. */
 Test(finite, a_rate_that_is_too_large_is_nobodys_fault)
 {
     uint64_t told;

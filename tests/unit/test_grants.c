@@ -1,5 +1,5 @@
-/* What a session may push, as deals come and go: exactly what it holds, extra slots of the open step, and what it lost
- * lately. */
+/* Slots that a session may push, as deals come and go: exactly those that it holds, extra ones of the open step, and
+ * those that it lost lately. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>

@@ -73,7 +73,7 @@ Test(hung, workers_that_say_they_are_fast_and_never_deliver)
     check_cost(&LIAR, "lying", 1000, 5000000);
 }
 
-/* What they say is not believed beyond what comes. */
+/* Members are not believed beyond what comes from them. */
 Test(hung, workers_that_say_they_are_fast_and_are_slow)
 {
     const struct sim_worker boasts = {.slot_us = 5000, .lies = true}, slow = {.slot_us = 50000, .lies = true};
@@ -103,7 +103,7 @@ Test(hung, workers_that_hang_in_evaluations_only)
         cr_expect_geq(rate_of(job, &eval, i, 1000, 5000000), 0.9 * alone, "%u", i);
 }
 
-/* Of 100 that are dealt slots by turns. */
+/* One of 100 that are dealt slots by turns. */
 Test(hung, a_hundred_of_them)
 {
     const struct sim_job job = {16, 0, 0};

@@ -534,7 +534,7 @@ Test(help, overview)
                       "and a line 'some-option: value' of the file that --config names.\n");
 }
 
-/* What is set while a program runs has the bounds of what it is started with. */
+/* A setting of a running program has the bounds of the option. */
 Test(set_later, has_the_bounds_of_the_option)
 {
     dp_error err;

@@ -95,6 +95,16 @@ static struct told check_lines(char *text)
     return told;
 }
 
+/* Ends the outlet with a thread that reads; what that has read. */
+static struct told end_read(struct pipe_out *p, pthread_t thread, const struct reader *reader,
+                            struct outlet_result *ret_result)
+{
+    *ret_result = outlet_end(&p->outlet, mono_ms());
+    close(p->ends[1]);
+    pthread_join(thread, NULL);
+    return check_lines(reader->text);
+}
+
 Test(outlet, what_nobody_read_is_counted_and_the_newest_is_kept)
 {
     struct pipe_out p = open_pipe();
@@ -106,10 +116,8 @@ Test(outlet, what_nobody_read_is_counted_and_the_newest_is_kept)
     cr_assert_lt(mono_ms() - begin_ms, 10000u, "putting waited");
     cr_assert_not(outlet_drained(p.outlet));
     cr_assert_eq(pthread_create(&thread, NULL, read_all, &reader), 0);
-    struct outlet_result result = outlet_end(&p.outlet, mono_ms());
-    close(p.ends[1]);
-    pthread_join(thread, NULL);
-    struct told told = check_lines(reader.text);
+    struct outlet_result result;
+    struct told told = end_read(&p, thread, &reader, &result);
     cr_assert_eq(result.unwritten, 0);
     cr_assert_eq(told.lines + told.left_out, LINES);
     cr_assert_eq(told.left_out, result.left_out);
@@ -143,10 +151,8 @@ Test(outlet, a_slow_reader_gets_the_newest_line)
     for (unsigned i = 0; i < LINES; i++)
         put_line(p.outlet, i);
     cr_assert_eq(pthread_create(&thread, NULL, read_all, &reader), 0);
-    struct outlet_result result = outlet_end(&p.outlet, mono_ms());
-    close(p.ends[1]);
-    pthread_join(thread, NULL);
-    struct told told = check_lines(reader.text);
+    struct outlet_result result;
+    struct told told = end_read(&p, thread, &reader, &result);
     cr_assert_eq(result.unwritten, 0);
     cr_assert_eq(told.lines + told.left_out, LINES);
     cr_assert_eq(told.last, LINES - 1);
@@ -219,10 +225,8 @@ Test(outlet, a_pipe_that_another_made_non_blocking)
         while (i % 100 == 0 && !outlet_drained(p.outlet))
             sched_yield();
     }
-    struct outlet_result result = outlet_end(&p.outlet, mono_ms());
-    close(p.ends[1]);
-    pthread_join(thread, NULL);
-    struct told told = check_lines(reader.text);
+    struct outlet_result result;
+    struct told told = end_read(&p, thread, &reader, &result);
     cr_assert_eq(result.unwritten + result.left_out, 0);
     cr_assert_eq(told.lines, LINES);
     free(reader.text);
