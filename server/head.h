@@ -298,6 +298,8 @@ void head_assign_all(struct head *head);
 DP_MUST_CHECK dp_err head_assign_probe(struct head *head, uint32_t number, uint64_t step, uint32_t slot);
 /* Tells a member how far the job is; whether its connection takes it, as far as that is known at once. */
 bool head_reachable(struct head *head, const struct member *member);
+/* Whether it should have been heard of by now. */
+bool head_unheard(const struct head *head, const struct member *member, uint64_t now_ms);
 dp_err head_probe(struct head *head, const struct member *member, enum letter_about about);
 /* Its connection is gone. */
 void head_lose_unconnected(struct head *head, struct member *member);

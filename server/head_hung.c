@@ -80,8 +80,9 @@ static bool probe_is_due(const struct head *head, uint32_t number, bool hung, ui
 }
 
 /* Said once, warned of where it lasts, and said when it is over. */
-static void tell(struct head *head, struct member *member, const struct delivery *d, uint64_t now_us)
+static void tell(struct head *head, struct member *member, const struct delivery *d, uint64_t now_ms)
 {
+    uint64_t now_us = mono_ns() / 1000;
     uint64_t silent_ms = d->silent_us ? (now_us - MIN(now_us, d->silent_us)) / 1000 : 0;
     if (d->hung && !member->hung_said)
         log_info("worker-late worker=\"%s\" silent_ms=%" PRIu64 " action=\"its slots go to others\"", member->name,
@@ -91,9 +92,11 @@ static void tell(struct head *head, struct member *member, const struct delivery
         member->hung_warned = true;
         if (head_may_warn(head))
             log_warn("worker-hung worker=\"%s\" silent_s=%" PRIu64
-                     " reason=\"its heartbeats come, its slots do not\" action=\"its slots go to others; it is given "
+                     " reason=\"%s\" action=\"its slots go to others; it is given "
                      "a copy of one now and then, and gets slots again when it delivers\"",
-                     member->name, silent_ms / 1000);
+                     member->name, silent_ms / 1000,
+                     head_unheard(head, member, now_ms) ? "neither its slots nor its heartbeats come"
+                                                        : "its heartbeats come, its slots do not");
     }
     if (!d->hung && member->hung_said) {
         log_info("worker-delivers-again worker=\"%s\"", member->name);
@@ -112,7 +115,7 @@ void head_hung_watch(struct head *head, uint64_t now_ms)
         const struct delivery *d = delivery_of(head, i);
         if (member->state != MEMBER_JOINED)
             continue;
-        tell(head, member, d, mono_ns() / 1000);
+        tell(head, member, d, now_ms);
         if (!d->hung && dealer_holds(&head->dealer, i))
             member->probes = 0;
         if (!probe_is_due(head, i, d->hung, now_ms))

@@ -296,14 +296,18 @@ bool head_reachable(struct head *head, const struct member *member)
     return head_probe(head, member, ABOUT_PROBE) != DP_UNREACHABLE;
 }
 
+bool head_unheard(const struct head *head, const struct member *member, uint64_t now_ms)
+{
+    return now_ms - MIN(now_ms, member->last_seen_ms) > (FRAME_HEARTBEAT_IDLE + 1) * head_heartbeat_ms(head);
+}
+
 /* Whether it is worth knowing if the member is still connected: somebody waits for it, or it should have been heard of.
  * To ask all of hundreds of idle ones all the time would cost more than the job. */
 static bool is_suspect(const struct head *head, uint32_t number, uint64_t now_ms)
 {
     const struct speculation *s = &head->balance.speculation;
-    uint64_t seen_ms = head->members.list[number].last_seen_ms;
     return (s->list && (s->list[number].open > 0 || s->list[number].delivery.owed_us > 0)) ||
-           now_ms - MIN(now_ms, seen_ms) > (FRAME_HEARTBEAT_IDLE + 1) * head_heartbeat_ms(head);
+           head_unheard(head, &head->members.list[number], now_ms);
 }
 
 /* `text` says more than `reason`. One that has no slots yet is missed by nobody. */

@@ -157,6 +157,23 @@ Test(sick, a_worker_that_wakes_up_works_again)
     assert_never(server, "worker-lost");
 }
 
+/* The warning says which of its messages are missing. */
+Test(sick, the_warning_says_whether_heartbeats_come)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    char endpoint[128];
+    struct process *server = SERVER(endpoint, "--model", "softmax", "--batch", "320", "--slots", "8", "--steps",
+                                    "1000000", "--lr", "1e-6", "--json", "--min-workers", "3", "--lease", "10");
+    (void)worker(endpoint, "a", "2");
+    struct process *sleeper = worker(endpoint, "b", "2");
+    (void)hung(endpoint, "c");
+    const char *line = process_expect(server, ERR, "worker-hung worker=\"c\"", CASE_MS);
+    cr_assert_not_null(strstr(line, "reason=\"its heartbeats come, its slots do not\""), "%s", line);
+    process_signal(sleeper, SIGSTOP);
+    line = process_expect(server, ERR, "worker-hung worker=\"b\"", CASE_MS);
+    cr_assert_not_null(strstr(line, "reason=\"neither its slots nor its heartbeats come\""), "%s", line);
+}
+
 /* ---- workers with data of their own ---- */
 
 #define FREE_JOB                                                                                                   \
