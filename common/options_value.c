@@ -101,12 +101,11 @@ static bool f64_outside(const struct option *option, double x)
 
 static dp_err set_f64(const struct option *option, double *field, const char *text, const char *where, dp_error *err)
 {
-    /* strtod knows hexadecimal, "nan", "inf" and leading spaces too; none is meant by a user. */
     char buf[OPTION_SHOWN_MAX];
     char *end = NULL;
     bool vanishes;
     double x = float_parse(text, &end, &vanishes);
-    if (!text[0] || text[strspn(text, "0123456789+-.eE")] != '\0' || end == text || *end != '\0')
+    if (end == text || *end != '\0')
         return dp_fail(err, DP_USAGE, "%s: '%s' is not a number", where, option_shown(text, buf));
     if (vanishes)
         return fail_vanishes(text, where, err);

@@ -263,6 +263,10 @@ double float_parse(const char *text, char **ret_end, bool *ret_vanishes)
 {
     errno = 0;
     double x = strtod(text, ret_end);
+    if (*ret_end > text + strspn(text, "0123456789+-.eE")) {
+        *ret_end = (char *)text;
+        x = 0;
+    }
     *ret_vanishes = float_vanishes(x) || (x == 0 && errno == ERANGE);
     return x;
 }

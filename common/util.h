@@ -87,7 +87,8 @@ struct blob {
 /* Gives the bytes back to their owner and clears *b. A cleared or empty blob is fine. */
 void blob_release(struct blob *b);
 
-/* strtod for a number that is to become a float. *ret_vanishes: it is not 0, but would be as a float. */
+/* strtod for a number that is to become a float. Hexadecimal, "nan", "inf" and leading spaces, which no user means, are
+ * no numbers. *ret_vanishes: it is not 0, but would be as a float. */
 double float_parse(const char *text, char **ret_end, bool *ret_vanishes);
 /* Whether a number that is not 0 becomes 0 as a float. */
 bool float_vanishes(double x);

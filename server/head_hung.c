@@ -79,18 +79,19 @@ static bool probe_is_due(const struct head *head, uint32_t number, bool hung, ui
     return !member->untold && since_ms(member->probed_ms, now_ms) >= wait_ms;
 }
 
-static void warn(struct head *head, const struct member *member, uint64_t silent_ms)
+static void warn(struct head *head, const struct member *member, uint64_t silent_ms, uint64_t now_ms)
 {
     if (head_may_warn(head))
         log_warn("worker-hung worker=\"%s\" silent_s=%" PRIu64
                  " reason=\"%s\" action=\"its slots go to others; it is given a copy of one now and then, and gets "
                  "slots again when it delivers\"",
-                 member->name, silent_ms / 1000, member_why_late(member, mono_ms()));
+                 member->name, silent_ms / 1000, member_why_late(member, now_ms));
 }
 
 /* Said once, warned of where it lasts, and said when it is over. */
-static void tell(struct head *head, struct member *member, const struct delivery *d, uint64_t now_us)
+static void tell(struct head *head, struct member *member, const struct delivery *d, uint64_t now_ms)
 {
+    uint64_t now_us = mono_ns() / 1000;
     uint64_t silent_ms = d->silent_us ? (now_us - MIN(now_us, d->silent_us)) / 1000 : 0;
     if (d->hung && !member->hung_said)
         log_info("worker-late worker=\"%s\" silent_ms=%" PRIu64 " action=\"its slots go to others\"", member->name,
@@ -98,7 +99,7 @@ static void tell(struct head *head, struct member *member, const struct delivery
     member->hung_said |= d->hung;
     if (d->hung && !member->hung_warned && silent_ms >= WARN_MS) {
         member->hung_warned = true;
-        warn(head, member, silent_ms);
+        warn(head, member, silent_ms, now_ms);
     }
     if (!d->hung && member->hung_said) {
         log_info("worker-delivers-again worker=\"%s\"", member->name);
@@ -117,7 +118,7 @@ void head_hung_watch(struct head *head, uint64_t now_ms)
         const struct delivery *d = delivery_of(head, i);
         if (member->state != MEMBER_JOINED)
             continue;
-        tell(head, member, d, mono_ns() / 1000);
+        tell(head, member, d, now_ms);
         if (!d->hung && dealer_holds(&head->dealer, i))
             member->probes = 0;
         if (!probe_is_due(head, i, d->hung, now_ms))

@@ -3,10 +3,12 @@
 
 enum { DELIVERS_MS = 10000, LOOK_AGAIN_MS = 1000 };
 
+/* Where the first slice of each slot has come and the step is open all the same, others of any may be on their way. */
 static bool owes_slot(const struct head *head, uint32_t number)
 {
+    const struct speculation *s = &head->balance.speculation;
     for (uint32_t k = 0; k < head->dealer.slots; k++)
-        if (head->dealer.owner[k] == number && !speculation_in(&head->balance.speculation, k))
+        if (head->dealer.owner[k] == number && (s->missing == 0 || !speculation_in(s, k)))
             return true;
     return false;
 }

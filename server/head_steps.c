@@ -274,6 +274,17 @@ static void tell_mixed(const struct head *head)
                  labels->count, labels->list[word].text);
 }
 
+/* A model that is too large for the disk is its worker's: another may have a smaller one, but for the server's own. */
+static dp_err refuse_for_room(struct head *head, dp_error *err)
+{
+    dp_error more;
+    if (head->supervise)
+        head_fail(head, err);
+    else if (job_unsettle(&head->job, &more))
+        head_fail(head, &more);
+    return err->code = DP_REFUSED;
+}
+
 dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
 {
     AUTOFREE const char **endpoints = mem_array(head->port_count, sizeof *endpoints);
@@ -288,10 +299,8 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
         head->job.wire->shards[p]->shm = head->ports[p].door.name;
         head->job.wire->shards[p]->at_head = head->post != NULL;
     }
-    if (head_export_check_room(head, err)) {
-        head_fail(head, err);
-        return err->code;
-    }
+    if (head_export_check_room(head, err))
+        return refuse_for_room(head, err);
     if (dealer_init(&head->dealer, head->job.core.plan.slots) || head_balance_start(head) || head_ranks_start(head) ||
         head_drop_start(head) || head_owed_start(head) || head_start_exchange(head) || !start_shards(head)) {
         (void)dp_fail(err, DP_NOMEM, "out of memory for the job");

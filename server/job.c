@@ -103,7 +103,7 @@ void job_fini(struct job *job)
     *job = (struct job){0};
 }
 
-dp_err job_reopen(struct job *job, dp_error *err)
+dp_err job_unsettle(struct job *job, dp_error *err)
 {
     Dp__Job *wire = wire_new(job->opts);
     if (!wire)
@@ -116,6 +116,13 @@ dp_err job_reopen(struct job *job, dp_error *err)
     job->set_schedule = job->core.params.schedule;
     job->set_consistency = job->core.consistency;
     job->core = (struct slice_job){0};
+    return DP_OK;
+}
+
+dp_err job_reopen(struct job *job, dp_error *err)
+{
+    if (job_unsettle(job, err))
+        return err->code;
     job->incarnation = entropy_u64();
     return DP_OK;
 }

@@ -78,6 +78,8 @@ bool job_same_numerics(const struct job *job);
 /* Takes back what settling made: another incarnation waits for its data. What was set while it was settled stays.
  * DP_NOMEM. */
 DP_MUST_CHECK dp_err job_reopen(struct job *job, dp_error *err);
+/* The same where nobody has been told of it: this incarnation waits for other data. DP_NOMEM. */
+DP_MUST_CHECK dp_err job_unsettle(struct job *job, dp_error *err);
 /* The first worker's data and tensors make the job whole: plan, tensors, ranges of shards and slices.
  * `endpoints[shard]` are what workers are told. DP_REFUSED or DP_MODEL with what is wrong; the job is then as before.
  */

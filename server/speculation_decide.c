@@ -21,13 +21,26 @@ static uint64_t expected_us(const struct speculation *s, uint64_t due, uint64_t 
     return now_us > due ? now_us + (uint64_t)((double)(now_us - due) / s->patience) : due;
 }
 
+/* Whether anything ever came from it. Of who has only joined nothing can be expected: hundreds that never deliver
+ * would have each slot one after the other. */
+static bool is_proven(const struct speculation *s, uint32_t number)
+{
+    return s->list[number].delivery.came_us > 0;
+}
+
+/* Whether it was given to somebody whose copy counts: for a proven one only a proven one's does. */
+static bool is_copied(const struct speculation *s, const struct speculation_slot *slot, bool proven)
+{
+    return slot->helper != DEALER_NOBODY && (!proven || is_proven(s, slot->helper));
+}
+
 /* Finds when each slot that may be given is to be expected. One that was given is expected with its copy, and is given
  * again if that is late, or slow. */
-static void expect(struct speculation *s, uint64_t now_us)
+static void expect(struct speculation *s, bool proven, uint64_t now_us)
 {
     for (uint32_t k = 0; k < s->slots; k++) {
         const struct speculation_slot *slot = &s->slot[k];
-        bool copied = slot->helper != DEALER_NOBODY;
+        bool copied = is_copied(s, slot, proven);
         s->expected_us[k] = 0;
         if (slot->holder == DEALER_NOBODY || speculation_in(s, k))
             continue;
@@ -47,13 +60,20 @@ static uint64_t gain_us(const struct speculation *s, uint32_t number)
     return MAX((uint64_t)(speculation_slot_us(s, number) / 2), (uint64_t)SPECULATION_GAIN_US);
 }
 
-/* The idle member that would have another slot first; DEALER_NOBODY if none is idle. */
+static bool is_better(const struct speculation *s, uint32_t number, uint32_t than, uint64_t now_us)
+{
+    if (is_proven(s, number) != is_proven(s, than))
+        return is_proven(s, number);
+    return ready_us(s, number, now_us) < ready_us(s, than, now_us);
+}
+
+/* The idle member that would have another slot first, a proven one where there is one; DEALER_NOBODY if none is
+ * idle. */
 static uint32_t first_ready(const struct speculation *s, const uint32_t *numbers, uint32_t count, uint64_t now_us)
 {
     uint32_t best = DEALER_NOBODY;
     for (uint32_t i = 0; i < count; i++)
-        if (s->list[numbers[i]].idle &&
-            (best == DEALER_NOBODY || ready_us(s, numbers[i], now_us) < ready_us(s, best, now_us)))
+        if (s->list[numbers[i]].idle && (best == DEALER_NOBODY || is_better(s, numbers[i], best, now_us)))
             best = numbers[i];
     return best;
 }
@@ -68,9 +88,9 @@ static uint32_t latest_slot(const struct speculation *s)
 }
 
 /* When a slot that has not come, or its copy, is due. */
-static uint64_t next_due_us(const struct speculation *s, const struct speculation_slot *slot)
+static uint64_t next_due_us(const struct speculation *s, const struct speculation_slot *slot, bool proven)
 {
-    return slot->helper != DEALER_NOBODY ? slot->copy_due_us : due_us(s, slot);
+    return is_copied(s, slot, proven) ? slot->copy_due_us : due_us(s, slot);
 }
 
 /* When the first of the slots that have not come will be so late that `number` takes it. */
@@ -80,7 +100,7 @@ static uint64_t again_us(const struct speculation *s, uint32_t number)
     uint64_t late = (uint64_t)(s->patience * (double)sooner) + 1;
     for (uint32_t k = 0; k < s->slots; k++)
         if (s->slot[k].holder != DEALER_NOBODY && !speculation_in(s, k))
-            first = MIN(first, next_due_us(s, &s->slot[k]) + late);
+            first = MIN(first, next_due_us(s, &s->slot[k], is_proven(s, number)) + late);
     return first == UINT64_MAX ? 0 : first;
 }
 
@@ -187,7 +207,7 @@ uint32_t speculation_decide(struct speculation *s, const struct dealer *dealer, 
         return 0;
     if (s->unit_us[s->kind] <= 0)
         return decide_blind(s, numbers, count, now_us, gifts, ret_again_us);
-    expect(s, now_us);
+    expect(s, is_proven(s, first_ready(s, numbers, count, now_us)), now_us);
     for (;;) {
         uint32_t k = latest_slot(s), helper = first_ready(s, numbers, count, now_us);
         if (s->expected_us[k] <= ready_us(s, helper, now_us) + gain_us(s, helper)) {

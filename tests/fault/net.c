@@ -285,6 +285,23 @@ Test(net, a_slow_link_carries_nothing_twice)
     models_assert_same(quiet_model(data, WIDE), model);
 }
 
+/* Nor where the first of four slices has come, and the others follow. */
+Test(net, slices_on_their_way_are_no_stall)
+{
+    NEED_HOSTS();
+    const struct link_rules slow = {.rate_kbit = 8000};
+    static const char ROWS[] = "0 1:1 2000000:1\n1 7:1 2000000:1\n";
+    char port[8];
+    const char *data = temp_file("wider.libsvm", ROWS, sizeof ROWS - 1), *model = temp_path("net.safetensors");
+    const char *args[ARGS_MAX] = {"--export", model, "--stall-timeout", "3", "--on-stall", "fail"};
+    memcpy(args + 6, WIDE, sizeof WIDE);
+    fault_link_set(links[0], &slow, &slow);
+    struct process *server = net_server(args, port), *worker = net_worker(0, port, data, "0");
+    expect_done(server, &worker, 1);
+    cr_assert_null(strstr(process_output(server, ERR), "worker-hung"), "%s", process_output(server, ERR));
+    models_assert_same(quiet_model(data, WIDE), model);
+}
+
 /* A hole that large packets fall into: heartbeats pass. The worker says so, and goes on when it is closed. */
 Test(net, large_packets_that_vanish_are_told)
 {

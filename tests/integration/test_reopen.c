@@ -273,3 +273,29 @@ Test(reopen, a_job_that_has_begun_is_not_settled_anew)
     cr_assert_eq(refused.status, 1, "%s", refused.err);
     cr_assert_not_null(strstr(refused.err, "give every worker the same file"), "%s", refused.err);
 }
+
+/* A model that is too large for the disk binds nobody, and does not end the server: here in a file system of 64 KiB. */
+Test(reopen, a_first_model_too_large_for_the_disk_is_refused)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    static const char MOUNT[] = "mount -t tmpfs -o size=64k none /mnt";
+    static const char SCRIPT[] =
+        "mount -t tmpfs -o size=64k none /mnt && exec \"$0\" --model softmax --listen tcp://127.0.0.1:0 --port-file "
+        "\"$1\" --epochs 3 --exit-when-done --export /mnt/m.st";
+    if (RUN(MINUTE_MS, "/usr/bin/unshare", "-rm", "/bin/sh", "-c", MOUNT).status != 0)
+        cr_skip_test("no file system can be mounted here");
+    const char *port_file = temp_path("port");
+    struct process *server =
+        PROCESS("/usr/bin/unshare", "-rm", "/bin/sh", "-c", SCRIPT, program_path("dp-server"), port_file);
+    const char *endpoint = file_expect(port_file, server, MINUTE_MS);
+    cr_assert_not_null(endpoint);
+    static const char WIDE[] = "0 100000:1\n1 1:1\n";
+    const char *wide = temp_file("wide.svm", WIDE, sizeof WIDE - 1);
+    struct run_result r = RUN(MINUTE_MS, "dp-worker", "--server", endpoint, "--data", wide);
+    cr_assert_eq(r.status, 1, "%s", r.err);
+    cr_assert_not_null(strstr(r.err, "option --export: /mnt/m.st: the model takes"), "%s", r.err);
+    r = RUN(MINUTE_MS, "dp-worker", "--server", endpoint, "--data", rows_file("narrow.svm", 20, 3, 1));
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    cr_assert_eq(process_wait(server, MINUTE_MS), 0, "%s", process_output(server, ERR));
+    cr_assert_not_null(strstr(process_output(server, ERR), "model written to /mnt/m.st"));
+}

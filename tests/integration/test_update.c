@@ -217,6 +217,12 @@ Test(update, lr_is_set_at_a_named_step)
         cr_assert_eq(r.status, 2, "%s", r.err);
         cr_assert_not_null(strstr(r.err, "is out of range: it must be more than 0, at most 1e+30"), "%s", r.err);
     }
+    static const char *const NO_NUMBERS[] = {"0x1p-4", " 1", "nan", "inf", "", "1e"};
+    for (size_t i = 0; i < sizeof NO_NUMBERS / sizeof *NO_NUMBERS; i++) {
+        r = RUN(TIMEOUT_MS, "dp-ctl", "--server", endpoint, "set", "lr", NO_NUMBERS[i]);
+        cr_assert_eq(r.status, 2, "%s", r.err);
+        cr_assert_not_null(strstr(r.err, "is not a number"), "%s", r.err);
+    }
     static const char *const VANISH[] = {"1e-46", "1e-400"};
     for (size_t i = 0; i < sizeof VANISH / sizeof *VANISH; i++) {
         r = RUN(TIMEOUT_MS, "dp-ctl", "--server", endpoint, "set", "lr", VANISH[i]);

@@ -34,6 +34,8 @@ static inline void set_up(struct speculation *s)
     for (uint32_t m = 0; m < MEMBERS; m++)
         speed[m] = 1;
     cr_assert_eq(speculation_init(s, SLOTS, MEMBERS, speed), DP_OK);
+    for (uint32_t m = 0; m < MEMBERS; m++)
+        s->list[m].delivery.came_us = 1; /* all have delivered before */
 }
 
 #endif

@@ -112,6 +112,26 @@ Test(hung, a_hundred_of_them)
     cr_expect_geq(rate_of(job, &LIAR, 100, 1000, 10000000), 0.9 * alone);
 }
 
+/* Copies go to the one that has delivered, and not to each that has not, one after the other. */
+Test(hung, one_good_worker_among_a_hundred)
+{
+    static const uint32_t STALENESS[] = {0, 3, 32};
+    static struct sim sim;
+    for (size_t i = 0; i < ARRAY_LEN(STALENESS); i++) {
+        sim_init(&sim, 8);
+        sim.staleness = STALENESS[i];
+        sim_join(&sim, GOOD);
+        sim_run(&sim, 2000000);
+        for (uint32_t k = 0; k < 100; k++)
+            sim_join(&sim, HUNG);
+        sim_run(&sim, 4000000);
+        uint64_t step = sim.step;
+        sim_run(&sim, 14000000);
+        cr_expect_geq(sim.step - step, 100, "staleness %u: %g steps in 10 s", STALENESS[i], (double)(sim.step - step));
+        sim_fini(&sim);
+    }
+}
+
 /* A worker that goes on after a while has its share again within seconds. */
 Test(hung, a_worker_that_wakes_up_works_again)
 {
