@@ -146,46 +146,63 @@ static dp_err rows_read(struct linear *linear, char *text, const char *path, dp_
     return e;
 }
 
-/* The whole file, or pipe, with a NUL behind it. No constraint takes LINEAR_BYTES_MAX. */
-static dp_err file_read(const char *path, FILE *file, char **ret_text, dp_error *err)
+/* What has been read so far: bytes of room, on the heap. */
+struct reading {
+    char *text;
+    size_t room, bytes;
+};
+
+static dp_err read_all(struct reading *r, const char *path, FILE *file, dp_error *err)
 {
-    size_t room = LINEAR_BYTES_FIRST, bytes = 0;
-    AUTOFREE char *text = malloc(room);
-    while (text && !feof(file) && !ferror(file)) {
-        size_t n = fread(text + bytes, 1, room - 1 - bytes, file);
-        if (memchr(text + bytes, '\0', n))
+    while (!feof(file) && !ferror(file)) {
+        size_t n = fread(r->text + r->bytes, 1, r->room - 1 - r->bytes, file);
+        if (memchr(r->text + r->bytes, '\0', n))
             return dp_fail(err, DP_DATA, "option --constraint: %s: is no text: it has zero bytes", path);
-        bytes += n;
-        if (bytes + 1 < room)
+        r->bytes += n;
+        if (r->bytes + 1 < r->room)
             continue;
-        if (room >= LINEAR_BYTES_MAX)
+        if (r->room >= LINEAR_BYTES_MAX)
             return dp_fail(err, DP_DATA,
                            "option --constraint: %s: is larger than %d MiB, so it is no file of constraints", path,
                            LINEAR_BYTES_MAX >> 20);
-        char *more = realloc(text, room *= 2);
+        char *more = realloc(r->text, 2 * r->room);
         if (!more)
             return dp_fail(err, DP_NOMEM, "out of memory for %s", path);
-        text = more;
+        r->text = more;
+        r->room *= 2;
     }
-    if (!text)
-        return dp_fail(err, DP_NOMEM, "out of memory for %s", path);
     if (ferror(file))
         return dp_fail(err, DP_IO, "option --constraint: cannot read %s: %s", path, strerror(errno));
-    text[bytes] = '\0';
-    *ret_text = text;
-    text = NULL;
+    r->text[r->bytes] = '\0';
     return DP_OK;
+}
+
+/* The whole file, or pipe, with a NUL behind it. No constraint takes LINEAR_BYTES_MAX. */
+static dp_err file_read(const char *path, FILE *file, char **ret_text, dp_error *err)
+{
+    struct reading r = {.text = malloc(LINEAR_BYTES_FIRST), .room = LINEAR_BYTES_FIRST};
+    if (!r.text)
+        return dp_fail(err, DP_NOMEM, "out of memory for %s", path);
+    dp_err e = read_all(&r, path, file, err);
+    if (e)
+        free(r.text);
+    else
+        *ret_text = r.text;
+    return e;
 }
 
 static dp_err linear_read(struct linear *linear, const char *path, dp_error *err)
 {
-    AUTOFREE char *text = NULL;
+    char *text = NULL;
     FILE *file = fopen(path, "re");
     if (!file)
         return dp_fail(err, DP_IO, "option --constraint: cannot read %s: %s", path, strerror(errno));
     dp_err e = file_read(path, file, &text, err);
     fclose(file);
-    return e ? e : rows_read(linear, text, path, err);
+    if (!e)
+        e = rows_read(linear, text, path, err);
+    free(text);
+    return e;
 }
 
 static void linear_fini(struct linear *linear)

@@ -134,6 +134,8 @@ void gate_thin(uint32_t most)
         for (struct gate_conn *conn = gate.strangers.first; conn; conn = conn->next)
             if (!conn->shut && (!first || !goes_first(first, conn)))
                 first = conn;
+        if (!first)
+            return;
         gate_shut(first, GATE_CROWDED);
     }
 }
@@ -358,10 +360,11 @@ void gate_start(uint64_t limit, uint32_t each)
 
 static void forget(struct gate_list *list)
 {
-    while (list->first) {
-        struct gate_conn *conn = list->first;
+    struct gate_conn *conn = list->first;
+    *list = (struct gate_list){0};
+    for (struct gate_conn *next; conn; conn = next) {
+        next = conn->next;
         put(conn->fd, NULL);
-        link_out(conn);
         free(conn);
     }
 }
@@ -372,6 +375,9 @@ void gate_stop(void)
     atomic_store_explicit(&started, false, memory_order_relaxed);
     forget(&gate.strangers);
     forget(&gate.members);
+    gate.shut = 0;
+    memset(gate.of_host, 0, sizeof gate.of_host);
+    memset(gate.of_session, 0, sizeof gate.of_session);
     memset(gate.counts, 0, sizeof gate.counts);
     memset(gate.logged, 0, sizeof gate.logged);
     memset(gate.logged_ms, 0, sizeof gate.logged_ms);

@@ -33,11 +33,13 @@ EXPORTED ssize_t recv(int fd, void *buf, size_t size, int flags)
     return -1;
 }
 
+/* The C library has given it its name. NOLINTBEGIN(bugprone-reserved-identifier) */
 EXPORTED ssize_t __recv_chk(int fd, void *buf, size_t size, size_t room, int flags);
 EXPORTED ssize_t __recv_chk(int fd, void *buf, size_t size, size_t room, int flags)
 {
     return recv(fd, buf, size < room ? size : room, flags);
 }
+/* NOLINTEND(bugprone-reserved-identifier) */
 
 EXPORTED int listen(int fd, int backlog)
 {

@@ -132,7 +132,9 @@ static void tell(uint64_t now_ms)
         pthread_mutex_unlock(&gate.mutex);
         if (due)
             log_write(fault == GATE_IDLE ? LOG_INFO : LOG_WARN,
-                      "connections-closed kind=%s count=%" PRIu64 " last=%s reason=\"%s\"",
+                      "connections-closed kind=%s count=%" PRIu64
+                      " last=%s reason=\"%s\" action=\"the job goes on; a worker connects again by itself, a firewall "
+                      "keeps strangers out\"",
                       gate_fault_name((enum gate_fault)fault), more, peer, gate_fault_text((enum gate_fault)fault));
     }
 }

@@ -85,7 +85,7 @@ static enum gate_fault ready_judge(const uint8_t *body, size_t bytes)
     enum { VALUE_SIZE_BYTES = 4 };
     bool dealer = false;
     size_t at = strlen(COMMAND);
-    if (bytes < at || memcmp(body, COMMAND, at))
+    if (bytes < at || memcmp(body, COMMAND, at) != 0)
         return GATE_READY;
     while (at < bytes) {
         size_t name_bytes = body[at++];

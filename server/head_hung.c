@@ -79,6 +79,15 @@ static bool probe_is_due(const struct head *head, uint32_t number, bool hung, ui
     return !member->untold && since_ms(member->probed_ms, now_ms) >= wait_ms;
 }
 
+static void warn(struct head *head, const struct member *member, uint64_t silent_ms)
+{
+    if (head_may_warn(head))
+        log_warn("worker-hung worker=\"%s\" silent_s=%" PRIu64
+                 " reason=\"%s\" action=\"its slots go to others; it is given a copy of one now and then, and gets "
+                 "slots again when it delivers\"",
+                 member->name, silent_ms / 1000, member_why_late(member, mono_ms()));
+}
+
 /* Said once, warned of where it lasts, and said when it is over. */
 static void tell(struct head *head, struct member *member, const struct delivery *d, uint64_t now_us)
 {
@@ -89,11 +98,7 @@ static void tell(struct head *head, struct member *member, const struct delivery
     member->hung_said |= d->hung;
     if (d->hung && !member->hung_warned && silent_ms >= WARN_MS) {
         member->hung_warned = true;
-        if (head_may_warn(head))
-            log_warn("worker-hung worker=\"%s\" silent_s=%" PRIu64
-                     " reason=\"its heartbeats come, its slots do not\" action=\"its slots go to others; it is given "
-                     "a copy of one now and then, and gets slots again when it delivers\"",
-                     member->name, silent_ms / 1000);
+        warn(head, member, silent_ms);
     }
     if (!d->hung && member->hung_said) {
         log_info("worker-delivers-again worker=\"%s\"", member->name);

@@ -120,7 +120,7 @@ static bool is_storm(struct head *head, uint64_t now_ms)
     struct storm *storm = &head->storm;
     uint64_t passed_ms = now_ms - storm->begun_ms;
     if (passed_ms >= STORM_MS) {
-        storm->before = passed_ms < 2 * STORM_MS ? storm->joins : 0;
+        storm->before = passed_ms < 2 * (uint64_t)STORM_MS ? storm->joins : 0;
         storm->joins = 0;
         storm->begun_ms = now_ms;
     }
@@ -324,8 +324,9 @@ void head_lose_stalled(struct head *head, struct member *member, uint64_t for_s)
 {
     char text[192];
     snprintf(text, sizeof text,
-             "it delivered nothing for %" PRIu64 " s while others waited (--stall-timeout), though its heartbeats came",
-             for_s);
+             "it delivered nothing for %" PRIu64 " s while others waited (--stall-timeout), last heard of %" PRIu64
+             " s ago",
+             for_s, (mono_ms() - member->last_seen_ms) / 1000);
     head_ranks_stalled(head, member);
     lose(head, member, "it delivered nothing", text);
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { BEATS_MS = 3000 /* heartbeats are at most two seconds apart: after longer, none come */ };
+
 dp_err members_init(struct members *members)
 {
     *members = (struct members){.list = mem_array_zero(PORT_SESSIONS_MAX, sizeof *members->list),
@@ -240,6 +242,20 @@ void members_hear(struct members *members, struct member *member, uint64_t sampl
     }
     member->samples = samples;
     member->heard_ms = now_ms;
+}
+
+static bool is_recent(uint64_t then_ms, uint64_t now_ms)
+{
+    return then_ms > 0 && now_ms - MIN(now_ms, then_ms) <= BEATS_MS;
+}
+
+const char *member_why_late(const struct member *member, uint64_t now_ms)
+{
+    if (!is_recent(member->last_seen_ms, now_ms))
+        return "nothing comes from it, not even heartbeats";
+    if (is_recent(member->moved_ms, now_ms))
+        return "its heartbeats come and bytes move, its slots do not: its link is slow";
+    return "its heartbeats come, its slots do not";
 }
 
 void members_remove(struct members *members, struct member *member)

@@ -116,6 +116,8 @@ void members_guest(struct members *members, struct member *member, bool guest);
 /* A heartbeat: it said how many samples it has computed so far. samples_per_s is that since it last said so, smoothed.
  * A greeted member is now the last of those heard to make room. */
 void members_hear(struct members *members, struct member *member, uint64_t samples, uint64_t now_ms);
+/* Why one that delivers nothing may do so, as far as its heartbeats tell; a sentence for the log. */
+const char *member_why_late(const struct member *member, uint64_t now_ms);
 /* The token is void from now on. */
 void members_remove(struct members *members, struct member *member);
 uint32_t members_number(const struct members *members, const struct member *member);

@@ -345,6 +345,23 @@ static void print_dropped(const json_t *dropped, FILE *out)
 #undef FIELD
 }
 
+/* Nothing where none was: connections that the gate has closed, by kind. */
+static void print_gate(json_t *closed, FILE *out)
+{
+    const char *kind, *before = "closed     connections, by the gate: ";
+    json_t *count;
+    char a[TEXT_BYTES];
+    json_object_foreach(closed, kind, count)
+    {
+        if (json_integer_value(count) == 0)
+            continue;
+        fprintf(out, "%s%s %s", before, kind, shortened(count, a));
+        before = ", ";
+    }
+    if (*before == ',')
+        fputc('\n', out);
+}
+
 static void print_lines(const json_t *status, const char *server, FILE *out)
 {
     char a[TEXT_BYTES], b[TEXT_BYTES];
@@ -357,6 +374,7 @@ static void print_lines(const json_t *status, const char *server, FILE *out)
     print_waits(json_object_get(status, "waits"), out);
     print_balance(json_object_get(status, "balance"), out);
     print_dropped(json_object_get(status, "dropped"), out);
+    print_gate(json_object_get(json_object_get(status, "gate"), "closed"), out);
 }
 
 /* The status lists some of thousands, or fewer while the server has no memory for more. */

@@ -158,9 +158,10 @@ static dp_err start(struct slot_pool *pool, dp_error *err)
     for (uint32_t i = 0; i < pool->count; i++)
         if (lane_init(pool, &pool->lanes[i]))
             return dp_fail(err, DP_NOMEM,
-                           "out of memory for %u threads on slots of %zu rows; give fewer with --threads, "
-                           "or raise the limit of memory (ulimit -v; dense data take 130 MiB of it a thread)",
-                           pool->count, pool->rows_max);
+                           "out of memory for %u %s on slots of %zu rows; %sraise the limit of memory (ulimit -v; "
+                           "a thread takes 130 MiB of it for dense data), or give dp-server more --slots",
+                           pool->count, pool->count == 1 ? "thread" : "threads", pool->rows_max,
+                           pool->count == 1 ? "" : "give fewer with --threads, ");
     if (pool->count == 1)
         return DP_OK;
     for (uint32_t i = 0; i < pool->count; i++) {

@@ -14,7 +14,7 @@ static struct raw_peer crowd[CROWD_MAX];
 static int crowd_size(int wanted)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < (rlim_t)(wanted + FILES_OWN))
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < (rlim_t)wanted + FILES_OWN)
         return (int)limit.rlim_cur - FILES_OWN;
     return wanted;
 }

@@ -56,7 +56,7 @@ static void become(const char *program, const char *const *args, const char *log
         _exit(126);
     setenv("DP_MIN_SHARD_KIB", "0", 1);
     setenv("OPENBLAS_NUM_THREADS", "1", 1);
-    execv(program, (char *const *)(uintptr_t)args);
+    execv(program, (char *const *)args);
     _exit(127);
 }
 

@@ -146,6 +146,7 @@ Test(sick, a_worker_that_wakes_up_works_again)
     process_expect(server, ERR, "worker-late worker=\"c\"", CASE_MS);
     const char *line = process_expect(server, ERR, "worker-hung worker=\"c\"", CASE_MS);
     cr_assert_not_null(strstr(line, "its slots go to others"), "%s", line);
+    cr_assert_not_null(strstr(line, "reason=\"nothing comes from it, not even heartbeats\""), "%s", line);
     struct run_result status = RUN(CASE_MS, "dp-ctl", "--server", endpoint, "status", "--json");
     cr_assert_not_null(strstr(status.out, "\"state\":\"hung\""), "%s", status.out);
     process_signal(sleeper, SIGCONT);
@@ -155,6 +156,21 @@ Test(sick, a_worker_that_wakes_up_works_again)
     process_signal(server, SIGTERM);
     cr_assert_eq(process_wait(server, CASE_MS), 128 + SIGTERM);
     assert_never(server, "worker-lost");
+}
+
+/* The warning tells a worker that hangs from one that is frozen or cut off. */
+Test(sick, heartbeats_of_a_hung_worker_are_told)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    char endpoint[128];
+    struct process *server =
+        SERVER(endpoint, "--model", "softmax", "--batch", "320", "--slots", "8", "--steps", "1000000", "--lr", "1e-6",
+               "--json", "--log-level", "info", "--stall-timeout", "3600");
+    (void)worker(endpoint, "a", "2");
+    process_expect(server, OUT, "\"event\":\"epoch\"", CASE_MS);
+    (void)hung(endpoint, "h");
+    const char *line = process_expect(server, ERR, "worker-hung worker=\"h\"", CASE_MS);
+    cr_assert_not_null(strstr(line, "reason=\"its heartbeats come, its slots do not\""), "%s", line);
 }
 
 /* ---- workers with data of their own ---- */
@@ -183,6 +199,7 @@ Test(sick, a_client_with_its_own_data_is_given_up)
     cr_assert_not_null(strstr(line, "given up: the others go on without its data"), "%s", line);
     line = process_expect(server, ERR, "worker-lost worker=\"c\"", CASE_MS);
     cr_assert_not_null(strstr(line, "it delivered nothing for "), "%s", line);
+    cr_assert_not_null(strstr(line, ", last heard of "), "%s", line);
     cr_assert_not_null(strstr(line, "its slot is void, nobody else has its data"), "%s", line);
     line = process_expect(server, ERR, "rank-void ", CASE_MS);
     cr_assert_not_null(strstr(line, "worker=\"c\""), "%s", line);

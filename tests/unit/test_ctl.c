@@ -256,6 +256,13 @@ Test(ctl, what_was_dropped)
                 COMMITS("0") "dropped    15 slots of 12 steps, 1.92k samples; the result depends on which\n");
 }
 
+Test(ctl, what_the_gate_closed)
+{
+    assert_line(MEAN("0") ",\"gate\":{\"strangers\":3,\"closed\":{\"greeting\":1,\"ready\":0,\"idle\":12345}}",
+                COMMITS("0") "closed     connections, by the gate: greeting 1, idle 12.3k\n");
+    assert_line(MEAN("0") ",\"gate\":{\"strangers\":3,\"closed\":{\"greeting\":0}}", COMMITS("0"));
+}
+
 Test(ctl, what_was_compensated)
 {
     static const char *const WANT =

@@ -240,3 +240,14 @@ Test(members, guests_are_given_no_slots)
     members_fini(&members);
     ASSERT_NO_LEAKS();
 }
+
+Test(members, why_one_delivers_nothing)
+{
+    struct member member = {.last_seen_ms = 10000, .moved_ms = 0};
+    cr_assert_str_eq(member_why_late(&member, 13000), "its heartbeats come, its slots do not");
+    cr_assert_str_eq(member_why_late(&member, 13001), "nothing comes from it, not even heartbeats");
+    member.moved_ms = 9000; /* theta came to it, before it hung */
+    cr_assert_str_eq(member_why_late(&member, 12001), "its heartbeats come, its slots do not");
+    cr_assert_str_eq(member_why_late(&member, 12000),
+                     "its heartbeats come and bytes move, its slots do not: its link is slow");
+}
