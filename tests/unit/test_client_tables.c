@@ -203,8 +203,8 @@ Test(client_tables, what_is_lost_is_sent_again)
     expect_whole_job(mini, 8);
 }
 
-/* A step some of whose pushes were refused as slots of others is computed anew, once: what is refused together is one
- * more task. */
+/* A step some of whose pushes were refused as slots of others is computed anew: refusals that come together are one
+ * more task. Those of the second shard may come after what was pushed again to the first one, which is refused then. */
 Test(client_tables, what_is_refused_as_not_dealt_is_computed_anew)
 {
     static const int PUSHES[] = {1, 4, MINI_ALL + MINI_SHARDS};
@@ -217,7 +217,7 @@ Test(client_tables, what_is_refused_as_not_dealt_is_computed_anew)
         unsigned tasks;
         client->timing.resend = client->timing.resend_max = 600000;
         cr_assert_eq(tables_work(client, &tasks, &err), DP_JOB_DONE, "%s", err.text);
-        cr_assert_eq(tasks, 8 + 1, "%u tasks", tasks);
+        cr_assert(tasks > 8 && tasks <= 8 + (PUSHES[i] > 1 ? MINI_SHARDS : 1), "%u tasks", tasks);
         dp_leave(&client, DP_JOB_DONE, NULL);
         expect_sums(mini, 0, 4);
         mini_free(&mini);
