@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "closer.h"
 #include "gate_impl.h"
 #include "gate_sessions.h"
 #include "util.h"
@@ -231,7 +232,7 @@ static int turn_away(int fd)
 /* Those that are shut have their descriptors until libzmq has seen it: there are few of them, or nobody comes in. */
 static bool may_enter(void)
 {
-    return gate.strangers.count < gate.most + gate.most / 4 + GATE_STRANGERS_MIN / 4;
+    return gate.strangers.count + closer_waiting() < gate.most + gate.most / 4 + GATE_STRANGERS_MIN / 4;
 }
 
 int gate_accept(int from, int fd, uint64_t now_ms)
@@ -277,6 +278,12 @@ static void attach(struct gate_conn *conn, uint64_t token)
         gate_move(conn, token);
 }
 
+bool gate_is_local(int fd)
+{
+    const struct gate_conn *conn = conn_of(fd);
+    return conn && conn != &listener && !conn->tcp;
+}
+
 /* libzmq is told the rest. */
 static void cut(struct gate_conn *conn, enum gate_fault fault)
 {
@@ -286,6 +293,13 @@ static void cut(struct gate_conn *conn, enum gate_fault fault)
         mark_shut(conn);
     }
     pthread_mutex_unlock(&gate.mutex);
+}
+
+void gate_refuse_descriptors(int fd)
+{
+    struct gate_conn *conn = conn_of(fd);
+    if (conn && conn != &listener)
+        cut(conn, GATE_DESCRIPTORS);
 }
 
 bool gate_read(int fd, const void *data, size_t bytes, uint64_t now_ms)
@@ -333,8 +347,11 @@ int gate_close(int fd)
     put(fd, NULL);
     if (conn != &listener)
         link_out(conn);
-    int rc = gate_close_now(fd), why = errno;
+    bool local = conn != &listener && !conn->tcp;
+    int rc = local ? 0 : gate_close_now(fd), why = errno;
     pthread_mutex_unlock(&gate.mutex);
+    if (local)
+        closer_close(fd);
     if (conn != &listener)
         free(conn);
     errno = why;

@@ -61,6 +61,9 @@ int gate_accept(int listener, int fd, uint64_t now_ms);
 bool gate_read(int fd, const void *data, size_t bytes, uint64_t now_ms);
 /* Whether gate_read is to be called. */
 bool gate_watches(int fd);
+/* Whether descriptors may come with what is read: it is a Unix socket. They have: it is cut off. */
+bool gate_is_local(int fd);
+void gate_refuse_descriptors(int fd);
 /* close(2) of the C library, or of a sanitizer that must know of it (gate_tcp.c). */
 int gate_close_now(int fd);
 /* Closes any descriptor, as close(2). */

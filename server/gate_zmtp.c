@@ -25,6 +25,7 @@ static const struct {
     [GATE_FRAMES] = {"frames", "a message has too many frames"},
     [GATE_FRAME_BYTES] = {"frame_bytes", "a frame is too large"},
     [GATE_PAYLOAD] = {"payload", "it sent a payload without a session"},
+    [GATE_DESCRIPTORS] = {"descriptors", "it passed descriptors"},
     [GATE_SLOW_HANDSHAKE] = {"slow_handshake", "its handshake took too long"},
     [GATE_SLOW_FRAME] = {"slow_frame", "a message made no progress"},
     [GATE_IDLE] = {"idle", "it was idle without a session"},

@@ -23,6 +23,7 @@ enum gate_fault {
     GATE_FRAMES,      /* a message has too many, or a flag that there is none of */
     GATE_FRAME_BYTES, /* a frame is too large, for whom it is of */
     GATE_PAYLOAD,     /* from a peer without a session */
+    GATE_DESCRIPTORS, /* gate.h's from here on: passed by a Unix socket */
     GATE_SLOW_HANDSHAKE,
     GATE_SLOW_FRAME,
     GATE_IDLE,
