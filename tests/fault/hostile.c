@@ -16,7 +16,8 @@
 #include "hostile.h"
 #include "util.h"
 
-static const struct attack *const LISTS[] = {WIRE_ATTACKS, CROWD_ATTACKS, MESSAGE_ATTACKS, SESSION_ATTACKS};
+static const struct attack *const LISTS[] = {WIRE_ATTACKS, CROWD_ATTACKS, MESSAGE_ATTACKS, SESSION_ATTACKS,
+                                             DOOR_ATTACKS};
 
 struct run {
     struct job_config config;
