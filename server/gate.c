@@ -265,6 +265,49 @@ int gate_accept(int from, int fd, uint64_t now_ms)
     return turn_away(fd);
 }
 
+/* ---- what is under way ---- */
+
+/* A message takes memory from when it is announced; what strangers may send is not worth counting. */
+static void hold(struct gate_conn *conn, uint64_t bytes)
+{
+    gate.held[conn->held_by] -= conn->held;
+    conn->held = bytes;
+    conn->held_token = conn->zmtp.token;
+    conn->held_by = gate_sessions_lives(conn->held_token) ? session_number(conn->held_token) : GATE_ENDED;
+    gate.held[conn->held_by] += bytes;
+}
+
+void gate_held_ended(struct gate_conn *conn)
+{
+    if (conn->held_by == GATE_ENDED || gate_sessions_lives(conn->held_token))
+        return;
+    gate.held[conn->held_by] -= conn->held;
+    conn->held_by = GATE_ENDED;
+    gate.held[GATE_ENDED] += conn->held;
+}
+
+static uint64_t held_most(const struct gate_conn *conn)
+{
+    bool greeted = conn->held_by != GATE_ENDED && gate_sessions_level(conn->held_token) != GATE_JOINED;
+    return greeted ? GATE_HELD_GREETED : (uint64_t)gate.each * GATE_HELD_EACH;
+}
+
+/* False: its session has too much under way. */
+static bool may_hold(struct gate_conn *conn)
+{
+    const struct gate_zmtp *zmtp = &conn->zmtp;
+    bool counts = zmtp->under_way > GATE_STRANGER_BYTES_MAX && !zmtp->unjudged;
+    uint64_t bytes = counts ? zmtp->under_way : 0;
+    if (bytes == conn->held && (bytes == 0 || zmtp->token == conn->held_token))
+        return true;
+    pthread_mutex_lock(&gate.mutex);
+    bool more = bytes > conn->held || zmtp->token != conn->held_token;
+    hold(conn, bytes);
+    bool may = !more || gate.held[conn->held_by] <= held_most(conn);
+    pthread_mutex_unlock(&gate.mutex);
+    return may;
+}
+
 /* ---- reading ---- */
 
 bool gate_watches(int fd)
@@ -312,6 +355,10 @@ bool gate_read(int fd, const void *data, size_t bytes, uint64_t now_ms)
         cut(conn, zmtp->fault);
         return false;
     }
+    if (!may_hold(conn)) {
+        cut(conn, GATE_UNDER_WAY);
+        return false;
+    }
     uint64_t total = atomic_load_explicit(&conn->bytes, memory_order_relaxed) + bytes;
     atomic_store_explicit(&conn->bytes, total, memory_order_relaxed);
     atomic_store_explicit(&conn->heard_ms, now_ms, memory_order_relaxed);
@@ -345,8 +392,10 @@ int gate_close(int fd)
         return gate_close_now(fd);
     pthread_mutex_lock(&gate.mutex);
     put(fd, NULL);
-    if (conn != &listener)
+    if (conn != &listener) {
         link_out(conn);
+        gate.held[conn->held_by] -= conn->held;
+    }
     bool local = conn != &listener && !conn->tcp;
     int rc = local ? 0 : gate_close_now(fd), why = errno;
     pthread_mutex_unlock(&gate.mutex);
@@ -374,6 +423,7 @@ static void forget(struct gate_list *list)
         struct gate_conn *conn = list->first;
         put(conn->fd, NULL);
         link_out(conn);
+        gate.held[conn->held_by] -= conn->held;
         free(conn);
     }
 }

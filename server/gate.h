@@ -25,6 +25,8 @@ enum {
     GATE_FRAME_BYTES_MIN = 64 << 10, /* so many bytes, or its end */
     GATE_IDLE_MS = 60000,            /* a stranger of which nothing came for longer is closed */
     GATE_VANISHED_MS = 30000,        /* a host that has answered nothing for so long, though it should */
+    GATE_HELD_EACH = 48 << 20,       /* of unfinished messages a session may have so much a connection, in all */
+    GATE_HELD_GREETED = 16 << 20,    /* one that has not joined, altogether */
     GATE_STRANGERS_MIN = 16,
     GATE_STRANGERS_MAX = 1024,
 };

@@ -88,6 +88,7 @@ static void judge_all(struct gate_list *list, bool look, uint64_t now_ms)
 {
     for (struct gate_conn *conn = list->first, *next; conn; conn = next) {
         next = conn->next;
+        gate_held_ended(conn);
         enum gate_fault fault = conn->shut ? GATE_FINE : judge(conn, look, now_ms);
         if (fault)
             gate_shut(conn, fault);
