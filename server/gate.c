@@ -395,6 +395,7 @@ int gate_close(int fd)
     if (conn != &listener) {
         link_out(conn);
         gate.held[conn->held_by] -= conn->held;
+        gate.dropped = gate.dropped || conn->held >= GATE_FRAME_BYTES_MIN;
     }
     bool local = conn != &listener && !conn->tcp;
     int rc = local ? 0 : gate_close_now(fd), why = errno;

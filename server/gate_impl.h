@@ -45,6 +45,7 @@ struct gate {
     uint32_t each;                          /* connections of a session at most */
     uint32_t of_session[PORT_SESSIONS_MAX]; /* members by the session's number */
     uint64_t held[PORT_SESSIONS_MAX + 1];   /* bytes of unfinished messages, by session; of GATE_ENDED: that are over */
+    bool dropped;                           /* large messages that were not finished went with their connections */
     uint32_t most;                          /* strangers */
     uint32_t of_host[GATE_HOSTS];           /* strangers that are not shut */
     uint64_t counts[GATE_FAULTS], logged[GATE_FAULTS], logged_ms[GATE_FAULTS];

@@ -194,6 +194,46 @@ static bool other_sessions(const struct stage *stage, struct why *why)
     return true;
 }
 
+/* A message with a payload as large as members may send, most of which does not come. */
+static bool begin_large(struct insider *insider, struct raw_peer *peer)
+{
+    enum { ANNOUNCED = 31 << 20, SENT = 8 << 20 };
+    static const uint8_t ZEROS[1 << 20];
+    Dp__PushPull body = DP__PUSH_PULL__INIT;
+    Dp__Header header = insider_header(insider);
+    uint8_t packed[256];
+    header.body_case = DP__HEADER__BODY_PUSH_PULL;
+    header.push_pull = &body;
+    body.push = true;
+    size_t bytes = frame_size(&header);
+    if (bytes > sizeof packed)
+        return false;
+    frame_write(&header, packed);
+    bool ok = raw_frame(peer, RAW_MORE, packed, bytes) && raw_frame_head(peer, 0, ANNOUNCED);
+    for (size_t sent = 0; ok && sent < SENT; sent += sizeof ZEROS)
+        ok = raw_write(peer, ZEROS, sizeof ZEROS);
+    return ok && !raw_closed(peer, 1);
+}
+
+/* One member's token on many connections, each of which has a large message that is not finished. */
+static bool unfinished(const struct stage *stage, struct why *why)
+{
+    enum { CONNECTIONS = 60, MOST = 30 };
+    static struct raw_peer peers[CONNECTIONS];
+    struct insider insider;
+    int held = 0;
+    if (!stage_enter(stage, &insider, why))
+        return false;
+    for (int i = 0; i < CONNECTIONS; i++)
+        held += raw_connect(&peers[i], stage->job->shards[0], NULL, 0) && begin_large(&insider, &peers[i]);
+    for (int i = 0; i < CONNECTIONS; i++)
+        raw_close(&peers[i]);
+    insider_leave(&insider, true);
+    if (held > 0 && held <= MOST)
+        return true;
+    return why_not(why, "%d of %d connections of one member may each leave 31 MiB unfinished", held, CONNECTIONS);
+}
+
 /* Changes of the job that change nothing, more than a job could once have. */
 static bool changes(const struct stage *stage, struct why *why)
 {
@@ -228,6 +268,7 @@ const struct attack SESSION_ATTACKS[] = {
     {"hung", "members that say they live and deliver nothing", hung},
     {"overheard-hello", "says hello with the number of another worker", overheard_hello},
     {"other-sessions", "goodbyes for sessions near its own", other_sessions},
+    {"unfinished", "a member leaves large messages unfinished on many connections", unfinished},
     {"changes", "hundreds of changes of the learning rate and of consistency", changes},
     {0},
 };
