@@ -26,7 +26,11 @@ enum {
     END_MS = 30000,
     POLL_MS = 20,
     FILES_MORE = 24,
+#ifdef __SANITIZE_ADDRESS__ /* what it puts around each piece of memory */
+    RSS_MORE = 192 << 20,
+#else
     RSS_MORE = 96 << 20,
+#endif
     PATH_ROOM = PATH_MAX + 64,
 };
 
