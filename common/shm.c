@@ -104,13 +104,14 @@ dp_err shm_new(size_t bytes, enum shm_access access, struct shm *ret_shm, dp_err
     return DP_OK;
 }
 
-/* Memory of huge pages is refused too: a hole in it may not be fillable. */
+/* Memory of huge pages is refused too: a hole in it may not be fillable. Nothing else has seals, which are asked for
+ * first: other questions may be answered by a file system that a user serves. */
 static dp_err check_peer(int fd, size_t bytes, dp_error *err)
 {
     struct stat st;
     struct statfs fs;
     int seals = fcntl(fd, F_GET_SEALS);
-    if (fstat(fd, &st) || !S_ISREG(st.st_mode) || fstatfs(fd, &fs) || fs.f_type != TMPFS_MAGIC || seals < 0)
+    if (seals < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) || fstatfs(fd, &fs) || fs.f_type != TMPFS_MAGIC)
         return dp_fail(err, DP_PROTO, "what was passed is no shared memory");
     if ((seals & SEALS_SIZE) != SEALS_SIZE)
         return dp_fail(err, DP_PROTO, "the shared memory that was passed can still shrink");

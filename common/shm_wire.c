@@ -10,9 +10,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "closer.h"
 #include "util.h"
 
-enum { MAGIC = 0x6d687364, DESCRIPTORS_MAX = 4 };
+enum { MAGIC = 0x6d687364, DESCRIPTORS_MAX = 253 }; /* as many as Linux passes at once: none is dropped by receiving */
 
 /* An abstract name begins with a zero and has no other. */
 static socklen_t shm_address(const char *name, struct sockaddr_un *ret_address)
@@ -106,7 +107,7 @@ static size_t take_descriptors(struct msghdr *packet, int *ret_passed)
             if (count++ == 0)
                 *ret_passed = passed;
             else
-                close(passed);
+                closer_close(passed);
         }
     }
     return count;
@@ -143,22 +144,37 @@ dp_err shm_receive(int fd, struct shm_message *ret_message, int *ret_passed, dp_
     struct msghdr packet = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
     ssize_t n;
+    *ret_passed = -1;
     do
         n = recvmsg(fd, &packet, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         return DP_BUSY;
-    if (n <= 0)
+    if (n < 0)
+        return dp_fail(err, DP_IO, "the Unix socket has failed: %s", strerror(errno));
+    size_t descriptors = take_descriptors(&packet, ret_passed); /* an empty packet may have some, too */
+    if (n == 0 && descriptors == 0)
         return dp_fail(err, DP_IO, "the Unix socket was closed by the other side");
-    size_t descriptors = take_descriptors(&packet, ret_passed);
     if (n == (ssize_t)sizeof *ret_message && !(packet.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) &&
         message_fine(ret_message, descriptors))
         return DP_OK;
     if (*ret_passed >= 0)
-        close(*ret_passed);
+        closer_close(*ret_passed);
     *ret_passed = -1;
     if (packet.msg_flags & MSG_CTRUNC)
         return dp_fail(err, DP_PROTO,
                        "a descriptor that was passed cannot be taken: are too many files open (ulimit -n)?");
     return dp_fail(err, DP_PROTO, "%zd bytes with %zu descriptors on the Unix socket are no message", n, descriptors);
+}
+
+bool shm_brings_descriptors(int fd)
+{
+    char byte;
+    struct iovec part = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr packet = {.msg_iov = &part, .msg_iovlen = 1};
+    ssize_t n;
+    do
+        n = recvmsg(fd, &packet, MSG_PEEK | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    return n >= 0 && (packet.msg_flags & MSG_CTRUNC);
 }

@@ -10,6 +10,7 @@
 #ifndef DP_SHM_WIRE_H
 #define DP_SHM_WIRE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "dp_err.h"
@@ -47,5 +48,7 @@ void shm_refuse(int fd, uint32_t slab, dp_err code, const char *text);
  * caller's; else *ret_passed is -1. DP_BUSY: there is none. DP_IO: the peer is gone. DP_PROTO: it sent what is no
  * message, whose descriptors are closed. */
 DP_MUST_CHECK dp_err shm_receive(int fd, struct shm_message *ret_message, int *ret_passed, dp_error *err);
+/* Whether the next message, which stays where it is, comes with descriptors. */
+bool shm_brings_descriptors(int fd);
 
 #endif

@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "closer.h"
 #include "gate_impl.h"
 #include "gate_sessions.h"
 #include "util.h"
@@ -233,7 +234,7 @@ static int turn_away(int fd)
 /* Those that are shut have their descriptors until libzmq has seen it: there are few of them, or nobody comes in. */
 static bool may_enter(void)
 {
-    return gate.strangers.count < gate.most + gate.most / 4 + GATE_STRANGERS_MIN / 4;
+    return gate.strangers.count + closer_waiting() < gate.most + gate.most / 4 + GATE_STRANGERS_MIN / 4;
 }
 
 int gate_accept(int from, int fd, uint64_t now_ms)
@@ -266,6 +267,49 @@ int gate_accept(int from, int fd, uint64_t now_ms)
     return turn_away(fd);
 }
 
+/* ---- what is under way ---- */
+
+/* A message takes memory from when it is announced; what strangers may send is not worth counting. */
+static void hold(struct gate_conn *conn, uint64_t bytes)
+{
+    gate.held[conn->held_by] -= conn->held;
+    conn->held = bytes;
+    conn->held_token = conn->zmtp.token;
+    conn->held_by = gate_sessions_lives(conn->held_token) ? session_number(conn->held_token) : GATE_ENDED;
+    gate.held[conn->held_by] += bytes;
+}
+
+void gate_held_ended(struct gate_conn *conn)
+{
+    if (conn->held_by == GATE_ENDED || gate_sessions_lives(conn->held_token))
+        return;
+    gate.held[conn->held_by] -= conn->held;
+    conn->held_by = GATE_ENDED;
+    gate.held[GATE_ENDED] += conn->held;
+}
+
+static uint64_t held_most(const struct gate_conn *conn)
+{
+    bool greeted = conn->held_by != GATE_ENDED && gate_sessions_level(conn->held_token) != GATE_JOINED;
+    return greeted ? GATE_HELD_GREETED : (uint64_t)gate.each * GATE_HELD_EACH;
+}
+
+/* False: its session has too much under way. */
+static bool may_hold(struct gate_conn *conn)
+{
+    const struct gate_zmtp *zmtp = &conn->zmtp;
+    bool counts = zmtp->under_way > GATE_STRANGER_BYTES_MAX && !zmtp->unjudged;
+    uint64_t bytes = counts ? zmtp->under_way : 0;
+    if (bytes == conn->held && (bytes == 0 || zmtp->token == conn->held_token))
+        return true;
+    pthread_mutex_lock(&gate.mutex);
+    bool more = bytes > conn->held || zmtp->token != conn->held_token;
+    hold(conn, bytes);
+    bool may = !more || gate.held[conn->held_by] <= held_most(conn);
+    pthread_mutex_unlock(&gate.mutex);
+    return may;
+}
+
 /* ---- reading ---- */
 
 bool gate_watches(int fd)
@@ -284,6 +328,12 @@ static bool attach(struct gate_conn *conn, uint64_t token)
     return true;
 }
 
+bool gate_is_local(int fd)
+{
+    const struct gate_conn *conn = conn_of(fd);
+    return conn && conn != &listener && !conn->tcp;
+}
+
 /* libzmq is told the rest. */
 static void cut(struct gate_conn *conn, enum gate_fault fault)
 {
@@ -295,6 +345,13 @@ static void cut(struct gate_conn *conn, enum gate_fault fault)
     pthread_mutex_unlock(&gate.mutex);
 }
 
+void gate_refuse_descriptors(int fd)
+{
+    struct gate_conn *conn = conn_of(fd);
+    if (conn && conn != &listener)
+        cut(conn, GATE_DESCRIPTORS);
+}
+
 bool gate_read(int fd, const void *data, size_t bytes, uint64_t now_ms)
 {
     struct gate_conn *conn = conn_of(fd);
@@ -303,6 +360,10 @@ bool gate_read(int fd, const void *data, size_t bytes, uint64_t now_ms)
     struct gate_zmtp *zmtp = &conn->zmtp;
     if (!gate_zmtp_take(zmtp, data, bytes, gate_sessions_level)) {
         cut(conn, zmtp->fault);
+        return false;
+    }
+    if (!may_hold(conn)) {
+        cut(conn, GATE_UNDER_WAY);
         return false;
     }
     uint64_t total = atomic_load_explicit(&conn->bytes, memory_order_relaxed) + bytes;
@@ -338,10 +399,16 @@ int gate_close(int fd)
         return gate_close_now(fd);
     pthread_mutex_lock(&gate.mutex);
     put(fd, NULL);
-    if (conn != &listener)
+    if (conn != &listener) {
         link_out(conn);
-    int rc = gate_close_now(fd), why = errno;
+        gate.held[conn->held_by] -= conn->held;
+        gate.dropped = gate.dropped || conn->held >= GATE_FRAME_BYTES_MIN;
+    }
+    bool local = conn != &listener && !conn->tcp;
+    int rc = local ? 0 : gate_close_now(fd), why = errno;
     pthread_mutex_unlock(&gate.mutex);
+    if (local)
+        closer_close(fd);
     if (conn != &listener)
         free(conn);
     errno = why;
@@ -378,6 +445,7 @@ void gate_stop(void)
     gate.shut = 0;
     memset(gate.of_host, 0, sizeof gate.of_host);
     memset(gate.of_session, 0, sizeof gate.of_session);
+    memset(gate.held, 0, sizeof gate.held);
     memset(gate.counts, 0, sizeof gate.counts);
     memset(gate.logged, 0, sizeof gate.logged);
     memset(gate.logged_ms, 0, sizeof gate.logged_ms);

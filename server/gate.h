@@ -25,6 +25,8 @@ enum {
     GATE_FRAME_BYTES_MIN = 64 << 10, /* so many bytes, or its end */
     GATE_IDLE_MS = 60000,            /* a stranger of which nothing came for longer is closed */
     GATE_VANISHED_MS = 30000,        /* a host that has answered nothing for so long, though it should */
+    GATE_HELD_EACH = 48 << 20,       /* of unfinished messages a session may have so much a connection, in all */
+    GATE_HELD_GREETED = 16 << 20,    /* one that has not joined, altogether */
     GATE_STRANGERS_MIN = 16,
     GATE_STRANGERS_MAX = 1024,
 };
@@ -61,6 +63,9 @@ int gate_accept(int listener, int fd, uint64_t now_ms);
 bool gate_read(int fd, const void *data, size_t bytes, uint64_t now_ms);
 /* Whether gate_read is to be called. */
 bool gate_watches(int fd);
+/* Whether descriptors may come with what is read: it is a Unix socket. They have: it is cut off. */
+bool gate_is_local(int fd);
+void gate_refuse_descriptors(int fd);
 /* close(2) of the C library, or of a sanitizer that must know of it (gate_tcp.c). */
 int gate_close_now(int fd);
 /* Closes any descriptor, as close(2). */

@@ -1,6 +1,7 @@
 /* Connections over time; see gate.h. A peer is not blamed for what waits in the kernel because this process has not
  * read it, nor for the time in which this process slept. Thread: head. */
 #include <inttypes.h>
+#include <malloc.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -88,6 +89,7 @@ static void judge_all(struct gate_list *list, bool look, uint64_t now_ms)
 {
     for (struct gate_conn *conn = list->first, *next; conn; conn = next) {
         next = conn->next;
+        gate_held_ended(conn);
         enum gate_fault fault = conn->shut ? GATE_FINE : judge(conn, look, now_ms);
         if (fault)
             gate_shut(conn, fault);
@@ -143,9 +145,11 @@ void gate_tick(uint64_t now_ms)
 {
     pthread_mutex_lock(&gate.mutex);
     uint64_t gap_ms = now_ms - MIN(gate.ticked_ms, now_ms);
-    bool due = gap_ms >= TICK_MS, look = now_ms - MIN(gate.looked_ms, now_ms) >= LOOK_MS;
+    bool trim = false, due = gap_ms >= TICK_MS, look = now_ms - MIN(gate.looked_ms, now_ms) >= LOOK_MS;
     if (due) {
         gate.ticked_ms = now_ms;
+        trim = gate.dropped;
+        gate.dropped = false;
         gate.looked_ms = look ? now_ms : gate.looked_ms;
         if (gap_ms >= SLEPT_MS) {
             forgive(&gate.strangers, gap_ms, now_ms);
@@ -160,4 +164,6 @@ void gate_tick(uint64_t now_ms)
         return;
     gate_sessions_tick(now_ms);
     tell(now_ms);
+    if (trim) /* what they took is kept for messages like them (mem_keep), of which there may be none */
+        (void)malloc_trim(0);
 }

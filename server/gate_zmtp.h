@@ -23,6 +23,8 @@ enum gate_fault {
     GATE_FRAMES,      /* a message has too many, or a flag that there is none of */
     GATE_FRAME_BYTES, /* a frame is too large, for whom it is of */
     GATE_PAYLOAD,     /* from a peer without a session */
+    GATE_UNDER_WAY,   /* gate.h's from here on: unfinished messages of a session are too large together */
+    GATE_DESCRIPTORS, /* passed by a Unix socket */
     GATE_SLOW_HANDSHAKE,
     GATE_SLOW_FRAME,
     GATE_IDLE,
@@ -50,16 +52,17 @@ enum {
 
 struct gate_zmtp {
     enum { GATE_AT_GREETING, GATE_AT_FLAGS, GATE_AT_SIZE, GATE_AT_BODY } at;
-    enum gate_fault fault;  /* the first; nothing is looked at after it */
-    bool ready;             /* READY has come */
-    bool more, command;     /* of the frame at hand */
-    bool unjudged;          /* the size of the header at hand needs a session, whose token has not come yet */
-    uint8_t size_left;      /* bytes of the size to come */
-    uint8_t frames;         /* of the message at hand, that are whole */
-    uint16_t kept_bytes;    /* in kept */
-    uint64_t size, left;    /* of the frame at hand, and what of it is to come */
-    uint64_t token;         /* of the message at hand; 0: none, or not known yet */
-    uint64_t session;       /* the last token that was a session's; 0: none */
+    enum gate_fault fault; /* the first; nothing is looked at after it */
+    bool ready;            /* READY has come */
+    bool more, command;    /* of the frame at hand */
+    bool unjudged;         /* the size of the header at hand needs a session, whose token has not come yet */
+    uint8_t size_left;     /* bytes of the size to come */
+    uint8_t frames;        /* of the message at hand, that are whole */
+    uint16_t kept_bytes;   /* in kept */
+    uint64_t size, left;   /* of the frame at hand, and what of it is to come */
+    uint64_t token;        /* of the message at hand; 0: none, or not known yet */
+    uint64_t under_way; /* bytes of the message at hand, its frame at hand as it was announced; 0: between messages */
+    uint64_t session;   /* the last token that was a session's; 0: none */
     uint64_t greeted_bytes; /* of GATE_GREETED_BYTES_MAX */
     uint64_t done;          /* the handshake, and frames that are whole: this changes as one ends */
     uint8_t kept[GATE_READY_BYTES_MAX];

@@ -72,6 +72,7 @@ struct guard_door {
     char name[SHM_NAME_MAX]; /* empty: closed */
     int fd;
     uv_poll_t poll;
+    uv_timer_t rest;
     const struct guard *guard;
 };
 DP_MUST_CHECK dp_err guard_door_open(struct guard_door *door, uv_loop_t *loop, const struct guard *guard,

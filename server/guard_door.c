@@ -6,10 +6,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "closer.h"
 #include "guard.h"
 #include "util.h"
 
-enum { ACCEPTS = 16 };
+enum { ACCEPTS = 16, REST_MS = 500 };
 
 static void serve(const struct guard *guard, int fd)
 {
@@ -22,14 +23,36 @@ static void serve(const struct guard *guard, int fd)
         (void)!send(fd, packet, sizeof packet, MSG_NOSIGNAL | MSG_DONTWAIT); /* who does not read it asks again */
     }
     proof_forget(packet, sizeof packet);
-    close(fd);
+    closer_close(fd);
+}
+
+static void on_door(uv_poll_t *poll, int status, int events);
+
+static void on_rested(uv_timer_t *rest)
+{
+    struct guard_door *door = rest->data;
+    if (closer_is_full())
+        return;
+    uv_timer_stop(rest);
+    uv_poll_start(&door->poll, UV_READABLE, on_door);
+}
+
+/* Those that came before have left what does not close. */
+static void door_rest(struct guard_door *door)
+{
+    uv_poll_stop(&door->poll);
+    uv_timer_start(&door->rest, on_rested, REST_MS, REST_MS);
 }
 
 static void on_door(uv_poll_t *poll, int status, int events)
 {
-    const struct guard_door *door = poll->data;
+    struct guard_door *door = poll->data;
     (void)status;
     (void)events;
+    if (closer_is_full()) {
+        door_rest(door);
+        return;
+    }
     for (int i = 0; i < ACCEPTS; i++) {
         int fd = accept4(door->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0)
@@ -51,7 +74,8 @@ dp_err guard_door_open(struct guard_door *door, uv_loop_t *loop, const struct gu
         return dp_fail(err, DP_SYSTEM, "cannot watch the Unix socket @%s: %s", name, uv_strerror(rc));
     }
     door->guard = guard;
-    door->poll.data = door;
+    uv_timer_init(loop, &door->rest);
+    door->poll.data = door->rest.data = door;
     (void)str_copy(door->name, sizeof door->name, name);
     uv_poll_start(&door->poll, UV_READABLE, on_door);
     return DP_OK;
@@ -63,6 +87,7 @@ void guard_door_close(struct guard_door *door)
         return;
     door->name[0] = '\0';
     uv_poll_stop(&door->poll);
-    close(door->fd);
+    closer_close(door->fd);
     uv_close((uv_handle_t *)&door->poll, NULL);
+    uv_close((uv_handle_t *)&door->rest, NULL);
 }

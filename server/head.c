@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "accept_spare.h"
+#include "closer.h"
 #include "gate.h"
 #include "human.h"
 #include "log.h"
@@ -256,6 +257,8 @@ static dp_err start(struct head *head, dp_error *err)
         e = head_guard_start(head, err);
     if (!e)
         e = export_pool_start(&head->loop, err);
+    if (!e)
+        e = closer_start(err);
     if (!e)
         e = threads_ensure(THREADS_ZMQ, err);
     if (e)

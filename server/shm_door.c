@@ -7,9 +7,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "closer.h"
 #include "util.h"
 
-enum { STRANGERS_MAX = 64, ACCEPTS = 16 };
+enum { STRANGERS_MAX = 64, ACCEPTS = 16, REST_MS = 500 };
 
 struct shm_guest {
     struct shm_guest *next;
@@ -36,7 +37,7 @@ static void guest_close(struct shm_guest *guest)
     guest->closed = true;
     uv_close((uv_handle_t *)&guest->poll,
              on_guest_closed); /* takes the descriptor out of its epoll: closed after that */
-    close(guest->fd);
+    closer_close(guest->fd);
 }
 
 static void on_hello(struct shm_guest *guest, const struct shm_message *message)
@@ -92,13 +93,15 @@ static void guest_hear(struct shm_guest *guest)
     struct shm_message message;
     dp_error err = {.text = "a message on the Unix socket that is out of turn"};
     int passed = -1;
-    dp_err e = shm_receive(guest->fd, &message, &passed, &err);
+    /* A stranger's are not taken: they go with the connection. */
+    bool refused = guest->session == 0 && shm_brings_descriptors(guest->fd);
+    dp_err e = refused ? DP_PROTO : shm_receive(guest->fd, &message, &passed, &err);
     if (e == DP_BUSY)
         return;
     if (e == DP_OK && !guest_take(guest, &message, passed))
         e = DP_PROTO;
     if (passed >= 0)
-        close(passed);
+        closer_close(passed);
     if (e == DP_PROTO)
         door->calls.malformed(door->calls.arg, &err);
     if (e)
@@ -150,11 +153,33 @@ static void guest_add(struct shm_door *door, int fd)
     crowd_limit(door);
 }
 
+static void on_door(uv_poll_t *poll, int status, int events);
+
+static void on_rested(uv_timer_t *rest)
+{
+    struct shm_door *door = rest->data;
+    if (closer_is_full())
+        return;
+    uv_timer_stop(rest);
+    uv_poll_start(&door->poll, UV_READABLE, on_door);
+}
+
+/* Those that came before have left what does not close. */
+static void door_rest(struct shm_door *door)
+{
+    uv_poll_stop(&door->poll);
+    uv_timer_start(&door->rest, on_rested, REST_MS, REST_MS);
+}
+
 static void on_door(uv_poll_t *poll, int status, int events)
 {
     struct shm_door *door = poll->data;
     (void)status;
     (void)events;
+    if (closer_is_full()) {
+        door_rest(door);
+        return;
+    }
     for (int i = 0; i < ACCEPTS && door->open; i++) {
         int fd = accept4(door->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0)
@@ -175,7 +200,8 @@ dp_err shm_door_open(struct shm_door *door, uv_loop_t *loop, const char *name, c
         close(door->fd);
         return dp_fail(err, DP_SYSTEM, "cannot watch the Unix socket @%s: %s", name, uv_strerror(rc));
     }
-    door->poll.data = door;
+    uv_timer_init(loop, &door->rest);
+    door->poll.data = door->rest.data = door;
     door->open = true;
     (void)str_copy(door->name, sizeof door->name, name);
     uv_poll_start(&door->poll, UV_READABLE, on_door);
@@ -190,7 +216,8 @@ void shm_door_close(struct shm_door *door)
     while (door->guests)
         guest_close(door->guests);
     uv_close((uv_handle_t *)&door->poll, NULL);
-    close(door->fd);
+    uv_close((uv_handle_t *)&door->rest, NULL);
+    closer_close(door->fd);
 }
 
 static struct shm_guest *guest_find(const struct shm_door *door, uint64_t session)

@@ -31,6 +31,7 @@ struct shm_door {
     bool open;
     int fd;
     uv_poll_t poll;
+    uv_timer_t rest;
     struct shm_guest *guests; /* the latest first */
     struct shm_calls calls;
 };

@@ -36,7 +36,8 @@ struct shm_session *shm_session_new(struct slice *slices, uint32_t slice_count);
 /* The session is over, and all shards know it. */
 void shm_session_free(struct shm_session **session);
 
-/* Maps `bytes` of a slab, in the place of an earlier one of that number. DP_PROTO, DP_NOMEM. */
+/* Maps `bytes` of a slab, in the place of an earlier one of that number. DP_PROTO; DP_NOMEM, also
+ * where the slabs of the session, or of all in the process, would take too much of its addresses. */
 DP_MUST_CHECK dp_err shm_session_slab(struct shm_session *session, uint32_t number, int fd, uint64_t bytes,
                                       dp_error *err);
 /* Elements [at, at + count) of a slab, as a payload that keeps it mapped. False if there is no such slab, or they are

@@ -1,18 +1,14 @@
 /* Attacks by those who are in: a session that pushes what was not dealt to it, that lies, hangs, or takes another's
  * name. */
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "hostile.h"
 #include "util.h"
 
 enum { PUSH_MS = 3000, ANSWER_MS = 3000 };
 
-static bool enter(const struct stage *stage, struct insider *insider, struct why *why)
+bool stage_enter(const struct stage *stage, struct insider *insider, struct why *why)
 {
     if (insider_hello(insider, stage->facts, stage->job->endpoint) && insider_join(insider, stage->facts))
         return true;
@@ -65,7 +61,7 @@ static bool push_what_was_not_dealt(const struct stage *stage, uint32_t down, st
     struct job_state state = {0};
     uint64_t deadline_ms = mono_ms() + PUSH_MS;
     uint32_t shards = stage->job->config->shards;
-    if (!enter(stage, &insider, why))
+    if (!stage_enter(stage, &insider, why))
         return false;
     bool ok = true;
     for (uint32_t s = 0; s < shards; s++)
@@ -103,7 +99,7 @@ static bool lies(const struct stage *stage, struct why *why)
     static const uint64_t STEPS[] = {1000000, 1ull << 60, UINT64_MAX};
     struct insider insider;
     struct raw_peer peer;
-    if (!enter(stage, &insider, why))
+    if (!stage_enter(stage, &insider, why))
         return false;
     if (!raw_connect(&peer, stage->job->shards[0], NULL, 0)) {
         insider_leave(&insider, true);
@@ -134,7 +130,7 @@ static bool hung(const struct stage *stage, struct why *why)
     struct insider insiders[HUNG];
     struct job_state before = {0}, after = {0};
     int count = 0;
-    while (count < HUNG && enter(stage, &insiders[count], why))
+    while (count < HUNG && stage_enter(stage, &insiders[count], why))
         count++;
     bool ok = count == HUNG && job_status(stage->job, &before, why);
     for (int b = 0; ok && b < BEATS; b++)
@@ -158,7 +154,7 @@ static bool overheard_hello(const struct stage *stage, struct why *why)
     struct raw_peer thief;
     Dp__Hello hello = *stage->facts->hello;
     Dp__Header header = DP__HEADER__INIT;
-    if (!enter(stage, &insider, why))
+    if (!stage_enter(stage, &insider, why))
         return false;
     hello.worker = insider.worker;
     hello.name = (char *)"thief";
@@ -182,7 +178,7 @@ static bool other_sessions(const struct stage *stage, struct why *why)
 {
     struct insider insider;
     Dp__Bye bye = DP__BYE__INIT;
-    if (!enter(stage, &insider, why))
+    if (!stage_enter(stage, &insider, why))
         return false;
     for (uint64_t i = 1; i < 4096; i++) {
         Dp__Header header = insider_header(&insider);
@@ -198,45 +194,44 @@ static bool other_sessions(const struct stage *stage, struct why *why)
     return true;
 }
 
-/* A connection to an abstract Unix socket, or -1. */
-static int door_connect(const char *name)
+/* A message with a payload as large as members may send, most of which does not come. */
+static bool begin_large(struct insider *insider, struct raw_peer *peer)
 {
-    struct sockaddr_un to = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    size_t bytes = strlen(name);
-    if (fd < 0 || bytes + 2 > sizeof to.sun_path)
-        return fd;
-    memcpy(to.sun_path + 1, name, bytes);
-    if (connect(fd, (struct sockaddr *)&to, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + bytes)) == 0)
-        return fd;
-    close(fd);
-    return -1;
+    enum { ANNOUNCED = 31 << 20, SENT = 8 << 20 };
+    static const uint8_t ZEROS[1 << 20];
+    Dp__PushPull body = DP__PUSH_PULL__INIT;
+    Dp__Header header = insider_header(insider);
+    uint8_t packed[256];
+    header.body_case = DP__HEADER__BODY_PUSH_PULL;
+    header.push_pull = &body;
+    body.push = true;
+    size_t bytes = frame_size(&header);
+    if (bytes > sizeof packed)
+        return false;
+    frame_write(&header, packed);
+    bool ok = raw_frame(peer, RAW_MORE, packed, bytes) && raw_frame_head(peer, 0, ANNOUNCED);
+    for (size_t sent = 0; ok && sent < SENT; sent += sizeof ZEROS)
+        ok = raw_write(peer, ZEROS, sizeof ZEROS);
+    return ok && !raw_closed(peer, 1);
 }
 
-/* Where workers are lent memory: connections that say nothing, and noise. */
-static bool doors(const struct stage *stage, struct why *why)
+/* One member's token on many connections, each of which has a large message that is not finished. */
+static bool unfinished(const struct stage *stage, struct why *why)
 {
-    enum { CROWD = 200 };
+    enum { CONNECTIONS = 60, MOST = 30 };
+    static struct raw_peer peers[CONNECTIONS];
     struct insider insider;
-    uint64_t noise[64];
-    int fds[CROWD];
-    if (!enter(stage, &insider, why))
+    int held = 0;
+    if (!stage_enter(stage, &insider, why))
         return false;
-    for (int i = 0; i < CROWD; i++) {
-        const char *name = insider.doors[(uint32_t)i % stage->job->config->shards];
-        fds[i] = name[0] ? door_connect(name) : -1;
-        for (size_t k = 0; k < ARRAY_LEN(noise); k++)
-            noise[k] = entropy_u64();
-        if (fds[i] >= 0 && i % 2)
-            (void)!send(fds[i], noise, (size_t)i + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-    }
-    struct job_state state;
-    bool ok = job_status(stage->job, &state, why);
-    for (int i = 0; i < CROWD; i++)
-        if (fds[i] >= 0)
-            close(fds[i]);
+    for (int i = 0; i < CONNECTIONS; i++)
+        held += raw_connect(&peers[i], stage->job->shards[0], NULL, 0) && begin_large(&insider, &peers[i]);
+    for (int i = 0; i < CONNECTIONS; i++)
+        raw_close(&peers[i]);
     insider_leave(&insider, true);
-    return ok;
+    if (held > 0 && held <= MOST)
+        return true;
+    return why_not(why, "%d of %d connections of one member may each leave 31 MiB unfinished", held, CONNECTIONS);
 }
 
 /* Changes of the job that change nothing, more than a job could once have. */
@@ -273,7 +268,7 @@ const struct attack SESSION_ATTACKS[] = {
     {"hung", "members that say they live and deliver nothing", hung},
     {"overheard-hello", "says hello with the number of another worker", overheard_hello},
     {"other-sessions", "goodbyes for sessions near its own", other_sessions},
-    {"doors", "noise and idle connections where memory is lent", doors},
+    {"unfinished", "a member leaves large messages unfinished on many connections", unfinished},
     {"changes", "hundreds of changes of the learning rate and of consistency", changes},
     {0},
 };

@@ -17,14 +17,16 @@ struct attack {
     bool (*run)(const struct stage *stage, struct why *why); /* false: the server did not answer as it must */
 };
 
-/* attacks_wire.c, attacks_crowd.c, attacks_message.c, attacks_session.c; each list ends with a NULL name. */
-extern const struct attack WIRE_ATTACKS[], CROWD_ATTACKS[], MESSAGE_ATTACKS[], SESSION_ATTACKS[];
+/* attacks_wire.c and so on; each list ends with a NULL name. */
+extern const struct attack WIRE_ATTACKS[], CROWD_ATTACKS[], MESSAGE_ATTACKS[], SESSION_ATTACKS[], DOOR_ATTACKS[];
 
 /* ---- for the attacks ---- */
 
 enum { PORTS_MAX = 1 + JOB_SHARDS_MAX };
 /* The endpoints that strangers can reach: the head's, and the shards' that differ from it. Returns how many. */
 int stage_ports(const struct stage *stage, const char *ports[PORTS_MAX]);
+/* An insider says hello and joins. */
+bool stage_enter(const struct stage *stage, struct insider *insider, struct why *why);
 
 /* attacks_message.c: messages of a kind, as fast as the server takes them; answers are read. Returns how many were
  * sent, fewer where the server hangs up. */

@@ -155,6 +155,67 @@ Test(gate_conns, where_the_shut_ones_are_not_closed_nobody_comes_in)
     close(fd[0]);
 }
 
+/* A message with a payload of so many bytes, none of which comes. */
+static bool begin_payload(int fd, uint64_t token, uint64_t bytes)
+{
+    struct text text = {.bytes = 0};
+    put_handshake(&text);
+    put_header(&text, 1, token, 30, 30);
+    put_head(&text, 2, bytes);
+    return say(fd, &text, 0);
+}
+
+Test(gate_conns, unfinished_messages_of_a_session_are_bounded_over_all_connections)
+{
+    enum { EACH = 3, EACH_MIB = 30, FIT = EACH * 48 / EACH_MIB };
+    const uint64_t token = 99ull << 12 | 3, later = 97ull << 12 | 3, other = 98ull << 12 | 4, mib = 1 << 20;
+    int fd[FIT + 4], peer[FIT + 4];
+    static uint8_t zeros[1 << 20];
+    gate_sessions_set(token, GATE_JOINED);
+    gate_sessions_set(other, GATE_JOINED);
+    for (int i = 0; i < FIT + 4; i++)
+        fd[i] = come(&peer[i], 1, 0);
+    for (int i = 0; i < FIT; i++)
+        cr_assert(begin_payload(fd[i], token, EACH_MIB * mib), "%d", i);
+    cr_assert_not(begin_payload(fd[FIT], token, EACH_MIB * mib));
+    cr_assert_eq(gate_count(GATE_UNDER_WAY), 1);
+    cr_assert(begin_payload(fd[FIT + 1], other, EACH_MIB * mib), "another session has its own");
+    for (uint64_t i = 0; i < EACH_MIB; i++) /* one is whole: there is room for another */
+        cr_assert(gate_read(fd[0], zeros, sizeof zeros, begin_ms));
+    close(fd[FIT]);
+    cr_assert(begin_payload(fd[FIT + 2], token, (EACH_MIB - 1) * mib));
+    /* Of who is over nothing is held against who has its number then. */
+    gate_sessions_end(token, begin_ms);
+    gate_sessions_set(later, GATE_JOINED);
+    gate_tick(begin_ms + 2000);
+    cr_assert(begin_payload(fd[FIT + 3], later, EACH_MIB * mib));
+    close(fd[1]);
+    for (int i = 0; i < FIT + 4; i++)
+        if (i != FIT && i != 1)
+            close(fd[i]);
+    fd[0] = come(&peer[0], 1, 0);
+    cr_assert(begin_payload(fd[0], other, EACH_MIB * mib));
+    close(fd[0]);
+    gate_sessions_clear();
+}
+
+Test(gate_conns, a_session_that_has_not_joined_has_little_under_way)
+{
+    const uint64_t token = 99ull << 12 | 3;
+    struct text text = {.bytes = 0};
+    int fd[5], peer[5];
+    gate_sessions_set(token, GATE_GREETED);
+    put_handshake(&text);
+    put_header(&text, 0, token, 4 << 20, 64);
+    for (int i = 0; i < 5; i++) {
+        fd[i] = come(&peer[i], 1, 0);
+        cr_assert_eq(say(fd[i], &text, 0), i < 4, "%d", i);
+    }
+    for (int i = 0; i < 5; i++)
+        close(fd[i]);
+    gate_sessions_clear();
+}
+
 Test(gate_conns, members_do_not_count_and_are_not_closed_for_being_idle)
 {
     const uint64_t token = 99ull << 12 | 3, main_token = 98ull << 12 | 4;

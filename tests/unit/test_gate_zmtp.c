@@ -154,6 +154,9 @@ static enum gate_fault judge_command(const char *data, size_t bytes)
 Test(gate_zmtp, commands_are_ping_and_pong)
 {
     static const char LONG[65] = "\4PING";
+    cr_expect_eq(judge_command("\4PING\0\12", 7), GATE_FINE);
+    cr_expect_eq(judge_command("\4PING\0", 6), GATE_COMMAND, "libzmq reads a time behind its end");
+    cr_expect_eq(judge_command("\4PING", 5), GATE_COMMAND);
     cr_expect_eq(judge_command("\4PING\0\12"
                                "0123456789abcdef",
                                23),

@@ -185,7 +185,7 @@ Test(shm, memory_goes_from_one_side_to_the_other)
 /* Sends what no peer of ours would. */
 static void send_raw(int fd, const void *data, size_t bytes, const int *pass, size_t count)
 {
-    _Alignas(struct cmsghdr) char control[CMSG_SPACE(16 * sizeof(int))] = {0};
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(128 * sizeof(int))] = {0};
     struct iovec part = {.iov_base = (void *)data, .iov_len = bytes};
     struct msghdr packet = {.msg_iov = &part, .msg_iovlen = 1};
     if (count) {
@@ -198,11 +198,32 @@ static void send_raw(int fd, const void *data, size_t bytes, const int *pass, si
     cr_assert_eq(sendmsg(fd, &packet, 0), (ssize_t)bytes, "%s", strerror(errno));
 }
 
+Test(shm, a_message_is_asked_for_descriptors_and_stays)
+{
+    struct ends ends = ends_open();
+    struct shm_message hello = {.kind = SHM_HELLO}, slab = {.kind = SHM_SLAB, .bytes = 1}, got;
+    int before = descriptors(), passed, out = STDOUT_FILENO;
+    dp_error err;
+    cr_assert_not(shm_brings_descriptors(ends.shard), "there is none");
+    cr_assert_eq(shm_send(ends.worker, &hello, -1), DP_OK);
+    cr_assert_eq(shm_send(ends.worker, &slab, STDOUT_FILENO), DP_OK);
+    send_raw(ends.worker, &slab, 0, &out, 1);
+    cr_assert_not(shm_brings_descriptors(ends.shard));
+    cr_assert_eq(shm_receive(ends.shard, &got, &passed, &err), DP_OK);
+    cr_assert_eq(got.kind, SHM_HELLO);
+    cr_assert(shm_brings_descriptors(ends.shard));
+    cr_assert_eq(descriptors(), before, "it is still there");
+    cr_assert_eq(shm_receive(ends.shard, &got, &passed, &err), DP_OK);
+    close(passed);
+    cr_assert(shm_brings_descriptors(ends.shard), "an empty packet");
+    ends_close(&ends);
+}
+
 static void assert_garbage(struct ends *ends, const struct shm_message *message, size_t bytes, size_t count)
 {
     struct shm_message got;
     dp_error err;
-    int pass[16], passed, before = descriptors();
+    int pass[128], passed, before = descriptors();
     for (size_t i = 0; i < count; i++)
         pass[i] = STDOUT_FILENO;
     send_raw(ends->worker, message, bytes, pass, count);
@@ -228,6 +249,8 @@ Test(shm, what_is_no_message_is_refused_and_its_descriptors_are_closed)
     assert_garbage(&ends, &good, sizeof good, 16);
     assert_garbage(&ends, &good, sizeof good - 1, 1);
     assert_garbage(&ends, &good, 1, 0);
+    assert_garbage(&ends, &good, 0, 4);
+    assert_garbage(&ends, &good, sizeof good, 100);
     assert_garbage(&ends, (const void *)longer, sizeof longer, 1);
     bad = good;
     bad.magic++;

@@ -1,7 +1,11 @@
 /* What a session shares with a shard: slabs that are read within their bounds and stay while they are read, planes that
  * come back, and answers that lie in a ring. */
 #include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "leaks.h"
 #include "shm_session.h"
@@ -90,6 +94,71 @@ Test(shm_session, a_slab_smaller_than_is_said_is_not_taken)
     shm_fini(&slab);
     shm_session_free(&session);
     ASSERT_NO_LEAKS();
+}
+
+/* Sparse, as one that means harm makes it: it costs its worker nothing. */
+static int vast_slab(uint64_t bytes)
+{
+    int fd = memfd_create("vast", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(ftruncate(fd, (off_t)bytes), 0);
+    cr_assert_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
+    return fd;
+}
+
+/* Of 128 TiB that a process can map 32 are for slabs, a sixteenth of that for each session. */
+Test(shm_session, slabs_leave_the_server_addresses)
+{
+    enum { SESSIONS = 16 };
+    const uint64_t tib = UINT64_C(1) << 40;
+    struct shm_session *sessions[SESSIONS + 1];
+    struct shm small = slab_make(0, 1);
+    dp_error err;
+    int fd = vast_slab(tib);
+    for (int i = 0; i <= SESSIONS; i++)
+        sessions[i] = session_new(NULL, 0);
+    for (int i = 0; i < SESSIONS; i++) {
+        cr_assert_eq(shm_session_slab(sessions[i], 0, fd, tib, &err), DP_OK, "%d: %s", i, err.text);
+        cr_assert_eq(shm_session_slab(sessions[i], 1, fd, tib, &err), DP_OK, "%d: %s", i, err.text);
+        cr_assert_eq(shm_session_slab(sessions[i], 2, fd, tib, &err), DP_NOMEM);
+        cr_assert(strstr(err.text, "has passed 2097152 MiB of slabs, 1048576 MiB more are too many"), "%s", err.text);
+    }
+    cr_assert_eq(shm_session_slab(sessions[SESSIONS], 0, fd, tib, &err), DP_NOMEM, "all of them");
+    cr_assert(strstr(err.text, "all sessions"), "%s", err.text);
+    shm_session_free(&sessions[0]);
+    cr_assert_eq(shm_session_slab(sessions[SESSIONS], 0, fd, tib, &err), DP_OK, "%s", err.text);
+    cr_assert_eq(shm_session_slab(sessions[SESSIONS], 0, fd, tib, &err), DP_OK, "in its own place: %s", err.text);
+    pass(sessions[SESSIONS], 1, &small);
+    for (int i = 1; i <= SESSIONS; i++)
+        shm_session_free(&sessions[i]);
+    shm_fini(&small);
+    close(fd);
+}
+
+/* Linux gives a process 65530 mappings unless told otherwise: half of them are for slabs. */
+Test(shm_session, slabs_leave_the_server_mappings, .timeout = 60)
+{
+    struct shm_session *sessions[1024];
+    struct shm slab = slab_make(0, 1);
+    unsigned most = 0, passed = 0, count = 0;
+    dp_error err;
+    FILE *file = fopen("/proc/sys/vm/max_map_count", "r");
+    if (!file || fscanf(file, "%u", &most) != 1 || most > ARRAY_LEN(sessions) * SHM_SLABS_MAX)
+        cr_skip_test("this machine gives more mappings than are made here");
+    fclose(file);
+    for (bool taken = true; taken && count < ARRAY_LEN(sessions);) {
+        sessions[count] = session_new(NULL, 0);
+        for (uint32_t k = 0; taken && k < SHM_SLABS_MAX; k++) {
+            taken = shm_session_slab(sessions[count], k, slab.fd, slab.bytes, &err) == DP_OK;
+            passed += taken;
+        }
+        count++;
+    }
+    cr_assert_eq(passed, most / 2);
+    cr_assert(strstr(err.text, "all sessions"), "%s", err.text);
+    while (count > 0)
+        shm_session_free(&sessions[--count]);
+    shm_fini(&slab);
 }
 
 /* A slice with versions in planes, nobody's at first. */
