@@ -41,13 +41,12 @@ static uint64_t bytes_most(void)
 
 static uint64_t maps_most(void)
 {
-    unsigned maps = MAPS_USUAL;
+    char text[32];
     FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
-    if (file && fscanf(file, "%u", &maps) != 1)
-        maps = MAPS_USUAL;
+    uint64_t maps = file && fgets(text, sizeof text, file) ? strtoull(text, NULL, 10) : 0;
     if (file)
         fclose(file);
-    return maps / MAPPED_SHARE;
+    return (maps > 0 ? maps : MAPS_USUAL) / MAPPED_SHARE;
 }
 
 /* Bytes that the session has passed, without those of the slab that is to be replaced. */
