@@ -146,7 +146,7 @@ static dp_err rows_read(struct linear *linear, char *text, const char *path, dp_
     return e;
 }
 
-/* What has been read so far: bytes of room, on the heap. */
+/* The text read so far: `bytes` of `room`, on the heap. */
 struct reading {
     char *text;
     size_t room, bytes;

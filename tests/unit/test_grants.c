@@ -67,6 +67,29 @@ Test(grants, a_lost_slot_is_good_for_a_while)
     ASSERT_NO_LEAKS();
 }
 
+/* It is apart from the extra slots, which may be of an earlier step. */
+Test(grants, a_probe_is_one_slot_at_one_step)
+{
+    struct grants g = {0};
+    cr_assert_eq(grants_init(&g, K), DP_OK);
+    cr_assert_eq(grants_lacking(&g, 0, 0, 1), 0, "none at first");
+    grants_probe(&g, &(struct grants_probe){.step = 500, .slot = 130, .session = 3});
+    grants_extra(&g, 20, 7);
+    for (uint32_t k = 0; k < K; k++) {
+        cr_assert_eq(grants_lacking(&g, 500, k, k + 1), k == 130 ? k + 1 : k);
+        cr_assert_eq(grants_lacking(&g, 20, k, k + 1), k == 7 ? k + 1 : k);
+        cr_assert_eq(grants_lacking(&g, 499, k, k + 1), k);
+        cr_assert_eq(grants_lacking(&g, 501, k, k + 1), k);
+    }
+    grants_probe(&g, &(struct grants_probe){.step = 600, .slot = 2, .session = 3});
+    cr_assert_eq(grants_lacking(&g, 500, 130, 131), 130, "the one before is over");
+    cr_assert_eq(grants_lacking(&g, 600, 2, 3), 3);
+    grants_leave(&g, 30);
+    cr_assert_eq(grants_lacking(&g, 600, 2, 3), 2);
+    grants_fini(&g);
+    ASSERT_NO_LEAKS();
+}
+
 /* However often deals change, a slot is never good for longer than twice the grace, and never for less than it. */
 Test(grants, under_deals_that_change_all_the_time)
 {
