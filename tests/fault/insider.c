@@ -10,45 +10,22 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "play_head.h"
 #include "util.h"
 
 enum { ANSWER_MS = 5000, LEARN_MS = 20000 };
 
 /* ---- what a worker says ---- */
 
-/* A deep copy, by way of the bytes. */
-static void *message_copy(const ProtobufCMessage *message)
-{
-    AUTOFREE uint8_t *bytes = mem_array(protobuf_c_message_get_packed_size(message) + 1, 1);
-    size_t n = bytes ? protobuf_c_message_pack(message, bytes) : 0;
-    return bytes ? protobuf_c_message_unpack(message->descriptor, NULL, n, bytes) : NULL;
-}
-
 static void send_welcome(void *socket, zmq_msg_t *id, const Dp__Header *request)
 {
-    Dp__Job job = DP__JOB__INIT;
-    Dp__Welcome welcome = DP__WELCOME__INIT;
-    Dp__Header header = DP__HEADER__INIT;
+    const Dp__Header *header = play_welcome(request);
     uint8_t packed[1024];
-    job.model = (char *)"softmax";
-    job.slots = 8;
-    job.batch = 64;
-    job.intercept = true;
-    welcome.protocol_major = FRAME_MAJOR;
-    welcome.protocol_minor = FRAME_MINOR;
-    welcome.heartbeat_ms = 1000;
-    welcome.lease_ms = 10000;
-    welcome.frame_bytes_max = SLICE_BYTES;
-    welcome.job = &job;
-    header.session = header.incarnation = 1;
-    header.request = request->request;
-    header.body_case = DP__HEADER__BODY_WELCOME;
-    header.welcome = &welcome;
-    if (frame_size(&header) > sizeof packed)
+    if (frame_size(header) > sizeof packed)
         return;
-    frame_write(&header, packed);
+    frame_write(header, packed);
     zmq_msg_send(id, socket, ZMQ_SNDMORE);
-    zmq_send(socket, packed, frame_size(&header), 0);
+    zmq_send(socket, packed, frame_size(header), 0);
 }
 
 /* One message of the worker; false at the deadline. */

@@ -14,6 +14,7 @@
 
 #include "nonsense.h"
 #include "peer.h"
+#include "play_head.h"
 #include "raw_peer.h"
 #include "util.h"
 
@@ -60,37 +61,6 @@ static Dp__Header intruder_header(void)
     return header;
 }
 
-/* A deep copy, by way of the bytes. */
-static void *message_copy(const ProtobufCMessage *message)
-{
-    AUTOFREE uint8_t *bytes = mem_array(protobuf_c_message_get_packed_size(message), 1);
-    size_t n = protobuf_c_message_pack(message, bytes);
-    return protobuf_c_message_unpack(message->descriptor, NULL, n, bytes);
-}
-
-static void welcome_answer(struct peer *head, const Dp__Header *request)
-{
-    Dp__Job job = DP__JOB__INIT;
-    Dp__Welcome welcome = DP__WELCOME__INIT;
-    Dp__Header header = DP__HEADER__INIT;
-    job.model = (char *)"softmax";
-    job.slots = 8;
-    job.batch = 64;
-    job.intercept = true;
-    welcome.protocol_major = FRAME_MAJOR;
-    welcome.protocol_minor = FRAME_MINOR;
-    welcome.heartbeat_ms = 1000;
-    welcome.lease_ms = 10000;
-    welcome.frame_bytes_max = SLICE_BYTES;
-    welcome.job = &job;
-    header.session = 1;
-    header.incarnation = 1;
-    header.request = request->request;
-    header.body_case = DP__HEADER__BODY_WELCOME;
-    header.welcome = &welcome;
-    cr_assert(peer_send(head, &header, NULL, 0));
-}
-
 /* Plays the head for a real worker until it has told what it brings. */
 static void learn_from_worker(const char *data)
 {
@@ -104,7 +74,7 @@ static void learn_from_worker(const char *data)
         if (header->body_case == DP__HEADER__BODY_HELLO) {
             if (!it.hello)
                 it.hello = message_copy(&header->hello->base);
-            welcome_answer(&head, header);
+            cr_assert(peer_send(&head, play_welcome(header), NULL, 0));
         } else if (header->body_case == DP__HEADER__BODY_JOIN) {
             it.join = message_copy(&header->join->base);
         }
