@@ -36,32 +36,31 @@ static size_t put_message(uint8_t *out, size_t size, const Dp__Header *header, s
     return payload ? at + put_frame(out + at, 0, ZEROS, payload) : at;
 }
 
-static Dp__Header a_header(void)
+/* A message of one body; the oneof of a header is a union of pointers. `session`: 0, or that of nobody. */
+static size_t put_body(uint8_t *out, size_t size, uint64_t session, Dp__Header__BodyCase body_case, void *body,
+                       size_t payload)
 {
     Dp__Header header = DP__HEADER__INIT;
-    header.session = entropy_u64();
+    header.session = session;
     header.incarnation = 1;
     header.request = 1;
-    return header;
+    header.body_case = body_case;
+    header.hello = body;
+    return put_message(out, size, &header, payload);
 }
 
-static size_t put_hello(const struct stage *stage, uint8_t *out, size_t size, Dp__Hello hello)
+static size_t put_hello(uint8_t *out, size_t size, Dp__Hello hello)
 {
-    Dp__Header header = a_header();
     hello.worker = entropy_u64();
     hello.pid = 0;
-    header.session = 0;
-    header.body_case = DP__HEADER__BODY_HELLO;
-    header.hello = &hello;
-    (void)stage;
-    return put_message(out, size, &header, 0);
+    return put_body(out, size, 0, DP__HEADER__BODY_HELLO, &hello, 0);
 }
 
 static size_t write_hello(const struct stage *stage, uint8_t *out, size_t size)
 {
     Dp__Hello hello = *stage->facts->hello;
     hello.name = (char *)"flood";
-    return put_hello(stage, out, size, hello);
+    return put_hello(out, size, hello);
 }
 
 static size_t write_hello_namesake(const struct stage *stage, uint8_t *out, size_t size)
@@ -71,66 +70,55 @@ static size_t write_hello_namesake(const struct stage *stage, uint8_t *out, size
     (void)snprintf(host, sizeof host, "%.*s", (int)strcspn(hello.name, ":"), hello.name);
     snprintf(name, sizeof name, "%s:%d", host, (int)stage->job->workers[0]);
     hello.name = name;
-    return put_hello(stage, out, size, hello);
+    return put_hello(out, size, hello);
 }
 
 static size_t write_hello_ctl(const struct stage *stage, uint8_t *out, size_t size)
 {
     Dp__Hello hello = *stage->facts->hello;
     hello.role = DP__HELLO__ROLE__CTL;
-    return put_hello(stage, out, size, hello);
+    return put_hello(out, size, hello);
 }
 
 static size_t write_hello_version(const struct stage *stage, uint8_t *out, size_t size)
 {
     Dp__Hello hello = *stage->facts->hello;
     hello.protocol_major = 99;
-    return put_hello(stage, out, size, hello);
+    return put_hello(out, size, hello);
 }
 
 static size_t write_hello_numerics(const struct stage *stage, uint8_t *out, size_t size)
 {
     Dp__Hello hello = *stage->facts->hello;
     hello.numerics = (char *)"another machine";
-    return put_hello(stage, out, size, hello);
+    return put_hello(out, size, hello);
 }
 
 static size_t write_status(const struct stage *stage, uint8_t *out, size_t size)
 {
     Dp__StatusRequest body = DP__STATUS_REQUEST__INIT;
-    Dp__Header header = a_header();
     (void)stage;
-    header.session = 0;
-    header.body_case = DP__HEADER__BODY_STATUS_REQUEST;
-    header.status_request = &body;
-    return put_message(out, size, &header, 0);
+    return put_body(out, size, 0, DP__HEADER__BODY_STATUS_REQUEST, &body, 0);
 }
 
 static size_t write_heartbeat(const struct stage *stage, uint8_t *out, size_t size)
 {
     Dp__Heartbeat body = DP__HEARTBEAT__INIT;
-    Dp__Header header = a_header();
     (void)stage;
-    header.body_case = DP__HEADER__BODY_HEARTBEAT;
-    header.heartbeat = &body;
-    return put_message(out, size, &header, 0);
+    return put_body(out, size, entropy_u64(), DP__HEADER__BODY_HEARTBEAT, &body, 0);
 }
 
 static size_t write_bye(const struct stage *stage, uint8_t *out, size_t size)
 {
     Dp__Bye body = DP__BYE__INIT;
-    Dp__Header header = a_header();
     (void)stage;
-    header.body_case = DP__HEADER__BODY_BYE;
-    header.bye = &body;
-    return put_message(out, size, &header, 0);
+    return put_body(out, size, entropy_u64(), DP__HEADER__BODY_BYE, &body, 0);
 }
 
 static size_t write_join(const struct stage *stage, uint8_t *out, size_t size)
 {
     Dp__Tensor tensor = DP__TENSOR__INIT, *tensors[] = {&tensor};
     Dp__Join body = DP__JOIN__INIT;
-    Dp__Header header = a_header();
     uint64_t shape = 1ull << 34;
     (void)stage;
     tensor.name = (char *)"w";
@@ -138,59 +126,44 @@ static size_t write_join(const struct stage *stage, uint8_t *out, size_t size)
     tensor.n_shape = 1;
     body.tensors = tensors;
     body.n_tensors = 1;
-    header.body_case = DP__HEADER__BODY_JOIN;
-    header.join = &body;
-    return put_message(out, size, &header, 0);
+    return put_body(out, size, entropy_u64(), DP__HEADER__BODY_JOIN, &body, 0);
 }
 
 static size_t write_set(const struct stage *stage, uint8_t *out, size_t size)
 {
     Dp__Set body = DP__SET__INIT;
-    Dp__Header header = a_header();
     (void)stage;
-    header.session = 0;
     body.name = (char *)"momentum";
     body.value = 1;
-    header.body_case = DP__HEADER__BODY_SET;
-    header.set = &body;
-    return put_message(out, size, &header, 0);
+    return put_body(out, size, 0, DP__HEADER__BODY_SET, &body, 0);
 }
 
 static size_t write_push(const struct stage *stage, uint8_t *out, size_t size)
 {
     Dp__PushPull body = DP__PUSH_PULL__INIT;
-    Dp__Header header = a_header();
     (void)stage;
     body.push = body.pull = true;
-    header.body_case = DP__HEADER__BODY_PUSH_PULL;
-    header.push_pull = &body;
-    return put_message(out, size, &header, 1280);
+    return put_body(out, size, entropy_u64(), DP__HEADER__BODY_PUSH_PULL, &body, 1280);
 }
 
 static size_t write_push_large(const struct stage *stage, uint8_t *out, size_t size)
 {
     Dp__PushPull body = DP__PUSH_PULL__INIT;
-    Dp__Header header = a_header();
     (void)stage;
     body.push = true;
-    header.body_case = DP__HEADER__BODY_PUSH_PULL;
-    header.push_pull = &body;
-    return put_message(out, size, &header, 2 << 20);
+    return put_body(out, size, entropy_u64(), DP__HEADER__BODY_PUSH_PULL, &body, 2 << 20);
 }
 
 static size_t write_rows(const struct stage *stage, uint8_t *out, size_t size)
 {
     Dp__Keys keys = DP__KEYS__INIT;
     Dp__RowsPushPull body = DP__ROWS_PUSH_PULL__INIT;
-    Dp__Header header = a_header();
     (void)stage;
     keys.count = 500;
     keys.sent = true;
     body.pull = true;
     body.pull_keys = &keys;
-    header.body_case = DP__HEADER__BODY_ROWS_PUSH_PULL;
-    header.rows_push_pull = &body;
-    return put_message(out, size, &header, 4000);
+    return put_body(out, size, entropy_u64(), DP__HEADER__BODY_ROWS_PUSH_PULL, &body, 4000);
 }
 
 static size_t write_garbage(const struct stage *stage, uint8_t *out, size_t size)
@@ -378,7 +351,7 @@ static bool long_status(const struct stage *stage, struct why *why)
         memset(name, 'x', sizeof name);
         name[sizeof name - 1] = '\0';
         hello.name = name;
-        size_t bytes = put_hello(stage, message, sizeof message, hello);
+        size_t bytes = put_hello(message, sizeof message, hello);
         if (raw_connect(&peers[i], stage->job->endpoint, NULL, 0))
             (void)raw_write(&peers[i], message, bytes);
     }
