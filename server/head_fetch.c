@@ -243,7 +243,7 @@ static dp_err fetch_for(struct head *head, const Dp__Header *request, struct fet
 bool head_fetch_known(const struct head *head, const struct routing_id *route, const Dp__Export *asked)
 {
     const struct fetch *fetch = asked->id ? find(head, asked->id) : NULL;
-    return fetch && fetch->route.bytes == route->bytes && memcmp(fetch->route.id, route->id, route->bytes) == 0;
+    return fetch && routing_id_same(&fetch->route, route);
 }
 
 void head_on_export(struct head *head, const struct routing_id *route, const Dp__Header *request)

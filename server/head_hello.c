@@ -90,16 +90,11 @@ static dp_err check_role(const Dp__Hello *hello, dp_error *err)
 
 /* ---- whose session it is ---- */
 
-static bool same_route(const struct routing_id *a, const struct routing_id *b)
-{
-    return a->bytes == b->bytes && memcmp(a->id, b->id, a->bytes) == 0;
-}
-
 /* The member whose session the hello must not take, unless its connection is gone; NULL if there is none. */
 static struct member *rival_of(struct head *head, const struct routing_id *route, const Dp__Header *request)
 {
     struct member *member = members_by_worker(&head->members, request->hello->worker);
-    if (!member || same_route(&member->route, route) || member_knows(member, request->session))
+    if (!member || routing_id_same(&member->route, route) || member_knows(member, request->session))
         return NULL;
     bool unheard = member->state == MEMBER_GREETED && member->row == ROW_SILENT;
     return unheard ? NULL : member;
@@ -119,7 +114,7 @@ static bool put_off(struct head *head, const struct routing_id *route, const Dp_
 static struct member *greeted_before(struct head *head, const struct routing_id *route, const Dp__Hello *hello)
 {
     struct member *member = members_by_worker(&head->members, hello->worker);
-    bool same = member && member->state == MEMBER_GREETED && same_route(&member->route, route) &&
+    bool same = member && member->state == MEMBER_GREETED && routing_id_same(&member->route, route) &&
                 strcmp(member->name, hello->name) == 0;
     return same ? member : NULL;
 }

@@ -192,8 +192,7 @@ struct member *members_by_route(struct members *members, const struct routing_id
     uint32_t hash = hash_of(route->id, route->bytes);
     for (uint32_t i = 0; i < members->used; i++) {
         struct member *member = &members->list[i];
-        if (members->keys[i].route == hash && member->state != MEMBER_NONE && member->route.bytes == route->bytes &&
-            memcmp(member->route.id, route->id, route->bytes) == 0)
+        if (members->keys[i].route == hash && member->state != MEMBER_NONE && routing_id_same(&member->route, route))
             return member;
     }
     return NULL;

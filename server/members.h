@@ -3,6 +3,8 @@
 #ifndef DP_MEMBERS_H
 #define DP_MEMBERS_H
 
+#include <string.h>
+
 #include "frame.h"
 #include "port.h"
 
@@ -26,6 +28,11 @@ struct routing_id {
     uint8_t bytes;
     uint8_t id[PORT_ROUTING_ID_MAX];
 };
+
+static inline bool routing_id_same(const struct routing_id *a, const struct routing_id *b)
+{
+    return a->bytes == b->bytes && memcmp(a->id, b->id, a->bytes) == 0;
+}
 
 struct member {
     enum member_state state;
