@@ -81,8 +81,9 @@ dp_err arrival_pass(struct slice *slice, struct metrics *ret_metrics, dp_error *
     uint64_t step = slice->window.next;
     struct plan_step at = plan_at(&slice->job->plan, step);
     struct version **now = &slice->at[step % SLICE_VERSIONS], *theta = *now;
-    if (commit_reports(&slice->job->plan, &at)) {
-        double *report = mem_array_zero((size_t)slice->block_count * commit_report_values(slice->job), sizeof *report);
+    if (shard_job_reports(&slice->job->plan, &at)) {
+        double *report =
+            mem_array_zero((size_t)slice->block_count * shard_job_report_values(slice->job), sizeof *report);
         if (!report)
             return out_of_memory(slice, err);
         commit_report(slice, theta->theta, report);

@@ -8,17 +8,17 @@ static bool concerns(const struct constraint *c, uint32_t tensor)
     return c->mask >> tensor & 1;
 }
 
-bool commit_projects_globally(const struct slice_job *job, uint32_t i)
+bool commit_projects_globally(const struct shard_job *job, uint32_t i)
 {
     return job->constraints.method == METHOD_PROJECT && constraint_is_global(&job->constraints.list[i]);
 }
 
-static bool pulls(const struct slice_job *job)
+static bool pulls(const struct shard_job *job)
 {
     return job->constraints.method != METHOD_PROJECT && job->constraints.count > 0;
 }
 
-bool commit_gathers(const struct slice_job *job)
+bool commit_gathers(const struct shard_job *job)
 {
     bool terms = false;
     for (uint32_t i = 0; i < job->constraints.count; i++)
@@ -26,7 +26,7 @@ bool commit_gathers(const struct slice_job *job)
     return job->params.clip_norm > 0 || job->rule == &rule_lars || terms;
 }
 
-bool commit_is_global(const struct slice_job *job)
+bool commit_is_global(const struct shard_job *job)
 {
     bool global = commit_gathers(job) || job->rule->layerwise;
     for (uint32_t i = 0; i < job->constraints.count; i++)
@@ -34,36 +34,17 @@ bool commit_is_global(const struct slice_job *job)
     return global;
 }
 
-bool commit_may_arrive(const struct slice_job *job)
+bool commit_may_arrive(const struct shard_job *job)
 {
     return job->rule->part && !commit_is_global(job);
 }
 
-uint32_t commit_constraint_values(const struct slice_job *job)
+uint32_t commit_gather_values(const struct shard_job *job)
 {
-    uint32_t values = 0;
-    for (uint32_t i = 0; i < job->constraints.count; i++)
-        values += constraint_sum_count(&job->constraints.list[i]);
-    return values;
+    return GATHER_VALUES + (pulls(job) ? shard_job_constraint_values(job) : 0);
 }
 
-uint32_t commit_gather_values(const struct slice_job *job)
-{
-    return GATHER_VALUES + (pulls(job) ? commit_constraint_values(job) : 0);
-}
-
-uint32_t commit_report_values(const struct slice_job *job)
-{
-    return REPORT_VALUES + commit_constraint_values(job);
-}
-
-bool commit_reports(const struct plan *plan, const struct plan_step *at)
-{
-    uint64_t next = at->train_step + 1;
-    return at->kind == PLAN_TRAIN && (next % plan_steps_per_epoch(plan) == 0 || next == plan->train_steps);
-}
-
-struct commit commit_at(const struct slice_job *job, uint64_t t, uint64_t samples)
+struct commit commit_at(const struct shard_job *job, uint64_t t, uint64_t samples)
 {
     struct commit c = {
         .job = job,
@@ -78,7 +59,7 @@ struct commit commit_at(const struct slice_job *job, uint64_t t, uint64_t sample
     return c;
 }
 
-struct commit commit_part_at(const struct slice_job *job, uint64_t t, uint64_t samples, const struct update_part *part)
+struct commit commit_part_at(const struct shard_job *job, uint64_t t, uint64_t samples, const struct update_part *part)
 {
     struct commit c = commit_at(job, t, samples);
     struct kernel_update unit = {.inv_count = 1};
@@ -114,7 +95,7 @@ bool walk_next(struct walk *walk, struct block *ret_block)
 /* What all constraints need to know of a block of theta, added to sums. */
 static void add_constraint_sums(const struct slice *slice, struct block b, const float *w, double *sums)
 {
-    const struct slice_job *job = slice->job;
+    const struct shard_job *job = slice->job;
     for (uint32_t i = 0; i < job->constraints.count; i++) {
         const struct constraint *c = &job->constraints.list[i];
         uint64_t row = constraint_unit(c, &job->tensors.list[b.tensor]);
@@ -176,7 +157,7 @@ void commit_gather(struct slice *slice, const struct commit *commit, const float
 
 struct kernel_update commit_kernel(const struct slice *slice, const struct commit *commit, uint32_t tensor)
 {
-    const struct slice_job *job = commit->job;
+    const struct shard_job *job = commit->job;
     if (commit->part)
         return update_part_at(job->rule, &job->params, &job->regular[tensor], commit->t, commit->samples, commit->part);
     struct kernel_update k = update_at(job->rule, &job->params, &job->regular[tensor], commit->t, commit->samples);
@@ -274,7 +255,7 @@ static double step_chunk(struct slice *slice, const struct commit *commit, struc
     return squares;
 }
 
-struct joint commit_joint(const struct slice_job *job, uint32_t tensor)
+struct joint commit_joint(const struct shard_job *job, uint32_t tensor)
 {
     struct joint joint = joint_of(&job->constraints, &job->tensors, job->regular, tensor);
     if (job->rule->l1_inside)
@@ -285,7 +266,7 @@ struct joint commit_joint(const struct slice_job *job, uint32_t tensor)
 struct joint_steps commit_steps(struct slice *slice, const struct commit *commit, const struct kernel_update *k,
                                 struct block b)
 {
-    const struct slice_job *job = slice->job;
+    const struct shard_job *job = slice->job;
     struct joint_steps steps = {.none = !(commit->eta > 0)};
     double eta = (steps.none ? 1 : commit->eta) * commit->trust[b.tensor];
     steps.all = update_effective_rate(job->rule, &job->params, eta);
@@ -320,7 +301,7 @@ static void lamb_block(struct block b, const float *w, const float *direction, d
 void commit_step(struct slice *slice, const struct commit *commit, const float *w, float *out, double *report,
                  double *lamb)
 {
-    const struct slice_job *job = commit->job;
+    const struct shard_job *job = commit->job;
     double inv = slice->mean ? 1 : 1.0 / (double)commit->samples;
     struct walk walk = {.slice = slice, .merged = !report && !lamb};
     struct kernel_update k = {0};
@@ -339,7 +320,7 @@ void commit_step(struct slice *slice, const struct commit *commit, const float *
         if (report) {
             report_block(slice, b, w + b.at, report);
             report[REPORT_GRADIENT] = squares * inv * inv;
-            report += commit_report_values(job);
+            report += shard_job_report_values(job);
         }
         if (lamb) {
             lamb_block(b, w + b.at, out + b.at, lamb);
@@ -355,7 +336,7 @@ void commit_step(struct slice *slice, const struct commit *commit, const float *
 void commit_report(const struct slice *slice, const float *w, double *report)
 {
     struct walk walk = {.slice = slice};
-    for (struct block b; walk_next(&walk, &b); report += commit_report_values(slice->job)) {
+    for (struct block b; walk_next(&walk, &b); report += shard_job_report_values(slice->job)) {
         report_block(slice, b, w + b.at, report);
         report[REPORT_GRADIENT] = NAN;
     }

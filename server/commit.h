@@ -15,7 +15,7 @@
 
 /* What the commit of one step goes by, the same for all slices and shards. */
 struct commit {
-    const struct slice_job *job;
+    const struct shard_job *job;
     uint64_t t; /* training step */
     uint64_t samples;
     double eta;                     /* of this commit: on arrival, of its fraction of a step */
@@ -28,28 +28,14 @@ struct commit {
     double weights[CONSTRAINT_TERMS_MAX]; /* penalties: of each term */
 };
 
-struct commit commit_at(const struct slice_job *job, uint64_t t, uint64_t samples);
+struct commit commit_at(const struct shard_job *job, uint64_t t, uint64_t samples);
 /* A commit on arrival, of `samples` of step t; borrows part. */
-struct commit commit_part_at(const struct slice_job *job, uint64_t t, uint64_t samples, const struct update_part *part);
-
-/* Whether the step's report is made: at the last step of each epoch. */
-bool commit_reports(const struct plan *plan, const struct plan_step *at);
+struct commit commit_part_at(const struct shard_job *job, uint64_t t, uint64_t samples, const struct update_part *part);
 
 /* Sums per block of each pass. */
 enum { GATHER_GRADIENT, GATHER_WEIGHT, GATHER_VALUES }; /* and the constraints' where not projected */
 enum { LAMB_WEIGHT, LAMB_DIRECTION, LAMB_VALUES };      /* squares */
-enum {
-    REPORT_MAGNITUDES,
-    REPORT_SQUARES,
-    REPORT_GROUPS,
-    REPORT_ZEROS,
-    REPORT_ELEMS,
-    REPORT_GRADIENT,
-    REPORT_VALUES
-}; /* ... */
-uint32_t commit_gather_values(const struct slice_job *job);
-uint32_t commit_report_values(const struct slice_job *job);
-uint32_t commit_constraint_values(const struct slice_job *job);
+uint32_t commit_gather_values(const struct shard_job *job);
 
 /* The tree's mean gradient, clipped by value, to slice->mean, and its sums. Optional: commit_step folds for itself
  * where there is no slice->mean. */
@@ -72,22 +58,22 @@ struct projection {
     struct joint_search search;
     bool started, done;
 };
-struct projection commit_projection(const struct slice_job *job, uint32_t constraint);
+struct projection commit_projection(const struct shard_job *job, uint32_t constraint);
 /* Sums per constraint and block for the next round. */
 enum { PROJECT_VALUES = JOINT_SUMS };
 void commit_project_sums(struct slice *slice, const struct commit *commit, const struct projection *projections,
                          const float *w, double *sums);
 /* Takes in the sums over all; true once all are done. */
-bool commit_project_round(const struct slice_job *job, struct projection *projections, const double *totals);
+bool commit_project_round(const struct shard_job *job, struct projection *projections, const double *totals);
 void commit_project(struct slice *slice, const struct commit *commit, const struct projection *projections, float *w);
 
 /* Whether a constraint is projected with sums of the whole. */
-bool commit_projects_globally(const struct slice_job *job, uint32_t constraint);
+bool commit_projects_globally(const struct shard_job *job, uint32_t constraint);
 /* Whether the job's rule is global: its commits need sums over all slices. */
-bool commit_is_global(const struct slice_job *job);
+bool commit_is_global(const struct shard_job *job);
 /* Whether slots can be committed on arrival: not by global rules. */
-bool commit_may_arrive(const struct slice_job *job);
+bool commit_may_arrive(const struct shard_job *job);
 /* Whether its first pass gathers the gradient and sums. */
-bool commit_gathers(const struct slice_job *job);
+bool commit_gathers(const struct shard_job *job);
 
 #endif

@@ -23,7 +23,7 @@ bool walk_next(struct walk *walk, struct block *ret_block);
 /* The kernel's numbers for a tensor; the mean gradient may have been gathered before. */
 struct kernel_update commit_kernel(const struct slice *slice, const struct commit *commit, uint32_t tensor);
 /* What the regularizers and projections of a tensor do after the rule's step. */
-struct joint commit_joint(const struct slice_job *job, uint32_t tensor);
+struct joint commit_joint(const struct shard_job *job, uint32_t tensor);
 /* Step sizes of a block after the rule's step, of each element to slice->rates where the rule scales them. */
 struct joint_steps commit_steps(struct slice *slice, const struct commit *commit, const struct kernel_update *k,
                                 struct block b);

@@ -9,7 +9,7 @@ static bool concerns(const struct constraint *c, uint32_t tensor)
 }
 
 /* Whether the step sizes of a constraint's coordinates differ. LARS's do by tensor. */
-static bool scales(const struct slice_job *job, const struct constraint *c)
+static bool scales(const struct shard_job *job, const struct constraint *c)
 {
     uint32_t tensors = 0;
     for (uint32_t t = 0; t < job->tensors.count; t++)
@@ -17,7 +17,7 @@ static bool scales(const struct slice_job *job, const struct constraint *c)
     return job->rule->rates || (job->rule->layerwise && tensors > 1);
 }
 
-struct projection commit_projection(const struct slice_job *job, uint32_t i)
+struct projection commit_projection(const struct shard_job *job, uint32_t i)
 {
     struct projection p = {.done = !commit_projects_globally(job, i)};
     if (!p.done)
@@ -53,7 +53,7 @@ struct going {
 static void going_to(struct going *going, struct slice *slice, const struct commit *commit,
                      const struct projection *projections, struct block b)
 {
-    const struct slice_job *job = slice->job;
+    const struct shard_job *job = slice->job;
     if (b.tensor != going->joint.tensor) {
         going->k = commit_kernel(slice, commit, b.tensor);
         going->joint = commit_joint(job, b.tensor);
@@ -68,7 +68,7 @@ static void going_to(struct going *going, struct slice *slice, const struct comm
 void commit_project_sums(struct slice *slice, const struct commit *commit, const struct projection *projections,
                          const float *w, double *sums)
 {
-    const struct slice_job *job = slice->job;
+    const struct shard_job *job = slice->job;
     struct walk walk = {.slice = slice};
     struct going going = {.joint.tensor = UINT32_MAX};
     for (struct block b; walk_next(&walk, &b); sums += (size_t)PROJECT_VALUES * job->constraints.count) {
@@ -103,7 +103,7 @@ static void projection_start(const struct constraint *c, struct projection *p, d
 }
 
 /* Adds up what the tensors of a constraint come to; totals[tensor][constraint][PROJECT_VALUES]. */
-static double total_of(const struct slice_job *job, const double *totals, uint32_t constraint, uint32_t value)
+static double total_of(const struct shard_job *job, const double *totals, uint32_t constraint, uint32_t value)
 {
     double sum = 0;
     for (uint32_t t = 0; t < job->tensors.count; t++)
@@ -112,7 +112,7 @@ static double total_of(const struct slice_job *job, const double *totals, uint32
     return sum;
 }
 
-static void take(const struct slice_job *job, uint32_t i, struct projection *p, const double *totals)
+static void take(const struct shard_job *job, uint32_t i, struct projection *p, const double *totals)
 {
     const struct constraint *c = &job->constraints.list[i];
     double sums[PROJECT_VALUES];
@@ -129,7 +129,7 @@ static void take(const struct slice_job *job, uint32_t i, struct projection *p, 
     }
 }
 
-bool commit_project_round(const struct slice_job *job, struct projection *projections, const double *totals)
+bool commit_project_round(const struct shard_job *job, struct projection *projections, const double *totals)
 {
     bool done = true;
     for (uint32_t i = 0; i < job->constraints.count; i++) {
@@ -167,7 +167,7 @@ static void apply(const struct slice *slice, const struct constraint *c, const s
 
 void commit_project(struct slice *slice, const struct commit *commit, const struct projection *projections, float *w)
 {
-    const struct slice_job *job = slice->job;
+    const struct shard_job *job = slice->job;
     struct walk walk = {.slice = slice};
     struct going going = {.joint.tensor = UINT32_MAX};
     for (struct block b; walk_next(&walk, &b);) {

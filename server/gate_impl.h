@@ -7,9 +7,9 @@
 #include <stdatomic.h>
 
 #include "gate.h"
-#include "port.h"
+#include "session.h"
 
-enum { GATE_PEER_MAX = 64, GATE_HOSTS = 256, GATE_ENDED = PORT_SESSIONS_MAX };
+enum { GATE_PEER_MAX = 64, GATE_HOSTS = 256, GATE_ENDED = SESSIONS_MAX };
 
 struct gate_conn {
     /* of the thread that reads it */
@@ -41,13 +41,13 @@ struct gate_list {
 struct gate {
     pthread_mutex_t mutex;
     struct gate_list strangers, members;
-    uint32_t shut;                          /* of the strangers */
-    uint32_t each;                          /* connections of a session at most */
-    uint32_t of_session[PORT_SESSIONS_MAX]; /* members by the session's number */
-    uint64_t held[PORT_SESSIONS_MAX + 1];   /* bytes of unfinished messages, by session; of GATE_ENDED: that are over */
-    bool dropped;                           /* large messages that were not finished went with their connections */
-    uint32_t most;                          /* strangers */
-    uint32_t of_host[GATE_HOSTS];           /* strangers that are not shut */
+    uint32_t shut;                     /* of the strangers */
+    uint32_t each;                     /* connections of a session at most */
+    uint32_t of_session[SESSIONS_MAX]; /* members by the session's number */
+    uint64_t held[SESSIONS_MAX + 1];   /* bytes of unfinished messages, by session; of GATE_ENDED: that are over */
+    bool dropped;                      /* large messages that were not finished went with their connections */
+    uint32_t most;                     /* strangers */
+    uint32_t of_host[GATE_HOSTS];      /* strangers that are not shut */
     uint64_t counts[GATE_FAULTS], logged[GATE_FAULTS], logged_ms[GATE_FAULTS];
     char last[GATE_FAULTS][GATE_PEER_MAX]; /* peer */
     uint64_t ticked_ms, looked_ms;

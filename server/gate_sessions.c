@@ -6,16 +6,16 @@
 
 #include <stdatomic.h>
 
-#include "port.h"
+#include "session.h"
 
 struct place {
     _Atomic uint64_t now, before; /* packed; 0: none. before: has ended */
     uint64_t ended_ms;            /* of before; the head's */
 };
 
-static struct place places[PORT_SESSIONS_MAX];
+static struct place places[SESSIONS_MAX];
 
-_Static_assert((int)GATE_JOINED < (int)PORT_SESSIONS_MAX, "a level takes the place of the number");
+_Static_assert((int)GATE_JOINED < (int)SESSIONS_MAX, "a level takes the place of the number");
 
 static uint64_t pack(uint64_t token, enum gate_level level)
 {
@@ -25,7 +25,7 @@ static uint64_t pack(uint64_t token, enum gate_level level)
 /* The level of a token if it is the packed one. */
 static enum gate_level unpack(uint64_t packed, uint64_t token)
 {
-    uint64_t level = packed % PORT_SESSIONS_MAX;
+    uint64_t level = packed % SESSIONS_MAX;
     return packed - level == token - session_number(token) ? (enum gate_level)level : GATE_STRANGER;
 }
 
@@ -48,7 +48,7 @@ void gate_sessions_end(uint64_t token, uint64_t now_ms)
 
 void gate_sessions_tick(uint64_t now_ms)
 {
-    for (uint32_t i = 0; i < PORT_SESSIONS_MAX; i++)
+    for (uint32_t i = 0; i < SESSIONS_MAX; i++)
         if (atomic_load_explicit(&places[i].before, memory_order_relaxed) &&
             now_ms - places[i].ended_ms > GATE_GRACE_MS)
             atomic_store_explicit(&places[i].before, 0, memory_order_release);
@@ -56,7 +56,7 @@ void gate_sessions_tick(uint64_t now_ms)
 
 void gate_sessions_clear(void)
 {
-    for (uint32_t i = 0; i < PORT_SESSIONS_MAX; i++) {
+    for (uint32_t i = 0; i < SESSIONS_MAX; i++) {
         atomic_store_explicit(&places[i].now, 0, memory_order_relaxed);
         atomic_store_explicit(&places[i].before, 0, memory_order_relaxed);
     }

@@ -7,14 +7,14 @@
 
 #include "shard.h"
 
-dp_err global_init(struct global *global, const struct slice_job *job, uint32_t slice_count)
+dp_err global_init(struct global *global, const struct shard_job *job, uint32_t slice_count)
 {
     *global = (struct global){.needed = commit_is_global(job)};
     if (!global->needed)
         return DP_OK;
     multipliers_start(&global->multipliers, &job->constraints);
     global->pending = mem_array_zero(slice_count, sizeof *global->pending);
-    global->pull_sums = mem_array_zero(commit_constraint_values(job), sizeof *global->pull_sums);
+    global->pull_sums = mem_array_zero(shard_job_constraint_values(job), sizeof *global->pull_sums);
     return global->pending && global->pull_sums ? DP_OK : DP_NOMEM;
 }
 
@@ -34,7 +34,7 @@ static double ratio(double weight_squares, double other_squares, double factor)
     return w > 0 && other > 0 ? factor * w / other : 1;
 }
 
-static void take_norms(const struct slice_job *job, const double *totals, uint32_t values, struct commit *commit)
+static void take_norms(const struct shard_job *job, const double *totals, uint32_t values, struct commit *commit)
 {
     double squares = 0;
     for (uint32_t t = 0; t < job->tensors.count; t++)
@@ -48,7 +48,7 @@ static void take_norms(const struct slice_job *job, const double *totals, uint32
     }
 }
 
-void global_take_gathered(const struct slice_job *job, const double *totals, struct commit *commit, double *pull_sums,
+void global_take_gathered(const struct shard_job *job, const double *totals, struct commit *commit, double *pull_sums,
                           struct multipliers *multipliers)
 {
     uint32_t values = commit_gather_values(job), pulled = values - GATHER_VALUES;
@@ -156,11 +156,12 @@ static bool stepped(struct shard *shard)
 static bool reports_new(struct shard *shard)
 {
     struct plan_step at = plan_at(&shard->own.plan, shard->global.step);
-    if (!commit_reports(&shard->own.plan, &at))
+    if (!shard_job_reports(&shard->own.plan, &at))
         return true;
     for (uint32_t i = 0; i < shard->slice_count; i++) {
         struct slice *slice = &shard->slices[i];
-        double *report = mem_array_zero((size_t)slice->block_count * commit_report_values(&shard->own), sizeof *report);
+        double *report =
+            mem_array_zero((size_t)slice->block_count * shard_job_report_values(&shard->own), sizeof *report);
         if (!report) {
             fail(shard);
             return false;

@@ -23,12 +23,12 @@ struct global {
     uint32_t phase; /* exchanges of this step so far */
     struct commit commit;
     struct version **pending; /* [slice_count] theta_{t+1} */
-    double *pull_sums;        /* [commit_constraint_values] */
+    double *pull_sums;        /* [shard_job_constraint_values] */
     struct projection projections[CONSTRAINTS_MAX];
     struct multipliers multipliers;
 };
 
-DP_MUST_CHECK dp_err global_init(struct global *global, const struct slice_job *job, uint32_t slice_count);
+DP_MUST_CHECK dp_err global_init(struct global *global, const struct shard_job *job, uint32_t slice_count);
 void global_fini(struct global *global, uint32_t slice_count);
 /* Commits the open training step of all slices if all are ready; true if it was published at once. */
 bool global_try(struct shard *shard);
@@ -37,7 +37,7 @@ bool global_totals(struct shard *shard, uint64_t step, uint32_t phase, const dou
 
 /* From the gather's totals, what the step goes by: the scale of clipping by norm and LARS's trust ratios, and the
  * constraints' sums (to pull_sums) with the multipliers' weights. Brings the multipliers up to date. */
-void global_take_gathered(const struct slice_job *job, const double *totals, struct commit *commit, double *pull_sums,
+void global_take_gathered(const struct shard_job *job, const double *totals, struct commit *commit, double *pull_sums,
                           struct multipliers *multipliers);
 
 #endif

@@ -196,7 +196,7 @@ static dp_err allocate(struct head *head, dp_error *err)
     head->ports = mem_array_zero(shards, sizeof *head->ports);
     head->endpoints = mem_array_zero(shards, sizeof *head->endpoints);
     head->lows = mem_array_zero(shards, sizeof *head->lows);
-    head->numbers = mem_array(PORT_SESSIONS_MAX, sizeof *head->numbers);
+    head->numbers = mem_array(SESSIONS_MAX, sizeof *head->numbers);
     if (!head->ports || !head->endpoints || !head->lows || !head->numbers || members_init(&head->members) ||
         head_balance_init(head))
         return dp_fail(err, DP_NOMEM, "out of memory for the server");

@@ -72,7 +72,7 @@ struct head {
     struct control control;
     uint64_t lr_sets;  /* learning rates that were set */
     double *pull_sums; /* scratch of the multipliers, NULL where there are none */
-    uint32_t *numbers; /* [PORT_SESSIONS_MAX] scratch */
+    uint32_t *numbers; /* [SESSIONS_MAX] scratch */
 
     uint32_t port_count;
     struct port *ports;                   /* [port_count] */

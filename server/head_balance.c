@@ -24,9 +24,9 @@ static uint64_t now_us(void)
 dp_err head_balance_init(struct head *head)
 {
     struct balance *balance = &head->balance;
-    balance->speed = mem_array_zero(PORT_SESSIONS_MAX, sizeof *balance->speed);
-    balance->slot_us = mem_array_zero(PORT_SESSIONS_MAX, sizeof *balance->slot_us);
-    balance->dealt = mem_array(PORT_SESSIONS_MAX, sizeof *balance->dealt);
+    balance->speed = mem_array_zero(SESSIONS_MAX, sizeof *balance->speed);
+    balance->slot_us = mem_array_zero(SESSIONS_MAX, sizeof *balance->slot_us);
+    balance->dealt = mem_array(SESSIONS_MAX, sizeof *balance->dealt);
     return balance->speed && balance->slot_us && balance->dealt ? DP_OK : DP_NOMEM;
 }
 
@@ -46,7 +46,7 @@ dp_err head_balance_start(struct head *head)
     balance->gifts = mem_array(slots, sizeof *balance->gifts);
     if (!balance->gifts)
         return DP_NOMEM;
-    return speculation_init(&balance->speculation, slots, PORT_SESSIONS_MAX, balance->speed);
+    return speculation_init(&balance->speculation, slots, SESSIONS_MAX, balance->speed);
 }
 
 void head_balance_stop(struct head *head)
@@ -151,7 +151,7 @@ uint32_t head_balance_members(struct head *head)
 /* As in a slice: 0 where the step commits once. */
 static uint32_t staleness_at(const struct head *head, uint64_t step)
 {
-    const struct slice_job *job = &head->job.core;
+    const struct shard_job *job = &head->job.core;
     bool once = step >= plan_total(&job->plan) || plan_at(&job->plan, step).kind == PLAN_EVAL;
     return once ? 0 : consistency_at(&job->consistency, step);
 }

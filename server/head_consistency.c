@@ -45,7 +45,7 @@ json_t *head_staleness_total_json(const struct head *head)
 /* What keeps the job's commits once a step, NULL if nothing does. */
 static const char *why_only_bsp(const struct head *head)
 {
-    const struct slice_job *job = &head->job.core;
+    const struct shard_job *job = &head->job.core;
     if (job_droppable(head->opts))
         return "a step that slots may be dropped from (--drop-slowest, --on-stall drop) commits once";
     if (job->local)

@@ -42,7 +42,7 @@ static void answer(struct head *head, uint64_t step)
 /* The head's own copy of what the shards have been told; that there is room was checked. */
 static void keep(struct head *head, uint64_t step)
 {
-    struct slice_job *core = &head->job.core;
+    struct shard_job *core = &head->job.core;
     const struct setting *setting = &head->control.setting;
     char text[CONSISTENCY_TEXT_MAX];
     head->lr_sets += setting->kind == SETTING_LR;
@@ -120,7 +120,7 @@ static dp_err check_lr(const struct head *head, double lr, dp_error *err)
 /* The head needs no settings of steps that are complete. */
 static void forget_past(struct head *head)
 {
-    struct slice_job *core = &head->job.core;
+    struct shard_job *core = &head->job.core;
     if (head->state != HEAD_RUNNING || head->global_low >= plan_total(&core->plan))
         return;
     uint64_t train_step = plan_at(&core->plan, head->global_low).train_step;

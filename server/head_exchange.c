@@ -23,10 +23,10 @@ dp_err head_start_exchange(struct head *head)
         return DP_NOMEM;
     for (uint32_t p = 0; p < head->port_count; p++)
         ranges[p] = head->job.shards[p].range;
-    const struct slice_job *core = &head->job.core;
+    const struct shard_job *core = &head->job.core;
     multipliers_start(&head->report.multipliers, &core->constraints);
     if (core->constraints.method == METHOD_AUGMENTED && core->constraints.count > 0) {
-        head->pull_sums = mem_array_zero(commit_constraint_values(core), sizeof *head->pull_sums);
+        head->pull_sums = mem_array_zero(shard_job_constraint_values(core), sizeof *head->pull_sums);
         if (!head->pull_sums)
             return DP_NOMEM;
     }
@@ -75,7 +75,7 @@ static void send_totals(struct head *head, uint64_t step, uint32_t phase, uint32
 /* The head follows the multipliers as the shards do: from the same totals. */
 static void follow_multipliers(struct head *head, uint64_t step, const double *totals)
 {
-    const struct slice_job *core = &head->job.core;
+    const struct shard_job *core = &head->job.core;
     struct plan_step at = plan_at(&core->plan, step);
     struct commit commit = commit_at(core, at.train_step, at.rows);
     global_take_gathered(core, totals, &commit, head->pull_sums, &head->report.multipliers);
@@ -83,7 +83,7 @@ static void follow_multipliers(struct head *head, uint64_t step, const double *t
 
 static void take_report(struct head *head, uint64_t step, const double *totals)
 {
-    const struct slice_job *core = &head->job.core;
+    const struct shard_job *core = &head->job.core;
     struct report *r = &head->report;
     report_take(r, core, plan_at(&core->plan, step).train_step, totals);
     progress_terms(&head->progress, &(struct progress_terms){.known = true,

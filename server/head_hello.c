@@ -167,7 +167,7 @@ dp_err head_room(const struct head *head, dp_error *err)
 static dp_err make_room(struct head *head, bool former, dp_error *err)
 {
     struct members *members = &head->members;
-    bool numbers = members->count < PORT_SESSIONS_MAX;
+    bool numbers = members->count < SESSIONS_MAX;
     if (numbers && members_may_greet(members))
         return DP_OK;
     struct member *member = members_to_leave(members, former);
@@ -176,7 +176,7 @@ static dp_err make_room(struct head *head, bool former, dp_error *err)
         return DP_OK;
     }
     if (!numbers)
-        return dp_fail(err, DP_BUSY, "%d workers have joined, which is as many as a server takes", PORT_SESSIONS_MAX);
+        return dp_fail(err, DP_BUSY, "%d workers have joined, which is as many as a server takes", SESSIONS_MAX);
     return dp_fail(err, DP_BUSY, "%d workers that were here before are just coming back, and have not joined yet",
                    MEMBERS_GREETED_MAX);
 }

@@ -36,11 +36,11 @@ struct storm {
 /* Speeds of members, and what is done about them. */
 struct balance {
     struct speculation speculation;
-    double *speed;                  /* [PORT_SESSIONS_MAX] by member number, their mean is 1 */
-    double *slot_us;                /* [PORT_SESSIONS_MAX] scratch */
+    double *speed;                  /* [SESSIONS_MAX] by member number, their mean is 1 */
+    double *slot_us;                /* [SESSIONS_MAX] scratch */
     double step_us;                 /* what a step takes lately; 0: not known */
     uint64_t looked_us, looked_low; /* when steps were last counted, and how many were complete */
-    struct dealer_member *dealt;    /* [PORT_SESSIONS_MAX] scratch */
+    struct dealer_member *dealt;    /* [SESSIONS_MAX] scratch */
     struct speculation_gift *gifts; /* [slots] scratch */
     uv_timer_t timer;               /* when a slot may have become late */
     uint64_t looked_ms;             /* when deals were last looked at */

@@ -92,7 +92,7 @@ static void take_blame(struct head *head, const struct blame *blame)
     str_append(head->blamed, sizeof head->blamed, &at, " (the first gradient with such a value was of slot %u", first);
     if (end - first > 1)
         str_append(head->blamed, sizeof head->blamed, &at, "-%u", end - 1);
-    if (blame->from > 0 && blame->from <= PORT_SESSIONS_MAX)
+    if (blame->from > 0 && blame->from <= SESSIONS_MAX)
         str_append(head->blamed, sizeof head->blamed, &at, ", from worker '%s'",
                    head->members.list[blame->from - 1].name);
     str_append(head->blamed, sizeof head->blamed, &at, ")");
@@ -200,13 +200,13 @@ static void start_progress(struct head *head)
 
 /* Copies, since the job may be settled anew while the shard is still at it. */
 struct start_block {
-    struct slice_job job;
+    struct shard_job job;
     struct range *slices;
     struct part_range *parts;
     max_align_t room[];
 };
 
-static struct start_block *start_block(const struct slice_job *job, const struct job_shard *shard)
+static struct start_block *start_block(const struct shard_job *job, const struct job_shard *shard)
 {
     size_t slices = shard->slice_count * sizeof *shard->slices, parts = shard->part_count * sizeof *shard->parts;
     struct start_block *block = mem_array(1, sizeof *block + slices + parts);

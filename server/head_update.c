@@ -9,7 +9,7 @@ static json_t *number(double x)
 }
 
 /* {"weight": 0.1, ...} of the tensors that have it. */
-static json_t *strengths_json(const struct slice_job *core, size_t offset)
+static json_t *strengths_json(const struct shard_job *core, size_t offset)
 {
     json_t *object = json_object();
     for (uint32_t t = 0; t < core->tensors.count; t++) {
@@ -55,7 +55,7 @@ json_t *head_update_json(const struct head *head)
                                             "inv-sqrt", "inv-time", "one-cycle",   "ada-delay"};
     static const char *const DECAYS[] = {"coupled", "decoupled"};
     static const char *const METHODS[] = {"project", "penalty", "augmented"};
-    const struct slice_job *core = &head->job.core;
+    const struct shard_job *core = &head->job.core;
     const struct update_params *p = &core->params;
     uint64_t step = head->global_low < plan_total(&core->plan) ? plan_at(&core->plan, head->global_low).train_step
                                                                : core->plan.train_steps - 1;

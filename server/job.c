@@ -115,7 +115,7 @@ dp_err job_unsettle(struct job *job, dp_error *err)
     job->numerics[0] = '\0';
     job->set_schedule = job->core.params.schedule;
     job->set_consistency = job->core.consistency;
-    job->core = (struct slice_job){0};
+    job->core = (struct shard_job){0};
     return DP_OK;
 }
 

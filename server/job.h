@@ -53,7 +53,7 @@ struct job {
     uint64_t features;
     uint32_t classes;
     struct label_list labels; /* class -> label; may come late in a local job (job_learn_labels) */
-    struct slice_job core;
+    struct shard_job core;
     uint32_t shard_count;
     struct job_shard *shards;     /* [shard_count] */
     struct schedule set_schedule; /* of an incarnation before, for what was set while it was there */

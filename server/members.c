@@ -9,8 +9,8 @@ enum { BEATS_MS = 3000 /* heartbeats are at most two seconds apart: after longer
 
 dp_err members_init(struct members *members)
 {
-    *members = (struct members){.list = mem_array_zero(PORT_SESSIONS_MAX, sizeof *members->list),
-                                .keys = mem_array_zero(PORT_SESSIONS_MAX, sizeof *members->keys)};
+    *members = (struct members){.list = mem_array_zero(SESSIONS_MAX, sizeof *members->list),
+                                .keys = mem_array_zero(SESSIONS_MAX, sizeof *members->keys)};
     for (int i = 0; i < MEMBER_ROWS; i++)
         members->rows[i].first = members->rows[i].last = MEMBERS_NOBODY;
     if (members->list && members->keys)
@@ -105,7 +105,7 @@ static bool is_freer(const struct member *member, const struct member *than)
 static struct member *free_number(struct members *members)
 {
     struct member *oldest = NULL;
-    if (members->used < PORT_SESSIONS_MAX)
+    if (members->used < SESSIONS_MAX)
         return &members->list[members->used++];
     for (uint32_t i = 0; i < members->used; i++) {
         struct member *member = &members->list[i];
@@ -132,8 +132,8 @@ struct member *members_add(struct members *members, uint64_t worker, const char 
     bool former = members_is_former(members, claim);
     uint64_t token = 0, joined_token = again ? again->joined_token : 0;
     uint32_t number = members_number(members, member), attempt = again ? again->attempt + 1 : 1;
-    while (token / PORT_SESSIONS_MAX == 0)
-        token = entropy_u64() / PORT_SESSIONS_MAX * PORT_SESSIONS_MAX + number;
+    while (token / SESSIONS_MAX == 0)
+        token = entropy_u64() / SESSIONS_MAX * SESSIONS_MAX + number;
     *member = (struct member){.state = MEMBER_GREETED,
                               .token = token,
                               .worker = worker,

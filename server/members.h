@@ -6,9 +6,10 @@
 #include <string.h>
 
 #include "frame.h"
-#include "port.h"
+#include "session.h"
+#include "util.h"
 
-enum { MEMBERS_GREETED_MAX = PORT_SESSIONS_MAX / 4, MEMBERS_NOBODY = PORT_SESSIONS_MAX };
+enum { MEMBERS_GREETED_MAX = SESSIONS_MAX / 4, MEMBERS_NOBODY = SESSIONS_MAX };
 
 enum member_state {
     MEMBER_NONE,
@@ -26,7 +27,7 @@ enum member_row {
 
 struct routing_id {
     uint8_t bytes;
-    uint8_t id[PORT_ROUTING_ID_MAX];
+    uint8_t id[ROUTING_ID_MAX];
 };
 
 static inline bool routing_id_same(const struct routing_id *a, const struct routing_id *b)
@@ -79,11 +80,11 @@ struct members {
     uint32_t count;      /* in any state but NONE */
     uint32_t used;       /* numbers ever used are below this */
     uint64_t leavings;   /* so far */
-    struct member *list; /* [PORT_SESSIONS_MAX] */
+    struct member *list; /* [SESSIONS_MAX] */
     struct member_key {
         uint64_t worker;
         uint32_t name, route; /* hashes */
-    } * keys; /* [PORT_SESSIONS_MAX] of list[], in a fifteenth of its bytes: looking all through is cheap */
+    } * keys;                 /* [SESSIONS_MAX] of list[], in a fifteenth of its bytes: looking all through is cheap */
     struct {
         uint32_t first, last; /* numbers */
     } rows[MEMBER_ROWS];

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "commit.h"
-
 enum { LOOK_AHEAD = 24 };
 static const uint64_t UNDO_BYTES_MAX = (uint64_t)256 << 20; /* beyond it a part waits for the head's announcement */
 
@@ -27,7 +25,7 @@ static void open_next(struct part *part)
 
 static dp_err allocate(struct part *part)
 {
-    const struct slice_job *job = part->job;
+    const struct shard_job *job = part->job;
     struct part_range range = part->range;
     if (steps_init(&part->window, job->plan.slots, 0))
         return DP_NOMEM;
@@ -40,7 +38,7 @@ static dp_err allocate(struct part *part)
     return e ? e : rowrule_init(&part->rule, job, range.tensor);
 }
 
-dp_err part_init(struct part *part, const struct slice_job *job, struct part_range range, dp_error *err)
+dp_err part_init(struct part *part, const struct shard_job *job, struct part_range range, dp_error *err)
 {
     *part = (struct part){.job = job, .range = range, .total_steps = plan_total(&job->plan)};
     if (allocate(part)) {
@@ -137,7 +135,7 @@ static dp_err commit_train(struct part *part, const struct plan_step *at)
     struct rowsum *sum = &part->nodes[1].rows;
     if (fold(part, 1))
         return DP_NOMEM;
-    if (commit_reports(&part->job->plan, at)) {
+    if (shard_job_reports(&part->job->plan, at)) {
         double *report = part_report(part, sum, at->rows);
         if (!report)
             return DP_NOMEM;

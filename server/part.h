@@ -13,6 +13,8 @@
 
 #include "rowfold.h"
 #include "rowrule.h"
+#include "shard_job.h"
+#include "steps.h"
 
 enum { PART_STEPS = SLICE_VERSIONS };
 
@@ -34,7 +36,7 @@ struct part_node {
 };
 
 struct part {
-    const struct slice_job *job;
+    const struct shard_job *job;
     struct part_range range;
     struct steps window;
     struct part_node *nodes; /* [2 * leaves], by heap number, of the open step */
@@ -50,7 +52,7 @@ struct part {
 };
 
 /* Starts at step 0, with no row touched. DP_NOMEM. */
-DP_MUST_CHECK dp_err part_init(struct part *part, const struct slice_job *job, struct part_range range, dp_error *err);
+DP_MUST_CHECK dp_err part_init(struct part *part, const struct shard_job *job, struct part_range range, dp_error *err);
 void part_fini(struct part *part);
 
 /* A node arrives, with its rows; they are taken (released if the node is not kept). */
@@ -84,8 +86,8 @@ void part_release_before(struct part *part, uint64_t low);
 
 /* Blocks of the table that the part has. */
 uint64_t part_blocks(const struct part *part);
-/* Sums of the report of a completed step, part_blocks * commit_report_values of them, heap, the caller's; NULL if there
- * are none. */
+/* Sums of the report of a completed step, part_blocks * shard_job_report_values of them, heap, the caller's; NULL if
+ * there are none. */
 double *part_report_take(struct part *part, uint64_t step);
 
 /* ---- for the files of the part ---- */

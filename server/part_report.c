@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "commit.h"
 #include "part.h"
 
 /* Where a pass is. */
@@ -48,7 +47,7 @@ static uint32_t walk_next(struct walk *walk, uint64_t last)
 
 static void add_chunk(const struct part *part, size_t n, const float *w, double *sums)
 {
-    const struct slice_job *job = part->job;
+    const struct shard_job *job = part->job;
     struct regular_sums r = regular_sums(&job->regular[part->range.tensor], n, w);
     sums[REPORT_MAGNITUDES] += r.magnitudes;
     sums[REPORT_SQUARES] += r.squares;
@@ -84,7 +83,7 @@ static double gradient_squares(const struct part *part, const struct rowsum *sum
 static dp_err add_blocks(struct walk *walk, const struct rowsum *sum, uint64_t samples, double *sums)
 {
     struct part *part = walk->part;
-    uint32_t values = commit_report_values(part->job), dim = part->table.dim, at = 0;
+    uint32_t values = shard_job_report_values(part->job), dim = part->table.dim, at = 0;
     uint64_t span = layout_table_span(&part->job->tensors.list[part->range.tensor]), step = part->window.next;
     double inv = 1.0 / (double)samples;
     for (uint64_t i = 0; i < part_blocks(part); i++, sums += values) {
@@ -120,7 +119,7 @@ double *part_report(struct part *part, const struct rowsum *sum, uint64_t sample
                         .room = room};
     walk.chunk = rowlist_new(room);
     walk.rows = mem_array((size_t)room * part->table.dim, sizeof *walk.rows);
-    double *sums = mem_array_zero(part_blocks(part) * commit_report_values(part->job), sizeof *sums);
+    double *sums = mem_array_zero(part_blocks(part) * shard_job_report_values(part->job), sizeof *sums);
     bool good = walk.chunk && walk.rows && sums && (touched || !hashed);
     if (!good || add_blocks(&walk, sum, samples, sums)) {
         free(sums);

@@ -12,8 +12,8 @@
 #include "port_rows.h"
 
 enum { HEAD_LINGER_MS = 500 }; /* for what the head says last */
-enum { ARRIVALS_ROOM = 2 * PORT_SESSIONS_MAX };
-enum { COMMANDS_ROOM = 2 * PORT_SESSIONS_MAX, EVENTS_ROOM = 8 * SLICE_VERSIONS, RECEIVE_QUEUE = 64 };
+enum { ARRIVALS_ROOM = 2 * SESSIONS_MAX };
+enum { COMMANDS_ROOM = 2 * SESSIONS_MAX, EVENTS_ROOM = 8 * SLICE_VERSIONS, RECEIVE_QUEUE = 64 };
 
 _Static_assert((int)CONSISTENCY_STALENESS_MAX == (int)FRAME_STALENESS_MAX, "clients refuse a wider window");
 
@@ -58,7 +58,7 @@ static dp_err open_socket(struct port *port, void *context, const struct port_pl
 
 static dp_err allocate(struct port *port, dp_error *err)
 {
-    port->sessions = mem_array_zero(PORT_SESSIONS_MAX, sizeof *port->sessions);
+    port->sessions = mem_array_zero(SESSIONS_MAX, sizeof *port->sessions);
     if (!port->sessions || queue_init(&port->commands, COMMANDS_ROOM, sizeof(struct command)) ||
         queue_init(&port->events, EVENTS_ROOM, sizeof(struct event)) ||
         queue_init(&port->arrivals, ARRIVALS_ROOM, sizeof(struct arrival)))

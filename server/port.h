@@ -14,23 +14,16 @@
 #include "log.h"
 #include "post.h"
 #include "queue.h"
+#include "session.h"
 #include "shard.h"
 #include "shm_door.h"
 #include "shm_session.h"
 #include "zuv.h"
 
 enum {
-    PORT_SESSIONS_MAX = 4096,
-    PORT_ROUTING_ID_MAX = 32,
     PORT_ENDPOINT_MAX = 128,
     PORT_REPLY_QUEUE = 4096, /* messages that may wait for a peer to read them */
 };
-
-/* A session's number is in the low bits of its token, so that finding it is one look. */
-static inline uint32_t session_number(uint64_t token)
-{
-    return (uint32_t)(token % PORT_SESSIONS_MAX);
-}
 
 /* Head to shard. */
 struct command {
@@ -66,7 +59,7 @@ struct command {
     uint32_t dropped;
     /* START: all in one block of memory, the receiver's */
     void *block;
-    const struct slice_job *job;
+    const struct shard_job *job;
     uint64_t incarnation;
     uint32_t first_slice;
     uint32_t slice_count;
@@ -118,7 +111,7 @@ struct arrival {
 /* A connection of a session, as ROUTER knows it. */
 struct port_way {
     uint8_t id_bytes;
-    uint8_t id[PORT_ROUTING_ID_MAX];
+    uint8_t id[ROUTING_ID_MAX];
 };
 
 struct port_session {
@@ -156,7 +149,7 @@ struct port {
     uint64_t incarnation;
     struct grave *graves; /* of jobs before this one */
     uint64_t reply_budget_bytes;
-    struct port_session *sessions; /* [PORT_SESSIONS_MAX] */
+    struct port_session *sessions; /* [SESSIONS_MAX] */
     struct arena arena;
     struct log_limit malformed_limit, budget_limit, grant_limit;
     struct shm_door door;

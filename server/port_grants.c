@@ -46,21 +46,21 @@ void port_grants_close(struct port *port, struct port_session *session)
 
 void port_grants_fini(struct port *port)
 {
-    for (uint32_t i = 0; port->sessions && i < PORT_SESSIONS_MAX; i++)
+    for (uint32_t i = 0; port->sessions && i < SESSIONS_MAX; i++)
         forget(&port->sessions[i]);
 }
 
 /* NULL where nobody has the number. */
 static struct grants *grants_of(struct port *port, uint32_t number)
 {
-    return number < PORT_SESSIONS_MAX && port->sessions[number].token ? &port->sessions[number].grants : NULL;
+    return number < SESSIONS_MAX && port->sessions[number].token ? &port->sessions[number].grants : NULL;
 }
 
 void port_grants_deal(struct port *port, const struct deal *deal)
 {
     static const dp_error NOMEM = {DP_NOMEM, "out of memory for the slots of a session"};
     uint64_t step = MAX(deal->from, steps_opened(&port->shard));
-    for (uint32_t i = 0; i < PORT_SESSIONS_MAX; i++) {
+    for (uint32_t i = 0; i < SESSIONS_MAX; i++) {
         struct grants *grants = grants_of(port, i);
         if (grants && !grants->slots && grants_init(grants, deal->slots)) {
             shard_fail(&port->shard, &NOMEM);
@@ -74,7 +74,7 @@ void port_grants_deal(struct port *port, const struct deal *deal)
         if (grants)
             grants_dealt(grants, k);
     }
-    for (uint32_t i = 0; i < PORT_SESSIONS_MAX; i++)
+    for (uint32_t i = 0; i < SESSIONS_MAX; i++)
         if (grants_of(port, i))
             grants_end(grants_of(port, i), step);
     for (uint32_t i = 0; i < deal->extra_count; i++) {
@@ -137,7 +137,7 @@ static void refuse_not_dealt(struct port *port, const struct port_session *sessi
 
 /* If the plan says how many samples a slot has, another count would weigh too much or too little in the step. A step
  * that is not open yet is refused by the shard. */
-static dp_err check_samples(const struct slice_job *job, const struct port_push *push, uint64_t samples, dp_error *err)
+static dp_err check_samples(const struct shard_job *job, const struct port_push *push, uint64_t samples, dp_error *err)
 {
     uint64_t said = push->metrics ? push->metrics->count : 0;
     if (job->local || said == samples || push->step >= push->window->opened)
@@ -150,7 +150,7 @@ static dp_err check_samples(const struct slice_job *job, const struct port_push 
 bool port_may_push(struct port *port, const struct port_session *session, const Dp__Header *header,
                    const struct port_push *push)
 {
-    const struct slice_job *job = &port->shard.own;
+    const struct shard_job *job = &port->shard.own;
     struct plan_step at = plan_at(&job->plan, push->step);
     struct push_slots slots = push_slots(&job->plan, &at, push);
     dp_error err;

@@ -222,7 +222,7 @@ void port_on_message(void *arg, zmq_msg_t *frames, size_t count)
     const Dp__Header *header;
     const void *id = count > 0 ? zmq_msg_data(&frames[0]) : NULL;
     size_t id_bytes = count > 0 ? zmq_msg_size(&frames[0]) : 0;
-    if (count < 2 || id_bytes > PORT_ROUTING_ID_MAX ||
+    if (count < 2 || id_bytes > ROUTING_ID_MAX ||
         frame_parse(&port->arena, zmq_msg_data(&frames[1]), zmq_msg_size(&frames[1]), count - 2, &header, &err)) {
         port_malformed(port, &err);
         return;

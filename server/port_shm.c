@@ -175,6 +175,6 @@ void port_shm_fenced(struct port *port, uint64_t known)
 void port_shm_fini(struct port *port)
 {
     port_shm_fenced(port, UINT64_MAX);
-    for (uint32_t i = 0; port->sessions && i < PORT_SESSIONS_MAX; i++)
+    for (uint32_t i = 0; port->sessions && i < SESSIONS_MAX; i++)
         shm_session_free(&port->sessions[i].shm);
 }

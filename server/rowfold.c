@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "kernels.h"
-#include "shm_session.h"
+#include "shm_slab.h"
 
 void rowsum_release(struct rowsum *sum)
 {

@@ -10,12 +10,12 @@
 
 enum { LOOK_AHEAD = 24 };
 
-static bool concerned(const struct slice_job *job, const struct constraint *c, uint32_t tensor)
+static bool concerned(const struct shard_job *job, const struct constraint *c, uint32_t tensor)
 {
     return job->constraints.count > 0 && (c->mask >> tensor & 1);
 }
 
-static dp_err check_constraint(const struct slice_job *job, const struct constraint *c, uint32_t t, dp_error *err)
+static dp_err check_constraint(const struct shard_job *job, const struct constraint *c, uint32_t t, dp_error *err)
 {
     const char *kind = constraint_name(c->kind), *name = job->tensors.list[t].name;
     if (job->constraints.method != METHOD_PROJECT)
@@ -58,7 +58,7 @@ static dp_err check_constraint(const struct slice_job *job, const struct constra
     return DP_OK;
 }
 
-static dp_err check_table(const struct slice_job *job, uint32_t t, dp_error *err)
+static dp_err check_table(const struct shard_job *job, uint32_t t, dp_error *err)
 {
     const char *name = job->tensors.list[t].name;
     if (job->rule->layerwise)
@@ -80,7 +80,7 @@ static dp_err check_table(const struct slice_job *job, uint32_t t, dp_error *err
     return DP_OK;
 }
 
-dp_err rowrule_check(const struct slice_job *job, dp_error *err)
+dp_err rowrule_check(const struct shard_job *job, dp_error *err)
 {
     for (uint32_t t = 0; t < job->tensors.count; t++) {
         if (job->tensors.list[t].kind == TENSOR_DENSE)
@@ -102,14 +102,14 @@ dp_err rowrule_check(const struct slice_job *job, dp_error *err)
 }
 
 /* Whether commits with a gradient of zero change a row or its state, at whatever step. */
-static bool rows_move(const struct slice_job *job, uint32_t tensor)
+static bool rows_move(const struct shard_job *job, uint32_t tensor)
 {
     const struct regular *regular = &job->regular[tensor];
     bool plain = job->rule == &rule_sgd || job->rule == &rule_adagrad || job->rule == &rule_ftrl;
     return !plain || regular->l1 > 0 || regular->l2 > 0;
 }
 
-dp_err rowrule_init(struct rowrule *rule, const struct slice_job *job, uint32_t tensor)
+dp_err rowrule_init(struct rowrule *rule, const struct shard_job *job, uint32_t tensor)
 {
     *rule = (struct rowrule){.job = job, .tensor = tensor, .dim = job->tensors.list[tensor].dim};
     rule->moves = rows_move(job, tensor);
@@ -155,7 +155,7 @@ static void copy(float *to, const float *from, uint32_t n)
 
 static void initial(const struct rowrule *rule, uint64_t id, float *w, float *const *state)
 {
-    const struct slice_job *job = rule->job;
+    const struct shard_job *job = rule->job;
     tensors_init_row(&job->tensors, rule->tensor, job->plan.seed, id, w);
     for (uint32_t i = 0; i < UPDATE_STATE_MAX && i < job->rule->state_count; i++)
         memset(state[i], 0, rule->dim * sizeof *state[i]);
@@ -167,7 +167,7 @@ static void initial(const struct rowrule *rule, uint64_t id, float *w, float *co
 static void finish(struct rowrule *rule, const struct joint *joint, const struct kernel_update *k, double eta, size_t n,
                    float *w, float *const *state)
 {
-    const struct slice_job *job = rule->job;
+    const struct shard_job *job = rule->job;
     struct joint_steps steps = {.none = !(eta > 0)};
     struct kernel_update whole = *k;
     eta = steps.none ? 1 : eta;
@@ -183,7 +183,7 @@ static void finish(struct rowrule *rule, const struct joint *joint, const struct
 /* The projections of step t alone. */
 static void project(struct rowrule *rule, uint64_t t, float *w, float *const *state)
 {
-    const struct slice_job *job = rule->job;
+    const struct shard_job *job = rule->job;
     struct kernel_update k = update_at(job->rule, &job->params, &job->regular[rule->tensor], t, 1);
     struct joint only = rule->joint;
     only.here = (struct regular){0};
@@ -193,7 +193,7 @@ static void project(struct rowrule *rule, uint64_t t, float *w, float *const *st
 static const struct catchup *catchup_from(struct rowrule *rule, uint64_t from, uint64_t to)
 {
     struct catchup *c = &rule->gaps[(from + 31 * to) % ROWRULE_GAPS];
-    const struct slice_job *job = rule->job;
+    const struct shard_job *job = rule->job;
     if (!c->rule || c->from != from || c->to != to)
         catchup_prepare(c, job->rule, &job->params, &job->regular[rule->tensor], from, to);
     return c;
@@ -291,7 +291,7 @@ static void look(struct rowrule *rule, size_t n)
 /* The runs go through one step, in MATH.md's order. */
 static void step(struct rowrule *rule, const struct kernel_update *update, double eta, size_t n, const float *g)
 {
-    const struct slice_job *job = rule->job;
+    const struct shard_job *job = rule->job;
     struct kernel_update k = *update;
     if (job->params.clip_value > 0) {
         kernels_get()->clip(n, k.inv_count, (float)job->params.clip_value, g, rule->g);
@@ -308,7 +308,7 @@ static void step(struct rowrule *rule, const struct kernel_update *update, doubl
 void rowrule_commit(struct rowrule *rule, struct table *table, const struct rowlist *list, const float *values,
                     uint64_t t, uint64_t samples, float *before)
 {
-    const struct slice_job *job = rule->job;
+    const struct shard_job *job = rule->job;
     struct kernel_update k = update_at(job->rule, &job->params, &job->regular[rule->tensor], t, samples);
     for (uint32_t first = 0, n; first < list->count; first += n) {
         n = MIN(list->count - first, rule->chunk);

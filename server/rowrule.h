@@ -6,13 +6,14 @@
 
 #include "catchup.h"
 #include "joint.h"
-#include "slice.h"
+#include "shard_job.h"
 #include "table.h"
+#include "util.h"
 
 enum { ROWRULE_FLOATS = 1024, ROWRULE_GAPS = 256 };
 
 struct rowrule {
-    const struct slice_job *job;
+    const struct shard_job *job;
     uint32_t tensor;
     uint32_t dim;
     bool moves;                                     /* rows change while they are left alone */
@@ -26,8 +27,8 @@ struct rowrule {
 
 /* Whether the job's update can be had on tables: that of a row must be a function of the row alone, and what happens to
  * it while it is left alone must have a closed form or be replayed exactly. DP_USAGE saying why not. */
-DP_MUST_CHECK dp_err rowrule_check(const struct slice_job *job, dp_error *err);
-DP_MUST_CHECK dp_err rowrule_init(struct rowrule *rule, const struct slice_job *job, uint32_t tensor);
+DP_MUST_CHECK dp_err rowrule_check(const struct shard_job *job, dp_error *err);
+DP_MUST_CHECK dp_err rowrule_init(struct rowrule *rule, const struct shard_job *job, uint32_t tensor);
 void rowrule_fini(struct rowrule *rule);
 
 /* The floats of a row at training step t, from its record as it was at or before t (NULL: never touched); out[dim].

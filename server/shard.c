@@ -32,7 +32,7 @@ void shard_fini(struct shard *shard)
     *shard = (struct shard){0};
 }
 
-dp_err shard_start(struct shard *shard, const struct slice_job *job, uint32_t first_slice, const struct range *slices,
+dp_err shard_start(struct shard *shard, const struct shard_job *job, uint32_t first_slice, const struct range *slices,
                    uint32_t slice_count, dp_error *err)
 {
     shard->slices = mem_array_zero(slice_count, sizeof *shard->slices);
@@ -142,7 +142,7 @@ static double *move_report(double *report, uint64_t blocks, uint32_t values, dou
 static void send_report(struct shard *shard, uint64_t step)
 {
     const struct shard_tables *tables = &shard->tables;
-    uint32_t values = commit_report_values(&shard->own);
+    uint32_t values = shard_job_report_values(&shard->own);
     uint64_t blocks = 0;
     for (uint32_t i = 0; i < shard->slice_count; i++)
         blocks += shard->slices[i].block_count;

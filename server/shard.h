@@ -115,8 +115,8 @@ struct shard {
     uint32_t id;
     bool failed;                     /* and the head has been told: its job ends */
     struct planes planes;            /* for versions that workers map; made before shard_start, or zeroed */
-    const struct slice_job *job;     /* &own, NULL until the job is settled */
-    struct slice_job own;            /* the job's, with this shard's copy of what may be set */
+    const struct shard_job *job;     /* &own, NULL until the job is settled */
+    struct shard_job own;            /* the job's, with this shard's copy of what may be set */
     struct schedule_past past_rates; /* learning rates of steps long ago, where there are tables */
     uint32_t first_slice;            /* id of slices[0] in the job */
     uint32_t slice_count;
@@ -140,7 +140,7 @@ void shard_init(struct shard *shard, uint32_t id, struct shard_counters *counter
 void shard_fini(struct shard *shard);
 
 /* The job is settled: makes the slices (`slices[count]`, ranges of theta). DP_NOMEM. */
-DP_MUST_CHECK dp_err shard_start(struct shard *shard, const struct slice_job *job, uint32_t first_slice,
+DP_MUST_CHECK dp_err shard_start(struct shard *shard, const struct shard_job *job, uint32_t first_slice,
                                  const struct range *slices, uint32_t count, dp_error *err);
 /* A checked message; the gradient is taken. */
 void shard_push_pull(struct shard *shard, const struct push_pull *msg, struct blob *gradient);

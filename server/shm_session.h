@@ -8,16 +8,14 @@
  *      plane may be written.)
  *   2. A slab stays mapped while a payload refers to it, whatever becomes of its worker, also when the worker has
  *      passed another one under its number.
- *   3. Nothing is read of a slab but floats, each of which may be any: its worker can change them at any time.
  * Thread: shard. */
 #ifndef DP_SHM_SESSION_H
 #define DP_SHM_SESSION_H
 
 #include "shm_ring.h"
+#include "shm_slab.h"
 #include "shm_wire.h"
 #include "slice.h"
-
-struct shm_slab;
 
 struct shm_session {
     struct shm_session *next; /* of those that are over */
@@ -44,9 +42,6 @@ DP_MUST_CHECK dp_err shm_session_slab(struct shm_session *session, uint32_t numb
  * not all in it. */
 bool shm_session_payload(const struct shm_session *session, uint32_t number, uint64_t at, uint64_t count,
                          struct blob *ret_payload);
-
-/* Whether a payload is a worker's memory, which must not be written. */
-bool shm_is_slab(const struct blob *payload);
 
 /* Lends a version of a slice; false if it is in no plane, or the session has not begun to read there. */
 bool shm_session_lend(struct shm_session *session, uint32_t slice, struct version *version);

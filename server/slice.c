@@ -12,7 +12,7 @@
 
 #include "arrival.h"
 #include "commit.h"
-#include "shm_session.h"
+#include "shm_slab.h"
 
 enum {
     FOLD_DEPTH = 14,           /* levels of the largest tree, plus the result */
@@ -190,7 +190,7 @@ bool slice_pull_ready(const struct slice *slice, uint64_t step)
 /* What the job's kind of update needs besides. */
 static dp_err allocate_passes(struct slice *slice)
 {
-    const struct slice_job *job = slice->job;
+    const struct shard_job *job = slice->job;
     uint64_t longest = SLICE_FOLD; /* of what commit.c takes at a time */
     for (uint32_t i = 0; i < slice->segment_count; i++)
         longest = MAX(longest, MIN(slice->blocks[i], slice->segments[i].count));
@@ -236,7 +236,7 @@ static void find_blocks(struct slice *slice)
     slice->block_count = layout_blocks(tensors, slice->range);
 }
 
-dp_err slice_init(struct slice *slice, const struct slice_job *job, struct range range, dp_error *err)
+dp_err slice_init(struct slice *slice, const struct shard_job *job, struct range range, dp_error *err)
 {
     *slice = (struct slice){
         .job = job, .range = range, .limit = UINT64_MAX, .past.most = job->past, .total_steps = plan_total(&job->plan)};
@@ -278,11 +278,6 @@ void slice_fini(struct slice *slice)
     free(slice->replaced);
     steps_fini(&slice->window);
     *slice = (struct slice){0};
-}
-
-struct metrics metrics_add(struct metrics a, struct metrics b)
-{
-    return (struct metrics){a.count + b.count, a.loss + b.loss, a.correct + b.correct};
 }
 
 /* Adds up two payloads, left + right, in the place of one that may be written, else in `spare`, which is taken then. */
@@ -411,8 +406,8 @@ static struct version *commit_train(struct slice *slice, const struct version *n
     double *report = NULL;
     if (!v)
         return NULL;
-    if (commit_reports(&slice->job->plan, at)) {
-        report = mem_array_zero((size_t)slice->block_count * commit_report_values(slice->job), sizeof *report);
+    if (shard_job_reports(&slice->job->plan, at)) {
+        report = mem_array_zero((size_t)slice->block_count * shard_job_report_values(slice->job), sizeof *report);
         if (!report) {
             version_release(v);
             return NULL;

@@ -18,20 +18,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "consistency.h"
-#include "constraint.h"
 #include "past.h"
-#include "plan.h"
 #include "planes.h"
-#include "regularize.h"
+#include "shard_job.h"
 #include "steps.h"
-#include "tensor.h"
-#include "update.h"
 #include "util.h"
 
 #define VERSION_UNSHARED UINT32_MAX
 
-enum { SLICE_VERSIONS = 64, SLICE_SEGMENTS_MAX = TENSOR_COUNT_MAX, SLICE_FOLD = 1024 };
+enum { SLICE_SEGMENTS_MAX = TENSOR_COUNT_MAX, SLICE_FOLD = 1024 };
 
 /* theta of a slice after `number` commits of training steps. */
 struct version {
@@ -47,14 +42,6 @@ void version_retain(struct version *version);
 /* Gives a reference back. Any thread. */
 void version_release(struct version *version);
 
-/* Sums over the samples of a node. */
-struct metrics {
-    uint64_t count;
-    double loss;
-    uint64_t correct;
-};
-struct metrics metrics_add(struct metrics a, struct metrics b);
-
 /* A node that is present: its gradient sum (empty for evaluation steps) and metrics. */
 struct node {
     struct blob gradient;
@@ -69,25 +56,8 @@ struct blame {
     bool state;    /* theta is finite still, the optimizer's state is not: it overflowed */
 };
 
-/* What is the same for all slices of a job. Borrowed for their life. */
-struct slice_job {
-    struct plan plan;
-    bool local;          /* workers have data of their own: a step has as many samples as came, slots may be void */
-    const uint8_t *live; /* local: [slots] of the shard's roster, which the job's copy in the shard refers to */
-    bool droppable;   /* the head may leave slots out of a step: they are pushed one by one, and it says what commits */
-    uint32_t slowest; /* droppable: how many of a training step are left out once the others are there */
-    struct tensors tensors;
-    const struct update_rule *rule;
-    struct update_params params;
-    struct regular regular[TENSOR_COUNT_MAX];
-    struct constraints constraints;
-    struct consistency consistency;
-    uint32_t past;               /* versions of a slice to keep for gradients that come late */
-    const struct planes *planes; /* of the shard, NULL where versions are not shared */
-};
-
 struct slice {
-    const struct slice_job *job;
+    const struct shard_job *job;
     struct range range;
     uint32_t segment_count;
     struct segment segments[SLICE_SEGMENTS_MAX];
@@ -117,7 +87,7 @@ struct slice {
 };
 
 /* Starts at step 0 with the job's initial theta. DP_NOMEM with the number of bytes. */
-DP_MUST_CHECK dp_err slice_init(struct slice *slice, const struct slice_job *job, struct range range, dp_error *err);
+DP_MUST_CHECK dp_err slice_init(struct slice *slice, const struct shard_job *job, struct range range, dp_error *err);
 void slice_fini(struct slice *slice);
 
 /* The staleness of a step: 0 where it commits once, as evaluation steps do; else its slots commit on arrival. */
@@ -142,8 +112,8 @@ const float *slice_fold(const struct slice *slice, uint64_t at, size_t n);
  * publication as what follows the open step, as by slice_commit. */
 struct version *slice_version_new(struct slice *slice, uint64_t number);
 void slice_publish(struct slice *slice, struct version *version, struct metrics *ret_metrics);
-/* Sums of the report of a completed step, block_count * commit_report_values of them, heap, the caller's; NULL if there
- * are none. */
+/* Sums of the report of a completed step, block_count * shard_job_report_values of them, heap, the caller's; NULL if
+ * there are none. */
 double *slice_report_take(struct slice *slice, uint64_t step);
 /* Whether a pull for step t can be answered; of the job's end, when all is complete. */
 bool slice_pull_ready(const struct slice *slice, uint64_t step);

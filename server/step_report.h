@@ -4,7 +4,7 @@
 #ifndef DP_STEP_REPORT_H
 #define DP_STEP_REPORT_H
 
-#include "commit.h"
+#include "shard_job.h"
 
 struct report {
     bool known;
@@ -19,7 +19,7 @@ struct report {
     struct multipliers multipliers; /* augmented: after the last gathering */
 };
 
-/* totals[tensor][commit_report_values]. The multipliers stay. */
-void report_take(struct report *report, const struct slice_job *job, uint64_t train_step, const double *totals);
+/* totals[tensor][shard_job_report_values]. The multipliers stay. */
+void report_take(struct report *report, const struct shard_job *job, uint64_t train_step, const double *totals);
 
 #endif

@@ -242,7 +242,7 @@ void update_setup_fini(struct update_setup *setup)
 
 dp_err update_options_check_arrival(const struct update_setup *setup, dp_error *err)
 {
-    const struct slice_job job = {.rule = setup->rule, .params = setup->params, .constraints = setup->constraints};
+    const struct shard_job job = {.rule = setup->rule, .params = setup->params, .constraints = setup->constraints};
     if (commit_may_arrive(&job))
         return DP_OK;
     return dp_fail(
@@ -261,7 +261,7 @@ static dp_err sketch_tensors(struct tensors *tensors, uint32_t rank, bool sparse
 }
 
 /* Which terms of resolved tensors go together, under the job's rule. */
-static dp_err check_joint(const struct slice_job *job, dp_error *err)
+static dp_err check_joint(const struct shard_job *job, dp_error *err)
 {
     const char *scales = job->rule->rates ? job->rule->name : NULL;
     dp_err e = constraints_check(&job->constraints, err);
@@ -271,7 +271,7 @@ static dp_err check_joint(const struct slice_job *job, dp_error *err)
 dp_err update_options_check_model(const struct update_setup *setup, uint32_t rank, bool sparse, bool intercept,
                                   dp_error *err)
 {
-    struct slice_job job = {.rule = setup->rule, .params = setup->params, .constraints = setup->constraints};
+    struct shard_job job = {.rule = setup->rule, .params = setup->params, .constraints = setup->constraints};
     struct regularizers regularizers = setup->regularizers;
     /* What goes by the number of elements waits for the data. */
     regularizers.group_size = 0;
@@ -324,7 +324,7 @@ dp_err update_options_check_length(const struct update_setup *setup, uint64_t st
 /* ---- with tensors ---- */
 
 /* Elements of a tensor that must not be cut: of its groups and of rows under a constraint. */
-static dp_err settle_unit(struct slice_job *core, uint32_t t, dp_error *err)
+static dp_err settle_unit(struct shard_job *core, uint32_t t, dp_error *err)
 {
     struct tensor *tensor = &core->tensors.list[t];
     if (tensor->kind != TENSOR_DENSE) /* no part of theta; its rows are never cut */
@@ -351,7 +351,7 @@ static dp_err settle_unit(struct slice_job *core, uint32_t t, dp_error *err)
 }
 
 /* --delay-memory holds as many versions of each slice as it holds of all parameters. */
-static dp_err settle_past(const struct update_setup *setup, struct slice_job *core, dp_error *err)
+static dp_err settle_past(const struct update_setup *setup, struct shard_job *core, dp_error *err)
 {
     uint64_t bytes = tensors_total(&core->tensors) * sizeof(float), room = setup->delay_memory_mib << 20;
     if (core->params.compensation <= 0 || bytes == 0)
@@ -367,7 +367,7 @@ static dp_err settle_past(const struct update_setup *setup, struct slice_job *co
 }
 
 /* Multipliers that never change would make a penalty of it. */
-static dp_err settle_multipliers(const struct slice_job *core, dp_error *err)
+static dp_err settle_multipliers(const struct shard_job *core, dp_error *err)
 {
     const struct constraints *c = &core->constraints;
     if (c->count == 0 || c->method != METHOD_AUGMENTED || c->every <= core->plan.train_steps)
@@ -378,7 +378,7 @@ static dp_err settle_multipliers(const struct slice_job *core, dp_error *err)
                    c->every, core->plan.train_steps);
 }
 
-dp_err update_settle(const struct update_setup *setup, struct slice_job *core, dp_error *err)
+dp_err update_settle(const struct update_setup *setup, struct shard_job *core, dp_error *err)
 {
     core->rule = setup->rule;
     core->params = setup->params;

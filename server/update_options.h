@@ -4,7 +4,8 @@
 #define DP_UPDATE_OPTIONS_H
 
 #include "options.h"
-#include "slice.h"
+#include "shard_job.h"
+#include "util.h"
 
 /* The fields that the table fills. */
 struct update_options {
@@ -136,6 +137,6 @@ DP_MUST_CHECK dp_err update_options_check_model(const struct update_setup *setup
 DP_MUST_CHECK dp_err update_options_check_length(const struct update_setup *setup, uint64_t train_steps, dp_error *err);
 /* With tensors and plan known: fills rule, params, regular, constraints, and the units of the tensors, of *core.
  * DP_USAGE. */
-DP_MUST_CHECK dp_err update_settle(const struct update_setup *setup, struct slice_job *core, dp_error *err);
+DP_MUST_CHECK dp_err update_settle(const struct update_setup *setup, struct shard_job *core, dp_error *err);
 
 #endif

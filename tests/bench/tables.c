@@ -42,9 +42,9 @@ static struct rowlist *list_new(uint64_t rows)
     return list;
 }
 
-static struct slice_job job_of(const struct update_rule *rule, enum tensor_kind kind, uint64_t rows, uint32_t dim)
+static struct shard_job job_of(const struct update_rule *rule, enum tensor_kind kind, uint64_t rows, uint32_t dim)
 {
-    struct slice_job job = {
+    struct shard_job job = {
         .plan = {.seed = 1, .train_rows = 100000, .batch = 100, .train_steps = 1000, .slots = 1},
         .rule = rule,
         .params = {.schedule = {.lr = 0.01}, .momentum = 0.9, .eps = 1e-8, .alpha = 0.99, .ftrl_beta = 1},
@@ -80,7 +80,7 @@ static uint64_t step(struct part *part, struct rowlist *list, float *out)
 /* Nanoseconds of a row that is pushed and pulled. */
 static double measure(const struct update_rule *rule, enum tensor_kind kind, uint64_t rows, uint32_t dim, bool same)
 {
-    struct slice_job job = job_of(rule, kind, rows, dim);
+    struct shard_job job = job_of(rule, kind, rows, dim);
     struct rowlist *lists[LISTS];
     struct part part;
     dp_error err;

@@ -66,7 +66,7 @@ static void on_few(void *arg, uint64_t step)
     ((struct cluster_end *)arg)->few = step + 1;
 }
 
-void cluster_start(struct cluster *c, const struct slice_job *job, uint32_t shards, uint64_t slice_elems)
+void cluster_start(struct cluster *c, const struct shard_job *job, uint32_t shards, uint64_t slice_elems)
 {
     dp_error err;
     struct range ranges[CLUSTER_SHARDS_MAX];

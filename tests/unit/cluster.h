@@ -17,7 +17,7 @@ struct cluster_message {
 };
 
 struct cluster {
-    const struct slice_job *job;
+    const struct shard_job *job;
     uint32_t shard_count;
     struct cluster_end {
         struct cluster *cluster;
@@ -37,7 +37,7 @@ struct cluster {
 };
 
 /* slice_elems: so small that there are many slices. */
-void cluster_start(struct cluster *cluster, const struct slice_job *job, uint32_t shards, uint64_t slice_elems);
+void cluster_start(struct cluster *cluster, const struct shard_job *job, uint32_t shards, uint64_t slice_elems);
 void cluster_stop(struct cluster *cluster);
 /* Pushes a training step's gradient sum, all of it as slot 0's and zeros as the others'; the order of slots is decided
  * by `seed`. Runs until all shards have committed. */

@@ -22,7 +22,7 @@ const struct regular REGULARS[REGULAR_COUNT] = {
     {.l1 = 0.1, .group = 0.2, .group_size = 4},
 };
 
-static void add_row(struct slice_job *job, const char *kind)
+static void add_row(struct shard_job *job, const char *kind)
 {
     char path[] = "/tmp/dp-joint-XXXXXX", text[64];
     dp_error err;
@@ -36,7 +36,7 @@ static void add_row(struct slice_job *job, const char *kind)
     remove(path);
 }
 
-void add_constraint(struct slice_job *job, const char *text)
+void add_constraint(struct shard_job *job, const char *text)
 {
     dp_error err;
     if (!text)
@@ -47,7 +47,7 @@ void add_constraint(struct slice_job *job, const char *text)
         cr_assert_eq(constraints_add(&job->constraints, text, &err), DP_OK, "%s", err.text);
 }
 
-void constrain(struct slice_job *job, const struct pair *pair)
+void constrain(struct shard_job *job, const struct pair *pair)
 {
     dp_error err;
     add_constraint(job, pair->one);

@@ -14,9 +14,9 @@ extern const struct pair SETS[SET_COUNT];
 extern const struct regular REGULARS[REGULAR_COUNT];
 
 /* Adds a constraint to a job; NULL: none. */
-void add_constraint(struct slice_job *job, const char *text);
+void add_constraint(struct shard_job *job, const char *text);
 /* Adds those of a pair, resolved and checked. */
-void constrain(struct slice_job *job, const struct pair *pair);
+void constrain(struct shard_job *job, const struct pair *pair);
 /* The same constraints as the reference takes them, on the first `count` elements. */
 void tell_sets(const struct constraints *constraints, size_t count, size_t row, struct optimum *problem);
 

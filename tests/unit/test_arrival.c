@@ -18,10 +18,10 @@ static uint32_t roll(uint32_t below)
     return (uint32_t)(state >> 20) % below;
 }
 
-static struct slice_job job_of(const struct plan *plan, const struct update_rule *rule, uint64_t elems, uint32_t s)
+static struct shard_job job_of(const struct plan *plan, const struct update_rule *rule, uint64_t elems, uint32_t s)
 {
     dp_error err;
-    struct slice_job job = {
+    struct shard_job job = {
         .plan = *plan,
         .rule = rule,
         .params = {.schedule = {.lr = 0.1, .period = 1, .period_mult = 1, .every = 1},
@@ -76,7 +76,7 @@ struct held {
 /* A model that knows slots only. */
 struct truth {
     struct slice slice;
-    struct slice_job job;
+    struct shard_job job;
     uint64_t total;
     bool *covered; /* [total * slots] */
     uint64_t kept;
@@ -246,7 +246,7 @@ static void push_slope(struct slice *s, uint64_t step, uint32_t slot)
 }
 
 /* theta after `steps` steps. */
-static void run(struct slice_job job, uint32_t staleness, uint32_t slots, uint64_t steps, double lr, float *out)
+static void run(struct shard_job job, uint32_t staleness, uint32_t slots, uint64_t steps, double lr, float *out)
 {
     struct slice s;
     dp_error err;
@@ -274,7 +274,7 @@ static double distance(const float *a, const float *b)
 }
 
 /* How far commits on arrival end from whole steps, as a share of the way that these went. */
-static double gap(const struct slice_job *job, uint64_t steps, double lr)
+static double gap(const struct shard_job *job, uint64_t steps, double lr)
 {
     float start[DIM], whole[DIM], parts[DIM];
     tensors_init_range(&job->tensors, job->plan.seed, 0, DIM, start);
@@ -286,10 +286,10 @@ static double gap(const struct slice_job *job, uint64_t steps, double lr)
 static const struct update_rule *const ARRIVING[] = {&rule_sgd,     &rule_momentum, &rule_nesterov, &rule_adagrad,
                                                      &rule_rmsprop, &rule_adam,     &rule_adamw,    &rule_ftrl};
 
-static struct slice_job trajectory_job(const struct update_rule *rule, int variant)
+static struct shard_job trajectory_job(const struct update_rule *rule, int variant)
 {
     const struct plan plan = {.seed = 3, .train_rows = 23, .batch = 23, .train_steps = 1, .slots = 1};
-    struct slice_job job = job_of(&plan, rule, DIM, 0);
+    struct shard_job job = job_of(&plan, rule, DIM, 0);
     job.regular[0].l2 = 0.1;
     if (variant == 1 && !rule->l2_inside)
         job.params.decay = DECAY_DECOUPLED;
@@ -304,7 +304,7 @@ Test(arrival, tends_to_whole_steps_as_the_rate_shrinks)
 {
     for (size_t i = 0; i < sizeof ARRIVING / sizeof ARRIVING[0]; i++)
         for (int variant = 0; variant < 4; variant++) {
-            struct slice_job job = trajectory_job(ARRIVING[i], variant);
+            struct shard_job job = trajectory_job(ARRIVING[i], variant);
             double wide = gap(&job, 60, 0.02), near = gap(&job, 960, 0.02 / 16);
             cr_assert_lt(near, 0.02, "%s, variant %d: %g", ARRIVING[i]->name, variant, near);
             cr_assert_lt(near, 0.5 * wide, "%s, variant %d: %g after %g", ARRIVING[i]->name, variant, near, wide);
@@ -317,7 +317,7 @@ Test(arrival, one_slot_is_a_whole_step)
 {
     for (size_t i = 0; i < sizeof ARRIVING / sizeof ARRIVING[0]; i++)
         for (int variant = 0; variant < 4; variant++) {
-            struct slice_job job = trajectory_job(ARRIVING[i], variant);
+            struct shard_job job = trajectory_job(ARRIVING[i], variant);
             float whole[DIM], part[DIM];
             run(job, 0, 1, 40, 0.02, whole);
             run(job, 2, 1, 40, 0.02, part);
@@ -334,7 +334,7 @@ enum { DELAY_MAX = 16, DELAYED_STEPS = 30000 };
 static double descend_delayed(uint32_t delay, double lr)
 {
     const struct plan plan = {.seed = 1, .train_rows = 1, .batch = 1, .train_steps = DELAYED_STEPS, .slots = 1};
-    struct slice_job job = job_of(&plan, &rule_sgd, 1, DELAY_MAX + 1);
+    struct shard_job job = job_of(&plan, &rule_sgd, 1, DELAY_MAX + 1);
     struct slice s;
     dp_error err;
     struct metrics m = {.count = 1};
@@ -381,7 +381,7 @@ Test(arrival, ada_delay_slows_the_late)
 {
     static const uint64_t BETWEEN[] = {0, 1, 2, 7, 0, 30};
     const struct plan plan = {.seed = 1, .train_rows = 2, .batch = 2, .train_steps = 3, .slots = 2};
-    struct slice_job job = job_of(&plan, &rule_sgd, 1, 2);
+    struct shard_job job = job_of(&plan, &rule_sgd, 1, 2);
     struct slice s;
     dp_error err;
     struct metrics m = {.count = 1};
@@ -418,7 +418,7 @@ static void push_all(struct slice *s, uint64_t step)
 Test(arrival, a_change_is_a_barrier)
 {
     const struct plan plan = {.seed = 3, .train_rows = 8, .batch = 8, .train_steps = 9, .slots = 2};
-    struct slice_job job = job_of(&plan, &rule_sgd, DIM, 2);
+    struct shard_job job = job_of(&plan, &rule_sgd, DIM, 2);
     struct slice s;
     dp_error err;
     cr_assert(consistency_set(&job.consistency, 4, 0));

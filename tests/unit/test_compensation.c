@@ -96,7 +96,7 @@ Test(compensation, the_past_is_what_sessions_were_answered_with)
 enum { ELEMS = 37, SLOTS = 4, ROWS = 10 };
 
 struct fixture {
-    struct slice_job job;
+    struct shard_job job;
     struct shard shard;
     struct shard_counters counters;
     float theta[ELEMS]; /* as last answered */
@@ -352,7 +352,7 @@ static double descend(uint32_t delay, double lr, double compensation)
     uint64_t one = 1;
     struct slice s;
     dp_error err;
-    struct slice_job job = {.plan = {.seed = 1, .train_rows = 1, .batch = 1, .train_steps = STEPS, .slots = 1},
+    struct shard_job job = {.plan = {.seed = 1, .train_rows = 1, .batch = 1, .train_steps = STEPS, .slots = 1},
                             .rule = &rule_sgd,
                             .params = {.schedule.lr = lr, .compensation = compensation},
                             .past = compensation > 0 ? delay + 1 : 0};

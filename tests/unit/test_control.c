@@ -10,11 +10,11 @@ enum { ELEMS = 64 };
 
 static struct cluster cluster;
 
-static struct slice_job make_job(void)
+static struct shard_job make_job(void)
 {
     dp_error err;
     uint64_t elems = ELEMS;
-    struct slice_job job = {
+    struct shard_job job = {
         .plan = {.seed = 1, .train_rows = 4, .batch = 4, .train_steps = 20, .slots = 1},
         .rule = &rule_sgd,
         .params = {.schedule = {.lr = 1, .period = 1, .period_mult = 1, .every = 1}},
@@ -48,7 +48,7 @@ static float theta_of(uint32_t s, uint64_t step)
 
 Test(control, agrees_on_one_step)
 {
-    struct slice_job job = make_job();
+    struct shard_job job = make_job();
     cluster_start(&cluster, &job, 2, 1 << 20);
     for (uint64_t t = 0; t < 3; t++) /* shard 0 is three steps ahead */
         push(0, t);
@@ -78,7 +78,7 @@ Test(control, agrees_on_one_step)
 
 Test(control, after_the_end_nothing_changes)
 {
-    struct slice_job job = make_job();
+    struct shard_job job = make_job();
     cluster_start(&cluster, &job, 1, 1 << 20);
     shard_set(&cluster.ends[0].shard, 20, &(struct setting){.lr = 5});
     cr_assert_eq(cluster.ends[0].shard.own.params.schedule.change_count, 0);
@@ -101,7 +101,7 @@ static uint64_t opened_of(uint32_t s)
 /* Workers are told with theta how to push: a step that is open on any shard keeps its mode. */
 Test(control, consistency_changes_at_a_step_that_is_open_nowhere)
 {
-    struct slice_job job = make_job();
+    struct shard_job job = make_job();
     cluster_start(&cluster, &job, 2, 1 << 20);
     for (uint64_t t = 0; t < 3; t++)
         push(0, t);
@@ -210,7 +210,7 @@ Test(control, every_slot_is_committed_once_however_often_consistency_changes)
 {
     uint32_t switches = 0;
     for (int run = 0; run < RANDOM_JOBS; run++) {
-        struct slice_job job = make_job();
+        struct shard_job job = make_job();
         uint32_t mode[RANDOM_STEPS] = {0};
         job.plan.slots = RANDOM_SLOTS;
         job.plan.train_steps = RANDOM_STEPS;
@@ -236,7 +236,7 @@ Test(control, every_slot_is_committed_once_however_often_consistency_changes)
 
 Test(control, a_server_may_end_amid_a_commit_that_needs_all_shards)
 {
-    struct slice_job job = make_job();
+    struct shard_job job = make_job();
     job.params.clip_norm = 1;
     cluster_start(&cluster, &job, 2, 1 << 20);
     push(0, 0);

@@ -15,11 +15,11 @@ enum { ELEMS = 60, STEPS = 6, SAMPLES = 8, BAD_STEP = 2, BAD_SLOT = 1, BAD_ELEM 
 
 static struct cluster cluster;
 
-static struct slice_job make_job(const struct update_rule *rule, const char *constraint)
+static struct shard_job make_job(const struct update_rule *rule, const char *constraint)
 {
     dp_error err;
     uint64_t elems = ELEMS;
-    struct slice_job job = {
+    struct shard_job job = {
         .plan = {.seed = 7, .train_rows = 10 * SAMPLES, .batch = SAMPLES, .train_steps = STEPS, .slots = SLOTS},
         .rule = rule,
         .params = reference_params(rule, 0.05),
@@ -67,7 +67,7 @@ static void step_with(float bad, uint64_t step)
 }
 
 /* Runs the job until the step with the bad value; `hides` where it may be gone again (an infinite value is clipped). */
-static void check(struct slice_job *job, float bad, bool hides, const char *about)
+static void check(struct shard_job *job, float bad, bool hides, const char *about)
 {
     uint64_t told;
     struct blame blame;
@@ -95,7 +95,7 @@ Test(finite, under_each_rule)
 {
     for (int r = 0; r < UPDATE_RULES; r++)
         for (size_t v = 0; v < sizeof VALUES / sizeof VALUES[0]; v++) {
-            struct slice_job job = make_job(update_rule_at(r), NULL);
+            struct shard_job job = make_job(update_rule_at(r), NULL);
             check(&job, VALUES[v], false, job.rule->name);
         }
     ASSERT_NO_LEAKS();
@@ -109,7 +109,7 @@ Test(finite, a_state_that_overflows_is_told)
     uint64_t told;
     struct blame blame;
     for (size_t r = 0; r < sizeof RULES / sizeof RULES[0]; r++) {
-        struct slice_job job = make_job(RULES[r], NULL);
+        struct shard_job job = make_job(RULES[r], NULL);
         cluster_start(&cluster, &job, 1, 1 << 20);
         for (uint64_t step = 0; step <= BAD_STEP; step++)
             step_with(1e30F, step);
@@ -132,7 +132,7 @@ Test(finite, under_constraints)
                 char about[80];
                 uint64_t told;
                 struct blame blame;
-                struct slice_job job = make_job(RULES[r], TEXTS[c]);
+                struct shard_job job = make_job(RULES[r], TEXTS[c]);
                 snprintf(about, sizeof about, "%s, %s, %g", job.rule->name, TEXTS[c], (double)VALUES[v]);
                 cluster_start(&cluster, &job, 2, 16);
                 for (uint64_t step = 0; step <= BAD_STEP; step++)
@@ -150,7 +150,7 @@ Test(finite, under_penalties_and_clipping)
 {
     for (int r = 0; r < UPDATE_RULES; r++)
         for (size_t v = 0; v < sizeof VALUES / sizeof VALUES[0]; v++) {
-            struct slice_job job = make_job(update_rule_at(r), NULL);
+            struct shard_job job = make_job(update_rule_at(r), NULL);
             job.regular[0] = (struct regular){.l1 = 0.1, .l2 = 0.1};
             check(&job, VALUES[v], false, "l1 and l2");
             job = make_job(update_rule_at(r), NULL);
@@ -168,7 +168,7 @@ Test(finite, a_rate_that_is_too_large_is_nobodys_fault)
 {
     uint64_t told;
     struct blame blame;
-    struct slice_job job = make_job(&rule_sgd, NULL);
+    struct shard_job job = make_job(&rule_sgd, NULL);
     job.params.schedule.lr = 3e38;
     cluster_start(&cluster, &job, 2, 16);
     for (uint64_t step = 0; step <= BAD_STEP; step++)
@@ -190,7 +190,7 @@ Test(finite, on_arrival)
         struct blame blame;
         if (!rule->part)
             continue;
-        struct slice_job job = make_job(rule, NULL);
+        struct shard_job job = make_job(rule, NULL);
         cr_assert(consistency_set(&job.consistency, 0, 2));
         cluster_start(&cluster, &job, 2, 16);
         for (uint64_t step = 0; step <= BAD_STEP; step++)
@@ -226,7 +226,7 @@ static uint64_t infinite_from(const struct update_rule *rule, enum tensor_kind k
     struct part part;
     struct metrics metrics;
     dp_error err = {0};
-    struct slice_job job = make_job(rule, NULL);
+    struct shard_job job = make_job(rule, NULL);
     job.tensors = (struct tensors){0};
     cr_assert_eq(tensors_add_table(&job.tensors, "t", kind, kind == TENSOR_TABLE ? 2 : 1,
                                    kind == TENSOR_TABLE ? table : row, INIT_NORMAL, 0.1F, true, &err),

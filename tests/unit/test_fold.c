@@ -12,7 +12,7 @@ enum { ELEMS_MAX = 3000, SLOTS_MAX = 40 };
 
 /* The gradients of one step's slots, and the same summed by the rule: left + right, an absent child skipped. */
 struct truth {
-    const struct slice_job *job;
+    const struct shard_job *job;
     struct plan_step at;
     uint32_t leaves;
     uint64_t elems;
@@ -126,7 +126,7 @@ static void run_step(struct slice *slice, struct truth *truth, uint64_t step, fl
 
 static void run_job(uint64_t elems, uint32_t slots, uint64_t rows, uint64_t batch, uint64_t *seed)
 {
-    struct slice_job job = {.plan = {.seed = *seed,
+    struct shard_job job = {.plan = {.seed = *seed,
                                      .train_rows = rows,
                                      .eval_rows = rows / 3,
                                      .batch = batch,

@@ -99,10 +99,10 @@ static void gradient(const float *w, uint64_t t, float *sum)
         sum[D + j] = t % RARE_EVERY == 0 ? (float)(ROWS * 100 * (j + 1)) : 0;
 }
 
-static struct slice_job make_job(const struct regular *regular, enum tensor_kind kind)
+static struct shard_job make_job(const struct regular *regular, enum tensor_kind kind)
 {
     const uint64_t elems = ELEMS, shape[] = {ELEMS, 1};
-    struct slice_job job = {
+    struct shard_job job = {
         .plan = {.seed = 7, .train_rows = ROWS, .batch = ROWS, .train_steps = STEPS, .slots = 1},
         .rule = &rule_ftrl,
         .params = reference_params(&rule_ftrl, 2),
@@ -117,7 +117,7 @@ static struct slice_job make_job(const struct regular *regular, enum tensor_kind
 
 static void train_dense(const struct regular *regular, uint32_t shards, uint64_t slice_elems, float *w)
 {
-    struct slice_job job = make_job(regular, TENSOR_DENSE);
+    struct shard_job job = make_job(regular, TENSOR_DENSE);
     float sum[ELEMS];
     cluster_start(&cluster, &job, shards, slice_elems);
     memset(w, 0, ELEMS * sizeof *w);
@@ -144,7 +144,7 @@ static struct rowsum rows_of(uint64_t t, const float *sum)
 
 static void train_table(const struct regular *regular, float *w)
 {
-    struct slice_job job = make_job(regular, TENSOR_TABLE);
+    struct shard_job job = make_job(regular, TENSOR_TABLE);
     struct rowlist *all = rowlist_new(ELEMS);
     struct part part;
     float sum[ELEMS];

@@ -16,11 +16,11 @@ enum { HALF = 12, FREE = 4, ALL = 2 * HALF + FREE };
 /* ---- the operators ---- */
 
 /* Two tensors of rows of 4 with strengths of their own, and one that is left alone. */
-static struct slice_job operator_job(const struct regular *regular)
+static struct shard_job operator_job(const struct regular *regular)
 {
     dp_error err;
     const uint64_t shape[2] = {HALF / 4, 4}, free_elems = FREE;
-    struct slice_job job = {.rule = &rule_sgd};
+    struct shard_job job = {.rule = &rule_sgd};
     cr_assert_eq(tensors_add(&job.tensors, "a", 2, shape, INIT_ZEROS, 0, true, &err), DP_OK);
     cr_assert_eq(tensors_add(&job.tensors, "b", 2, shape, INIT_ZEROS, 0, true, &err), DP_OK);
     cr_assert_eq(tensors_add(&job.tensors, "free", 1, &free_elems, INIT_ZEROS, 0, false, &err), DP_OK);
@@ -30,7 +30,7 @@ static struct slice_job operator_job(const struct regular *regular)
 }
 
 /* argmin sum (x - v)^2/(2 r) + R(x) in the sets. */
-static double nearest(const struct slice_job *job, const float *v, const float *rates, double step, double *x)
+static double nearest(const struct shard_job *job, const float *v, const float *rates, double step, double *x)
 {
     static struct optimum problem;
     problem = (struct optimum){.n = ALL, .group = job->regular[0].group, .group_size = 4};
@@ -53,7 +53,7 @@ static double nearest(const struct slice_job *job, const float *v, const float *
 }
 
 /* As the shards do it, but in one place. */
-static void prox_by_steps(const struct slice_job *job, const float *rates, float *x)
+static void prox_by_steps(const struct shard_job *job, const float *rates, float *x)
 {
     struct joint joints[3];
     struct joint_steps steps[3];
@@ -101,7 +101,7 @@ Test(joint, operators_are_the_nearest_points, .timeout = 300)
     for (size_t s = 0; s < SET_COUNT; s++)
         for (size_t r = 0; r < REGULAR_COUNT; r++)
             for (uint64_t round = 1; round <= 6; round++) {
-                struct slice_job job = operator_job(&REGULARS[r]);
+                struct shard_job job = operator_job(&REGULARS[r]);
                 float v[ALL], rates[ALL], x[ALL];
                 double want[ALL];
                 bool scales = round % 2 == 0;
@@ -132,7 +132,7 @@ Test(joint, operators_are_the_nearest_points, .timeout = 300)
 
 enum { MANY = 100000 };
 
-static int rounds_of(struct slice_job *job, const float *rates, float *w)
+static int rounds_of(struct shard_job *job, const float *rates, float *w)
 {
     struct joint joint = joint_of(&job->constraints, &job->tensors, job->regular, 0);
     struct joint_steps steps = {.each = rates, .all = 1};
@@ -156,7 +156,7 @@ Test(joint, rounds_are_few, .timeout = 120)
             dp_error err;
             const uint64_t elems = MANY;
             bool groups = kind == 1;
-            struct slice_job job = {.regular = {{.l1 = 0.5, .group = groups ? 0.5 : 0, .group_size = 4}}};
+            struct shard_job job = {.regular = {{.l1 = 0.5, .group = groups ? 0.5 : 0, .group_size = 4}}};
             cr_assert_eq(tensors_add(&job.tensors, "w", 1, &elems, INIT_ZEROS, 0, true, &err), DP_OK);
             constrain(&job, &(struct pair){TEXTS[c], NULL});
             for (uint64_t i = 0; i < MANY; i++) {

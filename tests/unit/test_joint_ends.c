@@ -20,7 +20,7 @@ enum { D = 24 };
 static struct cluster cluster;
 static struct optimum problem;
 
-static void make_problem(const struct slice_job *job)
+static void make_problem(const struct shard_job *job)
 {
     static double x[ROWS][D], y[ROWS];
     const struct regular *regular = &job->regular[0];
@@ -45,12 +45,12 @@ static void make_problem(const struct slice_job *job)
 }
 
 /* Of two tensors, which constraints join. */
-static struct slice_job train_job(const struct update_rule *rule, double lr, uint64_t steps,
+static struct shard_job train_job(const struct update_rule *rule, double lr, uint64_t steps,
                                   const struct regular *regular, const struct pair *pair)
 {
     dp_error err;
     const uint64_t shape[2] = {D / 8, 4};
-    struct slice_job job = {
+    struct shard_job job = {
         .plan = {.seed = 7, .train_rows = ROWS, .batch = ROWS, .train_steps = steps, .slots = 3},
         .rule = rule,
         .params = reference_params(rule, lr),
@@ -75,7 +75,7 @@ static void gradient(const float *w, double l2, float *sum)
     }
 }
 
-static void train(struct slice_job *job, float *w)
+static void train(struct shard_job *job, float *w)
 {
     float sum[D];
     cluster_start(&cluster, job, 2, 8);
@@ -124,7 +124,7 @@ Test(joint_ends, training_ends_at_the_optimum_of_each_pair, .timeout = 600)
         for (size_t r = 0; r < REGULAR_COUNT; r++)
             for (size_t k = 0; k < sizeof RUNS / sizeof RUNS[0]; k++) {
                 struct regular regular = with_l2(r);
-                struct slice_job job = train_job(RUNS[k].rule, RUNS[k].lr, 1500, &regular, &SETS[s]);
+                struct shard_job job = train_job(RUNS[k].rule, RUNS[k].lr, 1500, &regular, &SETS[s]);
                 float w[D];
                 double want[D];
                 job.params.momentum = RUNS[k].momentum;
@@ -147,7 +147,7 @@ static void ends_at_the_optimum(const struct update_rule *rule, double lr, doubl
     struct regular regular = REGULARS[r];
     regular.l1 /= 2;
     regular.group /= 2;
-    struct slice_job job = train_job(rule, lr, 2000, &regular, &SETS[s]);
+    struct shard_job job = train_job(rule, lr, 2000, &regular, &SETS[s]);
     float w[D];
     double want[D], got[D], zero[D] = {0};
     job.params.schedule.kind = SCHEDULE_COSINE;
@@ -213,7 +213,7 @@ Test(joint_ends, stationarity_is_zero_at_the_optimum_and_nowhere_else, .timeout 
     for (size_t s = 0; s < SET_COUNT; s++)
         for (size_t r = 0; r < REGULAR_COUNT; r++) {
             struct regular regular = with_l2(r);
-            struct slice_job job = train_job(&rule_sgd, 0.1, 1, &regular, &SETS[s]);
+            struct shard_job job = train_job(&rule_sgd, 0.1, 1, &regular, &SETS[s]);
             double w[D], g[D];
             make_problem(&job);
             cr_assert_leq(optimum_find(&problem, w), 1e-9);
@@ -236,7 +236,7 @@ Test(joint_ends, stationarity_is_zero_at_the_optimum_and_nowhere_else, .timeout 
 /* Rows on the sphere, with a gradient that points out of it by more than the step is long. */
 Test(joint_ends, stationarity_on_the_sphere)
 {
-    struct slice_job job = train_job(&rule_sgd, 0.1, 1, &REGULARS[0], &(struct pair){"unit-norm", NULL});
+    struct shard_job job = train_job(&rule_sgd, 0.1, 1, &REGULARS[0], &(struct pair){"unit-norm", NULL});
     double w[D], g[D];
     for (int i = 0; i < D; i++) {
         w[i] = i % 4 == 1 ? 0.8 : i % 4 == 3 ? -0.6 : 0;
@@ -253,7 +253,7 @@ Test(joint_ends, stationarity_that_is_not_known)
 {
     static const struct pair NONE[] = {{"box=-1:1", "l2-ball=1"}, {"unit-norm", NULL}};
     for (size_t i = 0; i < sizeof NONE / sizeof NONE[0]; i++) {
-        struct slice_job job = train_job(&rule_sgd, 0.1, 1, &REGULARS[1], &(struct pair){"nonneg", NULL});
+        struct shard_job job = train_job(&rule_sgd, 0.1, 1, &REGULARS[1], &(struct pair){"nonneg", NULL});
         double w[D] = {0}, g[D] = {0};
         dp_error err;
         constraints_fini(&job.constraints);

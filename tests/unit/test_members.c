@@ -92,9 +92,9 @@ Test(members, who_is_started_again_has_the_number_of_its_name)
 Test(members, numbers_of_those_who_left_first_are_given_again)
 {
     struct members members;
-    struct member *all[PORT_SESSIONS_MAX];
+    struct member *all[SESSIONS_MAX];
     cr_assert_eq(members_init(&members), DP_OK);
-    for (uint64_t i = 0; i < PORT_SESSIONS_MAX; i++)
+    for (uint64_t i = 0; i < SESSIONS_MAX; i++)
         all[i] = members_add(&members, 1 + i, "", 0);
     cr_assert_null(members_add(&members, 1u << 20, "", 0));
     members_remove(&members, all[5]);
@@ -206,9 +206,9 @@ Test(members, that_have_joined_before_come_first)
 Test(members, that_have_joined_keep_their_numbers_longest)
 {
     struct members members;
-    static struct member *all[PORT_SESSIONS_MAX];
+    static struct member *all[SESSIONS_MAX];
     cr_assert_eq(members_init(&members), DP_OK);
-    fill_row(&members, all, PORT_SESSIONS_MAX);
+    fill_row(&members, all, SESSIONS_MAX);
     members_join(&members, all[3], 1);
     members_remove(&members, all[3]);
     members_remove(&members, all[5]);

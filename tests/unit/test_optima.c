@@ -47,11 +47,11 @@ static void gradient(const float *w, float *sum)
         sum[j] = (float)g[j];
 }
 
-static struct slice_job make_job(const struct update_rule *rule, double lr, uint64_t steps)
+static struct shard_job make_job(const struct update_rule *rule, double lr, uint64_t steps)
 {
     dp_error err;
     uint64_t shape[2] = {D / 4, 4};
-    struct slice_job job = {
+    struct shard_job job = {
         .plan = {.seed = 7, .train_rows = ROWS, .batch = ROWS, .train_steps = steps, .slots = 3},
         .rule = rule,
         .params = reference_params(rule, lr),
@@ -62,7 +62,7 @@ static struct slice_job make_job(const struct update_rule *rule, double lr, uint
     return job;
 }
 
-static void constrain(struct slice_job *job, const char *text)
+static void constrain(struct shard_job *job, const char *text)
 {
     dp_error err;
     cr_assert_eq(constraints_add(&job->constraints, text, &err), DP_OK, "%s", err.text);
@@ -72,7 +72,7 @@ static void constrain(struct slice_job *job, const char *text)
             MAX(job->tensors.list[0].unit, constraint_unit(&job->constraints.list[i], &job->tensors.list[0]));
 }
 
-static void train(struct slice_job *job, float *w)
+static void train(struct shard_job *job, float *w)
 {
     float sum[D];
     cluster_start(&cluster, job, 2, 16);
@@ -135,7 +135,7 @@ Test(optima, ridge_is_its_closed_form)
     static const struct update_rule *const SOME[] = {&rule_sgd, &rule_momentum, &rule_nesterov, &rule_adagrad};
     static const double LRS[] = {0.3, 0.05, 0.05, 0.5};
     for (size_t i = 0; i < sizeof SOME / sizeof SOME[0]; i++) {
-        struct slice_job job = make_job(SOME[i], LRS[i], 3000);
+        struct shard_job job = make_job(SOME[i], LRS[i], 3000);
         float w[D];
         double a[D + 2][D + 3], want[D];
         job.regular[0].l2 = 0.1;
@@ -163,7 +163,7 @@ Test(optima, lasso_meets_its_conditions)
     static const double LRS[] = {0.3, 0.05, 0.05, 0.5, 0.002, 2};
     static const double CLOSE[] = {1e-5, 1e-5, 1e-5, 1e-5, 1e-3, 1e-3};
     for (size_t i = 0; i < sizeof SOME / sizeof SOME[0]; i++) {
-        struct slice_job job = make_job(SOME[i], LRS[i], SOME[i] == &rule_ftrl ? 20000 : 4000);
+        struct shard_job job = make_job(SOME[i], LRS[i], SOME[i] == &rule_ftrl ? 20000 : 4000);
         float w[D];
         double g[D], l1 = 0.15, l2 = 0.02;
         int zeros = 0;
@@ -187,7 +187,7 @@ Test(optima, group_lasso_meets_its_conditions)
 {
     static const struct update_rule *const SOME[] = {&rule_momentum, &rule_adagrad};
     for (size_t i = 0; i < 2; i++) {
-        struct slice_job job = make_job(SOME[i], i ? 0.5 : 0.05, 4000);
+        struct shard_job job = make_job(SOME[i], i ? 0.5 : 0.05, 4000);
         float w[D];
         double g[D], lambda = 0.3;
         int zeros = 0;
@@ -217,7 +217,7 @@ Test(optima, group_lasso_meets_its_conditions)
 /* min f over {w >= 0, sum w = s}: g_j = nu where w_j > 0, g_j >= nu where w_j = 0. */
 Test(optima, simplex_meets_its_conditions)
 {
-    struct slice_job job = make_job(&rule_sgd, 0.3, 4000);
+    struct shard_job job = make_job(&rule_sgd, 0.3, 4000);
     float w[D];
     double g[D], sum = 0, nu = 0, mass = 0;
     constrain(&job, "simplex=1.5");
@@ -242,7 +242,7 @@ Test(optima, box_and_balls_are_stationary)
 {
     static const char *const TEXTS[] = {"box=-0.2:0.4", "nonneg", "l2-ball=0.7", "l1-ball=1.2", "max-norm=0.5"};
     for (size_t i = 0; i < sizeof TEXTS / sizeof TEXTS[0]; i++) {
-        struct slice_job job = make_job(&rule_sgd, 0.3, 4000);
+        struct shard_job job = make_job(&rule_sgd, 0.3, 4000);
         float w[D], moved[D];
         double g[D];
         constrain(&job, TEXTS[i]);
@@ -269,7 +269,7 @@ Test(optima, box_and_balls_are_stationary)
 /* min f with sum w = 2 and w_1 - 2 w_2 + w_24 = 0.5: the solution and the multipliers of its linear system. */
 Test(optima, augmented_lagrangian_finds_the_solution_and_its_multipliers)
 {
-    struct slice_job job = make_job(&rule_momentum, 0.005, 6000);
+    struct shard_job job = make_job(&rule_momentum, 0.005, 6000);
     char path[] = "/tmp/dp-linear-XXXXXX", text[64];
     int fd = mkstemp(path);
     FILE *file = fdopen(fd, "w");
@@ -309,7 +309,7 @@ Test(optima, penalty_comes_as_close_as_its_weight)
 {
     double gaps[2];
     for (int i = 0; i < 2; i++) {
-        struct slice_job job = make_job(&rule_sgd, 0.02, 20000);
+        struct shard_job job = make_job(&rule_sgd, 0.02, 20000);
         float w[D];
         double sum = 0;
         job.constraints.method = METHOD_PENALTY;
@@ -327,7 +327,7 @@ Test(optima, penalty_comes_as_close_as_its_weight)
 /* FTRL without regularization is online gradient descent with the rates alpha/(beta + root of the sum of squares). */
 Test(optima, ftrl_is_online_gradient_descent)
 {
-    struct slice_job job = make_job(&rule_ftrl, 0.3, 100);
+    struct shard_job job = make_job(&rule_ftrl, 0.3, 100);
     float w[D] = {0}, sum[D];
     double o[D] = {0}, squares[D] = {0};
     cluster_start(&cluster, &job, 1, 1 << 20);

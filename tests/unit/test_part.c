@@ -23,10 +23,10 @@ static uint32_t roll(uint32_t below)
     return (uint32_t)(state >> 20) % below;
 }
 
-static struct slice_job job_of(const struct update_rule *rule, enum tensor_kind kind)
+static struct shard_job job_of(const struct update_rule *rule, enum tensor_kind kind)
 {
     const uint64_t shape[] = {ROWS, DIM}, row[] = {DIM};
-    struct slice_job job = {
+    struct shard_job job = {
         .plan = {.seed = 3, .train_rows = 100, .batch = 50, .train_steps = STEPS, .slots = SLOTS},
         .rule = rule,
         .params = {.schedule = {.lr = 0.05, .period = 1, .period_mult = 1, .every = 1},
@@ -111,7 +111,7 @@ static void read_range(struct part *part, uint64_t step, float *out)
     rowlist_release(&list);
 }
 
-static void start(struct part *part, const struct slice_job *job, uint64_t first, uint64_t last)
+static void start(struct part *part, const struct shard_job *job, uint64_t first, uint64_t last)
 {
     dp_error err = {0};
     cr_assert_eq(rowrule_check(job, &err), DP_OK, "%s", err.text);
@@ -119,7 +119,7 @@ static void start(struct part *part, const struct slice_job *job, uint64_t first
 }
 
 /* The whole run with ids cut at `cut`; what all rows are at the end. */
-static void run(const struct slice_job *job, uint64_t cut, bool reads, float *out)
+static void run(const struct shard_job *job, uint64_t cut, bool reads, float *out)
 {
     uint64_t last = job->tensors.list[0].last_row;
     struct part parts[2];
@@ -144,7 +144,7 @@ Test(part, bits_do_not_depend_on_cuts_order_or_reads)
     static const struct update_rule *const RULES[] = {&rule_sgd,     &rule_momentum, &rule_nesterov, &rule_adagrad,
                                                       &rule_rmsprop, &rule_adam,     &rule_adamw,    &rule_ftrl};
     for (size_t r = 0; r < ARRAY_LEN(RULES); r++) {
-        struct slice_job job = job_of(RULES[r], TENSOR_TABLE), hashed = job_of(RULES[r], TENSOR_HASHED);
+        struct shard_job job = job_of(RULES[r], TENSOR_TABLE), hashed = job_of(RULES[r], TENSOR_HASHED);
         job.regular[0] = hashed.regular[0] = (struct regular){.l1 = 0.01, .l2 = 0.1};
         static float want[ELEMS], got[ELEMS];
         run(&job, 30, false, want);
@@ -176,10 +176,10 @@ static void dense_step(struct slice *slice, uint64_t step)
 }
 
 /* At every step, all rows; the greatest distance, relative to what is moved at all. */
-static double distance_to_dense(const struct slice_job *table_job)
+static double distance_to_dense(const struct shard_job *table_job)
 {
-    struct slice_job job = *table_job;
-    struct slice_job dense = job_of(job.rule, TENSOR_DENSE);
+    struct shard_job job = *table_job;
+    struct shard_job dense = job_of(job.rule, TENSOR_DENSE);
     job.tensors.list[0].unit = 1;
     dense.params = job.params;
     dense.regular[0] = job.regular[0];
@@ -217,7 +217,7 @@ Test(part, lazy_is_dense_replay)
     for (size_t r = 0; r < ARRAY_LEN(RULES); r++)
         for (size_t k = 0; k < ARRAY_LEN(REGULAR); k++)
             for (int variant = 0; variant < 4; variant++) {
-                struct slice_job job = job_of(RULES[r], TENSOR_TABLE);
+                struct shard_job job = job_of(RULES[r], TENSOR_TABLE);
                 job.regular[0] = REGULAR[k];
                 job.params.decay = variant & 1 ? DECAY_DECOUPLED : DECAY_COUPLED;
                 job.params.schedule.kind = variant & 2 ? SCHEDULE_INV_TIME : SCHEDULE_CONSTANT;
@@ -232,10 +232,10 @@ Test(part, lazy_is_dense_replay)
  * ftrl, which makes a row from sums that stay. */
 Test(part, plain_rules_have_the_bits_of_dense)
 {
-    struct slice_job sgd = job_of(&rule_sgd, TENSOR_TABLE), adagrad = job_of(&rule_adagrad, TENSOR_TABLE);
+    struct shard_job sgd = job_of(&rule_sgd, TENSOR_TABLE), adagrad = job_of(&rule_adagrad, TENSOR_TABLE);
     cr_assert_eq(distance_to_dense(&sgd), 0);
     cr_assert_eq(distance_to_dense(&adagrad), 0);
-    struct slice_job ftrl = job_of(&rule_ftrl, TENSOR_TABLE);
+    struct shard_job ftrl = job_of(&rule_ftrl, TENSOR_TABLE);
     ftrl.regular[0] = (struct regular){.l1 = 0.02, .l2 = 0.5};
     cr_assert_eq(distance_to_dense(&ftrl), 0);
     sgd.params.clip_value = 0.1;
@@ -253,7 +253,7 @@ Test(part, constraints_of_rows)
     for (size_t r = 0; r < ARRAY_LEN(RULES); r++)
         for (size_t c = 0; c < ARRAY_LEN(LIST); c++)
             for (int terms = 0; terms < 4; terms++) {
-                struct slice_job job = job_of(RULES[r], TENSOR_TABLE);
+                struct shard_job job = job_of(RULES[r], TENSOR_TABLE);
                 job.regular[0].l2 = terms & 1 ? 0.5 : 0;
                 job.regular[0].l1 = terms & 2 ? 0.02 : 0;
                 if (LIST[c].kind == CONSTRAINT_UNIT_NORM && (terms & 2 || job.rule->adaptive))
@@ -272,7 +272,7 @@ Test(part, constraints_of_rows)
 
 Test(part, old_versions_are_what_they_were)
 {
-    struct slice_job job = job_of(&rule_momentum, TENSOR_HASHED);
+    struct shard_job job = job_of(&rule_momentum, TENSOR_HASHED);
     job.regular[0].l1 = 0.01;
     static float then[STEPS + 1][ELEMS], now[ELEMS];
     struct part part;
@@ -299,7 +299,7 @@ Test(part, old_versions_are_what_they_were)
 
 Test(part, it_waits_where_too_many_versions_would_have_to_be_held)
 {
-    struct slice_job job = job_of(&rule_sgd, TENSOR_TABLE);
+    struct shard_job job = job_of(&rule_sgd, TENSOR_TABLE);
     job.plan.train_steps = 2 * PART_STEPS;
     struct part part;
     struct metrics m;
@@ -317,7 +317,7 @@ Test(part, it_waits_where_too_many_versions_would_have_to_be_held)
 
 Test(part, reads_make_no_rows)
 {
-    struct slice_job job = job_of(&rule_adam, TENSOR_HASHED);
+    struct shard_job job = job_of(&rule_adam, TENSOR_HASHED);
     static float out[ELEMS];
     struct part part;
     struct metrics m;
@@ -335,7 +335,7 @@ Test(part, reads_make_no_rows)
 /* -- reports -- */
 
 /* The totals of the report at step 3, over two parts cut at `cut` as of two shards. */
-static void report_of(const struct slice_job *job, uint64_t cut, double *ret_totals)
+static void report_of(const struct shard_job *job, uint64_t cut, double *ret_totals)
 {
     const struct range none[2] = {{0, 0}, {0, 0}};
     struct exchange exchange;
@@ -356,18 +356,19 @@ static void report_of(const struct slice_job *job, uint64_t cut, double *ret_tot
         cr_assert_null(part_report_take(&part, 2), "not the end of an epoch");
         double *sums = part_report_take(&part, 3);
         cr_assert_not_null(sums);
-        cr_assert_eq(exchange_add(&exchange, p, 3, EXCHANGE_REPORT, commit_report_values(job), sums, &totals), DP_OK);
+        cr_assert_eq(exchange_add(&exchange, p, 3, EXCHANGE_REPORT, shard_job_report_values(job), sums, &totals),
+                     DP_OK);
         cr_assert_eq(totals != NULL, p == 1);
         part_fini(&part);
     }
-    memcpy(ret_totals, totals, commit_report_values(job) * sizeof *totals);
+    memcpy(ret_totals, totals, shard_job_report_values(job) * sizeof *totals);
     free(totals);
     exchange_fini(&exchange);
 }
 
 Test(part, reports_add_up_over_shards_with_the_same_bits)
 {
-    struct slice_job job = job_of(&rule_momentum, TENSOR_TABLE);
+    struct shard_job job = job_of(&rule_momentum, TENSOR_TABLE);
     job.regular[0] = (struct regular){.l1 = 0.01, .l2 = 0.1};
     double want[REPORT_VALUES], got[REPORT_VALUES], squares = 0;
     static float theta[ELEMS];
@@ -394,7 +395,7 @@ Test(part, reports_add_up_over_shards_with_the_same_bits)
 /* Where rows begin as zeros, those that nothing touched are counted, not looked at. */
 Test(part, reports_of_zeros)
 {
-    struct slice_job zeros = job_of(&rule_adam, TENSOR_TABLE), all = zeros;
+    struct shard_job zeros = job_of(&rule_adam, TENSOR_TABLE), all = zeros;
     double got[REPORT_VALUES], want[REPORT_VALUES];
     zeros.tensors.list[0].init = INIT_ZEROS;
     all.tensors.list[0].init = INIT_CONSTANT;
@@ -412,7 +413,7 @@ Test(part, reports_of_zeros)
 /* A hashed table reports what was touched before the step. */
 Test(part, reports_of_hashed_tables)
 {
-    struct slice_job job = job_of(&rule_sgd, TENSOR_HASHED), ranged = job_of(&rule_sgd, TENSOR_TABLE);
+    struct shard_job job = job_of(&rule_sgd, TENSOR_HASHED), ranged = job_of(&rule_sgd, TENSOR_TABLE);
     double got[REPORT_VALUES], all[REPORT_VALUES];
     report_of(&job, UINT64_C(1) << 54, got);
     report_of(&ranged, 30, all);
@@ -426,14 +427,14 @@ Test(part, reports_of_hashed_tables)
 
 #define REFUSED(change, says)                                                          \
     do {                                                                               \
-        struct slice_job job = job_of(&rule_sgd, TENSOR_TABLE);                        \
+        struct shard_job job = job_of(&rule_sgd, TENSOR_TABLE);                        \
         dp_error err_ = {0};                                                           \
         change;                                                                        \
         cr_assert_eq(rowrule_check(&job, &err_), DP_USAGE, "%s was taken", #change);   \
         cr_assert(strstr(err_.text, says), "'%s' does not say '%s'", err_.text, says); \
     } while (0)
 
-static void constrain(struct slice_job *job, enum constraint_kind kind, enum constraint_method method)
+static void constrain(struct shard_job *job, enum constraint_kind kind, enum constraint_method method)
 {
     job->constraints.method = method;
     job->constraints.count = 1;
@@ -453,6 +454,6 @@ Test(part, what_tables_cannot_have)
     REFUSED((constrain(&job, CONSTRAINT_NONNEG, METHOD_PROJECT), job.rule = &rule_adagrad, job.regular[0].l2 = 1),
             "decoupled");
     REFUSED((constrain(&job, CONSTRAINT_UNIT_NORM, METHOD_PROJECT), job.regular[0].l1 = 1), "turn");
-    struct slice_job dense = job_of(&rule_lars, TENSOR_DENSE);
+    struct shard_job dense = job_of(&rule_lars, TENSOR_DENSE);
     cr_assert_eq(rowrule_check(&dense, NULL), DP_OK, "there is no table");
 }

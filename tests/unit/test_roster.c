@@ -32,7 +32,7 @@ struct client {
 };
 
 struct world {
-    struct slice_job job;
+    struct shard_job job;
     struct shard shards[SHARDS];
     struct shard_counters counters[SHARDS];
     struct words to_shard[SHARDS], to_head[SHARDS];

@@ -16,11 +16,11 @@ enum { ELEMS = 500, STEPS = 220, SAMPLES = 40 };
 static struct reference truth; /* large */
 static struct cluster cluster;
 
-static struct slice_job make_job(const struct update_rule *rule, const struct regular *regular, double lr)
+static struct shard_job make_job(const struct update_rule *rule, const struct regular *regular, double lr)
 {
     dp_error err;
     uint64_t elems = ELEMS;
-    struct slice_job job = {
+    struct shard_job job = {
         .plan = {.seed = 7, .train_rows = SAMPLES * 10, .batch = SAMPLES, .train_steps = STEPS, .slots = 4},
         .rule = rule,
         .params = reference_params(rule, lr),
@@ -41,7 +41,7 @@ static void gradient(const float *w, uint64_t t, float *sum)
 }
 
 /* Both see the same gradients: those at the float theta. */
-static double follow(struct slice_job *job, const struct regular *regular)
+static double follow(struct shard_job *job, const struct regular *regular)
 {
     float w[ELEMS], sum[ELEMS];
     double mean[ELEMS];
@@ -68,7 +68,7 @@ Test(rules, follow_double_precision, .timeout = 60)
         for (size_t r = 0; r < sizeof REGULARS / sizeof REGULARS[0]; r++)
             for (int decay = DECAY_COUPLED; decay <= DECAY_DECOUPLED; decay++) {
                 const struct update_rule *rule = update_rule_at(i);
-                struct slice_job job = make_job(rule, &REGULARS[r], rule->lr);
+                struct shard_job job = make_job(rule, &REGULARS[r], rule->lr);
                 bool odd = (rule->layerwise && REGULARS[r].l1 > 0) || (rule->l2_inside && decay == DECAY_DECOUPLED);
                 job.params.decay = (enum decay_kind)decay;
                 if (odd)
@@ -85,7 +85,7 @@ Test(rules, follow_schedules, .timeout = 60)
     for (int i = 0; i < UPDATE_RULES; i++)
         for (int kind = SCHEDULE_STEP; kind <= SCHEDULE_ADA_DELAY; kind++) {
             const struct update_rule *rule = update_rule_at(i);
-            struct slice_job job = make_job(rule, &REGULARS[1], rule->lr);
+            struct shard_job job = make_job(rule, &REGULARS[1], rule->lr);
             struct schedule *s = &job.params.schedule;
             if (rule == &rule_ftrl)
                 continue;
@@ -110,7 +110,7 @@ Test(rules, follow_schedules, .timeout = 60)
 static const struct regular GROUPS = {.l1 = 0.002, .l2 = 0.01, .group = 0.01, .group_size = 8};
 
 /* Two tensors, rows of 24, gradients of each slot of its own. */
-static void run_bits(struct slice_job *job, uint32_t shards, uint64_t slice_elems, uint64_t seed, uint32_t steps,
+static void run_bits(struct shard_job *job, uint32_t shards, uint64_t slice_elems, uint64_t seed, uint32_t steps,
                      float *theta, double *report)
 {
     uint64_t elems = tensors_total(&job->tensors);
@@ -122,12 +122,12 @@ static void run_bits(struct slice_job *job, uint32_t shards, uint64_t slice_elem
         cluster_step_slots(&cluster, t, slots, seed + t);
     }
     cluster_theta(&cluster, steps, theta);
-    memcpy(report, cluster.report, job->tensors.count * commit_report_values(job) * sizeof *report);
+    memcpy(report, cluster.report, job->tensors.count * shard_job_report_values(job) * sizeof *report);
     cluster_stop(&cluster);
     free(slots);
 }
 
-static void check_bits(struct slice_job *job, const char *about)
+static void check_bits(struct shard_job *job, const char *about)
 {
     uint64_t elems = tensors_total(&job->tensors);
     float *want = malloc(elems * sizeof *want), *got = malloc(elems * sizeof *got);
@@ -142,18 +142,19 @@ static void check_bits(struct slice_job *job, const char *about)
     for (size_t l = 0; l < sizeof LAYOUTS / sizeof LAYOUTS[0]; l++) {
         run_bits(job, LAYOUTS[l].shards, LAYOUTS[l].slice_elems, l, 12, got, got_report);
         cr_assert_eq(memcmp(want, got, elems * sizeof *want), 0, "%s: theta, %u shards", about, LAYOUTS[l].shards);
-        cr_assert_eq(memcmp(want_report, got_report, job->tensors.count * commit_report_values(job) * sizeof(double)),
-                     0, "%s: report, %u shards", about, LAYOUTS[l].shards);
+        cr_assert_eq(
+            memcmp(want_report, got_report, job->tensors.count * shard_job_report_values(job) * sizeof(double)), 0,
+            "%s: report, %u shards", about, LAYOUTS[l].shards);
     }
     free(want);
     free(got);
 }
 
-static struct slice_job bits_job(const struct update_rule *rule, const char *constraint)
+static struct shard_job bits_job(const struct update_rule *rule, const char *constraint)
 {
     dp_error err;
     uint64_t weight[2] = {50, 24}, bias = 24;
-    struct slice_job job = {
+    struct shard_job job = {
         .plan = {.seed = 7, .train_rows = 120, .batch = 40, .train_steps = 12, .slots = 5},
         .rule = rule,
         .params = reference_params(rule, 0.05),
@@ -179,7 +180,7 @@ Test(rules, same_bits_for_any_layout, .timeout = 60)
     for (int i = 0; i < UPDATE_RULES; i++)
         for (int clip = 0; clip < 3; clip++) {
             char about[80];
-            struct slice_job job = bits_job(update_rule_at(i), NULL);
+            struct shard_job job = bits_job(update_rule_at(i), NULL);
             job.params.clip_value = clip == 1 ? 0.05 : 0;
             job.params.clip_norm = clip == 2 ? 0.5 : 0;
             snprintf(about, sizeof about, "%s, clip %d", job.rule->name, clip);
@@ -197,13 +198,13 @@ Test(rules, constraints_have_the_same_bits_for_any_layout, .timeout = 60)
     for (size_t c = 0; c < sizeof TEXTS / sizeof TEXTS[0]; c++)
         for (size_t r = 0; r < sizeof SOME / sizeof SOME[0]; r++) {
             char about[80];
-            struct slice_job job = bits_job(SOME[r], TEXTS[c]);
+            struct shard_job job = bits_job(SOME[r], TEXTS[c]);
             snprintf(about, sizeof about, "%s, %s", job.rule->name, TEXTS[c]);
             check_bits(&job, about);
             constraints_fini(&job.constraints);
         }
     for (int method = METHOD_PENALTY; method <= METHOD_AUGMENTED; method++) {
-        struct slice_job job = bits_job(&rule_momentum, "l2-ball=1");
+        struct shard_job job = bits_job(&rule_momentum, "l2-ball=1");
         job.constraints.method = (enum constraint_method)method;
         check_bits(&job, "penalty or augmented");
         constraints_fini(&job.constraints);
@@ -238,7 +239,7 @@ static void release_versions(uint64_t step, const float *theta)
  * what somebody may be reading. */
 Test(rules, global_rules_write_no_version_that_is_held, .timeout = 60)
 {
-    struct slice_job job = bits_job(&rule_momentum, "l2-ball=2");
+    struct shard_job job = bits_job(&rule_momentum, "l2-ball=2");
     uint64_t elems = tensors_total(&job.tensors);
     float *slots = malloc(elems * job.plan.slots * sizeof *slots), *theta = malloc(elems * sizeof *theta);
     float *seen = malloc((HELD_STEPS + 1) * elems * sizeof *seen);
@@ -275,7 +276,7 @@ Test(rules, regularizers_do_not_depend_on_slots, .timeout = 60)
             const struct update_rule *rule = update_rule_at(i);
             if (rule->layerwise)
                 both.l1 = 0;
-            struct slice_job job = make_job(rule, &both, rule->lr);
+            struct shard_job job = make_job(rule, &both, rule->lr);
             job.plan.slots = round ? 16 : 1;
             cluster_start(&cluster, &job, round ? 3 : 1, 128);
             cluster_theta(&cluster, 0, round ? many : few);

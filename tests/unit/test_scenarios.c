@@ -12,13 +12,13 @@
 enum { ELEMS = 64, SLOTS = 4, SHARDS = 2 };
 
 static struct cluster cluster;
-static struct slice_job job;
+static struct shard_job job;
 
 static void set_up(void)
 {
     dp_error err;
     uint64_t elems = ELEMS;
-    job = (struct slice_job){
+    job = (struct shard_job){
         .plan = {.seed = 1, .train_rows = SLOTS, .batch = SLOTS, .train_steps = 20, .slots = SLOTS},
         .rule = &rule_sgd,
         .params = {.schedule = {.lr = 0.1, .period = 1, .period_mult = 1, .every = 1}},

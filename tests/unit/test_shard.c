@@ -63,7 +63,7 @@ static void hear_failed(void *arg, const dp_error *err)
 }
 
 struct fixture {
-    struct slice_job job;
+    struct shard_job job;
     struct shard shard;
     struct shard_counters counters;
     struct heard heard;

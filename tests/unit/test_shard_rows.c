@@ -77,7 +77,7 @@ static void hear_sums(void *arg, uint64_t step, uint32_t phase, uint32_t values,
 }
 
 struct fixture {
-    struct slice_job job;
+    struct shard_job job;
     struct shard shard;
     struct shard_counters counters;
     struct heard heard;

@@ -20,11 +20,11 @@ static uint32_t roll(uint32_t below)
 
 enum { ELEMS = 3000, STEPS = 5 };
 
-static struct slice_job job_of(uint32_t slots, uint64_t batch, int rule)
+static struct shard_job job_of(uint32_t slots, uint64_t batch, int rule)
 {
-    static struct slice_job job;
+    static struct shard_job job;
     dp_error err;
-    job = (struct slice_job){
+    job = (struct shard_job){
         .plan = {.seed = 3, .train_rows = 100, .eval_rows = 0, .batch = batch, .train_steps = STEPS, .slots = slots},
         .rule = update_rule_at(rule),
         .params = {.schedule.lr = 0.1, .momentum = 0.9},
@@ -85,7 +85,7 @@ static void push_node(struct slice *s, uint64_t step, uint32_t node)
 }
 
 /* Runs the job with random nodes; the final theta to out, metrics of the last step to *m. */
-static void run(const struct slice_job *job, bool whole, float *out, struct metrics *m)
+static void run(const struct shard_job *job, bool whole, float *out, struct metrics *m)
 {
     struct slice s;
     dp_error err;
@@ -105,7 +105,7 @@ static void run(const struct slice_job *job, bool whole, float *out, struct metr
 
 static void check_bits(uint32_t slots, uint64_t batch, int rule)
 {
-    struct slice_job job = job_of(slots, batch, rule);
+    struct shard_job job = job_of(slots, batch, rule);
     float *want = malloc(ELEMS * sizeof *want), *got = malloc(ELEMS * sizeof *got);
     struct metrics want_m, got_m;
     run(&job, true, want, &want_m);
@@ -137,7 +137,7 @@ static bool first_two(const void *arg, uint32_t slot)
 }
 
 /* theta_1 of a step of 8 slots without the first two, handed in as `count` nodes. */
-static void commit_without_two(const struct slice_job *job, const uint32_t *nodes, size_t count, float *out)
+static void commit_without_two(const struct shard_job *job, const uint32_t *nodes, size_t count, float *out)
 {
     struct slice s;
     dp_error err;
@@ -155,7 +155,7 @@ static void commit_without_two(const struct slice_job *job, const uint32_t *node
 Test(slice, an_empty_subtree_before_one_that_is_added_up)
 {
     static const uint32_t LEAVES[] = {8 + 2, 8 + 3, 6, 8 + 6, 8 + 7}, FOLDED[] = {5, 3};
-    struct slice_job job = job_of(8, 64, 0);
+    struct shard_job job = job_of(8, 64, 0);
     float want[ELEMS], got[ELEMS];
     commit_without_two(&job, FOLDED, 2, want);
     commit_without_two(&job, LEAVES, 5, got);
@@ -166,7 +166,7 @@ Test(slice, an_empty_subtree_before_one_that_is_added_up)
 /* Momentum and coupled decay against the formula in double; the bias is not regularized. */
 Test(slice, commit_follows_the_formula)
 {
-    struct slice_job job = job_of(4, 50, 1);
+    struct shard_job job = job_of(4, 50, 1);
     struct slice s;
     dp_error err;
     struct metrics m;
@@ -195,9 +195,9 @@ Test(slice, commit_follows_the_formula)
 enum { LARGE = (512 << 10) / sizeof(float) + 3 };
 
 /* Two slots, sgd, one tensor. */
-static struct slice_job large_job(void)
+static struct shard_job large_job(void)
 {
-    struct slice_job job = {
+    struct shard_job job = {
         .plan = {.seed = 3, .train_rows = 200, .batch = 20, .train_steps = STEPS, .slots = 2},
         .rule = update_rule_at(0),
         .params = {.schedule.lr = 0.1},
@@ -245,7 +245,7 @@ static void expect_step(const float *before, uint64_t step, const float *after)
  * workers' memory, or beside planes that somebody maps, is only read. */
 Test(slice, theta_is_written_over_a_large_payload)
 {
-    struct slice_job job = large_job();
+    struct shard_job job = large_job();
     struct slice s;
     struct payload p[3][2] = {0};
     struct metrics m;
@@ -292,7 +292,7 @@ Test(slice, theta_is_written_over_a_large_payload)
 
 Test(slice, theta_stays_in_its_plane_while_somebody_maps_it)
 {
-    struct slice_job job = large_job();
+    struct shard_job job = large_job();
     struct planes planes;
     struct slice s;
     struct payload p[2][2] = {0};
@@ -322,7 +322,7 @@ Test(slice, theta_stays_in_its_plane_while_somebody_maps_it)
 
 Test(slice, old_versions_stay_until_the_head_lets_them_go)
 {
-    struct slice_job job = job_of(1, 20, 0);
+    struct shard_job job = job_of(1, 20, 0);
     struct slice s;
     dp_error err;
     struct metrics m;
@@ -346,7 +346,7 @@ Test(slice, old_versions_stay_until_the_head_lets_them_go)
 /* The step after the last that may run ahead of the head waits for its announcement. */
 Test(slice, does_not_run_ahead_without_bound)
 {
-    struct slice_job job = job_of(1, 20, 0);
+    struct shard_job job = job_of(1, 20, 0);
     job.plan.train_steps = 500;
     struct slice s;
     dp_error err;

@@ -181,12 +181,12 @@ Test(update_options, terms_that_go_together)
     ASSERT_NO_LEAKS();
 }
 
-static struct slice_job settle(const char *text, dp_err want, const char *says)
+static struct shard_job settle(const char *text, dp_err want, const char *says)
 {
     struct server_options opts;
     dp_error err = {0};
     uint64_t weight[2] = {100, 6}, bias = 6;
-    struct slice_job core = {.plan = {.train_rows = 100, .batch = 10, .train_steps = 50, .slots = 1}};
+    struct shard_job core = {.plan = {.train_rows = 100, .batch = 10, .train_steps = 50, .slots = 1}};
     cr_assert_eq(check(text, &opts, &err), DP_OK, "%s: %s", text, err.text);
     cr_assert_eq(tensors_add(&core.tensors, "weight", 2, weight, INIT_ZEROS, 0, true, &err), DP_OK);
     cr_assert_eq(tensors_add(&core.tensors, "bias", 1, &bias, INIT_ZEROS, 0, false, &err), DP_OK);
@@ -203,7 +203,7 @@ Test(update_options, defaults_are_the_rules_own)
     char text[64];
     for (int i = 0; i < UPDATE_RULES; i++) {
         snprintf(text, sizeof text, "--optimizer %s", update_rule_at(i)->name);
-        struct slice_job core = settle(text, DP_OK, NULL);
+        struct shard_job core = settle(text, DP_OK, NULL);
         cr_assert_eq(core.rule, update_rule_at(i));
         cr_assert_eq(core.params.schedule.lr, LRS[i]);
         cr_assert_eq(core.regular[0].l2, core.rule == &rule_adamw ? 0.01 : 0, "torch's AdamW decays");
@@ -215,7 +215,7 @@ Test(update_options, defaults_are_the_rules_own)
 /* As many versions as the memory holds of 606 parameters. */
 Test(update_options, delay_memory)
 {
-    struct slice_job core = settle("--consistency ssp:2 --delay-compensation 0.5 --delay-memory 3", DP_OK, NULL);
+    struct shard_job core = settle("--consistency ssp:2 --delay-compensation 0.5 --delay-memory 3", DP_OK, NULL);
     cr_assert_eq(core.params.compensation, 0.5);
     cr_assert_eq(core.past, (3 << 20) / (606 * 4));
     core = settle("--consistency ssp:2 --delay-compensation 0", DP_OK, NULL);
@@ -224,7 +224,7 @@ Test(update_options, delay_memory)
 
 Test(update_options, tensors)
 {
-    struct slice_job core = settle("--l2 0.1 --l2 0.3@weight --l1 0.2 --group-lasso 1", DP_OK, NULL);
+    struct shard_job core = settle("--l2 0.1 --l2 0.3@weight --l1 0.2 --group-lasso 1", DP_OK, NULL);
     cr_assert_eq(core.regular[0].l2, 0.3);
     cr_assert_eq(core.regular[0].l1, 0.2);
     cr_assert_eq(core.regular[0].group_size, 6, "a row");
@@ -288,7 +288,7 @@ Test(update_options, tables)
     for (size_t i = 0; i < ARRAY_LEN(TEXTS); i++)
         for (int hashed = 0; hashed < 2; hashed++) {
             struct server_options opts;
-            struct slice_job core = {.plan = {.train_rows = 100, .batch = 10, .train_steps = 50, .slots = 1}};
+            struct shard_job core = {.plan = {.train_rows = 100, .batch = 10, .train_steps = 50, .slots = 1}};
             dp_error err = {0};
             cr_assert_eq(check(TEXTS[i], &opts, &err), DP_OK, "%s", err.text);
             cr_assert_eq(tensors_add_table(&core.tensors, "table", hashed ? TENSOR_HASHED : TENSOR_TABLE,
