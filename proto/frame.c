@@ -3,12 +3,12 @@
  * Invariants: a parse takes no more than FRAME_ARENA_BYTES_MAX whatever the bytes say; what it returns has passed every
  * check of its kind, so nobody above has to look for NULL bodies, long strings or lists out of bounds. The checks of
  * the single kinds are in frame_check.c. Thread: any; an arena belongs to one thread. */
-#include "frame.h"
+#include "proto/frame.h"
 
 #include <stdlib.h>
 
-#include "frame_check.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "proto/frame_check.h"
 
 /* Of Header: bodies are fields from the first on, but for those of the proof. */
 enum { ARENA_ALIGN = 16, FIELD_BODY_FIRST = 10, FIELD_PROOF = 190, FIELD_USER = 191 };

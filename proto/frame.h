@@ -2,23 +2,24 @@
  * has every repeated field within its limit, every string printable, terminated and short, every number within its
  * type, and the payload frames that its header promises. Ranges that depend on the job (slice, slot, step) are checked
  * by frame_check_push_pull and, for tables, by frame_rows.h. Thread: any; an arena belongs to one thread. */
-#ifndef DP_FRAME_H
-#define DP_FRAME_H
+#ifndef DP_PROTO_FRAME_H
+#define DP_PROTO_FRAME_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "dp.pb-c.h"
-#include "dp_err.h"
-#include "label.h"
+#include "common/base/dp_err.h"
+#include "common/tensor/label.h"
+#include "proto/dp.pb-c.h"
 
 enum {
     FRAME_MAGIC = 0x72617064,
     FRAME_MAJOR = 1,
     FRAME_MINOR = 0,
     FRAME_FEATURE_SHM = 1 << 0, /* shared memory, see proto/README.md */
-    /* Largest header frame: Join with lists of FRAME_LABELS_MAX labels and a schema's names (schema.h). */
+    /* Largest header frame: Join with lists of FRAME_LABELS_MAX labels and a schema's names (common/tensor/schema.h).
+     */
     FRAME_HEADER_BYTES_MAX = 4 << 20,
     FRAME_ARENA_BYTES_MAX = 16 << 20, /* most memory that a parse takes */
     FRAME_TEXT_MAX = 512,
@@ -64,15 +65,15 @@ void arena_fini(struct arena *arena);
 
 /* Parses a header frame (arena is reset first). The message is valid until the next parse with the same arena and is
  * never freed by the caller. `payload_count` is the number of frames that follow. DP_PROTO with what is wrong.
- * What passes has: exactly one body, known; strings that are never NULL, printable (text.h; senders use text_clean) and
- * no longer than FRAME_TEXT_MAX, Hello's and Welcome's than FRAME_NAME_MAX; Hello's magic and role (its version is the
- * head's to answer); the job in Welcome and Joined, with 1..FRAME_SLOTS_MAX slots; tensors in Join; tensors
- * of sane shapes and at most FRAME_ELEMS_MAX elements; in Joined tensors and shards whose slices of at most SLICE_BYTES
- * add up to the dense tensors and whose parts cover each table's ids in order; lists of ids of at most FRAME_ROWS_MAX;
- * labels finite, their texts not empty, of at most FRAME_LABEL_MAX bytes and FRAME_LABELS_BYTES_MAX in all; those of a
- * Dataset strictly ascending; slots of an Assign strictly ascending; of a push at most FRAME_SAMPLES_MAX samples, no
- * more of them predicted right, and without any a loss of 0. Else a loss may be anything: a job that diverges must be
- * able to say so. */
+ * What passes has: exactly one body, known; strings that are never NULL, printable (common/base/text.h; senders use
+ * text_clean) and no longer than FRAME_TEXT_MAX, Hello's and Welcome's than FRAME_NAME_MAX; Hello's magic and role (its
+ * version is the head's to answer); the job in Welcome and Joined, with 1..FRAME_SLOTS_MAX slots; tensors in Join;
+ * tensors of sane shapes and at most FRAME_ELEMS_MAX elements; in Joined tensors and shards whose slices of at most
+ * SLICE_BYTES add up to the dense tensors and whose parts cover each table's ids in order; lists of ids of at most
+ * FRAME_ROWS_MAX; labels finite, their texts not empty, of at most FRAME_LABEL_MAX bytes and FRAME_LABELS_BYTES_MAX in
+ * all; those of a Dataset strictly ascending; slots of an Assign strictly ascending; of a push at most
+ * FRAME_SAMPLES_MAX samples, no more of them predicted right, and without any a loss of 0. Else a loss may be anything:
+ * a job that diverges must be able to say so. */
 DP_MUST_CHECK dp_err frame_parse(struct arena *arena, const void *data, size_t bytes, size_t payload_count,
                                  const Dp__Header **ret_header, dp_error *err);
 

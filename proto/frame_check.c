@@ -2,15 +2,15 @@
  *
  * Invariant: every repeated field, string and number is looked at here or is harmless at any value; unknown kinds are
  * refused. Thread: any. */
-#include "frame_check.h"
+#include "proto/frame_check.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "frame_rows.h"
-#include "schema.h"
-#include "tensor.h"
-#include "text.h"
+#include "common/base/text.h"
+#include "common/tensor/schema.h"
+#include "common/tensor/tensor.h"
+#include "proto/frame_rows.h"
 
 static dp_err check_text(const char *what, const char *text, size_t max, dp_error *err)
 {

@@ -2,14 +2,14 @@
  *
  * Invariant: a list that passes is at most FRAME_ROWS_MAX ids, ascending, within its part, and its hash is that of its
  * bytes, so what a shard keeps under a hash is what every client means by it. Thread: any. */
-#include "frame_rows.h"
+#include "proto/frame_rows.h"
 
 #include <string.h>
 #include <xxhash.h>
 
-#include "frame_check.h"
-#include "tensor.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "common/tensor/tensor.h"
+#include "proto/frame_check.h"
 
 static bool keys_in_message(const Dp__Keys *keys)
 {

@@ -1,8 +1,8 @@
 /* Messages of tables: where their payload frames are, and what must hold for them. Thread: any. */
-#ifndef DP_FRAME_ROWS_H
-#define DP_FRAME_ROWS_H
+#ifndef DP_PROTO_FRAME_ROWS_H
+#define DP_PROTO_FRAME_ROWS_H
 
-#include "frame.h"
+#include "proto/frame.h"
 
 /* Which payload frame of a RowsPushPull is what: indices, FRAME_NONE where there is none. */
 enum { FRAME_NONE = 255 };

@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "frame.h"
-#include "head.h"
-#include "kernels.h"
-#include "log.h"
-#include "output.h"
-#include "util.h"
+#include "common/base/log.h"
+#include "common/base/output.h"
+#include "common/base/util.h"
+#include "common/kernels/kernels.h"
+#include "proto/frame.h"
+#include "server/head/head.h"
 
 enum { FILES_SELF = 32, FILES_PER_SHARD = 32, FILES_PER_LOCAL_WORKER = 8 };
 

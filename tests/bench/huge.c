@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "exchange_bench.h"
-#include "options.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "common/options/options.h"
+#include "tests/bench/exchange/bench.h"
 
 enum { STEPS = 3, LOOK_MS = 100 };
 static const double GIB = 1024.0 * 1024.0 * 1024.0;

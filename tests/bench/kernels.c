@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "kernels.h"
-#include "numerics.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "common/kernels/kernels.h"
+#include "common/kernels/numerics.h"
 
 enum { RUNS = 7, SIZES = 3 };
 static const size_t ELEMS[SIZES] = {10000, 1000000, 10000000};

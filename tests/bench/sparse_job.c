@@ -20,11 +20,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ctl_request.h"
-#include "data.h"
-#include "options.h"
-#include "plan.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "common/options/options.h"
+#include "common/tensor/plan.h"
+#include "worker/ctl/request.h"
+#include "worker/data/data.h"
 
 enum { DATA_ROWS = 1 << 14, ROW_WORDS = 64, BATCH = 1024, SEED = 1, SLOTS = 8 };
 

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "part.h"
+#include "server/table/part.h"
 
 enum { TOUCHED = 100000, RUNS = 12, LISTS = 4 };
 

@@ -15,8 +15,8 @@
 #include <immintrin.h>
 #endif
 
-#include "update.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "server/update/update.h"
 
 enum { RUNS = 9, THREADS_MAX = 64, CHUNK = 1024, ARRAYS = 6 };
 static const size_t SIZES[] = {10000, 1000000, 100000000};

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-#include "hostile.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "tests/fault/hostile.h"
 
 enum { CROWD_MAX = 1500, FILES_OWN = 64 };
 

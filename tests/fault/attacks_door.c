@@ -12,8 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "hostile.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "tests/fault/hostile.h"
 
 enum { ANSWER_MS = 3000 };
 

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "hostile.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "tests/fault/hostile.h"
 
 enum { STATE_PORT_ROOM = 1 << 16 };
 

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hostile.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "tests/fault/hostile.h"
 
 enum { PUSH_MS = 3000, ANSWER_MS = 3000 };
 

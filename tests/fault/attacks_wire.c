@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hostile.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "tests/fault/hostile.h"
 
 enum { CLOSE_MS = 3000 };
 

@@ -1,6 +1,6 @@
 /* The cost of hostile messages; see cost.h. The senders are a process of their own, in a control group of the least
  * share where one can be made: what they take of two cores is not what the server pays. */
-#include "cost.h"
+#include "tests/fault/cost.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,8 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "hostile.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "tests/fault/hostile.h"
 
 enum { QUIET_MS = 10000, RUN = 1000, SEND_MS = 600000, BURN_SLICE_NS = 10000000, GROUP_MAX = 128 };
 

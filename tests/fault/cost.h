@@ -1,8 +1,8 @@
 /* How many steps of a job hostile messages cost. Thread: main. */
-#ifndef DP_FAULT_COST_H
-#define DP_FAULT_COST_H
+#ifndef DP_TESTS_FAULT_COST_H
+#define DP_TESTS_FAULT_COST_H
 
-#include "insider.h"
+#include "tests/fault/insider.h"
 
 /* Runs a job, sends it so many messages of all kinds, and prints steps a second: in quiet, while senders send, and
  * while as many processes take as much processor time as they did and send nothing. The bits at the end are compared as

@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cost.h"
-#include "hostile.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "tests/fault/cost.h"
+#include "tests/fault/hostile.h"
 
 static const struct attack *const LISTS[] = {WIRE_ATTACKS, CROWD_ATTACKS, MESSAGE_ATTACKS, SESSION_ATTACKS,
                                              DOOR_ATTACKS};

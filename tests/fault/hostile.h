@@ -1,10 +1,10 @@
 /* What strangers and members do to a live job, kind by kind. Each is bounded in time and in what it sends, and closes
  * what it opened. After each the job must be well (live_job.h). Thread: the caller's. */
-#ifndef DP_FAULT_HOSTILE_H
-#define DP_FAULT_HOSTILE_H
+#ifndef DP_TESTS_FAULT_HOSTILE_H
+#define DP_TESTS_FAULT_HOSTILE_H
 
-#include "insider.h"
-#include "live_job.h"
+#include "tests/fault/insider.h"
+#include "tests/fault/live_job.h"
 
 struct stage {
     struct job *job;

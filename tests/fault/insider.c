@@ -1,5 +1,5 @@
 /* A peer that has got in; see insider.h. */
-#include "insider.h"
+#include "tests/fault/insider.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -10,8 +10,8 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#include "play_head.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "tests/integration/support/play_head.h"
 
 enum { ANSWER_MS = 5000, LEARN_MS = 20000 };
 

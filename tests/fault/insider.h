@@ -1,11 +1,11 @@
 /* A peer that has got in: it knows what a worker says, since a real one told it, and holds a session. Nothing of it
  * fails a test: functions tell what came of it. Thread: the caller's. */
-#ifndef DP_FAULT_INSIDER_H
-#define DP_FAULT_INSIDER_H
+#ifndef DP_TESTS_FAULT_INSIDER_H
+#define DP_TESTS_FAULT_INSIDER_H
 
-#include "live_job.h"
-#include "raw_peer.h"
-#include "shm_wire.h"
+#include "common/net/shm_wire.h"
+#include "tests/fault/live_job.h"
+#include "tests/integration/support/raw_peer.h"
 
 /* What a worker of the job says of itself and of its data. */
 struct facts {

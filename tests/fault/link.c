@@ -1,6 +1,6 @@
 /* Links that fail; see link.h. Invariant: packets of a direction leave in the order in which they came. Thread: one of
  * its own for each link; rules are handed over under the lock. */
-#include "link.h"
+#include "tests/fault/link.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,7 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "util.h"
+#include "common/base/util.h"
 
 enum {
     PACKET_MAX = 2048,

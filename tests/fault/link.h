@@ -1,8 +1,8 @@
 /* Hosts of one machine, and links between them that fail: each host is a network namespace, each link a pair of tun
  * devices with a thread between them that delays, loses and drops packets as it is told. Namespaces have no names, and
  * end with the process. Needs root and /dev/net/tun. Thread: the test's. */
-#ifndef DP_TEST_LINK_H
-#define DP_TEST_LINK_H
+#ifndef DP_TESTS_FAULT_LINK_H
+#define DP_TESTS_FAULT_LINK_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* A live job; see live_job.h. */
-#include "live_job.h"
+#include "tests/fault/live_job.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -15,8 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "raw_peer.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "tests/integration/support/raw_peer.h"
 
 enum {
     START_MS = 30000,

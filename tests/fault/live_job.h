@@ -1,8 +1,8 @@
 /* A live job that others attack: a server, two workers that compute slowly, and a quiet run of the same steps to
  * compare the parameters with. All processes are the job's own children and end with it. Every wait has a deadline.
  * Thread: the caller's. */
-#ifndef DP_FAULT_LIVE_JOB_H
-#define DP_FAULT_LIVE_JOB_H
+#ifndef DP_TESTS_FAULT_LIVE_JOB_H
+#define DP_TESTS_FAULT_LIVE_JOB_H
 
 #include <limits.h>
 #include <stdbool.h>

@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness.h"
-#include "link.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "tests/fault/link.h"
+#include "tests/integration/support/harness.h"
 
 static int server_host, worker_host[2];
 static struct fault_link *links[2];

@@ -1,6 +1,6 @@
 /* Any bytes as a CSV file, with the label column by number, by name, and as found, and for schemas with names and
  * without them. */
-#include "fuzz_data.h"
+#include "tests/fuzz/fuzz_data.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {

@@ -1,12 +1,12 @@
 /* What holds for every data set that a reader accepted. */
-#ifndef DP_FUZZ_DATA_H
-#define DP_FUZZ_DATA_H
+#ifndef DP_TESTS_FUZZ_FUZZ_DATA_H
+#define DP_TESTS_FUZZ_FUZZ_DATA_H
 
 #include <math.h>
 #include <stdlib.h>
 
-#include "data.h"
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
+#include "worker/data/data.h"
 
 static inline void check_sparse(const struct data *data)
 {

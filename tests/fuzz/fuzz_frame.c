@@ -2,9 +2,9 @@
  * against a job. */
 #include <string.h>
 
-#include "frame_rows.h"
-#include "fuzz.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "proto/frame_rows.h"
+#include "tests/fuzz/fuzz.h"
 
 static struct arena arena, arena_again;
 

@@ -2,9 +2,9 @@
  * come in. */
 #include <string.h>
 
-#include "fuzz.h"
-#include "gate_zmtp.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "server/zmtp/zmtp.h"
+#include "tests/fuzz/fuzz.h"
 
 static const uint8_t HANDSHAKE[] = {0xff, 0,   0,   0,   0,   0,   0,   0,   1,   0x7f, 3,   0,   'N', 'U', 'L', 'L',
                                     0,    0,   0,   0,   0,   0,   0,   0,   0,   0,    0,   0,   0,   0,   0,   0,

@@ -1,5 +1,5 @@
 /* A byte n, an IDX label file of n bytes, and an IDX file of all the rest. */
-#include "fuzz_data.h"
+#include "tests/fuzz/fuzz_data.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {

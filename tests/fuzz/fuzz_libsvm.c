@@ -1,5 +1,5 @@
 /* Any bytes as a LIBSVM file, and as a file whose format is to be found. */
-#include "fuzz_data.h"
+#include "tests/fuzz/fuzz_data.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {

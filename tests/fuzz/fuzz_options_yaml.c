@@ -4,9 +4,9 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "options.h"
-#include "util.h"
-#include "fuzz.h"
+#include "common/base/util.h"
+#include "common/options/options.h"
+#include "tests/fuzz/fuzz.h"
 
 struct fields {
     const char *data;

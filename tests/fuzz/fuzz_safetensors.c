@@ -1,8 +1,8 @@
 /* Any bytes as a model: refused, or read with every tensor within theta. */
 #include <stdlib.h>
 
-#include "fuzz.h"
-#include "safetensors.h"
+#include "common/tensor/safetensors.h"
+#include "tests/fuzz/fuzz.h"
 
 static volatile float sink;
 

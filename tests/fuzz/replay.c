@@ -7,8 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "fuzz.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "tests/fuzz/fuzz.h"
 
 enum { FILE_MAX = 1 << 22, CUTS_MAX = 512 };
 

@@ -1,7 +1,7 @@
 /* Concurrency under ThreadSanitizer: plain programs (Criterion's abort under it at start) that speak TAP. Thread: any.
  */
-#ifndef DP_STRESS_H
-#define DP_STRESS_H
+#ifndef DP_TESTS_STRESS_STRESS_H
+#define DP_TESTS_STRESS_STRESS_H
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,10 +7,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "shm.h"
-#include "shm_door.h"
-#include "stress.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "common/net/shm.h"
+#include "server/net/shm_door.h"
+#include "tests/stress/stress.h"
 
 enum { ROUNDS = 400, GUESTS = 8 };
 

@@ -7,12 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "head.h"
-#include "kernels.h"
-#include "log.h"
-#include "numerics.h"
-#include "stress.h"
-#include "train.h"
+#include "common/base/log.h"
+#include "common/kernels/kernels.h"
+#include "common/kernels/numerics.h"
+#include "server/head/head.h"
+#include "tests/stress/stress.h"
+#include "worker/run/train.h"
 
 enum { ROWS = 400, FEATURES = 300, WORKERS = 3, DEADLINE_MS = 60000 };
 

@@ -4,10 +4,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "progress.h"
-#include "stress.h"
-#include "util.h"
+#include "common/base/log.h"
+#include "common/base/util.h"
+#include "server/show/progress.h"
+#include "tests/stress/stress.h"
 
 enum { THREADS = 3, LINES = 400, STEPS = 4000 };
 

@@ -2,8 +2,8 @@
 #include <pthread.h>
 #include <stdint.h>
 
-#include "queue.h"
-#include "stress.h"
+#include "server/shard/queue.h"
+#include "tests/stress/stress.h"
 
 enum { VALUES = 200000, ROOM = 16 };
 

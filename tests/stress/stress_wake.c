@@ -4,9 +4,9 @@
 #include <stdint.h>
 #include <uv.h>
 
-#include "queue.h"
-#include "stress.h"
-#include "zuv.h"
+#include "common/net/zuv.h"
+#include "server/shard/queue.h"
+#include "tests/stress/stress.h"
 
 enum { VALUES = 50000, UNDER_WAY = 1, SPIN = 1023, ROOM = 16, STUCK_MS = 20000 };
 

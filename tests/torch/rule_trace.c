@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "reference.h"
-#include "update.h"
-#include "util.h"
+#include "common/base/util.h"
+#include "server/update/update.h"
+#include "tests/unit/support/reference.h"
 
 enum { ARGS = 8 };
 

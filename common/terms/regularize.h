@@ -1,0 +1,59 @@
+/* Regularizers: the proximal step of the non-smooth ones, and what R comes to. L2 enters through the gradient or as
+ * decoupled decay, the update rule's business; L1 and groups act here, once per commit, so that zeros are exact.
+ *
+ * R(w) = l1 |w|_1 + l2/2 |w|^2 + group * sum over groups |w_g|. Thread: any. */
+#ifndef DP_COMMON_TERMS_REGULARIZE_H
+#define DP_COMMON_TERMS_REGULARIZE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/tensor/tensor.h"
+
+/* Regularization of one tensor. */
+struct regular {
+    double l1, l2, group;
+    uint64_t group_size; /* elements of a group; they lie side by side */
+};
+
+/* The proximal step of L1, then that of groups, is the one of both (sparse group lasso, Simon et al. 2013), with a step
+ * size of each element, `rates`, or NULL: with `rate` for all. Beside constraints: joint.h. */
+
+/* w = S(w, rate*l1). */
+void prox_l1(const struct regular *regular, double rate, const float *rates, size_t n, float *w);
+/* Each group scaled by max(0, 1 - rate*group/|w_g|); with `rates` the proximal operator in the metric 1/rate_i, |w_g|
+ * being the root s of sum v_i^2/(s + rate_i*group)^2 = 1. n is a multiple of the group size. */
+void prox_groups(const struct regular *regular, double rate, const float *rates, size_t n, float *w);
+
+/* Sums that R is made of, over a run of whole groups. */
+struct regular_sums {
+    double magnitudes, squares, group_norms, zeros;
+};
+struct regular_sums regular_sums(const struct regular *regular, size_t n, const float *w);
+double regular_value(const struct regular *regular, const struct regular_sums *sums);
+
+/* ---- as users write it: X for all regularized tensors, X@TENSOR for one, which then counts instead ---- */
+
+struct strengths {
+    uint32_t count;
+    struct strength {
+        double value;
+        char tensor[TENSOR_NAME_MAX]; /* "": all */
+    } list[TENSOR_COUNT_MAX];
+};
+
+struct regularizers {
+    struct strengths l1, l2, group;
+    uint64_t group_size; /* 0: a row, i.e. the elements of one index of the first dimension; a vector is one row */
+};
+
+/* Adds "X" or "X@TENSOR" of option `option` ("l2"). X >= 0, finite. DP_USAGE. */
+DP_MUST_CHECK dp_err strengths_add(struct strengths *strengths, const char *option, const char *text, dp_error *err);
+/* The value for a tensor of that name. */
+double strengths_of(const struct strengths *strengths, const char *tensor);
+/* Fills regular[tensor] for all tensors. DP_USAGE: a tensor that there is not, an intercept, or groups that do not fit
+ * a tensor. */
+DP_MUST_CHECK dp_err regularizers_resolve(const struct regularizers *regularizers, const struct tensors *tensors,
+                                          struct regular *regular, dp_error *err);
+
+#endif

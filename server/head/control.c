@@ -1,0 +1,166 @@
+/* Settings of the running job, effective at one step on all shards (DESIGN rule 3): the head prepares at a step, each
+ * shard promises to commit nothing from there on, or names a later step that it promises instead; once all have
+ * promised the same step, the head commits. The second round always agrees, since everyone waits. Thread: head. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "server/head/head.h"
+
+/* Asks all shards that have parameters. False if one has too much to do. */
+static bool prepare(struct head *head, uint64_t step)
+{
+    struct control *control = &head->control;
+    control->step = control->latest = step;
+    control->missing = 0;
+    for (uint32_t p = 0; p < head->port_count; p++) {
+        if (!job_shard_holds(&head->job.shards[p]))
+            continue;
+        if (!port_send(&head->ports[p],
+                       &(struct command){.kind = COMMAND_PREPARE, .step = step, .setting = control->setting}))
+            return false;
+        control->missing++;
+    }
+    return true;
+}
+
+static void answer(struct head *head, uint64_t step)
+{
+    struct control *control = &head->control;
+    const struct plan *plan = &head->job.core.plan;
+    Dp__Applied body = DP__APPLIED__INIT;
+    body.step = step;
+    body.train_step = plan_at(plan, step).train_step;
+    Dp__Header header = DP__HEADER__INIT;
+    header.request = control->request;
+    header.body_case = DP__HEADER__BODY_APPLIED;
+    header.applied = &body;
+    if (head_send(head, &control->route, &header, NULL))
+        log_debug("reply-lost to=dp-ctl");
+}
+
+/* The head's own copy of what the shards have been told; that there is room was checked. */
+static void keep(struct head *head, uint64_t step)
+{
+    struct shard_job *core = &head->job.core;
+    const struct setting *setting = &head->control.setting;
+    char text[CONSISTENCY_TEXT_MAX];
+    head->lr_sets += setting->kind == SETTING_LR;
+    head_status_stale(head);
+    if (setting->kind == SETTING_LR) {
+        (void)schedule_set(&core->params.schedule, plan_at(&core->plan, step).train_step, setting->lr);
+        log_info("set name=lr value=%.9g step=%" PRIu64, setting->lr, step);
+        return;
+    }
+    (void)consistency_set(&core->consistency, step, setting->staleness);
+    consistency_text(setting->staleness, text);
+    log_info("set name=consistency value=%s step=%" PRIu64, text, step);
+}
+
+/* All shards have promised `step`. Those whose job is over have nothing left to change. */
+static void commit(struct head *head, uint64_t step)
+{
+    struct control *control = &head->control;
+    dp_error err;
+    bool sent = true, over = step >= plan_total(&head->job.core.plan);
+    control->busy = false;
+    for (uint32_t p = 0; p < head->port_count; p++)
+        if (job_shard_holds(&head->job.shards[p]))
+            sent &= port_send(&head->ports[p],
+                              &(struct command){.kind = COMMAND_SET, .step = step, .setting = control->setting});
+    if (!sent) {
+        (void)dp_fail(&err, DP_BUSY, "a shard has too much to do for a setting that others have taken");
+        head_fail(head, &err);
+        return;
+    }
+    if (over) {
+        Dp__Header request = DP__HEADER__INIT;
+        request.request = control->request;
+        head_refuse(head, &control->route, &request, DP_JOB_DONE, "all steps are done");
+        return;
+    }
+    keep(head, step);
+    answer(head, step);
+}
+
+void head_on_prepared(struct head *head, uint64_t step)
+{
+    struct control *control = &head->control;
+    dp_error err;
+    if (!control->busy)
+        return;
+    control->latest = MAX(control->latest, step);
+    if (--control->missing > 0)
+        return;
+    if (control->latest == control->step) {
+        commit(head, control->step);
+    } else if (!prepare(head, control->latest)) {
+        (void)dp_fail(&err, DP_BUSY, "a shard has too much to do for a setting that others wait for");
+        head_fail(head, &err);
+    }
+}
+
+static dp_err check_lr(const struct head *head, double lr, dp_error *err)
+{
+    if (options_check_number(&server_option_table, "lr", lr, "lr", err))
+        return err->code;
+    if (head->state != HEAD_RUNNING)
+        return dp_fail(err, DP_REFUSED, "the job is not running");
+    if (head->job.core.rule == &rule_ftrl)
+        return dp_fail(err, DP_USAGE, "lr cannot be set: ftrl's state is only defined for a constant rate");
+    if (head->job.core.params.schedule.change_count == SCHEDULE_CHANGES_MAX)
+        return dp_fail(err, DP_BUSY, "lr was set %d times within the steps that are open, try again",
+                       SCHEDULE_CHANGES_MAX);
+    if (job_has_tables(&head->job) && head->lr_sets >= SCHEDULE_PAST_MAX)
+        return dp_fail(err, DP_REFUSED, "lr was set %d times, which is the most for a job with tables",
+                       SCHEDULE_PAST_MAX);
+    return DP_OK;
+}
+
+/* The head needs no settings of steps that are complete. */
+static void forget_past(struct head *head)
+{
+    struct shard_job *core = &head->job.core;
+    if (head->state != HEAD_RUNNING || head->global_low >= plan_total(&core->plan))
+        return;
+    uint64_t train_step = plan_at(&core->plan, head->global_low).train_step;
+    (void)schedule_forget(&core->params.schedule, train_step);
+    consistency_forget(&core->consistency, head->global_low);
+}
+
+/* What is asked for, if it can be. */
+static dp_err check(const struct head *head, const Dp__Set *set, struct setting *ret_setting, dp_error *err)
+{
+    struct setting setting = {.kind = SETTING_LR, .lr = set->value};
+    dp_err e;
+    if (strcmp(set->name, "lr") == 0) {
+        e = check_lr(head, setting.lr, err);
+    } else if (strcmp(set->name, "consistency") == 0) {
+        setting.kind = SETTING_CONSISTENCY;
+        e = head_consistency_check(head, set->text, &setting.staleness, err);
+    } else {
+        return dp_fail(err, DP_USAGE, "'%.64s' cannot be set; what can: lr, consistency", set->name);
+    }
+    if (e)
+        return e;
+    if (head->control.busy)
+        return dp_fail(err, DP_BUSY, "another setting is being agreed on, try again");
+    *ret_setting = setting;
+    return DP_OK;
+}
+
+void head_on_set(struct head *head, const struct routing_id *route, const Dp__Header *request)
+{
+    dp_error err;
+    struct setting setting;
+    forget_past(head);
+    if (check(head, request->set, &setting, &err)) {
+        head_refuse(head, route, request, err.code, err.text);
+        return;
+    }
+    head->control = (struct control){.busy = true, .setting = setting, .route = *route, .request = request->request};
+    if (!prepare(head, head->global_low)) {
+        (void)dp_fail(&err, DP_BUSY, "a shard has too much to do for a setting");
+        head_fail(head, &err);
+    }
+}

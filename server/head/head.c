@@ -1,0 +1,397 @@
+/* The head's start and end: sockets, shards, local workers, the loop. The invariants are in head.h. Thread: head. */
+#include "server/head/head.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/closer.h"
+#include "common/base/human.h"
+#include "common/base/log.h"
+#include "common/net/zuv_term.h"
+#include "server/host/orphans.h"
+#include "server/zmtp/accept_spare.h"
+#include "server/zmtp/gate.h"
+
+enum {
+    TICK_MS = 250,
+    WARNINGS_PER_S = 5,
+    LINES_PER_S = 100, /* about workers that come and go */
+    ZMQ_SOCKETS_MAX = 8192,
+    HOST_MAX = 256,
+    RECEIVE_QUEUE = 64, /* messages of a peer that wait to be read, each up to HEAD_FRAME_MAX */
+    HEAD_FRAME_MAX = FRAME_HEADER_BYTES_MAX + 4096,
+};
+
+/* ---- local workers ---- */
+
+/* A worker elsewhere may have the same number of a process. */
+static void on_worker_died(void *arg, const char *name, uint32_t pid)
+{
+    struct head *head = arg;
+    struct member *member = members_by_process(&head->members, name, pid);
+    if (member)
+        head_fence(head, member, "its process ended");
+}
+
+static void on_workers_gave_up(void *arg, const dp_error *err)
+{
+    head_fail(arg, err);
+}
+
+static dp_err start_workers(struct head *head, dp_error *err)
+{
+    struct supervise_calls calls = {on_worker_died, on_workers_gave_up, head_on_supervise_ended, head};
+    if (head->opts->local_workers == 0)
+        return DP_OK;
+    return supervise_start(&head->loop, head->opts, head->endpoint, &calls, &head->supervise, err);
+}
+
+/* ---- start ---- */
+
+static bool is_ipc(const char *endpoint)
+{
+    return strncmp(endpoint, "ipc://", strlen("ipc://")) == 0;
+}
+
+/* The endpoint that workers are told for a shard: its port, at the host they came by or the one to advertise. */
+static void advertise(const struct head *head, const char *endpoint, char *text, size_t size)
+{
+    const char *port = strrchr(endpoint, ':');
+    if (is_ipc(endpoint)) {
+        (void)str_copy(text, size, endpoint);
+        return;
+    }
+    snprintf(text, size, "tcp://%s%s", head->opts->advertise ? head->opts->advertise : "*", port ? port : "");
+}
+
+/* Where a shard listens: at the head's host with port 0, or under an abstract name, of which a killed server leaves
+ * nothing behind. */
+static void shard_listen(const struct head *head, uint32_t shard, char *text, size_t size)
+{
+    const char *port = strrchr(head->endpoint, ':');
+    int host = port ? (int)(port - head->endpoint) : (int)strlen(head->endpoint);
+    if (is_ipc(head->endpoint))
+        snprintf(text, size, "ipc://@dp-%016" PRIx64 "-%u", head->job.incarnation, shard);
+    else
+        snprintf(text, size, "%.*s:0", host, head->endpoint);
+}
+
+static dp_err open_socket(struct head *head, void **ret_socket, dp_error *err)
+{
+    void *socket = zmq_socket(head->zmq, ZMQ_ROUTER);
+    if (!socket)
+        return dp_fail(err, DP_SYSTEM, "cannot make a socket: %s", zmq_strerror(zmq_errno()));
+    int yes = 1, linger_ms = 500, queue = RECEIVE_QUEUE;
+    int64_t largest = HEAD_FRAME_MAX;
+    zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &yes, sizeof yes);
+    zmq_setsockopt(socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
+    zmq_setsockopt(socket, ZMQ_RCVHWM, &queue, sizeof queue);
+    zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
+    gate_listening(true);
+    dp_err e = zuv_bind(socket, head->opts->listen, head->endpoint, sizeof head->endpoint, err);
+    gate_listening(false);
+    if (e) {
+        zmq_close(socket);
+        return e;
+    }
+    *ret_socket = socket;
+    return DP_OK;
+}
+
+static unsigned endpoint_port(const char *endpoint)
+{
+    const char *port = strrchr(endpoint, ':');
+    return port ? (unsigned)strtoul(port + 1, NULL, 10) : 0;
+}
+
+static bool own_port(const struct head *head, unsigned port)
+{
+    bool own = endpoint_port(head->endpoint) == port;
+    for (uint32_t p = 0; p < head->port_count; p++)
+        own |= endpoint_port(head->ports[p].endpoint) == port;
+    return own;
+}
+
+/* --ports is used up: names the first port that is not the server's own. */
+static dp_err ports_in_use(const struct head *head, dp_error *err)
+{
+    const struct zuv_ports *range = &head->opts->shard_ports;
+    unsigned port = range->first;
+    while (own_port(head, port))
+        port++;
+    return dp_fail(err, DP_SYSTEM,
+                   "option --ports %s: no port is left for shard %u of --shards %" PRIu64
+                   "; port %u, for one, is in use by another program: end that, or give another range",
+                   head->opts->ports, head->port_count, head->opts->shards, port);
+}
+
+static dp_err start_ports(struct head *head, dp_error *err)
+{
+    char listen[PORT_ENDPOINT_MAX];
+    struct zuv_ports range = head->post ? (struct zuv_ports){0} : head->opts->shard_ports;
+    for (uint32_t p = 0; p < head->opts->shards; p++) {
+        char shm[SHM_NAME_MAX];
+        if (head->post)
+            (void)str_copy(listen, sizeof listen, head->opts->listen);
+        else
+            shard_listen(head, p, listen, sizeof listen);
+        snprintf(shm, sizeof shm, "dp-shm-%016" PRIx64 "-%u", head->job.incarnation, p);
+        const struct port_place place = {listen, range, head->post, shm, (enum shm_mode)head->opts->shm};
+        bool left = range.first <= range.last;
+        dp_err e = left ? port_start(&head->ports[p], p, head->zmq, &place, &head->wake, err) : DP_BUSY;
+        if (e)
+            return e == DP_BUSY ? ports_in_use(head, err) : e;
+        head->port_count = p + 1;
+        if (head->post)
+            (void)str_copy(head->endpoint, sizeof head->endpoint, head->ports[p].endpoint);
+        if (range.first)
+            range.first = endpoint_port(head->ports[p].endpoint) + 1;
+        advertise(head, head->ports[p].endpoint, head->endpoints[p], sizeof head->endpoints[p]);
+        log_info("shard number=%u endpoint=%s", p, head->ports[p].endpoint);
+    }
+    return DP_OK;
+}
+
+static dp_err write_endpoint(void *arg, int fd, dp_error *err)
+{
+    struct head *head = arg;
+    char line[PORT_ENDPOINT_MAX + 1];
+    int n = snprintf(line, sizeof line, "%s\n", head->endpoint);
+    return file_write_all(fd, line, (size_t)n, err);
+}
+
+static dp_err check_output(const struct server_options *opts, const char *option, const char *path, dp_error *err)
+{
+    if (file_replace_check(path, err))
+        return dp_fail(err, DP_IO, "option --%s: %.500s", option, err->text);
+    return data_options_check_output(&opts->data, option, path, err);
+}
+
+static dp_err check_files(struct head *head, dp_error *err)
+{
+    const struct server_options *opts = head->opts;
+    const char *export = opts->export_path, *port = opts->port_file;
+    dp_err e = DP_OK;
+    if (export)
+        e = check_output(opts, "export", export, err);
+    if (!e && export)
+        e = head_export_check(head, err);
+    if (!e && port)
+        e = check_output(opts, "port-file", port, err);
+    if (!e && export && port && file_same(export, port))
+        e = dp_fail(err, DP_IO, "options --export and --port-file: both are %.400s; name another file for one", port);
+    const char *secret = opts->secret_file;
+    if (!e && secret && ((export && file_same(export, secret)) || (port && file_same(port, secret))))
+        e = dp_fail(err, DP_IO, "option --secret-file: %.400s is written by another option; name another file", secret);
+    return e ? e : data_options_check_files(&opts->data, err);
+}
+
+static dp_err allocate(struct head *head, dp_error *err)
+{
+    size_t shards = (size_t)head->opts->shards;
+    head->ports = mem_array_zero(shards, sizeof *head->ports);
+    head->endpoints = mem_array_zero(shards, sizeof *head->endpoints);
+    head->lows = mem_array_zero(shards, sizeof *head->lows);
+    head->numbers = mem_array(SESSIONS_MAX, sizeof *head->numbers);
+    if (!head->ports || !head->endpoints || !head->lows || !head->numbers || members_init(&head->members) ||
+        head_balance_init(head))
+        return dp_fail(err, DP_NOMEM, "out of memory for the server");
+    return job_init(&head->job, head->opts, err);
+}
+
+static void start_handles(struct head *head)
+{
+    head->handles_started = true;
+    uv_async_init(&head->loop, &head->wake, head_on_wake);
+    uv_timer_init(&head->loop, &head->tick);
+    uv_timer_init(&head->loop, &head->end);
+    uv_timer_init(&head->loop, &head->deal_timer);
+    uv_timer_init(&head->loop, &head->balance.timer);
+    uv_signal_init(&head->loop, &head->on_term);
+    uv_signal_init(&head->loop, &head->on_int);
+    uv_signal_init(&head->loop, &head->on_hup);
+    uv_signal_init(&head->loop, &head->on_child);
+    head->wake.data = head->tick.data = head->end.data = head->on_term.data = head->on_int.data = head->on_hup.data =
+        head->on_child.data = head->balance.timer.data = head->deal_timer.data = head;
+    uv_timer_start(&head->tick, head_on_tick, TICK_MS, TICK_MS);
+    ticks_start(&head->ticks, mono_ms());
+    uv_signal_start(&head->on_term, head_on_signal, SIGTERM);
+    uv_signal_start(&head->on_int, head_on_signal, SIGINT);
+    struct sigaction before; /* nohup has it ignored */
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        uv_signal_start(&head->on_hup, head_on_signal, SIGHUP);
+    if (orphans_are_ours())
+        uv_signal_start(&head->on_child, head_on_child, SIGCHLD);
+}
+
+static dp_err start_socket(struct head *head, dp_error *err)
+{
+    void *socket = NULL;
+    dp_err e = open_socket(head, &socket, err);
+    if (e)
+        return e;
+    e = zuv_init(&head->zuv, &head->loop, socket, head_on_message, head, err);
+    if (e)
+        zmq_close(socket);
+    head->zuv_started = e == DP_OK;
+    return e;
+}
+
+/* Connections of a session: to the head, to each shard, and the same again while it makes them anew. */
+static uint32_t session_files(const struct head *head)
+{
+    return 2 * (2 + FRAME_LANES * (uint32_t)head->opts->shards);
+}
+
+/* With one shard there is one port: that shard's, which passes on what is for the head. */
+static dp_err start(struct head *head, dp_error *err)
+{
+    dp_err e = check_files(head, err);
+    if (!e)
+        e = allocate(head, err);
+    if (!e)
+        e = head_guard_start(head, err);
+    if (!e)
+        e = export_pool_start(&head->loop, err);
+    if (!e)
+        e = closer_start(err);
+    if (!e)
+        e = threads_ensure(THREADS_ZMQ, err);
+    if (e)
+        return e;
+    start_handles(head);
+    gate_start(descriptors_limit(), session_files(head));
+    e = head->opts->shards == 1 ? head_post_start(head, err) : start_socket(head, err);
+    if (e)
+        return e;
+    accept_spare_start();
+    e = start_ports(head, err);
+    head_crowd_start(head);
+    if (!e && head->opts->port_file && file_replace(head->opts->port_file, write_endpoint, head, err))
+        e = dp_fail_in(err, "option --port-file");
+    return e ? e : start_workers(head, err);
+}
+
+/* zmq leaves the socket of a path where it is. */
+static void remove_socket(const struct head *head)
+{
+    const char *path = head->endpoint + strlen("ipc://");
+    if (is_ipc(head->endpoint) && path[0] != '@')
+        (void)unlink(path);
+}
+
+static void free_all(struct head *head)
+{
+    head_status_stale(head);
+    zuv_term(head->zmq);
+    gate_stop();
+    accept_spare_stop();
+    remove_socket(head);
+    head_export_fini(head);
+    head_fetch_fini(head);
+    for (uint32_t p = 0; p < head->port_count; p++)
+        port_fini(&head->ports[p]);
+    head_post_fini(head);
+    supervise_free(&head->supervise);
+    head_end_exchange(head);
+    head_ranks_fini(head);
+    head_drop_fini(head);
+    head_owed_fini(head);
+    dealer_fini(&head->dealer);
+    head_grant_forget(head);
+    head_balance_fini(head);
+    members_fini(&head->members);
+    job_fini(&head->job);
+    guard_free(&head->guard);
+    arena_fini(&head->arena);
+    progress_fini(&head->progress);
+    free(head->ports);
+    free(head->endpoints);
+    free(head->lows);
+    free(head->numbers);
+}
+
+/* Log lines take the live line off the terminal for a moment. There is one head in a process. */
+static struct progress *shown;
+
+static void hide_progress(void)
+{
+    progress_hide(shown);
+}
+
+static void show_progress(void)
+{
+    progress_show(shown);
+}
+
+static void announce(const struct head *head)
+{
+    if (head->opts->quiet || head->opts->json)
+        return;
+    if (!head->opts->export_path)
+        fprintf(stderr, "dp-server: the model will not be written: there is no --export FILE\n");
+    if (head->opts->local_workers) {
+        fprintf(stderr, "dp-server: listening on %s, with %" PRIu64 " local worker%s\n", head->endpoint,
+                head->opts->local_workers, human_s(head->opts->local_workers));
+        return;
+    }
+    char name[HOST_MAX] = {0};
+    const char *host = head->opts->advertise;
+    /* Workers elsewhere cannot use these. */
+    bool is_any = strstr(head->endpoint, "//0.0.0.0:") || strstr(head->endpoint, "//[::]:");
+    if (!host && is_any && gethostname(name, sizeof name - 1) == 0 && name[0])
+        host = name;
+    fprintf(stderr, "dp-server: listening on %s, waiting for workers: dp-worker --server ", head->endpoint);
+    if (host)
+        fprintf(stderr, "tcp://%s%s --data FILE\n", host, strrchr(head->endpoint, ':'));
+    else
+        fprintf(stderr, "%s --data FILE\n", head->endpoint);
+}
+
+/* Runs the loop until everything on it is closed. */
+static void run(struct head *head)
+{
+    dp_error err;
+    if (start(head, &err)) {
+        fprintf(stderr, "dp-server: %s\n", err.text);
+        head->exit_status = dp_err_exit_status(err.code);
+        head_ends_with(head, "failed", err.text);
+        head_close(head);
+    } else {
+        log_info("listening endpoint=%s shards=%u", head->endpoint, head->port_count);
+        announce(head);
+    }
+    uv_run(&head->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&head->loop);
+    if (head->opts->verbose)
+        head_print_counters(head, stderr);
+}
+
+int head_run(const struct server_options *opts)
+{
+    AUTOFREE struct head *head = mem_array_zero(1, sizeof *head);
+    if (!head || uv_loop_init(&head->loop)) {
+        fprintf(stderr, "dp-server: out of memory\n");
+        if (opts->json)
+            progress_failed_json("out of memory", 1, stdout);
+        return 1;
+    }
+    head->opts = opts;
+    head->saving.held = -1;
+    head->started_ms = mono_ms();
+    head->malformed_limit.per_second = head->peer_limit.per_second = WARNINGS_PER_S;
+    head->info_limit.per_second = LINES_PER_S;
+    head->zmq = zmq_ctx_new();
+    zmq_ctx_set(head->zmq, ZMQ_MAX_SOCKETS, ZMQ_SOCKETS_MAX);
+    progress_init(&head->progress, progress_mode_for(opts->json, opts->quiet, stderr), stderr, stdout);
+    shown = &head->progress;
+    log_set_display(hide_progress, show_progress);
+    run(head);
+    log_set_display(NULL, NULL);
+    free_all(head);
+    return head->exit_status;
+}

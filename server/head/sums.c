@@ -1,0 +1,113 @@
+/* Sums over all shards, at the head: what global rules wait for between their passes, and the reports. Thread: head. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/head/head.h"
+
+/* Parts are cut at blocks. */
+static void add_table_blocks(struct head *head)
+{
+    for (uint32_t p = 0; p < head->port_count; p++)
+        for (uint32_t i = 0; i < head->job.shards[p].part_count; i++) {
+            const struct part_range *part = &head->job.shards[p].parts[i];
+            uint64_t span = layout_table_span(&head->job.core.tensors.list[part->tensor]);
+            exchange_add_blocks(&head->exchange, p, part->tensor, (part->last - part->first) / span + 1);
+        }
+}
+
+dp_err head_start_exchange(struct head *head)
+{
+    AUTOFREE struct range *ranges = mem_array(head->port_count, sizeof *ranges);
+    if (!ranges)
+        return DP_NOMEM;
+    for (uint32_t p = 0; p < head->port_count; p++)
+        ranges[p] = head->job.shards[p].range;
+    const struct shard_job *core = &head->job.core;
+    multipliers_start(&head->report.multipliers, &core->constraints);
+    if (core->constraints.method == METHOD_AUGMENTED && core->constraints.count > 0) {
+        head->pull_sums = mem_array_zero(shard_job_constraint_values(core), sizeof *head->pull_sums);
+        if (!head->pull_sums)
+            return DP_NOMEM;
+    }
+    if (exchange_init(&head->exchange, &core->tensors, head->port_count, ranges))
+        return DP_NOMEM;
+    add_table_blocks(head);
+    return DP_OK;
+}
+
+void head_end_exchange(struct head *head)
+{
+    exchange_fini(&head->exchange);
+    free(head->pull_sums);
+    head->pull_sums = NULL;
+}
+
+static void fail(struct head *head, dp_err code, const char *text)
+{
+    dp_error err;
+    (void)dp_fail(&err, code, "%s", text);
+    head_fail(head, &err);
+}
+
+/* Each shard with parameters gets a copy of its own. */
+static void send_totals(struct head *head, uint64_t step, uint32_t phase, uint32_t values, const double *totals)
+{
+    size_t count = (size_t)head->job.core.tensors.count * values;
+    for (uint32_t p = 0; p < head->port_count; p++) {
+        if (head->job.shards[p].slice_count == 0)
+            continue;
+        struct command command = {.kind = COMMAND_TOTALS, .step = step, .phase = phase};
+        command.totals = mem_array(count, sizeof *command.totals);
+        if (!command.totals) {
+            fail(head, DP_NOMEM, "out of memory for the sums of a commit");
+            return;
+        }
+        memcpy(command.totals, totals, count * sizeof *totals);
+        if (!port_send(&head->ports[p], &command)) {
+            free(command.totals);
+            fail(head, DP_BUSY, "a shard has too much to do for the sums of a commit");
+            return;
+        }
+    }
+}
+
+/* The head follows the multipliers as the shards do: from the same totals. */
+static void follow_multipliers(struct head *head, uint64_t step, const double *totals)
+{
+    const struct shard_job *core = &head->job.core;
+    struct plan_step at = plan_at(&core->plan, step);
+    struct commit commit = commit_at(core, at.train_step, at.rows);
+    global_take_gathered(core, totals, &commit, head->pull_sums, &head->report.multipliers);
+}
+
+static void take_report(struct head *head, uint64_t step, const double *totals)
+{
+    const struct shard_job *core = &head->job.core;
+    struct report *r = &head->report;
+    report_take(r, core, plan_at(&core->plan, step).train_step, totals);
+    progress_terms(&head->progress, &(struct progress_terms){.known = true,
+                                                             .regularizer = r->regularizer,
+                                                             .violation = core->constraints.count ? r->violation : NAN,
+                                                             .sparsity = r->zeros / r->elems,
+                                                             .gradient_norm = r->gradient_norm,
+                                                             .lr = r->lr});
+}
+
+void head_on_sums(struct head *head, uint32_t shard, struct event *event)
+{
+    AUTOFREE double *totals = NULL;
+    if (exchange_add(&head->exchange, shard, event->step, event->phase, event->values, event->sums, &totals)) {
+        fail(head, DP_NOMEM, "out of memory for the sums of a commit");
+        return;
+    }
+    if (!totals)
+        return;
+    if (event->phase == EXCHANGE_REPORT) {
+        take_report(head, event->step, totals);
+        return;
+    }
+    if (event->phase == 0 && head->pull_sums)
+        follow_multipliers(head, event->step, totals);
+    send_totals(head, event->step, event->phase, event->values, totals);
+}

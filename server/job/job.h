@@ -1,0 +1,147 @@
+/* The job: what the options ask for, completed by what the first worker found in its data. Thread: head. */
+#ifndef DP_SERVER_JOB_JOB_H
+#define DP_SERVER_JOB_JOB_H
+
+#include "common/tensor/label_list.h"
+#include "proto/frame.h"
+#include "server/dense/slice.h"
+#include "server/options/options.h"
+#include "server/table/part.h"
+
+struct job_data {
+    char name[FRAME_NAME_MAX + 1];
+    uint64_t rows;
+    uint64_t features;
+    uint64_t fingerprint;
+    /* For warnings alone, as in Dataset. */
+    double zero_loss;
+    uint64_t majority;
+    char scales[FRAME_TEXT_MAX + 1];
+};
+
+/* A shard's part of theta. */
+struct job_shard {
+    struct range range;
+    uint32_t first_slice;
+    uint32_t slice_count;
+    struct range *slices;  /* [slice_count] */
+    uint64_t *slice_elems; /* [slice_count], as sent */
+    uint32_t first_part;
+    uint32_t part_count;
+    struct part_range *parts; /* [part_count] */
+};
+
+/* Whether the shard holds anything. */
+static inline bool job_shard_holds(const struct job_shard *shard)
+{
+    return shard->slice_count + shard->part_count > 0;
+}
+
+/* Whether it has slice 0, or where there are no slices part 0: what comes to that is told as arrived. */
+static inline bool job_shard_holds_first(const struct job_shard *shard)
+{
+    return (shard->slice_count > 0 && shard->first_slice == 0) || (shard->part_count > 0 && shard->first_part == 0);
+}
+
+struct job {
+    const struct server_options *opts;
+    uint64_t incarnation;
+    bool settled;
+    char numerics[FRAME_NAME_MAX + 1];         /* of the first worker that joined, "" before */
+    char settled_numerics[FRAME_NAME_MAX + 1]; /* when it was settled */
+    struct job_data train, eval;
+    uint64_t features;
+    uint32_t classes;
+    struct label_list labels; /* class -> label; may come late in a local job (job_learn_labels) */
+    struct shard_job core;
+    uint32_t shard_count;
+    struct job_shard *shards;     /* [shard_count] */
+    struct schedule set_schedule; /* of an incarnation before, for what was set while it was there */
+    struct consistency set_consistency;
+    bool over;          /* local: its workers have finished, whatever the plan says */
+    bool batch_cut;     /* --batch was larger than the data */
+    Dp__Schema *schema; /* of the data that settled the job; owned, NULL: not known */
+    Dp__Job *wire;      /* the job as messages carry it; owned, freed with the job */
+    Dp__Job *asked;     /* as it was before it was settled; likewise */
+};
+
+/* A job that waits for its data. DP_NOMEM. */
+DP_MUST_CHECK dp_err job_init(struct job *job, const struct server_options *opts, dp_error *err);
+void job_fini(struct job *job);
+
+/* Whether the worker's numerics are those of the job (bsp refuses others, unless --mixed-numerics). DP_REFUSED. */
+DP_MUST_CHECK dp_err job_admit(const struct job *job, const char *numerics, dp_error *err);
+/* The first worker that joins: its numerics become those of the job. */
+void job_take_numerics(struct job *job, const char *numerics);
+/* Whether the job's numerics are those that it was settled with, or need not be. */
+bool job_same_numerics(const struct job *job);
+/* Takes back what settling made: another incarnation waits for its data. What was set while it was settled stays.
+ * DP_NOMEM. */
+DP_MUST_CHECK dp_err job_reopen(struct job *job, dp_error *err);
+/* The same where nobody has been told of it: this incarnation waits for other data. DP_NOMEM. */
+DP_MUST_CHECK dp_err job_unsettle(struct job *job, dp_error *err);
+/* The first worker's data and tensors make the job whole: plan, tensors, ranges of shards and slices.
+ * `endpoints[shard]` are what workers are told. DP_REFUSED or DP_MODEL with what is wrong; the job is then as before.
+ */
+DP_MUST_CHECK dp_err job_settle(struct job *job, const Dp__Join *join, uint32_t shards, const char *const *endpoints,
+                                dp_error *err);
+/* Whether another worker brings the same. DP_REFUSED naming the difference, with what the job has; *ret_brief names it
+ * without. */
+DP_MUST_CHECK dp_err job_check(const struct job *job, const Dp__Join *join, const char **ret_brief, dp_error *err);
+#define JOB_ASK_LOG " (dp-server's log says how they differ)"
+/* job_admit's refusal, without what the job has. */
+extern const char JOB_OTHER_NUMERICS[];
+
+static inline bool job_has_tables(const struct job *job)
+{
+    for (uint32_t t = 0; t < job->core.tensors.count; t++)
+        if (job->core.tensors.list[t].kind != TENSOR_DENSE)
+            return true;
+    return false;
+}
+
+/* Whether slots may be left out of a step. */
+static inline bool job_droppable(const struct server_options *opts)
+{
+    return opts->drop_slowest > 0 || opts->on_stall == ON_STALL_DROP;
+}
+
+/* ---- for job.c: schema.c ---- */
+
+/* Keeps the schema that the worker brings. DP_REFUSED where it does not fit the data, DP_NOMEM. */
+DP_MUST_CHECK dp_err job_settle_schema(struct job *job, const Dp__Join *join, dp_error *err);
+/* Whether another worker's columns are the job's: names where both have them, and where workers have data of their own
+ * both or none. DP_REFUSED naming the first difference. */
+DP_MUST_CHECK dp_err job_check_schema(const struct job *job, const Dp__Join *join, dp_error *err);
+
+/* ---- for job.c: parts.c ---- */
+
+/* A tensor as a worker declares it. DP_RANGE. */
+DP_MUST_CHECK dp_err job_add_tensor(struct tensors *tensors, const Dp__Tensor *from, dp_error *err);
+/* Cuts the tables into parts; ids run on from `slices`. DP_NOMEM. */
+DP_MUST_CHECK dp_err job_settle_parts(struct job *job, uint32_t slices, dp_error *err);
+/* A shard's parts as messages carry them: heap, one block, freed with job_free_parts. */
+DP_MUST_CHECK dp_err job_wire_parts(const struct job_shard *shard, Dp__Shard *wire);
+void job_free_parts(Dp__Shard *wire);
+
+/* ---- labels.c ---- */
+
+/* What the options say of labels goes to the wire's job, whose `labels_asked` is to be freed. DP_NOMEM. */
+DP_MUST_CHECK dp_err job_ask_labels(const struct server_options *opts, Dp__Job *wire);
+/* The first worker's labels become the job's. DP_REFUSED, DP_NOMEM. */
+DP_MUST_CHECK dp_err job_settle_labels(struct job *job, const Dp__Join *join, dp_error *err);
+/* Whether another worker has the same. DP_REFUSED naming both. */
+DP_MUST_CHECK dp_err job_check_labels(const struct job *job, const Dp__Join *join, dp_error *err);
+/* A worker that is taken may know the labels where those before it did not: logistic with data that stay with their
+ * workers, whose rows had only the label 1 so far. */
+DP_MUST_CHECK dp_err job_learn_labels(struct job *job, const Dp__Join *join, dp_error *err);
+void job_forget_labels(struct job *job);
+/* Whether samples are predicted right or wrong. */
+bool job_classifies(const struct job *job);
+
+/* A job that is local and has no --steps ends when its workers have finished. */
+bool job_open_ended(const struct job *job);
+/* Steps that one epoch has, and the epochs of the job (the last may be a part). */
+uint64_t job_epochs(const struct job *job);
+
+#endif

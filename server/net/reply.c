@@ -1,0 +1,214 @@
+/* What a shard's port sends: theta, which replies refer to, and errors.
+ *
+ * Invariant: what a reply refers to (version, lease) is given back exactly once, by libzmq's free callback, from
+ * whatever thread. Thread: shard, unless stated. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "server/net/thread.h"
+
+/* What a reply in flight holds. */
+struct reply_lease {
+    struct reply_lease *next;
+    struct port *port;
+    struct version *version;
+    struct port_session *session;
+    uint64_t bytes;
+};
+
+/* libzmq is done with a reply. Thread: libzmq's. */
+static void lease_return(void *data, void *hint)
+{
+    (void)data;
+    struct reply_lease *lease = hint;
+    struct port *port = lease->port;
+    version_release(lease->version);
+    atomic_fetch_sub_explicit(&lease->session->unsent_bytes, lease->bytes, memory_order_relaxed);
+    lease->next = atomic_load_explicit(&port->returned, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&port->returned, &lease->next, lease, memory_order_release,
+                                                  memory_order_relaxed))
+        ;
+}
+
+static struct reply_lease *lease_take(struct port *port)
+{
+    if (!port->leases)
+        port->leases = atomic_exchange_explicit(&port->returned, NULL, memory_order_acquire);
+    struct reply_lease *lease = port->leases;
+    if (lease)
+        port->leases = lease->next;
+    else
+        lease = mem_array(1, sizeof *lease);
+    return lease;
+}
+
+/* A frame that refers to the version's floats. */
+static dp_err payload_frame(struct port *port, struct port_session *session, struct version *version, size_t bytes,
+                            zmq_msg_t *msg)
+{
+    struct reply_lease *lease = lease_take(port);
+    if (!lease)
+        return DP_NOMEM;
+    *lease = (struct reply_lease){NULL, port, version, session, bytes};
+    version_retain(version);
+    atomic_fetch_add_explicit(&session->unsent_bytes, bytes, memory_order_relaxed);
+    if (zmq_msg_init_data(msg, version->theta, bytes, lease_return, lease)) {
+        lease_return(NULL, lease);
+        return DP_NOMEM;
+    }
+    return DP_OK;
+}
+
+static dp_err header_frame(const Dp__Header *header, zmq_msg_t *msg)
+{
+    if (zmq_msg_init_size(msg, frame_size(header)))
+        return DP_NOMEM;
+    frame_write(header, zmq_msg_data(msg));
+    return DP_OK;
+}
+
+static dp_err id_frame(const void *id, size_t bytes, zmq_msg_t *msg)
+{
+    if (zmq_msg_init_size(msg, bytes))
+        return DP_NOMEM;
+    memcpy(zmq_msg_data(msg), id, bytes);
+    return DP_OK;
+}
+
+/* Sends a header, and `payload` behind it unless NULL. A peer that is gone, or out of memory here, loses the reply: it
+ * asks again. */
+void port_send_frames(struct port *port, const void *id, size_t id_bytes, const Dp__Header *header, zmq_msg_t *payload)
+{
+    zmq_msg_t frames[3];
+    if (id_frame(id, id_bytes, &frames[0]))
+        goto no_id;
+    if (header_frame(header, &frames[1]))
+        goto no_header;
+    if (payload) {
+        zmq_msg_init(&frames[2]);
+        zmq_msg_move(&frames[2], payload);
+    }
+    counter_add(&port->counters.header_bytes_out, zmq_msg_size(&frames[1]));
+    dp_err e = zuv_send(&port->zuv, frames, payload ? 3 : 2);
+    if (e == DP_BUSY)
+        counter_add(&port->counters.unread, 1);
+    if (e)
+        log_debug("reply-lost shard=%u reason=%s", port->id, dp_err_name(e));
+    return;
+no_header:
+    zmq_msg_close(&frames[0]);
+no_id:
+    if (payload)
+        zmq_msg_close(payload);
+}
+
+void port_send_error(struct port *port, const void *id, size_t id_bytes, const Dp__Header *about,
+                     const struct refusal *refusal)
+{
+    Dp__Error error = DP__ERROR__INIT;
+    error.code = (uint32_t)refusal->code;
+    error.text = (char *)refusal->text;
+    error.step = refusal->step;
+    error.slice = refusal->slice;
+    error.keys = refusal->keys;
+    error.not_dealt = refusal->not_dealt;
+    error.accepted = (ProtobufCBinaryData){refusal->accepted_bytes, (uint8_t *)refusal->accepted};
+    Dp__Header header = DP__HEADER__INIT;
+    header.session = about->session;
+    header.incarnation = port->incarnation;
+    header.request = about->request;
+    header.body_case = DP__HEADER__BODY_ERROR;
+    header.error = &error;
+    port_send_frames(port, id, id_bytes, &header, NULL);
+}
+
+void port_answer(struct port *port, const struct port_session *session, uint32_t piece, const Dp__Header *header,
+                 zmq_msg_t *payload)
+{
+    const struct port_way *way = &session->ways[piece % FRAME_LANES];
+    port_send_frames(port, way->id, way->id_bytes, header, payload);
+}
+
+void port_refuse(struct port *port, const struct port_session *session, const Dp__Header *about,
+                 const struct refusal *refusal)
+{
+    const struct port_way *way = &session->ways[refusal->slice % FRAME_LANES];
+    port_send_error(port, way->id, way->id_bytes, about, refusal);
+}
+
+/* A peer that does not read its replies is not served beyond a budget, of bytes that replies hold of versions here and
+ * of messages in its queue; it asks again when it is back. */
+bool port_over_budget(struct port *port, struct port_session *session)
+{
+    if (atomic_load_explicit(&session->unsent_bytes, memory_order_relaxed) <= port->reply_budget_bytes)
+        return false;
+    counter_add(&port->counters.unread, 1);
+    uint64_t left_out;
+    if (log_limit_pass(&port->budget_limit, mono_ms(), &left_out))
+        log_warn("peer-does-not-read shard=%u session=%u budget_bytes=%" PRIu64 " more=%" PRIu64, port->id,
+                 session_number(session->token), port->reply_budget_bytes, left_out);
+    return true;
+}
+
+void port_reply_params(void *arg, const struct params *params)
+{
+    struct port *port = arg;
+    struct port_session *session = &port->sessions[params->session];
+    Dp__Params body = DP__PARAMS__INIT;
+    body.slice = params->slice;
+    body.step = params->step;
+    body.version = params->number;
+    body.last = params->last;
+    body.unchanged = !params->version && !params->last;
+    body.staleness = params->staleness;
+    body.accepted = (ProtobufCBinaryData){params->accepted_bytes, (uint8_t *)params->accepted};
+    Dp__Header header = DP__HEADER__INIT;
+    header.session = session->token;
+    header.incarnation = port->incarnation;
+    header.request = params->request;
+    header.body_case = DP__HEADER__BODY_PARAMS;
+    header.params = &body;
+    uint32_t slice = params->slice - port->shard.first_slice;
+    size_t bytes = (size_t)port->slice_elems[slice] * sizeof(float);
+    if (session->shm)
+        body.done = port->shard.slices[slice].window.next;
+    if (session->shm && params->version && shm_session_lend(session->shm, slice, params->version)) {
+        body.plane = 1 + params->version->plane;
+        counter_add(&port->counters.shm_bytes_out, bytes);
+    }
+    if (!params->version || body.plane) {
+        port_answer(port, session, params->slice, &header, NULL);
+        return;
+    }
+    zmq_msg_t payload;
+    if (port_over_budget(port, session) || payload_frame(port, session, params->version, bytes, &payload))
+        return;
+    counter_add(&port->counters.theta_bytes_out, bytes);
+    port_answer(port, session, params->slice, &header, &payload);
+}
+
+void port_reply_refuse(void *arg, const struct refusal *refusal)
+{
+    struct port *port = arg;
+    struct port_session *session = &port->sessions[refusal->session];
+    Dp__Header about = DP__HEADER__INIT;
+    about.session = session->token;
+    about.request = refusal->request;
+    port_refuse(port, session, &about, refusal);
+}
+
+static void free_leases(struct reply_lease *lease)
+{
+    for (struct reply_lease *next; lease; lease = next) {
+        next = lease->next;
+        free(lease);
+    }
+}
+
+void port_replies_fini(struct port *port)
+{
+    free_leases(port->leases);
+    free_leases(atomic_load(&port->returned));
+}

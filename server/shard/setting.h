@@ -1,0 +1,13 @@
+/* What may be changed of a running job, at one step on all shards (step-stamped control). Thread: any. */
+#ifndef DP_SERVER_SHARD_SETTING_H
+#define DP_SERVER_SHARD_SETTING_H
+
+#include <stdint.h>
+
+struct setting {
+    enum setting_kind { SETTING_LR, SETTING_CONSISTENCY } kind;
+    double lr;          /* LR */
+    uint32_t staleness; /* CONSISTENCY: see server/step/consistency.h */
+};
+
+#endif

@@ -1,0 +1,26 @@
+/* Facts of a job; see job.h. */
+#include "server/step/job.h"
+
+struct metrics metrics_add(struct metrics a, struct metrics b)
+{
+    return (struct metrics){a.count + b.count, a.loss + b.loss, a.correct + b.correct};
+}
+
+uint32_t shard_job_constraint_values(const struct shard_job *job)
+{
+    uint32_t values = 0;
+    for (uint32_t i = 0; i < job->constraints.count; i++)
+        values += constraint_sum_count(&job->constraints.list[i]);
+    return values;
+}
+
+uint32_t shard_job_report_values(const struct shard_job *job)
+{
+    return REPORT_VALUES + shard_job_constraint_values(job);
+}
+
+bool shard_job_reports(const struct plan *plan, const struct plan_step *at)
+{
+    uint64_t next = at->train_step + 1;
+    return at->kind == PLAN_TRAIN && (next % plan_steps_per_epoch(plan) == 0 || next == plan->train_steps);
+}

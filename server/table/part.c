@@ -1,0 +1,254 @@
+/* A part of a table; see part.h.
+ *
+ * A step's nodes are kept as they came, at most K of them, and are merged when the step is complete: in a tree, so that
+ * rows are added in the order that dense gradients are. Thread: shard. */
+#include "server/table/part.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LOOK_AHEAD = 24 };
+static const uint64_t UNDO_BYTES_MAX = (uint64_t)256 << 20; /* beyond it a part waits for the head's announcement */
+
+static bool slot_is_empty(const void *arg, uint32_t slot)
+{
+    const struct part *part = arg;
+    struct plan_step at = plan_at(&part->job->plan, part->window.next);
+    return plan_slot_empty(&part->job->plan, &at, slot);
+}
+
+static void open_next(struct part *part)
+{
+    if (part->window.next < part->total_steps)
+        steps_open(&part->window, part->window.next, slot_is_empty, part);
+}
+
+static dp_err allocate(struct part *part)
+{
+    const struct shard_job *job = part->job;
+    struct part_range range = part->range;
+    if (steps_init(&part->window, job->plan.slots, 0))
+        return DP_NOMEM;
+    part->nodes = mem_array_zero((size_t)part->window.leaves * 2, sizeof *part->nodes);
+    part->replaced = mem_array(part->window.slots, sizeof *part->replaced);
+    if (!part->nodes || !part->replaced)
+        return DP_NOMEM;
+    const struct tensor *tensor = &job->tensors.list[range.tensor];
+    dp_err e = table_init(&part->table, tensor, range.first, range.last, job->rule->state_count);
+    return e ? e : rowrule_init(&part->rule, job, range.tensor);
+}
+
+dp_err part_init(struct part *part, const struct shard_job *job, struct part_range range, dp_error *err)
+{
+    *part = (struct part){.job = job, .range = range, .total_steps = plan_total(&job->plan)};
+    if (allocate(part)) {
+        part_fini(part);
+        return dp_fail(err, DP_NOMEM, "out of memory for rows %llu to %llu of table '%s'",
+                       (unsigned long long)range.first, (unsigned long long)range.last,
+                       job->tensors.list[range.tensor].name);
+    }
+    open_next(part);
+    return DP_OK;
+}
+
+static void undo_drop(struct part *part, struct undo *undo)
+{
+    if (undo->list)
+        part->undo_bytes -= (uint64_t)undo->list->count * part->table.stride * sizeof(float);
+    rowlist_release(&undo->list);
+    free(undo->records);
+    undo->records = NULL;
+}
+
+static void release_nodes(struct part *part)
+{
+    for (uint32_t i = 1; part->nodes && i < part->window.leaves * 2; i++) {
+        rowsum_release(&part->nodes[i].rows);
+        part->nodes[i].metrics = (struct metrics){0};
+    }
+}
+
+void part_fini(struct part *part)
+{
+    release_nodes(part);
+    for (int i = 0; i < PART_STEPS; i++) {
+        undo_drop(part, &part->undo[i]);
+        free(part->reports[i]);
+    }
+    table_fini(&part->table);
+    rowrule_fini(&part->rule);
+    free(part->nodes);
+    free(part->replaced);
+    steps_fini(&part->window);
+    *part = (struct part){0};
+}
+
+enum steps_verdict part_push(struct part *part, uint64_t step, uint32_t node, struct rowsum *rows,
+                             const struct metrics *metrics)
+{
+    uint32_t replaced = 0;
+    enum steps_verdict verdict = steps_offer(&part->window, step, node, part->replaced, &replaced);
+    if (verdict != STEPS_KEEP) {
+        rowsum_release(rows);
+        return verdict;
+    }
+    for (uint32_t i = 0; i < replaced; i++)
+        rowsum_release(&part->nodes[part->replaced[i]].rows);
+    part->nodes[node] = (struct part_node){*rows, *metrics};
+    *rows = (struct rowsum){0};
+    return STEPS_KEEP;
+}
+
+bool part_ready(const struct part *part)
+{
+    uint64_t next = part->window.next, behind = next - part->oldest;
+    return next < part->total_steps && steps_complete(&part->window, next) && behind + 2 <= PART_STEPS &&
+           (behind < 2 || part->undo_bytes <= UNDO_BYTES_MAX);
+}
+
+/* The sum of a subtree, left in its top node. */
+static dp_err fold(struct part *part, uint32_t node)
+{
+    struct part_node *nodes = part->nodes;
+    if (node >= part->window.leaves || steps_present(&part->window, part->window.next, node))
+        return DP_OK;
+    if (fold(part, 2 * node) || fold(part, 2 * node + 1))
+        return DP_NOMEM;
+    return rowsum_add(&nodes[(size_t)2 * node].rows, &nodes[(size_t)2 * node + 1].rows, part->table.dim,
+                      &nodes[node].rows);
+}
+
+static struct metrics fold_metrics(const struct part *part, uint32_t node)
+{
+    if (steps_present(&part->window, part->window.next, node))
+        return part->nodes[node].metrics;
+    if (node >= part->window.leaves)
+        return (struct metrics){0};
+    struct metrics a = fold_metrics(part, 2 * node), b = fold_metrics(part, 2 * node + 1);
+    if (a.count == 0 || b.count == 0)
+        return a.count == 0 ? b : a;
+    return (struct metrics){a.count + b.count, a.loss + b.loss, a.correct + b.correct};
+}
+
+static dp_err commit_train(struct part *part, const struct plan_step *at)
+{
+    struct rowsum *sum = &part->nodes[1].rows;
+    if (fold(part, 1))
+        return DP_NOMEM;
+    if (shard_job_reports(&part->job->plan, at)) {
+        double *report = part_report(part, sum, at->rows);
+        if (!report)
+            return DP_NOMEM;
+        part->reports[part->window.next % PART_STEPS] = report;
+    }
+    if (!sum->list)
+        return DP_OK;
+    size_t stride = part->table.stride;
+    float *before = mem_array(sum->list->count * stride, sizeof *before);
+    if (!before || table_make(&part->table, sum->list)) {
+        free(before);
+        return DP_NOMEM;
+    }
+    rowrule_commit(&part->rule, &part->table, sum->list, sum->values.data, at->train_step, at->rows, before);
+    if (part->rule.infinite && !part->infinite_from)
+        part->infinite_from = part->window.next + 1;
+    part->undo[part->window.next % PART_STEPS] = (struct undo){rowlist_retain(sum->list), before};
+    part->undo_bytes += sum->list->count * stride * sizeof *before;
+    return DP_OK;
+}
+
+dp_err part_commit(struct part *part, struct metrics *ret_metrics, dp_error *err)
+{
+    uint64_t step = part->window.next;
+    struct plan_step at = plan_at(&part->job->plan, step);
+    if (at.kind == PLAN_TRAIN && commit_train(part, &at))
+        return dp_fail(err, DP_NOMEM, "out of memory for the rows of table '%s' at step %llu",
+                       part->job->tensors.list[part->range.tensor].name, (unsigned long long)step);
+    *ret_metrics = fold_metrics(part, 1);
+    release_nodes(part);
+    steps_advance(&part->window);
+    open_next(part);
+    return DP_OK;
+}
+
+double *part_report_take(struct part *part, uint64_t step)
+{
+    double *report = part->reports[step % PART_STEPS];
+    part->reports[step % PART_STEPS] = NULL;
+    return report;
+}
+
+bool part_pull_ready(const struct part *part, uint64_t step)
+{
+    return step < part->total_steps ? steps_pull_ready(&part->window, step) : part->window.next >= part->total_steps;
+}
+
+bool part_holds(const struct part *part, uint64_t step)
+{
+    return step >= part->oldest && step <= part->window.next;
+}
+
+uint64_t part_version(const struct part *part, uint64_t step)
+{
+    const struct plan *plan = &part->job->plan;
+    return step < part->total_steps ? plan_at(plan, step).train_step : plan->train_steps;
+}
+
+static void read_now(struct part *part, uint64_t t, const struct rowlist *list, float *out)
+{
+    const struct table *table = &part->table;
+    for (uint32_t i = 0; i < list->count; i++) {
+        if (i + LOOK_AHEAD < list->count && list->rows[i + LOOK_AHEAD] != ROW_NONE)
+            __builtin_prefetch(table_record(table, list->rows[i + LOOK_AHEAD]));
+        const float *record = list->rows[i] == ROW_NONE ? NULL : table_record(table, list->rows[i]);
+        rowrule_read(&part->rule, list->ids[i], record, t, out + (size_t)i * table->dim);
+    }
+}
+
+/* Where rows of the list are in the undo log, that is what they were before its step. */
+static void look_back(const struct part *part, const struct undo *undo, const struct rowlist *list,
+                      const float **records)
+{
+    uint32_t j = 0, count = undo->list ? undo->list->count : 0;
+    for (uint32_t i = 0; i < list->count && j < count; i++) {
+        while (j < count && undo->list->ids[j] < list->ids[i])
+            j++;
+        if (j < count && undo->list->ids[j] == list->ids[i])
+            records[i] = undo->records + (size_t)j * part->table.stride;
+    }
+}
+
+void part_records(const struct part *part, uint64_t step, const struct rowlist *list, const float **records)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        records[i] = list->rows[i] == ROW_NONE ? NULL : table_record(&part->table, list->rows[i]);
+    for (uint64_t u = part->window.next; u > step; u--)
+        look_back(part, &part->undo[(u - 1) % PART_STEPS], list, records);
+}
+
+static dp_err read_back(struct part *part, uint64_t step, uint64_t t, const struct rowlist *list, float *out)
+{
+    AUTOFREE const float **records = mem_array(list->count, sizeof *records);
+    if (!records)
+        return DP_NOMEM;
+    part_records(part, step, list, records);
+    for (uint32_t i = 0; i < list->count; i++)
+        rowrule_read(&part->rule, list->ids[i], records[i], t, out + (size_t)i * part->table.dim);
+    return DP_OK;
+}
+
+dp_err part_read(struct part *part, uint64_t step, struct rowlist *list, float *out)
+{
+    uint64_t t = part_version(part, step);
+    table_find(&part->table, list);
+    if (step < part->window.next)
+        return read_back(part, step, t, list, out);
+    read_now(part, t, list, out);
+    return DP_OK;
+}
+
+void part_release_before(struct part *part, uint64_t low)
+{
+    for (; part->oldest < low && part->oldest < part->window.next; part->oldest++)
+        undo_drop(part, &part->undo[part->oldest % PART_STEPS]);
+}

@@ -1,0 +1,116 @@
+/* Interruptions of the way to the server.
+ *
+ * Two kinds are told apart. While nothing at all gets through, the heartbeats' thread tries anew, and once it is
+ * answered all other connections are made anew too, since TCP would leave them alone for about as long as the outage
+ * has lasted; the session stays. If heartbeats get through and a shard's connection does not move, that alone is
+ * made anew: large packets may be lost on the way, or a firewall may have forgotten the connection. Thread: the one
+ * that uses the client. */
+#include "common/base/util.h"
+#include "worker/client/client.h"
+
+enum {
+    LOOK_MS = 500,     /* between looks at the connections */
+    STUCK_MS = 5000,   /* nothing that was sent is acknowledged */
+    NOTICE_MS = 30000, /* between notices about one shard */
+};
+
+bool outage_is_over(struct dp_client *client)
+{
+    return atomic_load_explicit(&client->beat.outages, memory_order_acquire) != client->outages_seen;
+}
+
+void outage_forget(struct dp_client *client)
+{
+    client->outages_seen = atomic_load_explicit(&client->beat.outages, memory_order_acquire);
+}
+
+static void tell_stuck(struct dp_client *client, struct shard *shard, const char *what, uint64_t for_ms,
+                       uint64_t now_ms)
+{
+    if (now_ms < shard->stuck_notice_ms)
+        return;
+    shard->stuck_notice_ms = now_ms + NOTICE_MS;
+    client_notice(
+        client,
+        "%s shard %s for %llu s, though heartbeats pass: does the way there lose large packets (a wrong MTU)? "
+        "try a smaller one on this host (ip link set dev DEV mtu 1280); connecting again",
+        what, shard->lanes[0].name, (unsigned long long)(for_ms / 1000));
+}
+
+/* Whether it was made anew. */
+static bool lane_renew(struct dp_client *client, struct shard *shard, struct link *lane)
+{
+    dp_error err;
+    if (link_reopen(lane, &err)) { /* its socket is closed: begin with new ones */
+        client->rejoin = true;
+        return false;
+    }
+    ask_greet(client, shard, (uint32_t)(lane - shard->lanes));
+    plane_lane_lost(client, shard);
+    return true;
+}
+
+/* Bytes that have come by all lanes; also adds up what has moved by them. */
+static uint64_t lanes_look(struct dp_client *client, struct shard *shard, uint64_t now_ms)
+{
+    uint64_t received = 0;
+    for (uint32_t k = 0; k < shard->lane_count && !client->rejoin; k++) {
+        struct link *lane = &shard->lanes[k];
+        struct path_state state;
+        if (!path_look(lane->tcp, &state))
+            continue;
+        const struct path_watch before = lane->watch;
+        uint64_t stuck_ms = path_stuck_ms(&lane->watch, &state, now_ms);
+        uint64_t moved =
+            MAX(state.acked, before.acked) - before.acked + MAX(state.received, before.received) - before.received;
+        atomic_fetch_add_explicit(&client->beat.moved_bytes, moved, memory_order_relaxed);
+        received += state.received;
+        if (stuck_ms < STUCK_MS || !beat_is_well(&client->beat, STUCK_MS, now_ms))
+            continue;
+        tell_stuck(client, shard, "nothing arrives at", stuck_ms, now_ms);
+        (void)lane_renew(client, shard, lane);
+    }
+    return received;
+}
+
+/* A question that has no answer when the next one is due, while nothing at all comes by the shard's connections. */
+void outage_unanswered(struct dp_client *client, struct shard *shard, uint64_t now_ms)
+{
+    uint64_t received = lanes_look(client, shard, now_ms);
+    bool stuck = shard->ask_open > 0 && received == shard->ask_received && received > 0 &&
+                 beat_is_well(&client->beat, STUCK_MS, now_ms);
+    shard->ask_received = received;
+    if (!stuck)
+        return;
+    tell_stuck(client, shard, "nothing comes from", shard->resend_wait_ms, now_ms);
+    for (uint32_t k = 0; k < shard->lane_count; k++)
+        if (!lane_renew(client, shard, &shard->lanes[k]))
+            return;
+}
+
+void outage_look(struct dp_client *client, uint64_t now_ms)
+{
+    if (now_ms < client->look_ms)
+        return;
+    client->look_ms = now_ms + LOOK_MS;
+    for (uint32_t i = 0; i < client->shard_count; i++)
+        (void)lanes_look(client, &client->shards[i], now_ms);
+}
+
+dp_err outage_resume(struct dp_client *client, dp_error *err)
+{
+    uint64_t for_ms = atomic_load_explicit(&client->beat.outage_told_ms, memory_order_relaxed);
+    outage_forget(client);
+    client_notice(client, "%s can be reached again after %llu s, making all connections anew", client->server,
+                  (unsigned long long)(for_ms + 500) / 1000);
+    if (client->done) /* what the shards have lent to a session goes with it */
+        return session_rejoin(client, err);
+    dp_err e = link_reopen(&client->head_link, err);
+    if (e == DP_OK)
+        e = session_join(client, mono_ms() + client->server_timeout_ms, err);
+    if (e == DP_HELLO_REQUIRED || e == DP_INCARNATION)
+        return session_rejoin(client, err);
+    if (e == DP_OK)
+        plane_resend_all(client);
+    return e;
+}

@@ -1,0 +1,100 @@
+/* Files of other formats, recognised by how they begin, so that their user reads what to do and not what is wrong with
+ * line 1. Thread: any. */
+#include <string.h>
+
+#include "common/base/util.h"
+#include "worker/data/parse.h"
+
+enum { TAR_MAGIC_AT = 257, LOOK_BYTES = 4096 };
+
+struct foreign {
+    const char *magic;
+    size_t bytes; /* of magic */
+    size_t at;    /* where the file has it */
+    const char *what;
+};
+
+/* No text and no IDX file begins like these. */
+static const struct foreign BINARY[] = {
+    {"BZh", 3, 0, "is compressed by bzip2; unpack it first: bunzip2 FILE"},
+    {"\xfd"
+     "7zXZ",
+     5, 0, "is compressed by xz; unpack it first: unxz FILE"},
+    {"\x28\xb5\x2f\xfd", 4, 0, "is compressed by zstd; unpack it first: unzstd FILE"},
+    {"\x04\x22\x4d\x18", 4, 0, "is compressed by lz4; unpack it first: unlz4 FILE"},
+    {"\x5d\x00\x00", 3, 0, "is compressed by lzma; unpack it first: unlzma FILE"},
+    {"\x1f\x9d", 2, 0, "is compressed by compress; unpack it first: gunzip FILE"},
+    {"\x1f\x8b", 2, 0, "is gzip within gzip; unpack it once first: gunzip FILE"},
+    {"PK\x03\x04", 4, 0,
+     "is a zip archive (a workbook of Excel and an .npz file are, too); unpack it, or save it as CSV"},
+    {"PK\x05\x06", 4, 0, "is an empty zip archive; give a LIBSVM, CSV or IDX file"},
+    {"7z\xbc\xaf\x27\x1c", 6, 0, "is a 7z archive; unpack it first: 7z x FILE"},
+    {"Rar!\x1a", 5, 0, "is a RAR archive; unpack it first"},
+    {"ustar", 5, TAR_MAGIC_AT, "is a tar archive; unpack it first (tar xf FILE) and give one file of it"},
+    {"PAR1", 4, 0, "is Parquet, which is not read; save it as CSV"},
+    {"ORC", 3, 0, "is ORC, which is not read; save it as CSV"},
+    {"ARROW1", 6, 0, "is an Arrow (Feather) file, which is not read; save it as CSV"},
+    {"FEA1", 4, 0, "is a Feather file, which is not read; save it as CSV"},
+    {"Obj\x01", 4, 0, "is Avro, which is not read; save it as CSV"},
+    {"\x89HDF\r\n\x1a\n", 8, 0, "is HDF5, which is not read; save it as CSV"},
+    {"\x93NUMPY", 6, 0,
+     "is an array of NumPy, which is not read; save it as CSV: numpy.savetxt(NAME, x, delimiter=',')"},
+    {"\x80\x04\x95", 3, 0, "is a pickle of Python, which is not read; save it as CSV"},
+    {"SQLite format 3", 15, 0, "is an SQLite database, which is not read; save the table as CSV"},
+    {"%PDF", 4, 0, "is a PDF document; give a LIBSVM, CSV or IDX file"},
+    {"\xff\xfe\x00\x00", 4, 0, "is UTF-32; save it as UTF-8: iconv -f UTF-32 -t UTF-8 FILE"},
+    {"\x00\x00\xfe\xff", 4, 0, "is UTF-32; save it as UTF-8: iconv -f UTF-32 -t UTF-8 FILE"},
+    {"\xff\xfe", 2, 0, "is UTF-16; save it as UTF-8: iconv -f UTF-16 -t UTF-8 FILE"},
+    {"\xfe\xff", 2, 0, "is UTF-16; save it as UTF-8: iconv -f UTF-16 -t UTF-8 FILE"},
+};
+
+/* Texts of these kinds begin like this, but a header of CSV might as well. */
+static const struct foreign TEXT[] = {
+    {"{", 1, 0, "it looks like JSON, which is not read; save it as CSV"},
+    {"[", 1, 0, "it looks like JSON, which is not read; save it as CSV"},
+    {"<!DOCTYPE", 9, 0, "it looks like a web page, perhaps in place of a download; get the file itself"},
+    {"<!doctype", 9, 0, "it looks like a web page, perhaps in place of a download; get the file itself"},
+    {"<html", 5, 0, "it looks like a web page, perhaps in place of a download; get the file itself"},
+    {"<?xml", 5, 0, "it looks like XML, which is not read; save it as CSV"},
+    {"@relation", 9, 0, "it looks like ARFF, which is not read; save it as CSV"},
+    {"@RELATION", 9, 0, "it looks like ARFF, which is not read; save it as CSV"},
+    {"%%MatrixMarket", 14, 0, "it looks like Matrix Market, which is not read; save it as LIBSVM"},
+    {"version https://git-lfs", 23, 0, "it is a pointer of Git LFS and not the file; get that with: git lfs pull"},
+};
+
+static const char *foreign_find(const struct foreign *list, size_t count, const char *bytes, size_t size)
+{
+    for (size_t i = 0; i < count; i++)
+        if (size >= list[i].at + list[i].bytes && memcmp(bytes + list[i].at, list[i].magic, list[i].bytes) == 0)
+            return list[i].what;
+    return NULL;
+}
+
+const char *foreign_binary(const void *bytes, size_t size)
+{
+    const char *what = foreign_find(BINARY, ARRAY_LEN(BINARY), bytes, size);
+    if (what || !memchr(bytes, 0, MIN(size, (size_t)LOOK_BYTES)))
+        return what;
+    return "is no text: it has zero bytes; give a LIBSVM or CSV file as UTF-8, or an IDX file";
+}
+
+/* A carriage return that ends a line by itself, as in files of the first Macs. */
+static bool has_lone_return(const char *bytes, size_t size)
+{
+    const char *end = bytes + size;
+    for (const char *p = bytes; (p = memchr(p, '\r', (size_t)(end - p))) != NULL; p++)
+        if (p + 1 < end && p[1] != '\n' && p[1] != '\r')
+            return true;
+    return false;
+}
+
+const char *foreign_text(const void *bytes, size_t size)
+{
+    const char *at = bytes;
+    size_t n = size;
+    if (has_lone_return(bytes, size))
+        return "lines end in a carriage return alone; convert them: tr '\\r' '\\n' <FILE >NAME";
+    for (; n > 0 && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'); n--)
+        at++;
+    return foreign_find(TEXT, ARRAY_LEN(TEXT), at, n);
+}

@@ -1,0 +1,94 @@
+/* Models: from theta and some rows to the sum of their gradients and metrics. They know no network. Thread: any; a
+ * model_scratch belongs to one thread.
+ *
+ * Tensors (docs: shape; d features, C classes):
+ *   linear, logistic: weight [d], bias [1];  softmax: weight [d, C], bias [C]. bias only with intercept; zeros at
+ * start. Where the weight is a table, theta begins with the bias, and `features` are the rows of the table that stand
+ * in theta: those that the data's columns touch. Losses: linear 1/2 (x.w + b - y)^2;  logistic log(1 + exp(-y s)), y in
+ * {-1, +1};  softmax cross-entropy with natural logarithm.
+ *
+ * The gradient of a slot is a pure function of (theta, rows in order): sparse input by plain loops in row order, dense
+ * input by one BLAS call each for scores and gradient; never -0. worker/README.md ("Models") has the exact order of
+ * operations. */
+#ifndef DP_WORKER_MODEL_MODEL_H
+#define DP_WORKER_MODEL_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/dp_err.h"
+#include "common/tensor/tensor.h"
+#include "worker/data/data.h"
+#include "worker/dp.h"
+
+struct model_spec {
+    uint64_t features; /* d */
+    uint32_t classes;  /* C for softmax, 0 elsewhere */
+    bool intercept;
+    bool table; /* the weight is a table; sparse data only */
+};
+
+struct model_scratch;
+
+/* One kind of model: a row of the table in model.c. */
+struct model {
+    const char *name;
+    bool classifies; /* has labels to map and an accuracy */
+    bool multiclass; /* one score per class: the spec has classes >= 2; else one score, and classes is 0 */
+    /* Adds its tensors to *tensors. */
+    dp_err (*declare)(const struct model_spec *spec, struct tensors *tensors, dp_error *err);
+    /* Scores of `count` rows: [count] (linear, logistic) or [count * C] (softmax) to scores. */
+    void (*scores)(const struct model_spec *spec, const struct data *data, const uint64_t *rows, size_t count,
+                   const float *theta, struct model_scratch *scratch, float *scores);
+    /* Turns scores into dLoss/dscore in place and adds up metrics. targets[row] is the class index (softmax), -1/+1
+     * (logistic) or y (linear). */
+    void (*residuals)(const struct model_spec *spec, const float *targets, const uint64_t *rows, size_t count,
+                      float *scores, struct model_scratch *scratch, dp_metrics *metrics);
+    /* From dLoss/dscore to the sum of gradients, written whole to grad[theta elements]; count may be 0. Follows
+     * `scores` of the same rows and theta with the same scratch, which keeps what it needs from there. */
+    void (*backward)(const struct model_spec *spec, const struct data *data, const uint64_t *rows, size_t count,
+                     const float *theta, const float *residuals, struct model_scratch *scratch, float *grad);
+};
+
+/* By name, or NULL. */
+const struct model *model_find(const char *name);
+/* "linear|logistic|softmax" */
+const char *model_names(void);
+
+/* The target of each label of a data set, by its number in `set` (heap). `labels` is the class -> label list,
+ * ascending: softmax: the class; logistic: two labels, -1 for the lesser and +1 for the greater. Of logistic's the
+ * pairs -1, 1 and 0, 1 stand for each other. DP_MODEL naming file, place, and the label that is none of `whose` ("the
+ * model's"). */
+DP_MUST_CHECK dp_err model_map(const struct model *model, const struct label_set *set, const char *file,
+                               const struct label_list *labels, const char *whose, float **ret_map, dp_error *err);
+/* The target of each row (heap): by model_map, or for models without classes the floats as they are read. */
+DP_MUST_CHECK dp_err model_targets(const struct model *model, const struct data *data, const struct label_list *labels,
+                                   const char *whose, float **ret_targets, dp_error *err);
+/* How labels are to be read for the model. */
+enum label_use model_label_use(const struct model *model);
+/* Whether these distinct labels suit the model: logistic needs two, softmax at least that. DP_MODEL with what was
+ * found. */
+DP_MUST_CHECK dp_err model_check_labels(const struct model *model, const struct label_list *labels, const char *file,
+                                        dp_error *err);
+/* Whether the list is -1, 1 or 0, 1. */
+bool model_known_pair(const struct label_list *labels);
+
+/* For slots of at most rows_max rows of dense or sparse data. NULL when out of memory. */
+struct model_scratch *model_scratch_new(const struct model_spec *spec, size_t rows_max, bool dense);
+void model_scratch_free(struct model_scratch **scratch);
+
+/* Sum of gradients over the rows to grad[theta elements] (overwritten whole), metrics added to *metrics. count <=
+ * rows_max of the scratch. theta and grad are cache-line aligned: the bits of BLAS may depend on it. Sparse data may
+ * have fewer features than the spec, dense data have as many. */
+void model_gradient(const struct model *model, const struct model_spec *spec, const struct data *data,
+                    const float *targets, const uint64_t *rows, size_t count, const float *theta,
+                    struct model_scratch *scratch, float *grad, dp_metrics *metrics);
+/* Metrics only, of any number of rows, in runs whose length is a function of the spec alone. */
+void model_evaluate(const struct model *model, const struct model_spec *spec, const struct data *data,
+                    const float *targets, const uint64_t *rows, size_t count, const float *theta,
+                    struct model_scratch *scratch, dp_metrics *metrics);
+/* Rows that model_evaluate and others may score at once with this scratch. */
+size_t model_run_rows(const struct model_scratch *scratch);
+
+#endif
