@@ -231,6 +231,7 @@ static void begin(const char *endpoint)
     peer_connect(&me.head, endpoint, 0);
     say_hello();
     join();
+    peer_await_slots(&me.head, SLOTS);
 }
 
 static void end(void)
