@@ -242,7 +242,7 @@ static struct process *serve(char *endpoint)
 {
     return server_start(endpoint, PEER_ENDPOINT_MAX,
                         (const char *const[]){"--model", "linear", "--batch", "10", "--slots", "1", "--steps", "1000",
-                                              "--lr", "1", "--lease", "60", "--shm", "on", NULL});
+                                              "--lr", "1", "--lease", "3600", "--shm", "on", NULL});
 }
 
 static uint64_t malformed(const char *endpoint)
