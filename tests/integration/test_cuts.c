@@ -9,9 +9,9 @@
 #include "harness.h"
 #include "proxy.h"
 
-TestSuite(cuts, .init = harness_init, .fini = harness_fini, .timeout = 300);
+TestSuite(cuts, .init = harness_init, .fini = harness_fini, .timeout = 600);
 
-enum { CASE_MS = 120000, SHARDS = 2, SLOTS = 8, WORKERS = 3, CUTS = 12 };
+enum { CASE_MS = 240000, SHARDS = 2, SLOTS = 8, WORKERS = 3, CUTS = 12 };
 
 #define JOB                                                                                                   \
     "--model", "softmax", "--batch", "100", "--epochs", "300", "--lr", "0.002", "--seed", "7", "--optimizer", \
