@@ -18,7 +18,7 @@
 
 TestSuite(output, .init = harness_init, .fini = harness_fini, .timeout = 300);
 
-enum { RUN_MS = 120000, SOON_MS = 15000, COMMAND_MAX = 4 * HARNESS_PATH_MAX, PIPE_BYTES = 4096 };
+enum { RUN_MS = 120000, SOON_MS = 15000, LOOK_MS = 200, COMMAND_MAX = 4 * HARNESS_PATH_MAX, PIPE_BYTES = 4096 };
 
 /* A pipe with a name that is full, and that this process keeps open; its descriptor goes to *ret_fd. */
 static const char *clogged(const char *name, int *ret_fd)
@@ -87,6 +87,7 @@ Test(output, a_signal_while_nobody_reads)
     cr_assert_not_null(file_expect(port, server, RUN_MS));
     struct run_result r;
     do { /* until the pipe of --json is full of epochs, which the queue is as well soon after */
+        cr_assert_not(process_ended(server, LOOK_MS));
         r = RUN(RUN_MS, "dp-ctl", "--server", file_expect(port, server, RUN_MS), "status");
         cr_assert_eq(r.status, 0, "%s", r.err);
     } while (!strstr(r.out, "epoch"));
@@ -132,6 +133,7 @@ Test(output, a_late_reader_of_json)
     cr_assert_not_null(endpoint);
     struct run_result r;
     do {
+        cr_assert_not(process_ended(server, LOOK_MS));
         r = RUN(RUN_MS, "dp-ctl", "--server", endpoint, "status");
         cr_assert_eq(r.status, 0, "%s", r.err);
     } while (!strstr(r.out, ": done"));

@@ -14,9 +14,9 @@
 #include "common/base/util.h"
 #include "tests/integration/support/harness.h"
 
-TestSuite(worker, .init = harness_init, .fini = harness_fini, .timeout = 300);
+TestSuite(worker, .init = harness_init, .fini = harness_fini, .timeout = 600);
 
-enum { CASE_MS = 30000, UNREACHABLE = 69 };
+enum { CASE_MS = 90000, UNREACHABLE = 69 };
 
 #define TRAIN "tests/data/digits/train.csv.gz"
 #define JOB "--model", "softmax", "--batch", "100", "--lr", "0.002", "--seed", "7"

@@ -167,6 +167,16 @@ const Dp__Header *peer_ask(struct peer *peer, const Dp__Header *header, const vo
     return peer_ask_unproved(peer, &proved, payload, bytes);
 }
 
+void peer_await_slots(struct peer *peer, size_t count)
+{
+    uint64_t deadline_ms = mono_ms() + ANSWER_MS;
+    const Dp__Header *said;
+    do {
+        said = peer_receive(peer, (uint32_t)(deadline_ms - MIN(mono_ms(), deadline_ms)));
+        cr_assert_not_null(said, "%zu slots are not dealt in %d s", count, ANSWER_MS / 1000);
+    } while (said->body_case != DP__HEADER__BODY_ASSIGN || said->assign->n_slots != count);
+}
+
 int tcp_connect(const char *endpoint)
 {
     const char *colon = strrchr(endpoint, ':');

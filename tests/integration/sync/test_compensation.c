@@ -12,7 +12,7 @@
 
 TestSuite(compensation, .init = harness_init, .fini = harness_fini, .timeout = 300);
 
-enum { MINUTE_MS = 60000 };
+enum { MINUTE_MS = 60000, ATTEMPTS = 50 };
 
 #define TRAIN "tests/data/digits/train.csv.gz"
 #define JOB "--model", "softmax", "--batch", "100", "--slots", "6", "--lr", "0.005", "--l2", "1e-2"
@@ -143,7 +143,7 @@ static bool differ(const char *path, const char *other)
 static const char *quiet_run(const char *name, const char *compensation)
 {
     const char *model = temp_path(name);
-    for (int attempt = 0; attempt < 10; attempt++) {
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         struct run_result r =
             RUN(MINUTE_MS, "dp-server", "--listen", "tcp://127.0.0.1:0", JOB, "--steps", "60", "--consistency", "ssp:2",
                 "--local-workers", "1", "--data", source_file(TRAIN), "--exit-when-done", "--json", "--export", model,

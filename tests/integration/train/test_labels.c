@@ -230,18 +230,19 @@ static struct process *worker_start(const char *endpoint, const char *data)
     return PROCESS("dp-worker", "--server", endpoint, "--data", data, "--emulate-slot-ms", "2");
 }
 
-/* One worker begins, another comes when the job has settled, the first is killed, a third takes its place. */
+/* One worker settles the job, another comes, the first is killed, and no step begins until a third has its place. */
 static const char *train_changing(const char *name, const char *data, const char *model, const char *sparse)
 {
     char endpoint[128];
     const char *path = temp_path(name);
-    struct process *server =
-        SERVER(endpoint, "--model", model, "--batch", "50", "--slots", "6", "--epochs", "30", "--lr", "1e-5", "--seed",
-               "7", "--exit-when-done", "--json", "--shards", "2", "--lease", "1", "--export", path, sparse);
+    struct process *server = SERVER(endpoint, "--model", model, "--batch", "50", "--slots", "6", "--epochs", "30",
+                                    "--lr", "1e-5", "--seed", "7", "--exit-when-done", "--json", "--shards", "2",
+                                    "--lease", "1", "--min-workers", "2", "--export", path, sparse);
     struct process *first = worker_start(endpoint, data);
-    process_expect(server, OUT, "\"event\":\"epoch\"", CASE_MS);
+    process_expect(first, ERR, "joined ", CASE_MS);
     struct process *late = worker_start(endpoint, data);
     process_expect(late, ERR, "joined ", CASE_MS);
+    process_expect(server, OUT, "\"event\":\"epoch\"", CASE_MS);
     process_signal(first, SIGKILL);
     cr_assert_eq(process_wait(first, CASE_MS), 128 + SIGKILL);
     struct process *third = worker_start(endpoint, data);

@@ -231,6 +231,7 @@ static void begin(const char *endpoint)
     peer_connect(&me.head, endpoint, 0);
     say_hello();
     join();
+    peer_await_slots(&me.head, SLOTS);
 }
 
 static void end(void)
@@ -244,7 +245,7 @@ static struct process *serve(char *endpoint, const char *shards, const char *fil
 {
     return server_start(endpoint, PEER_ENDPOINT_MAX,
                         (const char *const[]){"--model",     "linear",  "--batch",  "100",     "--slots",
-                                              "4",           "--steps", "6",        "--lease", "60",
+                                              "4",           "--steps", "6",        "--lease", "3600",
                                               "--shards",    shards,    "--export", file,      "--exit-when-done",
                                               "--optimizer", optimizer, "--l2",     "0.01",    NULL});
 }

@@ -139,7 +139,7 @@ static void crowd_beats(struct raw_peer *crowd, const uint64_t *sessions)
 }
 
 /* Strangers that fill all places, and say that they live: a worker that loses its place while it reads its data takes
- * it again when it has read them. */
+ * it again when it has read them. It is stopped meanwhile, so that its heartbeats are the oldest. */
 Test(crowds, that_fill_all_places_keep_no_worker_out)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
@@ -157,10 +157,13 @@ Test(crowds, that_fill_all_places_keep_no_worker_out)
     process_expect(server, ERR, "worker-hello worker=\"reader\"", WAIT_MS);
     crowd_say_hello(crowd, endpoint, sessions);
     peer_connect(&newcomer.head, endpoint, 0);
+    process_signal(worker, SIGSTOP);
     for (uint64_t i = 0; i < ROUNDS; i++) {
         crowd_beats(crowd, sessions);
         come(&newcomer, "newcomer", 1 + i, 1);
+        cr_assert_eq(beat(&newcomer), DP__HEADER__BODY_HEARTBEAT_ACK);
     }
+    process_signal(worker, SIGCONT);
     FILE *data = fopen(fifo, "we");
     cr_assert_not_null(data);
     fputs("1 1:1 2:0.5\n2 2:1\n3 1:0.25\n4 1:1 2:1\n", data);

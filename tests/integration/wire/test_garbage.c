@@ -27,7 +27,7 @@ static const char *shards = "2";
 
 #define JOB                                                                                                        \
     "--model", "softmax", "--batch", "64", "--lr", "0.01", "--shards", shards, "--slots", "8", "--exit-when-done", \
-        "--stall-timeout", "600", "--lease", "3600"
+        "--stall-timeout", "600", "--lease", "3600", "--speculate", "off"
 
 static bool one_port(void)
 {

@@ -139,6 +139,13 @@ static void worker_begin(struct worker *w, const char *endpoint, uint64_t id)
     share(w);
 }
 
+/* The same of the worker that the slot is dealt to. */
+static void holder_begin(struct worker *w, const char *endpoint)
+{
+    worker_begin(w, endpoint, 4711);
+    peer_await_slots(&w->head, 1);
+}
+
 static void worker_end(struct worker *w)
 {
     peer_close(&w->head);
@@ -235,7 +242,7 @@ static struct process *serve(char *endpoint)
 {
     return server_start(endpoint, PEER_ENDPOINT_MAX,
                         (const char *const[]){"--model", "linear", "--batch", "10", "--slots", "1", "--steps", "1000",
-                                              "--lr", "1", "--lease", "60", "--shm", "on", NULL});
+                                              "--lr", "1", "--lease", "3600", "--shm", "on", NULL});
 }
 
 static uint64_t malformed(const char *endpoint)
@@ -252,7 +259,7 @@ Test(slabs, what_is_not_in_a_slab_of_the_session_is_not_read)
     char endpoint[PEER_ENDPOINT_MAX];
     struct process *server = serve(endpoint);
     struct worker me, other;
-    worker_begin(&me, endpoint, 4711);
+    holder_begin(&me, endpoint);
     worker_begin(&other, endpoint, 4712);
     pass_slab(&other, 5, SHM_TAKEN);
     const uint64_t end = me.slab.bytes / sizeof(float);
@@ -283,7 +290,7 @@ Test(slabs, a_slab_that_was_consumed_is_not_read_again)
     char endpoint[PEER_ENDPOINT_MAX];
     struct process *server = serve(endpoint);
     struct worker me;
-    worker_begin(&me, endpoint, 4711);
+    holder_begin(&me, endpoint);
     pass_slab(&me, 0, SHM_TAKEN);
     assert_params(push_slice(&me, 1, 0), 1);
     assert_rows(&me, push_rows(&me, 1, DENSE, 0), 1, 0.1F);
@@ -329,7 +336,7 @@ Test(slabs, a_slab_that_changes_while_it_is_read_does_no_more_harm_than_wrong_nu
     char endpoint[PEER_ENDPOINT_MAX];
     struct process *server = serve(endpoint);
     struct worker me;
-    worker_begin(&me, endpoint, 4711);
+    holder_begin(&me, endpoint);
     pass_slab(&me, 0, SHM_TAKEN);
     struct scribbler scribbler = {.bits = me.slab.base};
     cr_assert_eq(pthread_create(&scribbler.thread, NULL, scribble, &scribbler), 0);
@@ -353,7 +360,7 @@ Test(slabs, a_ring_that_is_not_taken_is_not_written_over)
     char endpoint[PEER_ENDPOINT_MAX];
     struct process *server = serve(endpoint);
     struct worker me;
-    worker_begin(&me, endpoint, 4711);
+    holder_begin(&me, endpoint);
     pass_slab(&me, 0, SHM_TAKEN);
     assert_params(push_slice(&me, 1, 0), 1);
     const Dp__Header *answer = push_rows(&me, 1, DENSE, 0);
