@@ -74,7 +74,7 @@ static void lars(struct reference *r, const double *g)
 static void lamb(struct reference *r, const double *g)
 {
     const struct update_params *p = r->params;
-    double t = (double)r->t + 1, u[REFERENCE_MAX];
+    double t = (double)r->t + 1, u[REFERENCE_MAX] = {0};
     for (size_t i = 0; i < r->n; i++) {
         r->a[i] = p->beta1 * r->a[i] + (1 - p->beta1) * g[i];
         r->b[i] = p->beta2 * r->b[i] + (1 - p->beta2) * g[i] * g[i];
