@@ -24,7 +24,9 @@ static uint64_t now_us(void)
 dp_err head_balance_init(struct head *head)
 {
     struct balance *balance = &head->balance;
-    balance->speed = mem_array_zero(SESSIONS_MAX, sizeof *balance->speed);
+    balance->speed = mem_array(SESSIONS_MAX, sizeof *balance->speed);
+    for (uint32_t i = 0; balance->speed && i < SESSIONS_MAX; i++)
+        balance->speed[i] = 1; /* of those that no deal has counted yet: times are divided by it */
     balance->slot_us = mem_array_zero(SESSIONS_MAX, sizeof *balance->slot_us);
     balance->dealt = mem_array(SESSIONS_MAX, sizeof *balance->dealt);
     return balance->speed && balance->slot_us && balance->dealt ? DP_OK : DP_NOMEM;
