@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "worker/dp.h"
+#include <dp.h>
 
 static uint64_t elems = 600000; /* some slices on each of a few shards */
 
