@@ -12,7 +12,7 @@
 #include "common/net/endpoint.h"
 #include "common/net/zuv_term.h"
 #include "proto/frame.h"
-#include "worker/client/proof.h"
+#include "worker/client/contact/proof.h"
 
 enum {
     FILES = 10, /* of ZeroMQ for one connection */

@@ -1,12 +1,13 @@
 /* What a worker brings to a job: a deep copy in the shape of the message that says it, kept for joining again.
  * Thread: the one that uses the client. */
+#include "worker/client/contact/join.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/text.h"
 #include "common/base/util.h"
 #include "common/tensor/label_list.h"
-#include "worker/client/client.h"
 
 /* A data set's message and the name in it that can be sent. */
 struct dataset_message {
