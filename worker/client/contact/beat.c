@@ -1,5 +1,5 @@
 /* Heartbeats. Invariant: between beat_start and beat_stop the links and the arena belong to the thread. */
-#include "worker/client/beat.h"
+#include "worker/client/contact/beat.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,12 +1,13 @@
 /* What a worker brings to a job: a deep copy in the shape of the message that says it, kept for joining again.
  * Thread: the one that uses the client. */
+#include "worker/client/contact/join.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/text.h"
 #include "common/base/util.h"
 #include "common/tensor/label_list.h"
-#include "worker/client/client.h"
 
 /* A data set's message and the name in it that can be sent. */
 struct dataset_message {
@@ -145,12 +146,60 @@ static dp_err labels_fill(Dp__Join *join, const dp_model *model, double **ret_va
     return values ? DP_OK : dp_fail(err, DP_NOMEM, "no memory for the labels");
 }
 
+/* What the message points to while it is packed. */
+struct join_parts {
+    struct dataset_message train, eval;
+    Dp__Schema schema;
+    char note[FRAME_TEXT_MAX + 1];
+    Dp__Tensor *tensors; /* heap, */
+    Dp__Tensor **list;   /* likewise */
+    double *labels;      /* likewise */
+};
+
+static void parts_fini(struct join_parts *parts)
+{
+    free(parts->tensors);
+    free(parts->list);
+    free(parts->labels);
+}
+
+static dp_err tensors_fill(Dp__Join *join, struct join_parts *parts, const dp_model *model, dp_error *err)
+{
+    parts->tensors = mem_array(model->tensor_count, sizeof *parts->tensors);
+    parts->list = mem_array(model->tensor_count, sizeof(Dp__Tensor *));
+    if (!parts->tensors || !parts->list)
+        return dp_fail(err, DP_NOMEM, "no memory for %u tensors", model->tensor_count);
+    for (uint32_t i = 0; i < model->tensor_count; i++) {
+        tensor_fill(&parts->tensors[i], &model->tensors[i]);
+        parts->list[i] = &parts->tensors[i];
+    }
+    join->n_tensors = model->tensor_count;
+    join->tensors = parts->list;
+    join->classes = model->classes;
+    return DP_OK;
+}
+
+static void data_fill(Dp__Join *join, struct join_parts *parts, const dp_dataset *train, const dp_dataset *eval,
+                      const dp_schema *schema)
+{
+    if (train) {
+        dataset_fill(&parts->train, train);
+        join->train = &parts->train.body;
+    }
+    if (eval) {
+        dataset_fill(&parts->eval, eval);
+        join->eval = &parts->eval.body;
+    }
+    if (schema) {
+        schema_fill(&parts->schema, parts->note, schema);
+        join->schema = &parts->schema;
+    }
+}
+
 dp_err join_new(const dp_dataset *train, const dp_dataset *eval, const dp_model *model, Dp__Join **ret_join,
                 dp_error *err)
 {
-    struct dataset_message train_message, eval_message;
-    Dp__Schema schema;
-    char note[FRAME_TEXT_MAX + 1];
+    struct join_parts parts = {.tensors = NULL};
     Dp__Join join = DP__JOIN__INIT;
     if (!model)
         return dp_fail(err, DP_USAGE, "a worker brings the tensors of its model");
@@ -159,35 +208,17 @@ dp_err join_new(const dp_dataset *train, const dp_dataset *eval, const dp_model 
         return e;
     if (tables_of(model) > 0 && !model->rows)
         return dp_fail(err, DP_USAGE, "the model has tables, and no function `rows` that says which rows slots touch");
-    AUTOFREE Dp__Tensor *tensors = mem_array(model->tensor_count, sizeof *tensors);
-    AUTOFREE Dp__Tensor **list = mem_array(model->tensor_count, sizeof *list);
-    if (!tensors || !list)
-        return dp_fail(err, DP_NOMEM, "no memory for %u tensors", model->tensor_count);
-    for (uint32_t i = 0; i < model->tensor_count; i++) {
-        tensor_fill(&tensors[i], &model->tensors[i]);
-        list[i] = &tensors[i];
-    }
-    if (train) {
-        dataset_fill(&train_message, train);
-        join.train = &train_message.body;
-    }
-    if (eval) {
-        dataset_fill(&eval_message, eval);
-        join.eval = &eval_message.body;
-    }
-    if (model->schema) {
-        schema_fill(&schema, note, model->schema);
-        join.schema = &schema;
-    }
-    join.n_tensors = model->tensor_count;
-    join.tensors = list;
-    join.classes = model->classes;
-    AUTOFREE double *values = NULL;
-    e = labels_fill(&join, model, &values, err);
-    if (!e)
+    e = tensors_fill(&join, &parts, model, err);
+    data_fill(&join, &parts, train, eval, model->schema);
+    if (e == DP_OK)
+        e = labels_fill(&join, model, &parts.labels, err);
+    if (e == DP_OK)
         e = join_check(&join, err);
-    if (e)
-        return e;
-    *ret_join = join_copy(&join);
-    return *ret_join ? DP_OK : dp_fail(err, DP_NOMEM, "no memory for the description of the data");
+    Dp__Join *copy = e ? NULL : join_copy(&join);
+    parts_fini(&parts);
+    if (copy)
+        *ret_join = copy;
+    else if (e == DP_OK)
+        e = dp_fail(err, DP_NOMEM, "no memory for the description of the data");
+    return e;
 }

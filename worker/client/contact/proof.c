@@ -1,5 +1,5 @@
 /* Proofs for a server; see proof.h. Thread: any. */
-#include "worker/client/proof.h"
+#include "worker/client/contact/proof.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -1,5 +1,5 @@
 /* Memory shared with the shards; see shm.h. Thread: the client's. */
-#include "worker/client/shm.h"
+#include "worker/client/contact/shm.h"
 
 #include <poll.h>
 #include <stdlib.h>

@@ -2,12 +2,13 @@
  * at the earliest, or never; so it is refused where it is made. To read a gradient that does not fit in cache costs as
  * much as a good part of the exchange: of those the shard finds it, in the theta that it commits, and the job ends as
  * diverged. Thread: any. */
+#include "worker/client/state/finite.h"
+
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "common/base/util.h"
-#include "worker/client/client.h"
 
 /* Elements looked at in one go, about what the first-level cache holds. */
 enum { RUN = 4096, CHECKED_MAX = 1 << 20 };
@@ -27,9 +28,9 @@ static uint64_t first_not_finite(uint64_t n, const float *x)
 }
 
 /* "element 17 of tensor 'weight'" */
-static void name_element(const struct dp_client *client, uint64_t at, char *text, size_t size)
+static void name_element(const struct gradient_place *place, uint64_t at, char *text, size_t size)
 {
-    const dp_job *job = &client->job.view;
+    const dp_job *job = place->job;
     size_t length = 0;
     for (uint32_t i = 0; i < job->tensor_count; i++) {
         const dp_tensor *tensor = &job->tensors[i];
@@ -39,23 +40,23 @@ static void name_element(const struct dp_client *client, uint64_t at, char *text
             return;
         }
     }
-    str_append(text, size, &length, "value %llu of the rows of tables", (unsigned long long)(at - client->theta.elems));
+    str_append(text, size, &length, "value %llu of the rows of tables", (unsigned long long)(at - place->elems));
 }
 
-dp_err gradient_check(const struct dp_client *client, uint32_t slot, const struct node_value *value,
-                      const struct row_list *list, dp_error *err)
+dp_err gradient_check(const struct gradient_place *place, const struct node_value *value, const struct row_list *list,
+                      dp_error *err)
 {
     char where[300];
-    const uint64_t elems = client->theta.elems + (list ? list->floats : 0);
+    const uint64_t elems = place->elems + (list ? list->floats : 0);
     if (!value->slab || !isfinite(value->metrics.loss) || elems > CHECKED_MAX)
         return DP_OK; /* a loss that is not finite ends the job as diverged */
     uint64_t at = first_not_finite(elems, value->slab->values);
     if (at == elems)
         return DP_OK;
-    name_element(client, at, where, sizeof where);
+    name_element(place, at, where, sizeof where);
     return dp_fail(
         err, DP_DATA,
         "step %llu, slot %u: the gradient is not finite (%s is %g) though its loss is (%g): it is not handed "
         "in; look for a division by 0 or an overflow, scale the data or lower the learning rate",
-        (unsigned long long)client->theta.step, slot, where, (double)value->slab->values[at], value->metrics.loss);
+        (unsigned long long)place->step, place->slot, where, (double)value->slab->values[at], value->metrics.loss);
 }
