@@ -5,13 +5,13 @@
 #include <string.h>
 
 #include "common/base/util.h"
+#include "common/options/fields.h"
+#include "common/options/wrap.h"
 
-enum { HELP_COLUMNS = 80, HELP_LEFT_MAX = 28, HELP_TEXT_BYTES = 512 };
+enum { HELP_LEFT_MAX = 28, HELP_TEXT_BYTES = 512 };
 
 /* Larger limits are of no use to a reader. */
 #define MAX_TOLD 1e12
-/* A space at which a line is not broken, until it is printed. */
-#define HARD_SPACE '\x1f'
 
 bool topic_next(const char **at, struct topic_line *ret_line)
 {
@@ -76,32 +76,6 @@ static void option_text(const struct option *option, char *buf, size_t size)
             buf[i] = HARD_SPACE;
 }
 
-/* Prints text from column `left` on, in lines of whole words; the cursor is at `column`. */
-static void print_wrapped(FILE *out, size_t column, size_t left, const char *text)
-{
-    bool line_empty = true;
-    while (*text) {
-        size_t word = strcspn(text, " ");
-        if (!line_empty && column + 1 + word > HELP_COLUMNS) {
-            fputc('\n', out);
-            column = 0;
-            line_empty = true;
-        }
-        if (column < left) {
-            fprintf(out, "%*s", (int)(left - column), "");
-            column = left;
-        }
-        if (!line_empty)
-            fputc(' ', out);
-        for (size_t i = 0; i < word; i++)
-            fputc(text[i] == HARD_SPACE ? ' ' : text[i], out);
-        column += word + !line_empty;
-        line_empty = false;
-        text += word + strspn(text + word, " ");
-    }
-    fputc('\n', out);
-}
-
 /* Columns that the left side of a topic's options takes (of all of them where topic is NULL). */
 static size_t left_columns(const struct option_table *table, const char *topic)
 {
@@ -148,9 +122,13 @@ static void print_topics(const struct option_table *table, FILE *out)
     int columns = 0;
     for (const char *at = table->topics; topic_next(&at, &line);)
         columns = MAX(columns, line.name_bytes);
+    for (size_t i = 0; i < table->page_count; i++)
+        columns = MAX(columns, (int)strlen(table->pages[i].topic));
     fprintf(out, "options by topic (%s --help TOPIC):\n", table->program);
     for (const char *at = table->topics; topic_next(&at, &line);)
         fprintf(out, "  %-*.*s  %.*s\n", columns, line.name_bytes, line.name, line.text_bytes, line.text);
+    for (size_t i = 0; i < table->page_count; i++)
+        fprintf(out, "  %-*s  %s\n", columns, table->pages[i].topic, table->pages[i].summary);
 }
 
 static bool has_config(const struct option_table *table)
@@ -220,7 +198,7 @@ bool options_help(const struct option_table *table, const char *topic, FILE *out
     else if (!topic)
         print_overview(table, out);
     else
-        return print_topic(table, topic, out) || print_one(table, topic, out);
+        return print_topic(table, topic, out) || fields_help(table, topic, out) || print_one(table, topic, out);
     return true;
 }
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/base/util.h"
+#include "common/options/fields.h"
 #include "common/options/names.h"
 
 enum { CONFIG_BYTES_MAX = 1 << 20 };
@@ -331,6 +332,8 @@ static dp_err print_help(const struct option_table *table, const char *topic, dp
     struct topic_line line;
     for (const char *at = table->topics; topic_next(&at, &line);)
         nearest_offer(&nearest, line.name, (size_t)line.name_bytes);
+    for (size_t i = 0; i < table->page_count; i++)
+        nearest_offer(&nearest, table->pages[i].topic, strlen(table->pages[i].topic));
     for (size_t i = 0; i < table->count; i++)
         nearest_offer(&nearest, table->list[i].name, strlen(table->list[i].name));
     nearest_hint(&nearest, "", hint, sizeof hint);

@@ -38,6 +38,8 @@ struct option {
     const char *help;    /* one line, lower case, no full stop */
 };
 
+struct field_table;
+
 struct option_table {
     const char *program; /* "dp-server" */
     const char *summary; /* one line */
@@ -46,7 +48,9 @@ struct option_table {
     const char *footer;  /* examples at the end of --help; may be NULL */
     const struct option *list;
     size_t count;
-    size_t operands_max; /* arguments that are not options; more of them are an error */
+    size_t operands_max;             /* arguments that are not options; more of them are an error */
+    const struct field_table *pages; /* JSON that the program prints: further topics of --help; see fields.h */
+    size_t page_count;
 };
 
 /* Where an option's value came from. */
@@ -92,7 +96,8 @@ void options_env_check(const struct option_table *table, FILE *out);
 DP_MUST_CHECK dp_err options_check_number(const struct option_table *table, const char *name, double value,
                                           const char *where, dp_error *err);
 
-/* Overview (topic NULL), one topic, one option by its name, or the "reference"; false if there is no such topic. */
+/* Overview (topic NULL), one topic, one page, one option by its name, the "reference", or "reference PAGE"; false if
+ * there is no such topic. */
 bool options_help(const struct option_table *table, const char *topic, FILE *out);
 /* The reference as Markdown tables, for the folder's README between markers. */
 void options_reference(const struct option_table *table, FILE *out);

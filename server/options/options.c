@@ -7,6 +7,7 @@
 
 #include "common/kernels/kernels.h"
 #include "common/net/shm.h"
+#include "server/options/fields.h"
 #include "server/step/steps.h"
 #include "server/update/update.h"
 
@@ -137,6 +138,8 @@ const struct option_table server_option_table = {
     .footer =
         "  dp-server --model logistic --local-workers 2 --data train.libsvm --exit-when-done --export m.safetensors\n"
         "  dp-server --model softmax --listen tcp://0.0.0.0:7700 --insecure\n",
+    .pages = server_pages,
+    .page_count = SERVER_PAGES,
     .list = ROWS,
     .count = sizeof ROWS / sizeof ROWS[0],
 };

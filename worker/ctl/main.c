@@ -42,7 +42,8 @@ static const struct option_table TABLE = {
              "  dp-ctl [options] set lr VALUE           changes the learning rate while the job runs\n"
              "  dp-ctl [options] set consistency MODE   likewise when slots commit: bsp, ssp:S or async\n"
              "  dp-ctl [options] export FILE            writes the model of the running job as safetensors",
-    .footer = "example:\n  dp-ctl --server tcp://head:7700 status --json\n",
+    .footer = "example:\n  dp-ctl --server tcp://head:7700 status --json\n"
+              "dp-server --help status explains the members of this object.\n",
     .list = OPTIONS,
     .count = ARRAY_LEN(OPTIONS),
     .operands_max = 3,

@@ -7,6 +7,7 @@
 
 #include "common/net/endpoint.h"
 #include "common/net/shm.h"
+#include "worker/run/fields.h"
 
 #define ROW(topic, field, name, type, arg, min, max, dflt, unit, choices, help)                             \
     {                                                                                                       \
@@ -73,6 +74,8 @@ const struct option_table worker_option_table = {
     .footer = "  dp-worker --server tcp://head:7700 --data train.libsvm --threads 8\n"
               "  dp-worker eval --model m.safetensors --data test.libsvm --json\n",
     .operands_max = 1,
+    .pages = worker_pages,
+    .page_count = WORKER_PAGES,
     .list = ROWS,
     .count = sizeof ROWS / sizeof ROWS[0],
 };

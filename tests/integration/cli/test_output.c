@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/base/util.h"
+#include "tests/integration/support/fields.h"
 #include "tests/integration/support/harness.h"
 
 TestSuite(output, .init = harness_init, .fini = harness_fini, .timeout = 300);
@@ -138,6 +139,10 @@ Test(output, a_late_reader_of_json)
         cr_assert_eq(r.status, 0, "%s", r.err);
     } while (!strstr(r.out, ": done"));
     AUTOFREE char *text = read_until(fd, "{\"event\":\"done\"");
+    struct fields_seen seen = {0};
+    char buf[FIELDS_TEXT];
+    const char *problem = fields_problem_output("dp-server", strchr(text, '{'), &seen, buf);
+    cr_assert(!problem, "%s", problem);
     long long epochs = 0, others = 0, left_out = 0;
     char *rest = strchr(text, '{');
     for (char *line; (line = strsep(&rest, "\n")) && rest;) { /* the last one may be a part */

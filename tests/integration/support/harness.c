@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "common/base/util.h"
+#include "tests/integration/support/fields.h"
 #include "tests/integration/support/harness_impl.h"
 
 enum { OUTPUT_MAX = 64 << 20, CHUNK = 1 << 16, ENV_MAX = 512, ARGS_MAX = 128, ORPHANS_MS = 30000, START_MS = 30000 };
@@ -34,6 +35,7 @@ struct output {
 
 struct process {
     const char *program;
+    bool described; /* its JSON is in a table of members */
     pid_t pid;
     bool reaped;
     int status;
@@ -196,6 +198,8 @@ struct process *process_start_env(const char *program, const char *const *args, 
     struct process *p = calloc(1, sizeof *p);
     cr_assert(p);
     p->program = harness_keep(program);
+    p->described = strncmp(program, "dp-", 3) == 0 &&
+                   !(args[0] && (strcmp(args[0], "eval") == 0 || strcmp(args[0], "predict") == 0));
     process_spawn(p, args, env);
     warden_tell(p->pid);
     processes[process_count++] = p;
@@ -309,6 +313,10 @@ int process_wait(struct process *p, uint32_t timeout_ms)
     pthread_mutex_unlock(&lock);
     if (!whole)
         give_up(p, "ended, but left children behind that hold its output");
+    char buf[FIELDS_TEXT];
+    const char *problem = p->described ? fields_problem_output(p->program, text_of(p, OUT), NULL, buf) : NULL;
+    if (problem)
+        give_up(p, problem);
     return p->status;
 }
 

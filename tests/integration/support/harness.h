@@ -58,7 +58,8 @@ const char *process_expect(struct process *process, enum stream stream, const ch
 const char *process_expect_next(struct process *process, enum stream stream, const char *text, uint32_t timeout_ms);
 
 /* Waits for the end of the process and of what it said. Returns its exit status, or 128 + n where signal n ended it.
- * Fails the test after timeout_ms, and where children of it live on and hold its output. */
+ * Fails the test after timeout_ms, where children of it live on and hold its output, and where events of --json or a
+ * status document differ from the tables of their members (fields.h). */
 int process_wait(struct process *process, uint32_t timeout_ms);
 /* True if it ended within timeout_ms; for tests that expect it to go on. */
 bool process_ended(struct process *process, uint32_t timeout_ms);
