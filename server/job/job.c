@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem_room.h"
 #include "common/base/text.h"
 
 /* Slices of a shard are enough for receiving, committing and sending to overlap, but not smaller than the least, where

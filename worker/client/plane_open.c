@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/mem_room.h"
 #include "common/base/util.h"
 #include "worker/client/client.h"
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem_room.h"
 #include "common/base/util.h"
 
 static bool is_blank(const struct csv *csv, char c)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem_room.h"
 #include "common/base/util.h"
 
 enum { IDX_RANK_MAX = 8, IDX_HEAD_BYTES = 4 };

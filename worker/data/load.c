@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "common/base/mem_room.h"
 #include "common/base/util.h"
 #include "worker/data/file_stamp.h"
 #include "worker/data/parse.h"

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "common/base/mem_room.h"
 #include "common/base/util.h"
 #include "worker/model/parts.h"
 
