@@ -15,6 +15,8 @@
 #include "common/tensor/safetensors_read.h"
 #include "worker/data/hash.h"
 #include "worker/data/parse.h"
+#include "worker/model/labels.h"
+#include "worker/model/schema.h"
 
 enum { WANT_OF_MAX = 160 };
 

@@ -16,6 +16,7 @@
 #include "common/tensor/tensor.h"
 #include "worker/data/look.h"
 #include "worker/model/choose_labels.h"
+#include "worker/model/labels.h"
 #include "worker/model/model.h"
 #include "worker/run/report.h"
 #include "worker/run/schema_told.h"

@@ -1,6 +1,6 @@
 /* How far the training of a model's file has come: its metadata "steps", "complete" and "diverged". Thread: any. */
-#ifndef DP_WORKER_MODEL_STATE_H
-#define DP_WORKER_MODEL_STATE_H
+#ifndef DP_WORKER_MODEL_TRAINING_H
+#define DP_WORKER_MODEL_TRAINING_H
 
 #include <stdbool.h>
 #include <stdint.h>

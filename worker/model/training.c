@@ -1,5 +1,5 @@
 /* How far a model has come; see state.h. */
-#include "worker/model/state.h"
+#include "worker/model/training.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

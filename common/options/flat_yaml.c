@@ -1,12 +1,14 @@
 /* The flat YAML file: one map of scalars and sequences of scalars. What a flat file has no use for (nested maps,
  * anchors, aliases, tags, further documents) is an error that names its line, so nothing in a file is ignored in
  * silence. Works on libyaml's events; state is where in the one map we are. Thread: any. */
-#include "common/options/impl.h"
+#include "common/options/flat_yaml.h"
 
 #include <string.h>
 #include <yaml.h>
 
 #include "common/base/util.h"
+#include "common/options/nearest.h"
+#include "common/options/table.h"
 
 /* What the next event may be. */
 enum yaml_place {
