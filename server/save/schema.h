@@ -3,7 +3,7 @@
 #define DP_SERVER_SAVE_SCHEMA_H
 
 #include "common/tensor/safetensors.h"
-#include "proto/dp.pb-c.h"
+#include "server/job/job.h"
 
 /* Adds them to *meta. A NULL schema has none. DP_NOMEM, DP_RANGE. */
 DP_MUST_CHECK dp_err export_schema(const Dp__Schema *schema, struct safetensors_meta *meta);

@@ -14,7 +14,7 @@
 #include "common/tensor/safetensors.h"
 #include "common/tensor/safetensors_read.h"
 #include "worker/data/hash.h"
-#include "worker/data/parse.h"
+#include "worker/data/parse/text.h"
 #include "worker/model/labels.h"
 #include "worker/model/schema.h"
 

@@ -15,7 +15,7 @@
 #include "common/base/util.h"
 #include "common/kernels/kernels.h"
 #include "common/options/data_options.h"
-#include "worker/data/parse.h"
+#include "worker/data/parse/text.h"
 #include "worker/model/labels.h"
 #include "worker/model/model_file.h"
 #include "worker/model/scratch.h"

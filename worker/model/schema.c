@@ -9,7 +9,7 @@
 
 #include "common/base/text.h"
 #include "common/base/util.h"
-#include "worker/data/parse.h"
+#include "worker/data/parse/text.h"
 
 static dp_err bad(const struct model_file *file, const char *key, const char *value, dp_error *err)
 {

@@ -1,7 +1,7 @@
 /* The distinct labels of a data set, numbered in the order in which they come, and where each came first. Thread: one
  * at a time adds; a full set is read by any. */
-#ifndef DP_WORKER_DATA_LABEL_SET_H
-#define DP_WORKER_DATA_LABEL_SET_H
+#ifndef DP_WORKER_DATA_PARSE_LABEL_SET_H
+#define DP_WORKER_DATA_PARSE_LABEL_SET_H
 
 #include "common/tensor/label_list.h"
 

@@ -1,10 +1,11 @@
 /* Labels of rows, as all readers take them. Thread: any. */
+#include "worker/data/parse/label.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/util.h"
-#include "worker/data/label_set.h"
-#include "worker/data/parse.h"
+#include "worker/data/parse/number.h"
 
 bool row_labels_room(const struct data_source *source, uint64_t rows_max, struct data *data)
 {

@@ -4,7 +4,7 @@
  * Words alone are a header, numbers alone are data. Numbers that follow each other evenly may be either (pandas numbers
  * columns that have no names), and so may a row with words and numbers (names, or a typing error): there --header has
  * to say. A word in the label's column may be a class. Thread: any. */
-#include "worker/data/csv.h"
+#include "worker/data/csv/head.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -13,6 +13,10 @@
 #include <string.h>
 
 #include "common/base/util.h"
+#include "worker/data/csv/field.h"
+#include "worker/data/csv/names.h"
+#include "worker/data/parse/number.h"
+#include "worker/data/parse/text.h"
 
 /* Kinds of fields in the first row; the label's, where its number is known, counts where all are numbers. */
 struct look {
@@ -37,17 +41,6 @@ static void delimiter_find(struct csv *csv)
             return;
         }
     }
-}
-
-bool csv_column_number(const struct csv *csv, const char *text, uint64_t *ret_column)
-{
-    char *after;
-    errno = 0;
-    long long n = strtoll(text, &after, 10), fields = (long long)csv->fields;
-    if (errno || after == text || *after || n < -fields || n >= fields)
-        return false;
-    *ret_column = (uint64_t)(n < 0 ? n + fields : n);
-    return true;
 }
 
 /* The label's column where that is known by number; a header may still have the number as a name. */

@@ -1,7 +1,7 @@
-/* CSV (RFC 4180): a row of numbers a line, one column the label, maybe a header (csv_head.c). Blank lines are
+/* CSV (RFC 4180): a row of numbers a line, one column the label, maybe a header (head.c). Blank lines are
  * skipped; blanks around a field are not part of it. Invariant: the matrix is as large as the text can need, counted
  * beforehand, so that nothing grows while reading. Thread: any. */
-#include "worker/data/csv.h"
+#include "worker/data/csv/csv.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -9,81 +9,13 @@
 
 #include "common/base/mem_room.h"
 #include "common/base/util.h"
-
-static bool is_blank(const struct csv *csv, char c)
-{
-    return c == ' ' || c == '\r' || (c == '\t' && csv->delimiter != '\t');
-}
-
-static void blanks_skip(struct csv *csv)
-{
-    while (csv->text.at < csv->text.end && is_blank(csv, *csv->text.at))
-        csv->text.at++;
-}
-
-/* The inside of a quoted field; `text.at` is behind the opening quote and is left behind the closing one. */
-static dp_err quoted_read(struct csv *csv, struct field *field)
-{
-    struct text *text = &csv->text;
-    field->quoted = true;
-    field->at = text->at;
-    for (;; text->at++) {
-        if (text->at == text->end)
-            return text_fail(text, csv->err, "a quoted field has no closing quote; add a \" where it ends");
-        csv->line += *text->at == '\n';
-        if (*text->at != '"')
-            continue;
-        if (text->end - text->at < 2 || text->at[1] != '"')
-            break;
-        text->at++;
-    }
-    field->n = (size_t)(text->at++ - field->at);
-    blanks_skip(csv);
-    if (text->at < text->end && *text->at != csv->delimiter && *text->at != '\n')
-        return text_fail(text, csv->err, "text after the closing quote of a field; double the quotes inside it");
-    return DP_OK;
-}
-
-static void plain_read(struct csv *csv, struct field *field)
-{
-    const char *p = csv->text.at;
-    field->at = p;
-    while (p < csv->text.end && *p != csv->delimiter && *p != '\n')
-        p++;
-    csv->text.at = p;
-    while (p > field->at && is_blank(csv, p[-1]))
-        p--;
-    field->n = (size_t)(p - field->at);
-}
-
-dp_err csv_field_read(struct csv *csv, struct field *field)
-{
-    struct text *text = &csv->text;
-    blanks_skip(csv);
-    field->quoted = false;
-    if (text->at < text->end && *text->at == '"') {
-        text->at++;
-        dp_err e = quoted_read(csv, field);
-        if (e)
-            return e;
-    } else {
-        plain_read(csv, field);
-    }
-    field->last = text->at == text->end || *text->at == '\n';
-    csv->line += text->at < text->end && *text->at == '\n';
-    text->at += text->at < text->end;
-    return DP_OK;
-}
-
-bool csv_row_begin(struct csv *csv)
-{
-    for (blanks_skip(csv); csv->text.at < csv->text.end && *csv->text.at == '\n'; blanks_skip(csv)) {
-        csv->text.at++;
-        csv->line++;
-    }
-    csv->text.line = csv->line;
-    return csv->text.at < csv->text.end;
-}
+#include "worker/data/csv/columns.h"
+#include "worker/data/csv/field.h"
+#include "worker/data/csv/head.h"
+#include "worker/data/csv/names.h"
+#include "worker/data/parse/label.h"
+#include "worker/data/parse/number.h"
+#include "worker/data/parse/text.h"
 
 static dp_err value_read(struct csv *csv, const struct field *field, uint64_t column, float *ret_value)
 {
@@ -100,9 +32,9 @@ static dp_err label_take(struct csv *csv, const struct field *field)
     char plain[LABEL_TEXT_MAX + 1];
     const char *at = field->at, *fault = NULL;
     size_t n = field->n;
-    while (n && (is_blank(csv, at[n - 1]) || at[n - 1] == '\t'))
+    while (n && (csv_is_blank(csv, at[n - 1]) || at[n - 1] == '\t'))
         n--;
-    while (n && (is_blank(csv, *at) || *at == '\t'))
+    while (n && (csv_is_blank(csv, *at) || *at == '\t'))
         at++, n--;
     if (field->quoted && n <= LABEL_TEXT_MAX && memchr(at, '"', n)) {
         size_t kept = 0;

@@ -1,5 +1,5 @@
 /* Sets of labels; see label_set.h. Open addressing with linear probing, at most half full. Thread: any. */
-#include "worker/data/label_set.h"
+#include "worker/data/parse/label_set.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,12 +1,15 @@
 /* A CSV file for a schema, that of a model or of a job: its columns are found by name where both have names, else by
  * place, where the number of columns has to fit. Nothing is assumed without a note. Thread: any. */
-#include "worker/data/csv.h"
+#include "worker/data/csv/match.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/util.h"
+#include "worker/data/csv/feature_columns.h"
+#include "worker/data/csv/label.h"
+#include "worker/data/csv/names.h"
 
 enum { SHOWN_NAMES = 3 };
 

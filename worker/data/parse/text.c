@@ -1,5 +1,5 @@
 /* A text with its place for messages, which the readers share. Thread: any. */
-#include "worker/data/parse.h"
+#include "worker/data/parse/text.h"
 
 #include <inttypes.h>
 #include <stdarg.h>

@@ -1,6 +1,7 @@
 /* Names of the columns of a CSV file, for the schema and for people. Thread: any. */
-#include "worker/data/csv.h"
+#include "worker/data/csv/names.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 
 #include "common/base/text.h"
 #include "common/base/util.h"
+#include "worker/data/csv/field.h"
 
 enum { LONG_NAME_BYTES = 200 };
 
@@ -162,4 +164,15 @@ dp_err csv_note(struct csv *csv, const char *fmt, ...)
     free(csv->data->note);
     csv->data->note = all;
     return DP_OK;
+}
+
+bool csv_column_number(const struct csv *csv, const char *text, uint64_t *ret_column)
+{
+    char *after;
+    errno = 0;
+    long long n = strtoll(text, &after, 10), fields = (long long)csv->fields;
+    if (errno || after == text || *after || n < -fields || n >= fields)
+        return false;
+    *ret_column = (uint64_t)(n < 0 ? n + fields : n);
+    return true;
 }

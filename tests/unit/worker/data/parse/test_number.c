@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "worker/data/parse.h"
+#include "worker/data/parse/number.h"
+
 
 static float number(const char *text)
 {

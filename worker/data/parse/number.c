@@ -2,13 +2,15 @@
  * Most numbers of data files are short: a mantissa below 2^53 times or over a power of ten that a double holds exactly
  * gives the double nearest to the decimal (Clinger 1990), and that gives the nearest float unless the double lies
  * exactly between two floats. What is left goes to strtof in the C locale. Thread: any. */
-#include "worker/data/parse.h"
+#include "worker/data/parse/number.h"
 
 #include <locale.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+#include "worker/data/parse/text.h"
 
 enum { MANTISSA_DIGITS = 19, POWER_MAX = 22, EXPONENT_MAX = 100000 };
 

@@ -1,11 +1,14 @@
 /* The label of a CSV file for classification that has no header: the one column of whole numbers or words among columns
  * of fractions, if its values come again. A look at the first rows, so that a file by blocks is taken like a whole one:
  * more rows may take the answer back, but never change it. Thread: any. */
+#include "worker/data/csv/guess.h"
+
 #include <math.h>
 #include <string.h>
 
 #include "common/base/util.h"
-#include "worker/data/csv.h"
+#include "worker/data/csv/field.h"
+#include "worker/data/parse/number.h"
 
 enum { LOOK_ROWS = 100, LOOK_ROWS_LEAST = 10 };
 
