@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/mem_room.h"
 #include "common/base/util.h"
 #include "worker/client/ask.h"
 #include "worker/client/piece.h"

@@ -6,6 +6,7 @@
 
 #include "common/base/util.h"
 #include "worker/model/choose_labels.h"
+#include "worker/model/labels.h"
 #include "worker/run/schema_told.h"
 
 static struct data_blocks_facts facts_of(const struct data *data)

@@ -3,6 +3,7 @@
 
 #include "common/base/util.h"
 #include "common/tensor/plan.h"
+#include "worker/model/labels.h"
 #include "worker/run/train_data.h"
 
 /* A worker with data of its own goes through them in minibatches of its own: one slot at a step, which rows it has is a
