@@ -10,8 +10,7 @@
 #define DP_SERVER_DENSE_COMMIT_H
 
 #include "common/terms/joint.h"
-#include "common/terms/project.h"
-#include "server/dense/slice.h"
+#include "server/dense/state.h"
 
 /* What the commit of one step goes by, the same for all slices and shards. */
 struct commit {
@@ -48,24 +47,6 @@ void commit_step(struct slice *slice, const struct commit *commit, const float *
 void commit_report(const struct slice *slice, const float *w, double *report);
 /* LAMB's second half: out is the direction and becomes theta_{t+1}. */
 void commit_descend(struct slice *slice, const struct commit *commit, const float *w, float *out);
-
-/* How far a constraint on a whole vector has come in a projection. */
-struct projection {
-    struct michelot threshold; /* simplex, l1-ball */
-    double factor;             /* l2-ball */
-    double shift;              /* sum: of each element; linear: of the row */
-    bool searches;             /* its multiplier is searched for, since regularizers or step sizes bear on it */
-    struct joint_search search;
-    bool started, done;
-};
-struct projection commit_projection(const struct shard_job *job, uint32_t constraint);
-/* Sums per constraint and block for the next round. */
-enum { PROJECT_VALUES = JOINT_SUMS };
-void commit_project_sums(struct slice *slice, const struct commit *commit, const struct projection *projections,
-                         const float *w, double *sums);
-/* Takes in the sums over all; true once all are done. */
-bool commit_project_round(const struct shard_job *job, struct projection *projections, const double *totals);
-void commit_project(struct slice *slice, const struct commit *commit, const struct projection *projections, float *w);
 
 /* Whether a constraint is projected with sums of the whole. */
 bool commit_projects_globally(const struct shard_job *job, uint32_t constraint);

@@ -1,6 +1,8 @@
 /* Projections on whole vectors, which shards share: rounds of sums, until each constraint knows its projection. With
  * one step size for all coordinates, and without regularizers that bear on it, that is the Euclidean one; else the
  * multiplier is searched for (common/terms/joint.h), from theta as the rule's step left it. Thread: shard. */
+#include "server/dense/commit_project.h"
+
 #include "server/dense/commit_impl.h"
 
 static bool concerns(const struct constraint *c, uint32_t tensor)

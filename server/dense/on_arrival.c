@@ -12,8 +12,7 @@ static dp_err out_of_memory(const struct slice *slice, dp_error *err)
 /* Where the next commit may write: theta itself while nobody else holds it, else a version that nobody sees. */
 static struct version *writable(struct slice *slice, struct version *now)
 {
-    bool ours = atomic_load_explicit(&now->refs, memory_order_acquire) == 1;
-    return ours ? now : slice_version_new(slice, now->number + 1);
+    return version_is_only_mine(now) ? now : versions_new(&slice->versions, now->number + 1);
 }
 
 static uint64_t slot_samples(const struct slice *slice, const struct plan_step *at, uint32_t leaf)
@@ -44,7 +43,7 @@ static void commit(struct slice *slice, uint64_t step, uint32_t leaf, const stru
     part.passed = slice->passed + part.fraction;
     struct commit commit = commit_part_at(slice->job, at.train_step, samples, &part);
     commit.read = read->version ? read->version->theta : NULL;
-    struct node *root = &slice->nodes[1]; /* what slice_fold finds */
+    struct node *root = &slice->nodes[1]; /* what tree_sum finds */
     root->gradient = *gradient;
     commit_step(slice, &commit, (*now)->theta, then->theta, NULL, NULL);
     root->gradient = (struct blob){0};

@@ -206,11 +206,11 @@ static bool gather(struct shard *shard)
     return false;
 }
 
-static bool versions_new(struct shard *shard)
+static bool pending_new(struct shard *shard)
 {
     for (uint32_t i = 0; i < shard->slice_count; i++) {
         struct slice *slice = &shard->slices[i];
-        struct version *v = slice_version_new(slice, slice_theta(slice, slice->window.next)->number + 1);
+        struct version *v = versions_new(&slice->versions, slice_theta(slice, slice->window.next)->number + 1);
         if (!v) {
             fail(shard);
             return false;
@@ -233,7 +233,7 @@ bool global_try(struct shard *shard)
     global->step = next;
     global->phase = 0;
     global->commit = commit_at(&shard->own, at.train_step, slice_samples(&shard->slices[0], &at));
-    if (!versions_new(shard))
+    if (!pending_new(shard))
         return false;
     for (uint32_t i = 0; i < shard->slice_count; i++)
         shard_take_up(shard, &shard->slices[i]);

@@ -11,7 +11,7 @@
 #ifndef DP_SERVER_SHARD_PHASES_H
 #define DP_SERVER_SHARD_PHASES_H
 
-#include "server/dense/commit.h"
+#include "server/dense/commit_project.h"
 
 struct shard;
 

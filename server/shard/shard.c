@@ -259,9 +259,10 @@ static bool commit(struct shard *shard, uint32_t index)
         struct metrics metrics;
         dp_error err;
         uint64_t step = slice->window.next;
-        if (slice_staleness(slice, step) == 0)
+        bool on_arrival = slice_staleness(slice, step) > 0;
+        if (!on_arrival)
             shard_take_up(shard, slice);
-        if (slice_commit(slice, &metrics, &err)) {
+        if (on_arrival ? arrival_pass(slice, &metrics, &err) : slice_commit(slice, &metrics, &err)) {
             shard_fail(shard, &err);
             return false;
         }

@@ -75,7 +75,7 @@ void shm_session_returned(struct shm_session *session, uint32_t slice, uint64_t 
 {
     for (uint64_t left = session->lent[slice]; left; left &= left - 1) {
         uint32_t plane = (uint32_t)__builtin_ctzll(left);
-        struct version *version = &session->slices[slice].shared[plane];
+        struct version *version = &session->slices[slice].versions.shared[plane];
         if (version->number >= have)
             continue;
         session->lent[slice] &= ~(UINT64_C(1) << plane);
