@@ -7,6 +7,8 @@
 #include <stdlib.h>
 
 #include "server/shard/rows.h"
+#include "server/table/copy.h"
+#include "server/table/read.h"
 
 static const uint64_t LISTS_BYTES = (uint64_t)256 << 20; /* of lists of ids that a shard keeps */
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/table/read.h"
+
 dp_err shard_rows_start(struct shard *shard, uint32_t first_part, const struct part_range *parts, uint32_t part_count,
                         uint64_t cache_bytes, dp_error *err)
 {

@@ -10,6 +10,7 @@
 #include "server/dense/on_arrival.h"
 #include "server/shard/rows.h"
 #include "server/step/block_sums.h"
+#include "server/table/report.h"
 
 void shard_init(struct shard *shard, uint32_t id, struct shard_counters *counters, const struct shard_calls *calls)
 {

@@ -203,3 +203,19 @@ dp_err table_make(struct table *table, struct rowlist *list)
     }
     return DP_OK;
 }
+
+static int by_id(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+struct rowlist *table_sorted(const struct table *table)
+{
+    struct rowlist *list = rowlist_new(table->count);
+    if (!list || table->count == 0)
+        return list;
+    memcpy(list->ids, table->ids.base, table->count * sizeof *list->ids);
+    qsort(list->ids, table->count, sizeof *list->ids, by_id);
+    return list;
+}

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "server/table/part.h"
+#include "server/table/read.h"
 #include "tests/unit/support/cluster.h"
 #include "tests/unit/support/leaks.h"
 #include "tests/unit/support/reference.h"
