@@ -74,6 +74,31 @@ void slice_open(struct slice *slice)
     }
 }
 
+static bool slot_is_void(const void *arg, uint32_t slot)
+{
+    const uint8_t *live = arg;
+    return !live[slot];
+}
+
+void slice_revise(struct slice *slice, const uint8_t *live)
+{
+    struct steps *window = &slice->window;
+    uint64_t step = window->next;
+    if (step >= slice->total_steps)
+        return;
+    for (uint32_t k = 0; k < window->slots; k++)
+        if (!live[k]) {
+            blob_release(&slice->nodes[window->leaves + k].gradient);
+            slice->nodes[window->leaves + k] = (struct node){0};
+        }
+    steps_open(window, step, slot_is_void, live);
+    for (uint32_t k = 0; k < window->slots; k++) {
+        uint32_t node = window->leaves + k, replaced;
+        if (slice->nodes[node].gradient.data)
+            (void)steps_offer(window, step, node, slice->replaced, &replaced);
+    }
+}
+
 bool slice_pull_ready(const struct slice *slice, uint64_t step)
 {
     return step < slice->total_steps ? steps_pull_ready(&slice->window, step)

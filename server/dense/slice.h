@@ -24,6 +24,9 @@ void slice_fini(struct slice *slice);
 uint32_t slice_staleness(const struct slice *slice, uint64_t step);
 /* Opens the steps that may be open now. */
 void slice_open(struct slice *slice);
+/* Opens the open step anew: it waits for the slots of live[K] alone. Of the nodes that had arrived, those of other
+ * slots are dropped. There are no inner nodes: workers push their one slot, and nothing is folded before the commit. */
+void slice_revise(struct slice *slice, const uint8_t *live);
 /* A node arrives for a step that commits once. The payload is taken (released if it is not kept). An evaluation step's
  * payload is empty. */
 enum steps_verdict slice_push(struct slice *slice, uint64_t step, uint32_t node, struct blob *gradient,

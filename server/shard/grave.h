@@ -3,7 +3,7 @@
 #ifndef DP_SERVER_SHARD_GRAVE_H
 #define DP_SERVER_SHARD_GRAVE_H
 
-#include "server/shard/shard.h"
+#include "server/shard/state.h"
 
 struct grave;
 
