@@ -94,7 +94,7 @@ bool walk_next(struct walk *walk, struct block *ret_block)
 
 /* ---- sums ---- */
 
-/* What all constraints need to know of a block of theta, added to sums. */
+/* Adds the sums of a block of theta that constraints need. */
 static void add_constraint_sums(const struct slice *slice, struct block b, const float *w, double *sums)
 {
     const struct shard_job *job = slice->job;

@@ -12,18 +12,18 @@
 #include "common/terms/joint.h"
 #include "server/dense/state.h"
 
-/* What the commit of one step goes by, the same for all slices and shards. */
+/* The numbers of one step's commit, the same for all slices and shards. */
 struct commit {
     const struct shard_job *job;
     uint64_t t; /* training step */
     uint64_t samples;
     double eta;                     /* of this commit: on arrival, of its fraction of a step */
     const struct update_part *part; /* on arrival; NULL: the commit is a whole step */
-    const float *read;              /* what the gradient was computed on, to be compensated; NULL: taken as it is */
-    double gain;                    /* on arrival: what the rule makes of the gradient's factor; else 1 */
-    double clip_scale;              /* of clipping by norm */
-    double trust[TENSOR_COUNT_MAX]; /* LARS: eta's factor; LAMB: length along its direction per eta */
-    const double *pull_sums;        /* penalties: constraint sums of theta_t, one constraint after the other */
+    const float *read; /* theta that the gradient was computed on, to compensate it; NULL: taken as it is */
+    double gain;       /* on arrival: the rule's factor of the gradient; else 1 */
+    double clip_scale; /* of clipping by norm */
+    double trust[TENSOR_COUNT_MAX];       /* LARS: eta's factor; LAMB: length along its direction per eta */
+    const double *pull_sums;              /* penalties: constraint sums of theta_t, one constraint after the other */
     double weights[CONSTRAINT_TERMS_MAX]; /* penalties: of each term */
 };
 

@@ -28,7 +28,7 @@ struct projection commit_projection(const struct shard_job *job, uint32_t i)
     return p;
 }
 
-/* Of a block for one constraint. */
+/* Adds the sums of a block for one constraint. */
 static void add_sums(struct slice *slice, const struct constraint *c, const struct projection *p,
                      const struct joint *joint, const struct joint_steps *steps, struct block b, const float *w,
                      double *to)
@@ -44,7 +44,7 @@ static void add_sums(struct slice *slice, const struct constraint *c, const stru
     }
 }
 
-/* What a block's constraints go by; the numbers of a tensor are kept while it goes on. */
+/* The numbers that a block's constraints need; those of a tensor are kept from block to block. */
 struct going {
     struct kernel_update k;
     struct joint joint;

@@ -6,7 +6,7 @@
 #include "common/terms/project.h"
 #include "server/dense/commit.h"
 
-/* How far a constraint on a whole vector has come in a projection. */
+/* The state of the projection on one constraint on a whole vector. */
 struct projection {
     struct michelot threshold; /* simplex, l1-ball */
     double factor;             /* l2-ball */

@@ -15,11 +15,11 @@
 
 enum {
     VERSIONS_BYTES = 32 << 20, /* memory that running ahead of the head may take, per slice */
-    OVER_BYTES = 512 << 10,    /* payloads of at least so many bytes are written over; less stays in cache anyway */
+    OVER_BYTES = 512 << 10,    /* payloads of this size and more are written over; less stays in cache anyway */
 };
 
-/* Of the open step's payloads, one that theta_{t+1} can be written over. NULL: none is ours and large, or workers of
- * this machine look for theta in the planes. */
+/* A payload of the open step that theta_{t+1} can be written over. NULL: none is ours and large, or workers of this
+ * machine look for theta in the planes. */
 static struct blob *payload_over(const struct slice *slice)
 {
     const struct planes *planes = slice->job->planes;
@@ -105,7 +105,7 @@ bool slice_pull_ready(const struct slice *slice, uint64_t step)
                                      : slice->window.next >= slice->total_steps;
 }
 
-/* What the job's kind of update needs besides. */
+/* Memory that only some kinds of updates need. */
 static dp_err allocate_passes(struct slice *slice)
 {
     const struct shard_job *job = slice->job;
@@ -299,4 +299,5 @@ void slice_release_before(struct slice *slice, uint64_t low)
             version_release(*at);
         *at = NULL;
     }
+    assert(slice->oldest <= slice->window.next && slice->at[slice->window.next % SLICE_VERSIONS]);
 }

@@ -24,8 +24,8 @@ void slice_fini(struct slice *slice);
 uint32_t slice_staleness(const struct slice *slice, uint64_t step);
 /* Opens the steps that may be open now. */
 void slice_open(struct slice *slice);
-/* Opens the open step anew: it waits for the slots of live[K] alone. Of the nodes that had arrived, those of other
- * slots are dropped. There are no inner nodes: workers push their one slot, and nothing is folded before the commit. */
+/* Opens the open step anew: it waits for the slots of live[K] alone. Nodes of other slots that had arrived are
+ * dropped. There are no inner nodes: workers push their one slot, and nothing is folded before the commit. */
 void slice_revise(struct slice *slice, const uint8_t *live);
 /* A node arrives for a step that commits once. The payload is taken (released if it is not kept). An evaluation step's
  * payload is empty. */
@@ -42,8 +42,8 @@ DP_MUST_CHECK dp_err slice_commit(struct slice *slice, struct metrics *ret_metri
 /* For rules that write theta_{t+1} in several passes: `version`, which nobody sees yet, follows the open step as after
  * slice_commit. */
 void slice_publish(struct slice *slice, struct version *version, struct metrics *ret_metrics);
-/* Sums of the report of a completed step, block_count * shard_job_report_values of them, heap, the caller's; NULL if
- * there are none. */
+/* Sums of the report of a completed step, block_count * shard_job_report_values of them, heap, the caller's; NULL: the
+ * step has no report. */
 double *slice_report_take(struct slice *slice, uint64_t step);
 /* Whether a pull for step t can be answered; of the job's end, when all is complete. */
 bool slice_pull_ready(const struct slice *slice, uint64_t step);

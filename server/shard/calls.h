@@ -61,14 +61,12 @@ struct shard_calls {
     /* Sums of all blocks of the shard, to be added up over all shards (server/step/block_sums.h); heap, the receiver's.
      * Answered by shard_totals, but for EXCHANGE_REPORT, which comes before the step is `completed`. */
     void (*sums)(void *arg, uint64_t step, uint32_t phase, uint32_t values, double *sums);
-    /* Where a session can read so many bytes of rows, and where that is in what it was lent; NULL: they must be sent.
-     */
+    /* Reserves `bytes` in the session's ring; *ret_at is the position. NULL: send the rows in the message. */
     float *(*room)(void *arg, uint32_t session, uint64_t bytes, uint64_t *ret_at);
     void (*rows)(void *arg, const struct rows_params *rows);
-    /* Where the head says what may be committed: the steps before `ready` have all that roster number `roster` wants.
-     */
+    /* If the head says GO: the steps before `ready` have all slots that roster number `roster` wants. */
     void (*ready)(void *arg, uint64_t ready, uint64_t roster);
-    /* So few slots of `step` are owed that they may be left out of it; told anew after roster_asked. */
+    /* So few slots of `step` are owed that they may be left out of it; told anew after gate_asked. */
     void (*few)(void *arg, uint64_t step);
     void *arg;
 };

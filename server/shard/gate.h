@@ -59,7 +59,7 @@ bool gate_lets_commit(const struct shard *shard, const struct piece *piece);
 void gate_go(struct gate *gate, uint64_t go);
 /* The head has asked: words about few owed slots are told again when more has come. */
 void gate_asked(struct gate *gate);
-/* How many slots were left out of the step, which is the last one committed. */
+/* Number of slots that were left out of the step, which is the last one committed. */
 uint32_t gate_dropped(const struct gate *gate, uint64_t step);
 
 /* ---- of a shard whose gate waits for the head ---- */

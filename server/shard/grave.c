@@ -10,7 +10,7 @@ struct grave {
     struct versions list[]; /* [count] */
 };
 
-/* What the slice itself refers to is given back. */
+/* The slice gives its own references back. */
 static struct versions take(struct slice *slice)
 {
     struct versions taken = slice->versions;

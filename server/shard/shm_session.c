@@ -1,4 +1,4 @@
-/* What a session shares with a shard; the invariants are in shm_session.h. Thread: shard. */
+/* Memory that a session shares with a shard; the invariants are in shm_session.h. Thread: shard. */
 #include "server/shard/shm_session.h"
 
 #include <stdlib.h>

@@ -91,7 +91,7 @@ static bool has_report(const struct shard *shard, uint64_t step)
     return shard_job_reports(&shard->own.plan, &at);
 }
 
-/* A step whose gradient was not finite may have a finite loss: it is told as not finite all the same. */
+/* A step whose gradient was not finite may have a finite loss: the head hears NaN all the same. */
 static struct metrics metrics_of(const struct shard *shard, uint64_t step)
 {
     struct metrics m = shard->first_metrics[step % SLICE_VERSIONS];

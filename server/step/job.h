@@ -29,7 +29,7 @@ struct metrics metrics_add(struct metrics a, struct metrics b);
  * i * stride_bytes behind it. */
 struct metrics metrics_sum(const struct steps *window, const struct metrics *nodes, size_t stride_bytes);
 
-/* What is the same for all pieces of a job. Borrowed for their life. */
+/* The facts that are the same for all pieces of a job. Borrowed for their life. */
 struct shard_job {
     struct plan plan;
     bool local;          /* workers have data of their own: a step has as many samples as came, slots may be void */

@@ -176,6 +176,7 @@ bool part_pull_ready(const struct part *part, uint64_t step)
 
 void part_release_before(struct part *part, uint64_t low)
 {
+    assert(part->oldest <= part->window.next);
     for (; part->oldest < low && part->oldest < part->window.next; part->oldest++)
         undo_drop(part, &part->undo[part->oldest % PART_STEPS]);
 }

@@ -1,5 +1,5 @@
-/* A part of a table on a shard: a run of its ids, with a step window of its own. What a slice is to theta, but for the
- * cost of a commit, which goes by the rows that it touches, and for old versions, which are kept as undo logs.
+/* A part of a table on a shard: a run of its ids, with a step window of its own, as a slice is of theta. But a
+ * commit costs the rows that it touches, and old versions are kept as undo logs.
  *
  * Invariants:
  *   1. theta_t of every row can be read for each t in [global_low, window.next]: what the commits since have changed is
@@ -29,8 +29,8 @@ bool part_pull_ready(const struct part *part, uint64_t step);
 /* All shards have completed the steps before `low`: what only theta before it needs is let go. */
 void part_release_before(struct part *part, uint64_t low);
 
-/* Sums of the report of a completed step, part_blocks * shard_job_report_values of them, heap, the caller's; NULL if
- * there are none. */
+/* Sums of the report of a completed step, part_blocks * shard_job_report_values of them, heap, the caller's; NULL:
+ * the step has no report. */
 double *part_report_take(struct part *part, uint64_t step);
 
 #endif

@@ -1,6 +1,8 @@
 /* Reads of a part; see read.h. Thread: shard. */
 #include "server/table/read.h"
 
+#include <assert.h>
+
 enum { LOOK_AHEAD = 24 };
 
 bool part_holds(const struct part *part, uint64_t step)
@@ -25,7 +27,7 @@ static void read_now(struct part *part, uint64_t t, const struct rowlist *list, 
     }
 }
 
-/* Where rows of the list are in the undo log, that is what they were before its step. */
+/* Rows of the list that are in the undo log were, before its step, as the log has them. */
 static void look_back(const struct part *part, const struct undo *undo, const struct rowlist *list,
                       const float **records)
 {
@@ -60,6 +62,7 @@ static dp_err read_back(struct part *part, uint64_t step, uint64_t t, const stru
 dp_err part_read(struct part *part, uint64_t step, struct rowlist *list, float *out)
 {
     uint64_t t = part_version(part, step);
+    assert(part_holds(part, step));
     table_find(&part->table, list);
     if (step < part->window.next)
         return read_back(part, step, t, list, out);

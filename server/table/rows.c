@@ -116,7 +116,8 @@ uint64_t table_next_touched(const struct table *table, uint64_t id)
     return table->first + at * MARK_BITS + (uint64_t)__builtin_ctzll(word);
 }
 
-/* Where an id begins to be looked for: spreads what comes in sequences (the last rounds of MurmurHash3's finalizer). */
+/* The place of the index at which the search for an id starts: spreads ids that come in sequences (the last rounds of
+ * MurmurHash3's finalizer). */
 static uint64_t start_of(const struct table *table, uint64_t id)
 {
     id = (id ^ id >> 33) * 0xc4ceb9fe1a85ec53;
