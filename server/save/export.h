@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "server/job/job.h"
+#include "server/table/copy.h"
 
 struct export;
 

@@ -4,7 +4,7 @@
 #define DP_SERVER_SAVE_MODEL_FILE_H
 
 #include "common/tensor/safetensors.h"
-#include "server/table/part.h"
+#include "server/table/copy.h"
 
 /* Values that lie side by side in memory and in the file. */
 struct export_run {

@@ -3,7 +3,10 @@
 #ifndef DP_TESTS_UNIT_SUPPORT_CLUSTER_H
 #define DP_TESTS_UNIT_SUPPORT_CLUSTER_H
 
+#include "server/dense/slice.h"
+#include "server/shard/ask.h"
 #include "server/shard/shard.h"
+#include "server/shard/tell.h"
 #include "server/step/block_sums.h"
 
 enum { CLUSTER_SHARDS_MAX = 5, CLUSTER_SLICES_MAX = 64 };

@@ -267,7 +267,7 @@ Test(slice, theta_is_written_over_a_large_payload)
         }
         slice_release_before(&s, step + 1);
     }
-    struct version *held = s.versions;
+    struct version *held = s.versions.list;
     while (held && held->number != 1)
         held = held->next;
     cr_assert_not_null(held);

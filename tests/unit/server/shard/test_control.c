@@ -240,7 +240,7 @@ Test(control, a_server_may_end_amid_a_commit_that_needs_all_shards)
     job.params.clip_norm = 1;
     cluster_start(&cluster, &job, 2, 1 << 20);
     push(0, 0);
-    cr_assert_not_null(cluster.ends[0].shard.global.pending[0], "it waits for the other's sums");
+    cr_assert_not_null(cluster.ends[0].shard.phases.pending[0], "it waits for the other's sums");
     cluster_stop(&cluster);
     ASSERT_NO_LEAKS();
 }

@@ -8,7 +8,10 @@
 #include "server/dense/commit.h"
 #include "server/dense/slice.h"
 #include "server/step/block_sums.h"
+#include "server/table/copy.h"
 #include "server/table/part.h"
+#include "server/table/read.h"
+#include "server/table/report.h"
 #include "tests/unit/support/leaks.h"
 
 enum { ROWS = 60, DIM = 3, ELEMS = ROWS * DIM, STEPS = 40, SLOTS = 5 };
