@@ -1,5 +1,5 @@
-/* The way that values travel between the client and the shards: by the sockets, or through memory that is shared. What
- * depends on it stands behind one table of operations, so that a further way is an entry and not an `if`.
+/* The way that values travel between the client and the shards: by the sockets, or through memory that is shared. All
+ * that depends on the way stands behind one table of operations, so that a further way is an entry and not an `if`.
  *
  * Invariants: `ops` is never NULL in a client that dp_connect has made; what a carrier of a session lent ends with the
  * session. Thread: the one that uses the client. */

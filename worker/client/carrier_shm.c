@@ -1,9 +1,8 @@
-/* What a client shares with the shards of a server on its host: whether it does, theta's planes, slabs, and how far the
- * shards are with what it pushed.
+/* The carrier for a server on the same host: theta's planes, slabs, and how far the shards have read the pushes.
  *
- * Invariant: what was computed on a theta in shared memory is handed in only in the session that was lent it. Once the
- * server has given a session up it writes over what that was lent, and its worker may learn of that late: so with the
- * session goes all of the step at hand, which begins anew. Thread: the one that uses the client. */
+ * Invariant: a gradient that was computed on a theta in shared memory is handed in only in the session that was lent
+ * it. Once the server has given a session up, it writes over the memory that it lent, and the worker may learn of that
+ * late. So the step at hand ends with the session, and begins anew. Thread: the one that uses the client. */
 #include "worker/client/carrier_shm.h"
 
 #include <assert.h>
@@ -99,7 +98,7 @@ static uint64_t shared_free_before(const struct dp_client *client)
 }
 
 static const struct carrier_ops SHARED = {
-    .in_order = true, /* what lies in a session's ring must be told in order */
+    .in_order = true, /* the shard is told in order how far a ring was read */
     .of_session = true,
     .copies = 1, /* a gradient: the server has theta */
     .copies_as = "a gradient",

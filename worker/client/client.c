@@ -133,7 +133,7 @@ static void client_free(struct dp_client *client)
 }
 
 /* In a forked child: without a word to ZeroMQ, whose threads are the parent's, so that nothing here waits for them or
- * wakes them up. What belonged to the heartbeat's thread may be half written, and stays. */
+ * wakes them up. Memory of the heartbeats' thread may be half written, and stays. */
 static void client_free_inherited(struct dp_client *client)
 {
     (void)!carrier_close(client);

@@ -1,10 +1,10 @@
 /* The data plane: pushes and pulls over the shards.
  *
- * A message is sent once for each piece: a slice, or a part of a table (piece.c). Whatever is lost is sent
- * again. The shard says what that is (ask.c): it is asked after a connection was made anew, after BUSY, and
- * where there is no answer for long. A little is sent again at once. A server that cannot be asked is sent everything
- * after a connection was made anew; where there is merely no answer for long, first the pulls, which cost nothing, then
- * everything. All of it is idempotent. Thread: the one that uses the client. */
+ * A message is sent once for each piece: a slice, or a part of a table (piece.c). A lost
+ * message is sent again. The shard says which ones it lacks (ask.c): it is asked after a connection was made anew,
+ * after BUSY, and if there is no answer for long. A little is sent again at once. A server that cannot be asked is sent
+ * everything after a connection was made anew; if there is merely no answer for long, first the pulls, which cost
+ * nothing, then everything. All of it is idempotent. Thread: the one that uses the client. */
 
 #include "worker/client/plane.h"
 

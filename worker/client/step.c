@@ -132,7 +132,7 @@ void step_assigned(struct dp_client *client, const struct duty_assign *assign)
     for (size_t i = 0; i < assign->extra_count; i++)
         if (assign->extra_slots[i] < SLOT_SET_MAX)
             slot_set_add(&asked, assign->extra_slots[i]);
-    if (assign->extra_step != client->theta.step) /* what was sent of this one is sent again by itself */
+    if (assign->extra_step != client->theta.step) /* nodes of this one are sent again by themselves */
         arrival_asked(&client->arrival, assign->extra_step, &asked);
 }
 
@@ -163,7 +163,7 @@ void step_forget(struct dp_client *client)
     client->arrival = (struct arrival){0};
 }
 
-/* Of the slots, those of one group whose rows are there. */
+/* Leaves the slots of one group whose rows are there. */
 static void step_task_group(struct dp_client *client, struct slot_set *slots)
 {
     const struct row_group *group = NULL;

@@ -69,7 +69,8 @@ static dp_err unexpected(int passed, dp_error *err)
     return dp_fail(err, DP_PROTO, "the Unix socket gives an answer to something else");
 }
 
-/* What a shard passes becomes the part's; *planes is what all that have a range must have, 0 before the first. */
+/* Memory that a shard passes becomes the part's. *planes is the number that all parts with a range must have, 0 before
+ * the first. */
 static dp_err part_take(struct view_part *part, const struct shm_message *answer, int passed, uint32_t *planes,
                         dp_error *err)
 {

@@ -1,4 +1,4 @@
-/* Which slots a worker owes at a step. Invariant: both lists are in strictly ascending order of steps. Thread: the
+/* Slots that a worker owes at a step. Invariant: both lists are in strictly ascending order of steps. Thread: the
  * client's. */
 #include "worker/client/state/duty.h"
 

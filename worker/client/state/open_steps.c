@@ -1,4 +1,4 @@
-/* Where a worker goes next on arrival; see open_steps.h.
+/* The next step of a worker on arrival; see open_steps.h.
  *
  * Invariant: base <= top + 1, and done[] of the steps in [floor, top] is what is known of them. Thread: the client's.
  */

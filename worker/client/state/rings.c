@@ -36,7 +36,7 @@ bool rings_have(const struct rings *rings, uint32_t number)
     return rings->list && rings->list->number >= number;
 }
 
-/* Of the rings, those that no answer will name any more go. */
+/* Frees the rings that no answer will name any more. */
 static void rings_drop_before(struct rings *rings, uint32_t number)
 {
     struct ring **at = &rings->list;

@@ -76,7 +76,7 @@ static dp_err span_fill(const struct row_layout *layout, const struct row_list *
     return DP_OK;
 }
 
-/* What follows from the tables' ids. Takes the list where it fails. */
+/* Fills in all that follows from the tables' ids. Takes the list if it fails. */
 static dp_err list_finish(const struct row_layout *layout, struct row_list *list, struct row_list **ret_list,
                           dp_error *err)
 {

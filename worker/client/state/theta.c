@@ -54,7 +54,7 @@ void theta_want(struct theta *theta, uint64_t want)
     theta->want_accepted = (struct slot_set){0};
 }
 
-/* Where theta of `want` is assembled. */
+/* The index of the buffer in which theta of `want` is assembled. */
 static uint32_t theta_next(const struct theta *theta)
 {
     return theta->now == theta->own[0];
@@ -105,7 +105,7 @@ static void piece_got(struct theta *theta, uint32_t piece, enum theta_got kind)
     theta->counts[kind]++;
 }
 
-/* What all slices have of the step wanted, of which this is the `nth` answer. */
+/* Slots of the step wanted that all slices have; this is the `nth` answer. */
 static void accepted_take(struct theta *theta, const struct theta_answer *answer, uint32_t nth)
 {
     struct slot_set set = {0};

@@ -1,4 +1,4 @@
-/* What a client says to its user, how its headers are numbered, and how it looks for a server. */
+/* A client's words to its user, its headers, and its search for a server. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <netinet/in.h>
