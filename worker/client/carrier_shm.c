@@ -47,15 +47,19 @@ static dp_err places_fill(const struct dp_client *client, struct shm_place **ret
     return DP_OK;
 }
 
-static bool shared_close(struct dp_client *client)
+static bool shared_return_theta(struct dp_client *client)
 {
-    bool lost = theta_unshare(&client->theta);
+    return theta_unshare(&client->theta);
+}
+
+/* Slabs that nobody holds any more are freed here. */
+static void shared_close(struct dp_client *client)
+{
     client_shm_close(&client->carrier.shm);
     slab_pool_renew(&client->slabs);
     mem_freep(&client->carrier.done);
     client->slabs.done = 0;
     atomic_store_explicit(&client->beat.shm, false, memory_order_relaxed);
-    return lost;
 }
 
 static void shared_read(struct dp_client *client, uint32_t piece, uint64_t done)
@@ -108,6 +112,7 @@ static const struct carrier_ops SHARED = {
     .rows_end = shared_rows_end,
     .read = shared_read,
     .free_before = shared_free_before,
+    .return_theta = shared_return_theta,
     .close = shared_close,
 };
 

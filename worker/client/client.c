@@ -136,10 +136,11 @@ static void client_free(struct dp_client *client)
  * wakes them up. Memory of the heartbeats' thread may be half written, and stays. */
 static void client_free_inherited(struct dp_client *client)
 {
-    (void)!carrier_close(client);
     if (client->beat.running)
         close(client->beat.wake);
     step_fini(client);
+    (void)!carrier_return_theta(client);
+    carrier_close(client);
     free(client->plane.shards);
     free(client->plane.links);
     free(client->plane.items);

@@ -166,8 +166,9 @@ dp_err plane_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 
 void plane_close(struct dp_client *client)
 {
-    if (carrier_close(client))
+    if (carrier_return_theta(client))
         step_lose(client);
+    carrier_close(client);
     for (uint32_t i = 0; i < client->plane.shard_count; i++)
         for (uint32_t k = 0; k < client->plane.shards[i].lane_count; k++)
             link_close(&client->plane.shards[i].lanes[k], 0);
