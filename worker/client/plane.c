@@ -60,6 +60,18 @@ static void plane_send(struct dp_client *client, uint32_t first, bool pull)
     client->plane.pulled |= pull;
 }
 
+dp_err plane_init(struct plane *plane, uint32_t slots, dp_error *err)
+{
+    plane->sent = mem_array_zero(slots, sizeof *plane->sent);
+    return plane->sent ? DP_OK : dp_fail(err, DP_NOMEM, "no memory for %u slots", slots);
+}
+
+void plane_fini(struct plane *plane)
+{
+    plane_drop_sent(plane);
+    mem_freep(&plane->sent);
+}
+
 void plane_keep(struct dp_client *client, const struct sent_node *node)
 {
     assert(client->plane.sent_count < client->job.view.slots);

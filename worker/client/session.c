@@ -4,6 +4,7 @@
  * Thread: the one that uses the client. */
 #include "worker/client/session.h"
 
+#include <assert.h>
 #include <unistd.h>
 
 #include "common/base/deadline.h"
@@ -171,6 +172,7 @@ static dp_err session_check_tables(const struct dp_client *client, dp_error *err
 
 dp_err session_join(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
+    assert(client->join);
     dp_err tables = session_check_tables(client, err);
     if (tables)
         return tables;

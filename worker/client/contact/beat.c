@@ -1,6 +1,7 @@
 /* Heartbeats. Invariant: between beat_start and beat_stop the links and the arena belong to the thread. */
 #include "worker/client/contact/beat.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -269,6 +270,7 @@ static int thread_start(struct beat *beat)
 
 dp_err beat_start(struct beat *beat, void *zmq, const struct beat_target *target, dp_error *err)
 {
+    assert(!beat->running);
     beat->session = target->session;
     beat->incarnation = target->incarnation;
     beat->interval_ms = target->interval_ms;

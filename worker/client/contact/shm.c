@@ -1,6 +1,7 @@
 /* Memory shared with the shards; see shm.h. Thread: the client's. */
 #include "worker/client/contact/shm.h"
 
+#include <assert.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -128,6 +129,7 @@ dp_err client_shm_open(struct client_shm *shm, const struct shm_place *places, u
                        uint64_t incarnation, const volatile int *stop, struct views *ret_views, dp_error *err)
 {
     struct shm_message hello = {.kind = SHM_HELLO, .session = session, .incarnation = incarnation};
+    assert(!shm->doors && !shm->rings);
     struct view_part *parts = mem_array_zero(count, sizeof *parts);
     uint32_t planes = 0;
     dp_err e = DP_OK;

@@ -5,6 +5,7 @@
  * Thread: the client's. */
 #include "worker/client/state/fold.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "common/base/util.h"
@@ -122,6 +123,7 @@ enum fold_answer fold_hand_in(struct fold *fold, uint32_t slot, struct fold_merg
         if (climb == CLIMB_MERGED) {
             whole = at;
             (*ret_merge_count)++;
+            assert(*ret_merge_count <= FOLD_LEVEL_MAX);
         }
     }
     if (climb == CLIMB_WAIT)

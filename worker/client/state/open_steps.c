@@ -23,6 +23,7 @@ void arrival_begin(struct arrival *a, uint64_t step, uint32_t staleness)
     a->staleness = staleness;
     for (; a->top < step; a->top++)
         *done_at(a, a->top + 1) = (struct slot_set){0};
+    assert(a->base <= a->top + 1);
 }
 
 uint64_t arrival_floor(const struct arrival *a)
@@ -36,6 +37,7 @@ void arrival_complete(struct arrival *a, uint64_t step)
     if (step > a->top + 1) /* others have left this worker behind: it goes on from there */
         a->top = step - 1;
     a->base = MAX(a->base, step);
+    assert(a->base <= a->top + 1);
 }
 
 static bool is_known(const struct arrival *a, uint64_t step)

@@ -2,6 +2,7 @@
  * it. Thread: the client's; row_list_drop: any. */
 #include "worker/client/state/rows.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -138,7 +139,9 @@ dp_err row_list_new(const struct row_layout *layout, const dp_rows *rows, struct
 
 void row_list_keep(struct row_list *list)
 {
-    atomic_fetch_add_explicit(&list->refs, 1, memory_order_relaxed);
+    unsigned before = atomic_fetch_add_explicit(&list->refs, 1, memory_order_relaxed);
+    assert(before > 0);
+    (void)before;
 }
 
 void row_list_drop(struct row_list *list)

@@ -2,6 +2,7 @@
  * `now` is whole. Thread: the client's. */
 #include "worker/client/state/theta.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,6 +101,7 @@ static dp_err answer_check(const struct theta *theta, const struct theta_answer 
 
 static void piece_got(struct theta *theta, uint32_t piece, enum theta_got kind)
 {
+    assert(theta->got[piece] == THETA_MISSING && theta->counts[THETA_MISSING] > 0);
     theta->got[piece] = (uint8_t)kind;
     theta->counts[THETA_MISSING]--;
     theta->counts[kind]++;
@@ -142,6 +144,7 @@ dp_err theta_take(struct theta *theta, const struct theta_answer *answer, bool *
 
 bool theta_take_part(struct theta *theta, uint32_t piece, bool last, uint64_t at, const void *values, size_t bytes)
 {
+    assert(piece >= theta->slice_count && piece < theta->piece_count);
     if (theta->got[piece] != THETA_MISSING)
         return false;
     if (!last && bytes > 0)
@@ -193,6 +196,7 @@ static uint32_t theta_plane(const struct theta *theta)
 
 void theta_turn(struct theta *theta)
 {
+    assert(theta_whole(theta));
     if (theta->counts[THETA_NEW] > 0) {
         uint32_t plane = theta_plane(theta);
         uint64_t *have = theta->now_have;
@@ -210,6 +214,7 @@ void theta_turn(struct theta *theta)
 
 void theta_share(struct theta *theta, struct views *views)
 {
+    assert(theta->views.count == 0);
     theta->views = *views;
     *views = (struct views){0};
 }
