@@ -10,7 +10,7 @@
 #include "common/base/util.h"
 #include "proto/frame_check.h"
 
-/* Of Header: bodies are fields from the first on, but for those of the proof. */
+/* Field numbers of Header: bodies are fields from the first on, but for those of the proof. */
 enum { ARENA_ALIGN = 16, FIELD_BODY_FIRST = 10, FIELD_PROOF = 190, FIELD_USER = 191 };
 
 /* A block beyond the base buffer; the memory follows. */
@@ -121,8 +121,8 @@ static bool field_skip(unsigned wire_type, const uint8_t *data, size_t bytes, si
     return true;
 }
 
-/* How many top-level fields are bodies, known to this version or not; -1 where the bytes are no message. Protobuf takes
- * the last of several and merges equal ones; here a message says one thing. */
+/* Counts the top-level fields that are bodies, known to this version or not; -1 if the bytes are no message. Protobuf
+ * takes the last of several and merges equal ones; here a message says one thing. */
 static int body_count(const uint8_t *data, size_t bytes)
 {
     int count = 0;

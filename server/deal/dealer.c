@@ -54,8 +54,8 @@ void dealer_open(struct dealer *dealer, uint64_t open)
     dealer->at = open;
 }
 
-/* How many slots each gets: what is below everybody's exact share, then one by one to whom it takes least long. That
- * makes the longest time, slots / speed, as short as it can be. */
+/* Slots of each member: its exact share rounded down, then one by one to the member that needs least time for one more.
+ * This makes the longest time, slots / speed, as short as possible. */
 static void share(uint32_t slots, struct dealer_member *members, uint32_t count)
 {
     double total = 0;

@@ -57,7 +57,7 @@ bool delivery_step_ended(struct delivery *d, uint64_t allowed_us, uint64_t now_u
     bool overdue = since(d->owed_us, now_us) > allowed_us;
     bool silent = d->silent >= DELIVERY_SILENT && since(d->silent_us, now_us) > DELIVERY_SILENT_US;
     if (!overdue)
-        d->owed_us = 0; /* it is told that it need not go on */
+        d->owed_us = 0; /* the head has told the member that it need not go on */
     d->misses += overdue || silent;
     if (d->hung || d->misses < (uint32_t)(d->came_us ? DELIVERY_MISSES : DELIVERY_MISSES_NEW))
         return false;

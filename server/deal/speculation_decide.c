@@ -23,7 +23,7 @@ static uint64_t expected_us(const struct speculation *s, uint64_t due, uint64_t 
     return now_us > due ? now_us + (uint64_t)((double)(now_us - due) / s->patience) : due;
 }
 
-/* Whether anything ever came from it. Of who has only joined nothing can be expected: hundreds that never deliver
+/* Whether anything ever came from it. A member that has only joined is not expected to deliver: hundreds that never do
  * would have each slot one after the other. */
 static bool is_proven(const struct speculation *s, uint32_t number)
 {

@@ -228,7 +228,7 @@ static dp_err settle_plan(struct job *job, const Dp__Join *join, dp_error *err)
     return plan_check(&plan, err);
 }
 
-/* What dp-ctl had set before the job was settled anew, from the same steps on. */
+/* Settings that dp-ctl made before the job was settled anew, from the same steps on. */
 static void settle_settings(struct job *job)
 {
     struct schedule *schedule = &job->core.params.schedule;
@@ -256,7 +256,7 @@ static dp_err settle_tensors(struct job *job, const Dp__Join *join, dp_error *er
     return e ? e : rowrule_check(&job->core, err);
 }
 
-/* What the parameters will take at least: two versions, the rule's state, and one gradient that has arrived. A job that
+/* The least memory that parameters need: two versions, the rule's state, and one gradient that has arrived. A job that
  * cannot be held is refused here, with the worker that declared it, before a shard runs out of memory in the midst of
  * it. Bytes of more than 2^64 cannot be: tensors_add bounds the elements. */
 static dp_err check_memory(const struct job *job, dp_error *err)
@@ -301,8 +301,8 @@ static dp_err settle_shard(struct job *job, struct job_shard *shard, uint32_t *n
     return DP_OK;
 }
 
-/* How many shards the dense parameters are spread over. A step costs each worker a message to each of these and an
- * answer; where they carry little, that is nearly all of its cost. */
+/* Shards that the dense parameters are spread over. A step costs each worker a message to each of these and an answer;
+ * where they carry little, that is nearly all of its cost. */
 static uint32_t shards_worth(const struct job *job, uint64_t elems, uint32_t shards)
 {
     uint64_t least = job->opts->min_shard_kib << 10;

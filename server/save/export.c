@@ -24,7 +24,7 @@ struct export
     struct rows_copy **copies; /* [shard][part] */
     struct export_file file;
     uint64_t digest;
-    const char *wanted; /* where it is to go */
+    const char *wanted; /* the path asked for */
     bool exact;         /* there, or nowhere */
     int *held;
     char path[PATH_MAX]; /* that it is written to */
@@ -33,7 +33,7 @@ struct export
     void *arg;
 };
 
-/* Where no worker knew more than that its rows had the label 1, it is that of 0 and 1. */
+/* If no worker knew more than that its rows had the label 1, labels are 0 and 1. */
 static char *labels_text(const struct job *job)
 {
     return job->labels.count || !job_classifies(job) ? label_list_text(&job->labels) : strdup("0,1");
@@ -139,7 +139,7 @@ static dp_err describe(const struct export *x, struct safetensors_meta *meta)
     return x->diverged ? safetensors_meta_set(meta, "diverged", "yes") : DP_OK;
 }
 
-/* Where all values are; false where a shard did not have them. */
+/* Adds the runs of all values; false if a shard did not have them. */
 static bool add_runs(struct export *x)
 {
     struct export_file *file = &x->file;

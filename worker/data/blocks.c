@@ -2,7 +2,7 @@
  *
  * Invariants: block b has rows [b * block_rows, ...) and the bytes [places[b].offset, places[b + 1].offset) of the
  * file, of which each reading must have the hash of the first. `used` is the size of the blocks that are held; it
- * exceeds the budget by no more than the one being loaded. What changes after opening is under the mutex. */
+ * exceeds the budget by no more than the one being loaded. The mutex guards all that changes after opening. */
 #include "worker/data/blocks.h"
 
 #include <errno.h>
@@ -254,7 +254,7 @@ static dp_err look_at_first_row(struct data_blocks *b, struct scanner *scanner, 
     return DP_OK;
 }
 
-/* What the beginning of the file says of all of it. */
+/* Settles the format and the header by the beginning of the file. */
 static dp_err look_at_head(struct data_blocks *b, struct scanner *scanner, dp_error *err)
 {
     size_t bytes;
