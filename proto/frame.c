@@ -5,6 +5,7 @@
  * the single kinds are in frame_check.c. Thread: any; an arena belongs to one thread. */
 #include "proto/frame.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "common/base/util.h"
@@ -71,6 +72,7 @@ static void *arena_alloc(void *arg, size_t bytes)
     size_t at = arena->used;
     arena->used = MIN(at + rounded, (size_t)FRAME_ARENA_BYTES_MAX);
     arena->wanted = MAX(arena->wanted, arena->used);
+    assert(arena->used <= FRAME_ARENA_BYTES_MAX);
     return at + rounded <= arena->size ? arena->base + at : arena_overflow(arena, rounded);
 }
 

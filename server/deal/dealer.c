@@ -1,6 +1,7 @@
 /* The slot dealer; see dealer.h. Thread: head. */
 #include "server/deal/dealer.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,6 +92,7 @@ static void lay_out(struct dealer *dealer, struct dealer_member *members, uint32
     for (uint32_t i = 0; i < count; i++)
         for (uint32_t n = 0; n < members[i].slots; n++)
             dealer->next_owner[k++] = members[i].number;
+    assert(count == 0 || k == dealer->slots);
     while (k < dealer->slots)
         dealer->next_owner[k++] = DEALER_NOBODY;
 }

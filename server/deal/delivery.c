@@ -1,6 +1,8 @@
 /* Whether a member delivers what it owes; see delivery.h. Thread: head. */
 #include "server/deal/delivery.h"
 
+#include <assert.h>
+
 #include "common/base/util.h"
 
 /* Weight of the last step in shown_us. */
@@ -72,6 +74,7 @@ static void set_floor(struct delivery *d, double slot_us, uint64_t now_us)
         d->lapses = again ? MIN(d->lapses + 1, (uint32_t)DELIVERY_FLOOR_DOUBLINGS) : 0;
         d->floor_until_us = now_us + ((uint64_t)DELIVERY_FLOOR_US << d->lapses);
     }
+    assert(d->lapses <= DELIVERY_FLOOR_DOUBLINGS);
     d->floor_us = slot_us;
 }
 

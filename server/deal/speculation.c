@@ -1,6 +1,7 @@
 /* Speculation; see speculation.h. Thread: head. */
 #include "server/deal/speculation_impl.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 /* Weight of a new measure of a slot's time: of all slots that a member holds, together. */
@@ -66,6 +67,7 @@ void speculation_owe(struct speculation *s, uint32_t number, uint64_t now_us)
 void speculation_owe_no_more(struct speculation *s, uint32_t number)
 {
     struct speculation_member *member = speculation_member_of(s, number);
+    assert(!member || member->open > 0);
     if (member)
         member->open--;
 }

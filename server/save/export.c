@@ -1,6 +1,7 @@
 /* Exports; see export.h. Invariant: a pinned version and a copy are released exactly once, by export_free. */
 #include "server/save/export.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,6 +64,7 @@ dp_err export_new(const struct job *job, uint64_t step, struct export **ret_expo
 
 void export_add(struct export *x, uint32_t shard, struct version **pinned, struct rows_copy *copies)
 {
+    assert(shard < x->job->shard_count && !x->pinned[shard] && !x->copies[shard]);
     if (job_shard_holds(&x->job->shards[shard]))
         x->missing--;
     x->pinned[shard] = pinned;

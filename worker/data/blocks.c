@@ -5,6 +5,7 @@
  * exceeds the budget by no more than the one being loaded. The mutex guards all that changes after opening. */
 #include "worker/data/blocks.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -355,6 +356,7 @@ static bool evict(struct data_blocks *b)
             oldest = &b->blocks[i];
     if (!oldest)
         return false;
+    assert(b->used >= oldest->bytes);
     b->used -= oldest->bytes;
     data_fini(&oldest->data);
     return true;
