@@ -11,17 +11,10 @@
 #include "server/step/steps.h"
 #include "tests/unit/support/leaks.h"
 
+#define ROLL_SEED 0x9e3779b97f4a7c15u
+#include "tests/unit/support/roll.h"
+
 enum { SEQUENCES = 100000, EVENTS = 100, SHARDS = 2, WORKERS = 4, SLOTS_MAX = 9, STEPS = 64, LETTERS = 128 };
-
-static uint64_t state = 0x9e3779b97f4a7c15u;
-
-static uint32_t roll(uint32_t below)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)(state >> 20) % below;
-}
 
 /* What the head says to a worker: as Assign. Sets of slots are bits. */
 struct letter {

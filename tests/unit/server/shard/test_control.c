@@ -6,6 +6,9 @@
 #include "tests/unit/support/cluster.h"
 #include "tests/unit/support/leaks.h"
 
+#define ROLL_SEED 6364136223846793005u
+#include "tests/unit/support/roll.h"
+
 enum { ELEMS = 64 };
 
 static struct cluster cluster;
@@ -138,16 +141,6 @@ Test(control, consistency_changes_at_a_step_that_is_open_nowhere)
 }
 
 enum { RANDOM_SLOTS = 4, RANDOM_STEPS = 40, RANDOM_SHARDS = 3, RANDOM_JOBS = 300 };
-
-static uint64_t state = 6364136223846793005u;
-
-static uint32_t roll(uint32_t below)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)(state >> 20) % below;
-}
 
 /* A slot of some step that is open on a shard, perhaps once more; each moves theta by a quarter, once. */
 static void push_some(uint32_t s)
