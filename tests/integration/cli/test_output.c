@@ -177,7 +177,7 @@ Test(output, a_slow_reader_of_json)
     cr_assert_str_empty(strchr(last, '\n') + 1);
 }
 
-/* Whoever started the worker does not read what it says. */
+/* The parent of the worker does not read its output. */
 Test(output, a_worker_that_nobody_reads)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
@@ -249,7 +249,7 @@ Test(output, closed_descriptors)
                                    JOB "--local-workers 1 --exit-when-done --epochs 50 --log-level debug --json "
                                        "--port-file %s --export %s <&- >&- 2>&-",
                                    data, port, model);
-    cr_assert_eq(process_wait(server, RUN_MS), 1); /* what --json told is lost */
+    cr_assert_eq(process_wait(server, RUN_MS), 1); /* objects of --json are lost */
     models_assert_same(model, quiet_model(data, "50"));
     char line[256] = "";
     FILE *file = fopen(port, "r");
