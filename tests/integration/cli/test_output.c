@@ -141,7 +141,8 @@ Test(output, a_late_reader_of_json)
     AUTOFREE char *text = read_until(fd, "{\"event\":\"done\"");
     struct fields_seen seen = {0};
     char buf[FIELDS_TEXT];
-    const char *problem = fields_problem_output("dp-server", strchr(text, '{'), &seen, buf);
+    const char *problem =
+        fields_problem_output(&(struct fields_source){"dp-server", NULL}, strchr(text, '{'), &seen, buf);
     cr_assert(!problem, "%s", problem);
     long long epochs = 0, others = 0, left_out = 0;
     char *rest = strchr(text, '{');
