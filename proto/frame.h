@@ -1,7 +1,7 @@
 /* Messages <-> bytes. All validation of received bytes happens here, before any state is touched: a message that parses
  * has every repeated field within its limit, every string printable, terminated and short, every number within its
  * type, and the payload frames that its header promises. Ranges that depend on the job (slice, slot, step) are checked
- * by frame_check_push_pull and, for tables, by frame_rows.h. Thread: any; an arena belongs to one thread. */
+ * by frame_limits.h. Thread: any; an arena belongs to one thread. */
 #ifndef DP_PROTO_FRAME_H
 #define DP_PROTO_FRAME_H
 
@@ -80,23 +80,5 @@ DP_MUST_CHECK dp_err frame_parse(struct arena *arena, const void *data, size_t b
 /* Bytes that a header takes, and the header written to exactly that many. */
 size_t frame_size(const Dp__Header *header);
 void frame_write(const Dp__Header *header, void *buf);
-
-/* A job's bounds for what arrives at a shard. */
-struct frame_limits {
-    uint32_t first_slice; /* slice ids [first_slice, first_slice + slice_count) are this shard's */
-    uint32_t slice_count;
-    uint32_t slots;
-    const uint64_t *slice_elems; /* per slice of this shard */
-    uint64_t total_steps;
-};
-/* Whether a push_pull's slice, node, step, pull_step and payload size fit the job. `payload_bytes` is that of the one
- * payload frame, or SIZE_MAX if there is none. Whether the step carries a payload (train) or not (eval) is the caller's
- * to check. DP_RANGE or DP_PROTO. */
-DP_MUST_CHECK dp_err frame_check_push_pull(const Dp__PushPull *msg, const struct frame_limits *limits,
-                                           size_t payload_bytes, dp_error *err);
-
-/* Tree nodes. A node covers slots [index << level, min((index + 1) << level, slots)), not empty; its level is not above
- * the root's, the smallest L with (1 << L) >= slots. */
-bool frame_node_valid(uint32_t level, uint32_t index, uint32_t slots);
 
 #endif

@@ -9,7 +9,4 @@
 /* Checks the one body that the header has and the number of payload frames that it promises. DP_PROTO. */
 DP_MUST_CHECK dp_err frame_check_body(const Dp__Header *header, size_t payload_count, dp_error *err);
 
-/* The sums that come with a push, which `what` is; NULL has none. DP_PROTO. */
-DP_MUST_CHECK dp_err frame_check_metrics(const char *what, const Dp__Metrics *metrics, dp_error *err);
-
 #endif

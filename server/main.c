@@ -8,6 +8,7 @@
 #include "common/base/output.h"
 #include "common/base/util.h"
 #include "common/kernels/kernels.h"
+#include "common/options/early.h"
 #include "proto/frame.h"
 #include "server/head/head.h"
 

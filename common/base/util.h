@@ -23,14 +23,6 @@ void *mem_array(size_t count, size_t size) __attribute__((malloc, alloc_size(1, 
 /* The same, zeroed. */
 void *mem_array_zero(size_t count, size_t size) __attribute__((malloc, alloc_size(1, 2)));
 
-/* Memory that this process can have at most: the machine's, or less where a limit of its control group or of one above
- * that (version 1 or 2), or of its address space, says so. UINT64_MAX where nothing is known. */
-uint64_t mem_limit_bytes(void);
-/* Whether so many bytes can be taken beside what this process and its control group have: the kernel would end the
- * process where it writes to them, and say nothing. Little is not looked at. DP_NOMEM, "WHAT: out of memory: ...". */
-enum { MEM_SMALL_BYTES = 8 << 20 };
-DP_MUST_CHECK dp_err mem_check_room(const char *what, uint64_t bytes, dp_error *err);
-
 /* Makes malloc keep what is freed and serve all threads from one heap: libzmq takes a fresh buffer for each large
  * message, and giving its pages back to the kernel only to fault them in again costs more than the message. For
  * programs, at their start; a library leaves its process's malloc alone. Thread: main, before others start. */

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/base/deadline.h"
 #include "common/base/util.h"
 #include "common/net/resolve.h"
 
@@ -135,12 +136,6 @@ void endpoint_text(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX]
              endpoint->port);
 }
 
-static uint64_t left_ms(uint64_t deadline_ms)
-{
-    uint64_t now = mono_ms();
-    return now < deadline_ms ? deadline_ms - now : 0;
-}
-
 static bool is_stopped(const volatile int *stop)
 {
     return stop && __atomic_load_n(stop, __ATOMIC_RELAXED);
@@ -189,13 +184,13 @@ static int attempts_wait(struct attempts *attempts, const struct addrinfo *addre
     while (error == EINPROGRESS) {
         if (is_stopped(stop))
             return EINTR;
-        if (left_ms(deadline_ms) == 0)
+        if (deadline_left_ms(deadline_ms) == 0)
             return ETIMEDOUT;
         if (mono_ms() >= next_ms && attempts->count < ATTEMPTS_MAX) {
             (void)attempt_start(attempts, address); /* the ones before it may still succeed */
             next_ms = mono_ms() + ATTEMPT_MS;
         }
-        if (poll(attempts->items, attempts->count, (int)MIN(left_ms(deadline_ms), (uint64_t)LOOK_MS)) < 0)
+        if (poll(attempts->items, attempts->count, (int)MIN(deadline_left_ms(deadline_ms), (uint64_t)LOOK_MS)) < 0)
             return errno;
         error = attempts_result(attempts);
     }
@@ -227,7 +222,7 @@ static int connect_ipc(const char *path, uint64_t deadline_ms, const volatile in
         to.sun_path[0] = '\0';
     socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + (path[0] != '@'));
     int error = connect(fd, (const struct sockaddr *)&to, size) ? errno : 0;
-    while (error == EAGAIN && left_ms(deadline_ms) > 0 && !is_stopped(stop)) {
+    while (error == EAGAIN && deadline_left_ms(deadline_ms) > 0 && !is_stopped(stop)) {
         (void)poll(NULL, 0, QUEUE_WAIT_MS);
         error = connect(fd, (const struct sockaddr *)&to, size) ? errno : 0;
     }
@@ -244,7 +239,7 @@ static const struct addrinfo *connect_first(const struct addrinfo *list, uint64_
     for (const struct addrinfo *at = list; at; at = at->ai_next)
         count++;
     for (const struct addrinfo *at = list; at && !is_stopped(stop); at = at->ai_next, count--) {
-        *ret_error = connect_once(at, mono_ms() + left_ms(deadline_ms) / count, stop);
+        *ret_error = connect_once(at, mono_ms() + deadline_left_ms(deadline_ms) / count, stop);
         if (*ret_error == 0)
             return at;
     }

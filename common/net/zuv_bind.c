@@ -1,5 +1,5 @@
 /* Binding a socket, with reasons that a person can act on. Thread: any; the socket's. */
-#include "common/net/zuv.h"
+#include "common/net/zuv_bind.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include <zmq.h>
 
 #include "common/base/util.h"
 

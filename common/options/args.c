@@ -1,11 +1,13 @@
 /* The command line: which options were given with which texts, and the operands. Values are not looked at here, since
  * the file and the environment come before them. Thread: any. */
-#include "common/options/impl.h"
+#include "common/options/args.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/util.h"
+#include "common/options/nearest.h"
 
 /* True for "-5", "-.5": no option's name begins so. */
 static bool is_negative_number(const char *arg)

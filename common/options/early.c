@@ -1,10 +1,12 @@
 /* What is to be known of the options before they could be read as a whole, or where they cannot be. Thread: any. */
+#include "common/options/early.h"
+
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/util.h"
-#include "common/options/impl.h"
+#include "common/options/table.h"
 
 static bool is_on(const char *value)
 {

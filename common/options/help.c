@@ -1,35 +1,18 @@
 /* What people read of an option table: the overview, a topic, one option, and the Markdown reference. Lines stay within
  * 80 columns where words allow. Thread: any. */
-#include "common/options/impl.h"
+#include "common/options/help.h"
 
 #include <string.h>
 
 #include "common/base/util.h"
 #include "common/options/fields.h"
+#include "common/options/value.h"
 #include "common/options/wrap.h"
 
 enum { HELP_LEFT_MAX = 28, HELP_TEXT_BYTES = 512 };
 
 /* Larger limits are of no use to a reader. */
 #define MAX_TOLD 1e12
-
-bool topic_next(const char **at, struct topic_line *ret_line)
-{
-    if (!*at || **at == '\0')
-        return false;
-    size_t line = strcspn(*at, "\n"), name = strcspn(*at, ":\n");
-    size_t text = name < line ? name + 1 : name;
-    while (text < line && (*at)[text] == ' ')
-        text++;
-    *ret_line = (struct topic_line){*at, (int)name, *at + text, (int)(line - text)};
-    *at += line + ((*at)[line] == '\n');
-    return true;
-}
-
-bool topic_is(const struct topic_line *line, const char *topic)
-{
-    return strlen(topic) == (size_t)line->name_bytes && memcmp(line->name, topic, strlen(topic)) == 0;
-}
 
 /* What stands for the value: "FILE", "on|off", "a|b|c", or NULL for a flag. */
 static const char *option_arg(const struct option *option)

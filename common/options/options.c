@@ -1,7 +1,7 @@
 /* Where the values of options come from: defaults, then the file, then the environment, then the command line, each
  * over the one before. The command line is scanned first, since it may name the file or ask for help. Every source is
  * checked as a whole, also what a higher one overrides. Thread: any. */
-#include "common/options/impl.h"
+#include "common/options/options.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -12,60 +12,15 @@
 #include <unistd.h>
 
 #include "common/base/util.h"
+#include "common/options/args.h"
 #include "common/options/fields.h"
+#include "common/options/flat_yaml.h"
+#include "common/options/help.h"
 #include "common/options/names.h"
+#include "common/options/nearest.h"
+#include "common/options/value.h"
 
 enum { CONFIG_BYTES_MAX = 1 << 20 };
-
-/* Memory that lives as long as the options: a list of blocks, newest first. */
-struct memory_block {
-    struct memory_block *next;
-    _Alignas(max_align_t) char bytes[];
-};
-
-void *options_memory(struct options *opts, size_t bytes)
-{
-    struct memory_block *block = malloc(sizeof *block + bytes);
-    if (!block)
-        return NULL;
-    block->next = opts->arena;
-    opts->arena = block;
-    return block->bytes;
-}
-
-char *options_copy(struct options *opts, const char *text, size_t bytes)
-{
-    char *copy = options_memory(opts, bytes + 1);
-    if (copy) {
-        memcpy(copy, text, bytes);
-        copy[bytes] = '\0';
-    }
-    return copy;
-}
-
-void options_fini(struct options *opts)
-{
-    for (struct memory_block *block = opts->arena, *next; block; block = next) {
-        next = block->next;
-        free(block);
-    }
-    *opts = (struct options){0};
-}
-
-int option_find(const struct option_table *table, const char *name, size_t bytes)
-{
-    for (size_t i = 0; i < table->count; i++)
-        if (strlen(table->list[i].name) == bytes && memcmp(table->list[i].name, name, bytes) == 0)
-            return (int)i;
-    return -1;
-}
-
-enum option_source options_source(const struct options *opts, const char *name)
-{
-    int i = option_find(opts->table, name, strlen(name));
-    assert(i >= 0);
-    return opts->sources[i];
-}
 
 static bool topic_known(const struct option_table *table, const char *topic)
 {
@@ -74,47 +29,6 @@ static bool topic_known(const struct option_table *table, const char *topic)
         if (topic_is(&line, topic))
             return true;
     return false;
-}
-
-/* Names that other programs have for options of ours. */
-static const char *synonym_of(const struct option_table *table, const char *name)
-{
-    static const char *const SYNONYMS[][2] = {
-        {"learning-rate", "lr"},  {"batch-size", "batch"},
-        {"minibatch", "batch"},   {"weight-decay", "l2"},
-        {"lambda", "l2"},         {"max-iter", "steps"},
-        {"iterations", "steps"},  {"max-steps", "steps"},
-        {"num-epochs", "epochs"}, {"workers", "local-workers"},
-        {"random-state", "seed"}, {"random-seed", "seed"},
-        {"loss", "model"},        {"address", "listen"},
-        {"bind", "listen"},       {"train", "data"},
-        {"validation", "eval"},   {"test", "eval"},
-        {"save", "export"},       {"silent", "quiet"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(SYNONYMS); i++)
-        if (strcmp(name, SYNONYMS[i][0]) == 0 && option_find(table, SYNONYMS[i][1], strlen(SYNONYMS[i][1])) >= 0)
-            return SYNONYMS[i][1];
-    return NULL;
-}
-
-dp_err option_fail_unknown(const struct option_table *table, const char *where, const char *name, const char *dashes,
-                           dp_error *err)
-{
-    char hint[128], buf[OPTION_SHOWN_MAX];
-    struct nearest nearest = {.want = name};
-    for (size_t i = 0; i < table->count; i++)
-        nearest_offer(&nearest, table->list[i].name, strlen(table->list[i].name));
-    if (dashes[0]) { /* these are not for the file */
-        nearest_offer(&nearest, "help", 4);
-        nearest_offer(&nearest, "version", 7);
-    }
-    nearest_hint(&nearest, dashes, hint, sizeof hint);
-    const char *synonym = synonym_of(table, name);
-    if (synonym)
-        snprintf(hint, sizeof hint, "; did you mean '%s%.64s'?", dashes, synonym);
-    if (hint[0] == '\0')
-        snprintf(hint, sizeof hint, "; see %.64s --help", table->program);
-    return dp_fail(err, DP_USAGE, "%sunknown option '%s%s'%s", where, dashes, option_shown(name, buf), hint);
 }
 
 /* --- defaults --- */

@@ -1,26 +1,17 @@
-/* Texts to values, ranges, and the nearest word to a misspelt one. Invariant: a field changes only when its text was
- * right as a whole. Thread: any. */
-#include "common/options/impl.h"
+/* Texts to values, and ranges. Invariant: a field changes only when its text was right as a whole. Thread: any. */
+#include "common/options/value.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <float.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/util.h"
-
-const char *option_shown(const char *text, char buf[OPTION_SHOWN_MAX])
-{
-    if (!str_copy(buf, OPTION_SHOWN_MAX, text))
-        memset(buf + OPTION_SHOWN_MAX - 4, '.', 3);
-    for (char *at = buf; *at; at++)
-        if ((unsigned char)*at < 0x20 || *at == 0x7f)
-            *at = '?';
-    return buf;
-}
+#include "common/options/nearest.h"
 
 static bool has_range(const struct option *option)
 {
@@ -142,17 +133,11 @@ static dp_err set_bool(bool *field, const char *text, const char *where, dp_erro
     return dp_fail(err, DP_USAGE, "%s: '%s' is neither on nor off", where, option_shown(text, buf));
 }
 
-/* Length of the word at `at` in "a|b|c". */
-static size_t choice_bytes(const char *at)
-{
-    return strcspn(at, "|");
-}
-
 static dp_err set_choice(const struct option *option, int *field, const char *text, const char *where, dp_error *err)
 {
     int index = 0;
     for (const char *at = option->choices;; index++) {
-        size_t n = choice_bytes(at);
+        size_t n = strcspn(at, "|");
         if (strlen(text) == n && memcmp(at, text, n) == 0) {
             *field = index;
             return DP_OK;
@@ -258,61 +243,5 @@ void option_clear(struct options *opts, size_t i)
     case OPT_LIST:
         *(struct option_list *)field = (struct option_list){0};
         break;
-    }
-}
-
-/* Edits (insert, delete, replace, swap neighbours) from a to b: optimal string alignment. Both shorter than
- * OPTION_NAME_MAX. */
-static size_t edit_distance(const char *a, size_t na, const char *b, size_t nb)
-{
-    size_t rows[3][OPTION_NAME_MAX + 1];
-    for (size_t j = 0; j <= nb; j++)
-        rows[0][j] = j;
-    for (size_t i = 1; i <= na; i++) {
-        size_t *row = rows[i % 3];
-        const size_t *up = rows[(i + 2) % 3], *upup = rows[(i + 1) % 3];
-        row[0] = i;
-        for (size_t j = 1; j <= nb; j++) {
-            size_t best = MIN(up[j], row[j - 1]) + 1;
-            best = MIN(best, up[j - 1] + (a[i - 1] != b[j - 1]));
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                best = MIN(best, upup[j - 2] + 1);
-            row[j] = best;
-        }
-    }
-    return rows[na % 3][nb];
-}
-
-void nearest_offer(struct nearest *nearest, const char *word, size_t bytes)
-{
-    size_t want_bytes = strlen(nearest->want);
-    if (bytes >= OPTION_NAME_MAX || want_bytes >= OPTION_NAME_MAX || want_bytes < 2)
-        return;
-    /* A beginning of the word is as near as one wrong letter. */
-    bool prefix = want_bytes >= 3 && want_bytes < bytes && memcmp(word, nearest->want, want_bytes) == 0;
-    size_t distance = prefix ? 1 : edit_distance(nearest->want, want_bytes, word, bytes);
-    if (distance > MAX(want_bytes / 3, (size_t)1) || (nearest->distance && distance + 1 >= nearest->distance))
-        return;
-    nearest->distance = distance + 1;
-    memcpy(nearest->word, word, bytes);
-    nearest->word[bytes] = '\0';
-}
-
-void nearest_hint(const struct nearest *nearest, const char *dashes, char *buf, size_t size)
-{
-    if (nearest->distance)
-        snprintf(buf, size, "; did you mean '%s%s'?", dashes, nearest->word);
-    else
-        buf[0] = '\0';
-}
-
-void nearest_offer_choices(struct nearest *nearest, const char *choices)
-{
-    for (const char *at = choices;;) {
-        size_t n = choice_bytes(at);
-        nearest_offer(nearest, at, n);
-        if (at[n] == '\0')
-            return;
-        at += n + 1;
     }
 }

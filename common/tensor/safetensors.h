@@ -40,20 +40,4 @@ DP_MUST_CHECK dp_err safetensors_write(const char *path, const struct tensors *t
 DP_MUST_CHECK dp_err safetensors_head(const struct tensors *tensors, uint64_t u64, const struct safetensors_meta *meta,
                                       char **ret_head, size_t *ret_bytes, dp_error *err);
 
-/* A model read back: heap, freed by safetensors_fini. */
-struct safetensors {
-    struct tensors tensors; /* in the order of their data; init and regularized are not stored */
-    struct safetensors_meta meta;
-    float *theta; /* tensors_total elements, end to end, cache-line aligned */
-};
-/* Reads and checks a file (F32 tensors only; sizes, overlaps, ranges, JSON depth and header size are checked before
- * allocation). DP_IO where it cannot be read, DP_DATA with the file's name and what is wrong otherwise. */
-DP_MUST_CHECK dp_err safetensors_read(const char *path, struct safetensors *ret_model, dp_error *err);
-/* The same from memory; `name` is used in errors. What the fuzz target calls. */
-DP_MUST_CHECK dp_err safetensors_parse(const char *name, const void *data, size_t bytes, struct safetensors *ret_model,
-                                       dp_error *err);
-/* Index of a tensor by name, or -1. */
-int safetensors_find(const struct safetensors *model, const char *name);
-void safetensors_fini(struct safetensors *model);
-
 #endif

@@ -1,7 +1,7 @@
 /* Models from disk. The bytes are anybody's: every number is checked before it is used, and memory is taken only for
  * data that are there. Invariant: tensors lie end to end in the order of their offsets and cover the data whole.
  * Thread: any. */
-#include "common/tensor/safetensors.h"
+#include "common/tensor/safetensors_read.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/mem_room.h"
 #include "common/base/util.h"
 
 enum { LENGTH_BYTES = 8, HEADER_BYTES_MAX = 16 << 20, SHOWN_MAX = 40 };

@@ -70,18 +70,6 @@ struct constraints {
     struct constraint list[CONSTRAINTS_MAX];
 };
 
-/* Adds "KIND[=ARG][@TENSOR]". DP_USAGE, or for a file DP_IO or DP_DATA, saying what is wrong, for a file with its line.
- */
-DP_MUST_CHECK dp_err constraints_add(struct constraints *constraints, const char *text, dp_error *err);
-/* Whether the method can do what is asked, and constraints on one tensor go together. DP_USAGE. Called again once
- * tensors are known. */
-DP_MUST_CHECK dp_err constraints_check(const struct constraints *constraints, dp_error *err);
-/* Finds the tensors meant; whether the constraints can be met together is not asked. DP_USAGE naming a tensor that
- * there is not. */
-DP_MUST_CHECK dp_err constraints_resolve(struct constraints *constraints, const struct tensors *tensors, dp_error *err);
-void constraints_fini(struct constraints *constraints);
-
-const char *constraint_name(enum constraint_kind kind);
 /* Elements that must lie in one slice for tensor t: a row, or 1. */
 uint64_t constraint_unit(const struct constraint *c, const struct tensor *tensor);
 /* Whether it takes numbers of the whole vector: a global rule. */

@@ -1,4 +1,6 @@
 /* Constraints as users write them, KIND[=ARG][@TENSOR], and which of them make sense. Thread: head. */
+#include "common/terms/constraint_text.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -7,7 +9,6 @@
 #include <string.h>
 
 #include "common/base/util.h"
-#include "common/terms/constraint.h"
 
 enum { TEXT_MAX = 1024, LINEAR_BYTES_FIRST = 1 << 16, LINEAR_BYTES_MAX = 1 << 28 };
 

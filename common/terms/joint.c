@@ -5,6 +5,7 @@
 
 #include "common/kernels/kernels.h"
 #include "common/terms/project.h"
+#include "common/terms/root.h"
 
 static bool is_whole(const struct constraint *c, uint32_t tensor)
 {

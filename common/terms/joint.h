@@ -32,7 +32,6 @@
 
 #include "common/terms/constraint.h"
 #include "common/terms/regularize.h"
-#include "common/terms/root.h"
 
 /* The terms of one tensor. */
 struct joint {
@@ -58,32 +57,8 @@ struct joint_steps {
 /* A run of whole rows and groups. */
 void joint_here(const struct joint *joint, const struct joint_steps *steps, size_t n, float *w);
 
-/* Whether pairs of terms, and terms under rules that scale steps by coordinate, end at the optimum. `rule` is that of
- * such a rule, else NULL. DP_USAGE, saying what to do instead. */
-DP_MUST_CHECK dp_err joint_check(const struct constraints *constraints, const struct tensors *tensors,
-                                 const struct regular *regular, const char *rule, dp_error *err);
-
-/* ---- constraints on whole vectors ---- */
-
 /* Whether something of the regularizers is left to the search for this constraint's multiplier. */
 bool joint_is_left(const struct constraints *constraints, const struct tensors *tensors, const struct regular *regular,
                    uint32_t constraint);
-
-struct joint_search {
-    struct root root;
-    bool started, done;
-};
-enum { JOINT_SUMS = 4 };
-/* Adds the sums that the search wants next, over elements [first, first + n) of theta, whole groups of one tensor. */
-void joint_sums(const struct joint *joint, const struct constraint *c, const struct joint_search *search,
-                const struct joint_steps *steps, uint64_t first, size_t n, const float *v, double sums[JOINT_SUMS]);
-/* Takes in the sums over all. */
-void joint_round(const struct constraint *c, struct joint_search *search, const double sums[JOINT_SUMS]);
-void joint_apply(const struct joint *joint, const struct constraint *c, const struct joint_search *search,
-                 const struct joint_steps *steps, uint64_t first, size_t n, float *w);
-
-/* All of theta in one place, with one step size: prox of step * R at theta, within all constraints. */
-void joint_prox(const struct constraints *constraints, const struct tensors *tensors, const struct regular *regular,
-                double step, float *theta);
 
 #endif

@@ -1,7 +1,9 @@
 /* Which regularizers, projected constraints and rules go together; the table is in joint.h. Thread: head, worker. */
+#include "common/terms/joint_check.h"
+
 #include <inttypes.h>
 
-#include "common/terms/joint.h"
+#include "common/terms/constraint_text.h"
 
 /* Rules that scale steps by coordinate, `rule`: what has no projection in their metric. */
 static dp_err check_rule(const struct constraint *c, const char *tensor, bool groups, const char *rule, dp_error *err)

@@ -1,7 +1,8 @@
 /* Regularizers and a constraint on a whole vector: the search for its multiplier; see joint.h. Thread: any. */
+#include "common/terms/joint_whole.h"
+
 #include <math.h>
 
-#include "common/terms/joint.h"
 #include "common/terms/project.h"
 
 enum { ROUNDS_MAX = 100 };

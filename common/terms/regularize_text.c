@@ -1,11 +1,12 @@
 /* Regularizers as users write them; see regularize.h. Thread: head, worker. */
+#include "common/terms/regularize_text.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/util.h"
-#include "common/terms/regularize.h"
 
 /* As of other numbers of the update: well within what floats hold. */
 #define STRENGTH_MAX 1e30

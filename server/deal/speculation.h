@@ -72,10 +72,6 @@ struct speculation {
     uint64_t changes;                /* members that became hung, or are no longer */
 };
 
-struct speculation_gift {
-    uint32_t slot, member;
-};
-
 /* Members have numbers below `members`; DP_NOMEM. */
 DP_MUST_CHECK dp_err speculation_init(struct speculation *s, uint32_t slots, uint32_t members, const double *speed);
 void speculation_fini(struct speculation *s);
@@ -100,9 +96,5 @@ void speculation_believe(const struct speculation *s, const uint32_t *numbers, u
 bool speculation_hung(const struct speculation *s, uint32_t member);
 /* Whether a slot of the open step has arrived. */
 bool speculation_in(const struct speculation *s, uint32_t slot);
-/* What to give now, to gifts[slots]; `numbers` are the members, the dealer says who holds what of the steps ahead.
- * Returns how many; *ret_again_us is when to ask again if nothing arrives before, 0: not before something does. */
-uint32_t speculation_decide(struct speculation *s, const struct dealer *dealer, const uint32_t *numbers, uint32_t count,
-                            uint64_t now_us, struct speculation_gift *gifts, uint64_t *ret_again_us);
 
 #endif

@@ -1,4 +1,6 @@
 /* The decision on copies: when slots are expected, which members are idle; see speculation.h. Thread: head. */
+#include "server/deal/speculation_decide.h"
+
 #include "server/deal/speculation_impl.h"
 
 /* Before any slot has come, one that is missing for so long is given to the idle. */

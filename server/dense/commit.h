@@ -10,6 +10,7 @@
 #define DP_SERVER_DENSE_COMMIT_H
 
 #include "common/terms/joint.h"
+#include "common/terms/joint_whole.h"
 #include "common/terms/project.h"
 #include "server/dense/slice.h"
 

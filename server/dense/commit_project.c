@@ -3,6 +3,8 @@
  * multiplier is searched for (common/terms/joint.h), from theta as the rule's step left it. Thread: shard. */
 #include "server/dense/commit_impl.h"
 
+#include "common/terms/joint_whole.h"
+
 static bool concerns(const struct constraint *c, uint32_t tensor)
 {
     return c->mask >> tensor & 1;

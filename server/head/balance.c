@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "common/base/log.h"
+#include "server/deal/speculation_decide.h"
 #include "server/deal/speeds.h"
 #include "server/head/head.h"
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/options/value.h"
 #include "server/head/head.h"
 
 /* Asks all shards that have parameters. False if one has too much to do. */

@@ -7,6 +7,7 @@
 #include "common/base/human.h"
 #include "common/base/log.h"
 #include "server/head/head.h"
+#include "server/job/labels.h"
 
 #define REMEDY "scale the features, or use a smaller --lr"
 

@@ -11,6 +11,7 @@
 #include "common/base/closer.h"
 #include "common/base/human.h"
 #include "common/base/log.h"
+#include "common/net/zuv_bind.h"
 #include "common/net/zuv_term.h"
 #include "server/host/orphans.h"
 #include "server/zmtp/accept_spare.h"

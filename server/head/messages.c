@@ -8,6 +8,8 @@
 
 #include "common/base/log.h"
 #include "common/base/text.h"
+#include "server/job/labels.h"
+#include "server/job/numerics.h"
 #include "server/zmtp/gate.h"
 #include "server/zmtp/sessions.h"
 

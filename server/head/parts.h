@@ -10,6 +10,7 @@
 
 #include "server/deal/dealer.h"
 #include "server/deal/speculation.h"
+#include "server/deal/speculation_decide.h"
 #include "server/members/members.h"
 #include "server/save/export.h"
 #include "server/shard/setting.h"

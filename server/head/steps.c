@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "common/tensor/schema.h"
 #include "server/head/head.h"
+#include "server/job/labels.h"
 
 /* ---- steps ---- */
 

@@ -86,12 +86,13 @@ static void take_report(struct head *head, uint64_t step, const double *totals)
     const struct shard_job *core = &head->job.core;
     struct report *r = &head->report;
     report_take(r, core, plan_at(&core->plan, step).train_step, totals);
-    progress_terms(&head->progress, &(struct progress_terms){.known = true,
-                                                             .regularizer = r->regularizer,
-                                                             .violation = core->constraints.count ? r->violation : NAN,
-                                                             .sparsity = r->zeros / r->elems,
-                                                             .gradient_norm = r->gradient_norm,
-                                                             .lr = r->lr});
+    progress_set_terms(&head->progress,
+                       &(struct progress_terms){.known = true,
+                                                .regularizer = r->regularizer,
+                                                .violation = core->constraints.count ? r->violation : NAN,
+                                                .sparsity = r->zeros / r->elems,
+                                                .gradient_norm = r->gradient_norm,
+                                                .lr = r->lr});
 }
 
 void head_on_sums(struct head *head, uint32_t shard, struct event *event)

@@ -1,6 +1,7 @@
 /* The update and its last report in the status document. Thread: head. */
 #include <math.h>
 
+#include "common/terms/constraint_text.h"
 #include "server/head/head.h"
 
 static json_t *number(double x)

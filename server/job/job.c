@@ -7,7 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem_room.h"
 #include "common/base/text.h"
+#include "server/job/labels.h"
+#include "server/job/parts.h"
+#include "server/job/schema.h"
 
 /* Slices of a shard are enough for receiving, committing and sending to overlap, but not smaller than the least, where
  * headers and wake-ups cost more than that saves; of larger ones than the most, less stays in a core's cache between

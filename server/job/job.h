@@ -69,12 +69,6 @@ struct job {
 DP_MUST_CHECK dp_err job_init(struct job *job, const struct server_options *opts, dp_error *err);
 void job_fini(struct job *job);
 
-/* Whether the worker's numerics are those of the job (bsp refuses others, unless --mixed-numerics). DP_REFUSED. */
-DP_MUST_CHECK dp_err job_admit(const struct job *job, const char *numerics, dp_error *err);
-/* The first worker that joins: its numerics become those of the job. */
-void job_take_numerics(struct job *job, const char *numerics);
-/* Whether the job's numerics are those that it was settled with, or need not be. */
-bool job_same_numerics(const struct job *job);
 /* Takes back what settling made: another incarnation waits for its data. What was set while it was settled stays.
  * DP_NOMEM. */
 DP_MUST_CHECK dp_err job_reopen(struct job *job, dp_error *err);
@@ -89,8 +83,6 @@ DP_MUST_CHECK dp_err job_settle(struct job *job, const Dp__Join *join, uint32_t 
  * without. */
 DP_MUST_CHECK dp_err job_check(const struct job *job, const Dp__Join *join, const char **ret_brief, dp_error *err);
 #define JOB_ASK_LOG " (dp-server's log says how they differ)"
-/* job_admit's refusal, without what the job has. */
-extern const char JOB_OTHER_NUMERICS[];
 
 static inline bool job_has_tables(const struct job *job)
 {
@@ -105,39 +97,6 @@ static inline bool job_droppable(const struct server_options *opts)
 {
     return opts->drop_slowest > 0 || opts->on_stall == ON_STALL_DROP;
 }
-
-/* ---- for job.c: schema.c ---- */
-
-/* Keeps the schema that the worker brings. DP_REFUSED where it does not fit the data, DP_NOMEM. */
-DP_MUST_CHECK dp_err job_settle_schema(struct job *job, const Dp__Join *join, dp_error *err);
-/* Whether another worker's columns are the job's: names where both have them, and where workers have data of their own
- * both or none. DP_REFUSED naming the first difference. */
-DP_MUST_CHECK dp_err job_check_schema(const struct job *job, const Dp__Join *join, dp_error *err);
-
-/* ---- for job.c: parts.c ---- */
-
-/* A tensor as a worker declares it. DP_RANGE. */
-DP_MUST_CHECK dp_err job_add_tensor(struct tensors *tensors, const Dp__Tensor *from, dp_error *err);
-/* Cuts the tables into parts; ids run on from `slices`. DP_NOMEM. */
-DP_MUST_CHECK dp_err job_settle_parts(struct job *job, uint32_t slices, dp_error *err);
-/* A shard's parts as messages carry them: heap, one block, freed with job_free_parts. */
-DP_MUST_CHECK dp_err job_wire_parts(const struct job_shard *shard, Dp__Shard *wire);
-void job_free_parts(Dp__Shard *wire);
-
-/* ---- labels.c ---- */
-
-/* What the options say of labels goes to the wire's job, whose `labels_asked` is to be freed. DP_NOMEM. */
-DP_MUST_CHECK dp_err job_ask_labels(const struct server_options *opts, Dp__Job *wire);
-/* The first worker's labels become the job's. DP_REFUSED, DP_NOMEM. */
-DP_MUST_CHECK dp_err job_settle_labels(struct job *job, const Dp__Join *join, dp_error *err);
-/* Whether another worker has the same. DP_REFUSED naming both. */
-DP_MUST_CHECK dp_err job_check_labels(const struct job *job, const Dp__Join *join, dp_error *err);
-/* A worker that is taken may know the labels where those before it did not: logistic with data that stay with their
- * workers, whose rows had only the label 1 so far. */
-DP_MUST_CHECK dp_err job_learn_labels(struct job *job, const Dp__Join *join, dp_error *err);
-void job_forget_labels(struct job *job);
-/* Whether samples are predicted right or wrong. */
-bool job_classifies(const struct job *job);
 
 /* A job that is local and has no --steps ends when its workers have finished. */
 bool job_open_ended(const struct job *job);

@@ -1,9 +1,9 @@
 /* Labels of a job: what was asked for, what the first worker's data settle, and what workers are told of both. Thread:
  * head. */
+#include "server/job/labels.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include "server/job/job.h"
 
 static void free_wire(struct job *job)
 {

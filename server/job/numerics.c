@@ -1,7 +1,7 @@
 /* The numerics of a job: which bits its workers compute; see job.h. Thread: head. */
-#include <string.h>
+#include "server/job/numerics.h"
 
-#include "server/job/job.h"
+#include <string.h>
 
 const char JOB_OTHER_NUMERICS[] =
     "this worker computes other bits than the job's workers" JOB_ASK_LOG

@@ -1,10 +1,10 @@
 /* Tables of a job: which runs of their ids go to which shard. A table's ids are cut evenly over the shards, at its
  * blocks, and on a shard into parts so small that a push of all rows of one fits in a message, as far as there may be
  * so many parts. Thread: head. */
+#include "server/job/parts.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include "server/job/job.h"
 
 enum {
     WIDE_DIM = 16,

@@ -1,5 +1,5 @@
 /* The columns of a job's data, by which later workers, evaluation and the trained model find theirs. Thread: head. */
-#include "server/job/job.h"
+#include "server/job/schema.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

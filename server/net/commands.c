@@ -1,6 +1,7 @@
 /* What the head asks of a shard's thread. Thread: shard. */
 #include <stdlib.h>
 
+#include "proto/frame_limits.h"
 #include "server/net/rows.h"
 #include "server/net/thread.h"
 

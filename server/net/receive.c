@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "proto/frame_limits.h"
 #include "server/net/rows.h"
 #include "server/net/thread.h"
 #include "server/shard/ask.h"

@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "proto/frame_limits.h"
 #include "server/shard/rows.h"
 
 static const uint64_t LISTS_BYTES = (uint64_t)256 << 20; /* of lists of ids that a shard keeps */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/net/zuv_bind.h"
 #include "server/net/rows.h"
 #include "server/zmtp/gate.h"
 

@@ -9,7 +9,9 @@
 
 #include "common/base/log.h"
 #include "common/net/zuv.h"
+#include "common/net/zuv_bind.h"
 #include "proto/frame.h"
+#include "proto/frame_limits.h"
 #include "proto/frame_rows.h"
 #include "server/deal/grants.h"
 #include "server/deal/session.h"

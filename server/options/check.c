@@ -9,6 +9,7 @@
 
 #include "common/base/text.h"
 #include "common/net/zuv.h"
+#include "common/net/zuv_bind.h"
 
 enum { HOST_MAX = 100 }; /* with scheme and port within what a port's endpoint may have */
 

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "common/net/zuv.h"
+#include "common/net/zuv_bind.h"
 #include "common/options/data_options.h"
 #include "common/tensor/label_list.h"
 #include "server/options/update.h"

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/terms/constraint_text.h"
+#include "common/terms/joint_check.h"
+#include "common/terms/regularize_text.h"
 #include "server/dense/commit.h"
 #include "server/table/rule.h"
 

@@ -5,6 +5,7 @@
 
 #include "common/base/util.h"
 #include "common/options/options.h"
+#include "common/terms/regularize_text.h"
 #include "server/step/job.h"
 
 /* The fields that the table fills. */

@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "common/tensor/safetensors_peek.h"
+#include "server/job/labels.h"
 #include "server/save/model_file.h"
+#include "server/save/schema.h"
 
 struct export
 {

@@ -58,8 +58,4 @@ void export_write(struct export *export, uv_loop_t *loop, const struct export_pl
 /* Where it was written to last. */
 const char *export_path(const struct export *export);
 
-/* For export.c: what the file says of the training data (schema.c). DP_NOMEM, DP_RANGE. */
-struct safetensors_meta;
-DP_MUST_CHECK dp_err export_schema(const Dp__Schema *schema, struct safetensors_meta *meta);
-
 #endif

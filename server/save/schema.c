@@ -1,10 +1,9 @@
-/* Metadata of the training data for the model file; worker/model_file.h has the keys. Thread: any. */
-#include "server/save/export.h"
+/* Metadata of the training data; see schema.h. Thread: any. */
+#include "server/save/schema.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "common/tensor/safetensors.h"
 #include "common/tensor/schema.h"
 
 static dp_err set_list(struct safetensors_meta *meta, const char *key, char *const *list, size_t count)

@@ -265,7 +265,7 @@ void progress_step(struct progress *progress, uint64_t now_ms, uint64_t epoch, u
     pthread_mutex_unlock(&progress->mutex);
 }
 
-void progress_terms(struct progress *progress, const struct progress_terms *terms)
+void progress_set_terms(struct progress *progress, const struct progress_terms *terms)
 {
     pthread_mutex_lock(&progress->mutex);
     progress->terms = *terms;

@@ -85,7 +85,7 @@ void progress_begin(struct progress *progress, uint64_t now_ms, const struct pro
 void progress_step(struct progress *progress, uint64_t now_ms, uint64_t epoch, uint64_t train_step, double loss_sum,
                    uint64_t count, uint64_t correct);
 /* The report of the epoch's last step, which is told before the step. */
-void progress_terms(struct progress *progress, const struct progress_terms *terms);
+void progress_set_terms(struct progress *progress, const struct progress_terms *terms);
 /* The evaluation that ends `epoch` is complete. */
 void progress_eval(struct progress *progress, uint64_t now_ms, uint64_t epoch, double loss_sum, uint64_t count,
                    uint64_t correct);

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/terms/constraint_text.h"
+
 enum { LOOK_AHEAD = 24 };
 
 static bool concerned(const struct shard_job *job, const struct constraint *c, uint32_t tensor)

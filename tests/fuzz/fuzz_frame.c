@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/base/util.h"
+#include "proto/frame_limits.h"
 #include "proto/frame_rows.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "common/tensor/safetensors.h"
+#include "common/tensor/safetensors_read.h"
 #include "tests/fuzz/fuzz.h"
 
 static volatile float sink;

@@ -1,25 +1,28 @@
 /* Sending again only what is lost. A shard is asked what it has of the step, by the connection that the pushes went by:
  * its answer is behind them, so that a push that it does not name is lost and not on its way. Until the answer comes,
  * however slow the link, nothing is sent twice. Thread: the one that uses the client. */
+#include "worker/client/ask.h"
+
 #include "common/base/util.h"
-#include "worker/client/client.h"
+#include "worker/client/piece.h"
+#include "worker/client/state.h"
 
 enum { LITTLE_BYTES = 64 << 10 }; /* sent again without asking, after a connection was made anew */
 
 /* The answer is to no question that ask_take knows. */
 void ask_greet(struct dp_client *client, struct shard *shard, uint32_t lane)
 {
-    uint32_t i = 0, pieces = plane_pieces_of(shard);
-    while (i < pieces && shard_lane(client, shard, plane_piece(client, shard, i)) != &shard->lanes[lane])
+    uint32_t i = 0, pieces = piece_count(shard);
+    while (i < pieces && shard_lane(client, shard, piece_id(client, shard, i)) != &shard->lanes[lane])
         i++;
-    if (i == pieces || !(client->features & FRAME_FEATURE_ASK))
+    if (i == pieces || !(client->session.features & FRAME_FEATURE_ASK))
         return;
-    Dp__Header header = session_header(client);
+    Dp__Header header = session_header(&client->session);
     Dp__Ask body = DP__ASK__INIT;
     header.request = 0;
     header.body_case = DP__HEADER__BODY_ASK;
     header.ask = &body;
-    body.piece = plane_piece(client, shard, i);
+    body.piece = piece_id(client, shard, i);
     if (link_send(&shard->lanes[lane], &header, NULL, 0) != DP_OK)
         return; /* its queue is full: it says enough */
 }
@@ -27,26 +30,26 @@ void ask_greet(struct dp_client *client, struct shard *shard, uint32_t lane)
 bool ask_first(const struct dp_client *client, const struct shard *shard, bool lost)
 {
     uint64_t bytes = 0;
-    if (!(client->features & FRAME_FEATURE_ASK))
+    if (!(client->session.features & FRAME_FEATURE_ASK))
         return false;
     if (!lost || shard->part_count > 0)
         return true;
     for (uint32_t i = 0; i < shard->slice_count; i++)
         bytes += client->theta.slices[shard->first_slice + i].count * sizeof(float);
-    return bytes * client->sent_count > LITTLE_BYTES;
+    return bytes * client->plane.sent_count > LITTLE_BYTES;
 }
 
 void ask_send(struct dp_client *client, struct shard *shard)
 {
-    shard->ask_first = client->request + 1;
-    shard->ask_nodes = client->sent_count;
+    shard->ask_first = client->session.request + 1;
+    shard->ask_nodes = client->plane.sent_count;
     shard->ask_open = 0;
-    for (uint32_t i = 0; i < plane_pieces_of(shard); i++) {
-        uint32_t piece = plane_piece(client, shard, i);
-        bool pushed = client->arrival.staleness > 0 && client->sent_count > 0;
-        if (!plane_piece_missing(client, piece) && !pushed)
+    for (uint32_t i = 0; i < piece_count(shard); i++) {
+        uint32_t piece = piece_id(client, shard, i);
+        bool pushed = client->arrival.staleness > 0 && client->plane.sent_count > 0;
+        if (!piece_missing(client, piece) && !pushed)
             continue;
-        Dp__Header header = session_header(client);
+        Dp__Header header = session_header(&client->session);
         Dp__Ask body = DP__ASK__INIT;
         header.body_case = DP__HEADER__BODY_ASK;
         header.ask = &body;
@@ -54,7 +57,7 @@ void ask_send(struct dp_client *client, struct shard *shard)
         body.step = client->theta.step;
         body.pull_step = client->theta.want;
         if (link_send(shard_lane(client, shard, piece), &header, NULL, 0))
-            plane_resend_later(client, shard);
+            shard_resend_later(client, shard);
         else
             shard->ask_open++;
     }
@@ -75,22 +78,18 @@ void ask_take(struct dp_client *client, struct shard *shard, const Dp__Header *h
 {
     const Dp__Held *body = header->held;
     struct slot_set held = {0};
-    uint32_t index = body->piece - shard->first_slice;
-    if (body->piece >= client->theta.slice_count)
-        index = body->piece - client->theta.slice_count - shard->first_part + shard->slice_count;
-    if (shard->ask_first == 0 || header->request < shard->ask_first || index >= plane_pieces_of(shard) ||
-        plane_piece(client, shard, index) != body->piece)
+    if (shard->ask_first == 0 || header->request < shard->ask_first || !piece_is_of(client, shard, body->piece))
         return;
     shard->ask_open -= shard->ask_open > 0;
-    bool missing = plane_piece_missing(client, body->piece);
+    bool missing = piece_missing(client, body->piece);
     if (body->step != client->theta.step || (!missing && client->arrival.staleness == 0))
         return;
     for (uint32_t slot = 0; slot < body->accepted.len * 8 && slot < SLOT_SET_MAX; slot++)
         if (body->accepted.data[slot / 8] >> slot % 8 & 1)
             slot_set_add(&held, slot);
-    for (uint32_t n = 0; n < MIN(shard->ask_nodes, client->sent_count); n++)
-        if (!node_held(&client->fold, client->sent[n].node, &held))
-            plane_piece_send(client, shard, body->piece, &client->sent[n], false);
-    if (client->pulled && missing && body->pull_step == client->theta.want && !body->waits)
-        plane_piece_send(client, shard, body->piece, NULL, true);
+    for (uint32_t n = 0; n < MIN(shard->ask_nodes, client->plane.sent_count); n++)
+        if (!node_held(&client->fold, client->plane.sent[n].node, &held))
+            piece_send(client, shard, body->piece, &client->plane.sent[n], false);
+    if (client->plane.pulled && missing && body->pull_step == client->theta.want && !body->waits)
+        piece_send(client, shard, body->piece, NULL, true);
 }

@@ -5,8 +5,11 @@
  * has lasted; the session stays. If heartbeats get through and a shard's connection does not move, that alone is
  * made anew: large packets may be lost on the way, or a firewall may have forgotten the connection. Thread: the one
  * that uses the client. */
+#include "worker/client/outage.h"
+
 #include "common/base/util.h"
-#include "worker/client/client.h"
+#include "worker/client/ask.h"
+#include "worker/client/state.h"
 
 enum {
     LOOK_MS = 500,     /* between looks at the connections */
@@ -16,12 +19,12 @@ enum {
 
 bool outage_is_over(struct dp_client *client)
 {
-    return atomic_load_explicit(&client->beat.outages, memory_order_acquire) != client->outages_seen;
+    return atomic_load_explicit(&client->beat.outages, memory_order_acquire) != client->outage.seen;
 }
 
 void outage_forget(struct dp_client *client)
 {
-    client->outages_seen = atomic_load_explicit(&client->beat.outages, memory_order_acquire);
+    client->outage.seen = atomic_load_explicit(&client->beat.outages, memory_order_acquire);
 }
 
 static void tell_stuck(struct dp_client *client, struct shard *shard, const char *what, uint64_t for_ms,
@@ -30,11 +33,10 @@ static void tell_stuck(struct dp_client *client, struct shard *shard, const char
     if (now_ms < shard->stuck_notice_ms)
         return;
     shard->stuck_notice_ms = now_ms + NOTICE_MS;
-    client_notice(
-        client,
-        "%s shard %s for %llu s, though heartbeats pass: does the way there lose large packets (a wrong MTU)? "
-        "try a smaller one on this host (ip link set dev DEV mtu 1280); connecting again",
-        what, shard->lanes[0].name, (unsigned long long)(for_ms / 1000));
+    tell_notice(&client->tell,
+                "%s shard %s for %llu s, though heartbeats pass: does the way there lose large packets (a wrong MTU)? "
+                "try a smaller one on this host (ip link set dev DEV mtu 1280); connecting again",
+                what, shard->lanes[0].name, (unsigned long long)(for_ms / 1000));
 }
 
 /* Whether it was made anew. */
@@ -42,11 +44,11 @@ static bool lane_renew(struct dp_client *client, struct shard *shard, struct lin
 {
     dp_error err;
     if (link_reopen(lane, &err)) { /* its socket is closed: begin with new ones */
-        client->rejoin = true;
+        client->session.lost = true;
         return false;
     }
     ask_greet(client, shard, (uint32_t)(lane - shard->lanes));
-    plane_lane_lost(client, shard);
+    shard_lane_lost(client, shard);
     return true;
 }
 
@@ -54,7 +56,7 @@ static bool lane_renew(struct dp_client *client, struct shard *shard, struct lin
 static uint64_t lanes_look(struct dp_client *client, struct shard *shard, uint64_t now_ms)
 {
     uint64_t received = 0;
-    for (uint32_t k = 0; k < shard->lane_count && !client->rejoin; k++) {
+    for (uint32_t k = 0; k < shard->lane_count && !client->session.lost; k++) {
         struct link *lane = &shard->lanes[k];
         struct path_state state;
         if (!path_look(lane->tcp, &state))
@@ -90,27 +92,9 @@ void outage_unanswered(struct dp_client *client, struct shard *shard, uint64_t n
 
 void outage_look(struct dp_client *client, uint64_t now_ms)
 {
-    if (now_ms < client->look_ms)
+    if (now_ms < client->outage.look_ms)
         return;
-    client->look_ms = now_ms + LOOK_MS;
-    for (uint32_t i = 0; i < client->shard_count; i++)
-        (void)lanes_look(client, &client->shards[i], now_ms);
-}
-
-dp_err outage_resume(struct dp_client *client, dp_error *err)
-{
-    uint64_t for_ms = atomic_load_explicit(&client->beat.outage_told_ms, memory_order_relaxed);
-    outage_forget(client);
-    client_notice(client, "%s can be reached again after %llu s, making all connections anew", client->server,
-                  (unsigned long long)(for_ms + 500) / 1000);
-    if (client->done) /* what the shards have lent to a session goes with it */
-        return session_rejoin(client, err);
-    dp_err e = link_reopen(&client->head_link, err);
-    if (e == DP_OK)
-        e = session_join(client, mono_ms() + client->server_timeout_ms, err);
-    if (e == DP_HELLO_REQUIRED || e == DP_INCARNATION)
-        return session_rejoin(client, err);
-    if (e == DP_OK)
-        plane_resend_all(client);
-    return e;
+    client->outage.look_ms = now_ms + LOOK_MS;
+    for (uint32_t i = 0; i < client->plane.shard_count; i++)
+        (void)lanes_look(client, &client->plane.shards[i], now_ms);
 }

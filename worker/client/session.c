@@ -2,209 +2,44 @@
  *
  * A session that was lost is taken up on new sockets, so that nothing of the old one is under way any more.
  * Thread: the one that uses the client. */
-#include <errno.h>
-#include <poll.h>
-#include <string.h>
+#include "worker/client/session.h"
+
 #include <unistd.h>
 
+#include "common/base/deadline.h"
 #include "common/base/text.h"
-#include "common/base/util.h"
 #include "common/kernels/numerics.h"
-#include "worker/client/client.h"
+#include "worker/client/contact/reach.h"
+#include "worker/client/head.h"
+#include "worker/client/outage.h"
+#include "worker/client/plane_open.h"
+#include "worker/client/question.h"
+#include "worker/client/state.h"
 
-/* The last try has a little time as well, else its failure would say nothing but that. */
-enum { HEAD_QUEUE = 1000, PROBE_MS = 5000, PROBE_LEAST_MS = 1000, REACH_WAIT_MS = 1000, QUESTION_STUCK_MS = 4000 };
-
-Dp__Header session_header(struct dp_client *client)
-{
-    Dp__Header header = DP__HEADER__INIT;
-    header.session = client->session;
-    header.incarnation = client->incarnation;
-    header.request = ++client->request;
-    return header;
-}
-
-bool session_owns(const struct dp_client *client, const Dp__Header *header)
-{
-    return header->incarnation == client->incarnation;
-}
-
-static uint64_t left_ms(uint64_t deadline_ms)
-{
-    uint64_t now = mono_ms();
-    return now < deadline_ms ? deadline_ms - now : 0;
-}
-
-/* To the nearest second: what is said is then what was configured. */
-static uint64_t seconds(uint64_t ms)
-{
-    return (ms + 500) / 1000;
-}
-
-/* Waits up to `ms`; ends early by a signal. */
-static void session_pause(uint64_t ms)
-{
-    (void)poll(NULL, 0, (int)MIN(ms, 60000));
-}
+enum { HEAD_QUEUE = 1000 };
 
 static bool session_lost(dp_err code)
 {
     return code == DP_HELLO_REQUIRED || code == DP_INCARNATION;
 }
 
-static dp_err stopped(dp_error *err)
+static struct reach_way way_of(struct dp_client *client)
 {
-    return dp_fail(err, DP_STOPPED, "stopped by a signal");
-}
-
-dp_err session_back_off(const struct dp_client *client, uint64_t ms, dp_error *err)
-{
-    for (uint64_t end = mono_ms() + ms; left_ms(end) > 0;) {
-        if (client_stopped(client))
-            return stopped(err);
-        session_pause(MIN(left_ms(end), client->timing.poll));
-    }
-    return client_stopped(client) ? stopped(err) : DP_OK;
-}
-
-/* Different workers try at different times. */
-static uint64_t retry_jitter(const struct dp_client *client, uint64_t wait_ms)
-{
-    return wait_ms - client->worker_id % (wait_ms / 4 + 1);
-}
-
-dp_err session_reach(struct dp_client *client, const struct endpoint *endpoint, const char *hint, uint64_t deadline_ms,
-                     struct endpoint *ret_address, dp_error *err)
-{
-    char name[ENDPOINT_TEXT_MAX];
-    uint64_t begin_ms = mono_ms(), notice_ms = begin_ms, wait_ms = client->timing.retry;
-    bool told = false;
-    endpoint_text(endpoint, name);
-    for (;;) {
-        uint64_t most_ms = MIN(MAX(left_ms(deadline_ms), (uint64_t)PROBE_LEAST_MS), (uint64_t)PROBE_MS);
-        dp_err e = endpoint_probe(endpoint, most_ms, client->stop, ret_address, err);
-        if (e == DP_OK && told)
-            client_notice(client, "reached %s", name);
-        if (e == DP_OK)
-            return DP_OK;
-        if (left_ms(deadline_ms) == 0)
-            return dp_fail(err, DP_UNREACHABLE, "cannot reach %s: %.200s (tried for %llu s); %s", name, err->text,
-                           (unsigned long long)seconds(mono_ms() - begin_ms), hint);
-        if (mono_ms() >= notice_ms) {
-            client_notice(client, "cannot reach %s (%.200s), trying for another %llu s", name, err->text,
-                          (unsigned long long)seconds(left_ms(deadline_ms)));
-            notice_ms = mono_ms() + client->timing.notice;
-            told = true;
-        }
-        e = session_back_off(client, MIN(retry_jitter(client, wait_ms), left_ms(deadline_ms)), err);
-        if (e)
-            return e;
-        wait_ms = MIN(2 * wait_ms, MIN(client->timing.retry_max, (uint64_t)REACH_WAIT_MS));
-    }
-}
-
-/* Waits for something from the head, at most `ms`. */
-static dp_err head_wait(struct dp_client *client, uint64_t ms, dp_error *err)
-{
-    struct link *head = &client->head_link;
-    struct pollfd items[2];
-    return links_wait(&head, 1, items, MIN(ms, client->timing.poll), err);
-}
-
-/* The time is up: nobody has answered, or only that we should come again later. */
-static dp_err no_answer(const struct dp_client *client, uint64_t begin_ms, dp_error *err)
-{
-    if (client->busy.code)
-        return dp_fail(err, client->busy.code, "%s: %.400s (waited %llu s)", client->server, client->busy.text,
-                       (unsigned long long)seconds(mono_ms() - client->busy_begin_ms));
-    return dp_fail(err, DP_UNREACHABLE,
-                   "%s accepts connections but nothing there answers as dp-server (waited %llu s); is it the port that "
-                   "dp-server printed?",
-                   client->server, (unsigned long long)seconds(mono_ms() - begin_ms));
-}
-
-/* The server has no room for us now. False once the time is up, else it is to be asked again. */
-static bool wait_busy(struct dp_client *client, Dp__Header *header, uint64_t deadline_ms)
-{
-    struct session_question *question = &client->question;
-    bool told = client->busy.code && strcmp(client->busy.text, question->refusal.text) == 0;
-    client->busy = question->refusal;
-    if (left_ms(deadline_ms) == 0)
-        return false;
-    if (!told)
-        client_notice(client, "%s: %.300s; trying again", client->server, client->busy.text);
-    question->answered = false;
-    question->waited = true;
-    question->refusal.code = DP_OK;
-    header->proof.len = 0; /* it was taken: there will be another challenge */
-    /* Before it has joined a worker's number means nothing yet, and another connection may hold it. */
-    if (header->body_case == DP__HEADER__BODY_HELLO && !client->joined)
-        header->hello->worker = client->worker_id = entropy_u64();
-    return true;
-}
-
-/* Whether nothing that was sent arrives: the connection was lost with an outage, which TCP may not find out for long.
- */
-static bool question_stuck(struct dp_client *client, uint64_t now_ms)
-{
-    struct path_state state;
-    struct link *head = &client->head_link;
-    return path_look(head->tcp, &state) && path_stuck_ms(&head->watch, &state, now_ms) >= QUESTION_STUCK_MS;
-}
-
-/* Sends a question, again after a while, until it is answered; the answer has been taken then. */
-static dp_err session_ask(struct dp_client *client, Dp__Header *header, Dp__Header__BodyCase awaited,
-                          uint64_t deadline_ms, dp_error *err)
-{
-    uint64_t begin_ms = mono_ms(), send_ms = begin_ms;
-    client->question = (struct session_question){.request = header->request, .awaited = awaited};
-    client->rejoin = false;
-    dp_err e = DP_OK;
-    while (e == DP_OK && !client->question.answered) {
-        uint64_t now = mono_ms();
-        if (question_stuck(client, now)) {
-            e = link_reopen(&client->head_link, err);
-            send_ms = now;
-            if (e)
-                break;
-        }
-        if (now >= send_ms && link_send(&client->head_link, header, NULL, 0) != DP_NOMEM)
-            send_ms = now + client->timing.ask_again;
-        e = head_wait(client, MIN(left_ms(deadline_ms), left_ms(send_ms)), err);
-        if (e == DP_OK)
-            e = session_drain(client, err);
-        if (e == DP_OK && client->question.refusal.code == DP_BUSY && !client->question.hang_up &&
-            wait_busy(client, header, deadline_ms))
-            send_ms = mono_ms() + client->timing.retry_max;
-        if (e == DP_OK && client_stopped(client))
-            e = stopped(err);
-        else if (e == DP_OK && client->end.code)
-            e = dp_fail(err, client->end.code, "%s", client->end.text);
-        else if (e == DP_OK && !client->question.answered && client->rejoin)
-            e = dp_fail(err, DP_HELLO_REQUIRED, "lost the session with %s", client->server);
-        else if (e == DP_OK && !client->question.answered && left_ms(deadline_ms) == 0)
-            e = no_answer(client, begin_ms, err);
-    }
-    if (e == DP_OK && client->question.refusal.code == DP_BUSY && !client->question.hang_up)
-        e = no_answer(client, begin_ms, err);
-    else if (e == DP_OK && client->question.refusal.code)
-        e = dp_fail(err, client->question.refusal.code, "%s", client->question.refusal.text);
-    client->question.request = 0;
-    return e;
+    return (struct reach_way){&client->timing, &client->tell, client->session.worker};
 }
 
 /* Asks by a hello; a server that wants to know whose we are is told, and asked again. */
 static dp_err session_prove(struct dp_client *client, Dp__Header *hello, uint64_t deadline_ms, dp_error *err)
 {
     struct client_proof proof = {.why.code = DP_OK};
-    dp_err e = session_ask(client, hello, DP__HEADER__BODY_WELCOME, deadline_ms, err);
-    for (int i = 0; e == DP_REFUSED && client->question.challenge.given && i < CLIENT_PROOFS_MAX;
-         i = client->question.waited ? 0 : i + 1) {
-        const struct proof_claim claim = {.purpose = DP__HEADER__BODY_HELLO, .worker = client->worker_id};
-        client_proof_make(client->secret_file, &client->question.challenge, &claim, &proof);
+    dp_err e = question_ask(client, hello, DP__HEADER__BODY_WELCOME, deadline_ms, err);
+    for (int i = 0; e == DP_REFUSED && client->head.question.challenge.given && i < CLIENT_PROOFS_MAX;
+         i = client->head.question.waited ? 0 : i + 1) {
+        const struct proof_claim claim = {.purpose = DP__HEADER__BODY_HELLO, .worker = client->session.worker};
+        client_proof_make(client->config.secret_file, &client->head.question.challenge, &claim, &proof);
         client_proof_put(&proof, hello);
-        hello->request = ++client->request;
-        e = session_ask(client, hello, DP__HEADER__BODY_WELCOME, deadline_ms, err);
+        hello->request = ++client->session.request;
+        e = question_ask(client, hello, DP__HEADER__BODY_WELCOME, deadline_ms, err);
     }
     return e == DP_REFUSED ? client_proof_explain(&proof, err) : e;
 }
@@ -213,8 +48,8 @@ static dp_err session_hello(struct dp_client *client, uint64_t deadline_ms, dp_e
 {
     char name[FRAME_NAME_MAX + 1], numerics[FRAME_NAME_MAX + 1];
     Dp__Hello body = DP__HELLO__INIT;
-    Dp__Header header = session_header(client);
-    text_clean(name, sizeof name, client->name);
+    Dp__Header header = session_header(&client->session);
+    text_clean(name, sizeof name, client->config.name);
     text_clean(numerics, sizeof numerics, numerics_fingerprint());
     header.incarnation = 0; /* the session is that before, if there was one: it says whose number this is */
     header.body_case = DP__HEADER__BODY_HELLO;
@@ -222,12 +57,13 @@ static dp_err session_hello(struct dp_client *client, uint64_t deadline_ms, dp_e
     body.magic = FRAME_MAGIC;
     body.protocol_major = FRAME_MAJOR;
     body.protocol_minor = FRAME_MINOR;
-    body.features = FRAME_FEATURE_TABLES | FRAME_FEATURE_ASK | (client->shm_mode == DP_SHM_OFF ? 0 : FRAME_FEATURE_SHM);
+    body.features =
+        FRAME_FEATURE_TABLES | FRAME_FEATURE_ASK | (client->config.shm == DP_SHM_OFF ? 0 : FRAME_FEATURE_SHM);
     body.role = DP__HELLO__ROLE__WORKER;
-    body.worker = client->worker_id;
+    body.worker = client->session.worker;
     body.name = name;
     body.numerics = numerics;
-    body.threads = client->threads;
+    body.threads = client->config.threads;
     body.pid = (uint32_t)getpid();
     return session_prove(client, &header, deadline_ms, err);
 }
@@ -235,23 +71,24 @@ static dp_err session_hello(struct dp_client *client, uint64_t deadline_ms, dp_e
 static dp_err session_open_once(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
     const struct link_limits limits = {.queue = HEAD_QUEUE, .bytes_max = FRAME_HEADER_BYTES_MAX};
+    const struct reach_way way = way_of(client);
     dp_err e =
-        session_reach(client, &client->head, "is dp-server running there?", deadline_ms, &client->head_address, err);
+        reach_server(&way, &client->head.named, "is dp-server running there?", deadline_ms, &client->head.address, err);
     if (e == DP_OK)
-        e = link_open(&client->head_link, client->zmq, client->server, &client->head_address, limits, err);
+        e = link_open(&client->head.link, client->zmq, client->config.server, &client->head.address, limits, err);
     if (e)
         return e;
     e = session_hello(client, deadline_ms, err);
-    const struct beat_target target = {.name = client->server,
-                                       .address = &client->head_address,
-                                       .session = client->session,
-                                       .incarnation = client->incarnation,
-                                       .interval_ms = client->heartbeat_ms};
+    const struct beat_target target = {.name = client->config.server,
+                                       .address = &client->head.address,
+                                       .session = client->session.id,
+                                       .incarnation = client->session.incarnation,
+                                       .interval_ms = client->session.heartbeat_ms};
     if (e == DP_OK)
         e = beat_start(&client->beat, client->zmq, &target, err);
     outage_forget(client);
     if (e) /* where it is we who refuse, the server has a session of us */
-        session_close(client, (e == DP_REFUSED || client->anew) && session_bye(client, e, err->text) == DP_OK
+        session_close(client, (e == DP_REFUSED || client->head.anew) && head_bye(client, e, err->text) == DP_OK
                                   ? BYE_LINGER_MS
                                   : 0);
     return e;
@@ -277,9 +114,9 @@ static dp_err never_welcome(const struct dp_client *client, uint64_t begin_ms, c
                             dp_error *err)
 {
     if (busy->code)
-        return dp_fail(err, busy->code, "%s: %.400s (tried for %llu s)", client->server, busy->text,
-                       (unsigned long long)seconds(mono_ms() - begin_ms));
-    (void)no_answer(client, begin_ms, err);
+        return dp_fail(err, busy->code, "%s: %.400s (tried for %llu s)", client->config.server, busy->text,
+                       (unsigned long long)deadline_seconds(mono_ms() - begin_ms));
+    (void)!question_unanswered(client, begin_ms, err);
     return tell_before(busy, cut, err);
 }
 
@@ -288,33 +125,33 @@ static dp_err never_welcome(const struct dp_client *client, uint64_t begin_ms, c
 dp_err session_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
     uint64_t begin_ms = mono_ms(), wait_ms = client->timing.retry;
-    client->busy.code = DP_OK;
-    client->busy_begin_ms = mono_ms();
+    busy_begin(&client->busy);
     dp_error busy = {.code = DP_OK};
     bool cut = false;
     for (;;) {
-        client->question = (struct session_question){0};
+        client->head.question = (struct head_question){0};
         dp_err e = session_open_once(client, deadline_ms, err);
-        bool come_again = e == DP_BUSY && client->question.hang_up, asked = client->question.awaited != 0;
-        if (e == DP_OK || client->anew)
+        bool come_again = e == DP_BUSY && client->head.question.hang_up, asked = client->head.question.awaited != 0;
+        if (e == DP_OK || client->head.anew)
             return e;
         if (e == DP_UNREACHABLE && asked && busy.code) /* it had no time for an answer */
             return never_welcome(client, begin_ms, &busy, cut, err);
         if (!session_lost(e) && !come_again)
             return tell_before(&busy, cut, err);
         if (come_again && busy.code == DP_OK)
-            client_notice(client, "%s: %.300s; trying again", client->server, err->text);
+            tell_notice(&client->tell, "%s: %.300s; trying again", client->config.server, err->text);
         if (come_again) {
             busy = *err;
             wait_ms = client->timing.retry_max;
         }
         cut |= !come_again;
-        if (left_ms(deadline_ms) > 0) {
-            e = session_back_off(client, MIN(retry_jitter(client, wait_ms), left_ms(deadline_ms)), err);
+        if (deadline_left_ms(deadline_ms) > 0) {
+            const struct reach_way way = way_of(client);
+            e = reach_pause(&way, MIN(reach_jitter(&way, wait_ms), deadline_left_ms(deadline_ms)), err);
             if (e)
                 return e;
         }
-        if (left_ms(deadline_ms) == 0)
+        if (deadline_left_ms(deadline_ms) == 0)
             return never_welcome(client, begin_ms, &busy, cut, err);
         wait_ms = MIN(2 * wait_ms, client->timing.retry_max);
     }
@@ -324,10 +161,11 @@ dp_err session_open(struct dp_client *client, uint64_t deadline_ms, dp_error *er
 static dp_err session_check_tables(const struct dp_client *client, dp_error *err)
 {
     for (size_t i = 0; i < client->join->n_tensors; i++)
-        if (client->join->tensors[i]->kind != DP__TENSOR__KIND__DENSE && !(client->features & FRAME_FEATURE_TABLES))
+        if (client->join->tensors[i]->kind != DP__TENSOR__KIND__DENSE &&
+            !(client->session.features & FRAME_FEATURE_TABLES))
             return dp_fail(err, DP_VERSION,
                            "tensor '%s' is a table, which %s does not know: install the same version of dp on both",
-                           client->join->tensors[i]->name, client->server);
+                           client->join->tensors[i]->name, client->config.server);
     return DP_OK;
 }
 
@@ -336,12 +174,11 @@ dp_err session_join(struct dp_client *client, uint64_t deadline_ms, dp_error *er
     dp_err tables = session_check_tables(client, err);
     if (tables)
         return tables;
-    Dp__Header header = session_header(client);
-    client->busy.code = DP_OK;
-    client->busy_begin_ms = mono_ms();
+    Dp__Header header = session_header(&client->session);
+    busy_begin(&client->busy);
     header.body_case = DP__HEADER__BODY_JOIN;
     header.join = client->join;
-    dp_err e = session_ask(client, &header, DP__HEADER__BODY_JOINED, deadline_ms, err);
+    dp_err e = question_ask(client, &header, DP__HEADER__BODY_JOINED, deadline_ms, err);
     if (e == DP_OK)
         e = plane_open(client, deadline_ms, err);
     return e;
@@ -350,7 +187,7 @@ dp_err session_join(struct dp_client *client, uint64_t deadline_ms, dp_error *er
 void session_close(struct dp_client *client, int linger_ms)
 {
     beat_stop(&client->beat);
-    link_close(&client->head_link, linger_ms);
+    link_close(&client->head.link, linger_ms);
 }
 
 static dp_err session_rejoin_once(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
@@ -366,45 +203,55 @@ static dp_err session_rejoin_once(struct dp_client *client, uint64_t deadline_ms
  * for the whole row of rejoins, until parameters come or a session holds. */
 dp_err session_rejoin(struct dp_client *client, dp_error *err)
 {
-    if (client->rejoined_ms && mono_ms() - client->rejoined_ms > client_patience_ms(client))
-        client->rejoin_wait_ms = 0;
-    client->rejoined_ms = 0;
-    if (client->rejoin_wait_ms == 0) {
-        client->rejoin_begin_ms = mono_ms();
-        client_notice(client, "lost the session with %s, joining again", client->server);
+    if (client->rejoin.held_ms && mono_ms() - client->rejoin.held_ms > session_patience_ms(&client->session))
+        client->rejoin.wait_ms = 0;
+    client->rejoin.held_ms = 0;
+    if (client->rejoin.wait_ms == 0) {
+        client->rejoin.begin_ms = mono_ms();
+        tell_notice(&client->tell, "lost the session with %s, joining again", client->config.server);
     }
-    uint64_t deadline_ms = client->rejoin_begin_ms + client->server_timeout_ms;
+    uint64_t deadline_ms = client->rejoin.begin_ms + client->config.server_timeout_ms;
     for (;;) {
-        if (client->rejoin_wait_ms && left_ms(deadline_ms) == 0)
+        if (client->rejoin.wait_ms && deadline_left_ms(deadline_ms) == 0)
             return dp_fail(err, DP_UNREACHABLE, "%s, or a shard of it, does not keep our session (tried for %llu s)",
-                           client->server, (unsigned long long)seconds(client->server_timeout_ms));
-        dp_err e = session_back_off(client, retry_jitter(client, client->rejoin_wait_ms), err);
+                           client->config.server,
+                           (unsigned long long)deadline_seconds(client->config.server_timeout_ms));
+        const struct reach_way way = way_of(client);
+        dp_err e = reach_pause(&way, reach_jitter(&way, client->rejoin.wait_ms), err);
         if (e)
             return e;
-        client->rejoin_wait_ms = MAX(MIN(2 * client->rejoin_wait_ms, client->timing.retry_max), client->timing.retry);
+        client->rejoin.wait_ms = MAX(MIN(2 * client->rejoin.wait_ms, client->timing.retry_max), client->timing.retry);
         e = session_rejoin_once(client, deadline_ms, err);
-        if (session_lost(e) && !client->anew)
+        if (session_lost(e) && !client->head.anew)
             continue;
         if (e == DP_OK) {
-            client->rejoined_ms = mono_ms();
-            client_notice(client, "joined %s again", client->server);
+            client->rejoin.held_ms = mono_ms();
+            tell_notice(&client->tell, "joined %s again", client->config.server);
             plane_resend_all(client);
         }
         return e;
     }
 }
 
-dp_err session_bye(struct dp_client *client, dp_err code, const char *text)
+void rejoin_ends(struct rejoin *rejoin)
 {
-    char clean[FRAME_TEXT_MAX + 1];
-    Dp__Bye body = DP__BYE__INIT;
-    Dp__Header header = session_header(client);
-    if (!client->head_link.socket || !client->session)
-        return DP_UNREACHABLE;
-    text_clean(clean, sizeof clean, text ? text : "");
-    body.code = (uint32_t)code;
-    body.text = clean;
-    header.body_case = DP__HEADER__BODY_BYE;
-    header.bye = &body;
-    return link_send(&client->head_link, &header, NULL, 0);
+    rejoin->wait_ms = 0;
+}
+
+dp_err session_resume(struct dp_client *client, dp_error *err)
+{
+    uint64_t for_ms = atomic_load_explicit(&client->beat.outage_told_ms, memory_order_relaxed);
+    outage_forget(client);
+    tell_notice(&client->tell, "%s can be reached again after %llu s, making all connections anew",
+                client->config.server, (unsigned long long)(for_ms + 500) / 1000);
+    if (client->carrier.ops->of_session) /* what the shards have lent to a session goes with it */
+        return session_rejoin(client, err);
+    dp_err e = link_reopen(&client->head.link, err);
+    if (e == DP_OK)
+        e = session_join(client, mono_ms() + client->config.server_timeout_ms, err);
+    if (e == DP_HELLO_REQUIRED || e == DP_INCARNATION)
+        return session_rejoin(client, err);
+    if (e == DP_OK)
+        plane_resend_all(client);
+    return e;
 }

@@ -7,12 +7,13 @@
 #include <xxhash.h>
 #include <zmq.h>
 
+#include "common/base/deadline.h"
 #include "common/base/text.h"
 #include "common/base/util.h"
 #include "common/net/endpoint.h"
 #include "common/net/zuv_term.h"
 #include "proto/frame.h"
-#include "worker/client/proof.h"
+#include "worker/client/contact/proof.h"
 
 enum {
     FILES = 10, /* of ZeroMQ for one connection */
@@ -35,8 +36,7 @@ struct request {
 
 static int left_ms(const struct request *request)
 {
-    uint64_t now = mono_ms();
-    return now >= request->deadline_ms ? 0 : (int)MIN(request->deadline_ms - now, (uint64_t)INT32_MAX);
+    return (int)MIN(deadline_left_ms(request->deadline_ms), (uint64_t)INT32_MAX);
 }
 
 /* --- connection --- */

@@ -15,10 +15,12 @@
 #include <unistd.h>
 
 #include "common/base/util.h"
+#include "worker/data/csv/head.h"
 #include "worker/data/file_stamp.h"
 #include "worker/data/fingerprint.h"
+#include "worker/data/foreign.h"
 #include "worker/data/numbering.h"
-#include "worker/data/parse.h"
+#include "worker/data/parse/text.h"
 #include "worker/data/scan.h"
 
 enum { FIRST_ROW_MAX = 256 << 20 }; /* bytes */
@@ -412,62 +414,6 @@ static dp_err block_with(struct data_blocks *b, uint64_t row, const struct data 
 
 /* ---- gathering ---- */
 
-void gathered_fini(struct gathered *gathered)
-{
-    data_fini(&gathered->data);
-    *gathered = (struct gathered){0};
-}
-
-/* Grows *array, with what is in it, to `room` things; false when out of memory. */
-static bool grow(void *array, uint64_t room, size_t size)
-{
-    void **at = array;
-    void *more = mem_array(room, size);
-    if (!more)
-        return false;
-    free(*at);
-    *at = more;
-    return true;
-}
-
-static bool rows_reserve(struct gathered *g, uint64_t rows, bool classes, bool sparse)
-{
-    if (rows <= g->rows_room && g->rows_room)
-        return true;
-    g->rows_room = rows + 1;
-    return (classes ? grow(&g->data.classes, g->rows_room, sizeof(uint32_t))
-                    : grow(&g->data.labels, g->rows_room, sizeof(float))) &&
-           (!sparse || grow(&g->data.row_at, g->rows_room + 1, sizeof(uint64_t)));
-}
-
-static bool values_reserve(struct gathered *g, uint64_t values, bool sparse)
-{
-    if (values <= g->values_room && g->values_room)
-        return true;
-    g->values_room = values + values / 4 + 1;
-    return grow(&g->data.values, g->values_room, sizeof(float)) &&
-           (!sparse || grow(&g->data.columns, g->values_room, sizeof(uint32_t)));
-}
-
-static uint64_t row_values(const struct data *data, uint64_t row)
-{
-    return data_is_sparse(data) ? data->row_at[row + 1] - data->row_at[row] : data->features;
-}
-
-static void row_copy(const struct data *from, uint64_t row, uint64_t at, uint64_t i, struct data *to)
-{
-    uint64_t n = row_values(from, row), first = data_is_sparse(from) ? from->row_at[row] : row * from->features;
-    if (from->classes)
-        to->classes[i] = from->classes[row];
-    else
-        to->labels[i] = from->labels[row];
-    memcpy(to->values + at, from->values + first, n * sizeof *to->values);
-    if (!data_is_sparse(from))
-        return;
-    memcpy(to->columns + at, from->columns + first, n * sizeof *to->columns);
-    to->row_at[i + 1] = at + n;
-}
-
 /* Twice over the rows: how many values they have, then the values, for which there is room then. All of their blocks
  * stay, or are read twice where the budget is short. */
 static dp_err gather(struct data_blocks *b, const uint64_t *rows, uint64_t count, struct gathered *g, dp_error *err)
@@ -477,12 +423,11 @@ static dp_err gather(struct data_blocks *b, const uint64_t *rows, uint64_t count
     dp_err e = DP_OK;
     for (uint64_t i = 0; !e && i < count; i++) {
         e = block_with(b, rows[i], &block, err);
-        values += e ? 0 : row_values(block, rows[i] % block_rows);
+        values += e ? 0 : gathered_row_values(block, rows[i] % block_rows);
     }
     if (e)
         return e;
-    if (!rows_reserve(g, count, b->source.label_use == LABEL_CLASSES, b->sparse) ||
-        !values_reserve(g, values, b->sparse))
+    if (!gathered_reserve(g, count, values, b->source.label_use == LABEL_CLASSES, b->sparse))
         return no_memory(b, err);
     if (b->sparse)
         g->data.row_at[0] = 0;
@@ -490,8 +435,8 @@ static dp_err gather(struct data_blocks *b, const uint64_t *rows, uint64_t count
         e = block_with(b, rows[i], &block, err);
         if (e)
             return e;
-        row_copy(block, rows[i] % block_rows, at, i, &g->data);
-        at += row_values(block, rows[i] % block_rows);
+        gathered_put(g, i, at, block, rows[i] % block_rows);
+        at += gathered_row_values(block, rows[i] % block_rows);
     }
     g->data.rows = count;
     g->data.features = b->features;

@@ -6,6 +6,7 @@
 #define DP_WORKER_DATA_BLOCKS_H
 
 #include "worker/data/data.h"
+#include "worker/data/gathered.h"
 
 struct data_blocks;
 
@@ -32,16 +33,9 @@ DP_MUST_CHECK dp_err data_blocks_open(const struct data_source *source, const st
 void data_blocks_free(struct data_blocks **blocks);
 struct data_blocks_facts data_blocks_facts(const struct data_blocks *blocks);
 
-/* Rows that were picked from a set, in an order of their own. A zeroed one is empty; it grows. */
-struct gathered {
-    struct data data;
-    uint64_t rows_room, values_room;
-};
-
 /* Copies these rows of the set to *gathered; classes are numbers in the set's labels, which it does not have itself.
  * DP_DATA where size, time or content of the file have changed since the pass over it, DP_IO, DP_NOMEM. */
 DP_MUST_CHECK dp_err data_blocks_gather(struct data_blocks *blocks, const uint64_t *rows, uint64_t count,
                                         struct gathered *gathered, dp_error *err);
-void gathered_fini(struct gathered *gathered);
 
 #endif

@@ -7,9 +7,16 @@
 #include <string.h>
 
 #include "common/base/util.h"
+#include "worker/data/csv/csv.h"
+#include "worker/data/csv/head.h"
+#include "worker/data/csv/layout.h"
 #include "worker/data/fingerprint.h"
+#include "worker/data/foreign.h"
+#include "worker/data/idx.h"
+#include "worker/data/libsvm.h"
+#include "worker/data/load.h"
 #include "worker/data/numbering.h"
-#include "worker/data/parse.h"
+#include "worker/data/parse/text.h"
 
 static const char *format_name(enum data_format format)
 {

@@ -1,9 +1,10 @@
 /* Files of other formats, recognised by how they begin, so that their user reads what to do and not what is wrong with
  * line 1. Thread: any. */
+#include "worker/data/foreign.h"
+
 #include <string.h>
 
 #include "common/base/util.h"
-#include "worker/data/parse.h"
 
 enum { TAR_MAGIC_AT = 257, LOOK_BYTES = 4096 };
 

@@ -1,7 +1,7 @@
 /* IDX, the format of MNIST: 00 00 TYPE RANK, RANK big-endian 32-bit sizes, then big-endian values. Unsigned bytes of a
  * feature file are scaled by 1/255; other types are taken as they are. Labels stand in a file of their own with one
  * dimension, never scaled. Thread: any. */
-#include "worker/data/parse.h"
+#include "worker/data/idx.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -9,7 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem_room.h"
 #include "common/base/util.h"
+#include "worker/data/parse/label.h"
+#include "worker/data/parse/number.h"
+#include "worker/data/parse/text.h"
 
 enum { IDX_RANK_MAX = 8, IDX_HEAD_BYTES = 4 };
 enum idx_type {

@@ -1,14 +1,18 @@
 /* LIBSVM (svmlight) text: `label index:value index:value ...` a line, indices from 1 and ascending, '#' begins a
  * comment, blank lines are skipped. Indices that are hashed are any 64-bit numbers in any order. Invariant: every array
  * is as long as the text can need, counted beforehand, so that nothing grows while reading. Thread: any. */
-#include "worker/data/parse.h"
+#include "worker/data/libsvm.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/mem_room.h"
 #include "common/base/util.h"
 #include "worker/data/hash.h"
+#include "worker/data/parse/label.h"
+#include "worker/data/parse/number.h"
+#include "worker/data/parse/text.h"
 
 struct libsvm {
     struct text text; /* `end` is the end of the file; at is within the line */

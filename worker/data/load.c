@@ -1,5 +1,7 @@
 /* Files into memory, plain or gzip. Invariants: `bytes` grows by doubling and holds at least one byte more than was
  * read; a gzip file is taken whole, every member of it, or refused. Thread: any. */
+#include "worker/data/load.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -8,9 +10,10 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "common/base/mem_room.h"
 #include "common/base/util.h"
 #include "worker/data/file_stamp.h"
-#include "worker/data/parse.h"
+#include "worker/data/parse/text.h"
 
 enum { PACKED_BYTES = 1 << 18, READ_BYTES = 1 << 24, GZIP_WINDOW_BITS = 15 + 16 };
 

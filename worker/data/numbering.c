@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "worker/data/parse.h"
-
 enum { ROWS_LEAST = 10 }; /* fewer may be so by chance */
 
 void numbering_add(struct numbering *numbering, const struct data *data)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "common/base/util.h"
+#include "worker/model/labels.h"
 
 static dp_err no_memory(const char *file, dp_error *err)
 {

@@ -1,5 +1,5 @@
 /* From labels to targets. Thread: any. */
-#include "worker/model/model.h"
+#include "worker/model/labels.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -2,13 +2,15 @@
  * Invariants: sparse rows are summed in plain order, entry by entry and row by row, with one rounding per product and
  * per sum; dense rows are gathered to the scratch, so that one BLAS call of one shape and alignment sees them wherever
  * they stand. Outputs of BLAS begin as zeros and beta is 1: with beta 0 it may multiply what was there. Thread: any. */
-#include "worker/model/parts.h"
+#include "worker/model/linear.h"
 
 #include <assert.h>
 #include <cblas.h>
 #include <string.h>
 
 #include "common/kernels/kernels.h"
+#include "worker/model/impl.h"
+#include "worker/model/scratch.h"
 
 dp_err linear_declare(const struct model_spec *spec, struct tensors *tensors, dp_error *err)
 {

@@ -1,10 +1,11 @@
 /* Losses: from scores to dLoss/dscore and metrics. exp and log1p are evaluated only at arguments <= 0 and >= 0, so no
  * finite score overflows. Losses are summed in double, in the order of the rows. Thread: any. */
-#include "worker/model/parts.h"
+#include "worker/model/loss.h"
 
 #include <math.h>
 
 #include "common/kernels/kernels.h"
+#include "worker/model/impl.h"
 
 /* 1/2 (s - y)^2 */
 void loss_squared(const struct model_spec *spec, const float *targets, const uint64_t *rows, size_t count,

@@ -56,28 +56,6 @@ const struct model *model_find(const char *name);
 /* "linear|logistic|softmax" */
 const char *model_names(void);
 
-/* The target of each label of a data set, by its number in `set` (heap). `labels` is the class -> label list,
- * ascending: softmax: the class; logistic: two labels, -1 for the lesser and +1 for the greater. Of logistic's the
- * pairs -1, 1 and 0, 1 stand for each other. DP_MODEL naming file, place, and the label that is none of `whose` ("the
- * model's"). */
-DP_MUST_CHECK dp_err model_map(const struct model *model, const struct label_set *set, const char *file,
-                               const struct label_list *labels, const char *whose, float **ret_map, dp_error *err);
-/* The target of each row (heap): by model_map, or for models without classes the floats as they are read. */
-DP_MUST_CHECK dp_err model_targets(const struct model *model, const struct data *data, const struct label_list *labels,
-                                   const char *whose, float **ret_targets, dp_error *err);
-/* How labels are to be read for the model. */
-enum label_use model_label_use(const struct model *model);
-/* Whether these distinct labels suit the model: logistic needs two, softmax at least that. DP_MODEL with what was
- * found. */
-DP_MUST_CHECK dp_err model_check_labels(const struct model *model, const struct label_list *labels, const char *file,
-                                        dp_error *err);
-/* Whether the list is -1, 1 or 0, 1. */
-bool model_known_pair(const struct label_list *labels);
-
-/* For slots of at most rows_max rows of dense or sparse data. NULL when out of memory. */
-struct model_scratch *model_scratch_new(const struct model_spec *spec, size_t rows_max, bool dense);
-void model_scratch_free(struct model_scratch **scratch);
-
 /* Sum of gradients over the rows to grad[theta elements] (overwritten whole), metrics added to *metrics. count <=
  * rows_max of the scratch. theta and grad are cache-line aligned: the bits of BLAS may depend on it. Sparse data may
  * have fewer features than the spec, dense data have as many. */
@@ -88,7 +66,5 @@ void model_gradient(const struct model *model, const struct model_spec *spec, co
 void model_evaluate(const struct model *model, const struct model_spec *spec, const struct data *data,
                     const float *targets, const uint64_t *rows, size_t count, const float *theta,
                     struct model_scratch *scratch, dp_metrics *metrics);
-/* Rows that model_evaluate and others may score at once with this scratch. */
-size_t model_run_rows(const struct model_scratch *scratch);
 
 #endif

@@ -9,10 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem_room.h"
 #include "common/base/util.h"
 #include "common/tensor/safetensors.h"
+#include "common/tensor/safetensors_read.h"
 #include "worker/data/hash.h"
-#include "worker/data/parse.h"
+#include "worker/data/parse/text.h"
+#include "worker/model/labels.h"
+#include "worker/model/schema.h"
 
 enum { WANT_OF_MAX = 160 };
 

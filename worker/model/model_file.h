@@ -4,13 +4,13 @@
  * (common/tensor/label_list.h); "hash_bits" and "hash_seed" where features were hashed; of its training data (schema.c)
  * "data_format" = libsvm|csv|idx and for CSV "csv_columns", "label_column" (a number from 0), "feature_names" (a JSON
  * array) and "label_name" where there was a header, and "ignored_columns" (a JSON array of names or numbers). Those of
- * state.h. Other keys are not read. Thread: any. */
+ * training.h. Other keys are not read. Thread: any. */
 #ifndef DP_WORKER_MODEL_MODEL_FILE_H
 #define DP_WORKER_MODEL_MODEL_FILE_H
 
 #include "common/tensor/schema.h"
 #include "worker/model/model.h"
-#include "worker/model/state.h"
+#include "worker/model/training.h"
 
 struct model_file {
     char *path;
@@ -32,9 +32,5 @@ void model_file_fini(struct model_file *file);
  * what the model or the data lack. */
 DP_MUST_CHECK dp_err model_file_data(const struct model_file *file, const struct data_source *source,
                                      struct data *ret_data, dp_error *err);
-
-/* For model_file.c: the schema of the training data from the metadata, checked against file->spec. DP_MODEL. */
-struct safetensors_meta;
-DP_MUST_CHECK dp_err model_schema_read(struct model_file *file, const struct safetensors_meta *meta, dp_error *err);
 
 #endif

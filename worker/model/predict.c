@@ -15,8 +15,10 @@
 #include "common/base/util.h"
 #include "common/kernels/kernels.h"
 #include "common/options/data_options.h"
-#include "worker/data/parse.h"
+#include "worker/data/parse/text.h"
+#include "worker/model/labels.h"
 #include "worker/model/model_file.h"
+#include "worker/model/scratch.h"
 
 /* A model, data that fit it, and what is needed to run one on the other. */
 struct trial {

@@ -1,5 +1,7 @@
 /* The schema in a model file: columns of the data that it was trained with. Invariant: names are distinct and as many
  * as the model's features, so that data can be matched with them. Thread: any. */
+#include "worker/model/schema.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -7,9 +9,7 @@
 
 #include "common/base/text.h"
 #include "common/base/util.h"
-#include "common/tensor/safetensors.h"
-#include "worker/data/parse.h"
-#include "worker/model/model_file.h"
+#include "worker/data/parse/text.h"
 
 static dp_err bad(const struct model_file *file, const char *key, const char *value, dp_error *err)
 {

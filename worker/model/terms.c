@@ -7,7 +7,11 @@
 
 #include "common/base/util.h"
 #include "common/kernels/kernels.h"
+#include "common/terms/constraint_text.h"
 #include "common/terms/joint.h"
+#include "common/terms/joint_check.h"
+#include "common/terms/joint_whole.h"
+#include "common/terms/regularize_text.h"
 
 static dp_err add_all(struct strengths *strengths, const char *option, const struct option_list *list, dp_error *err)
 {

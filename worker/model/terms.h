@@ -6,6 +6,7 @@
 #include "common/options/options.h"
 #include "common/terms/constraint.h"
 #include "common/terms/regularize.h"
+#include "common/terms/regularize_text.h"
 
 struct model_terms {
     struct regularizers regularizers;

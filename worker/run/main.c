@@ -11,6 +11,7 @@
 #include "common/base/util.h"
 #include "common/kernels/kernels.h"
 #include "common/kernels/numerics.h"
+#include "common/options/early.h"
 #include "worker/model/predict.h"
 #include "worker/run/options.h"
 #include "worker/run/report_end.h"

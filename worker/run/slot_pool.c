@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "common/base/util.h"
+#include "worker/model/scratch.h"
 
 enum place_state { PLACE_FREE, PLACE_WAITING, PLACE_COMPUTING, PLACE_DONE };
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/tensor/safetensors.h"
+#include "common/tensor/safetensors_read.h"
 
 static void tensors_assert_same(const struct safetensors *a, const struct safetensors *b, uint32_t i)
 {

@@ -45,7 +45,7 @@ static void tcp_nonsense(struct nonsense *nonsense, const char *endpoint)
     random_fill(noise, sizeof noise);
     for (int i = 0; i < 12; i++) {
         int fd = tcp_connect(endpoint);
-        if (i >= 4) /* the others come after a good beginning */
+        if (i >= 4) /* what follows comes after a good beginning */
             tcp_write(fd, GREETING, i % 4 == 3 ? 32 : sizeof GREETING);
         if (i % 4 == 0)
             tcp_write(fd, noise, sizeof noise);
@@ -128,11 +128,11 @@ static void oversized_nonsense(const char *endpoint)
     peer_close(&peer);
 }
 
-/* The socket lingers: libzmq 4.3 aborts the process if a connection breaks just as its socket is closed in the middle
- * of a message of several frames (zeromq/libzmq issue 3442). */
+/* The socket lingers for good: libzmq 4.3 aborts the process if a connection breaks just as its socket is closed in the
+ * middle of a message of several frames (zeromq/libzmq issue 3442). */
 void nonsense_say(struct nonsense *nonsense, const char *endpoint)
 {
-    const int linger_ms = 1000;
+    const int linger_ms = -1;
     struct peer peer;
     tcp_nonsense(nonsense, endpoint);
     peer_connect(&peer, endpoint, 0);

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "common/base/util.h"
-#include "worker/client/proof.h"
+#include "worker/client/contact/proof.h"
 
 enum { ANSWER_MS = 60000, WRITE_MS = 2000 };
 

@@ -7,7 +7,7 @@
 
 #include "common/base/util.h"
 #include "proto/frame.h"
-#include "worker/client/proof.h"
+#include "worker/client/contact/proof.h"
 
 enum { ANSWER_MS = 10000 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/tensor/safetensors.h"
+#include "common/tensor/safetensors_read.h"
 #include "tests/integration/support/conservation.h"
 #include "tests/integration/support/harness.h"
 

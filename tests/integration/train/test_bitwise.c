@@ -10,6 +10,7 @@
 #include "common/kernels/kernels.h"
 #include "common/tensor/plan.h"
 #include "common/tensor/safetensors.h"
+#include "common/tensor/safetensors_read.h"
 #include "common/tensor/tensor.h"
 #include "tests/integration/support/harness.h"
 #include "worker/data/data.h"

@@ -10,6 +10,7 @@
 #include <zlib.h>
 
 #include "common/tensor/safetensors.h"
+#include "common/tensor/safetensors_read.h"
 #include "tests/integration/support/harness.h"
 
 TestSuite(labels, .init = harness_init, .fini = harness_fini, .timeout = 600);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/tensor/safetensors.h"
+#include "common/tensor/safetensors_read.h"
 #include "tests/integration/support/harness.h"
 
 TestSuite(sparse, .init = harness_init, .fini = harness_fini, .timeout = 400);

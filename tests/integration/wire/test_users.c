@@ -12,7 +12,7 @@
 #include "common/net/secret.h"
 #include "tests/integration/support/harness.h"
 #include "tests/integration/support/peer.h"
-#include "worker/client/proof.h"
+#include "worker/client/contact/proof.h"
 
 TestSuite(users, .init = harness_init, .fini = harness_fini, .timeout = 180);
 

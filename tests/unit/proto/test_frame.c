@@ -10,6 +10,7 @@
 #include "common/base/text.h"
 #include "common/base/util.h"
 #include "common/tensor/schema.h"
+#include "proto/frame_limits.h"
 #include "proto/frame_rows.h"
 #include "tests/unit/support/leaks.h"
 #include "tests/unit/support/wire_samples.h"

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/terms/constraint_text.h"
+
 const struct pair SETS[SET_COUNT] = {
     {"nonneg", NULL},           {"box=-0.3:0.5", NULL},   {"box=0.1:0.6", NULL},   {"box=-0.5:-0.02", NULL},
     {"box=0:0.4", NULL},        {"box=:0", NULL},         {"max-norm=0.7", NULL},  {"l2-ball=1.2", NULL},

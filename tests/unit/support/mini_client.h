@@ -3,7 +3,7 @@
 #define DP_TESTS_UNIT_SUPPORT_MINI_CLIENT_H
 
 #include "tests/unit/support/mini_server.h"
-#include "worker/client/client.h"
+#include "worker/client/state.h"
 
 enum { ELEMS = MINI_ALL * MINI_ELEMS };
 

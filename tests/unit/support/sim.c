@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 
 #include "common/base/util.h"
+#include "server/deal/speculation_decide.h"
 #include "server/deal/speeds.h"
 #include "tests/unit/support/leaks.h"
 

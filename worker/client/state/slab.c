@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "common/base/mem_room.h"
 #include "common/base/util.h"
 
 /* Memory that the shards map under this number, where they do; else it gets ordinary memory as it needs it. */

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "common/base/cgroup.h"
+#include "common/base/mem_room.h"
 #include "common/base/util.h"
 
 #define NONE UINT64_MAX

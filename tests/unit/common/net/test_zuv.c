@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "common/base/util.h"
+#include "common/net/zuv_bind.h"
 #include "common/net/zuv_term.h"
 #include "tests/unit/support/leaks.h"
 

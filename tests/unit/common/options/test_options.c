@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include "common/base/util.h"
+#include "common/options/help.h"
 #include "common/options/options.h"
+#include "common/options/value.h"
 #include "tests/unit/support/leaks.h"
 
 struct fields {

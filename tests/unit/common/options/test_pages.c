@@ -5,6 +5,7 @@
 
 #include "common/base/util.h"
 #include "common/options/fields.h"
+#include "common/options/help.h"
 #include "tests/unit/support/leaks.h"
 
 static const struct field MEMBERS[] = {

@@ -6,6 +6,7 @@
 
 #include "common/base/util.h"
 #include "common/tensor/safetensors.h"
+#include "common/tensor/safetensors_read.h"
 #include "tests/unit/support/files.h"
 #include "tests/unit/support/leaks.h"
 

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 
 #include "common/base/util.h"
+#include "server/deal/speculation_decide.h"
 #include "tests/unit/support/leaks.h"
 #include "tests/unit/support/speculation_members.h"
 

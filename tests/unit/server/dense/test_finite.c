@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/terms/constraint_text.h"
 #include "server/table/part.h"
 #include "tests/unit/support/cluster.h"
 #include "tests/unit/support/leaks.h"

@@ -6,7 +6,10 @@
 #include <string.h>
 
 #include "common/base/rng.h"
+#include "common/terms/constraint_text.h"
 #include "common/terms/joint.h"
+#include "common/terms/joint_check.h"
+#include "common/terms/regularize_text.h"
 #include "tests/unit/support/cluster.h"
 #include "tests/unit/support/joint_cases.h"
 #include "tests/unit/support/leaks.h"

@@ -224,7 +224,7 @@ Test(client, nothing_is_sent_again_while_a_step_waits_for_others)
     dp_task task;
     dp_error err;
     cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
-    client->stop = &stop_when_waiting;
+    client->tell.stop = &stop_when_waiting;
     client->timing.wait_notice = 1000;
     push_task(client, &task);
     cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
@@ -277,7 +277,7 @@ Test(client, a_connection_made_anew_while_computing_resends)
     while (atomic_load(&mini->opts.drop_pushes) > 0)
         ;
     atomic_store(&mini->opts.rebind_shards, 1);
-    while (!client->shards[0].resend_pushes || !client->shards[1].resend_pushes)
+    while (!client->plane.shards[0].resend_pushes || !client->plane.shards[1].resend_pushes)
         cr_assert(dp_task_wanted(client));
     push_slot(client, &task, task.slots[4]);
     expect_job(mini, client, 1);

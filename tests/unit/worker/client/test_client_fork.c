@@ -116,7 +116,7 @@ static int works(dp_client *client)
 {
     dp_error err;
     char server[64];
-    snprintf(server, sizeof server, "%s", client->server);
+    snprintf(server, sizeof server, "%s", client->config.server);
     dp_config config = config_for(server);
     dp_client *own = NULL;
     dp_leave(&client, DP_OK, NULL);

@@ -8,7 +8,7 @@
 
 #include "common/base/util.h"
 #include "tests/unit/support/leaks.h"
-#include "worker/client/shm.h"
+#include "worker/client/contact/shm.h"
 #include "worker/client/state/rings.h"
 #include "worker/client/state/slab.h"
 #include "worker/client/state/views.h"

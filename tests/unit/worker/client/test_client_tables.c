@@ -277,7 +277,7 @@ Test(client_tables, rows_have_no_minus_zero)
     for (uint64_t i = 0; i < task.theta_elems; i++)
         grad[i] = -0.0f;
     cr_assert_eq(dp_push(client, task.slots[0], grad, &metrics, &err), DP_OK, "%s", err.text);
-    const struct node_value *held = &client->held[task.slots[0]];
+    const struct node_value *held = &client->step.held[task.slots[0]];
     cr_assert_eq(held->slab->values, grad, "its sibling is to come");
     for (uint64_t i = ELEMS; i < task.theta_elems; i++)
         cr_assert_not(signbit(grad[i]));
@@ -310,7 +310,7 @@ Test(client_tables, late_rows_are_asked_for_again_of_a_shard_that_is_ahead, .tim
     cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
     for (uint32_t i = task.slot_count; i-- > 0;)
         tables_push_slot(client, &task, task.slots[i]);
-    go_ahead(client, &client->shards[0]);
+    go_ahead(client, &client->plane.shards[0]);
     duty_take(&client->duty, &more, 0);
     step_owe(client);
     atomic_store(&mini->opts.drop_params, 6); /* of both shards */

@@ -13,7 +13,7 @@
 #include "common/net/secret.h"
 #include "tests/unit/support/leaks.h"
 #include "tests/unit/support/mini_client.h"
-#include "worker/client/proof.h"
+#include "worker/client/contact/proof.h"
 
 Test(client_trouble, a_silent_server_is_unreachable_after_the_timeout)
 {
@@ -22,7 +22,7 @@ Test(client_trouble, a_silent_server_is_unreachable_after_the_timeout)
     dp_client *client = join_to(mini);
     dp_task task;
     dp_error err;
-    client->server_timeout_ms = 5000;
+    client->config.server_timeout_ms = 5000;
     cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
     atomic_store(&mini->opts.mute, 1);
     push_task(client, &task);
@@ -47,7 +47,7 @@ Test(client_trouble, a_server_that_is_gone_is_unreachable_after_the_timeout)
     dp_client *client = join_to(mini);
     dp_task task;
     dp_error err;
-    client->server_timeout_ms = 3000;
+    client->config.server_timeout_ms = 3000;
     client->timing.notice = 200;
     cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
     mini_free(&mini);
@@ -70,10 +70,10 @@ Test(client_trouble, a_session_lost_long_after_another_is_taken_up_again)
     dp_client *client = join_to(mini);
     dp_error err;
     cr_assert_eq(session_rejoin(client, &err), DP_OK, "%s", err.text);
-    client->rejoin_begin_ms -= client->server_timeout_ms;
-    client->rejoined_ms -= client->server_timeout_ms;
+    client->rejoin.begin_ms -= client->config.server_timeout_ms;
+    client->rejoin.held_ms -= client->config.server_timeout_ms;
     cr_assert_eq(session_rejoin(client, &err), DP_OK, "%s", err.text);
-    client->rejoin_begin_ms -= client->server_timeout_ms;
+    client->rejoin.begin_ms -= client->config.server_timeout_ms;
     cr_assert_eq(session_rejoin(client, &err), DP_UNREACHABLE, "this one did not hold");
     cr_assert_not_null(strstr(err.text, "does not keep our session"), "%s", err.text);
     expect_job(mini, client, 4);
@@ -90,7 +90,7 @@ Test(client_trouble, what_people_are_told_when_a_step_takes_long)
     dp_task task;
     dp_error err;
     cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
-    client->stop = &stop_when_waiting;
+    client->tell.stop = &stop_when_waiting;
     client->timing.wait_notice = 50;
     push_task(client, &task);
     cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
@@ -140,7 +140,7 @@ Test(client_trouble, a_step_that_others_completed_is_not_wanted)
         ;
     cr_assert_eq(task.step, 0);
     /* The mini server itself is still at step 0: it parks the pull for step 5. */
-    client->stop = &stop_when_waiting;
+    client->tell.stop = &stop_when_waiting;
     client->timing.wait_notice = 1;
     cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
     cr_assert_eq(client->theta.want, 5);
@@ -165,7 +165,7 @@ Test(client_trouble, a_complete_step_is_waited_out)
     while (dp_task_wanted(client))
         ;
     push_task(client, &task);
-    client->stop = &stop_when_waiting;
+    client->tell.stop = &stop_when_waiting;
     client->timing.wait_notice = 50;
     cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
     dp_leave(&client, err.code, err.text);

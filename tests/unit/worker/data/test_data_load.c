@@ -12,7 +12,7 @@
 #include "tests/unit/support/leaks.h"
 #include "worker/data/data.h"
 #include "worker/data/file_stamp.h"
-#include "worker/data/parse.h"
+#include "worker/data/load.h"
 
 static char folder[PATH_MAX], path[PATH_MAX + 16];
 

@@ -8,7 +8,7 @@
 #include "tests/unit/support/files.h"
 #include "tests/unit/support/leaks.h"
 #include "worker/data/data.h"
-#include "worker/data/parse.h"
+#include "worker/data/idx.h"
 
 static void assert_matrix(struct data *data, uint64_t rows, uint64_t features, const float *labels, const float *values)
 {

@@ -13,7 +13,9 @@
 #include "common/kernels/numerics.h"
 #include "tests/unit/support/leaks.h"
 #include "worker/model/choose_labels.h"
+#include "worker/model/labels.h"
 #include "worker/model/model.h"
+#include "worker/model/scratch.h"
 
 enum { D = 7, ROWS = 150, CLASSES = 4, THETA_MAX = D * CLASSES + CLASSES };
 

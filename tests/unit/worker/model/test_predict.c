@@ -9,6 +9,7 @@
 #include "common/base/util.h"
 #include "common/kernels/numerics.h"
 #include "common/tensor/safetensors.h"
+#include "common/terms/regularize_text.h"
 #include "tests/unit/support/files.h"
 #include "tests/unit/support/leaks.h"
 #include "worker/model/predict.h"

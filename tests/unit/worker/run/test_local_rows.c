@@ -8,6 +8,7 @@
 #include "tests/unit/support/leaks.h"
 #include "worker/data/data.h"
 #include "worker/model/model.h"
+#include "worker/model/scratch.h"
 #include "worker/run/local_rows.h"
 #include "worker/run/touched.h"
 

@@ -2,7 +2,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "worker/client/client.h"
+#include "worker/client/state.h"
+#include "worker/client/step.h"
 
 enum { SLOTS = 4, STALENESS = 3 };
 

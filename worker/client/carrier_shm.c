@@ -1,0 +1,137 @@
+/* What a client shares with the shards of a server on its host: whether it does, theta's planes, slabs, and how far the
+ * shards are with what it pushed.
+ *
+ * Invariant: what was computed on a theta in shared memory is handed in only in the session that was lent it. Once the
+ * server has given a session up it writes over what that was lent, and its worker may learn of that late: so with the
+ * session goes all of the step at hand, which begins anew. Thread: the one that uses the client. */
+#include "worker/client/carrier_shm.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/util.h"
+#include "worker/client/state.h"
+
+static bool make_slab(void *arg, uint32_t number, size_t bytes, struct shm *ret_memory)
+{
+    struct dp_client *client = arg;
+    dp_error err;
+    dp_err e = shm_new(bytes, SHM_WRITERS, ret_memory, &err);
+    if (e == DP_OK) {
+        e = client_shm_pass(&client->carrier.shm, number, ret_memory, &err);
+        shm_close(ret_memory);
+    }
+    if (e == DP_OK)
+        return true;
+    shm_fini(ret_memory);
+    tell_notice(&client->tell, "gradients go by the socket, not by shared memory: %.300s", err.text);
+    return false;
+}
+
+/* Those shards that have parameters, in the order of theta. */
+static dp_err places_fill(const struct dp_client *client, struct shm_place **ret_places, dp_error *err)
+{
+    struct shm_place *places = mem_array_zero(client->plane.shard_count, sizeof *places);
+    uint64_t at = 0;
+    if (!places)
+        return dp_fail(err, DP_NOMEM, "no memory for %u shards", client->plane.shard_count);
+    for (uint32_t i = 0; i < client->plane.shard_count; i++) {
+        const struct shard *shard = &client->plane.shards[i];
+        (void)str_copy(places[i].name, sizeof places[i].name, shard->shm);
+        places[i].range.first = at;
+        for (uint32_t s = 0; s < shard->slice_count; s++)
+            places[i].range.count += client->theta.slices[shard->first_slice + s].count;
+        at += places[i].range.count;
+    }
+    *ret_places = places;
+    return DP_OK;
+}
+
+static bool shared_close(struct dp_client *client)
+{
+    bool lost = theta_unshare(&client->theta);
+    client_shm_close(&client->carrier.shm);
+    slab_pool_renew(&client->slabs);
+    mem_freep(&client->carrier.done);
+    client->slabs.done = 0;
+    atomic_store_explicit(&client->beat.shm, false, memory_order_relaxed);
+    return lost;
+}
+
+static void shared_read(struct dp_client *client, uint32_t piece, uint64_t done)
+{
+    assert(piece < client->theta.piece_count);
+    client->carrier.done[piece] = MAX(client->carrier.done[piece], done);
+}
+
+static uint32_t shared_push(struct dp_client *client, struct slab *slab)
+{
+    if (!slab_is_shared(&client->slabs, slab))
+        return 0;
+    slab->until = MAX(slab->until, client->theta.step + 1);
+    return 1 + slab->number;
+}
+
+static dp_err shared_rows(struct dp_client *client, const struct shard *shard, const Dp__Rows *rows, uint64_t bytes,
+                          const void **ret_values, dp_error *err)
+{
+    uint32_t number = (uint32_t)(shard - client->plane.shards);
+    return client_shm_rows(&client->carrier.shm, number, rows->ring, rows->ring_at, bytes, ret_values, err);
+}
+
+static void shared_rows_read(struct dp_client *client, const struct shard *shard, uint64_t end)
+{
+    rings_take(&client->carrier.shm.rings[shard - client->plane.shards], end);
+}
+
+static uint64_t shared_rows_end(const struct dp_client *client, const struct shard *shard)
+{
+    return client->carrier.shm.rings[shard - client->plane.shards].taken;
+}
+
+static uint64_t shared_free_before(const struct dp_client *client)
+{
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < client->theta.piece_count; i++)
+        least = MIN(least, client->carrier.done[i]);
+    return MAX(least, atomic_load_explicit(&client->beat.global_low, memory_order_relaxed));
+}
+
+static const struct carrier_ops SHARED = {
+    .in_order = true, /* what lies in a session's ring must be told in order */
+    .of_session = true,
+    .copies = 1, /* a gradient: the server has theta */
+    .copies_as = "a gradient",
+    .push = shared_push,
+    .rows = shared_rows,
+    .rows_read = shared_rows_read,
+    .rows_end = shared_rows_end,
+    .read = shared_read,
+    .free_before = shared_free_before,
+    .close = shared_close,
+};
+
+dp_err carrier_shm_open(struct dp_client *client, dp_error *err)
+{
+    AUTOFREE struct shm_place *places = NULL;
+    struct views views;
+    dp_err e = places_fill(client, &places, err);
+    if (e)
+        return e;
+    AUTOFREE uint64_t *done = mem_array_zero(client->theta.piece_count, sizeof *done);
+    if (!done)
+        return dp_fail(err, DP_NOMEM, "no memory for %u slices and parts", client->theta.piece_count);
+    e = client_shm_open(&client->carrier.shm, places, client->plane.shard_count, client->session.id,
+                        client->session.incarnation, client->tell.stop, &views, err);
+    if (e)
+        return e;
+    theta_share(&client->theta, &views);
+    client->carrier.done = done;
+    client->carrier.ops = &SHARED;
+    done = NULL;
+    client->slabs.share = make_slab;
+    client->slabs.arg = client;
+    atomic_store_explicit(&client->beat.shm, true, memory_order_relaxed);
+    return DP_OK;
+}
