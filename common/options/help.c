@@ -99,6 +99,12 @@ static size_t print_options(const struct option_table *table, const char *topic,
     return printed;
 }
 
+static void print_pages(const struct option_table *table, int columns, FILE *out)
+{
+    for (size_t i = 0; i < table->page_count; i++)
+        fprintf(out, "  %-*s  %s\n", columns, table->pages[i].topic, table->pages[i].summary);
+}
+
 static void print_topics(const struct option_table *table, FILE *out)
 {
     struct topic_line line;
@@ -110,8 +116,7 @@ static void print_topics(const struct option_table *table, FILE *out)
     fprintf(out, "options by topic (%s --help TOPIC):\n", table->program);
     for (const char *at = table->topics; topic_next(&at, &line);)
         fprintf(out, "  %-*.*s  %.*s\n", columns, line.name_bytes, line.name, line.text_bytes, line.text);
-    for (size_t i = 0; i < table->page_count; i++)
-        fprintf(out, "  %-*s  %s\n", columns, table->pages[i].topic, table->pages[i].summary);
+    print_pages(table, columns, out);
 }
 
 static bool has_config(const struct option_table *table)
@@ -133,6 +138,9 @@ static void print_overview(const struct option_table *table, FILE *out)
     } else {
         fprintf(out, "options:\n");
         print_options(table, NULL, out);
+        if (table->page_count)
+            fprintf(out, "\nfurther topics (%s --help TOPIC):\n", table->program);
+        print_pages(table, 0, out);
     }
     if (table->footer) {
         fprintf(out, "\n%s", table->footer);

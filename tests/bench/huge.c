@@ -3,8 +3,8 @@
  *   bench_huge [--transports tcp,shm] [--floats 600000000] [--limit-gib 16]
  *
  * Memory is the proportional share (PSS) of server and worker, added up: what they share counts once. It is looked at
- * ten times a second; the largest sum is compared with the limit. What the kernel holds of messages under way is not in
- * it. Where less than the limit is free, nothing is run, and said so. Thread: main. */
+ * ten times a second; the largest sum is compared with the limit. Memory of the kernel for messages under way is not
+ * in it. With less than the limit free, it runs nothing and says so. Thread: main. */
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>

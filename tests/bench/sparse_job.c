@@ -62,7 +62,7 @@ struct bench {
     char endpoint[128];
 };
 
-/* What one run came to. */
+/* The figures of one run. */
 struct result {
     double seconds;
     double bytes_in, bytes_out;

@@ -1,5 +1,5 @@
-/* What a step costs a shard for each row of a table that it touches: a push of random rows, its commit, and a read of
- * the same rows, without the network. By the size of the table at equal numbers of touched rows, which it should not
+/* The cost of a step to a shard for each row of a table that it touches: a push of random rows, its commit, and a read
+ * of the same rows, without the network. By the size of the table at equal numbers of touched rows, which it should not
  * depend on, and by rule.
  *
  *   bench_tables [auto|ref|avx2|avx512]

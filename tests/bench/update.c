@@ -4,8 +4,8 @@
  *
  * Bytes are those that a rule must read and write: theta_t, the gradient and its state in, theta_{t+1} and the state
  * out (what a cache fetches before a write is not counted, in the triad neither). The triad has plain
- * stores, as the rules have: a slice's theta is sent soon, and streaming stores would put it out of the cache. What
- * these would give is a row of its own. The arrays of a run lie end to end in slices, as a shard's do; each thread has
+ * stores, as the rules have: a slice's theta is sent soon, and streaming stores would put it out of the cache. Their
+ * figure is a row of its own. The arrays of a run lie end to end in slices, as a shard's do; each thread has
  * its own slices, as shards have. The best of several runs is taken. Thread: main and its own. */
 #include <pthread.h>
 #include <stdio.h>
@@ -31,7 +31,7 @@ static const struct update_params PARAMS = {.schedule = {.lr = 1e-3},
                                             .ftrl_beta = 1};
 static const struct regular REGULAR = {.l2 = 1e-4, .l1 = 1e-6, .group_size = 1};
 
-/* What one thread works on: its part of the arrays. */
+/* The part of the arrays that one thread works on. */
 struct part {
     pthread_t thread;
     pthread_barrier_t *barrier;

@@ -32,7 +32,7 @@ static int door_connect(const char *name)
     return -1;
 }
 
-/* Where workers are lent memory: connections that say nothing, and noise. */
+/* The socket by which workers are lent memory: silent connections, and noise. */
 static bool doors(const struct stage *stage, struct why *why)
 {
     enum { CROWD = 200 };
@@ -58,7 +58,7 @@ static bool doors(const struct stage *stage, struct why *why)
     return ok;
 }
 
-/* A packet of so many bytes with `count` times one descriptor. */
+/* A packet of `bytes` bytes with `count` times one descriptor. */
 static void pass(int door, const void *data, size_t bytes, int fd, size_t count)
 {
     enum { MOST = 8 };

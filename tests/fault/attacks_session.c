@@ -52,8 +52,8 @@ static void beat(struct insider *insider)
     (void)raw_send(&insider->head, &header, NULL, 0);
 }
 
-/* For some seconds: pushes nodes of the steps that are open, again and again. What it was dealt may be among them,
- * which nobody can tell from a worker's; so it pushes what no worker of three ever holds: the root, and its halves. */
+/* For some seconds: pushes nodes of the steps that are open, again and again. Slots that it was dealt would look like
+ * a worker's, so it pushes nodes that no worker of three ever holds: the root, and its halves. */
 static bool push_what_was_not_dealt(const struct stage *stage, uint32_t down, struct why *why)
 {
     struct insider insider;
@@ -147,7 +147,7 @@ static bool hung(const struct stage *stage, struct why *why)
     return ok;
 }
 
-/* Who has overheard a hello says it as well. */
+/* A peer that has overheard a hello says it as well. */
 static bool overheard_hello(const struct stage *stage, struct why *why)
 {
     struct insider insider;

@@ -127,7 +127,7 @@ static bool bad_greetings(const struct stage *stage, struct why *why)
         for (size_t i = 0; i < ARRAY_LEN(OLD); i++)
             begin(ports[p], OLD[i], sizeof OLD[i], &peers[ARRAY_LEN(MECHANISMS) + i]);
         for (size_t i = 0; i < ARRAY_LEN(peers); i++) {
-            /* What announces a security that is not there is turned away at once; what is half a greeting in time. */
+            /* An unknown security mechanism is turned away at once, half a greeting in time. */
             bool closed = raw_closed(&peers[i], i < ARRAY_LEN(MECHANISMS) ? CLOSE_MS : 0);
             raw_close(&peers[i]);
             if (!closed && i < ARRAY_LEN(MECHANISMS))

@@ -71,7 +71,7 @@ static void send_all(const struct stage *stage, uint64_t messages, struct sent *
         shares += flood->count;
     for (uint64_t r = 0; r < rounds && sent->messages < messages; r++)
         for (const struct flood *flood = FLOODS; flood->name && sent->messages < messages; flood++) {
-            /* What a kind has had after r + 1 rounds is its share of all so far. */
+            /* After r + 1 rounds a kind has had its share of all so far. */
             uint64_t due = (r + 1) * RUN * flood->count / shares - r * RUN * flood->count / shares;
             sent->messages += flood_send(stage, flood, due, SEND_MS);
         }
@@ -190,7 +190,7 @@ static void show(const struct hostile_rate *hostile, double quiet, double quiet_
                (double)hostile->messages);
 }
 
-/* What one message of each kind takes of the server, beyond what the job does. */
+/* The cost of one message of each kind to the server, beyond that of the job. */
 static void show_kinds(const struct stage *stage, double quiet_server)
 {
     for (const struct flood *flood = FLOODS; flood->name; flood++) {

@@ -1,5 +1,5 @@
-/* What strangers and members do to a live job, kind by kind. Each is bounded in time and in what it sends, and closes
- * what it opened. After each the job must be well (live_job.h). Thread: the caller's. */
+/* Attacks of strangers and members on a live job, kind by kind. Each is bounded in time and in what it sends, and
+ * closes what it opened. After each the job must be well (live_job.h). Thread: the caller's. */
 #ifndef DP_TESTS_FAULT_HOSTILE_H
 #define DP_TESTS_FAULT_HOSTILE_H
 

@@ -15,7 +15,7 @@
 
 enum { ANSWER_MS = 5000, LEARN_MS = 20000 };
 
-/* ---- what a worker says ---- */
+/* ---- messages of a worker ---- */
 
 static void send_welcome(void *socket, zmq_msg_t *id, const Dp__Header *request)
 {

@@ -7,7 +7,7 @@
 #include "tests/fault/live_job.h"
 #include "tests/integration/support/raw_peer.h"
 
-/* What a worker of the job says of itself and of its data. */
+/* A worker of the job as it describes itself and its data. */
 struct facts {
     Dp__Hello *hello;
     Dp__Join *join;

@@ -1,6 +1,6 @@
 /* Hosts of one machine, and links between them that fail: each host is a network namespace, each link a pair of tun
- * devices with a thread between them that delays, loses and drops packets as it is told. Namespaces have no names, and
- * end with the process. Needs root and /dev/net/tun. Thread: the test's. */
+ * devices with a thread between them that delays, loses and drops packets as the test says. Namespaces have no names,
+ * and end with the process. Needs root and /dev/net/tun. Thread: the test's. */
 #ifndef DP_TESTS_FAULT_LINK_H
 #define DP_TESTS_FAULT_LINK_H
 

@@ -47,7 +47,7 @@ struct job {
     uint64_t quiet_rss, quiet_files; /* of the server before any attack: bytes, descriptors */
 };
 
-/* What the job's status says. */
+/* The job's status. */
 struct job_state {
     uint64_t step;
     uint32_t workers;       /* members of any kind */
@@ -67,7 +67,7 @@ bool job_ends_well(struct job *job, struct why *why);
 /* Kills what is left, removes the folder. Accepts one that failed to start. */
 void job_end(struct job *job);
 
-/* Of a process, 0 where it is gone: resident bytes, open descriptors, processor time in ms. */
+/* Figures of a process, 0 if it is gone: resident bytes, open descriptors, processor time in ms. */
 uint64_t process_rss(pid_t pid);
 uint64_t process_files(pid_t pid);
 uint64_t process_cpu_ms(pid_t pid);

@@ -1,7 +1,7 @@
 /* Jobs whose workers are behind links that fail: work goes on within 2 s of a link's return, theta has the bits of a
  * quiet run, a slow link carries nothing twice, a poor one is no outage.
  *
- * DP_NET_S="5 15 30 70" tries outages of so many seconds, one after the other, instead of one of 6 s. Needs root, for
+ * DP_NET_S="5 15 30 70" tries outages of these seconds, one after the other, instead of one of 6 s. Needs root, for
  * network namespaces and tun devices; else all skip. */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -120,7 +120,7 @@ static const char *quiet_model(const char *data, const char *const *job)
 static const char *const DIGITS[] = {"--model", "softmax", "--batch", "100", "--epochs",    "40",       "--lr", "0.002",
                                      "--seed",  "7",       "--slots", "4",   "--optimizer", "momentum", NULL};
 
-/* How long outages are, in seconds; the list ends with 0. */
+/* Lengths of the outages in seconds; the list ends with 0. */
 static void outages_of(uint32_t *list, size_t room)
 {
     const char *text = getenv("DP_NET_S");
@@ -259,7 +259,7 @@ static const char *wide_data(void)
 
 static const char *const WIDE[] = {"--model", "logistic", "--batch", "64", "--steps", "1", "--seed", "7", NULL};
 
-/* Pushes and pulls need so many bytes; a tenth more is allowed. */
+/* `bytes` may be a tenth above the bytes that pushes and pulls need. */
 static void assert_little_twice(uint64_t bytes, uint64_t needed)
 {
     cr_assert_lt(bytes, needed + needed / 10, "%llu bytes went through, %llu are needed", (unsigned long long)bytes,

@@ -1,4 +1,4 @@
-/* What a fuzz target is: libFuzzer's entry point. A target aborts (FUZZ_ASSERT) where something that must hold does
+/* A fuzz target: libFuzzer's entry point. A target aborts (FUZZ_ASSERT) where something that must hold does
  * not, and otherwise only must not crash, leak or hang. */
 #ifndef DP_TESTS_FUZZ_FUZZ_H
 #define DP_TESTS_FUZZ_FUZZ_H

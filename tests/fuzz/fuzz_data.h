@@ -1,4 +1,4 @@
-/* What holds for every data set that a reader accepted. */
+/* Properties of every data set that a reader accepted. */
 #ifndef DP_TESTS_FUZZ_FUZZ_DATA_H
 #define DP_TESTS_FUZZ_FUZZ_DATA_H
 

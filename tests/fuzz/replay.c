@@ -1,5 +1,5 @@
 /* Feeds a corpus to a fuzz target without a fuzzer: each file, every truncation of the small ones, and each with single
- * bytes changed. What a fuzzer found once stays found, with any compiler. Arguments: files or folders. */
+ * bytes changed. A fuzzer's finding stays found, with any compiler. Arguments: files or folders. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -53,7 +53,7 @@ static bool replay_file(const char *path)
     return ok;
 }
 
-/* How many files were replayed; -1 where one could not be. */
+/* Number of files that were replayed; -1 if one could not be. */
 static int replay_folder(const char *path)
 {
     struct dirent **names = NULL;

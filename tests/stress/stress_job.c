@@ -1,6 +1,6 @@
 /* Whole jobs in one process, of a dense tensor and of a table: the head and three shards, workers with two threads each
- * that come and go and share memory. Whatever race there is between head, shards, clients and their heartbeats,
- * ThreadSanitizer sees it here. */
+ * that come and go and share memory. ThreadSanitizer sees races between head, shards, clients and their
+ * heartbeats here. */
 #include <poll.h>
 #include <pthread.h>
 #include <stdint.h>

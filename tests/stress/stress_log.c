@@ -39,7 +39,7 @@ static void draw_run(void)
     progress_done(&display, 100 * STEPS, &(struct run_summary){0});
 }
 
-/* What a line shows once all before it on the terminal's line is overwritten. */
+/* The visible part of a line: a carriage return overwrites what stands before it. */
 static const char *visible(const char *line)
 {
     const char *back = strrchr(line, '\r');
@@ -47,7 +47,7 @@ static const char *visible(const char *line)
     return strncmp(text, "\x1b[K", 3) == 0 ? text + 3 : text;
 }
 
-/* How many lines of the log there are; every one of them, and nothing else with its words, is whole. */
+/* Number of lines of the log; every one of them, and nothing else with its words, is whole. */
 static int count_log_lines(char *text)
 {
     int count = 0;

@@ -11,6 +11,7 @@
 #include "common/base/util.h"
 #include "common/options/options.h"
 #include "worker/ctl/export.h"
+#include "worker/ctl/fields.h"
 #include "worker/ctl/fit.h"
 #include "worker/ctl/request.h"
 #include "worker/ctl/status.h"
@@ -44,6 +45,8 @@ static const struct option_table TABLE = {
              "  dp-ctl [options] export FILE            writes the model of the running job as safetensors",
     .footer = "example:\n  dp-ctl --server tcp://head:7700 status --json\n"
               "dp-server --help status explains the members of this object.\n",
+    .pages = ctl_pages,
+    .page_count = CTL_PAGES,
     .list = OPTIONS,
     .count = ARRAY_LEN(OPTIONS),
     .operands_max = 3,

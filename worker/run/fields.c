@@ -8,6 +8,7 @@
 #define TEXT FIELD_TEXT
 #define BOOLEAN FIELD_BOOLEAN
 #define LIST FIELD_LIST
+#define MAP FIELD_MAP
 #define OR_NULL FIELD_NULL
 #define MAYBE FIELD_MAYBE
 
@@ -64,8 +65,35 @@ static const struct field EVENTS[] = {
     {ENDS, "samples", INTEGER, NULL, "samples so far"},
     {ENDS, "reason", TEXT, NULL, "the signal, or the message on stderr"},
     {ENDS, "exit_code", INTEGER, NULL, "of the process (deploy/README.md has them)"},
+
+    {"eval", NULL, 0, NULL, "done of dp-worker eval, its only object"},
+    {"eval", "event", TEXT, NULL, "done"},
+    {"eval", "reason", OR_NULL, NULL, "always null"},
+    {"eval", "exit_code", INTEGER, NULL, "always 0"},
+    {"eval", "step", INTEGER, NULL, "steps of training that made the model"},
+    {"eval", "complete", BOOLEAN, NULL, "the model is finished and has not diverged"},
+    {"eval", "rows", INTEGER, NULL, "rows of the data"},
+    {"eval", "loss", NUMBER | OR_NULL, NULL, "mean loss"},
+    {"eval", "objective", NUMBER | OR_NULL, NULL, "loss + regularizer"},
+    {"eval", "accuracy", NUMBER | OR_NULL | MAYBE, NULL, "of logistic and softmax, 0 to 1"},
+    {"eval", "rmse", NUMBER | OR_NULL | MAYBE, NULL, "of linear"},
+    {"eval", "regularizer", NUMBER | OR_NULL | MAYBE, NULL, "with --l1 and the like: R(theta)"},
+    {"eval", "sparsity", NUMBER | OR_NULL | MAYBE, NULL, "likewise: share of weights that are zero"},
+    {"eval", "stationarity", NUMBER | OR_NULL | MAYBE, NULL, "likewise: 0 at an optimum; null if it cannot be told"},
+    {"eval", "violation", NUMBER | OR_NULL | MAYBE, NULL, "with --constraint: distance of theta from it"},
+    {"eval", "label_column", TEXT | INTEGER | MAYBE, NULL, "the label's column of CSV: name, or number from 0"},
+
+    {"predict", NULL, 0, NULL, "a row of dp-worker predict; it has no event"},
+    {"predict", "label", INTEGER | NUMBER | TEXT | MAYBE, NULL, "of the predicted class; a word is a text"},
+    {"predict", "value", NUMBER | OR_NULL | MAYBE, NULL, "of linear"},
+    {"predict", "scores", MAP | NUMBER | OR_NULL | MAYBE, NULL, "with --scores: the probability of each label"},
+
+    {"predicted", NULL, 0, NULL, "done of dp-worker predict, if its rows go to --output"},
+    {"predicted", "event", TEXT, NULL, "done"},
+    {"predicted", "reason", OR_NULL, NULL, "always null"},
+    {"predicted", "exit_code", INTEGER, NULL, "always 0"},
 };
 
 const struct field_table worker_pages[WORKER_PAGES] = {
-    {"events", "members of the objects that --json prints while it trains", EVENTS, ARRAY_LEN(EVENTS)},
+    {"events", "members of the objects that --json prints", EVENTS, ARRAY_LEN(EVENTS)},
 };

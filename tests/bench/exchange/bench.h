@@ -1,6 +1,6 @@
-/* What the parts of the exchange bench share. A case is so many workers that push so many floats to so many shards and
- * pull as many, step after step: of one dense tensor, or of rows of a table. Times are seconds of one step; negative:
- * the run failed, and said why. Thread: main. */
+/* Types and calls that the parts of the exchange bench share. In a case, W workers push F floats to S shards and pull
+ * as many, step after step: of one dense tensor, or of rows of a table. Times are seconds of one step; negative: the
+ * run failed, and said why. Thread: main. */
 #ifndef DP_TESTS_BENCH_EXCHANGE_BENCH_H
 #define DP_TESTS_BENCH_EXCHANGE_BENCH_H
 
@@ -13,7 +13,7 @@ enum { EXCHANGE_WORKERS_MAX = 64, EXCHANGE_SHARDS_MAX = 16, EXCHANGE_DIM_MAX = 4
 enum transport { TRANSPORT_TCP, TRANSPORT_IPC, TRANSPORT_SHM, TRANSPORTS };
 static const char *const TRANSPORT_NAMES[TRANSPORTS] = {"tcp", "ipc", "shm"};
 
-/* Of tables: each slot touches so many random rows, the same ones in every step, of a table of so many. */
+/* Tables: each slot touches EXCHANGE_ROWS random rows of EXCHANGE_TABLE_ROWS, the same ones in every step. */
 enum { EXCHANGE_ROWS = 100000, EXCHANGE_TABLE_ROWS = 1000000 };
 
 struct exchange {
@@ -102,7 +102,7 @@ void table_dense_row(struct table *table, const struct measured *measured);
 void table_rows_head(void);
 void table_rows_row(struct table *table, const struct measured *measured);
 void table_clients(struct table *table, const struct measured *measured);
-/* How many bounds were missed. */
+/* Number of bounds that were missed. */
 void table_end(const struct table *table);
 
 #endif

@@ -1,5 +1,5 @@
-/* What a step of the data plane costs, against the same bytes by ZeroMQ alone and by memory alone, in one run of twelve
- * minutes: dense tensors, rows of tables, many small connections.
+/* The cost of a step of the data plane, against the same bytes by ZeroMQ alone and by memory alone, in one run of
+ * twelve minutes: dense tensors, rows of tables, many small connections.
  *
  *   bench_exchange [--quick] [--transports tcp,ipc,shm] [--workers 1,2,4] [--shards 1,2]
  *                  [--elems 1000,100000,10000000] [--dims 1,16] [--clients 64]
@@ -67,7 +67,7 @@ static uint32_t steps_for(const struct exchange *x, double seconds)
     return (uint32_t)MAX(20.0, MIN(seconds / (guess * x->workers), 20000.0));
 }
 
-/* Of all children that have ended. */
+/* Processor time of all children that have ended. */
 static double cpu_seconds(void)
 {
     struct rusage use;
@@ -115,7 +115,7 @@ static void run_case(struct bench *bench, struct exchange x, void (*row)(struct 
         for (x.transport = TRANSPORT_TCP; x.transport < TRANSPORTS; x.transport++)
             if (wanted(bench, x.transport))
                 run_once(bench, &x, &bare[x.transport], &dp[x.transport]);
-            else if (x.transport == TRANSPORT_TCP) /* what shm is compared with */
+            else if (x.transport == TRANSPORT_TCP) /* shm is compared with it */
                 best_add(&bare[x.transport], bare_run(&x), 1);
     bare[TRANSPORT_SHM] = bare[TRANSPORT_TCP];
     for (x.transport = TRANSPORT_TCP; x.transport < TRANSPORTS; x.transport++)
@@ -180,7 +180,7 @@ static void run_clients(struct bench *bench)
     table_clients(&bench->table, &m);
 }
 
-/* What --quick leaves out unless it was asked for. */
+/* Cases that --quick leaves out unless they were asked for. */
 static void be_quick(const struct options *given, struct bench_options *opts)
 {
     if (options_source(given, "workers") == OPT_FROM_DEFAULT)

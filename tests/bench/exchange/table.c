@@ -7,7 +7,7 @@
 
 enum { FLOATS_SMALL = 1000, FLOATS_LARGE = 10000000 };
 
-/* What was asked for of a ratio or a rate: at most so much, or at least; 0: nothing. */
+/* The bound of a ratio or a rate: at most so much, or at least; 0: nothing. */
 struct bound {
     double most, least;
 };

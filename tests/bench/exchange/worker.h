@@ -1,4 +1,4 @@
-/* Which rows a worker of the exchange bench touches. Thread: main. */
+/* The rows that a worker of the exchange bench touches. Thread: main. */
 #ifndef DP_TESTS_BENCH_EXCHANGE_WORKER_H
 #define DP_TESTS_BENCH_EXCHANGE_WORKER_H
 

@@ -1,4 +1,4 @@
-/* What people and scripts see of a run: options from every source, the table on a terminal, plain lines, JSON lines,
+/* A run as people and scripts see it: options from every source, the table on a terminal, plain lines, JSON lines,
  * quiet, and dp-ctl status. */
 #include "common/base/util.h"
 #include "tests/integration/support/harness.h"
@@ -251,7 +251,7 @@ Test(display, options_from_every_source)
     json_decref(done);
 }
 
-/* Who starts local workers at a free port can ask for the status too. */
+/* A server with local workers at a free port can be asked for its status too. */
 Test(display, the_endpoint_of_a_job_with_local_workers)
 {
     NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");

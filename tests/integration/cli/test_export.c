@@ -32,7 +32,7 @@ static const char *separable(void)
     return temp_text("separable.svm", "1 1:1.5 2:1\n-1 1:-2 2:1\n1 1:2.5 2:1\n-1 1:-3 2:1\n");
 }
 
-/* A job of so many steps with one local worker, to its end. */
+/* A job of `steps` steps with one local worker, to its end. */
 #define TRAIN(model, steps, ...)                                                                           \
     RUN(RUN_MS, "dp-server", "--model", "logistic", LISTEN, "--local-workers", "1", "--data", separable(), \
         "--exit-when-done", "--steps", steps, "--export", model, __VA_ARGS__)
@@ -77,7 +77,7 @@ static const char *text_of(const json_t *object, const char *key)
     return text ? text : "(none)";
 }
 
-/* ---- what replaces what ---- */
+/* ---- models that replace others ---- */
 
 Test(export, a_finished_model_replaces_another)
 {
@@ -200,7 +200,7 @@ Test(export, of_a_job_that_failed)
     cr_assert_eq(safetensors_peek(model), MODEL_AT_UNFINISHED);
 }
 
-/* What is no model of dp may be somebody's only copy. */
+/* A file that is no model of dp may be somebody's only copy. */
 Test(export, another_file_is_refused_at_once)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
@@ -438,7 +438,7 @@ Test(export, dp_ctl_replaces_nothing_by_less)
     cr_assert_eq(safetensors_peek(model), MODEL_AT_FINISHED);
 }
 
-/* Whoever reaches the port could have files written. */
+/* Anybody who reaches the port could have files written. */
 Test(export, on_server_needs_a_network_that_is_closed)
 {
     NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");

@@ -11,6 +11,7 @@
 #include "server/options/fields.h"
 #include "tests/integration/support/fields.h"
 #include "tests/integration/support/harness.h"
+#include "worker/ctl/fields.h"
 #include "worker/run/fields.h"
 
 TestSuite(fields, .init = harness_init, .fini = harness_fini, .timeout = 240);
@@ -70,7 +71,7 @@ static bool look(const char *endpoint, const char *text)
     char buf[FIELDS_TEXT];
     struct run_result r = RUN(RUN_MS, "dp-ctl", "--server", endpoint, "status", "--json");
     cr_assert_eq(r.status, 0, "%s", r.err);
-    const char *problem = fields_problem_output("dp-ctl", r.out, &seen, buf);
+    const char *problem = fields_problem_output(&(struct fields_source){"dp-ctl", NULL}, r.out, &seen, buf);
     cr_assert(!problem, "%s", problem);
     return strstr(r.out, text);
 }
@@ -128,10 +129,10 @@ Test(fields, a_server_without_workers_has_the_same_members)
 
 /* ---- events ---- */
 
-static void note(const char *program, struct run_result r)
+static void note(const char *program, const char *command, struct run_result r)
 {
     char buf[FIELDS_TEXT];
-    const char *problem = fields_problem_output(program, r.out, &seen, buf);
+    const char *problem = fields_problem_output(&(struct fields_source){program, command}, r.out, &seen, buf);
     cr_assert(!problem, "%s", problem);
 }
 
@@ -147,23 +148,46 @@ static const char *people(void)
 }
 
 #define SERVER_RUN(...) RUN(RUN_MS, "dp-server", "--listen", "tcp://127.0.0.1:0", "--json", __VA_ARGS__)
-#define LOCAL "--model", "logistic", "--local-workers", "1", "--exit-when-done", "--epochs", "2"
+#define WORKER_RUN(...) RUN(RUN_MS, "dp-worker", __VA_ARGS__, "--json")
+#define LOCAL "--local-workers", "1", "--exit-when-done", "--epochs", "2"
 
 /* test_output.c has the event of lines that were left out. */
 Test(fields, each_member_of_the_servers_events_appears)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
-    note("dp-server", SERVER_RUN(LOCAL, "--data", people(), "--l1", "0.1", "--constraint", "nonneg"));
-    note("dp-server", SERVER_RUN("--bogus"));
+    note("dp-server", NULL,
+         SERVER_RUN(LOCAL, "--model", "logistic", "--data", people(), "--l1", "0.1", "--constraint", "nonneg"));
+    note("dp-server", NULL, SERVER_RUN("--bogus"));
     fields_assert_all(&server_pages[1], &seen, "left_out");
 }
 
-Test(fields, each_member_of_the_workers_events_appears)
+Test(fields, each_member_of_the_objects_of_a_worker_appears)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     char endpoint[128];
+    const char *data = people(), *linear = temp_path("linear.st"), *model = temp_path("m.st");
     (void)SERVER(endpoint, "--model", "logistic", "--epochs", "2");
-    note("dp-worker", RUN(RUN_MS, "dp-worker", "--server", endpoint, "--data", people(), "--json"));
-    note("dp-worker", RUN(RUN_MS, "dp-worker", "--bogus", "--json"));
+    note("dp-worker", NULL, WORKER_RUN("--server", endpoint, "--data", data));
+    note("dp-worker", NULL, WORKER_RUN("--bogus"));
+    (void)SERVER_RUN(LOCAL, "--model", "logistic", "--data", data, "--label-column", "0", "--export", model);
+    (void)SERVER_RUN(LOCAL, "--model", "linear", "--data", temp_separable(), "--export", linear);
+    note("dp-worker", "eval",
+         WORKER_RUN("eval", "--model", model, "--data", data, "--l1", "1", "--constraint", "nonneg"));
+    note("dp-worker", "eval", WORKER_RUN("eval", "--model", linear, "--data", temp_separable()));
+    note("dp-worker", "predict", WORKER_RUN("predict", "--model", model, "--data", data, "--scores"));
+    note("dp-worker", "predict", WORKER_RUN("predict", "--model", linear, "--data", temp_separable()));
+    note("dp-worker", "predict",
+         WORKER_RUN("predict", "--model", model, "--data", data, "--output", temp_path("rows")));
     fields_assert_all(&worker_pages[0], &seen, "left_out");
+}
+
+Test(fields, each_member_of_the_objects_of_dp_ctl_appears)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    char endpoint[128];
+    struct process *server = SERVER(endpoint, SLOW(temp_separable()));
+    process_expect(server, OUT, "\"event\":\"epoch\"", RUN_MS);
+    note("dp-ctl", NULL, RUN(RUN_MS, "dp-ctl", "--server", endpoint, "--json", "set", "lr", "0.5"));
+    note("dp-ctl", NULL, RUN(RUN_MS, "dp-ctl", "--server", endpoint, "--json", "export", temp_path("m.st")));
+    fields_assert_all(&ctl_pages[0], &seen, NULL);
 }

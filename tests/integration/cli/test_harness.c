@@ -71,7 +71,7 @@ Test(harness, a_file_that_appears)
     cr_assert_null(file_expect(temp_path("never"), NULL, 1));
 }
 
-/* What a failing test leaves behind is cleaned up by the same harness_fini. It returns once nobody holds the output any
+/* The same harness_fini cleans up behind a failing test. It returns once nobody holds the output any
  * more, so the child of the child is gone as well. */
 Test(harness_end, leaves_nothing, .timeout = 60)
 {

@@ -141,7 +141,8 @@ Test(output, a_late_reader_of_json)
     AUTOFREE char *text = read_until(fd, "{\"event\":\"done\"");
     struct fields_seen seen = {0};
     char buf[FIELDS_TEXT];
-    const char *problem = fields_problem_output("dp-server", strchr(text, '{'), &seen, buf);
+    const char *problem =
+        fields_problem_output(&(struct fields_source){"dp-server", NULL}, strchr(text, '{'), &seen, buf);
     cr_assert(!problem, "%s", problem);
     long long epochs = 0, others = 0, left_out = 0;
     char *rest = strchr(text, '{');
@@ -177,7 +178,7 @@ Test(output, a_slow_reader_of_json)
     cr_assert_str_empty(strchr(last, '\n') + 1);
 }
 
-/* Whoever started the worker does not read what it says. */
+/* The parent of the worker does not read its output. */
 Test(output, a_worker_that_nobody_reads)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
@@ -249,7 +250,7 @@ Test(output, closed_descriptors)
                                    JOB "--local-workers 1 --exit-when-done --epochs 50 --log-level debug --json "
                                        "--port-file %s --export %s <&- >&- 2>&-",
                                    data, port, model);
-    cr_assert_eq(process_wait(server, RUN_MS), 1); /* what --json told is lost */
+    cr_assert_eq(process_wait(server, RUN_MS), 1); /* objects of --json are lost */
     models_assert_same(model, quiet_model(data, "50"));
     char line[256] = "";
     FILE *file = fopen(port, "r");

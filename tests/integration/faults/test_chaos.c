@@ -32,7 +32,7 @@ enum {
     JOBS_MAX = HARNESS_PROCESSES_MAX / (STARTS_MAX + 1) - 1
 };
 
-/* How workers move gradients and parameters: all alike, or each as it falls. */
+/* The carrier of gradients and parameters: one for all workers, or a mix. */
 enum way { BY_SHM, BY_SOCKET, BY_EITHER, WAYS };
 
 #define TRAIN "tests/data/digits/train.csv.gz"
@@ -162,7 +162,7 @@ static uint64_t chaos_end_s(uint64_t default_s)
     return seconds_now() + (seconds ? strtoull(seconds, NULL, 10) : default_s);
 }
 
-/* Whether there is to be a job after so many. */
+/* Whether another job follows after `jobs` of them. */
 static bool chaos_goes_on(uint32_t jobs, uint64_t end_s)
 {
     return jobs <= BY_SOCKET || (jobs < JOBS_MAX && seconds_now() < end_s);

@@ -36,7 +36,7 @@ static const char *train_alone(const char *const *args)
     return temp_path("alone.safetensors");
 }
 
-/* The head and its shards, by way of the proxy. What was lost is not to be found by way of a time-out. */
+/* The head and its shards behind the proxy. Time-outs are long, so that they are not the way to find lost messages. */
 #define SERVER_BEHIND(proxy, endpoint, ...)                                                           \
     server_behind(proxy, endpoint, sizeof(endpoint),                                                  \
                   (const char *const[]){"--shards", "2", "--log-level", "info", "--speculate", "off", \
@@ -76,7 +76,7 @@ static void cut_often(struct process *server, struct process **workers, struct p
     }
 }
 
-/* The job ends well, after at least so many cuts; frees the proxy. */
+/* The job ends well, after at least `cuts` cuts; frees the proxy. */
 static void expect_end(struct process *server, struct process **workers, int count, struct proxy **proxy, unsigned cuts)
 {
     for (int i = 0; i < count; i++)

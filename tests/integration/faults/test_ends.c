@@ -76,7 +76,7 @@ Test(ends, a_job_that_is_done)
               &want);
 }
 
-/* Which goes on until a signal, and is done all the same. */
+/* A server without --exit-when-done goes on until a signal, and its job is done all the same. */
 Test(ends, a_job_that_was_done_before_the_signal)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");

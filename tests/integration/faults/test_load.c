@@ -1,5 +1,5 @@
 /* Workers that differ: the fast get more slots, late slots are computed twice, and theta has the bits of a quiet run.
- * How much is gained is measured by tests/bench/stragglers. */
+ * tests/bench/stragglers measures the gain. */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdio.h>
@@ -59,7 +59,7 @@ Test(load, late_slots_are_computed_twice_and_bits_stay)
     models_assert_same(train_quietly(), path);
 }
 
-/* What arrives at the first part is told by shard 0, though theta's only slice is the last shard's. */
+/* Shard 0 tells of arrivals at the first part, though theta's only slice is the last shard's. */
 Test(load, late_slots_of_a_table_are_computed_twice)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
@@ -89,7 +89,7 @@ Test(load, a_killed_worker_is_missed_while_others_compute_its_slots)
                                     "100000", "--min-workers", "2", "--lease", "3600", "--json");
     (void)worker(endpoint, "--emulate-slower", "1");
     struct process *killed = worker(endpoint, "--emulate-slower", "1");
-    process_expect(server, OUT, "\"epoch\":4,", MINUTE_MS); /* how long a slot takes is known */
+    process_expect(server, OUT, "\"epoch\":4,", MINUTE_MS); /* the time of a slot is known */
     process_signal(killed, SIGKILL);
     process_expect(server, ERR, "worker-lost worker=", MINUTE_MS);
     cr_assert_not_null(strstr(process_output(server, ERR), "reason=\"its connection is gone\""));

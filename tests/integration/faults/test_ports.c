@@ -264,7 +264,7 @@ Test(ports, one_that_drops_what_comes_is_named)
     proxy_free(&proxy);
 }
 
-/* What is opened while the worker tries is used. */
+/* A port that is opened while the worker tries is used. */
 Test(ports, one_that_is_opened_is_used)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");

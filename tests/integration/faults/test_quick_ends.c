@@ -90,7 +90,7 @@ Test(quick_ends, workers_elsewhere)
     assert_quick(took_ms, "two workers elsewhere");
 }
 
-/* Which nobody but its workers knows the end of. */
+/* A job of --model free: its workers alone know its end. */
 Test(quick_ends, workers_with_data_of_their_own)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");

@@ -15,7 +15,7 @@ TestSuite(reopen, .init = harness_init, .fini = harness_fini, .timeout = 300);
 
 enum { MINUTE_MS = 60000, ROWS = 200, ARGS_MAX = 40 };
 
-/* LIBSVM rows of so many features with labels 0 .. classes - 1, a function of `seed`. */
+/* LIBSVM rows of `features` features with labels 0 .. classes - 1, a function of `seed`. */
 static const char *rows_file(const char *name, unsigned features, unsigned classes, unsigned seed)
 {
     static char text[1 << 16];
@@ -248,7 +248,7 @@ Test(reopen, memory_is_given_back)
     uint64_t after = before;
     for (uint64_t end_ms = mono_ms() + MINUTE_MS; after > 60000 && mono_ms() < end_ms;)
         after = resident_kib(process_pid(server));
-#if !defined(__SANITIZE_ADDRESS__) /* which keeps what is freed for a while */
+#if !defined(__SANITIZE_ADDRESS__) /* it keeps freed memory for a while */
     cr_assert_leq(after, 60000);
 #endif
     struct process *two = worker(endpoint, right);

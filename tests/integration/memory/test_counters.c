@@ -1,4 +1,4 @@
-/* What a server says that it moved is what a job must move. */
+/* A server's counters are the bytes that a job must move. */
 #include <criterion/criterion.h>
 #include <jansson.h>
 #include <signal.h>
@@ -30,7 +30,7 @@ static const json_t *only_shard(const char *endpoint, json_t **ret_status)
     return json_array_get(shards, 0);
 }
 
-/* Where gradients and parameters are counted, and where they must not be. */
+/* The counters of gradients and parameters that must move, and those that must not. */
 struct way {
     const char *mode, *in, *out, *not_in, *not_out;
 };
@@ -79,7 +79,7 @@ Test(counters, status_and_the_end_say_what_a_job_moved)
     run_and_check(&(struct way){"on", "shm_bytes_in", "shm_bytes_out", "gradient_bytes_in", "theta_bytes_out"});
 }
 
-/* How many parameters each shard has once a job with --min-shard-kib `kib` is done. */
+/* The number of parameters that each shard has once a job with --min-shard-kib `kib` is done. */
 static void counts_of_shards(const char *kib, const char *model, json_int_t counts[3])
 {
     char endpoint[128];

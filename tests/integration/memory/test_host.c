@@ -1,4 +1,4 @@
-/* What a host allows: open files, memory of control groups, and what process 1 is for. */
+/* Limits of a host: open files, memory of control groups; duties of process 1. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -205,7 +205,7 @@ static void write_text(const char *folder, const char *file, const char *text, b
 
 enum group_kind { GROUP_MEMORY, GROUP_THREADS };
 
-/* A group of this process's own beside others, that allows so many bytes, or threads: of version 1, or 2; false where
+/* A group of this process's own beside others, that allows `most` bytes, or threads: of version 1, or 2; false where
  * none can be made. */
 static bool make_group(char folder[HARNESS_PATH_MAX], enum group_kind kind, const char *most)
 {

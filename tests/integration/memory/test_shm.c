@@ -132,7 +132,7 @@ Test(shm, rows_by_memory_and_by_sockets_in_one_job)
     mixed();
 }
 
-/* ---- what is left of those who were killed ---- */
+/* ---- remains of killed processes ---- */
 
 /* Mappings of shared memory that a process has. */
 static int mappings(const struct process *process)
@@ -347,7 +347,7 @@ Test(shm, on_is_an_error_with_a_reason_where_it_cannot_be)
     expect_end(worker);
 }
 
-/* ---- where memory is short ---- */
+/* ---- short memory ---- */
 
 /* A program that can make no file larger than this, nor memory to share, which the kernel counts as one. */
 static struct process *start_short(const char *kib, const char *program, const char *const *args)
@@ -396,7 +396,7 @@ Test(shm, a_server_without_memory_for_rows_says_so_and_uses_sockets)
     short_server("action=\"rows that find no room go by the socket\"");
 }
 
-/* Of 64 planes, those of the first shard's half of 1300 parameters have a page each, those of the second one's two. A
+/* The first shard's half of 1300 parameters takes 64 planes of one page each, the second one's of two. A
  * worker shares memory with all shards or with none. */
 Test(shm, a_server_with_memory_for_one_of_two_shards_uses_sockets_for_both)
 {

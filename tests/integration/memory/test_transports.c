@@ -1,4 +1,4 @@
-/* Whatever carries the bytes, theta has the same: jobs over tcp, Unix sockets by path and by abstract name. */
+/* Theta has the same bits, whatever carries the bytes: jobs over tcp, Unix sockets by path and by abstract name. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <unistd.h>

@@ -23,7 +23,7 @@ const Dp__Header *say_hello_again(struct who *who, Dp__Hello *hello);
 const Dp__Header *say_hello(struct who *who, Dp__Hello *hello);
 /* The same; fails the test unless it is welcome. */
 void come(struct who *who, const char *name, uint64_t worker, uint32_t pid);
-/* Joins a linear model of four features on so many rows of data that nobody has; the answer. */
+/* Joins a linear model of four features on `rows` rows of data that nobody has; the answer. */
 const Dp__Header *ask_to_join(struct who *who, uint64_t rows);
 /* The same with BY_HAND_ROWS; fails the test unless it has joined. */
 void join(struct who *who);

@@ -8,6 +8,7 @@
 
 #include "common/base/util.h"
 #include "server/options/fields.h"
+#include "worker/ctl/fields.h"
 #include "worker/run/fields.h"
 
 enum { PLACE_MAX = 128 };
@@ -136,29 +137,54 @@ const char *fields_problem(const struct field_table *table, const char *place, c
     return problem_object(&(struct walk){table, seen, buf}, place, object);
 }
 
-static const char *problem_line(const char *program, const char *line, size_t bytes, struct fields_seen *seen,
-                                char buf[FIELDS_TEXT])
+/* The table that has an object of dp-ctl, by its first member. */
+static const struct field_table *ctl_table(const json_t *object, const char **ret_place)
+{
+    const char *first = json_object_iter_key(json_object_iter((json_t *)object));
+    bool status = first && strcmp(first, "version") == 0;
+    *ret_place = status ? "status" : first ? first : "";
+    return status ? &server_pages[0] : &ctl_pages[0];
+}
+
+/* The place of an object of dp-worker: its event, but rows of predict have none, and eval and predict are done in their
+ * own ways. */
+static const char *worker_place(const char *command, const char *event)
+{
+    bool eval = command && strcmp(command, "eval") == 0, predict = command && strcmp(command, "predict") == 0;
+    if (!event)
+        return "predict";
+    return strcmp(event, "done") != 0 || (!eval && !predict) ? event : eval ? "eval" : "predicted";
+}
+
+static const char *problem_line(const struct fields_source *source, const char *line, size_t bytes,
+                                struct fields_seen *seen, char buf[FIELDS_TEXT])
 {
     json_t *object = json_loadb(line, bytes, 0, NULL);
-    if (!object) {
+    if (!json_is_object(object)) {
+        json_decref(object);
         snprintf(buf, FIELDS_TEXT, "no JSON: %.*s", (int)MIN(bytes, (size_t)80), line);
         return buf;
     }
-    bool ctl = strcmp(program, "dp-ctl") == 0, server = strcmp(program, "dp-server") == 0;
-    const struct field_table *table = ctl ? &server_pages[0] : server ? &server_pages[1] : &worker_pages[0];
-    const char *place = ctl ? table->topic : json_string_value(json_object_get(object, "event"));
+    const struct field_table *table = &server_pages[1];
+    const char *place = json_string_value(json_object_get(object, "event"));
+    if (strcmp(source->program, "dp-ctl") == 0) {
+        table = ctl_table(object, &place);
+    } else if (strcmp(source->program, "dp-worker") == 0) {
+        table = &worker_pages[0];
+        place = worker_place(source->command, place);
+    }
     const char *problem = fields_problem(table, place ? place : "", object, seen, buf);
     json_decref(object);
     return problem;
 }
 
-const char *fields_problem_output(const char *program, const char *output, struct fields_seen *seen,
+const char *fields_problem_output(const struct fields_source *source, const char *output, struct fields_seen *seen,
                                   char buf[FIELDS_TEXT])
 {
-    const char *begin = strcmp(program, "dp-ctl") == 0 ? "{\"version\":" : "{\"event\":", *problem = NULL;
+    const char *problem = NULL;
     for (const char *end; !problem && (end = strchr(output, '\n')); output = end + 1)
-        if (strncmp(output, begin, strlen(begin)) == 0)
-            problem = problem_line(program, output, (size_t)(end - output), seen, buf);
+        if (*output == '{')
+            problem = problem_line(source, output, (size_t)(end - output), seen, buf);
     return problem;
 }
 

@@ -20,9 +20,13 @@ struct fields_seen {
 const char *fields_problem(const struct field_table *table, const char *place, const json_t *object,
                            struct fields_seen *seen, char buf[FIELDS_TEXT]);
 
-/* The same of all lines of standard output that are events, or a status document, of `program` ("dp-server",
- * "dp-worker", "dp-ctl"). */
-const char *fields_problem_output(const char *program, const char *output, struct fields_seen *seen,
+/* A program, and its first argument, which may be a command, or NULL. */
+struct fields_source {
+    const char *program, *command;
+};
+
+/* The same of all whole lines of standard output that begin an object, of "dp-server", "dp-worker" or "dp-ctl". */
+const char *fields_problem_output(const struct fields_source *source, const char *output, struct fields_seen *seen,
                                   char buf[FIELDS_TEXT]);
 
 /* Fails the test where a member of the table is in no document; those of the places `except` (NULL: none) may be. */

@@ -1,4 +1,4 @@
-/* A client with data of its own, on the library's public header alone: it brings one tensor, goes through so many
+/* A client with data of its own, on the library's public header alone: it brings one tensor, goes through MINIBATCHES
  * minibatches, and says each step that is done. The gradient of each of its samples is VALUE everywhere.
  *
  *   free_client ENDPOINT NAME MINIBATCHES SAMPLES VALUE [ELEMENTS]

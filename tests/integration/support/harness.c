@@ -35,7 +35,7 @@ struct output {
 
 struct process {
     const char *program;
-    bool described; /* its JSON is in a table of members */
+    struct fields_source source; /* of its JSON, which a table of members has; program NULL: of none */
     pid_t pid;
     bool reaped;
     int status;
@@ -198,8 +198,8 @@ struct process *process_start_env(const char *program, const char *const *args, 
     struct process *p = calloc(1, sizeof *p);
     cr_assert(p);
     p->program = harness_keep(program);
-    p->described = strncmp(program, "dp-", 3) == 0 &&
-                   !(args[0] && (strcmp(args[0], "eval") == 0 || strcmp(args[0], "predict") == 0));
+    if (strncmp(program, "dp-", 3) == 0)
+        p->source = (struct fields_source){p->program, args[0] ? harness_keep(args[0]) : NULL};
     process_spawn(p, args, env);
     warden_tell(p->pid);
     processes[process_count++] = p;
@@ -314,7 +314,7 @@ int process_wait(struct process *p, uint32_t timeout_ms)
     if (!whole)
         give_up(p, "ended, but left children behind that hold its output");
     char buf[FIELDS_TEXT];
-    const char *problem = p->described ? fields_problem_output(p->program, text_of(p, OUT), NULL, buf) : NULL;
+    const char *problem = p->source.program ? fields_problem_output(&p->source, text_of(p, OUT), NULL, buf) : NULL;
     if (problem)
         give_up(p, problem);
     return p->status;

@@ -63,7 +63,7 @@ const char *process_expect_next(struct process *process, enum stream stream, con
 int process_wait(struct process *process, uint32_t timeout_ms);
 /* True if it ended within timeout_ms; for tests that expect it to go on. */
 bool process_ended(struct process *process, uint32_t timeout_ms);
-/* What it has said so far, NUL-terminated. Borrowed until harness_fini once the process has ended, else until the next
+/* Its output so far, NUL-terminated. Borrowed until harness_fini once the process has ended, else until the next
  * call on it. */
 const char *process_output(struct process *process, enum stream stream);
 

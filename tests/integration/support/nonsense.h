@@ -1,5 +1,5 @@
-/* What no peer of ours ever says, the same each time: noise over TCP before and after a good greeting, HTTP, endless
- * frames, connections that stay silent, messages of noise, cut and flipped headers, frames that are too large.
+/* Bytes that no peer of ours ever sends, the same each time: noise over TCP before and after a good greeting, HTTP,
+ * endless frames, connections that stay silent, messages of noise, cut and flipped headers, frames that are too large.
  * Thread: the test's. */
 #ifndef DP_TESTS_INTEGRATION_SUPPORT_NONSENSE_H
 #define DP_TESTS_INTEGRATION_SUPPORT_NONSENSE_H

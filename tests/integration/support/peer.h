@@ -43,7 +43,7 @@ const Dp__Header *peer_ask(struct peer *peer, const Dp__Header *header, const vo
 /* The same of a peer that proves nothing. */
 const Dp__Header *peer_ask_unproved(struct peer *peer, const Dp__Header *header, const void *payload, size_t bytes);
 
-/* Reads what the head says until it has dealt so many slots to this worker: Joined comes before that, and a push until
+/* Reads what the head says until it has dealt `count` slots to this worker: Joined comes before that, and a push until
  * then may be refused. Fails the test after a minute. */
 void peer_await_slots(struct peer *peer, size_t count);
 

@@ -35,7 +35,7 @@ struct proxy {
     size_t cut_last; /* pipe that was cut alone last */
     atomic_uint cuts;
     _Atomic uint32_t added, removed, tunnel; /* ports on their way to the thread; 0: none */
-    _Atomic uint32_t tunnelled;              /* where the tunnel begins */
+    _Atomic uint32_t tunnelled;              /* the first byte of the tunnel */
     int listeners[PORTS_MAX];
     uint16_t ports[PORTS_MAX];
     size_t port_count;
@@ -154,7 +154,7 @@ static void cut_next(struct proxy *proxy)
         struct pipe *pipe = &proxy->pipes[(proxy->cut_last + i) % PIPES_MAX];
         if (pipe->from < 0)
             continue;
-        proxy->cut_last = (size_t)(pipe->back - proxy->pipes); /* who comes back may have their places */
+        proxy->cut_last = (size_t)(pipe->back - proxy->pipes); /* connections that come again may have their places */
         pipe_cut(proxy, pipe);
         return;
     }

@@ -23,7 +23,7 @@ void proxy_cut(struct proxy *proxy);
 void proxy_cut_one(struct proxy *proxy);
 /* All connections there are carry nothing any more, and stay open; new ones do. */
 void proxy_silence(struct proxy *proxy);
-/* How many connections were cut so far. */
+/* Number of connections that were cut so far. */
 unsigned proxy_cuts(const struct proxy *proxy);
 
 #endif

@@ -145,7 +145,7 @@ bool raw_send(struct raw_peer *peer, const Dp__Header *header, const void *paylo
     return raw_frame(peer, payload ? RAW_MORE : 0, packed, size) && (!payload || raw_frame(peer, 0, payload, bytes));
 }
 
-/* ---- what comes ---- */
+/* ---- receiving ---- */
 
 /* More bytes; false at the deadline, or where the connection has ended. */
 static bool read_more(struct raw_peer *peer, uint64_t deadline_ms)

@@ -21,7 +21,7 @@ enum {
 struct raw_peer {
     int fd; /* -1: closed */
     struct arena arena;
-    uint8_t *in; /* what has come and was not read yet: [in_size], in_bytes of it used */
+    uint8_t *in; /* bytes that came and were not read yet: [in_size], in_bytes of it used */
     size_t in_size, in_bytes;
     uint8_t *payload; /* of the last message received, [payload_bytes] */
     size_t payload_bytes;
@@ -43,7 +43,7 @@ void raw_close(struct raw_peer *peer);
 bool raw_write(struct raw_peer *peer, const void *data, size_t bytes);
 /* One frame; `flags` of RAW_MORE and RAW_COMMAND. */
 bool raw_frame(struct raw_peer *peer, int flags, const void *data, size_t bytes);
-/* Only what announces a frame of so many bytes. */
+/* Only the announcement of a frame of `bytes` bytes. */
 bool raw_frame_head(struct raw_peer *peer, int flags, uint64_t bytes);
 /* A message: a header, and a payload unless NULL. */
 bool raw_send(struct raw_peer *peer, const Dp__Header *header, const void *payload, size_t bytes);

@@ -24,7 +24,7 @@ static json_int_t number(const json_t *object, const char *key)
     return json_integer_value(json_object_get(object, key));
 }
 
-/* What the status says once the job is done. */
+/* The status once the job is done. */
 static json_t *status_at_the_end(struct process *server, const char *endpoint)
 {
     process_expect(server, ERR, "still here", 2 * MINUTE_MS);
@@ -39,7 +39,7 @@ struct late {
     double eval_loss;
 };
 
-/* Of a server that has said -v, once its job is done. */
+/* Late gradients of a server with -v, once its job is done. */
 static struct late late_of(struct process *server, const char *endpoint)
 {
     struct late late = {0};

@@ -145,7 +145,7 @@ Test(consistency, what_cannot_be_had_on_arrival_is_said)
 
 static char endpoint[128]; /* of the server that a test has at the moment */
 
-/* What dp-ctl prints as JSON. */
+/* The JSON that dp-ctl prints. */
 #define CTL(...) ctl((const char *const[]){"--server", endpoint, __VA_ARGS__, "--json", NULL})
 
 static json_t *ctl(const char *const *args)

@@ -84,7 +84,7 @@ Test(drop, what_a_frozen_worker_owes_after_the_stall_timeout)
     cr_assert_eq(process_wait(beta, TIMEOUT_MS), 0, "%s", process_output(beta, ERR));
 }
 
-/* Where nobody is slow and B is 0, the result is bsp's, bit for bit, though each step goes by the head. */
+/* With no slow worker and B = 0 the result is bsp's, bit for bit, though each step goes by the head. */
 Test(drop, nothing_changes_where_nothing_is_dropped)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");

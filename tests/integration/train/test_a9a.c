@@ -12,7 +12,7 @@ enum { TIMEOUT_MS = 120000 };
 
 #define LAMBDA "3.071158748195694e-05" /* 1 / (C n) for C = 1 and n = 32561 rows */
 
-/* What `dp-worker eval --json` says of a model on a file. */
+/* The object of `dp-worker eval --json` for a model and a file. */
 static double eval(const char *model, const char *data, const char *field)
 {
     struct run_result r =

@@ -17,7 +17,7 @@ TestSuite(labels, .init = harness_init, .fini = harness_fini, .timeout = 600);
 
 enum { CASE_MS = 120000, ROWS = 240, FEATURES = 6, LABELS_OF_KIND = 3, ARGS_MAX = 64, TEXT_MAX = 1 << 18 };
 
-/* What three classes are called, in order; two classes take the first two. The first kind is the reference. */
+/* Names of three classes, in order; two classes take the first two. The first kind is the reference. */
 static const struct kind {
     const char *name;
     const char *labels[LABELS_OF_KIND];
@@ -146,7 +146,7 @@ static char *predict(const char *model, const char *data)
     return strdup(r.out);
 }
 
-/* As it is told: of IDX nobody knows how it was written. */
+/* The label as it is shown: an IDX file does not keep its spelling. */
 static const char *name_of(const struct kind *kind, int c, enum format format)
 {
     return kind->labels[c] + (format == IDX && kind->labels[c][0] == '+');
@@ -324,7 +324,7 @@ Test(labels, a_local_worker_that_is_killed_is_replaced)
     models_assert_same(want, path);
 }
 
-/* ---- what is asked of labels ---- */
+/* ---- labels that are asked for ---- */
 
 /* The metadata `labels` of a model. */
 static void assert_labels(const char *model, const char *want)
@@ -383,7 +383,7 @@ Test(labels, that_are_asked_for)
     }
 }
 
-/* Of -1, 1 and 0, 1 one may be trained on and the other evaluated on, by eval and by --eval. */
+/* The labels -1, 1 and 0, 1 stand for each other in training and evaluation, by eval and by --eval. */
 Test(labels, of_two_signs_and_two_bits_stand_for_each_other)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");

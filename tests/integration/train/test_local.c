@@ -17,7 +17,7 @@ TestSuite(local, .init = harness_init, .fini = harness_fini, .timeout = 600);
 
 enum { CASE_MS = 180000, CLIENTS = 3 };
 
-/* What client i brings: samples a minibatch, and the gradient of each. */
+/* The data of client i: samples a minibatch, and the gradient of each. */
 static const char *const SAMPLES[CLIENTS] = {"1", "2", "3"}, *const VALUES[CLIENTS] = {"1", "2", "4"};
 static const double RATE = 0.01;
 
@@ -56,7 +56,7 @@ static void assert_theta(struct process *client, uint64_t step, double want)
     cr_assert_eq(first, last, "the shards do not agree: %s", line);
 }
 
-/* Who has finished is waited for by nobody and is not missed, and a step's mean is over the samples that came. */
+/* Nobody waits for a client that has finished, and it is not missed; a step's mean is over the samples that came. */
 static void uneven(const char *const *optimizer)
 {
     NEED_PROGRAMS("dp-server");
@@ -163,7 +163,7 @@ Test(local, a_client_that_takes_the_rank_of_a_killed_one)
     cr_assert_eq(process_wait(server, CASE_MS), 0, "%s", process_output(server, ERR));
 }
 
-/* Who comes when all ranks are taken waits for one; dp-worker, which knows models only, is told. */
+/* A client that comes when all ranks are taken waits for one; dp-worker, which knows models only, is refused. */
 Test(local, more_clients_than_ranks)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
@@ -253,7 +253,7 @@ Test(local, a_worker_on_a_partition_that_is_killed)
     cr_assert_eq(process_wait(server, CASE_MS), 0, "%s", process_output(server, ERR));
 }
 
-/* What is not known of a job of workers with data of their own is not made up. */
+/* Numbers that are unknown with data of their own are null. */
 Test(local, what_is_not_known_is_not_shown)
 {
     NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
@@ -282,7 +282,7 @@ static struct process *named(const char *endpoint, const char *name, int part)
                    "--emulate-slot-ms", "1");
 }
 
-/* What a worker was told for its rank. */
+/* The rank that a worker was given. */
 static int rank_of(struct process *server, const char *name)
 {
     char text[64];
@@ -313,7 +313,7 @@ Test(local, a_client_with_an_infinite_gradient)
     }
 }
 
-/* Of a gradient that does not fit in cache the shard finds it, whichever has that part of theta. */
+/* In a gradient that does not fit in cache, the shard with that part of theta finds it. */
 Test(local, a_client_with_a_large_infinite_gradient)
 {
     NEED_PROGRAMS("dp-server");

@@ -30,7 +30,7 @@ static const dp_tensor TENSORS[] = {
     {.name = "dense", .rank = 1, .shape = DENSE_SHAPE},
     {.name = "words", .rank = 1, .shape = HASHED_SHAPE, .kind = DP_HASHED, .regularized = 1}};
 
-/* What a row of the data touches: TOUCHED rows of each table. */
+/* A row of the data touches TOUCHED rows of each table. */
 static uint64_t item_of(uint64_t row, uint32_t k)
 {
     return (row * 37 + k * 311) % TABLE_ROWS;
@@ -85,7 +85,7 @@ static dp_err rows_of(void *arg, const dp_ask *ask, dp_rows *rows, dp_error *err
     return DP_OK;
 }
 
-/* Where the task has a row of a table. */
+/* The place of a row of a table in the task. */
 static size_t place_of(const dp_rows *rows, uint64_t id)
 {
     const uint64_t *at = bsearch(&id, rows->ids, (size_t)rows->count, sizeof id, id_compare);

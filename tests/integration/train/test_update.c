@@ -210,7 +210,7 @@ Test(update, lr_is_set_at_a_named_step)
     process_expect_next(server, OUT, "\"lr\":0.0005", TIMEOUT_MS);
     r = RUN(TIMEOUT_MS, "dp-ctl", "--server", endpoint, "status");
     cr_assert_not_null(strstr(r.out, "update     sgd, lr 0.0005, l2"), "%s", r.out);
-    /* what --lr does not take cannot be set either */
+    /* a value that --lr refuses cannot be set either */
     static const char *const WRONG[] = {"-1", "0", "1e50"};
     for (size_t i = 0; i < sizeof WRONG / sizeof *WRONG; i++) {
         r = RUN(TIMEOUT_MS, "dp-ctl", "--server", endpoint, "set", "lr", WRONG[i]);

@@ -232,7 +232,7 @@ Test(crowds, that_do_not_read_the_status_take_little_memory_with_two_sockets)
 
 /* ---- many joins ---- */
 
-/* How many assignments have come by the time that the head answers a heartbeat. */
+/* Number of assignments that have come by the time that the head answers a heartbeat. */
 static int assigns_heard(struct who *who)
 {
     Dp__Heartbeat body = DP__HEARTBEAT__INIT;
@@ -281,7 +281,7 @@ static bool shares(struct who *who, size_t slots)
     return false;
 }
 
-/* Joins and leaves, so many times; false where that took longer than a storm does. */
+/* Joins and leaves, `count` times; false if that took longer than a storm does. */
 static bool come_and_go(struct who *guest, uint64_t count)
 {
     uint64_t begin_ms = mono_ms(), twenty_ms = begin_ms;

@@ -434,7 +434,7 @@ Test(garbage, while_it_computes_by_one_port)
     while_it_computes();
 }
 
-/* Whoever says hello first does not decide for good which machines a job takes. */
+/* The first hello does not decide for good which machines a job takes. */
 Test(garbage, numerics_of_a_worker_that_left_bind_nobody)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
@@ -452,8 +452,8 @@ Test(garbage, numerics_of_a_worker_that_left_bind_nobody)
     intruder_fini();
 }
 
-/* A second hello of the only worker ends its first session, so that for a moment there is no worker. What binds is that
- * it joins: who only says hello decides nothing. */
+/* A second hello of the only worker ends its first session, so that for a moment there is no worker. Joining binds;
+ * a hello alone decides nothing. */
 Test(garbage, numerics_of_a_second_hello_that_joins_bind)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");

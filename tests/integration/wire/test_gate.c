@@ -72,7 +72,7 @@ Test(gate, no_peer_chooses_its_identity)
     NEED_PROGRAMS("dp-server", "dp-ctl");
     char endpoints[2][ENDPOINT_MAX];
     struct process *server = two_ports(endpoints);
-    static const uint32_t RAND[] = {/* what rand() of glibc says first */
+    static const uint32_t RAND[] = {/* the first numbers of glibc's rand() */
                                     1804289383, 846930886,  1681692777, 1714636915, 1957747793, 424238335,
                                     719885386,  1649760492, 596516649,  1189641421, 1025202362, 1350490027};
     for (size_t i = 0; i < ARRAY_LEN(RAND); i += 2) {
@@ -150,7 +150,7 @@ static uint64_t say_hello(struct raw_peer *peer)
     return answer->session;
 }
 
-/* The first bytes of a header of a session, in a frame of so many. */
+/* The first bytes of a header of a session, in a frame of `bytes` bytes. */
 static bool send_header(struct raw_peer *peer, uint64_t token, uint64_t bytes, int flags)
 {
     uint8_t data[9] = {1 << 3 | 1};

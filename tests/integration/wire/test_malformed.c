@@ -1,4 +1,4 @@
-/* What people get wrong: each case must end with the right exit status and a message that names the place (file and
+/* Mistakes of people: each case must end with the right exit status and a message that names the place (file and
  * line, option, peer) and says what to do. Data go through the whole of dp-server, its local worker and back. */
 #include "tests/integration/support/harness.h"
 
@@ -238,7 +238,7 @@ Test(malformed, evaluation_data)
     check("label", run_data(good, NULL, (const char *const[]){"--eval", label, NULL}), &unknown);
 }
 
-/* What is written does not take the place of what is read, under whichever name. */
+/* A file that is written does not replace one that is read, under any name. */
 Test(malformed, output_over_input)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");

@@ -1,5 +1,5 @@
-/* Who says hello, and what the head takes him for: dp-ctl, a worker elsewhere with a local worker's number, one that
- * does not read. The peers are driven by hand over the wire. */
+/* Peers that say hello, and what the head takes them for: dp-ctl, a worker elsewhere with a local worker's number, one
+ * that does not read. The peers are driven by hand over the wire. */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdio.h>
@@ -80,7 +80,7 @@ Test(peers, a_worker_elsewhere_has_the_number_of_a_local_one)
     end(server);
 }
 
-/* Reads until an assignment has at most so many slots. */
+/* Reads until an assignment has at most `slots` slots. */
 static bool hears_of(struct who *who, size_t slots)
 {
     uint64_t deadline_ms = mono_ms() + WAIT_MS;
@@ -92,7 +92,7 @@ static bool hears_of(struct who *who, size_t slots)
     return false;
 }
 
-/* Joins again and again without reading, until what it is told finds no room any more. */
+/* Joins again and again without reading, until messages to it find no room any more. */
 static void fill_queue(struct process *server, struct who *busy)
 {
     for (uint64_t end_ms = mono_ms() + 2 * WAIT_MS; !strstr(process_output(server, ERR), "assign-lost");) {

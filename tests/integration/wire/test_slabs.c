@@ -283,7 +283,7 @@ Test(slabs, what_is_not_in_a_slab_of_the_session_is_not_read)
     cr_assert_eq(process_wait(server, WAIT_MS), 143, "%s", process_output(server, ERR));
 }
 
-/* What was pushed before is a duplicate: it is not read again, and may be something else by then. */
+/* A node that was pushed before is a duplicate: it is not read again, and may be something else by then. */
 Test(slabs, a_slab_that_was_consumed_is_not_read_again)
 {
     NEED_PROGRAMS("dp-server", "dp-ctl");

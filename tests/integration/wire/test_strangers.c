@@ -30,7 +30,7 @@ static const char *error_text(const Dp__Header *answer, dp_err code)
 
 #define ANYBODY "--model", "linear", "--allow-users", "all", "--stall-timeout", "3600", "--log-level", "info"
 
-/* ---- whose session it is ---- */
+/* ---- owners of sessions ---- */
 
 /* Asks until it is welcome: a connection's end is seen when it is. */
 static void come_in_time(struct who *who, Dp__Hello *hello)
@@ -102,7 +102,7 @@ Test(strangers, that_overheard_a_hello_do_not_end_a_session_that_reads_its_data)
     end(server);
 }
 
-/* ---- what refusals tell ---- */
+/* ---- texts of refusals ---- */
 
 Test(strangers, are_told_what_differs_and_not_what_the_job_has)
 {

@@ -24,7 +24,7 @@ static const bool SANITIZED = true;
 static const bool SANITIZED = false;
 #endif
 
-/* What is behind "NAME:" in /proc/PID/status, in KiB. */
+/* The number behind "NAME:" in /proc/PID/status, in KiB. */
 static long memory_kib(pid_t pid, const char *name)
 {
     char path[64], line[256];
@@ -103,7 +103,7 @@ static long counter(void *head, const char *name)
     header.status_request = &request;
     frame_write(&header, buf);
     cr_assert_geq(zmq_send(head, buf, frame_size(&header), 0), 0);
-    while (!text[0]) { /* what else the head says has no payload */
+    while (!text[0]) { /* other messages of the head have no payload */
         int more = 0;
         size_t size = sizeof more;
         cr_assert_geq(zmq_recv(head, buf, sizeof buf, 0), 0, "no status");

@@ -289,7 +289,7 @@ Test(users, local_workers_are_the_servers_own)
     cr_assert_eq(ends(server), 0, "%s", process_output(server, ERR));
 }
 
-/* ipc by path and by name; what a worker reads of the server's state is the same as by loopback. */
+/* ipc by path and by name; what a worker reads of the server's state is the same on loopback. */
 Test(users, come_by_a_unix_socket_too)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
@@ -423,7 +423,7 @@ Test(users, that_are_allowed_join_and_change_the_job)
     expect_allowed("all");
 }
 
-/* Who may change the job may fetch the model, but has no file written as the server's user. */
+/* A user who may change the job may fetch the model, but cannot have a file written as the server's user. */
 Test(users, that_are_allowed_fetch_the_model_and_write_nothing_here)
 {
     NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");

@@ -86,3 +86,21 @@ Test(pages, beside_topics)
     free(help("reference bottom", false));
     assert_help("--top", "  --top  an option\n");
 }
+
+Test(pages, without_topics)
+{
+    struct option_table small = PROGRAM;
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    small.topics = NULL;
+    cr_assert(options_help(&small, NULL, out));
+    fclose(out);
+    cr_assert_str_eq(text, "dp-test: tests\n\nusage:\n  dp-test\n\n"
+                           "options:\n"
+                           "  --top  an option\n"
+                           "\nfurther topics (dp-test --help TOPIC):\n"
+                           "  top  what it prints\n"
+                           "\nEach --some-option is also DP_SOME_OPTION in the environment.\n");
+    free(text);
+}

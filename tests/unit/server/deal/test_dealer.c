@@ -99,7 +99,7 @@ Test(dealer, speeds_that_waver_move_nothing)
     dealer_fini(&d);
 }
 
-/* Of 4 members with a slot each: what is computed differs by 4 to 1. */
+/* Four members with a slot each, whose work differs by 4 to 1. */
 static void check_speeds(const double *slot_us, double step_us, double slowest)
 {
     static const uint32_t NUMBERS[] = {0, 1, 2, 3};
@@ -173,8 +173,8 @@ Test(dealer, runs_of_equal_powers_of_two_are_blocks_of_the_tree)
     dealer_fini(&d);
 }
 
-/* Where commits are on arrival: who joins gets slots of steps that nobody can have begun, and who is lost is replaced
- * at those that may have been. */
+/* With commits on arrival, a joiner gets slots of steps that nobody can have begun, and a lost member is replaced at
+ * steps that may have been begun. */
 Test(dealer, steps_that_may_have_been_begun_stay_with_whom_they_were)
 {
     struct dealer d;
@@ -227,8 +227,8 @@ static bool all_alive(const struct owners *owners, uint32_t ahead, uint32_t slot
     return true;
 }
 
-/* Whatever joins, leaves and changes speed: each slot has an owner that lives, at each step; and as long as nobody who
- * holds slots leaves, the steps that may have been begun stay with whom they were. */
+/* While members join, leave and change speed, each slot has a living owner at each step. Until a holder of slots
+ * leaves, steps that may have been begun stay with their owners. */
 Test(dealer, random_members_leave_no_slot_orphaned)
 {
     for (int round = 0; round < 1000; round++) {

@@ -64,7 +64,7 @@ Test(delivery, what_members_say_is_not_believed_beyond_what_came)
     cr_assert_float_eq(us[2], 8000 * 5000 / 5500.0, 1e-6, "what it says is not known");
     cr_assert_eq(us[3], 1000, "nothing came yet");
     cr_assert_eq(us[4], 0);
-    double moving[MEMBERS] = {100, 110}; /* who moves bytes for most of the time is believed */
+    double moving[MEMBERS] = {100, 110}; /* a member that moves bytes most of the time is believed */
     speculation_believe(&s, ALL, 2, moving);
     cr_assert(moving[0] == 100 && moving[1] == 110);
     for (uint32_t i = 0; i < DELIVERY_LATE; i++)

@@ -188,7 +188,7 @@ Test(hung, all_hang_until_one_comes)
     sim_fini(&sim);
 }
 
-/* Whoever works is never taken for hung, however speeds waver. */
+/* A member that works is never taken for hung, however speeds waver. */
 Test(hung, nobody_that_works_is_taken_for_hung)
 {
     static struct sim sim;

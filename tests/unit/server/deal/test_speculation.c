@@ -219,7 +219,7 @@ Test(speculation, the_slots_of_a_frozen_worker_go_to_the_idle)
     speculation_fini(&s);
 }
 
-/* What a slow worker will not have done by then is taken over at once. */
+/* Slots that a slow worker will not have done by then are taken over at once. */
 Test(speculation, an_idle_worker_takes_what_a_slow_one_would_have_later)
 {
     struct speculation s;
@@ -348,7 +348,7 @@ Test(speculation, a_slots_time_is_the_gap_to_the_one_before)
     speculation_fini(&s);
 }
 
-/* Who is ahead is idle when all that it holds of the steps that may be open has come, not before. */
+/* A worker that is ahead is idle when all its slots of steps that may be open have come, not before. */
 Test(speculation, who_has_later_steps_to_do_is_not_idle)
 {
     struct speculation s;

@@ -30,7 +30,7 @@ static struct shard_job job_of(const struct plan *plan, const struct update_rule
     return job;
 }
 
-/* Of a gradient that is as late as `between` says. */
+/* The commit of a gradient that is as late as `between` says. */
 static struct arrival_read late(uint64_t between)
 {
     return (struct arrival_read){.known = true, .between = between};
@@ -266,7 +266,7 @@ static double distance(const float *a, const float *b)
     return sqrt(sum);
 }
 
-/* How far commits on arrival end from whole steps, as a share of the way that these went. */
+/* The distance between the ends of commits on arrival and of whole steps, as a share of the way that these went. */
 static double gap(const struct shard_job *job, uint64_t steps, double lr)
 {
     float start[DIM], whole[DIM], parts[DIM];

@@ -14,7 +14,7 @@
 
 enum { SESSIONS = 9, VERSIONS = 400, MOST = 4 };
 
-/* What a session was last answered with, and whether it may have been let go. */
+/* The last answer to a session, and whether it may have been let go. */
 struct model {
     uint64_t number[SESSIONS];
     bool kept[SESSIONS];
@@ -191,8 +191,8 @@ static void look(struct fixture *f, uint32_t session, double *theta)
         theta[i] = (double)f->theta[i];
 }
 
-/* Of slot 1, which has 3 of the 10 rows, computed on `read`: w - c lr h, h = clip(g + x g g (w - read)), g the mean
- * over the slot's rows. */
+/* The commit of slot 1, which has 3 of the 10 rows, computed on `read`: w - c lr h, h = clip(g + x g g (w - read)), g
+ * the mean over the slot's rows. */
 static double formula(int i, double w, double read, double compensation, double clip)
 {
     double g = (double)sum_of(i) / 3, h = g + compensation * g * g * (w - read);

@@ -144,7 +144,7 @@ static void commit_without_two(const struct shard_job *job, const uint32_t *node
     slice_fini(&s);
 }
 
-/* Whatever slots are empty: the plan's are spread evenly, others need not be. */
+/* Any slots may be empty: the plan's are spread evenly, others need not be. */
 Test(slice, an_empty_subtree_before_one_that_is_added_up)
 {
     static const uint32_t LEAVES[] = {8 + 2, 8 + 3, 6, 8 + 6, 8 + 7}, FOLDED[] = {5, 3};

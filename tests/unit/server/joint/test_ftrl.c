@@ -130,7 +130,7 @@ static void train_dense(const struct regular *regular, uint32_t shards, uint64_t
     cluster_stop(&cluster);
 }
 
-/* Of a step: the rows that have a gradient. */
+/* The rows that have a gradient in a step. */
 static struct rowsum rows_of(uint64_t t, const float *sum)
 {
     uint32_t n = t % RARE_EVERY == 0 ? ELEMS : D;

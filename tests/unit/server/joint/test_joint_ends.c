@@ -1,5 +1,5 @@
-/* Where training with regularizers and projected constraints ends, under each rule: at optima that are certified in
- * double precision (optimum.h), where `eval` finds it stationary. */
+/* Training with regularizers and projected constraints ends, under each rule, at optima that are certified in double
+ * precision (optimum.h), and `eval` finds it stationary there. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -47,7 +47,7 @@ static void make_problem(const struct shard_job *job)
     tell_sets(&job->constraints, D, 4, &problem);
 }
 
-/* Of two tensors, which constraints join. */
+/* A job of two tensors, which constraints join. */
 static struct shard_job train_job(const struct update_rule *rule, double lr, uint64_t steps,
                                   const struct regular *regular, const struct pair *pair)
 {
@@ -67,7 +67,7 @@ static struct shard_job train_job(const struct update_rule *rule, double lr, uin
     return job;
 }
 
-/* Of the data loss alone: L2 is the rule's. */
+/* The gradient of the data loss alone: L2 is the rule's. */
 static void gradient(const float *w, double l2, float *sum)
 {
     for (int i = 0; i < D; i++) {

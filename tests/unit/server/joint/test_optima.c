@@ -1,5 +1,5 @@
-/* Where training ends: least-squares problems whose solutions are known from linear systems or from their conditions of
- * Karush, Kuhn and Tucker, by full-batch steps through shards. */
+/* The ends of training: least-squares problems whose solutions are known from linear systems or from their conditions
+ * of Karush, Kuhn and Tucker, by full-batch steps through shards. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>

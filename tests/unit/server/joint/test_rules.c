@@ -224,7 +224,7 @@ static void hold_versions(uint64_t step)
             version_retain(held[step][s][k] = slice_theta(&cluster.ends[s].shard.slices[k], step));
 }
 
-/* What was held at a step still is theta of that step. */
+/* A version that was held at a step still is theta of that step. */
 static void release_versions(uint64_t step, const float *theta)
 {
     for (uint32_t s = 0; s < cluster.shard_count; s++)

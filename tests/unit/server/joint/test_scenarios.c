@@ -1,4 +1,4 @@
-/* What the rules of slots and versions are for, by name: two shards, workers that are killed or beaten at the worst
+/* The purposes of the rules of slots and versions, by name: two shards, workers that are killed or beaten at the worst
  * moment, and theta that has the bits of a quiet step. The real programs go through the same in
  * integration/test_zombies and test_chaos. */
 #include <criterion/criterion.h>
@@ -33,7 +33,7 @@ static void tear_down(void)
     ASSERT_NO_LEAKS();
 }
 
-/* Of a slot: numbers whose sum depends on the order. */
+/* A slot's gradient: numbers whose sum depends on the order. */
 static float gradient(uint32_t slot, uint64_t at)
 {
     return 0.1f * (float)(slot + 1) + 1e-4f * (float)at;
@@ -194,7 +194,7 @@ static void set_up_dropping(void)
     cluster_start(&cluster, &job, SHARDS, 1 << 20);
 }
 
-/* What both shards have of step 0 without slot 3 is its mean over three slots. */
+/* Without slot 3, step 0 is the mean over three slots on both shards. */
 static void assert_mean_of_three(void)
 {
     float got[ELEMS];

@@ -82,7 +82,7 @@ Test(guard, takes_a_proof_while_its_challenge_is_fresh)
     guard_free(&guard);
 }
 
-/* What was overheard is of no use on another connection, for another worker, or to ask something else. */
+/* An overheard proof is of no use on another connection, for another worker, or for another request. */
 Test(guard, takes_a_proof_for_what_its_challenge_was_given_for)
 {
     uint8_t proof[PROOF_BYTES];

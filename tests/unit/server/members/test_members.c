@@ -43,7 +43,7 @@ Test(members, are_found_by_the_connection_they_came_by)
     ASSERT_NO_LEAKS();
 }
 
-/* What a worker was told by its old token is void, but it is the same one to people. */
+/* A worker's old token is void, but to people it is the same worker. */
 Test(members, who_comes_again_keeps_its_number)
 {
     struct members members;

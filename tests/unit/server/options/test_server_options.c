@@ -9,7 +9,7 @@
 
 enum { WORDS_MAX = 24 };
 
-/* What a command line comes to. */
+/* The outcome of a command line. */
 static dp_err check(const char *text, dp_error *err)
 {
     char copy[512], *words[WORDS_MAX] = {"dp-server"}, *rest = copy, *word;

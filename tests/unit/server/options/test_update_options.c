@@ -246,7 +246,7 @@ Test(update_options, tensors)
     cr_assert_eq(core.tensors.list[0].unit, 6);
 }
 
-/* What is stated in steps ends within the job's 50, or the error names both numbers. */
+/* A length in steps ends within the job's 50, or the error names both numbers. */
 Test(update_options, nothing_lasts_longer_than_the_job)
 {
     static const char *const FIT[] = {

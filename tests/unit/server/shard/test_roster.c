@@ -59,7 +59,7 @@ static void word_put(struct words *words, struct word word)
     words->list[words->tail++ % QUEUE] = word;
 }
 
-/* -- what shards say -- */
+/* -- reports of shards -- */
 
 static uint32_t shard_of(void *arg)
 {

@@ -11,7 +11,7 @@
 
 enum { ELEMS = 64, SLICES = 2, SLOTS = 4, STEPS = 3 };
 
-/* What the shard said, in order. */
+/* The shard's calls, in order. */
 struct heard {
     size_t params, refusals, completed, failures;
     bool may_fail;

@@ -11,12 +11,12 @@
 
 enum { ROWS = 100, DIM = 2, SLOTS = 2, STEPS = 3 };
 
-/* What the shard said. */
+/* The shard's calls. */
 struct heard {
     size_t rows, params, refusals, completed;
     struct rows_params last; /* its values were copied */
     float values[ROWS * DIM];
-    float *room; /* what the next answers are given, ROWS * DIM of them; NULL: nothing */
+    float *room; /* memory for the rows of the next answers, ROWS * DIM floats; NULL: none */
     dp_err last_refusal;
     uint32_t refused_part;
     uint64_t refused_step;

@@ -1,5 +1,5 @@
-/* What a session shares with a shard: slabs that are read within their bounds and stay while they are read, planes that
- * come back, and answers that lie in a ring. */
+/* Memory that a session shares with a shard: slabs that are read within their bounds and stay while they are read,
+ * planes that come back, and answers that lie in a ring. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -106,7 +106,7 @@ static int vast_slab(uint64_t bytes)
     return fd;
 }
 
-/* Of 128 TiB that a process can map 32 are for slabs, a sixteenth of that for each session. */
+/* A process can map 128 TiB: 32 are for slabs, a sixteenth of that for each session. */
 Test(shm_session, slabs_leave_the_server_addresses)
 {
     enum { SESSIONS = 16 };
@@ -194,7 +194,7 @@ Test(shm_session, a_version_is_lent_once_until_a_later_one_is_there)
     ASSERT_NO_LEAKS();
 }
 
-/* Of several shards one may have no memory to share, which its worker hears after the others have welcomed it. */
+/* One of several shards may have no memory to share; its worker hears of that after the others have welcomed it. */
 Test(shm_session, nothing_is_lent_to_who_has_not_begun_to_read)
 {
     struct version versions[PLANES];

@@ -28,7 +28,7 @@ static void open_progress(enum progress_mode mode, uint64_t epochs, uint64_t ste
                                             classifies, false});
 }
 
-/* What was written to err so far; the next call gives what comes after. */
+/* The text on err since the last call. */
 static const char *err_since(void)
 {
     static size_t told;

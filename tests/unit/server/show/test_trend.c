@@ -118,7 +118,7 @@ Test(trend, no_better_than_the_majority)
     cr_assert_eq(trend_end(&t, true).what, 0);
 }
 
-/* Of one epoch the later half is judged; of an epoch cut short it is with the one before. */
+/* A single epoch is judged by its later half; one that was cut short together with the one before. */
 Test(trend, runs_of_parts_of_epochs)
 {
     struct trend t = begin(1, 0, 100, 10);

@@ -177,7 +177,7 @@ static bool odd_empty(const void *arg, uint32_t slot)
     return slot % 2 == 1;
 }
 
-/* Of a complete step nobody need compute anything, whatever had no samples. */
+/* Nobody need compute anything of a complete step, even if slots had no samples. */
 Test(steps, what_is_accepted)
 {
     struct steps w;

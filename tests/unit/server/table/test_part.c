@@ -386,7 +386,7 @@ Test(part, reports_add_up_over_shards_with_the_same_bits)
     ASSERT_NO_LEAKS();
 }
 
-/* Where rows begin as zeros, those that nothing touched are counted, not looked at. */
+/* If rows begin as zeros, untouched ones are counted, not looked at. */
 Test(part, reports_of_zeros)
 {
     struct shard_job zeros = job_of(&rule_adam, TENSOR_TABLE), all = zeros;
@@ -417,7 +417,7 @@ Test(part, reports_of_hashed_tables)
     ASSERT_NO_LEAKS();
 }
 
-/* -- what cannot be had -- */
+/* -- short memory -- */
 
 #define REFUSED(change, says)                                                          \
     do {                                                                               \

@@ -318,7 +318,7 @@ Test(rowfold, an_empty_side_gives_the_other)
     ASSERT_NO_LEAKS();
 }
 
-/* Of lists that cannot be counted together, no byte is looked at. */
+/* Lists that cannot be counted together are not read. */
 Test(rowfold, two_lists_too_long_for_one)
 {
     struct rowlist long_list = {.refs = 1, .count = UINT32_MAX / 2 + 1}, other = long_list;
