@@ -1,5 +1,5 @@
 /* Step windows of two shards, the dealer and workers that die, join, are slow and are given what others hold too, in
- * any order: the arithmetic of a job, without its network. Invariants, whatever happens:
+ * any order: the arithmetic of a job, without its network. What must hold whatever happens:
  *   - no worker has theta of a step beyond low + 1 + staleness (the bound), and no push is ahead of its window;
  *   - low never goes back, and a step that is complete has each of its slots exactly once;
  *   - with one worker alive, whoever died when, the job goes on. */
@@ -11,17 +11,10 @@
 #include "server/step/steps.h"
 #include "tests/unit/support/leaks.h"
 
+#define ROLL_SEED 0x9e3779b97f4a7c15u
+#include "tests/unit/support/roll.h"
+
 enum { SEQUENCES = 100000, EVENTS = 100, SHARDS = 2, WORKERS = 4, SLOTS_MAX = 9, STEPS = 64, LETTERS = 128 };
-
-static uint64_t state = 0x9e3779b97f4a7c15u;
-
-static uint32_t roll(uint32_t below)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)(state >> 20) % below;
-}
 
 /* The head's Assign to a worker. Sets of slots are bits. */
 struct letter {
@@ -33,8 +26,8 @@ struct worker {
     bool alive;
     bool member; /* the head takes it for alive */
     uint64_t step;
-    uint32_t base[STEPS], extra[STEPS]; /* slots that it owes */
-    uint32_t sent[SHARDS][STEPS];       /* slots that it has pushed, by shard */
+    uint32_t base[STEPS], extra[STEPS]; /* what it owes */
+    uint32_t sent[SHARDS][STEPS];       /* what it has pushed where */
     struct letter inbox[LETTERS];
     uint32_t read, written;
 };
@@ -240,7 +233,7 @@ static bool work(struct world *w, struct worker *worker, uint64_t step)
     return false;
 }
 
-/* ---- events ---- */
+/* ---- what happens ---- */
 
 static void happen(struct world *w)
 {
