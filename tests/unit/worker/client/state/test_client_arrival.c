@@ -1,4 +1,4 @@
-/* Where a worker goes next while slots commit on arrival. */
+/* The next step of a worker while slots commit on arrival. */
 #include <criterion/criterion.h>
 #include <string.h>
 
@@ -103,7 +103,7 @@ Test(client_arrival, what_the_head_asks_for_again_is_found_out_anew)
 }
 
 /* After a step that commits once nothing before is open. */
-/* What it would have done next, others have done: it must not ask for that for ever. */
+/* Others have done the step that it would have done next: it must not ask for that one for ever. */
 Test(client_arrival, who_is_left_behind_goes_on_from_the_first_open_step)
 {
     struct arrival a;
@@ -158,7 +158,7 @@ Test(client_arrival, a_late_comer_looks_at_all_that_may_be_open)
     cr_assert_eq(next(&a, &duty), 40 - STALENESS, "what is further back is complete");
 }
 
-/* What is from before a wider window is complete, whoever computed it: nobody goes back to it. */
+/* Steps from before a wider window are complete, whoever computed them: nobody goes back to them. */
 Test(client_arrival, a_change_of_consistency_is_a_barrier)
 {
     struct arrival a;
