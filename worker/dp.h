@@ -38,7 +38,7 @@
  * A call that returns DP_OK sets err.code to DP_OK and err.text to "", so that err is that of the last call. `err` may
  * be NULL. A client, a configuration or an output that is NULL is DP_USAGE.
  *
- * Where the job has tables, a worker moves only rows that its slots touch: dp_model.rows says which, theta of a task
+ * If the job has tables, a worker moves only rows that its slots touch: dp_model.rows says which, theta of a task
  * ends with their values, and a gradient with theirs.
  *
  * The library decides what goes to which shard, folds the gradients of neighbouring slots, resends what a lost
@@ -73,8 +73,8 @@ typedef struct {
     const char *server;          /* "tcp://HOST:PORT" of the head */
     const char *name;            /* shown in status, and who is started again with it has its number back; NULL or "":
                                   * "host:pid" */
-    uint64_t connect_timeout_ms; /* how long dp_connect tries, with backoff; 0: 30 s */
-    uint64_t server_timeout_ms;  /* how long the server may be silent later on; 0: 60 s */
+    uint64_t connect_timeout_ms; /* dp_connect tries for so long, with backoff; 0: 30 s */
+    uint64_t server_timeout_ms;  /* longest silence of the server later on; 0: 60 s */
     uint32_t threads;            /* threads the worker computes with (told to the server); 0: 1 */
     const volatile int *stop;    /* becomes non-zero (by a signal handler): waits end with DP_STOPPED; may be NULL */
     /* Told of trouble and recovery ("cannot reach tcp://..., retrying"), one line each; may be NULL. From the calling
@@ -101,7 +101,7 @@ typedef struct {
     const char *scales; /* columns whose scales differ by orders of magnitude, at most 512 bytes; NULL: none */
 } dp_dataset;
 
-/* Which columns the data have: the server keeps those of the first worker, refuses workers whose names differ, and
+/* The columns of the data: the server keeps those of the first worker, refuses workers whose names differ, and
  * writes them to the model file. Zeroed: nothing is known. Borrowed for the call. */
 typedef struct {
     uint32_t format;            /* 0 not known, 1 LIBSVM, 2 CSV, 3 IDX */
@@ -112,11 +112,11 @@ typedef struct {
     uint64_t label_at;          /* CSV: the label's number among them, from 0; UINT64_MAX: there is no label */
     const char *const *ignored; /* [ignored_count] columns that are not read, by name or number */
     size_t ignored_count;
-    const char *note; /* what was assumed in reading the data, for people, at most 500 bytes; NULL: nothing */
+    const char *note; /* assumptions made in reading the data, for people, at most 500 bytes; NULL: none */
 } dp_schema;
 
-/* How a tensor starts. normal: N(0, init_arg^2). uniform: glorot sqrt(6/(in+out)), he sqrt(6/in) (Glorot & Bengio 2010,
- * He et al. 2015). All are seeded by the job, so every server computes the same values. */
+/* The first values of a tensor. normal: N(0, init_arg^2). uniform: glorot sqrt(6/(in+out)), he sqrt(6/in) (Glorot &
+ * Bengio 2010, He et al. 2015). All are seeded by the job, so every server computes the same values. */
 typedef enum { DP_INIT_ZEROS, DP_INIT_CONSTANT, DP_INIT_NORMAL, DP_INIT_GLOROT_UNIFORM, DP_INIT_HE_UNIFORM } dp_init;
 
 /* A dense tensor is moved as a whole. A table is moved by rows, which have 64-bit ids: 0 .. shape[0] - 1 and the other
@@ -141,7 +141,7 @@ typedef struct {
     uint64_t count;
 } dp_rows;
 
-/* Which rows of the job's tables do these slots touch? */
+/* A question: the rows of the job's tables that these slots touch. */
 typedef struct {
     uint64_t tag; /* of the question: it comes back with the task that has its rows */
     uint64_t step;
@@ -149,7 +149,7 @@ typedef struct {
     uint32_t slot_count;   /* >= 1 */
 } dp_ask;
 
-/* What the worker's model needs of the server, which knows tensors but no models. Borrowed for the call. */
+/* Needs of the worker's model: the server knows tensors but no models. Borrowed for the call. */
 typedef struct {
     const dp_tensor *tensors;
     uint32_t tensor_count;
@@ -158,7 +158,7 @@ typedef struct {
     size_t label_count;   /* of either list */
     /* Needed where there are tables: fills rows[i] for the i-th table, in the order of the tensors; the ids are copied.
      * The answer is a function of the question's step and slots alone. Asked from within dp_next and dp_push, also for
-     * the step after the one at hand, so that rows arrive before they are needed. What it fails with ends that call. */
+     * the step after the one at hand, so that rows arrive before they are needed. Its error ends that call. */
     dp_err (*rows)(void *arg, const dp_ask *ask, dp_rows *rows, dp_error *err);
     void *rows_arg;
     /* class -> label as text: words, or numbers as they are to be shown. Printable UTF-8 of 1 to 128 bytes each. NULL:
@@ -167,8 +167,8 @@ typedef struct {
     const dp_schema *schema; /* of the training data; NULL: not known */
 } dp_model;
 
-/* What the server said of the job. Borrowed from the client until dp_leave. Before dp_join, features, classes, labels,
- * rows and tensors may be 0: they are settled by the data of the first worker. */
+/* The job as the server described it. Borrowed from the client until dp_leave. Before dp_join, features, classes,
+ * labels, rows and tensors may be 0: they are settled by the data of the first worker. */
 typedef struct {
     const char *model;
     uint64_t features;
@@ -223,7 +223,7 @@ typedef struct {
     uint32_t slot_count;   /* >= 1 */
     /* The job's, and the values of `rows`: dense tensors end to end, then of each table row after row. */
     uint64_t theta_elems;
-    const dp_rows *rows; /* of each table, what these slots touch at least; NULL where there are none */
+    const dp_rows *rows; /* of each table, those that these slots touch at least; NULL without tables */
     uint64_t tag;        /* of the question that the rows answer */
 } dp_task;
 
@@ -246,8 +246,8 @@ DP_API DP_MUST_CHECK dp_err dp_next(dp_client *client, dp_task *ret_task, dp_err
 /* Whether the current task is still wanted; polls without waiting. Worth asking between long slots. */
 DP_API int dp_task_wanted(dp_client *client);
 /* Rows of the training data (of the evaluation data in a DP_EVAL task) that a slot of the current task holds, in order:
- * how many there are; the first `max` of them go to rows. 0 for a slot without rows and where there is no task. Whose
- * data are in no such order may take any other rule that gives each row to one slot, and each slot as many. */
+ * how many there are; the first `max` of them go to rows. 0 for a slot without rows and without a task. A worker
+ * whose data are in no such order may take any other rule that gives each row to one slot, and each slot as many. */
 DP_API uint64_t dp_slot_rows(const dp_client *client, uint32_t slot, uint64_t *rows, uint64_t max);
 /* The same for any step of the job: what dp_model.rows may go by. */
 DP_API uint64_t dp_step_rows(const dp_client *client, uint64_t step, uint32_t slot, uint64_t *rows, uint64_t max);
@@ -262,7 +262,7 @@ DP_API void dp_gradient_free(dp_client *client, float *grad);
  * Takes grad, whether it succeeds or fails: the caller neither uses nor frees it afterwards. Memory that is not of
  * dp_gradient is refused with DP_USAGE and stays the caller's.
  * DP_DATA, naming the element, where grad has an infinity or a NaN and metrics->loss is finite: the slot is still owed
- * then, and may be handed in again. Where the loss is not finite either, it is taken and the job ends as diverged; so
+ * then, and may be handed in again. If the loss is not finite either, it is taken and the job ends as diverged; so
  * it does where a gradient of more than 2^20 values, which is not looked at here, makes theta infinite or NaN. */
 DP_API DP_MUST_CHECK dp_err dp_push(dp_client *client, uint32_t slot, float *grad, const dp_metrics *metrics,
                                     dp_error *err);

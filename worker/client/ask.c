@@ -46,7 +46,7 @@ void ask_send(struct dp_client *client, struct shard *shard)
     shard->ask_open = 0;
     for (uint32_t i = 0; i < piece_count(shard); i++) {
         uint32_t piece = piece_id(client, shard, i);
-        bool pushed = client->arrival.staleness > 0 && client->plane.sent_count > 0;
+        bool pushed = client->open.staleness > 0 && client->plane.sent_count > 0;
         if (!piece_missing(client, piece) && !pushed)
             continue;
         Dp__Header header = session_header(&client->session);
@@ -82,7 +82,7 @@ void ask_take(struct dp_client *client, struct shard *shard, const Dp__Header *h
         return;
     shard->ask_open -= shard->ask_open > 0;
     bool missing = piece_missing(client, body->piece);
-    if (body->step != client->theta.step || (!missing && client->arrival.staleness == 0))
+    if (body->step != client->theta.step || (!missing && client->open.staleness == 0))
         return;
     for (uint32_t slot = 0; slot < body->accepted.len * 8 && slot < SLOT_SET_MAX; slot++)
         if (body->accepted.data[slot / 8] >> slot % 8 & 1)

@@ -16,7 +16,7 @@
 #include "worker/client/piece.h"
 #include "worker/client/state.h"
 
-_Static_assert((int)ARRIVAL_STALENESS_MAX == (int)FRAME_STALENESS_MAX, "a step may be as stale as messages say");
+_Static_assert((int)OPEN_STEPS_STALENESS_MAX == (int)FRAME_STALENESS_MAX, "a step may be as stale as messages say");
 
 /* A pull that has no answer is asked again after a while; `asked_again` turns on and off, see above. */
 static void pull_watch(struct dp_client *client, struct shard *shard)
@@ -34,7 +34,7 @@ static void shard_send(struct dp_client *client, struct shard *shard, uint32_t f
     for (uint32_t i = 0; i < piece_count(shard); i++) {
         uint32_t piece = piece_id(client, shard, i);
         bool missing = piece_missing(client, piece);
-        if (!missing && client->arrival.staleness == 0)
+        if (!missing && client->open.staleness == 0)
             continue; /* it has what is sent, since it has answered */
         for (uint32_t n = first; n < client->plane.sent_count; n++)
             piece_send(client, shard, piece, &client->plane.sent[n],
@@ -108,7 +108,7 @@ void plane_pull_more(struct dp_client *client)
 /* On arrival no answer depends on pushes, so that a shard may lack some where nothing is missing. */
 static void shard_resend(struct dp_client *client, struct shard *shard, uint64_t now_ms)
 {
-    const bool arrival = client->arrival.staleness > 0, missing = piece_any_missing(client, shard);
+    const bool arrival = client->open.staleness > 0, missing = piece_any_missing(client, shard);
     const bool lacking = piece_any_lacks(client, shard);
     const bool lost = shard->resend_pushes, pushes = lost || (missing && (shard->asked_again || arrival));
     shard->resend_at_ms = 0;
@@ -140,7 +140,7 @@ void plane_resend_due(struct dp_client *client, uint64_t now_ms)
 
 void plane_resend_all(struct dp_client *client)
 {
-    arrival_doubt(&client->arrival);
+    open_steps_doubt(&client->open);
     for (uint32_t i = 0; i < client->plane.shard_count; i++)
         shard_resend_at(&client->plane.shards[i], mono_ms(), true);
 }

@@ -69,7 +69,7 @@ struct dp_client {
     struct tables tables;
     struct slab_pool slabs;
     struct duty duty;
-    struct arrival arrival;
+    struct open_steps open;
     struct fold fold; /* of the step whose theta is valid */
 };
 

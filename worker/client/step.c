@@ -49,7 +49,7 @@ void step_owe(struct dp_client *client)
     if (!client->theta.valid || client->step.closed)
         return;
     duty_at(&client->duty, client->theta.step, &slots);
-    arrival_missing(&client->arrival, client->theta.step, &slots);
+    open_steps_missing(&client->open, client->theta.step, &slots);
     fold_owe(&client->fold, &slots);
 }
 
@@ -64,9 +64,9 @@ void step_begin(struct dp_client *client)
     client->plane.pulled = false;
     client->step.closed = false;
     fold_begin(&client->fold, client->job.view.slots, &rows);
-    arrival_begin(&client->arrival, client->theta.step, client->theta.staleness);
-    arrival_done(&client->arrival, client->theta.step, &client->theta.accepted);
-    if (client->arrival.staleness > 0 || client->job.singly)
+    open_steps_begin(&client->open, client->theta.step, client->theta.staleness);
+    open_steps_done(&client->open, client->theta.step, &client->theta.accepted);
+    if (client->open.staleness > 0 || client->job.singly)
         fold_singly(&client->fold);
     step_owe(client);
     atomic_store_explicit(&client->beat.step, client->theta.step, memory_order_relaxed);
@@ -91,7 +91,7 @@ void step_anew(struct dp_client *client)
 uint64_t step_floor(const struct dp_client *client)
 {
     uint64_t at = client->theta.valid ? client->theta.step : client->theta.want;
-    return client->arrival.staleness > 0 ? MIN(arrival_floor(&client->arrival), at) : at;
+    return client->open.staleness > 0 ? MIN(open_steps_floor(&client->open), at) : at;
 }
 
 static bool step_finished(const struct dp_client *client)
@@ -104,9 +104,9 @@ static bool step_finished(const struct dp_client *client)
 /* On arrival the next step may be an earlier one; else it is the one that theta_turn has named. Whether it changed. */
 static bool step_aim(struct dp_client *client)
 {
-    if (!client->theta.valid || client->arrival.staleness == 0)
+    if (!client->theta.valid || client->open.staleness == 0)
         return false;
-    uint64_t next = arrival_next(&client->arrival, &client->duty, &client->job.plan);
+    uint64_t next = open_steps_next(&client->open, &client->duty, &client->job.plan);
     if (next == client->theta.want)
         return false;
     theta_want(&client->theta, next);
@@ -115,11 +115,11 @@ static bool step_aim(struct dp_client *client)
 
 void step_complete(struct dp_client *client, uint64_t low)
 {
-    if (client->arrival.staleness == 0 || !client->theta.valid) {
+    if (client->open.staleness == 0 || !client->theta.valid) {
         step_skip_to(client, low);
         return;
     }
-    arrival_complete(&client->arrival, low);
+    open_steps_complete(&client->open, low);
     client->step.closed |= client->theta.step < low;
 }
 
@@ -127,13 +127,13 @@ void step_assigned(struct dp_client *client, const struct duty_assign *assign)
 {
     struct slot_set asked = {0};
     step_owe(client);
-    if (!client->theta.valid || client->arrival.staleness == 0)
+    if (!client->theta.valid || client->open.staleness == 0)
         return;
     for (size_t i = 0; i < assign->extra_count; i++)
         if (assign->extra_slots[i] < SLOT_SET_MAX)
             slot_set_add(&asked, assign->extra_slots[i]);
     if (assign->extra_step != client->theta.step) /* nodes of this one are sent again by themselves */
-        arrival_asked(&client->arrival, assign->extra_step, &asked);
+        open_steps_asked(&client->open, assign->extra_step, &asked);
 }
 
 void step_skip_to(struct dp_client *client, uint64_t want)
@@ -160,7 +160,7 @@ void step_forget(struct dp_client *client)
     step_lose(client);
     tables_forget(&client->tables);
     theta_forget(&client->theta);
-    client->arrival = (struct arrival){0};
+    client->open = (struct open_steps){0};
 }
 
 /* Leaves the slots of one group whose rows are there. */
@@ -267,7 +267,7 @@ static void step_done(struct dp_client *client, uint32_t slot)
 {
     struct slot_set done = {0};
     slot_set_add(&done, slot);
-    arrival_done(&client->arrival, client->theta.step, &done);
+    open_steps_done(&client->open, client->theta.step, &done);
 }
 
 /* Whether a slot's gradient can be handed in, with the rows of `list` behind it. */
@@ -291,7 +291,7 @@ static dp_err hand_in_fold(struct dp_client *client, uint32_t slot, const struct
     dp_err e = DP_OK;
     for (size_t i = 0; e == DP_OK && i < count; i++)
         e = value_fold(&room, &held[merges[i].left], &held[merges[i].right], err);
-    if (client->arrival.staleness > 0)
+    if (client->open.staleness > 0)
         step_done(client, slot);
     return e;
 }

@@ -35,7 +35,7 @@ static void work_advance(struct dp_client *client)
     }
     if (low <= (theta->valid ? theta->step : theta->want))
         return;
-    if (theta->valid && client->arrival.staleness > 0)
+    if (theta->valid && client->open.staleness > 0)
         step_complete(client, low);
     else if (client->plane.pulled)
         client->step.closed = true; /* the next step's theta is on its way: nothing to compute until it is here */
@@ -119,7 +119,7 @@ int dp_task_wanted(dp_client *client)
     if (e)
         tell_end(&client->tell, e, err.text);
     uint64_t low = atomic_load_explicit(&client->beat.global_low, memory_order_relaxed);
-    bool passed = client->arrival.staleness == 0 && theta_whole(&client->theta); /* on arrival that says nothing */
+    bool passed = client->open.staleness == 0 && theta_whole(&client->theta); /* on arrival that says nothing */
     return !client->tell.end.code && !client->step.closed && !passed && low <= client->theta.step;
 }
 

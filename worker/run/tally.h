@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-/* Steps that are open at a time lie closer together: ARRIVAL_STALENESS_MAX of worker/client/state/open_steps.h. */
+/* Steps that are open at a time lie closer together: OPEN_STEPS_STALENESS_MAX of worker/client/state/open_steps.h. */
 enum { TALLY_WINDOW = 64 };
 
 /* A zeroed tally has no steps. */

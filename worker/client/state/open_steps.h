@@ -11,33 +11,33 @@
 #include "worker/client/state/duty.h"
 #include "worker/client/state/slot_set.h"
 
-enum { ARRIVAL_STALENESS_MAX = 32 };
+enum { OPEN_STEPS_STALENESS_MAX = 32 };
 
 /* A zeroed one is at a step that commits once. */
-struct arrival {
+struct open_steps {
     uint32_t staleness; /* of the step at hand; 0: it commits once, and nothing below is looked at */
     uint64_t base;      /* all steps before it are complete */
     uint64_t top;       /* latest step that was at hand */
-    struct slot_set done[ARRIVAL_STALENESS_MAX + 1]; /* of steps [floor, top]: handed in here or accepted, at step %
-                                                        (ARRIVAL_STALENESS_MAX + 1) */
+    struct slot_set done[OPEN_STEPS_STALENESS_MAX + 1]; /* of steps [floor, top]: handed in here or accepted, at step %
+                                                        (OPEN_STEPS_STALENESS_MAX + 1) */
 };
 
 /* `step` is at hand: theta of it is whole, so the steps before step - staleness are complete. */
-void arrival_begin(struct arrival *arrival, uint64_t step, uint32_t staleness);
+void open_steps_begin(struct open_steps *open, uint64_t step, uint32_t staleness);
 /* The first step that may be incomplete. */
-uint64_t arrival_floor(const struct arrival *arrival);
+uint64_t open_steps_floor(const struct open_steps *open);
 /* All steps before `step` are complete. */
-void arrival_complete(struct arrival *arrival, uint64_t step);
+void open_steps_complete(struct open_steps *open, uint64_t step);
 /* Slots of a step, of [floor, top], that this worker need not compute any more. */
-void arrival_done(struct arrival *arrival, uint64_t step, const struct slot_set *slots);
+void open_steps_done(struct open_steps *open, uint64_t step, const struct slot_set *slots);
 /* The head asks for slots of a step: whether they are there is to be found out anew. */
-void arrival_asked(struct arrival *arrival, uint64_t step, const struct slot_set *slots);
+void open_steps_asked(struct open_steps *open, uint64_t step, const struct slot_set *slots);
 /* Slots that were handed in may have been lost with a connection: for all steps that may be incomplete it is to be
  * found out anew what is there. Unlike under bsp, no answer to a pull says so. */
-void arrival_doubt(struct arrival *arrival);
+void open_steps_doubt(struct open_steps *open);
 /* Leaves in `owed` the slots that are still to be done at a step. */
-void arrival_missing(const struct arrival *arrival, uint64_t step, struct slot_set *owed);
+void open_steps_missing(const struct open_steps *open, uint64_t step, struct slot_set *owed);
 /* The first step from the floor on of which something is owed and not done; the one after `top` if there is none. */
-uint64_t arrival_next(const struct arrival *arrival, const struct duty *duty, const struct plan *plan);
+uint64_t open_steps_next(const struct open_steps *open, const struct duty *duty, const struct plan *plan);
 
 #endif

@@ -78,7 +78,7 @@ Test(client, replies_that_are_lost_are_asked_for_again)
     ASSERT_NO_LEAKS();
 }
 
-/* What is behind the answer that makes theta whole is not in the way of the next step. */
+/* Messages behind the answer that makes theta whole are not in the way of the next step. */
 Test(client, replies_that_come_twice_are_taken_once)
 {
     struct mini *mini = mini_new(20, false);
@@ -258,7 +258,7 @@ Test(client, a_connection_made_anew_resends)
     ASSERT_NO_LEAKS();
 }
 
-/* What was lost before the last slot was handed in goes again with it, not after the wait for an answer. */
+/* Pushes lost before the last slot was handed in go again with it, not after the wait for an answer. */
 Test(client, a_connection_made_anew_while_computing_resends)
 {
     struct mini *mini = mini_new(1, false);

@@ -13,8 +13,8 @@
 
 enum { CHILD_MS = 10000, LOOK_US = 10000 };
 
-/* Runs `check` in a forked child; fails the test unless it ends with 0 in time. What it returns is the number of what
- * went wrong. */
+/* Runs `check` in a forked child; fails the test unless it ends with 0 in time. It returns the number of the
+ * check that failed. */
 static void in_child(int (*check)(dp_client *client), dp_client *client)
 {
     pid_t child = fork();

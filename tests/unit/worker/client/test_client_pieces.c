@@ -6,7 +6,9 @@
 #include "worker/client/carrier.h"
 #include "worker/client/outage.h"
 #include "worker/client/piece.h"
+#include "worker/client/session.h"
 #include "worker/client/state.h"
+#include "worker/client/wait.h"
 
 enum { SLICES = 4, PARTS = 3 };
 
@@ -159,4 +161,30 @@ Test(client_pieces, an_outage_is_seen_once)
     cr_assert(outage_is_over(&client));
     outage_forget(&client);
     cr_assert_not(outage_is_over(&client));
+}
+
+Test(client_pieces, a_head_that_was_heard_of_lately_is_alive)
+{
+    struct dp_client client;
+    client_init(&client);
+    uint64_t now_ms = mono_ms();
+    client.session.heartbeat_ms = 500;
+    client.wait.awake_ms = client.wait.awake_since_ms = now_ms; /* nothing was heard, but we have just woken up */
+    cr_assert(wait_head_alive(&client));
+    client.head.link.lost = true;
+    cr_assert_not(wait_head_alive(&client));
+    client.head.link.lost = false;
+    client.session.heartbeat_ms = 0;
+    client.wait.awake_since_ms = now_ms > 600000 ? now_ms - 600000 : 0;
+    client.session.heard_ms = client.wait.awake_since_ms;
+    cr_assert(now_ms < 4000 || !wait_head_alive(&client), "awake for ten minutes, and nothing came");
+    atomic_store(&client.beat.heard_ms, now_ms);
+    cr_assert(wait_head_alive(&client), "an answer to a heartbeat will do");
+}
+
+Test(client_pieces, progress_ends_a_row_of_rejoins)
+{
+    struct rejoin rejoin = {.begin_ms = 5, .wait_ms = 400, .held_ms = 9};
+    rejoin_ends(&rejoin);
+    cr_assert(rejoin.wait_ms == 0 && rejoin.held_ms == 9);
 }

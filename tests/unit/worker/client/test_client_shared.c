@@ -1,5 +1,5 @@
-/* What a client shares with its shards: views of theta over the planes of several shards, rings of rows, and slabs of
- * gradients, which come back when all shards have read them. */
+/* Memory that a client shares with its shards: views of theta over the planes of several shards, rings of rows, and
+ * slabs of gradients, which come back when all shards have read them. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -226,7 +226,7 @@ Test(client_shared, an_answer_that_comes_too_late_does_not_hide_the_ring_behind_
 
 /* ---- slabs ---- */
 
-/* What was passed to the shards. */
+/* Memory that was passed to the shards. */
 struct passed {
     uint32_t count, number; /* times, and the last number */
     size_t bytes;
@@ -243,7 +243,7 @@ static bool pass_slab(void *arg, uint32_t number, size_t bytes, struct shm *ret_
     return !passed->fails && shm_new(bytes, SHM_WRITERS, ret_memory, &err) == DP_OK;
 }
 
-/* A step's gradient of so many floats: taken, pushed, and dropped by the client. */
+/* A step's gradient of `elems` floats: taken, pushed, and dropped by the client. */
 static struct slab *slab_used(struct slab_pool *pool, uint64_t elems, uint64_t step)
 {
     struct slab *slab = slab_take(pool, elems);
@@ -312,7 +312,7 @@ Test(client_shared, slabs_of_a_session_that_was_lost_are_not_used_again)
     cr_assert_not(slab_is_shared(&pool, held));
     struct slab *fresh = slab_take(&pool, 100);
     cr_assert(fresh != held && fresh->number == 0 && slab_is_shared(&pool, fresh));
-    held->values[99] = 1; /* who holds it may go on */
+    held->values[99] = 1; /* its holder may go on */
     slab_drop(held);
     slab_drop(fresh);
     slab_pool_fini(&pool);

@@ -15,7 +15,7 @@ static const uint64_t SHAPE[] = {ELEMS}, TABLE_SHAPE[] = {ROW_COUNT, MINI_DIM};
 static const dp_tensor TENSORS[] = {{.name = "weight", .rank = 1, .shape = SHAPE, .regularized = 1},
                                     {.name = "table", .rank = 2, .shape = TABLE_SHAPE, .kind = DP_TABLE}};
 
-static dp_err rows_fail; /* what the next questions are answered with */
+static dp_err rows_fail; /* the answer to the next questions */
 static unsigned asked;
 
 /* dp_model.rows */

@@ -36,7 +36,7 @@ static void assert_printed(const char *document, const char *want)
     ASSERT_NO_LEAKS();
 }
 
-/* Of workers with data of their own: what is not known is not shown. */
+/* Workers with data of their own: facts that are not known are not shown. */
 Test(ctl, a_local_job)
 {
     assert_printed(

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/base/deadline.h"
+#include "worker/client/contact/beat.h"
 #include "worker/client/contact/header.h"
 #include "worker/client/contact/reach.h"
 
@@ -153,4 +154,29 @@ Test(client_reach, a_server_that_is_not_there_is_tried_until_the_deadline)
                  err.text);
     cr_assert_eq(address.port, port);
     close(fd);
+}
+
+Test(client_beat, the_low_of_the_job_never_falls)
+{
+    struct beat beat = {.running = false};
+    beat_raise_low(&beat, 7);
+    beat_raise_low(&beat, 5);
+    cr_assert_eq(atomic_load(&beat.global_low), 7);
+    beat_raise_low(&beat, 8);
+    cr_assert_eq(atomic_load(&beat.global_low), 8);
+}
+
+Test(client_beat, beats_are_well_if_none_was_late_and_one_was_answered_lately)
+{
+    struct beat beat = {.interval_ms = 500};
+    const uint64_t now_ms = 100000, patience_ms = (FRAME_HEARTBEAT_IDLE + 1) * UINT64_C(500) + 2000;
+    atomic_store(&beat.late_ms, now_ms - 5000);
+    atomic_store(&beat.heard_ms, now_ms);
+    cr_assert(beat_is_well(&beat, 5000, now_ms));
+    cr_assert_not(beat_is_well(&beat, 5001, now_ms), "it was late then");
+    atomic_store(&beat.heard_ms, now_ms - patience_ms + 1);
+    cr_assert(beat_is_well(&beat, 5000, now_ms), "an idle worker's beats are far apart");
+    atomic_store(&beat.heard_ms, now_ms - patience_ms);
+    cr_assert_not(beat_is_well(&beat, 5000, now_ms));
+    beat_stop(&beat); /* one that does not run is fine */
 }

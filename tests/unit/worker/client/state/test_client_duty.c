@@ -1,4 +1,4 @@
-/* Which slots are owed at a step, from what the head said. */
+/* Slots that are owed at a step, from the assignments of the head. */
 #include <criterion/criterion.h>
 
 #include "common/base/util.h"

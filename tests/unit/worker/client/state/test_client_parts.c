@@ -236,7 +236,7 @@ static void expect_differ(const struct client_job *was, struct client_job now, c
     client_job_fini(&now);
 }
 
-/* What was asked for is not what was settled; texts are there for all labels, numbers where they are numbers. */
+/* Labels asked for differ from those settled; texts are there for all labels, numbers if they are numbers. */
 Test(job, labels_as_asked_and_as_settled)
 {
     Dp__Job msg = DP__JOB__INIT;

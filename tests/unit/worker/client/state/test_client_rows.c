@@ -65,7 +65,7 @@ Test(client_rows, what_is_no_list_is_refused)
     ASSERT_NO_LEAKS();
 }
 
-/* A message about a part has room for so many. */
+/* A message about a part has room for FRAME_ROWS_MAX. */
 Test(client_rows, more_rows_than_a_message_takes_are_refused)
 {
     const uint64_t count = (uint64_t)FRAME_ROWS_MAX + 1;

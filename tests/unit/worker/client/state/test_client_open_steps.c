@@ -1,4 +1,4 @@
-/* Where a worker goes next while slots commit on arrival. */
+/* The next step of a worker while slots commit on arrival. */
 #include <criterion/criterion.h>
 #include <string.h>
 
@@ -34,51 +34,51 @@ static void assign(struct duty *duty, uint64_t from, uint32_t bits, uint64_t ext
     assign_at(duty, 0, from, bits, extra_step, extra_bits);
 }
 
-static void done(struct arrival *a, uint64_t step, uint32_t bits)
+static void done(struct open_steps *a, uint64_t step, uint32_t bits)
 {
     struct slot_set set = set_of(bits);
-    arrival_done(a, step, &set);
+    open_steps_done(a, step, &set);
 }
 
-static uint64_t next(const struct arrival *a, const struct duty *duty)
+static uint64_t next(const struct open_steps *a, const struct duty *duty)
 {
-    return arrival_next(a, duty, &PLAN);
+    return open_steps_next(a, duty, &PLAN);
 }
 
 /* Steps 0 .. 5 done one after the other, of slots 0 and 1. */
-static void walk(struct arrival *a, struct duty *duty)
+static void walk(struct open_steps *a, struct duty *duty)
 {
-    *a = (struct arrival){0};
+    *a = (struct open_steps){0};
     *duty = (struct duty){0};
     assign(duty, 0, 3, 0, 0);
     for (uint64_t step = 0; step < 6; step++) {
-        arrival_begin(a, step, STALENESS);
+        open_steps_begin(a, step, STALENESS);
         cr_assert_eq(next(a, duty), step);
         done(a, step, 3);
         cr_assert_eq(next(a, duty), step + 1);
     }
 }
 
-Test(client_arrival, goes_on_when_nothing_is_owed)
+Test(client_open_steps, goes_on_when_nothing_is_owed)
 {
-    struct arrival a;
+    struct open_steps a;
     struct duty duty;
     walk(&a, &duty);
-    cr_assert_eq(arrival_floor(&a), 5 - STALENESS);
-    arrival_complete(&a, 4);
-    cr_assert_eq(arrival_floor(&a), 4);
-    arrival_complete(&a, 3);
-    cr_assert_eq(arrival_floor(&a), 4, "never back");
+    cr_assert_eq(open_steps_floor(&a), 5 - STALENESS);
+    open_steps_complete(&a, 4);
+    cr_assert_eq(open_steps_floor(&a), 4);
+    open_steps_complete(&a, 3);
+    cr_assert_eq(open_steps_floor(&a), 4, "never back");
 }
 
-Test(client_arrival, goes_back_to_what_others_have_left)
+Test(client_open_steps, goes_back_to_what_others_have_left)
 {
-    struct arrival a;
+    struct open_steps a;
     struct duty duty;
     walk(&a, &duty);
     assign(&duty, 4, 7, 3, 4); /* slot 2 is ours from step 4 on, and at step 3 */
     cr_assert_eq(next(&a, &duty), 3);
-    arrival_begin(&a, 3, STALENESS);
+    open_steps_begin(&a, 3, STALENESS);
     cr_assert_eq(a.top, 5);
     done(&a, 3, 4);
     cr_assert_eq(next(&a, &duty), 4);
@@ -88,43 +88,43 @@ Test(client_arrival, goes_back_to_what_others_have_left)
     cr_assert_eq(next(&a, &duty), 6);
 }
 
-Test(client_arrival, what_the_head_asks_for_again_is_found_out_anew)
+Test(client_open_steps, what_the_head_asks_for_again_is_found_out_anew)
 {
-    struct arrival a;
+    struct open_steps a;
     struct duty duty;
     walk(&a, &duty);
     struct slot_set both = set_of(3);
     assign(&duty, 4, 3, 3, 3);
     cr_assert_eq(next(&a, &duty), 6);
-    arrival_asked(&a, 3, &both);
+    open_steps_asked(&a, 3, &both);
     cr_assert_eq(next(&a, &duty), 3);
-    arrival_complete(&a, 4);
+    open_steps_complete(&a, 4);
     cr_assert_eq(next(&a, &duty), 6, "the step is complete: whoever asked was late");
 }
 
 /* After a step that commits once nothing before is open. */
-/* What it would have done next, others have done: it must not ask for that for ever. */
-Test(client_arrival, who_is_left_behind_goes_on_from_the_first_open_step)
+/* Others have done the step that it would have done next: it must not ask for that one for ever. */
+Test(client_open_steps, who_is_left_behind_goes_on_from_the_first_open_step)
 {
-    struct arrival a;
+    struct open_steps a;
     struct duty duty;
     walk(&a, &duty);
-    arrival_complete(&a, 8);
+    open_steps_complete(&a, 8);
     cr_assert_eq(next(&a, &duty), 8);
-    arrival_begin(&a, 8, STALENESS);
-    cr_assert_eq(arrival_floor(&a), 8);
+    open_steps_begin(&a, 8, STALENESS);
+    cr_assert_eq(open_steps_floor(&a), 8);
     cr_assert_eq(next(&a, &duty), 8);
     done(&a, 8, 3);
     cr_assert_eq(next(&a, &duty), 9);
 }
 
-Test(client_arrival, what_a_lost_connection_may_have_taken_is_found_out_anew)
+Test(client_open_steps, what_a_lost_connection_may_have_taken_is_found_out_anew)
 {
-    struct arrival a;
+    struct open_steps a;
     struct duty duty;
     walk(&a, &duty);
-    arrival_complete(&a, 3);
-    arrival_doubt(&a);
+    open_steps_complete(&a, 3);
+    open_steps_doubt(&a);
     for (uint64_t step = 3; step < 6; step++) {
         cr_assert_eq(next(&a, &duty), step);
         done(&a, step, 3);
@@ -132,59 +132,59 @@ Test(client_arrival, what_a_lost_connection_may_have_taken_is_found_out_anew)
     cr_assert_eq(next(&a, &duty), 6);
 }
 
-Test(client_arrival, a_step_that_commits_once_ends_what_was_before)
+Test(client_open_steps, a_step_that_commits_once_ends_what_was_before)
 {
-    struct arrival a;
+    struct open_steps a;
     struct duty duty;
     walk(&a, &duty);
-    arrival_begin(&a, 6, 0);
-    arrival_begin(&a, 7, STALENESS);
-    cr_assert_eq(arrival_floor(&a), 7);
+    open_steps_begin(&a, 6, 0);
+    open_steps_begin(&a, 7, STALENESS);
+    cr_assert_eq(open_steps_floor(&a), 7);
     assign(&duty, 5, 15, 5, 15);
     cr_assert_eq(next(&a, &duty), 7);
 }
 
-Test(client_arrival, a_late_comer_looks_at_all_that_may_be_open)
+Test(client_open_steps, a_late_comer_looks_at_all_that_may_be_open)
 {
-    struct arrival a = {0};
+    struct open_steps a = {0};
     struct duty duty = {0};
     assign(&duty, 10, 3, 0, 0);
-    arrival_begin(&a, 10, STALENESS);
-    arrival_begin(&a, 12, STALENESS);
+    open_steps_begin(&a, 10, STALENESS);
+    open_steps_begin(&a, 12, STALENESS);
     cr_assert_eq(next(&a, &duty), 10);
     done(&a, 10, 15);
     cr_assert_eq(next(&a, &duty), 11);
-    arrival_begin(&a, 40, STALENESS);
+    open_steps_begin(&a, 40, STALENESS);
     cr_assert_eq(next(&a, &duty), 40 - STALENESS, "what is further back is complete");
 }
 
-/* What is from before a wider window is complete, whoever computed it: nobody goes back to it. */
-Test(client_arrival, a_change_of_consistency_is_a_barrier)
+/* Steps from before a wider window are complete, whoever computed them: nobody goes back to them. */
+Test(client_open_steps, a_change_of_consistency_is_a_barrier)
 {
-    struct arrival a;
+    struct open_steps a;
     struct duty duty;
     walk(&a, &duty);
     assign(&duty, 4, 15, 0, 0);
-    arrival_begin(&a, 6, 2 * STALENESS);
-    cr_assert_eq(arrival_floor(&a), 6);
+    open_steps_begin(&a, 6, 2 * STALENESS);
+    cr_assert_eq(open_steps_floor(&a), 6);
     cr_assert_eq(next(&a, &duty), 6);
     done(&a, 6, 15);
     cr_assert_eq(next(&a, &duty), 7);
-    arrival_begin(&a, 7, 0);
-    arrival_begin(&a, 8, STALENESS);
+    open_steps_begin(&a, 7, 0);
+    open_steps_begin(&a, 8, STALENESS);
     cr_assert_eq(next(&a, &duty), 8);
 }
 
 /* With its session a worker has lost theta of step 6, which was in shared memory. Assignments come before it is there
  * again: those of the steps before, which may be open as well, are not over. */
-Test(client_arrival, what_is_assigned_while_theta_is_gone_is_kept)
+Test(client_open_steps, what_is_assigned_while_theta_is_gone_is_kept)
 {
     struct dp_client client = {0};
     struct slot_set owed;
-    struct arrival *a = &client.arrival;
+    struct open_steps *a = &client.open;
     walk(a, &client.duty);
-    arrival_begin(a, 6, STALENESS);
-    arrival_doubt(a);
+    open_steps_begin(a, 6, STALENESS);
+    open_steps_doubt(a);
     client.duty = (struct duty){0};
     client.theta = (struct theta){.valid = false, .step = 6, .want = 6};
     cr_assert_eq(step_floor(&client), 6 - STALENESS);
