@@ -11,6 +11,7 @@
 #include "common/options/early.h"
 #include "proto/frame.h"
 #include "server/head/head.h"
+#include "server/options/check.h"
 
 enum { FILES_SELF = 32, FILES_PER_SHARD = 32, FILES_PER_LOCAL_WORKER = 8 };
 

@@ -1,6 +1,6 @@
-/* Options of dp-server that go together; see options.h. Mistakes that the options alone show are found here, before a
+/* Options of dp-server that go together; see check.h. Mistakes that the options alone show are found here, before a
  * socket is opened or a worker reads its data. Thread: head. */
-#include "server/options/options.h"
+#include "server/options/check.h"
 
 #include <pwd.h>
 #include <stdio.h>
@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "common/base/text.h"
-#include "common/net/zuv.h"
 #include "common/net/zuv_bind.h"
 
 enum { HOST_MAX = 100 }; /* with scheme and port within what a port's endpoint may have */

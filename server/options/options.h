@@ -5,7 +5,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/net/zuv.h"
 #include "common/net/zuv_bind.h"
 #include "common/options/data_options.h"
 #include "common/tensor/label_list.h"
@@ -79,10 +78,5 @@ struct server_options {
 };
 
 extern const struct option_table server_option_table;
-
-/* Refuses combinations that make no sense, which the table cannot say of single options (check.c). Fills fields that
- * are not in the table. DP_USAGE, DP_IO. */
-DP_MUST_CHECK dp_err server_options_check(const struct options *given, struct server_options *opts, dp_error *err);
-void server_options_fini(struct server_options *opts);
 
 #endif

@@ -426,7 +426,7 @@ static struct sample sample(const char *name, size_t payload_count, Dp__Header__
     return s;
 }
 
-void samples_fill(struct sample *samples)
+static void fill_all(void)
 {
     fill_data_plane();
     fill_arrival();
@@ -441,6 +441,11 @@ void samples_fill(struct sample *samples)
     fill_shared();
     fill_proofs();
     fill_export();
+}
+
+void samples_fill(struct sample *samples)
+{
+    fill_all();
     size_t i = 0;
     samples[i++] = sample("push_pull", 1, DP__HEADER__BODY_PUSH_PULL, &push_pull);
     samples[i++] = sample("params", 1, DP__HEADER__BODY_PARAMS, &params);
