@@ -5,12 +5,13 @@
  * the single kinds are in frame_check.c. Thread: any; an arena belongs to one thread. */
 #include "proto/frame.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "common/base/util.h"
 #include "proto/frame_check.h"
 
-/* Of Header: bodies are fields from the first on, but for those of the proof. */
+/* Field numbers of Header: bodies are fields from the first on, but for those of the proof. */
 enum { ARENA_ALIGN = 16, FIELD_BODY_FIRST = 10, FIELD_PROOF = 190, FIELD_USER = 191 };
 
 /* A block beyond the base buffer; the memory follows. */
@@ -71,6 +72,7 @@ static void *arena_alloc(void *arg, size_t bytes)
     size_t at = arena->used;
     arena->used = MIN(at + rounded, (size_t)FRAME_ARENA_BYTES_MAX);
     arena->wanted = MAX(arena->wanted, arena->used);
+    assert(arena->used <= FRAME_ARENA_BYTES_MAX);
     return at + rounded <= arena->size ? arena->base + at : arena_overflow(arena, rounded);
 }
 
@@ -121,8 +123,8 @@ static bool field_skip(unsigned wire_type, const uint8_t *data, size_t bytes, si
     return true;
 }
 
-/* How many top-level fields are bodies, known to this version or not; -1 where the bytes are no message. Protobuf takes
- * the last of several and merges equal ones; here a message says one thing. */
+/* Counts the top-level fields that are bodies, known to this version or not; -1 if the bytes are no message. Protobuf
+ * takes the last of several and merges equal ones; here a message says one thing. */
 static int body_count(const uint8_t *data, size_t bytes)
 {
     int count = 0;

@@ -41,7 +41,7 @@ enum {
     FRAME_ROWS_BYTES_MAX = 32 << 20, /* largest payload frame of a part: either of these */
     FRAME_CHALLENGE_BYTES = 32,
     FRAME_PROOF_BYTES = 64,           /* the challenge that it answers, and a MAC (common/proof.h) */
-    FRAME_HEARTBEAT_IDLE = 2,         /* so many times the interval apart may heartbeats be that say nothing new */
+    FRAME_HEARTBEAT_IDLE = 2,         /* an idle worker may skip heartbeats: one per N intervals */
     FRAME_EXPORT_BYTES_MAX = 4 << 20, /* largest payload frame of an Exported */
     FRAME_FEATURE_TABLES = 1 << 4,    /* of Hello and Welcome: knows tables and their messages */
     FRAME_FEATURE_ASK = 1 << 6,       /* likewise: knows Ask and Held */
@@ -64,10 +64,10 @@ struct arena {
 void arena_fini(struct arena *arena);
 
 /* Parses a header frame (arena is reset first). The message is valid until the next parse with the same arena and is
- * never freed by the caller. `payload_count` is the number of frames that follow. DP_PROTO with what is wrong.
- * What passes has: exactly one body, known; strings that are never NULL, printable (common/base/text.h; senders use
- * text_clean) and no longer than FRAME_TEXT_MAX, Hello's and Welcome's than FRAME_NAME_MAX; Hello's magic and role (its
- * version is the head's to answer); the job in Welcome and Joined, with 1..FRAME_SLOTS_MAX slots; tensors in Join;
+ * never freed by the caller. `payload_count` is the number of frames that follow. DP_PROTO with what is wrong. A
+ * message that passes has exactly one body, known; strings that are never NULL, printable (common/base/text.h; senders
+ * use text_clean) and no longer than FRAME_TEXT_MAX, Hello's and Welcome's than FRAME_NAME_MAX; Hello's magic and role
+ * (its version is the head's to answer); the job in Welcome and Joined, with 1..FRAME_SLOTS_MAX slots; tensors in Join;
  * tensors of sane shapes and at most FRAME_ELEMS_MAX elements; in Joined tensors and shards whose slices of at most
  * SLICE_BYTES add up to the dense tensors and whose parts cover each table's ids in order; lists of ids of at most
  * FRAME_ROWS_MAX; labels finite, their texts not empty, of at most FRAME_LABEL_MAX bytes and FRAME_LABELS_BYTES_MAX in

@@ -1,4 +1,4 @@
-/* What must hold for each kind of message, whatever the job is.
+/* Checks of each kind of message, whatever the job is.
  *
  * Invariant: every repeated field, string and number is looked at here or is harmless at any value; unknown kinds are
  * refused. Thread: any. */

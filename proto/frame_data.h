@@ -1,4 +1,4 @@
-/* What must hold for messages that carry values, whatever the job is. Thread: any. */
+/* Checks of messages that carry values, whatever the job is. Thread: any. */
 #ifndef DP_PROTO_FRAME_DATA_H
 #define DP_PROTO_FRAME_DATA_H
 

@@ -1,4 +1,4 @@
-/* What must hold for the job, its tensors, labels and columns in a message. DP_PROTO. Thread: any. */
+/* Checks of the job, its tensors, labels and columns in a message. DP_PROTO. Thread: any. */
 #ifndef DP_PROTO_FRAME_JOB_H
 #define DP_PROTO_FRAME_JOB_H
 

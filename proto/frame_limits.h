@@ -1,4 +1,4 @@
-/* What must hold for pushes and pulls of a job that is known: its slices, parts, slots and steps. Thread: any. */
+/* Checks of pushes and pulls of a job that is known: its slices, parts, slots and steps. Thread: any. */
 #ifndef DP_PROTO_FRAME_LIMITS_H
 #define DP_PROTO_FRAME_LIMITS_H
 

@@ -1,6 +1,7 @@
 /* Messages of tables; see frame_rows.h. Thread: any. */
 #include "proto/frame_rows.h"
 
+#include <assert.h>
 #include <xxhash.h>
 
 static bool keys_in_message(const Dp__Keys *keys)
@@ -22,6 +23,7 @@ struct frame_rows frame_rows_of(const Dp__RowsPushPull *msg)
         at.values = at.count++;
     if (keys_in_message(msg->pull_keys))
         at.pull_ids = at.count++;
+    assert(at.count <= 3);
     return at;
 }
 

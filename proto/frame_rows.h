@@ -1,10 +1,10 @@
-/* Messages of tables: which of their payload frames is what. Thread: any. */
+/* Messages of tables: the order of their payload frames. Thread: any. */
 #ifndef DP_PROTO_FRAME_ROWS_H
 #define DP_PROTO_FRAME_ROWS_H
 
 #include "proto/frame.h"
 
-/* Which payload frame of a RowsPushPull is what: indices, FRAME_NONE where there is none. */
+/* Payload frames of a RowsPushPull, by index; FRAME_NONE: it has no such frame. */
 enum { FRAME_NONE = 255 };
 struct frame_rows {
     uint8_t push_ids, values, pull_ids;
@@ -14,7 +14,7 @@ struct frame_rows {
 bool frame_rows_pushed(const Dp__RowsPushPull *msg);
 struct frame_rows frame_rows_of(const Dp__RowsPushPull *msg);
 
-/* What Keys.hash is of count ids in memory; 0 for none. */
+/* The value of Keys.hash for count ids in memory; 0 if count is 0. */
 uint64_t frame_keys_hash(const void *ids, size_t count);
 
 #endif

@@ -74,7 +74,7 @@ DP_MUST_CHECK dp_err links_wait(struct link *const *links, size_t count, struct 
 /* Somebody else waited for the sockets: there may be something. */
 void link_look(struct link *link);
 
-/* What happened to the connection since the last call. */
+/* Events of the connection since the last call. */
 enum link_news { LINK_NOTHING, LINK_LOST, LINK_BACK };
 enum link_news link_news(struct link *link);
 

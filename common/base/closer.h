@@ -16,7 +16,7 @@ enum { CLOSER_WAITING_MAX = 64 };
 DP_MUST_CHECK dp_err closer_start(dp_error *err);
 /* Takes the descriptor. */
 void closer_close(int fd);
-/* How many are not closed yet. */
+/* Descriptors that are not closed yet. */
 uint32_t closer_waiting(void);
 /* Whether they are too many to let anybody in who may bring more. */
 bool closer_is_full(void);

@@ -43,7 +43,7 @@ typedef enum {
 #undef X
 } dp_err;
 
-/* What went wrong, for a person. `text` is one line, NUL-terminated, without a trailing newline. */
+/* An error, for a person. `text` is one line, NUL-terminated, without a trailing newline. */
 typedef struct {
     dp_err code;
     char text[640];

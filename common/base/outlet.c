@@ -46,7 +46,7 @@ struct outlet {
     size_t bytes;
     bool writing, ending;
     bool dead;         /* nobody can read it any more */
-    bool torn;         /* what was written last is a part of a line */
+    bool torn;         /* the last write ended within a line */
     uint64_t left_out; /* lines, not said yet */
     uint64_t told;     /* lines, said */
     uint64_t lost;     /* lines that could not be written */

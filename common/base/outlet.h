@@ -20,7 +20,7 @@ struct outlet_options {
     void (*note)(char *buf, size_t size, uint64_t lines);
 };
 
-/* How an outlet ended. */
+/* The end of an outlet. */
 struct outlet_result {
     uint64_t unwritten; /* lines that were left out without a word, or could not be written */
     uint64_t left_out;  /* lines that were left out, and the outlet has said so */

@@ -104,8 +104,8 @@ uint64_t descriptors_limit(void)
     return getrlimit(RLIMIT_NOFILE, &limit) ? 0 : limit.rlim_cur;
 }
 
-/* How many of the numbers from `first` on, at most DESCRIPTORS_RUN, are free. To poll looks at all of them at once, but
- * takes some that are open (O_PATH) for free. */
+/* Counts the free ones among the numbers from `first` on, at most DESCRIPTORS_RUN. Polling looks at all of them at
+ * once, but takes some open ones (O_PATH) for free. */
 static uint64_t count_free(uint64_t first, uint64_t count)
 {
     struct pollfd items[DESCRIPTORS_RUN];
@@ -261,7 +261,7 @@ static dp_err replace_allowed(const char *path, dp_error *err)
 struct replacement {
     char path[PATH_MAX]; /* without links, so that it is their file that is replaced */
     char tmp[PATH_MAX];  /* the temporary file beside it */
-    bool unnamed;        /* which has that name only once it is whole */
+    bool unnamed;        /* the file has that name only once it is whole */
     int fd;
 };
 
@@ -317,7 +317,7 @@ static dp_err replace_open(const char *path, bool unnamed, int held, struct repl
     if (r->fd < 0)
         return dp_fail(err, DP_IO, "%.400s: cannot create a file in its folder: %s", path, strerror(errno));
     if (there)
-        (void)fchmod(r->fd, st.st_mode & 0777); /* what umask took; a file system without modes has none to keep */
+        (void)fchmod(r->fd, st.st_mode & 0777); /* bits that umask took; a file system without modes has none to keep */
     return DP_OK;
 }
 

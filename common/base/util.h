@@ -55,16 +55,16 @@ void stdio_reserve(void);
 DP_MUST_CHECK dp_err descriptors_ensure(uint64_t needed, dp_error *err);
 /* The limit of open files. */
 uint64_t descriptors_limit(void);
-/* How many more could be opened now, counted up to `most`; takes none to find out. */
+/* Descriptors that could still be opened now, counted up to `most`; takes none to find out. */
 uint64_t descriptors_left(uint64_t most);
-/* Whether so many more can be opened; DP_SYSTEM if not: libzmq aborts where it finds none left. */
+/* Whether `needed` more can be opened; DP_SYSTEM if not, because libzmq aborts when it finds none left. */
 DP_MUST_CHECK dp_err descriptors_check(uint64_t needed, dp_error *err);
-/* How many are open, as far as they are the lowest numbers: those of a program at its start. */
+/* Open descriptors, as far as they are the lowest numbers: those of a program at its start. */
 uint64_t descriptors_taken(void);
 
-/* Whether so many threads can be started beside those that there are, found out by doing so; DP_SYSTEM if not: libzmq
- * aborts then. THREADS_ZMQ: those of a ZeroMQ context, which it starts with its first socket. THREADS_POOL: those of
- * libuv's pool, as export_pool_start makes it. */
+/* Whether `needed` threads can be started beside those that run, found out by starting them; DP_SYSTEM if not, because
+ * libzmq aborts then. THREADS_ZMQ: those of a ZeroMQ context, which it starts with its first socket. THREADS_POOL:
+ * those of libuv's pool, as export_pool_start makes it. */
 enum { THREADS_ZMQ = 2, THREADS_POOL = 2 };
 DP_MUST_CHECK dp_err threads_ensure(uint32_t needed, dp_error *err);
 

@@ -1,4 +1,4 @@
-/* Which kernels are in force. Thread: main, before others start; readers any. */
+/* The choice of kernels. Thread: main, before others start; readers any. */
 #include "common/kernels/kernels.h"
 
 #include <string.h>

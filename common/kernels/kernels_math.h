@@ -1,4 +1,5 @@
-/* What every version of the kernels must share to give the same bits: constants, the order of a reduction, the tables.
+/* Things that every version of the kernels must share to give the same bits: constants, the order of a reduction, the
+ * tables.
  *
  * exp, log1p and tanh are computed in double and rounded to float once, so that plain series suffice (no minimax fit,
  * no split constants) and a result is the correctly rounded one but for near-ties. Thread: any. */

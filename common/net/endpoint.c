@@ -162,7 +162,7 @@ static int attempt_start(struct attempts *attempts, const struct addrinfo *addre
     return error;
 }
 
-/* How the first attempt that has ended did: 0 or an errno; EINPROGRESS while none has. */
+/* Result of the first attempt that has ended: 0 or an errno; EINPROGRESS while none has. */
 static int attempts_result(const struct attempts *attempts)
 {
     for (nfds_t i = 0; i < attempts->count; i++) {

@@ -1,6 +1,6 @@
-/* Where servers are: "tcp://HOST:PORT" or "ipc://PATH", what it resolves to, and why it cannot be reached. ZeroMQ
- * itself tries only the first address of a name and never says why a connection fails, so addresses are found here by
- * plain TCP connections. Thread: any. */
+/* Addresses of servers, "tcp://HOST:PORT" or "ipc://PATH": resolving them, and the reason why one cannot be reached.
+ * ZeroMQ itself tries only the first address of a name and never says why a connection fails, so addresses are found
+ * here by plain TCP connections. Thread: any. */
 #ifndef DP_COMMON_NET_ENDPOINT_H
 #define DP_COMMON_NET_ENDPOINT_H
 

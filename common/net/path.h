@@ -23,7 +23,8 @@ struct path_watch {
     uint64_t stuck_ms; /* since when nothing was acknowledged of what waits; 0: nothing waits */
 };
 
-/* How long nothing has been acknowledged of what was sent, as far as it was looked at at least every PATH_GAP_MS. */
+/* Time for which the peer has acknowledged nothing of the bytes sent. Right only if called at least every PATH_GAP_MS.
+ */
 enum { PATH_GAP_MS = 1500 };
 uint64_t path_stuck_ms(struct path_watch *watch, const struct path_state *state, uint64_t now_ms);
 

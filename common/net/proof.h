@@ -15,7 +15,7 @@ enum {
     DOOR_PACKET_BYTES = 4 + PROOF_KEY_BYTES,           /* from a server's door: uid, little-endian, and its key */
 };
 
-/* What is proved. */
+/* The facts that a proof covers. */
 struct proof_claim {
     uint32_t purpose; /* number of the message's body in Header */
     uint64_t worker;  /* of a hello; else 0 */

@@ -17,7 +17,7 @@
 
 enum { DIGITS = 2 * PROOF_KEY_BYTES, PLACES_MAX = 2, USER_BYTES = 4096 };
 
-/* Where a secret may be. */
+/* A place for a secret. */
 struct place {
     char folder[PATH_MAX - 64];
     char name[64];
@@ -31,7 +31,7 @@ static void place_path(const struct place *place, char path[PATH_MAX])
     snprintf(path, PATH_MAX, "%s%s%s", place->folder, slash, place->name);
 }
 
-/* ---- where ---- */
+/* ---- places ---- */
 
 static bool own_folder(const char *path)
 {
@@ -93,7 +93,7 @@ static void folder_make(const struct place *place)
         *slash = '\0';
         (void)mkdir(above, 0700);
     }
-    (void)mkdir(place->folder, 0700); /* what failed is found out when it is opened */
+    (void)mkdir(place->folder, 0700); /* opening the file finds out whether this failed */
 }
 
 /* In /tmp anybody may have made the folder before us. */

@@ -1,5 +1,5 @@
-/* The secret of a user on this host: a file of 64 hexadecimal digits that nobody else can read. Who can prove to have
- * it (proof.h) is that user, or root.
+/* The secret of a user on this host: a file of 64 hexadecimal digits that nobody else can read. A peer that can prove
+ * to have it (proof.h) is that user, or root.
  *
  * It is in ~/.config/dp/secret, where HOME counts if it is this user's own folder, else the home that the system knows;
  * where neither can be used, in /tmp/dp-UID/secret, in a folder of mode 0700. Another file can be named.

@@ -112,7 +112,7 @@ static dp_err check_peer(int fd, size_t bytes, dp_error *err)
     struct statfs fs;
     int seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) || fstatfs(fd, &fs) || fs.f_type != TMPFS_MAGIC)
-        return dp_fail(err, DP_PROTO, "what was passed is no shared memory");
+        return dp_fail(err, DP_PROTO, "the descriptor that was passed is no shared memory");
     if ((seals & SEALS_SIZE) != SEALS_SIZE)
         return dp_fail(err, DP_PROTO, "the shared memory that was passed can still shrink");
     if (st.st_size < 0 || (uint64_t)st.st_size < bytes)

@@ -22,14 +22,14 @@ struct shm {
 enum shm_mode { SHM_AUTO, SHM_ON, SHM_OFF };
 #define SHM_MODES "auto|on|off"
 
-/* Who may write what shm_new makes. */
+/* Processes that may write to memory of shm_new. */
 enum shm_access {
     SHM_READERS, /* nobody but its maker: others can map it read-only */
-    SHM_WRITERS, /* whoever gets it */
+    SHM_WRITERS, /* every process that gets the descriptor */
 };
 
 size_t shm_page(void);
-/* The least number of whole pages that holds so many bytes. */
+/* The least number of whole pages that holds `bytes`. */
 size_t shm_whole_pages(size_t bytes);
 
 /* Makes memory of at least `bytes` and maps it for writing. All of it is there: using it cannot fail later on. DP_NOMEM

@@ -28,7 +28,7 @@ struct shm_message {
     uint64_t incarnation;    /* HELLO */
     uint64_t stride_bytes;   /* WELCOME: from one plane to the next */
     uint64_t bytes;          /* SLAB, RING: of the memory, 1..SHM_BYTES_MAX */
-    uint32_t planes;         /* WELCOME: at most SHM_PLANES_MAX; 0: there are none, nor is memory passed */
+    uint32_t planes;         /* WELCOME: at most SHM_PLANES_MAX; 0: no planes, and no memory is passed */
     uint32_t ring;           /* RING: 1..SHM_RINGS_MAX */
     uint32_t slab;           /* SLAB, TAKEN, REFUSED: below SHM_SLABS_MAX */
     uint32_t code;           /* REFUSED: wire number of a dp_err */

@@ -173,8 +173,8 @@ static int frame_send(void *socket, zmq_msg_t *frame, int flags)
     return why;
 }
 
-/* 0 or an errno. Where the first frame fails nothing was begun, and the rest must not be sent: it would be a message of
- * its own. Where a later one does, zmq has taken the message back and waits for its last frame, to swallow it. */
+/* 0 or an errno. If the first frame fails, nothing was begun, and the rest must not be sent: it would be a message of
+ * its own. If a later one fails, zmq has taken the message back and waits for its last frame, to swallow it. */
 static int message_send(void *socket, zmq_msg_t *frames, size_t count)
 {
     int why = frame_send(socket, &frames[0], count > 1 ? ZMQ_SNDMORE : 0);

@@ -15,8 +15,8 @@
 enum { ZUV_FRAMES_MAX = 8, ZUV_DRAIN = 64 };
 
 /* A whole multipart message. The frames are zuv's and closed after the callback returns; to keep one, zmq_msg_move it
- * out. On a ROUTER socket frames[0] is the routing id. Of a message of more than ZUV_FRAMES_MAX frames nothing is kept:
- * count is 0. */
+ * out. On a ROUTER socket frames[0] is the routing id. A message of more than ZUV_FRAMES_MAX frames is dropped: count
+ * is 0. */
 typedef void (*zuv_recv)(void *arg, zmq_msg_t *frames, size_t count);
 
 struct zuv {
@@ -41,7 +41,7 @@ DP_MUST_CHECK dp_err zuv_init(struct zuv *zuv, uv_loop_t *loop, void *socket, zu
  * full, DP_SHUTDOWN after zuv_close. */
 DP_MUST_CHECK dp_err zuv_send(struct zuv *zuv, zmq_msg_t *frames, size_t count);
 /* Stops, closes the handles and the socket, then calls closed(arg) from the loop; closed may be NULL. May be called
- * from recv. What was sent goes out as the socket's ZMQ_LINGER has it. */
+ * from recv. Messages that are still queued go out as the socket's ZMQ_LINGER has it. */
 void zuv_close(struct zuv *zuv, void (*closed)(void *arg));
 
 /* uv_async_send for a thread that has just left something for the loop's: its callback runs after the call, and sees

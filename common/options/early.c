@@ -1,4 +1,4 @@
-/* What is to be known of the options before they could be read as a whole, or where they cannot be. Thread: any. */
+/* Flags that must be known before the options are read; see early.h. Thread: any. */
 #include "common/options/early.h"
 
 #include <ctype.h>

@@ -1,6 +1,6 @@
-/* The flat YAML file: one map of scalars and sequences of scalars. What a flat file has no use for (nested maps,
- * anchors, aliases, tags, further documents) is an error that names its line, so nothing in a file is ignored in
- * silence. Works on libyaml's events; state is where in the one map we are. Thread: any. */
+/* The flat YAML file: one map of scalars and sequences of scalars. Things that a flat file has no use for (nested maps,
+ * anchors, aliases, tags, further documents) are errors that name the line, so nothing in a file is ignored in silence.
+ * Works on libyaml's events; state is where in the one map we are. Thread: any. */
 #include "common/options/flat_yaml.h"
 
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "common/options/nearest.h"
 #include "common/options/table.h"
 
-/* What the next event may be. */
+/* Events that may come next. */
 enum yaml_place {
     AT_ROOT,  /* the map, or nothing */
     AT_KEY,   /* a key or the map's end */

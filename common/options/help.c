@@ -1,4 +1,4 @@
-/* What people read of an option table: the overview, a topic, one option, and the Markdown reference. Lines stay within
+/* An option table as people read it: the overview, a topic, one option, and the Markdown reference. Lines stay within
  * 80 columns where words allow. Thread: any. */
 #include "common/options/help.h"
 
@@ -14,7 +14,7 @@ enum { HELP_LEFT_MAX = 28, HELP_TEXT_BYTES = 512 };
 /* Larger limits are of no use to a reader. */
 #define MAX_TOLD 1e12
 
-/* What stands for the value: "FILE", "on|off", "a|b|c", or NULL for a flag. */
+/* The placeholder of the value: "FILE", "on|off", "a|b|c", or NULL for a flag. */
 static const char *option_arg(const struct option *option)
 {
     if (option->arg || option->type == OPT_FLAG)
@@ -43,7 +43,7 @@ static void option_text(const struct option *option, char *buf, size_t size)
         str_append(buf, size, &at, "%s%s", separator, option->unit);
         separator = ", ";
     }
-    /* That a flag is off when nobody gives it needs no words. */
+    /* A flag is off by default, which needs no words. */
     if (option->dflt && option->type != OPT_FLAG) {
         str_append(buf, size, &at, "%sdefault %s", separator, option->dflt);
         separator = ", ";
@@ -127,7 +127,7 @@ static bool has_config(const struct option_table *table)
     return false;
 }
 
-/* Where there are no topics the options themselves stand in the overview. */
+/* Without topics the options themselves stand in the overview. */
 static void print_overview(const struct option_table *table, FILE *out)
 {
     fprintf(out, "%s: %s\n\nusage:\n%s\n", table->program, table->summary, table->usage);

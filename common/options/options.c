@@ -1,6 +1,6 @@
-/* Where the values of options come from: defaults, then the file, then the environment, then the command line, each
- * over the one before. The command line is scanned first, since it may name the file or ask for help. Every source is
- * checked as a whole, also what a higher one overrides. Thread: any. */
+/* Sources of the values of options: defaults, then the file, then the environment, then the command line, each over the
+ * one before. The command line is scanned first, since it may name the file or ask for help. Every source is checked as
+ * a whole, also what a higher one overrides. Thread: any. */
 #include "common/options/options.h"
 
 #include <assert.h>
@@ -229,7 +229,7 @@ static dp_err apply_args(struct options *opts, const struct arg_scan *scan, dp_e
 
 /* --- together --- */
 
-/* Whoever reads a half must not take it for all. */
+/* Half of a text must not pass for all of it. */
 static dp_err output_check(dp_error *err)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))

@@ -54,7 +54,7 @@ struct option_table {
     size_t page_count;
 };
 
-/* Where an option's value came from. */
+/* Sources of an option's value. */
 enum option_source { OPT_FROM_DEFAULT, OPT_FROM_FILE, OPT_FROM_ENV, OPT_FROM_ARGS };
 
 struct options {
@@ -68,7 +68,7 @@ struct options {
 
 /* Index of the option called name[bytes], or -1. */
 int option_find(const struct option_table *table, const char *name, size_t bytes);
-/* Where the value of option `name` came from; the name must be in the table. */
+/* The source of the value of option `name`, which must be in the table. */
 enum option_source options_source(const struct options *opts, const char *name);
 
 /* A line "name: text" of a table's topics. */

@@ -10,7 +10,7 @@ DP_MUST_CHECK dp_err option_set(struct options *opts, size_t i, const char *text
                                 const char *where, dp_error *err);
 /* The value of an option that nobody gave and that has no default. */
 void option_clear(struct options *opts, size_t i);
-/* What a number may be, as text: "1 to 64", "at least 0", "more than 0"; empty if the type alone decides. A maximum of
+/* The range of a number as text: "1 to 64", "at least 0", "more than 0"; empty if the type alone decides. A maximum of
  * `max_told` or more goes without saying. */
 void option_range_text(const struct option *option, double max_told, char *buf, size_t size);
 /* Whether `value` may be given as option `name`, which must be a number of the table: what is set while a program runs

@@ -14,7 +14,7 @@
 
 #include "common/base/text.h"
 
-enum { SHORT_DIGITS = 15 }; /* decimals of so many digits are told apart by doubles */
+enum { SHORT_DIGITS = 15 }; /* doubles tell decimals of this many digits apart */
 
 static locale_t c_locale;
 

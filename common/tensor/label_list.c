@@ -169,7 +169,7 @@ static const char *blanks_skip(const char *at)
     return at + strspn(at, " \t");
 }
 
-/* The inside of quotes from behind the opening one to buf. Where the closing one ends, or NULL. */
+/* The inside of quotes from behind the opening one to buf. Returns the end of the closing one, or NULL. */
 static const char *quoted_copy(const char *at, char buf[LABEL_TEXT_MAX + 1], size_t *ret_n)
 {
     size_t n = 0;

@@ -45,7 +45,7 @@ DP_MUST_CHECK dp_err plan_check(const struct plan *plan, dp_error *err);
 uint64_t plan_steps_per_epoch(const struct plan *plan);
 /* Steps of the job, evaluation steps included. Steps are numbered 0 .. plan_total - 1. */
 uint64_t plan_total(const struct plan *plan);
-/* What step `step` < plan_total is. */
+/* The kind and place of step `step` < plan_total. */
 struct plan_step plan_at(const struct plan *plan, uint64_t step);
 
 /* Rows [*ret_first, *ret_first + *ret_count) of the step that slot k < slots holds; the count may be 0. */

@@ -35,7 +35,7 @@ DP_MUST_CHECK dp_err safetensors_write(const char *path, const struct tensors *t
                                        const struct safetensors_meta *meta, safetensors_source source, void *arg,
                                        uint64_t run_elems, dp_error *err);
 
-/* What stands before the values: length, header and blanks, a multiple of 64 bytes. Heap to *ret_head. DP_IO: out of
+/* The bytes before the values: length, header and blanks, a multiple of 64 bytes. Heap to *ret_head. DP_IO: out of
  * memory, or metadata that are not UTF-8. */
 DP_MUST_CHECK dp_err safetensors_head(const struct tensors *tensors, uint64_t u64, const struct safetensors_meta *meta,
                                       char **ret_head, size_t *ret_bytes, dp_error *err);

@@ -1,4 +1,4 @@
-/* Which kind of file is at a path, so that no model and nothing else of the user's is overwritten by less. Thread: any.
+/* The kind of file at a path, so that no model and nothing else of the user's is overwritten by less. Thread: any.
  */
 #ifndef DP_COMMON_TENSOR_SAFETENSORS_PEEK_H
 #define DP_COMMON_TENSOR_SAFETENSORS_PEEK_H
@@ -23,7 +23,7 @@ enum model_at safetensors_peek(const char *path);
  * and what is no model is not replaced at all. DP_IO naming the file. */
 DP_MUST_CHECK dp_err safetensors_peek_replace(const char *path, bool finished, dp_error *err);
 
-/* Where a model that is not finished goes: `path`, unless a finished model or another file is there; then
+/* The path of a model that is not finished: `path`, unless a finished model or another file is there; then
  * `path.suffix`, else `path.suffix.1`, .2, ... To buf[size]; DP_IO where none of them will do. */
 DP_MUST_CHECK dp_err safetensors_peek_unfinished(const char *path, const char *suffix, char *buf, size_t size,
                                                  dp_error *err);

@@ -28,7 +28,7 @@ struct entry {
 
 struct reading {
     const char *file;
-    const unsigned char *data; /* what follows the header */
+    const unsigned char *data; /* the bytes behind the header */
     uint64_t data_bytes;
     struct entry entries[TENSOR_COUNT_MAX];
     size_t count;

@@ -13,7 +13,7 @@ struct safetensors {
 /* Reads and checks a file (F32 tensors only; sizes, overlaps, ranges, JSON depth and header size are checked before
  * allocation). DP_IO where it cannot be read, DP_DATA with the file's name and what is wrong otherwise. */
 DP_MUST_CHECK dp_err safetensors_read(const char *path, struct safetensors *ret_model, dp_error *err);
-/* The same from memory; `name` is used in errors. What the fuzz target calls. */
+/* The same from memory; `name` is used in errors. The fuzz target calls it. */
 DP_MUST_CHECK dp_err safetensors_parse(const char *name, const void *data, size_t bytes, struct safetensors *ret_model,
                                        dp_error *err);
 /* Index of a tensor by name, or -1. */

@@ -44,7 +44,7 @@ static uint64_t shape_elems(uint32_t rank, const uint64_t *shape, uint64_t max)
     return elems;
 }
 
-/* What holds for each kind. */
+/* Checks that all kinds share. */
 static dp_err check_tensor(const struct tensors *tensors, const char *name, uint32_t rank, enum tensor_init init,
                            float init_arg, dp_error *err)
 {

@@ -48,7 +48,7 @@ struct tensors {
 
 /* Appends a tensor; computes elems. A name is 1..63 printable ASCII characters without blanks, quotes and backslashes,
  * and not "__metadata__". DP_RANGE, naming the tensor, for a bad or repeated name, rank (1..4), initializer, a zero
- * dimension, too many tensors, or more than 2^40 elements in all. What it is given may come from a peer. */
+ * dimension, too many tensors, or more than 2^40 elements in all. Arguments may come from a peer. */
 DP_MUST_CHECK dp_err tensors_add(struct tensors *tensors, const char *name, uint32_t rank, const uint64_t *shape,
                                  enum tensor_init init, float init_arg, bool regularized, dp_error *err);
 /* The same for a table. DP_RANGE also for rows of more than TENSOR_DIM_MAX floats. */

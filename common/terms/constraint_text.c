@@ -14,7 +14,7 @@ enum { TEXT_MAX = 1024, LINEAR_BYTES_FIRST = 1 << 16, LINEAR_BYTES_MAX = 1 << 28
 
 static const struct {
     const char *name;
-    const char *arg; /* what is needed; NULL: nothing */
+    const char *arg; /* the argument that is needed; NULL: none */
 } KINDS[] = {
     [CONSTRAINT_NONNEG] = {"nonneg", NULL},    [CONSTRAINT_BOX] = {"box", "LO:HI"},
     [CONSTRAINT_MAX_NORM] = {"max-norm", "R"}, [CONSTRAINT_UNIT_NORM] = {"unit-norm", NULL},
@@ -290,7 +290,7 @@ void constraints_fini(struct constraints *constraints)
     constraints->count = 0;
 }
 
-/* ---- what goes together ---- */
+/* ---- pairs that go together ---- */
 
 static bool is_cone_or_box(const struct constraint *c)
 {

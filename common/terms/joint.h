@@ -38,8 +38,8 @@ struct joint {
     const struct constraints *constraints;
     uint32_t tensor;
     uint64_t row;         /* elements of a row */
-    struct regular here;  /* what joint_here does */
-    struct regular later; /* what is left to the search */
+    struct regular here;  /* the part that joint_here applies */
+    struct regular later; /* the part that is left to the search */
     float lo, hi;         /* interval of its elements */
     bool clips;           /* it is not the whole line */
     bool has_rows;        /* rows are constrained */

@@ -1,4 +1,4 @@
-/* Which regularizers, projected constraints and rules go together; the table is in joint.h. Thread: head, worker. */
+/* Pairs of regularizers, projected constraints and rules; the table is in joint.h. Thread: head, worker. */
 #include "common/terms/joint_check.h"
 
 #include <inttypes.h>

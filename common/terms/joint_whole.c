@@ -14,7 +14,7 @@ enum { FIRST_VALUE, FIRST_WEIGHT, FIRST_SPREAD, FIRST_AS_IT_IS };
  * slope of project_ball_next. */
 enum { ROUND_VALUE, ROUND_SLOPE, ROUND_SIZE };
 
-/* Where the constraint is linear in x, its coefficients over a run. */
+/* Coefficients over a run of a constraint that is linear in x. */
 struct coefficients {
     const struct linear_row *row; /* NULL: all are 1 */
     size_t entry;
@@ -56,7 +56,7 @@ static struct run run_of(const struct joint *joint, const struct constraint *c, 
     return (struct run){joint, c, steps, mu, steps->none ? 0 : joint->later.l1, coefficients_of(c, first)};
 }
 
-/* What is left of an element before groups shrink. */
+/* An element before groups shrink. */
 struct point {
     double x, slope; /* by mu */
     double c;
@@ -97,7 +97,7 @@ static double group_strength(const struct run *run)
     return run->steps->none ? 0 : run->steps->all * run->joint->later.group;
 }
 
-/* Of one group x = u (1 - strength/|u|), or 0. */
+/* Adds one group: x = u (1 - strength/|u|), or 0. */
 static void add_group(struct run *run, size_t at, size_t n, const float *v, double *sums)
 {
     double value = 0, slope = 0, size = 0, squares = 0, turn = 0, strength = group_strength(run);

@@ -1,4 +1,4 @@
-/* Regularizers: the proximal step of the non-smooth ones, and what R comes to. L2 enters through the gradient or as
+/* Regularizers: the proximal step of the non-smooth ones, and the value of R. L2 enters through the gradient or as
  * decoupled decay, the update rule's business; L1 and groups act here, once per commit, so that zeros are exact.
  *
  * R(w) = l1 |w|_1 + l2/2 |w|^2 + group * sum over groups |w_g|. Thread: any. */

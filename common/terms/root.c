@@ -10,7 +10,8 @@ void root_start(struct root *root, double low, double high, double at)
     *root = (struct root){.at = at, .low = low, .high = high, .last = INFINITY};
 }
 
-/* Where Newton's step leaves the bracket or was of little use: its middle. While there is no bracket, further out. */
+/* The next point if Newton's step leaves the bracket or was of little use: its middle, or further out while there is no
+ * bracket. */
 static double without_slope(const struct root *root)
 {
     if (isfinite(root->high))

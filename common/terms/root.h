@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 struct root {
-    double at;        /* where the function is wanted next; the root, once done */
+    double at;        /* the next point at which the function is wanted; the root, once done */
     double low, high; /* f(low) >= 0 >= f(high); infinite: not known yet */
     double last;      /* |f| one round ago */
     uint32_t rounds;

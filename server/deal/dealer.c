@@ -1,6 +1,7 @@
 /* The slot dealer; see dealer.h. Thread: head. */
 #include "server/deal/dealer.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,8 +55,8 @@ void dealer_open(struct dealer *dealer, uint64_t open)
     dealer->at = open;
 }
 
-/* How many slots each gets: what is below everybody's exact share, then one by one to whom it takes least long. That
- * makes the longest time, slots / speed, as short as it can be. */
+/* Slots of each member: its exact share rounded down, then one by one to the member that needs least time for one more.
+ * This makes the longest time, slots / speed, as short as possible. */
 static void share(uint32_t slots, struct dealer_member *members, uint32_t count)
 {
     double total = 0;
@@ -91,6 +92,7 @@ static void lay_out(struct dealer *dealer, struct dealer_member *members, uint32
     for (uint32_t i = 0; i < count; i++)
         for (uint32_t n = 0; n < members[i].slots; n++)
             dealer->next_owner[k++] = members[i].number;
+    assert(count == 0 || k == dealer->slots);
     while (k < dealer->slots)
         dealer->next_owner[k++] = DEALER_NOBODY;
 }

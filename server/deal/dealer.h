@@ -5,8 +5,8 @@
  * step `from` on; `owner` holds at step `at`, the open one, and takes in the slots of members that were lost then; in
  * between holds `base_owner`.
  *
- * Where commits are on arrival, steps up to `ahead` after the open one may have been begun. What is the slot of a
- * member that lives stays so at these: only from where nobody can be yet are slots moved.
+ * If commits are on arrival, steps up to `ahead` after the open one may have been begun. At these steps a living member
+ * keeps its slots: slots move only from the first step on that nobody can have begun.
  *
  * Invariants: with at least one member, every slot has an owner that is a member, at every step from `at` on; from >=
  * at while a deal is to come. Thread: head. */
@@ -50,7 +50,7 @@ bool dealer_deal(struct dealer *dealer, uint64_t open, uint32_t ahead, struct de
  * worker can have begun that step, so none computes what is no longer its own. */
 bool dealer_balance(struct dealer *dealer, uint64_t open, uint32_t ahead, struct dealer_member *members,
                     uint32_t count);
-/* Who holds a slot at a step, the open one or a later one. */
+/* The member that holds a slot at a step, the open one or a later one. */
 uint32_t dealer_owner(const struct dealer *dealer, uint64_t step, uint32_t slot);
 /* Whether a member has a slot, now or from the next deal on. */
 bool dealer_holds(const struct dealer *dealer, uint32_t member);

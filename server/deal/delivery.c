@@ -1,6 +1,8 @@
 /* Whether a member delivers what it owes; see delivery.h. Thread: head. */
 #include "server/deal/delivery.h"
 
+#include <assert.h>
+
 #include "common/base/util.h"
 
 /* Weight of the last step in shown_us. */
@@ -57,7 +59,7 @@ bool delivery_step_ended(struct delivery *d, uint64_t allowed_us, uint64_t now_u
     bool overdue = since(d->owed_us, now_us) > allowed_us;
     bool silent = d->silent >= DELIVERY_SILENT && since(d->silent_us, now_us) > DELIVERY_SILENT_US;
     if (!overdue)
-        d->owed_us = 0; /* it is told that it need not go on */
+        d->owed_us = 0; /* the head has told the member that it need not go on */
     d->misses += overdue || silent;
     if (d->hung || d->misses < (uint32_t)(d->came_us ? DELIVERY_MISSES : DELIVERY_MISSES_NEW))
         return false;
@@ -72,6 +74,7 @@ static void set_floor(struct delivery *d, double slot_us, uint64_t now_us)
         d->lapses = again ? MIN(d->lapses + 1, (uint32_t)DELIVERY_FLOOR_DOUBLINGS) : 0;
         d->floor_until_us = now_us + ((uint64_t)DELIVERY_FLOOR_US << d->lapses);
     }
+    assert(d->lapses <= DELIVERY_FLOOR_DOUBLINGS);
     d->floor_us = slot_us;
 }
 

@@ -3,9 +3,9 @@
  *
  * A member that owes slots and delivers nothing may hang while its heartbeats go on (a hung GPU, a deadlock, a link
  * that loses large packets). Each step that ends with its slots overdue, and nothing from it since it was given them,
- * is a miss. After a few misses in a row the member is hung: slots are dealt to others. A hung member is probed: it is
- * told a slot of a step to come which another member holds, so that nobody waits for it. Whatever comes from it, even
- * too late to count, ends that, but not before it was left out for longer each time that it hangs again.
+ * is a miss. After a few misses in a row the member is hung: slots are dealt to others. A hung member is probed: the
+ * head tells it a slot of a step to come that another member holds, so nobody waits for it. Any slot that it delivers,
+ * even too late to count, ends that, but not before it was left out for longer each time that it hangs again.
  *
  * Invariant: owed_us > 0 where something was given and neither delivered nor, in time, delivered by another. Thread:
  * head. */
@@ -19,13 +19,13 @@ enum {
     DELIVERY_MISSES = 3,          /* in a row, until a member that has delivered before is hung */
     DELIVERY_MISSES_NEW = 2,      /* the same of one that never has */
     DELIVERY_SILENT = 16,         /* steps in a row with nothing from a member, though none of its slots was overdue, */
-    DELIVERY_SILENT_US = 1000000, /* and at least for so long: as many misses */
-    DELIVERY_OUT_US = 1000000,    /* a hung member is left out for at least so long */
-    DELIVERY_OUT_TIMES = 9,       /* and so many times what it cost, where it delivers to some shards only */
-    DELIVERY_OUT_DOUBLINGS = 6,   /* doubled each time it hangs again, so many times at most */
-    DELIVERY_RELAPSE_US = 60000000, /* so soon after it delivered again */
-    DELIVERY_FLOOR_US = 2000000,    /* for so long these are believed, doubled each time that it is late again */
-    DELIVERY_FLOOR_DOUBLINGS = 3,   /* so many times at most */
+    DELIVERY_SILENT_US = 1000000, /* and at least this long: as many misses */
+    DELIVERY_OUT_US = 1000000,    /* a hung member is left out for at least this long */
+    DELIVERY_OUT_TIMES = 9,       /* and this many times the time it cost, if it delivers to some shards only */
+    DELIVERY_OUT_DOUBLINGS = 6,   /* doubled each time it hangs again, this often at most */
+    DELIVERY_RELAPSE_US = 60000000, /* this soon after it delivered again */
+    DELIVERY_FLOOR_US = 2000000,    /* these are believed this long, doubled each time that it is late again */
+    DELIVERY_FLOOR_DOUBLINGS = 3,   /* at most this often */
     DELIVERY_LATE = 4,              /* steps in a row that it is late with: its speed is what they show */
 };
 
@@ -36,10 +36,10 @@ struct delivery {
     uint64_t came_us;        /* when something last came; 0: never */
     uint32_t misses;         /* in a row */
     uint32_t silent;         /* steps in a row that ended with nothing from it */
-    uint64_t longest_us;     /* what the slots of a step have taken it at most, of late */
+    uint64_t longest_us;     /* the longest time that a step's slots took it, of late */
     uint32_t late;           /* steps in a row that it was late with */
-    double floor_us;         /* what a slot takes at least, as these showed; 0: what it says is believed */
-    double shown_us;         /* what a training slot took it lately, as it delivered them; 0: not known */
+    double floor_us;         /* least time of a slot, as these showed; 0: its own reports are believed */
+    double shown_us;         /* time of a training slot lately, as it delivered them; 0: not known */
     uint32_t lapses;         /* times that it was late again soon after that was forgotten */
     uint64_t floor_until_us; /* when it is forgotten */
     bool hung;

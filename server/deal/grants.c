@@ -1,6 +1,7 @@
 /* Grants of a session; see grants.h. */
 #include "server/deal/grants.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,6 +50,7 @@ static void set_clear(struct grants *grants, uint32_t which)
 
 static void set_add(struct grants *grants, uint32_t which, uint32_t slot)
 {
+    assert(slot < grants->slots);
     set_at(grants, which)[slot / 64] |= UINT64_C(1) << (slot % 64);
 }
 

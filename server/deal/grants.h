@@ -1,4 +1,4 @@
-/* Which slots a session may push, as the head has dealt them.
+/* Slots that a session may push, as the head has dealt them.
  *
  * A permission only grows within a step: a session may push the slots that it held when a step began for that step for
  * ever, and those that it was told of later as well. So a grant is the slots that the session holds from now on, the

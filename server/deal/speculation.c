@@ -1,15 +1,16 @@
 /* Speculation; see speculation.h. Thread: head. */
 #include "server/deal/speculation_impl.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
-/* How much a new measure of a slot's time counts: of all that a member holds, together. */
+/* Weight of a new measure of a slot's time: of all slots that a member holds, together. */
 #define UNIT_WEIGHT 0.3
-/* What it does to the patience that the copy of an overdue slot came first, or did not. */
+/* Factors of the patience after the copy of an overdue slot came first, or did not. */
 #define PATIENCE_WON 0.9
 #define PATIENCE_LOST 1.5
 #define PATIENCE_MAX 4.0
-/* A gap that is longer than so many slots is as good as one of so many: it was no slot's. */
+/* Cap gaps at GAP_MAX slot times; anything longer was idle time, not work. */
 #define GAP_MAX 4.0
 /* A member that takes longer than it says by this factor more than others do is not believed. */
 #define BOAST 1.5
@@ -66,6 +67,7 @@ void speculation_owe(struct speculation *s, uint32_t number, uint64_t now_us)
 void speculation_owe_no_more(struct speculation *s, uint32_t number)
 {
     struct speculation_member *member = speculation_member_of(s, number);
+    assert(!member || member->open > 0);
     if (member)
         member->open--;
 }
@@ -123,7 +125,7 @@ static void members_end(struct speculation *s, uint64_t now_us)
     }
 }
 
-/* What is known of members from step to step is when they delivered, as long as they may go on from step to step. */
+/* A new step forgets all of members but their time of delivery, which stays if they may go on from step to step. */
 static void members_begin(struct speculation *s, uint64_t now_us)
 {
     for (uint32_t m = 0; m < s->used; m++) {
@@ -244,8 +246,8 @@ static void slot_arrived(struct speculation *s, uint32_t k, uint32_t number)
     slot->helper = DEALER_NOBODY;
 }
 
-/* All that the member held of the open step has come from itself: so long takes a slot. What came before we knew that
- * the step is open says nothing. */
+/* All that the member held of the open step has come from itself: so long takes a slot. Slots that came before we knew
+ * that the step is open say nothing. */
 static void learn_share(struct speculation *s, uint32_t number, uint64_t now_us)
 {
     const struct speculation_member *member = &s->list[number];

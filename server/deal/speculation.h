@@ -1,11 +1,11 @@
 /* Speculation: which slots of the open step are late, and who of the idle computes them as well. Pure: the caller says
  * what happens and what time it is; no clock, no network.
  *
- * A member computes its slots one after the other, each in a time that is in proportion to 1 / speed. Where a step
- * commits once it delivers them at the end; the factor is learnt from members that have delivered all they held, for
- * training and evaluation each. On arrival it delivers them one by one, and goes on to the `ahead` steps after the open
- * one: then the factor is learnt from the gaps between a member's slots, and only who has delivered all it holds of all
- * these steps is idle.
+ * A member computes its slots one after the other, each in a time that is in proportion to 1 / speed. If a step commits
+ * once, it delivers them at the end; the factor is learnt from members that have delivered all they held, for training
+ * and evaluation each. On arrival it delivers them one by one, and goes on to the `ahead` steps after the open one:
+ * then the factor is learnt from the gaps between a member's slots, and a member is idle only once it has delivered all
+ * it holds of all these steps.
  *
  * A slot is expected then; one that is overdue is expected after as long again, or sooner where copies of overdue slots
  * have come too late (`patience`). It is given to an idle member that would have it clearly sooner. A copy that is late
@@ -31,7 +31,7 @@ enum { SPECULATION_GAIN_US = 20000 };
 
 struct speculation_slot {
     uint32_t holder;
-    uint32_t helper;      /* who was given a copy, or DEALER_NOBODY */
+    uint32_t helper;      /* the member that was given a copy, or DEALER_NOBODY */
     bool late;            /* it was overdue then */
     uint64_t since_us;    /* it is the holder's */
     uint64_t copy_due_us; /* when the copy is due */

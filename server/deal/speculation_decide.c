@@ -1,6 +1,8 @@
 /* The decision on copies: when slots are expected, which members are idle; see speculation.h. Thread: head. */
 #include "server/deal/speculation_decide.h"
 
+#include <assert.h>
+
 #include "server/deal/speculation_impl.h"
 
 /* Before any slot has come, one that is missing for so long is given to the idle. */
@@ -23,7 +25,7 @@ static uint64_t expected_us(const struct speculation *s, uint64_t due, uint64_t 
     return now_us > due ? now_us + (uint64_t)((double)(now_us - due) / s->patience) : due;
 }
 
-/* Whether anything ever came from it. Of who has only joined nothing can be expected: hundreds that never deliver
+/* Whether anything ever came from it. A member that has only joined is not expected to deliver: hundreds that never do
  * would have each slot one after the other. */
 static bool is_proven(const struct speculation *s, uint32_t number)
 {
@@ -160,6 +162,7 @@ static bool find_idle(struct speculation *s, const struct dealer *dealer, const 
 static void give(struct speculation *s, uint32_t k, uint32_t helper, uint64_t now_us)
 {
     struct speculation_slot *slot = &s->slot[k];
+    assert(!speculation_in(s, k) && helper != slot->holder && helper != DEALER_NOBODY);
     if (slot->helper != DEALER_NOBODY) {
         speculation_owe_no_more(s, slot->helper);
         speculation_forget_copy(s, slot);
@@ -200,6 +203,15 @@ static uint32_t decide_blind(struct speculation *s, const uint32_t *numbers, uin
     return given;
 }
 
+/* Copies that are out: their slots have not arrived. */
+static uint64_t copies_out(const struct speculation *s)
+{
+    uint64_t out = 0;
+    for (uint32_t k = 0; k < s->slots; k++)
+        out += s->slot[k].helper != DEALER_NOBODY;
+    return out;
+}
+
 uint32_t speculation_decide(struct speculation *s, const struct dealer *dealer, const uint32_t *numbers, uint32_t count,
                             uint64_t now_us, struct speculation_gift *gifts, uint64_t *ret_again_us)
 {
@@ -207,6 +219,7 @@ uint32_t speculation_decide(struct speculation *s, const struct dealer *dealer, 
     *ret_again_us = 0;
     if (s->missing == 0 || !find_idle(s, dealer, numbers, count))
         return 0;
+    assert(s->given == s->won + s->lost + copies_out(s));
     if (s->unit_us[s->kind] <= 0)
         return decide_blind(s, numbers, count, now_us, gifts, ret_again_us);
     expect(s, is_proven(s, first_ready(s, numbers, count, now_us)), now_us);

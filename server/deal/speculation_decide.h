@@ -8,8 +8,9 @@ struct speculation_gift {
     uint32_t slot, member;
 };
 
-/* What to give now, to gifts[slots]; `numbers` are the members, the dealer says who holds what of the steps ahead.
- * Returns how many; *ret_again_us is when to ask again if nothing arrives before, 0: not before something does. */
+/* The copies to give now go to gifts[slots]; `numbers` are the members, and the dealer has the holders of slots of the
+ * steps ahead. Returns how many; *ret_again_us is when to ask again if nothing arrives before, 0: not before something
+ * does. */
 uint32_t speculation_decide(struct speculation *s, const struct dealer *dealer, const uint32_t *numbers, uint32_t count,
                             uint64_t now_us, struct speculation_gift *gifts, uint64_t *ret_again_us);
 

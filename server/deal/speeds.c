@@ -1,9 +1,9 @@
-/* How fast members are; see speeds.h. Thread: head. */
+/* Speeds of members; see speeds.h. Thread: head. */
 #include "server/deal/speeds.h"
 
 #include "common/base/util.h"
 
-/* What the slowest member takes to compute its slots. */
+/* Time that the slowest member needs for its slots. */
 static double longest_us(const struct dealer *dealer, const double *slot_us)
 {
     double longest = 0, run = 0;

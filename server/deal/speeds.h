@@ -1,9 +1,9 @@
-/* How fast members are, as deals and speculation count it. Pure arithmetic on what was measured; no clock, no network.
+/* Speeds of members, as deals and speculation count them. Pure arithmetic on what was measured; no clock, no network.
  *
  * A step is not computing alone: gradients and parameters move, and theta is updated. If that takes r beside the n_i
  * c_i that the slowest member computes (n_i its slots, c_i its time for one), r does not get less by another deal. So a
- * slot counts as c_i + r * members / slots. Where a step is computing, these are the measured speeds; where it is
- * moving bytes, all members are nearly alike, however much the little that they compute differs. Thread: head. */
+ * slot counts as c_i + r * members / slots. If a step is mostly computing, these are the measured speeds; if it is
+ * mostly moving bytes, all members are nearly alike, even if their few computations differ much. Thread: head. */
 #ifndef DP_SERVER_DEAL_SPEEDS_H
 #define DP_SERVER_DEAL_SPEEDS_H
 

@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "server/dense/tree.h"
+
 static bool concerns(const struct constraint *c, uint32_t tensor)
 {
     return c->mask >> tensor & 1;
@@ -92,7 +94,7 @@ bool walk_next(struct walk *walk, struct block *ret_block)
 
 /* ---- sums ---- */
 
-/* What all constraints need to know of a block of theta, added to sums. */
+/* Adds the sums of a block of theta that constraints need. */
 static void add_constraint_sums(const struct slice *slice, struct block b, const float *w, double *sums)
 {
     const struct shard_job *job = slice->job;
@@ -143,7 +145,7 @@ void commit_gather(struct slice *slice, const struct commit *commit, const float
     for (; walk_next(&walk, &b); sums += values) {
         for (size_t done = 0, n; done < b.n; done += n) {
             n = MIN(b.n - done, (size_t)SLICE_FOLD);
-            const float *g = slice_fold(slice, b.at + done, n);
+            const float *g = tree_sum(slice, b.at + done, n);
             mean_of(commit, (float)(1.0 / (double)commit->samples), n, g, slice->mean + b.at + done);
         }
         sums[GATHER_GRADIENT] = kernels_get()->sum_squares(b.n, slice->mean + b.at);
@@ -243,7 +245,7 @@ static void look_at_state(struct slice *slice, struct block b, const float *out,
 static double step_chunk(struct slice *slice, const struct commit *commit, struct block b, struct kernel_update k,
                          const float *w, float *out, bool want_gradient)
 {
-    const float *g = slice->mean ? slice->mean + b.at : slice_fold(slice, b.at, b.n);
+    const float *g = slice->mean ? slice->mean + b.at : tree_sum(slice, b.at, b.n);
     double squares = want_gradient ? kernels_get()->sum_squares(b.n, g) : 0;
     float *state[UPDATE_STATE_MAX];
     for (uint32_t i = 0; i < commit->job->rule->state_count; i++)

@@ -10,22 +10,20 @@
 #define DP_SERVER_DENSE_COMMIT_H
 
 #include "common/terms/joint.h"
-#include "common/terms/joint_whole.h"
-#include "common/terms/project.h"
-#include "server/dense/slice.h"
+#include "server/dense/state.h"
 
-/* What the commit of one step goes by, the same for all slices and shards. */
+/* The numbers of one step's commit, the same for all slices and shards. */
 struct commit {
     const struct shard_job *job;
     uint64_t t; /* training step */
     uint64_t samples;
     double eta;                     /* of this commit: on arrival, of its fraction of a step */
     const struct update_part *part; /* on arrival; NULL: the commit is a whole step */
-    const float *read;              /* what the gradient was computed on, to be compensated; NULL: taken as it is */
-    double gain;                    /* on arrival: what the rule makes of the gradient's factor; else 1 */
-    double clip_scale;              /* of clipping by norm */
-    double trust[TENSOR_COUNT_MAX]; /* LARS: eta's factor; LAMB: length along its direction per eta */
-    const double *pull_sums;        /* penalties: constraint sums of theta_t, one constraint after the other */
+    const float *read; /* theta that the gradient was computed on, to compensate it; NULL: taken as it is */
+    double gain;       /* on arrival: the rule's factor of the gradient; else 1 */
+    double clip_scale; /* of clipping by norm */
+    double trust[TENSOR_COUNT_MAX];       /* LARS: eta's factor; LAMB: length along its direction per eta */
+    const double *pull_sums;              /* penalties: constraint sums of theta_t, one constraint after the other */
     double weights[CONSTRAINT_TERMS_MAX]; /* penalties: of each term */
 };
 
@@ -49,24 +47,6 @@ void commit_step(struct slice *slice, const struct commit *commit, const float *
 void commit_report(const struct slice *slice, const float *w, double *report);
 /* LAMB's second half: out is the direction and becomes theta_{t+1}. */
 void commit_descend(struct slice *slice, const struct commit *commit, const float *w, float *out);
-
-/* How far a constraint on a whole vector has come in a projection. */
-struct projection {
-    struct michelot threshold; /* simplex, l1-ball */
-    double factor;             /* l2-ball */
-    double shift;              /* sum: of each element; linear: of the row */
-    bool searches;             /* its multiplier is searched for, since regularizers or step sizes bear on it */
-    struct joint_search search;
-    bool started, done;
-};
-struct projection commit_projection(const struct shard_job *job, uint32_t constraint);
-/* Sums per constraint and block for the next round. */
-enum { PROJECT_VALUES = JOINT_SUMS };
-void commit_project_sums(struct slice *slice, const struct commit *commit, const struct projection *projections,
-                         const float *w, double *sums);
-/* Takes in the sums over all; true once all are done. */
-bool commit_project_round(const struct shard_job *job, struct projection *projections, const double *totals);
-void commit_project(struct slice *slice, const struct commit *commit, const struct projection *projections, float *w);
 
 /* Whether a constraint is projected with sums of the whole. */
 bool commit_projects_globally(const struct shard_job *job, uint32_t constraint);

@@ -10,8 +10,8 @@ struct block {
     size_t n;
 };
 
-/* The first block of a slice, and each that follows; false at the end. Where no sums are kept by block, as many blocks
- * of a tensor as fit in cache are one: small tensors have blocks of few elements. */
+/* The first block of a slice, and each that follows; false at the end. If no sums are kept by block, blocks of a tensor
+ * are merged as far as they fit in cache, since small tensors have blocks of few elements. */
 struct walk {
     const struct slice *slice;
     bool merged;
@@ -22,7 +22,7 @@ bool walk_next(struct walk *walk, struct block *ret_block);
 
 /* The kernel's numbers for a tensor; the mean gradient may have been gathered before. */
 struct kernel_update commit_kernel(const struct slice *slice, const struct commit *commit, uint32_t tensor);
-/* What the regularizers and projections of a tensor do after the rule's step. */
+/* The regularizers and projections of a tensor that follow the rule's step. */
 struct joint commit_joint(const struct shard_job *job, uint32_t tensor);
 /* Step sizes of a block after the rule's step, of each element to slice->rates where the rule scales them. */
 struct joint_steps commit_steps(struct slice *slice, const struct commit *commit, const struct kernel_update *k,

@@ -1,6 +1,8 @@
 /* Projections on whole vectors, which shards share: rounds of sums, until each constraint knows its projection. With
  * one step size for all coordinates, and without regularizers that bear on it, that is the Euclidean one; else the
  * multiplier is searched for (common/terms/joint.h), from theta as the rule's step left it. Thread: shard. */
+#include "server/dense/commit_project.h"
+
 #include "server/dense/commit_impl.h"
 
 #include "common/terms/joint_whole.h"
@@ -28,7 +30,7 @@ struct projection commit_projection(const struct shard_job *job, uint32_t i)
     return p;
 }
 
-/* Of a block for one constraint. */
+/* Adds the sums of a block for one constraint. */
 static void add_sums(struct slice *slice, const struct constraint *c, const struct projection *p,
                      const struct joint *joint, const struct joint_steps *steps, struct block b, const float *w,
                      double *to)
@@ -44,7 +46,7 @@ static void add_sums(struct slice *slice, const struct constraint *c, const stru
     }
 }
 
-/* What a block's constraints go by; the numbers of a tensor are kept while it goes on. */
+/* The numbers that a block's constraints need; those of a tensor are kept from block to block. */
 struct going {
     struct kernel_update k;
     struct joint joint;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/dense/slice.h"
+#include "server/dense/version.h"
 
 void past_fini(struct past *past)
 {

@@ -3,7 +3,7 @@
  * pushes are computed on (Zheng et al. 2017 keep the same backup for each worker).
  *
  * Invariants: a session has at most one entry; entries are in ascending order of version numbers; there are at most
- * `most` different versions. What does not fit is let go, the oldest first: gradients that were computed on it are not
+ * `most` different versions. Beyond that the oldest are let go: gradients that were computed on them are not
  * compensated. Thread: shard. */
 #ifndef DP_SERVER_DENSE_KEPT_VERSIONS_H
 #define DP_SERVER_DENSE_KEPT_VERSIONS_H
@@ -27,8 +27,8 @@ struct past {
 };
 
 void past_fini(struct past *past);
-/* The session was answered with the slice's current version, and needs no earlier one. Where memory is short it is not
- * kept. */
+/* The session was answered with the slice's current version, and needs no earlier one. Out of memory it is not kept.
+ */
 void past_keep(struct past *past, uint32_t session, struct version *version);
 /* The version of that number, NULL if it is not kept. Borrowed until the next call on past. */
 const struct version *past_find(const struct past *past, uint64_t number);

@@ -1,6 +1,8 @@
 /* Commits on arrival; see on_arrival.h. Thread: shard. */
 #include "server/dense/on_arrival.h"
 
+#include <assert.h>
+
 #include "server/dense/commit.h"
 
 static dp_err out_of_memory(const struct slice *slice, dp_error *err)
@@ -9,11 +11,10 @@ static dp_err out_of_memory(const struct slice *slice, dp_error *err)
                    (unsigned long long)slice->range.count, (unsigned long long)slice->window.next);
 }
 
-/* Where the next commit may write: theta itself while nobody else holds it, else a version that nobody sees. */
+/* The version that the next commit may write: theta itself while the slice alone holds it, else a new one. */
 static struct version *writable(struct slice *slice, struct version *now)
 {
-    bool ours = atomic_load_explicit(&now->refs, memory_order_acquire) == 1;
-    return ours ? now : slice_version_new(slice, now->number + 1);
+    return version_is_only_mine(now) ? now : versions_new(&slice->versions, now->number + 1);
 }
 
 static uint64_t slot_samples(const struct slice *slice, const struct plan_step *at, uint32_t leaf)
@@ -44,7 +45,7 @@ static void commit(struct slice *slice, uint64_t step, uint32_t leaf, const stru
     part.passed = slice->passed + part.fraction;
     struct commit commit = commit_part_at(slice->job, at.train_step, samples, &part);
     commit.read = read->version ? read->version->theta : NULL;
-    struct node *root = &slice->nodes[1]; /* what slice_fold finds */
+    struct node *root = &slice->nodes[1]; /* tree_sum finds it there */
     root->gradient = *gradient;
     commit_step(slice, &commit, (*now)->theta, then->theta, NULL, NULL);
     root->gradient = (struct blob){0};
@@ -60,6 +61,7 @@ dp_err arrival_push(struct slice *slice, uint64_t step, uint32_t leaf, const str
                     dp_error *err)
 {
     struct version *now = slice->at[slice->window.next % SLICE_VERSIONS];
+    assert(slice_staleness(slice, step) > 0 && leaf >= slice->window.leaves);
     struct version *then = writable(slice, now);
     uint32_t replaced;
     if (!then)
@@ -81,6 +83,7 @@ dp_err arrival_pass(struct slice *slice, struct metrics *ret_metrics, dp_error *
     uint64_t step = slice->window.next;
     struct plan_step at = plan_at(&slice->job->plan, step);
     struct version **now = &slice->at[step % SLICE_VERSIONS], *theta = *now;
+    assert(slice_staleness(slice, step) > 0 && steps_complete(&slice->window, step));
     if (shard_job_reports(&slice->job->plan, &at)) {
         double *report =
             mem_array_zero((size_t)slice->block_count * shard_job_report_values(slice->job), sizeof *report);

@@ -8,7 +8,7 @@
 
 #include "server/dense/slice.h"
 
-/* What a gradient was computed on. */
+/* The version that a gradient was computed on. */
 struct arrival_read {
     bool known;
     uint64_t between;              /* commits on the slice since; 0 if that is not known */

@@ -5,10 +5,10 @@
 #include "common/net/shm_wire.h"
 
 enum {
-    PLANES_BYTES = 32 << 20, /* what small jobs may take to run ahead of the head */
+    PLANES_BYTES = 32 << 20, /* memory of small jobs to run ahead of the head */
     PLANES_MIN = 4,          /* one that is read, one that is current, one in the making, and one to spare, */
-    PLANES_LEAST = 3,        /* but for a theta of */
-    LARGE_BYTES = 512 << 20, /* so many bytes */
+    PLANES_LEAST = 3,        /* but for a theta of at least */
+    LARGE_BYTES = 512 << 20, /* this size */
 };
 
 static uint32_t planes_count(uint64_t total)

@@ -25,7 +25,7 @@ struct planes {
 /* `total` elements of theta, of which the shard has `range`. DP_NOMEM, DP_SYSTEM with the reason. */
 DP_MUST_CHECK dp_err planes_init(struct planes *planes, uint64_t total, struct range range, dp_error *err);
 void planes_fini(struct planes *planes);
-/* Where element `elem` of theta lies in a plane. */
+/* The place of element `elem` of theta in a plane. */
 float *planes_at(const struct planes *planes, uint32_t plane, uint64_t elem);
 
 #endif

@@ -8,112 +8,18 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "server/dense/commit.h"
-#include "server/dense/on_arrival.h"
+#include "server/dense/tree.h"
 #include "server/step/slab.h"
 
 enum {
-    FOLD_DEPTH = 14,           /* levels of the largest tree, plus the result */
     VERSIONS_BYTES = 32 << 20, /* memory that running ahead of the head may take, per slice */
-    OVER_BYTES = 512 << 10,    /* payloads of at least so many bytes are written over; less stays in cache anyway */
+    OVER_BYTES = 512 << 10,    /* payloads of this size and more are written over; less stays in cache anyway */
 };
 
-void version_retain(struct version *version)
-{
-    atomic_fetch_add_explicit(&version->refs, 1, memory_order_relaxed);
-}
-
-void version_release(struct version *version)
-{
-    uint32_t before = atomic_fetch_sub_explicit(&version->refs, 1, memory_order_release);
-    assert(before > 0);
-    (void)before;
-}
-
-/* Takes a version that nobody refers to. */
-static bool version_take(struct version *version)
-{
-    if (atomic_load_explicit(&version->refs, memory_order_acquire) != 0)
-        return false;
-    atomic_store_explicit(&version->refs, 1, memory_order_relaxed);
-    return true;
-}
-
-/* One that nobody refers to. */
-static struct version *version_find(const struct slice *slice, bool with_memory)
-{
-    struct version *v = slice->versions;
-    while (v && ((with_memory && !v->memory.data) || !version_take(v)))
-        v = v->next;
-    return v;
-}
-
-/* One that has no memory yet. */
-static struct version *version_add(struct slice *slice)
-{
-    struct version *v = mem_array_zero(1, sizeof *v);
-    if (!v)
-        return NULL;
-    *v = (struct version){.refs = 1, .plane = VERSION_UNSHARED, .next = slice->versions};
-    slice->versions = v;
-    return v;
-}
-
-static bool version_room(const struct slice *slice, struct version *v)
-{
-    if (!v->memory.data) {
-        float *theta = mem_array(slice->range.count, sizeof *theta);
-        size_t bytes = theta ? (size_t)slice->range.count * sizeof *theta : 0;
-        v->memory = (struct blob){theta, bytes, theta, free};
-    }
-    v->theta = v->memory.data;
-    return v->theta != NULL;
-}
-
-/* In its plane where that is free, else in memory of its own, which is allocated if all is in use. */
-struct version *slice_version_new(struct slice *slice, uint64_t number)
-{
-    struct version *v = slice->shared ? &slice->shared[number % slice->job->planes->count] : NULL;
-    if (!v || !version_take(v)) {
-        v = version_find(slice, true);
-        v = v ? v : version_find(slice, false);
-        v = v ? v : version_add(slice);
-        if (v && !version_room(slice, v)) {
-            version_release(v);
-            v = NULL;
-        }
-    }
-    if (v)
-        v->number = number;
-    return v;
-}
-
-/* In the memory of a payload, which stays the node's until it has been read. What nobody refers to any more gives its
- * memory back then: the next messages come to lie there. */
-static struct version *version_over(struct slice *slice, uint64_t number, const struct blob *payload)
-{
-    struct version *over = NULL;
-    for (struct version *v = slice->versions; v; v = v->next) {
-        if (!version_take(v))
-            continue;
-        blob_release(&v->memory);
-        if (over)
-            version_release(v);
-        else
-            over = v;
-    }
-    over = over ? over : version_add(slice);
-    if (over) {
-        over->number = number;
-        over->theta = payload->data;
-    }
-    return over;
-}
-
-/* Of the open step's payloads, one that theta_{t+1} can be written over. NULL: none is ours and large, or workers of
- * this machine look for theta in the planes. */
+/* A payload of the open step that theta_{t+1} can be written over. NULL: none is ours and large, or workers of this
+ * machine look for theta in the planes. */
 static struct blob *payload_over(const struct slice *slice)
 {
     const struct planes *planes = slice->job->planes;
@@ -125,19 +31,6 @@ static struct blob *payload_over(const struct slice *slice)
             return payload;
     }
     return NULL;
-}
-
-static dp_err shared_init(struct slice *slice)
-{
-    const struct planes *planes = slice->job->planes;
-    if (!planes)
-        return DP_OK;
-    slice->shared = mem_array_zero(planes->count, sizeof *slice->shared);
-    for (uint32_t p = 0; slice->shared && p < planes->count; p++) {
-        slice->shared[p].plane = p;
-        slice->shared[p].theta = planes_at(planes, p, slice->range.first);
-    }
-    return slice->shared ? DP_OK : DP_NOMEM;
 }
 
 static bool slot_is_empty(const void *arg, uint32_t slot)
@@ -181,13 +74,38 @@ void slice_open(struct slice *slice)
     }
 }
 
+static bool slot_is_void(const void *arg, uint32_t slot)
+{
+    const uint8_t *live = arg;
+    return !live[slot];
+}
+
+void slice_revise(struct slice *slice, const uint8_t *live)
+{
+    struct steps *window = &slice->window;
+    uint64_t step = window->next;
+    if (step >= slice->total_steps)
+        return;
+    for (uint32_t k = 0; k < window->slots; k++)
+        if (!live[k]) {
+            blob_release(&slice->nodes[window->leaves + k].gradient);
+            slice->nodes[window->leaves + k] = (struct node){0};
+        }
+    steps_open(window, step, slot_is_void, live);
+    for (uint32_t k = 0; k < window->slots; k++) {
+        uint32_t node = window->leaves + k, replaced;
+        if (slice->nodes[node].gradient.data)
+            (void)steps_offer(window, step, node, slice->replaced, &replaced);
+    }
+}
+
 bool slice_pull_ready(const struct slice *slice, uint64_t step)
 {
     return step < slice->total_steps ? steps_pull_ready(&slice->window, step)
                                      : slice->window.next >= slice->total_steps;
 }
 
-/* What the job's kind of update needs besides. */
+/* Memory that only some kinds of updates need. */
 static dp_err allocate_passes(struct slice *slice)
 {
     const struct shard_job *job = slice->job;
@@ -208,20 +126,18 @@ static dp_err allocate(struct slice *slice)
     dp_err e = steps_init(&slice->window, slice->job->plan.slots, consistency_at(&slice->job->consistency, 0));
     if (e)
         return e;
-    slice->nodes = mem_array_zero((size_t)slice->window.leaves * 2, sizeof *slice->nodes);
-    slice->scratch = mem_array((size_t)SLICE_FOLD * FOLD_DEPTH, sizeof *slice->scratch);
-    slice->replaced = mem_array(slice->window.slots, sizeof *slice->replaced);
-    if (!slice->nodes || !slice->scratch || !slice->replaced)
-        return DP_NOMEM;
+    e = tree_init(slice);
+    if (e)
+        return e;
     for (uint32_t i = 0; i < slice->job->rule->state_count; i++) {
         slice->state[i] = mem_array_zero(slice->range.count, sizeof *slice->state[i]);
         if (!slice->state[i])
             return DP_NOMEM;
     }
-    e = shared_init(slice);
+    e = versions_init(&slice->versions, slice->range, slice->job->planes);
     if (e)
         return e;
-    slice->at[0] = slice_version_new(slice, 0);
+    slice->at[0] = versions_new(&slice->versions, 0);
     return slice->at[0] ? allocate_passes(slice) : DP_NOMEM;
 }
 
@@ -257,74 +173,18 @@ dp_err slice_init(struct slice *slice, const struct shard_job *job, struct range
 
 void slice_fini(struct slice *slice)
 {
-    for (uint32_t i = 0; slice->nodes && i < slice->window.leaves * 2; i++)
-        blob_release(&slice->nodes[i].gradient);
+    tree_fini(slice);
     past_fini(&slice->past);
-    for (struct version *v = slice->versions, *next; v; v = next) {
-        next = v->next;
-        blob_release(&v->memory);
-        free(v);
-    }
+    versions_fini(&slice->versions);
     for (int i = 0; i < UPDATE_STATE_MAX; i++)
         free(slice->state[i]);
     for (int i = 0; i < SLICE_VERSIONS; i++)
         free(slice->reports[i]);
-    free(slice->shared);
     free(slice->mean);
     free(slice->prepared);
     free(slice->rates);
-    free(slice->nodes);
-    free(slice->scratch);
-    free(slice->replaced);
     steps_fini(&slice->window);
     *slice = (struct slice){0};
-}
-
-/* Adds up two payloads, left + right, in the place of one that may be written, else in `spare`, which is taken then. */
-static struct blob fold_payloads(const struct slice *slice, struct blob *left, struct blob *right, float **spare)
-{
-    struct blob sum = !shm_is_slab(left) ? *left : !shm_is_slab(right) ? *right : (struct blob){0};
-    if (left->data && !sum.data) {
-        sum = (struct blob){.data = *spare, .bytes = left->bytes, .owner = *spare, .release = free};
-        *spare = NULL;
-    }
-    if (left->data)
-        kernels_get()->add(slice->range.count, left->data, right->data, sum.data);
-    if (sum.owner != left->owner)
-        blob_release(left);
-    if (sum.owner != right->owner)
-        blob_release(right);
-    return sum;
-}
-
-/* Nodes of the open step that take memory of ours: what workers share is theirs. */
-static uint32_t nodes_owned(const struct slice *slice, uint64_t step)
-{
-    uint32_t owned = steps_held(&slice->window, step);
-    for (uint32_t i = 1; i < slice->window.leaves * 2; i++)
-        owned -= shm_is_slab(&slice->nodes[i].gradient);
-    return owned;
-}
-
-/* Where any slot may yet become void or be left out, its payload stays apart. Else beyond K/2 + 1 payloads, siblings
- * are added up (left + right) so that memory stays bounded. */
-static void fold_over_budget(struct slice *slice, uint64_t step)
-{
-    uint32_t left, right, parent, most = slice->window.slots / 2 + 1;
-    AUTOFREE float *spare = NULL;
-    if (slice->job->local || slice->job->droppable)
-        return;
-    for (uint32_t held; (held = steps_held(&slice->window, step)) > most;) {
-        uint32_t owned = nodes_owned(slice, step);
-        if (owned < held && !spare)
-            spare = mem_array(slice->range.count, sizeof *spare);
-        if (owned <= most || (owned < held && !spare) || !steps_fold(&slice->window, step, &left, &right, &parent))
-            return;
-        struct node *l = &slice->nodes[left], *r = &slice->nodes[right];
-        slice->nodes[parent] = (struct node){fold_payloads(slice, &l->gradient, &r->gradient, &spare),
-                                             metrics_add(l->metrics, r->metrics), l->from == r->from ? l->from : 0};
-        *l = *r = (struct node){0};
-    }
 }
 
 enum steps_verdict slice_push(struct slice *slice, uint64_t step, uint32_t node, struct blob *gradient,
@@ -336,18 +196,14 @@ enum steps_verdict slice_push(struct slice *slice, uint64_t step, uint32_t node,
         blob_release(gradient);
         return verdict;
     }
-    for (uint32_t i = 0; i < replaced; i++)
-        blob_release(&slice->nodes[slice->replaced[i]].gradient);
-    slice->nodes[node] = (struct node){*gradient, *metrics, 0};
-    *gradient = (struct blob){0};
-    fold_over_budget(slice, step);
+    tree_put(slice, step, node, gradient, metrics, replaced);
     return STEPS_KEEP;
 }
 
 uint64_t slice_versions_max(const struct slice *slice)
 {
     uint64_t fit = VERSIONS_BYTES / (slice->range.count * sizeof(float));
-    uint64_t most = slice->shared ? slice->job->planes->count : SLICE_VERSIONS;
+    uint64_t most = slice->versions.shared ? slice->versions.shared_count : SLICE_VERSIONS;
     return MIN(MAX(fit, 4), most);
 }
 
@@ -358,43 +214,10 @@ bool slice_ready(const struct slice *slice)
            next + 2 - slice->oldest <= slice_versions_max(slice);
 }
 
-/* Sum of the subtree of `node` over elements [at, at + n) of the slice: a pointer into a payload, or `out`, or NULL if
- * the subtree is empty; never into `spare`, which is scratch for the levels below and is used again beside them. */
-static const float *fold_tree(const struct slice *slice, uint32_t node, uint64_t at, size_t n, float *out, float *spare)
-{
-    if (slice->nodes[node].gradient.data)
-        return (const float *)slice->nodes[node].gradient.data + at;
-    if (node >= slice->window.leaves)
-        return NULL;
-    const float *left = fold_tree(slice, 2 * node, at, n, out, spare + SLICE_FOLD);
-    const float *right = fold_tree(slice, 2 * node + 1, at, n, left ? spare : out, spare + SLICE_FOLD);
-    if (!left || !right)
-        return left ? left : right;
-    kernels_get()->add(n, left, right, out);
-    return out;
-}
-
-/* The same tree over the metrics. */
-static struct metrics fold_metrics(const struct slice *slice, uint32_t node)
-{
-    if (steps_present(&slice->window, slice->window.next, node))
-        return slice->nodes[node].metrics;
-    if (node >= slice->window.leaves)
-        return (struct metrics){0};
-    struct metrics left = fold_metrics(slice, 2 * node);
-    struct metrics right = fold_metrics(slice, 2 * node + 1);
-    return left.count == 0 ? right : right.count == 0 ? left : metrics_add(left, right);
-}
-
 uint64_t slice_samples(const struct slice *slice, const struct plan_step *at)
 {
     bool counted = slice->job->local || slice->job->droppable;
-    return counted ? MAX(fold_metrics(slice, 1).count, 1) : at->rows;
-}
-
-const float *slice_fold(const struct slice *slice, uint64_t at, size_t n)
-{
-    return fold_tree(slice, 1, at, n, slice->scratch, slice->scratch + SLICE_FOLD);
+    return counted ? MAX(tree_metrics(slice).count, 1) : at->rows;
 }
 
 /* The version that follows `now` when the open training step is committed by a local rule. */
@@ -402,7 +225,8 @@ static struct version *commit_train(struct slice *slice, const struct version *n
 {
     struct commit commit = commit_at(slice->job, at->train_step, slice_samples(slice, at));
     struct blob *over = payload_over(slice);
-    struct version *v = over ? version_over(slice, now->number + 1, over) : slice_version_new(slice, now->number + 1);
+    struct version *v =
+        over ? versions_over(&slice->versions, now->number + 1, over) : versions_new(&slice->versions, now->number + 1);
     double *report = NULL;
     if (!v)
         return NULL;
@@ -429,21 +253,14 @@ double *slice_report_take(struct slice *slice, uint64_t step)
     return report;
 }
 
-/* Payloads of the step that was just committed. */
-static void release_nodes(struct slice *slice)
-{
-    for (uint32_t i = 1; i < slice->window.leaves * 2; i++) {
-        blob_release(&slice->nodes[i].gradient);
-        slice->nodes[i].metrics = (struct metrics){0};
-    }
-}
-
 void slice_publish(struct slice *slice, struct version *version, struct metrics *ret_metrics)
 {
     uint64_t step = slice->window.next;
-    *ret_metrics = fold_metrics(slice, 1);
+    assert(version->number >= slice->at[step % SLICE_VERSIONS]->number);
+    assert(step + 2 - slice->oldest <= SLICE_VERSIONS && !slice->at[(step + 1) % SLICE_VERSIONS]);
+    *ret_metrics = tree_metrics(slice);
     slice->at[(step + 1) % SLICE_VERSIONS] = version;
-    release_nodes(slice);
+    tree_clear(slice);
     steps_advance(&slice->window);
     slice_open(slice);
 }
@@ -452,8 +269,7 @@ dp_err slice_commit(struct slice *slice, struct metrics *ret_metrics, dp_error *
 {
     uint64_t step = slice->window.next;
     struct plan_step at = plan_at(&slice->job->plan, step);
-    if (slice_staleness(slice, step) > 0)
-        return arrival_pass(slice, ret_metrics, err);
+    assert(slice_staleness(slice, step) == 0 && steps_complete(&slice->window, step));
     struct version *now = slice->at[step % SLICE_VERSIONS];
     struct version *then = now;
     if (at.kind == PLAN_TRAIN)
@@ -483,4 +299,5 @@ void slice_release_before(struct slice *slice, uint64_t low)
             version_release(*at);
         *at = NULL;
     }
+    assert(slice->oldest <= slice->window.next && slice->at[slice->window.next % SLICE_VERSIONS]);
 }

@@ -3,6 +3,7 @@
  * Invariant: once settled, nothing of it changes: shards and messages refer to it without copies. Thread: head. */
 #include "server/job/job.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,13 +11,10 @@
 #include "common/base/mem_room.h"
 #include "common/base/text.h"
 #include "server/job/labels.h"
+#include "server/job/layout.h"
 #include "server/job/parts.h"
 #include "server/job/schema.h"
 
-/* Slices of a shard are enough for receiving, committing and sending to overlap, but not smaller than the least, where
- * headers and wake-ups cost more than that saves; of larger ones than the most, less stays in a core's cache between
- * the socket and the sum. */
-enum { SLICE_LEAST_BYTES = 1 << 20, SLICE_MOST_BYTES = SLICE_BYTES, SLICES_WANTED = 8 };
 /* Local jobs: steps that no job reaches, and how many are reported at a time. */
 #define LOCAL_STEPS_MAX ((uint64_t)1 << 48)
 enum { LOCAL_REPORT_STEPS = 100 };
@@ -228,7 +226,7 @@ static dp_err settle_plan(struct job *job, const Dp__Join *join, dp_error *err)
     return plan_check(&plan, err);
 }
 
-/* What dp-ctl had set before the job was settled anew, from the same steps on. */
+/* Settings that dp-ctl made before the job was settled anew, from the same steps on. */
 static void settle_settings(struct job *job)
 {
     struct schedule *schedule = &job->core.params.schedule;
@@ -256,7 +254,7 @@ static dp_err settle_tensors(struct job *job, const Dp__Join *join, dp_error *er
     return e ? e : rowrule_check(&job->core, err);
 }
 
-/* What the parameters will take at least: two versions, the rule's state, and one gradient that has arrived. A job that
+/* The least memory that parameters need: two versions, the rule's state, and one gradient that has arrived. A job that
  * cannot be held is refused here, with the worker that declared it, before a shard runs out of memory in the midst of
  * it. Bytes of more than 2^64 cannot be: tensors_add bounds the elements. */
 static dp_err check_memory(const struct job *job, dp_error *err)
@@ -274,69 +272,6 @@ static dp_err check_memory(const struct job *job, dp_error *err)
                    " MiB (or its control group or ulimit -v allows no more): make the model smaller (--sparse keeps "
                    "only rows that data touch) or take a larger machine",
                    elems, bytes >> 20, copies, job->core.rule->name, limit >> 20);
-}
-
-static uint64_t slice_elems(struct range range)
-{
-    uint64_t bytes = range.count * sizeof(float) / SLICES_WANTED;
-    return MIN(MAX(bytes, (uint64_t)SLICE_LEAST_BYTES), (uint64_t)SLICE_MOST_BYTES) / sizeof(float);
-}
-
-/* Cuts one shard's range into slices; `next_slice` runs on over the shards. */
-static dp_err settle_shard(struct job *job, struct job_shard *shard, uint32_t *next_slice)
-{
-    const struct tensors *tensors = &job->core.tensors;
-    uint64_t most = slice_elems(shard->range);
-    size_t count = layout_slices(tensors, shard->range, most, NULL, 0);
-    shard->first_slice = *next_slice;
-    shard->slice_count = (uint32_t)count;
-    shard->slices = mem_array(count, sizeof *shard->slices);
-    shard->slice_elems = mem_array(count, sizeof *shard->slice_elems);
-    if (!shard->slices || !shard->slice_elems)
-        return DP_NOMEM;
-    layout_slices(tensors, shard->range, most, shard->slices, count);
-    for (size_t i = 0; i < count; i++)
-        shard->slice_elems[i] = shard->slices[i].count;
-    *next_slice += (uint32_t)count;
-    return DP_OK;
-}
-
-/* How many shards the dense parameters are spread over. A step costs each worker a message to each of these and an
- * answer; where they carry little, that is nearly all of its cost. */
-static uint32_t shards_worth(const struct job *job, uint64_t elems, uint32_t shards)
-{
-    uint64_t least = job->opts->min_shard_kib << 10;
-    return least == 0 ? shards : (uint32_t)MIN(MAX(elems * sizeof(float) / least, UINT64_C(1)), (uint64_t)shards);
-}
-
-/* The shards after these have empty ranges at the end of theta. */
-static void settle_ranges(const struct job *job, uint32_t shards, struct range *ranges)
-{
-    uint64_t elems = tensors_total(&job->core.tensors);
-    uint32_t used = shards_worth(job, elems, shards);
-    layout_shards(&job->core.tensors, used, ranges);
-    for (uint32_t s = used; s < shards; s++)
-        ranges[s] = (struct range){elems, 0};
-}
-
-static dp_err settle_layout(struct job *job, uint32_t shards, dp_error *err)
-{
-    struct range *ranges __attribute__((cleanup(mem_freep))) = mem_array(shards, sizeof *ranges);
-    job->shards = mem_array_zero(shards, sizeof *job->shards);
-    if (!ranges || !job->shards)
-        return dp_fail(err, DP_NOMEM, "out of memory for the layout");
-    job->shard_count = shards;
-    settle_ranges(job, shards, ranges);
-    uint32_t next_slice = 0;
-    for (uint32_t s = 0; s < shards; s++) {
-        job->shards[s].range = ranges[s];
-        if (settle_shard(job, &job->shards[s], &next_slice))
-            return dp_fail(err, DP_NOMEM, "out of memory for the layout");
-    }
-    if (next_slice > FRAME_SLICES_MAX)
-        return dp_fail(err, DP_REFUSED, "the model has %u slices of %d MiB; the most is %d", next_slice,
-                       SLICE_MOST_BYTES >> 20, FRAME_SLICES_MAX);
-    return job_settle_parts(job, next_slice, err);
 }
 
 static dp_err wire_tensors(struct job *job)
@@ -401,6 +336,7 @@ static dp_err settle_wire(struct job *job, const Dp__Join *join, const char *con
 
 dp_err job_settle(struct job *job, const Dp__Join *join, uint32_t shards, const char *const *endpoints, dp_error *err)
 {
+    assert(!job->settled);
     dp_err e = settle_plan(job, join, err);
     if (!e)
         e = settle_tensors(job, join, err);
@@ -409,7 +345,7 @@ dp_err job_settle(struct job *job, const Dp__Join *join, uint32_t shards, const 
     if (!e)
         e = job_settle_schema(job, join, err);
     if (!e)
-        e = settle_layout(job, shards, err);
+        e = job_settle_layout(job, shards, err);
     if (!e)
         e = settle_wire(job, join, endpoints, err);
     if (e)

@@ -37,7 +37,7 @@ static inline bool job_shard_holds(const struct job_shard *shard)
     return shard->slice_count + shard->part_count > 0;
 }
 
-/* Whether it has slice 0, or where there are no slices part 0: what comes to that is told as arrived. */
+/* Whether it has slice 0, or part 0 if the job has no slices. The head hears of slots that arrive at that one. */
 static inline bool job_shard_holds_first(const struct job_shard *shard)
 {
     return (shard->slice_count > 0 && shard->first_slice == 0) || (shard->part_count > 0 && shard->first_part == 0);
@@ -69,8 +69,8 @@ struct job {
 DP_MUST_CHECK dp_err job_init(struct job *job, const struct server_options *opts, dp_error *err);
 void job_fini(struct job *job);
 
-/* Takes back what settling made: another incarnation waits for its data. What was set while it was settled stays.
- * DP_NOMEM. */
+/* Takes back what settling made: another incarnation waits for its data. Settings that were made while it was settled
+ * stay. DP_NOMEM. */
 DP_MUST_CHECK dp_err job_reopen(struct job *job, dp_error *err);
 /* The same where nobody has been told of it: this incarnation waits for other data. DP_NOMEM. */
 DP_MUST_CHECK dp_err job_unsettle(struct job *job, dp_error *err);

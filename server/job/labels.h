@@ -4,7 +4,7 @@
 
 #include "server/job/job.h"
 
-/* What the options say of labels goes to the wire's job, whose `labels_asked` is to be freed. DP_NOMEM. */
+/* Labels as the options have them go to the wire's job, whose `labels_asked` the caller frees. DP_NOMEM. */
 DP_MUST_CHECK dp_err job_ask_labels(const struct server_options *opts, Dp__Job *wire);
 /* The first worker's labels become the job's. DP_REFUSED, DP_NOMEM. */
 DP_MUST_CHECK dp_err job_settle_labels(struct job *job, const Dp__Join *join, dp_error *err);

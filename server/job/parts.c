@@ -1,6 +1,6 @@
-/* Tables of a job: which runs of their ids go to which shard. A table's ids are cut evenly over the shards, at its
- * blocks, and on a shard into parts so small that a push of all rows of one fits in a message, as far as there may be
- * so many parts. Thread: head. */
+/* Tables of a job: the runs of ids that go to each shard. A table's ids are cut evenly over the shards, at its blocks,
+ * and on a shard into parts so small that a push of all rows of one fits in a message, as far as PARTS_MAX allows.
+ * Thread: head. */
 #include "server/job/parts.h"
 
 #include <stdlib.h>
@@ -31,7 +31,7 @@ static uint32_t count_tables(const struct tensors *tensors)
     return n;
 }
 
-/* Rows that a part should have at most. Of wide rows fewer, so that parts are committed and answered while others still
+/* Rows that a part should have at most. Fewer of wide rows, so that parts are committed and answered while others still
  * arrive; of narrow ones messages are so small that this costs more than it saves. */
 static uint64_t part_rows(const struct tensor *table)
 {
@@ -39,7 +39,7 @@ static uint64_t part_rows(const struct tensor *table)
     return MAX(MIN(elems / table->dim, (uint32_t)FRAME_ROWS_MAX), 1U);
 }
 
-/* How many parts a shard has its `blocks` of a table in. */
+/* Parts that a shard has its `blocks` of a table in. */
 static uint64_t parts_wanted(const struct tensor *table, uint64_t blocks, uint64_t most)
 {
     if (table->kind == TENSOR_HASHED)

@@ -4,6 +4,9 @@
 #include "proto/frame_limits.h"
 #include "server/net/rows.h"
 #include "server/net/thread.h"
+#include "server/dense/slice.h"
+#include "server/shard/ask.h"
+#include "server/shard/tell.h"
 
 enum { MIB = 1 << 20 };
 
@@ -77,7 +80,7 @@ static void report_owed(struct port *port)
     event.owed = mem_array(STEPS_SLOTS_MAX, sizeof *event.owed);
     if (event.owed && port->shard.job)
         event.owed_count = shard_owed(&port->shard, &event.step, event.owed);
-    roster_asked(&port->shard.roster);
+    gate_asked(&port->shard.gate);
     port_tell(port, &event);
 }
 
@@ -152,14 +155,14 @@ static void obey(struct port *port, const struct command *command)
         shard_set(&port->shard, command->step, &command->setting);
         break;
     case COMMAND_ROSTER:
-        roster_take(&port->shard, command->roster, command->live);
+        gate_roster(&port->shard, command->roster, command->live);
         free(command->live);
         break;
     case COMMAND_GO:
         shard_go(&port->shard, command->step);
         break;
     case COMMAND_DROP:
-        roster_drop(&port->shard, command->step, command->live, command->dropped);
+        shard_drop(&port->shard, command->step, command->live, command->dropped);
         free(command->live);
         break;
     case COMMAND_STOP:

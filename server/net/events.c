@@ -11,7 +11,9 @@
 #include <assert.h>
 #include <math.h>
 
+#include "server/dense/slice.h"
 #include "server/net/thread.h"
+#include "server/shard/tell.h"
 #include "server/step/block_sums.h"
 
 enum { TELL_GAP_MS = 4, TELL_GAP_NS = TELL_GAP_MS * 1000000 };

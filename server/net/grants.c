@@ -9,6 +9,7 @@
 
 #include "common/base/log.h"
 #include "server/net/thread.h"
+#include "server/shard/tell.h"
 
 /* The first step that no worker can have begun. */
 static uint64_t steps_opened(const struct shard *shard)

@@ -111,9 +111,9 @@ static struct push_pull to_core(const struct port *port, const Dp__Header *heade
 {
     const Dp__PushPull *m = header->push_pull;
     const struct shard *shard = &port->shard;
-    struct push_pull msg = {PORT_EXCHANGE(header, m), .slice = m->slice - shard->first_slice, .read = m->read};
+    struct push_pull msg = {PORT_EXCHANGE(header, m), .piece = m->slice - shard->first_slice, .read = m->read};
     if (m->push)
-        msg.node = steps_node(&shard->slices[msg.slice].window, m->level, m->index);
+        msg.node = steps_node(&shard->slices[msg.piece].window, m->level, m->index);
     return msg;
 }
 

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 
 #include "proto/frame_limits.h"
-#include "server/shard/rows.h"
+#include "server/shard/parts.h"
+#include "server/table/copy.h"
+#include "server/table/read.h"
 
 static const uint64_t LISTS_BYTES = (uint64_t)256 << 20; /* of lists of ids that a shard keeps */
 
@@ -105,23 +107,25 @@ static dp_err check(const struct port *port, const Dp__RowsPushPull *m, const st
     return e ? e : check_lists(port, m, at, payload, err);
 }
 
-static struct rows_push_pull to_core(const struct port *port, const Dp__Header *header)
+static struct push_pull to_core(const struct port *port, const Dp__Header *header)
 {
     const Dp__RowsPushPull *m = header->rows_push_pull;
     const struct shard_tables *tables = &port->shard.tables;
-    struct rows_push_pull msg = {PORT_EXCHANGE(header, m), .part = m->part - tables->first_part};
+    const uint32_t part = m->part - tables->first_part;
+    struct push_pull msg = {PORT_EXCHANGE(header, m), .piece = port->shard.slice_count + part};
     if (m->push)
-        msg.node = steps_node(&tables->parts[msg.part].window, m->level, m->index);
+        msg.node = steps_node(&tables->parts[part].window, m->level, m->index);
     return msg;
 }
 
 /* Both lists; on failure *ret_keys is the hash of the one that is not there. */
 static dp_err take_lists(struct port *port, const Dp__RowsPushPull *m, const struct frame_rows *at, zmq_msg_t *payload,
-                         struct rows_push_pull *msg, uint64_t *ret_keys)
+                         struct push_pull *msg, uint64_t *ret_keys)
 {
+    const uint32_t part = m->part - port->shard.tables.first_part;
     zmq_msg_t *push_ids = at->push_ids != FRAME_NONE ? &payload[at->push_ids] : NULL;
     zmq_msg_t *pull_ids = at->pull_ids != FRAME_NONE ? &payload[at->pull_ids] : NULL;
-    dp_err e = take_list(port, msg->part, m->push_keys, push_ids, &msg->push_list);
+    dp_err e = take_list(port, part, m->push_keys, push_ids, &msg->push_list);
     if (e) {
         *ret_keys = m->push_keys->hash;
         return e;
@@ -130,7 +134,7 @@ static dp_err take_lists(struct port *port, const Dp__RowsPushPull *m, const str
         msg->pull_list = m->pull ? rowlist_retain(msg->push_list) : NULL;
         return DP_OK;
     }
-    e = take_list(port, msg->part, m->pull_keys, pull_ids, &msg->pull_list);
+    e = take_list(port, part, m->pull_keys, pull_ids, &msg->pull_list);
     if (e)
         *ret_keys = m->pull_keys->hash;
     return e;
@@ -183,7 +187,7 @@ void port_on_rows(struct port *port, struct port_session *session, const Dp__Hea
     if (m->push && !port_may_push(port, session, header, &push))
         return;
     count_bytes(port, &at, payload);
-    struct rows_push_pull msg = to_core(port, header);
+    struct push_pull msg = to_core(port, header);
     if (session->shm)
         shm_ring_taken(&session->shm->ring, m->taken);
     e = take_lists(port, m, &at, payload, &msg, &keys);
@@ -194,7 +198,7 @@ void port_on_rows(struct port *port, struct port_session *session, const Dp__Hea
     if (e)
         refuse(port, session, header, e == DP_NOMEM ? DP_BUSY : e, keys, why_not(e, &err));
     else
-        shard_rows_push_pull(&port->shard, &msg, &values);
+        shard_push_pull(&port->shard, &msg, &values);
     rowlist_release(&msg.push_list);
     rowlist_release(&msg.pull_list);
 }

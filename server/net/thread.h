@@ -21,6 +21,7 @@
 #include "server/shard/queue.h"
 #include "server/shard/shard.h"
 #include "server/shard/shm_session.h"
+#include "server/table/copy.h"
 
 enum {
     PORT_ENDPOINT_MAX = 128,

@@ -1,5 +1,5 @@
-/* Which options of dp-server go together; see options.h. What is wrong is found here if the options alone show
- * it, before a socket is opened or a worker reads its data. Thread: head. */
+/* Options of dp-server that go together; see options.h. Mistakes that the options alone show are found here, before a
+ * socket is opened or a worker reads its data. Thread: head. */
 #include "server/options/options.h"
 
 #include <pwd.h>
@@ -131,7 +131,7 @@ static dp_err take_users(struct server_options *opts, dp_error *err)
     return DP_OK;
 }
 
-/* Who may come is asked of users of this host; a network has none. */
+/* Only users of this host can be asked to prove themselves; a network has no users. */
 static dp_err check_users(const struct options *options, struct server_options *opts, dp_error *err)
 {
     if (opts->insecure_admin && (opts->loopback || !opts->insecure))
@@ -177,7 +177,7 @@ static dp_err check_network(const struct options *options, struct server_options
     return opts->advertise ? check_host(opts->advertise, err) : DP_OK;
 }
 
-/* What workers must agree on is not found in anybody's data. */
+/* With local data no worker sees the whole set, so shapes must be given as options. */
 static dp_err check_local(const struct options *options, const struct server_options *opts, dp_error *err)
 {
     bool is_free = is_model(opts, "free"), softmax = is_model(opts, "softmax");
@@ -241,7 +241,7 @@ static dp_err check_consistency(struct server_options *opts, dp_error *err)
     return opts->staleness > 0 ? update_options_check_arrival(&opts->setup, err) : DP_OK;
 }
 
-/* Of a step from which slots may be dropped, each shard must wait for the head's word on what commits. */
+/* A step from which slots may be dropped commits only on the head's word. */
 static dp_err check_drop(const struct server_options *opts, dp_error *err)
 {
     const char *option = opts->drop_slowest ? "--drop-slowest" : "--on-stall drop";
@@ -356,7 +356,7 @@ static dp_err check_plan(const struct options *options, struct server_options *o
     return DP_OK;
 }
 
-/* ---- what is handed to local workers ---- */
+/* ---- options for local workers ---- */
 
 /* Without local workers nobody reads these; that they do nothing must not be found out by waiting. */
 static dp_err check_handed(const struct options *options, const struct server_options *opts, dp_error *err)

@@ -56,7 +56,7 @@ static const struct option ROWS[] = {
     UPDATE_OPTION_ROWS(struct server_options, update),
 
     ROW("server", listen, "listen", OPT_STRING, "ENDPOINT", 0, 0, "tcp://127.0.0.1:7700", NULL, NULL,
-        "where workers come; port 0 takes a free one; ipc://PATH or ipc://@NAME is a socket of this machine"),
+        "address for workers; port 0 takes a free one; ipc://PATH or ipc://@NAME is a socket of this machine"),
     ROW("server", advertise, "advertise", OPT_STRING, "HOST", 0, 0, NULL, NULL, NULL,
         "host that workers reach the shards by; else that by which they came"),
     ROW("server", ports, "ports", OPT_STRING, "A-B", 0, 0, NULL, NULL, NULL,
@@ -77,7 +77,7 @@ static const struct option ROWS[] = {
         "writes the model as safetensors at the end; one that is not finished does not replace one that is, but goes "
         "to FILE.stopped or FILE.diverged"),
     ROW("server", export_timeout_s, "export-timeout", OPT_U64, "S", 0, 86400 * 365, "600", "s", NULL,
-        "where the model cannot be written, try again for so long, while dp-ctl export can fetch it; 0: do not"),
+        "if the model cannot be written, try again this long, while dp-ctl export can fetch it; 0: do not"),
     ROW("server", insecure, "insecure", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
         "listen beyond loopback without encryption or authentication"),
     ROW("server", insecure_admin, "insecure-admin", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,

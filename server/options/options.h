@@ -80,8 +80,8 @@ struct server_options {
 
 extern const struct option_table server_option_table;
 
-/* What the table cannot say of single options: combinations that make no sense (check.c). Fills what is not in
- * the table. DP_USAGE, DP_IO. */
+/* Refuses combinations that make no sense, which the table cannot say of single options (check.c). Fills fields that
+ * are not in the table. DP_USAGE, DP_IO. */
 DP_MUST_CHECK dp_err server_options_check(const struct options *given, struct server_options *opts, dp_error *err);
 void server_options_fini(struct server_options *opts);
 

@@ -263,7 +263,7 @@ static dp_err sketch_tensors(struct tensors *tensors, uint32_t rank, bool sparse
     return e || !intercept ? e : tensors_add(tensors, "bias", 1, shape, INIT_ZEROS, 0, false, err);
 }
 
-/* Which terms of resolved tensors go together, under the job's rule. */
+/* Whether the terms of resolved tensors go together, under the job's rule. */
 static dp_err check_joint(const struct shard_job *job, dp_error *err)
 {
     const char *scales = job->rule->rates ? job->rule->name : NULL;
@@ -276,7 +276,7 @@ dp_err update_options_check_model(const struct update_setup *setup, uint32_t ran
 {
     struct shard_job job = {.rule = setup->rule, .params = setup->params, .constraints = setup->constraints};
     struct regularizers regularizers = setup->regularizers;
-    /* What goes by the number of elements waits for the data. */
+    /* Checks that need the number of elements wait for the data. */
     regularizers.group_size = 0;
     for (uint32_t i = 0; i < job.constraints.count; i++)
         job.constraints.list[i].linear.count = 0;

@@ -67,7 +67,7 @@ struct update_setup {
 
 #define UPDATE_SCHEDULE_ROWS(S, f)                                                                            \
     UPDATE_ROW(S, f.schedule, "lr-schedule", OPT_CHOICE, "KIND", 0, 0, "constant", NULL, SCHEDULE_NAMES,      \
-               "how the learning rate follows the training step t"),                                          \
+               "course of the learning rate over the training steps t"),                                      \
         UPDATE_ROW(S, f.warmup_steps, "warmup-steps", OPT_U64, "N", 0, 1e15, "0", "steps", NULL,              \
                    "the rate climbs evenly to where the schedule then starts"),                               \
         UPDATE_ROW(S, f.lr_step_size, "lr-step-size", OPT_U64, "N", 1, 1e15, "1000", "steps", NULL,           \
@@ -109,7 +109,7 @@ struct update_setup {
                    "ssp, async: adds X*g*g*(theta - what g was computed on) to a late gradient g, elementwise; "     \
                    "0: not"),                                                                                        \
         UPDATE_ROW(S, f.delay_memory_mib, "delay-memory", OPT_U64, "MIB", 1, 1e9, "1024", "MiB", NULL,               \
-                   "what gradients were computed on is kept in so much memory of all shards, the latest first; a "   \
+                   "memory of all shards for the versions that gradients were computed on, the latest first; a "     \
                    "gradient without is taken as it is"),                                                            \
         UPDATE_ROW(S, f.constraint, "constraint", OPT_LIST, "KIND[=ARG][@TENSOR]", 0, 0, NULL, NULL, NULL,           \
                    "nonneg, box=LO:HI, max-norm=R, unit-norm, l2-ball=R, l1-ball=R, simplex=S, sum=S, linear=FILE"), \
@@ -134,7 +134,7 @@ DP_MUST_CHECK dp_err update_options_check_arrival(const struct update_setup *set
  * and bias; sizes are not looked at, since data may decide them. DP_USAGE. */
 DP_MUST_CHECK dp_err update_options_check_model(const struct update_setup *setup, uint32_t rank, bool sparse,
                                                 bool intercept, dp_error *err);
-/* Whether what is stated in steps has its place in a job of so many; DP_USAGE, naming both numbers. */
+/* Whether options that are stated in steps fit a job of `train_steps`; DP_USAGE, naming both numbers. */
 DP_MUST_CHECK dp_err update_options_check_length(const struct update_setup *setup, uint64_t train_steps, dp_error *err);
 /* With tensors and plan known: fills rule, params, regular, constraints, and the units of the tensors, of *core.
  * DP_USAGE. */

@@ -1,6 +1,7 @@
 /* Exports; see export.h. Invariant: a pinned version and a copy are released exactly once, by export_free. */
 #include "server/save/export.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@ struct export
     struct rows_copy **copies; /* [shard][part] */
     struct export_file file;
     uint64_t digest;
-    const char *wanted; /* where it is to go */
+    const char *wanted; /* the path asked for */
     bool exact;         /* there, or nowhere */
     int *held;
     char path[PATH_MAX]; /* that it is written to */
@@ -33,7 +34,7 @@ struct export
     void *arg;
 };
 
-/* Where no worker knew more than that its rows had the label 1, it is that of 0 and 1. */
+/* If no worker knew more than that its rows had the label 1, labels are 0 and 1. */
 static char *labels_text(const struct job *job)
 {
     return job->labels.count || !job_classifies(job) ? label_list_text(&job->labels) : strdup("0,1");
@@ -63,6 +64,7 @@ dp_err export_new(const struct job *job, uint64_t step, struct export **ret_expo
 
 void export_add(struct export *x, uint32_t shard, struct version **pinned, struct rows_copy *copies)
 {
+    assert(shard < x->job->shard_count && !x->pinned[shard] && !x->copies[shard]);
     if (job_shard_holds(&x->job->shards[shard]))
         x->missing--;
     x->pinned[shard] = pinned;
@@ -139,7 +141,7 @@ static dp_err describe(const struct export *x, struct safetensors_meta *meta)
     return x->diverged ? safetensors_meta_set(meta, "diverged", "yes") : DP_OK;
 }
 
-/* Where all values are; false where a shard did not have them. */
+/* Adds the runs of all values; false if a shard did not have them. */
 static bool add_runs(struct export *x)
 {
     struct export_file *file = &x->file;

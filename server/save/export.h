@@ -9,10 +9,11 @@
 #include <uv.h>
 
 #include "server/job/job.h"
+#include "server/table/copy.h"
 
 struct export;
 
-/* What a file says of its model. */
+/* Facts of a model that its file has. */
 struct export_facts {
     uint64_t steps;          /* of training that it has seen */
     bool complete, diverged; /* it is that of a job that is done; its loss or values are not finite */
@@ -44,7 +45,7 @@ void export_seal(struct export *export, uv_loop_t *loop, export_done done, void 
 /* Bytes [offset, offset + bytes) of the file once it is sealed; within it, from a multiple of 4 on. */
 void export_read(struct export *export, uint64_t offset, size_t bytes, void *to);
 
-/* Where a file goes; all of it is borrowed until the writing is done. */
+/* The path of a file, and how to write there; all of it is borrowed until the writing is done. */
 struct export_place {
     const char *path;
     bool exact; /* a model that is not finished does not go to another path than this one */
@@ -55,7 +56,7 @@ struct export_place {
  * (common/tensor/safetensors_peek.h), or nowhere. */
 void export_write(struct export *export, uv_loop_t *loop, const struct export_place *place, export_done done,
                   void *arg);
-/* Where it was written to last. */
+/* The path that it was written to last. */
 const char *export_path(const struct export *export);
 
 #endif

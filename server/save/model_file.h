@@ -4,7 +4,7 @@
 #define DP_SERVER_SAVE_MODEL_FILE_H
 
 #include "common/tensor/safetensors.h"
-#include "server/table/part.h"
+#include "server/table/copy.h"
 
 /* Values that lie side by side in memory and in the file. */
 struct export_run {
@@ -25,7 +25,7 @@ struct export_file {
     struct tensors disk;
     uint64_t u64;
     uint64_t first[TENSOR_COUNT_MAX], first_id[TENSOR_COUNT_MAX]; /* words of the file */
-    char *head; /* what stands before the values; NULL until the file is sealed */
+    char *head; /* the bytes before the values; NULL until the file is sealed */
     size_t head_bytes;
     uint64_t bytes; /* of the whole file */
     uint32_t *chunk;
@@ -36,13 +36,13 @@ void export_file_fini(struct export_file *file);
 DP_MUST_CHECK dp_err export_file_theta(struct export_file *file, struct range range, const float *theta);
 /* The rows that follow in a table, in the order of its ids; borrowed. DP_NOMEM. */
 DP_MUST_CHECK dp_err export_file_rows(struct export_file *file, uint32_t table, const struct rows_copy *copy);
-/* All was added: makes the head. What is added is not to change any more. DP_NOMEM, DP_IO, DP_RANGE: more tensors than
- * a file may have. */
+/* All was added: makes the head. Values that were added must not change any more. DP_NOMEM, DP_IO, DP_RANGE: more
+ * tensors than a file may have. */
 DP_MUST_CHECK dp_err export_file_seal(struct export_file *file, const struct safetensors_meta *meta, dp_error *err);
 /* Whether all floats are finite numbers; before it is sealed or after. */
 bool export_file_finite(const struct export_file *file);
 
-/* Of a sealed file: */
+/* For a sealed file: */
 /* Bytes [offset, offset + bytes) of it, which are within it and begin at a multiple of 4. */
 void export_file_read(struct export_file *file, uint64_t offset, size_t bytes, void *to);
 /* XXH3_64bits of all of it, seed 0. DP_NOMEM. */

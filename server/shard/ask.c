@@ -1,6 +1,13 @@
-/* Answers to workers' questions about a step: a worker that knows what has come sends only the rest again.
- * Thread: shard. */
+/* Answers to questions about a step; see ask.h. Thread: shard. */
 #include "server/shard/ask.h"
+
+static const struct piece *find(const struct shard *shard, uint32_t id)
+{
+    for (uint32_t i = 0; i < shard->piece_count; i++)
+        if (shard->pieces[i].id == id)
+            return &shard->pieces[i];
+    return NULL;
+}
 
 static bool waits_for(const struct parked_list *list, uint32_t session, uint64_t step)
 {
@@ -12,21 +19,28 @@ static bool waits_for(const struct parked_list *list, uint32_t session, uint64_t
 
 bool shard_ask(struct shard *shard, const struct shard_question *question, struct shard_held *ret_held)
 {
-    const struct shard_tables *tables = &shard->tables;
-    const uint32_t slice = question->piece - shard->first_slice, part = question->piece - tables->first_part;
-    const struct steps *window;
-    const struct parked_list *parked;
-    if (question->piece >= shard->first_slice && slice < shard->slice_count) {
-        window = &shard->slices[slice].window;
-        parked = &shard->parked[slice];
-    } else if (question->piece >= tables->first_part && part < tables->count) {
-        window = &tables->parts[part].window;
-        parked = &tables->parked[part];
-    } else {
+    const struct piece *piece = find(shard, question->piece);
+    if (!piece)
         return false;
-    }
     *ret_held = (struct shard_held){.accepted = shard->accepted,
-                                    .accepted_bytes = steps_accepted(window, question->step, shard->accepted),
-                                    .waits = waits_for(parked, question->session, question->pull_step)};
+                                    .accepted_bytes = steps_accepted(piece->window, question->step, shard->accepted),
+                                    .waits = waits_for(&piece->parked, question->session, question->pull_step)};
     return true;
+}
+
+uint32_t shard_owed(const struct shard *shard, uint64_t *ret_step, uint32_t *owed)
+{
+    bool owes[STEPS_SLOTS_MAX] = {false};
+    uint32_t count = 0;
+    *ret_step = shard->low;
+    for (uint32_t i = 0; i < shard->piece_count; i++) {
+        const struct steps *window = shard->pieces[i].window;
+        uint32_t n = window->next == shard->low ? steps_owed(window, shard->low, owed) : 0;
+        for (uint32_t k = 0; k < n; k++)
+            owes[owed[k]] = true;
+    }
+    for (uint32_t k = 0; k < shard->own.plan.slots; k++)
+        if (owes[k])
+            owed[count++] = k;
+    return count;
 }

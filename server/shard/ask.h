@@ -1,8 +1,9 @@
-/* Workers' questions about what has come of a step. Thread: shard. */
+/* Questions about a step: a worker asks which of its pushes have come, and sends only the rest again; the head asks
+ * which slots are owed. Thread: shard. */
 #ifndef DP_SERVER_SHARD_ASK_H
 #define DP_SERVER_SHARD_ASK_H
 
-#include "server/shard/shard.h"
+#include "server/shard/state.h"
 
 struct shard_question {
     uint32_t session; /* number */
@@ -19,5 +20,8 @@ struct shard_held {
 
 /* False where the piece is another shard's. */
 bool shard_ask(struct shard *shard, const struct shard_question *question, struct shard_held *ret_held);
+/* Slots that any piece is owed at the first step that is not complete here, to owed[K], ascending; returns how many and
+ * the step. */
+uint32_t shard_owed(const struct shard *shard, uint64_t *ret_step, uint32_t *owed);
 
 #endif

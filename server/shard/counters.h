@@ -1,4 +1,4 @@
-/* What a shard has done so far: bytes by direction and kind, copies, and where time went. Written by the shard's
+/* Counters of a shard: bytes by direction and kind, copies, and the time of each kind of work. Written by the shard's
  * thread, read by the head at any moment; each number by itself is right, all of them together are of nearly one
  * moment. */
 #ifndef DP_SERVER_SHARD_COUNTERS_H

@@ -3,26 +3,21 @@
 
 #include <stdlib.h>
 
-struct buried {
-    struct version *versions; /* of one slice: in memory of their own, */
-    struct version *shared;   /* [grave->planes.count] and in planes; NULL where there are none */
-};
-
 struct grave {
     struct grave *next;
     struct planes planes;
     uint32_t count;
-    struct buried list[]; /* [count] */
+    struct versions list[]; /* [count] */
 };
 
-/* What the slice itself refers to is given back. */
-static struct buried take(struct slice *slice)
+/* The slice gives its own references back. */
+static struct versions take(struct slice *slice)
 {
-    struct buried taken = {slice->versions, slice->shared};
+    struct versions taken = slice->versions;
     for (uint32_t i = 0; i < SLICE_VERSIONS; i++)
         if (slice->at[i])
             version_release(slice->at[i]);
-    slice->versions = slice->shared = NULL;
+    slice->versions = (struct versions){0};
     return taken;
 }
 
@@ -41,34 +36,18 @@ dp_err grave_dig(struct shard *shard, struct grave **list)
     return DP_OK;
 }
 
-static bool is_referred_to(const struct version *version)
-{
-    return atomic_load_explicit(&version->refs, memory_order_acquire) != 0;
-}
-
 static bool is_quiet(const struct grave *grave)
 {
-    for (uint32_t i = 0; i < grave->count; i++) {
-        for (const struct version *v = grave->list[i].versions; v; v = v->next)
-            if (is_referred_to(v))
-                return false;
-        for (uint32_t p = 0; grave->list[i].shared && p < grave->planes.count; p++)
-            if (is_referred_to(&grave->list[i].shared[p]))
-                return false;
-    }
+    for (uint32_t i = 0; i < grave->count; i++)
+        if (!versions_are_free(&grave->list[i]))
+            return false;
     return true;
 }
 
 static void grave_free(struct grave *grave)
 {
-    for (uint32_t i = 0; i < grave->count; i++) {
-        for (struct version *v = grave->list[i].versions, *next; v; v = next) {
-            next = v->next;
-            blob_release(&v->memory);
-            free(v);
-        }
-        free(grave->list[i].shared);
-    }
+    for (uint32_t i = 0; i < grave->count; i++)
+        versions_fini(&grave->list[i]);
     planes_fini(&grave->planes);
     free(grave);
 }

@@ -1,9 +1,9 @@
-/* What is left of a shard's job that was settled anew: versions that replies under way still refer to, with their
+/* The remains of a shard's job that was settled anew: versions that replies under way still refer to, with their
  * memory, until nobody does. Thread: shard. */
 #ifndef DP_SERVER_SHARD_GRAVE_H
 #define DP_SERVER_SHARD_GRAVE_H
 
-#include "server/shard/shard.h"
+#include "server/shard/state.h"
 
 struct grave;
 

@@ -1,11 +1,12 @@
 /* Pulls that wait; see parked.h. Thread: shard. */
 #include "server/shard/parked.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "common/base/util.h"
 
-/* Where a session's pull is, count if it has none. */
+/* Index of a session's pull, count if it has none. */
 static size_t parked_find(const struct parked_list *list, uint32_t session)
 {
     size_t i = 0;
@@ -36,11 +37,13 @@ bool parked_put(struct parked_list *list, const struct parked *pull)
     rowlist_retain(pull->keys);
     rowlist_release(&before);
     list->count = MAX(list->count, at + 1);
+    assert(list->count <= list->room);
     return true;
 }
 
 void parked_drop(struct parked_list *list, size_t index)
 {
+    assert(index < list->count);
     rowlist_release(&list->list[index].keys);
     list->list[index] = list->list[--list->count];
 }

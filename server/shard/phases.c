@@ -1,31 +1,33 @@
 /* Global rules on a shard; see phases.h. Thread: shard. */
 #include "server/shard/phases.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/shard/shard.h"
+#include "server/dense/slice.h"
+#include "server/shard/slices.h"
 
-dp_err global_init(struct global *global, const struct shard_job *job, uint32_t slice_count)
+dp_err phases_init(struct phases *phases, const struct shard_job *job, uint32_t slice_count)
 {
-    *global = (struct global){.needed = commit_is_global(job)};
-    if (!global->needed)
+    *phases = (struct phases){.needed = commit_is_global(job)};
+    if (!phases->needed)
         return DP_OK;
-    multipliers_start(&global->multipliers, &job->constraints);
-    global->pending = mem_array_zero(slice_count, sizeof *global->pending);
-    global->pull_sums = mem_array_zero(shard_job_constraint_values(job), sizeof *global->pull_sums);
-    return global->pending && global->pull_sums ? DP_OK : DP_NOMEM;
+    multipliers_start(&phases->multipliers, &job->constraints);
+    phases->pending = mem_array_zero(slice_count, sizeof *phases->pending);
+    phases->pull_sums = mem_array_zero(shard_job_constraint_values(job), sizeof *phases->pull_sums);
+    return phases->pending && phases->pull_sums ? DP_OK : DP_NOMEM;
 }
 
-void global_fini(struct global *global, uint32_t slice_count)
+void phases_fini(struct phases *phases, uint32_t slice_count)
 {
-    for (uint32_t i = 0; global->pending && i < slice_count; i++)
-        if (global->pending[i])
-            version_release(global->pending[i]);
-    free(global->pending);
-    free(global->pull_sums);
-    *global = (struct global){0};
+    for (uint32_t i = 0; phases->pending && i < slice_count; i++)
+        if (phases->pending[i])
+            version_release(phases->pending[i]);
+    free(phases->pending);
+    free(phases->pull_sums);
+    *phases = (struct phases){0};
 }
 
 static double ratio(double weight_squares, double other_squares, double factor)
@@ -74,12 +76,9 @@ void global_take_gathered(const struct shard_job *job, const double *totals, str
     commit->pull_sums = pull_sums;
 }
 
-static void fail(struct shard *shard)
-{
-    dp_error err;
-    (void)dp_fail(&err, DP_NOMEM, "out of memory for the commit of step %llu", (unsigned long long)shard->global.step);
-    shard_fail(shard, &err);
-}
+static const struct phases_news WAIT = {.kind = PHASES_WAIT};
+static const struct phases_news PUBLISHED = {.kind = PHASES_PUBLISHED};
+static const struct phases_news OUT_OF_MEMORY = {.kind = PHASES_NOMEM};
 
 static uint64_t block_count(const struct shard *shard)
 {
@@ -89,13 +88,10 @@ static uint64_t block_count(const struct shard *shard)
     return blocks;
 }
 
-/* Room for `values` sums of each block; NULL when out of memory (the head was told). */
-static double *sums_new(struct shard *shard, uint32_t values)
+/* Room for `values` sums of each block. */
+static double *sums_new(const struct shard *shard, uint32_t values)
 {
-    double *sums = mem_array_zero((size_t)block_count(shard) * values, sizeof *sums);
-    if (!sums)
-        fail(shard);
-    return sums;
+    return mem_array_zero((size_t)block_count(shard) * values, sizeof(double));
 }
 
 static const float *theta_now(const struct slice *slice)
@@ -103,51 +99,50 @@ static const float *theta_now(const struct slice *slice)
     return slice_theta(slice, slice->window.next)->theta;
 }
 
-/* Hands sums to the head; the pass goes on when totals come. */
-static void send(struct shard *shard, enum global_pass pass, uint32_t values, double *sums)
+/* Hands out sums; the pass goes on when their totals come. */
+static struct phases_news wait_for(struct shard *shard, enum phases_pass pass, uint32_t values, double *sums)
 {
-    struct global *global = &shard->global;
-    global->busy = true;
-    global->pass = pass;
-    shard->calls.sums(shard->calls.arg, global->step, global->phase, values, sums);
+    shard->phases.busy = true;
+    shard->phases.pass = pass;
+    return (struct phases_news){PHASES_SUMS, values, sums};
 }
 
-static bool publish(struct shard *shard)
+static struct phases_news publish(struct shard *shard)
 {
-    struct global *global = &shard->global;
+    struct phases *phases = &shard->phases;
     for (uint32_t i = 0; i < shard->slice_count; i++) {
         struct metrics metrics;
-        slice_publish(&shard->slices[i], global->pending[i], &metrics);
-        global->pending[i] = NULL;
+        assert(phases->pending[i] && shard->slices[i].window.next == phases->step);
+        slice_publish(&shard->slices[i], phases->pending[i], &metrics);
+        phases->pending[i] = NULL;
         if (i == 0)
-            shard->first_metrics[global->step % SLICE_VERSIONS] = metrics;
+            shard->first_metrics[phases->step % SLICE_VERSIONS] = metrics;
     }
-    return true;
+    return PUBLISHED;
 }
 
 /* The next round of projections, or the end. */
-static bool project(struct shard *shard)
+static struct phases_news project(struct shard *shard)
 {
-    struct global *global = &shard->global;
+    struct phases *phases = &shard->phases;
     uint32_t values = PROJECT_VALUES * shard->own.constraints.count;
     double *sums = sums_new(shard, values), *at = sums;
     if (!sums)
-        return false;
+        return OUT_OF_MEMORY;
     for (uint32_t i = 0; i < shard->slice_count; i++) {
-        commit_project_sums(&shard->slices[i], &global->commit, global->projections, global->pending[i]->theta, at);
+        commit_project_sums(&shard->slices[i], &phases->commit, phases->projections, phases->pending[i]->theta, at);
         at += shard->slices[i].block_count * values;
     }
-    send(shard, PASS_PROJECT, values, sums);
-    return false;
+    return wait_for(shard, PASS_PROJECT, values, sums);
 }
 
-static bool stepped(struct shard *shard)
+static struct phases_news stepped(struct shard *shard)
 {
-    struct global *global = &shard->global;
+    struct phases *phases = &shard->phases;
     bool any = false;
     for (uint32_t i = 0; i < shard->own.constraints.count; i++) {
-        global->projections[i] = commit_projection(&shard->own, i);
-        any |= !global->projections[i].done;
+        phases->projections[i] = commit_projection(&shard->own, i);
+        any |= !phases->projections[i].done;
     }
     return any ? project(shard) : publish(shard);
 }
@@ -155,122 +150,116 @@ static bool stepped(struct shard *shard)
 /* Sums of the report of each slice, if the step has one. */
 static bool reports_new(struct shard *shard)
 {
-    struct plan_step at = plan_at(&shard->own.plan, shard->global.step);
+    struct plan_step at = plan_at(&shard->own.plan, shard->phases.step);
     if (!shard_job_reports(&shard->own.plan, &at))
         return true;
     for (uint32_t i = 0; i < shard->slice_count; i++) {
         struct slice *slice = &shard->slices[i];
         double *report =
             mem_array_zero((size_t)slice->block_count * shard_job_report_values(&shard->own), sizeof *report);
-        if (!report) {
-            fail(shard);
+        if (!report)
             return false;
-        }
-        slice->reports[shard->global.step % SLICE_VERSIONS] = report;
+        slice->reports[shard->phases.step % SLICE_VERSIONS] = report;
     }
     return true;
 }
 
-static bool step(struct shard *shard)
+static struct phases_news step(struct shard *shard)
 {
-    struct global *global = &shard->global;
+    struct phases *phases = &shard->phases;
     bool lamb = shard->own.rule == &rule_lamb;
     double *sums = lamb ? sums_new(shard, LAMB_VALUES) : NULL, *at = sums;
     if ((lamb && !sums) || !reports_new(shard)) {
         free(sums);
-        return false;
+        return OUT_OF_MEMORY;
     }
     for (uint32_t i = 0; i < shard->slice_count; i++) {
         struct slice *slice = &shard->slices[i];
-        double *report = slice->reports[global->step % SLICE_VERSIONS];
-        commit_step(slice, &global->commit, theta_now(slice), global->pending[i]->theta, report, at);
+        double *report = slice->reports[phases->step % SLICE_VERSIONS];
+        commit_step(slice, &phases->commit, theta_now(slice), phases->pending[i]->theta, report, at);
         at = at ? at + slice->block_count * LAMB_VALUES : NULL;
     }
     if (!lamb)
         return stepped(shard);
-    send(shard, PASS_LAMB, LAMB_VALUES, sums);
-    return false;
+    return wait_for(shard, PASS_LAMB, LAMB_VALUES, sums);
 }
 
-static bool gather(struct shard *shard)
+static struct phases_news gather(struct shard *shard)
 {
     uint32_t values = commit_gather_values(&shard->own);
     double *sums = sums_new(shard, values), *at = sums;
     if (!sums)
-        return false;
+        return OUT_OF_MEMORY;
     for (uint32_t i = 0; i < shard->slice_count; i++) {
-        commit_gather(&shard->slices[i], &shard->global.commit, theta_now(&shard->slices[i]), at);
+        commit_gather(&shard->slices[i], &shard->phases.commit, theta_now(&shard->slices[i]), at);
         at += shard->slices[i].block_count * values;
     }
-    send(shard, PASS_GATHER, values, sums);
-    return false;
+    return wait_for(shard, PASS_GATHER, values, sums);
 }
 
-static bool versions_new(struct shard *shard)
+static bool pending_new(struct shard *shard)
 {
     for (uint32_t i = 0; i < shard->slice_count; i++) {
         struct slice *slice = &shard->slices[i];
-        struct version *v = slice_version_new(slice, slice_theta(slice, slice->window.next)->number + 1);
-        if (!v) {
-            fail(shard);
+        struct version *v = versions_new(&slice->versions, slice_theta(slice, slice->window.next)->number + 1);
+        if (!v)
             return false;
-        }
-        shard->global.pending[i] = v;
+        shard->phases.pending[i] = v;
     }
     return true;
 }
 
-bool global_try(struct shard *shard)
+struct phases_news phases_try(struct shard *shard)
 {
-    struct global *global = &shard->global;
+    struct phases *phases = &shard->phases;
     uint64_t next = shard->slices[0].window.next;
     for (uint32_t i = 0; i < shard->slice_count; i++)
-        if (shard->slices[i].window.next != next || !shard_may_commit(shard, &shard->slices[i]))
-            return false;
-    if (global->busy || global->pending[0])
-        return false;
+        if (shard->slices[i].window.next != next || !gate_lets_commit(shard, &shard->pieces[i]))
+            return WAIT;
+    if (phases->busy || phases->pending[0])
+        return WAIT;
     struct plan_step at = plan_at(&shard->own.plan, next);
-    global->step = next;
-    global->phase = 0;
-    global->commit = commit_at(&shard->own, at.train_step, slice_samples(&shard->slices[0], &at));
-    if (!versions_new(shard))
-        return false;
+    phases->step = next;
+    phases->phase = 0;
+    phases->commit = commit_at(&shard->own, at.train_step, slice_samples(&shard->slices[0], &at));
+    if (!pending_new(shard))
+        return OUT_OF_MEMORY;
     for (uint32_t i = 0; i < shard->slice_count; i++)
-        shard_take_up(shard, &shard->slices[i]);
+        slices_take_up(shard, &shard->slices[i]);
     return commit_gathers(&shard->own) ? gather(shard) : step(shard);
 }
 
 static void take_directions(struct shard *shard, const double *totals)
 {
-    struct global *global = &shard->global;
+    struct phases *phases = &shard->phases;
     for (uint32_t t = 0; t < shard->own.tensors.count; t++) {
         const double *of = totals + (size_t)t * LAMB_VALUES;
-        global->commit.trust[t] = ratio(of[LAMB_WEIGHT], of[LAMB_DIRECTION], 1);
+        phases->commit.trust[t] = ratio(of[LAMB_WEIGHT], of[LAMB_DIRECTION], 1);
     }
     for (uint32_t i = 0; i < shard->slice_count; i++)
-        commit_descend(&shard->slices[i], &global->commit, theta_now(&shard->slices[i]), global->pending[i]->theta);
+        commit_descend(&shard->slices[i], &phases->commit, theta_now(&shard->slices[i]), phases->pending[i]->theta);
 }
 
-bool global_totals(struct shard *shard, uint64_t step_of, uint32_t phase, const double *totals)
+struct phases_news phases_totals(struct shard *shard, uint64_t step_of, uint32_t phase, const double *totals)
 {
-    struct global *global = &shard->global;
-    if (!global->busy || step_of != global->step || phase != global->phase)
-        return false;
-    global->busy = false;
-    global->phase++;
-    switch (global->pass) {
+    struct phases *phases = &shard->phases;
+    if (!phases->busy || step_of != phases->step || phase != phases->phase)
+        return WAIT;
+    phases->busy = false;
+    phases->phase++;
+    switch (phases->pass) {
     case PASS_GATHER:
-        global_take_gathered(&shard->own, totals, &global->commit, global->pull_sums, &global->multipliers);
+        global_take_gathered(&shard->own, totals, &phases->commit, phases->pull_sums, &phases->multipliers);
         return step(shard);
     case PASS_LAMB:
         take_directions(shard, totals);
         return stepped(shard);
     case PASS_PROJECT:
-        if (!commit_project_round(&shard->own, global->projections, totals))
+        if (!commit_project_round(&shard->own, phases->projections, totals))
             return project(shard);
         for (uint32_t i = 0; i < shard->slice_count; i++)
-            commit_project(&shard->slices[i], &global->commit, global->projections, global->pending[i]->theta);
+            commit_project(&shard->slices[i], &phases->commit, phases->projections, phases->pending[i]->theta);
         return publish(shard);
     }
-    return false;
+    return WAIT;
 }

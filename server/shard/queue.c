@@ -1,6 +1,7 @@
 /* A bounded single-sender single-receiver queue of values. Invariant: head <= tail <= head + size. */
 #include "server/shard/queue.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +39,7 @@ bool queue_put(struct queue *queue, const void *item)
 bool queue_take(struct queue *queue, void *item)
 {
     size_t head = atomic_load_explicit(&queue->head, memory_order_relaxed);
+    assert(atomic_load_explicit(&queue->tail, memory_order_relaxed) - head <= queue->mask + 1);
     if (head == atomic_load_explicit(&queue->tail, memory_order_acquire))
         return false;
     memcpy(item, queue->items + (head & queue->mask) * queue->item_bytes, queue->item_bytes);

@@ -1,6 +1,8 @@
 /* A session's ring; see shm_ring.h. Thread: shard. */
 #include "server/shard/shm_ring.h"
 
+#include <assert.h>
+
 #include "common/base/util.h"
 #include "common/net/shm_wire.h"
 
@@ -23,6 +25,7 @@ float *shm_ring_take(struct shm_ring *ring, uint64_t bytes, uint64_t *ret_at)
     if (at + bytes - ring->tail > room)
         return NULL;
     ring->head = at + bytes;
+    assert(ring->tail <= at && ring->head - ring->tail <= room);
     *ret_at = at;
     return (float *)ring->memory.base + at % room / sizeof(float);
 }

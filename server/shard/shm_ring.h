@@ -21,7 +21,7 @@ struct shm_ring {
 float *shm_ring_take(struct shm_ring *ring, uint64_t bytes, uint64_t *ret_at);
 /* The worker has taken all before this position. */
 void shm_ring_taken(struct shm_ring *ring, uint64_t taken);
-/* Makes a ring that comes after `ring`, for answers of so many bytes: larger than that. DP_RANGE where it would be too
+/* Makes a ring that comes after `ring`, larger than it, for answers of `bytes`. DP_RANGE where it would be too
  * large, DP_NOMEM, DP_SYSTEM; the reason in words. */
 DP_MUST_CHECK dp_err shm_ring_next(const struct shm_ring *ring, uint64_t bytes, struct shm_ring *ret_next,
                                    dp_error *err);

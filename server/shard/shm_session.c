@@ -1,4 +1,4 @@
-/* What a session shares with a shard; the invariants are in shm_session.h. Thread: shard. */
+/* Memory that a session shares with a shard; the invariants are in shm_session.h. Thread: shard. */
 #include "server/shard/shm_session.h"
 
 #include <stdlib.h>
@@ -75,7 +75,7 @@ void shm_session_returned(struct shm_session *session, uint32_t slice, uint64_t 
 {
     for (uint64_t left = session->lent[slice]; left; left &= left - 1) {
         uint32_t plane = (uint32_t)__builtin_ctzll(left);
-        struct version *version = &session->slices[slice].shared[plane];
+        struct version *version = &session->slices[slice].versions.shared[plane];
         if (version->number >= have)
             continue;
         session->lent[slice] &= ~(UINT64_C(1) << plane);

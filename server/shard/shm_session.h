@@ -1,5 +1,5 @@
-/* What a session shares with a shard: the slabs that its worker has passed, which are read where they are, the planes
- * of theta that the worker may be reading, and the ring in which it finds rows of tables.
+/* Memory that a session shares with a shard: the slabs that its worker has passed, which are read where they are, the
+ * planes of theta that the worker may be reading, and the ring in which it finds rows of tables.
  *
  * Invariants:
  *   1. A version in a plane is referenced for as long as the session may be reading it: from the answer that names the

@@ -43,7 +43,7 @@ void progress_fini(struct progress *progress)
     pthread_mutex_destroy(&progress->mutex);
 }
 
-/* --- what is drawn --- */
+/* --- drawing --- */
 
 static size_t terminal_columns(FILE *file)
 {
@@ -85,8 +85,8 @@ static struct progress_row row_now(const struct progress *p, uint64_t now_ms)
     };
 }
 
-/* The whole run. What comes behind its last step, as writing the model does, takes time and trains nothing: left out of
- * the rate, it is that of the last row where a run is short. */
+/* The whole run. Writing the model, behind the last step, takes time and trains nothing. Without it the rate of a short
+ * run is that of its last row. */
 static struct progress_row row_of_run(const struct progress *p, uint64_t now_ms)
 {
     struct progress_row row = row_now(p, now_ms);
@@ -135,13 +135,13 @@ static void erase_live(struct progress *p)
     p->live = false;
 }
 
-/* Where there is no live row and nothing was said for long. */
+/* Whether there is no live row and nothing was printed for long. */
 static bool line_due(const struct progress *p, uint64_t now_ms)
 {
     return p->mode == PROGRESS_LINES && now_ms - p->printed_ms >= LINES_EVERY_MS;
 }
 
-/* What goes on between rows. */
+/* Shows progress between rows. */
 static void refresh(struct progress *p, uint64_t now_ms)
 {
     if (p->ended)
@@ -169,7 +169,7 @@ static void finish_epoch(struct progress *p, uint64_t now_ms)
         refresh(p, now_ms);
 }
 
-/* --- what is told --- */
+/* --- events --- */
 
 static void print_data(const struct progress *p, const struct progress_data *data)
 {
@@ -315,7 +315,7 @@ static void print_dropped(struct progress *p, const json_t *dropped)
                 human_count(json_number_value(json_object_get(dropped, "samples")), b));
 }
 
-/* What gradients were computed with, not the loss of the final theta: that is what an evaluation tells. */
+/* The loss that gradients were computed with, not that of the final theta, which needs an evaluation. */
 static void print_training_loss(struct progress *p, const struct progress_row *row)
 {
     char loss[HUMAN_MAX];

@@ -12,9 +12,9 @@
 
 enum progress_mode { PROGRESS_TABLE, PROGRESS_LINES, PROGRESS_JSON, PROGRESS_QUIET };
 
-/* What the run has come to, for status and summaries; once it is done, what the summary said. NaN: not known. */
+/* The state of the run, for status and summaries; once it is done, the numbers of the summary. NaN: not known. */
 struct progress_snapshot {
-    uint64_t epoch; /* the one that is under way, from 1; 0: there are none */
+    uint64_t epoch; /* the one that is under way, from 1; 0: the run has no epochs */
     uint64_t train_step;
     double loss; /* mean over the epoch so far; over the one before until this one has a step */
     double eval_loss, eval_accuracy;
@@ -23,17 +23,17 @@ struct progress_snapshot {
 };
 
 struct run_summary {
-    const char *path;  /* where the model went; NULL: nowhere */
+    const char *path;  /* path of the model; NULL: it was not written */
     json_t *dropped;   /* `slots` and `samples`, as in the status; borrowed, may be NULL */
     json_t *staleness; /* of the applied gradients, as in the status; for JSON; borrowed, may be NULL */
 };
 
-/* How a run ends that was not done. */
+/* The end of a run that was not done. */
 struct run_end {
     const char *event;  /* "stopped", "diverged", "failed" */
     const char *reason; /* one line */
     int exit_code;      /* of the process */
-    const char *path;   /* where the model went; NULL: nowhere */
+    const char *path;   /* path of the model; NULL: it was not written */
 };
 
 /* Samples trained at a time; between two of them lies the rate. */
@@ -74,7 +74,7 @@ struct progress_data {
     uint64_t features;
     const char *label; /* name of the label's column; NULL: it has none */
     uint64_t label_at; /* its number; UINT64_MAX: no column is the label */
-    const char *note;  /* what was assumed in reading; "": nothing */
+    const char *note;  /* assumptions made in reading; "": none */
 };
 /* Told before the first step, above the head of the table. */
 void progress_data(struct progress *progress, const struct progress_data *data);

@@ -19,7 +19,7 @@ struct progress_facts {
     bool no_epochs;  /* workers go through data of their own: the epochs above are what is reported at a time */
 };
 
-/* What a report says of theta at the epoch's last step. */
+/* A report on theta at the epoch's last step. */
 struct progress_terms {
     bool known;
     double regularizer;   /* R(theta) */
@@ -31,7 +31,7 @@ struct progress_terms {
 
 struct progress_row {
     struct progress_terms terms;
-    uint64_t epoch; /* from 1; 0: there are none */
+    uint64_t epoch; /* from 1; 0: the run has no epochs */
     uint64_t step;  /* training steps done */
     bool has_loss;
     double loss;                     /* mean over the epoch so far */
@@ -39,7 +39,7 @@ struct progress_row {
     double samples_per_s, elapsed_s, eta_s;
 };
 
-/* Which columns there are and how wide; settled once, so that all rows align. */
+/* The columns and their widths; settled once, so that all rows align. */
 struct progress_columns {
     uint64_t epochs;
     bool epoch_total;            /* "3/10" rather than "3" */
@@ -64,10 +64,10 @@ bool progress_is_milestone(uint64_t epoch, uint64_t epochs);
 /* {"event":"data",...}: the label is a name, a number from 0, or null. */
 void progress_data_json(const char *name, uint64_t rows, uint64_t features, const char *label, uint64_t label_at,
                         const char *note, FILE *out);
-/* Of a run that has not begun. */
+/* The row of a run that has not begun. */
 struct progress_row progress_row_none(void);
 
-/* {"event":"epoch",...} and {"event":"done",...}, one line each. What is unknown or not finite is null. */
+/* {"event":"epoch",...} and {"event":"done",...}, one line each. Numbers that are unknown or not finite are null. */
 void progress_row_json(const struct progress_row *row, FILE *out);
 void progress_done_json(const struct progress_row *row, const char *model, json_t *staleness, json_t *dropped,
                         uint64_t samples, FILE *out);

@@ -31,7 +31,7 @@ struct trend {
     double eval_accuracy;     /* of the last evaluation, NaN: none */
 };
 
-/* What is wrong at the end. */
+/* Doubts at the end. */
 enum {
     TREND_ABOVE_ZERO = 1,    /* the loss is above that of theta = 0 */
     TREND_ABOVE_EARLIER = 2, /* above that of an earlier epoch */
@@ -50,7 +50,7 @@ void trend_step(struct trend *trend, uint64_t train_step, double loss_sum, uint6
 void trend_eval(struct trend *trend, uint64_t count, uint64_t correct);
 /* Whether the losses of epochs have risen repeatedly, once: true at the first question after that. */
 bool trend_rises(struct trend *trend);
-/* What the run has come to; of classes only where `classifies`. */
+/* The verdict on the whole run; on classes only if `classifies`. */
 struct trend_verdict trend_end(const struct trend *trend, bool classifies);
 
 #endif

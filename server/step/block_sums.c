@@ -58,7 +58,7 @@ void exchange_fini(struct exchange *exchange)
     *exchange = (struct exchange){0};
 }
 
-/* Where the link to the gathering is, or to the end of the list. */
+/* The link to the gathering, or to the end of the list. */
 static struct gathering **find(struct exchange *exchange, uint64_t step, uint32_t phase)
 {
     struct gathering **at = &exchange->open;

@@ -1,4 +1,5 @@
-/* How far apart workers may be, and when commits happen: of each step, since it may change while the job runs.
+/* The distance that workers may be apart, and the time of commits: of each step, since it may change while the job
+ * runs.
  *
  *   bsp     a step commits once, when its tree is complete: a pull for step t gets exactly theta_t
  *   ssp:S   each slot commits when it arrives, as a fraction of a step; a pull for t is answered once the steps before

@@ -11,6 +11,7 @@
 #include "common/terms/constraint.h"
 #include "common/terms/regularize.h"
 #include "server/step/consistency.h"
+#include "server/step/steps.h"
 #include "server/update/update.h"
 
 struct planes;
@@ -24,8 +25,11 @@ struct metrics {
     uint64_t correct;
 };
 struct metrics metrics_add(struct metrics a, struct metrics b);
+/* The sum over the tree of the window's open step: `nodes` is the metrics of heap number 0, those of node i lie
+ * i * stride_bytes behind it. */
+struct metrics metrics_sum(const struct steps *window, const struct metrics *nodes, size_t stride_bytes);
 
-/* What is the same for all pieces of a job. Borrowed for their life. */
+/* The facts that are the same for all pieces of a job. Borrowed for their life. */
 struct shard_job {
     struct plan plan;
     bool local;          /* workers have data of their own: a step has as many samples as came, slots may be void */

@@ -1,4 +1,4 @@
-/* What a step's report says of theta_t, the theta that the step's loss is of: the terms of the objective, how far
+/* The report of a step about theta_t, the theta that the step's loss is of: the terms of the objective, how far
  * constraints are from being met, how sparse it is, and the norm of the gradient. From sums over all shards. Pure
  * arithmetic. Thread: head. */
 #ifndef DP_SERVER_STEP_REPORT_H

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-/* What all sessions of the process have mapped: without these bounds one of them could take the last address or the
+/* Mappings of all sessions of the process: without these bounds one session could take the last address or the
  * last mapping, and then nothing can be allocated. */
 #define MAPPED_BYTES_MAX (UINT64_C(1) << 45)   /* of 2^47 that there are */
 #define SESSION_BYTES_MIN (UINT64_C(64) << 30) /* a session may have so much of a process's limit in any case */

@@ -1,4 +1,4 @@
-/* How stale applied gradients were: a histogram of the commits on a slice between the version that a gradient was
+/* Staleness of applied gradients: a histogram of the commits on a slice between the version that a gradient was
  * computed on and its own commit. Under bsp it is 0 by construction; on arrival, K commits make a step.
  *
  * Thread: staleness_add: one writer; staleness_read: any (relaxed: each number by itself is one that was true). */

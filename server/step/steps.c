@@ -10,6 +10,14 @@
 /* State of a node. COVERED marks the inner nodes above a present one only implicitly: they are found by walking up. */
 enum { NODE_ABSENT, NODE_PRESENT, NODE_EMPTY };
 
+/* Invariants 2 and 3 of an open step, as far as they are cheap to see. */
+static void check_open(const struct steps *steps, const struct steps_open *open)
+{
+    assert(steps->opened <= steps->next + steps->staleness + 1);
+    assert(open->missing <= steps->slots && open->held <= steps->slots - open->missing);
+    (void)steps, (void)open;
+}
+
 dp_err steps_init(struct steps *steps, uint32_t slots, uint64_t staleness)
 {
     assert(slots >= 1 && slots <= STEPS_SLOTS_MAX);
@@ -91,6 +99,7 @@ void steps_open(struct steps *steps, uint64_t step, bool (*empty)(const void *ar
         open->missing += !none;
     }
     steps->opened = MAX(steps->opened, step + 1);
+    check_open(steps, open);
 }
 
 /* Visits the descendants of `node`, itself included, from the leaves up: takes away those present, and counts the slots
@@ -126,6 +135,7 @@ enum steps_verdict steps_offer(struct steps *steps, uint64_t step, uint32_t node
     open->nodes[node] = NODE_PRESENT;
     open->missing -= fresh;
     open->held += 1 - count;
+    check_open(steps, open);
     *ret_replaced = count;
     return STEPS_KEEP;
 }
@@ -216,6 +226,7 @@ void steps_advance(struct steps *steps)
 {
     assert(steps_is_open(steps, steps->next) && steps_complete(steps, steps->next));
     steps->next++;
+    assert(steps->next <= steps->opened);
 }
 
 bool steps_pull_ready(const struct steps *steps, uint64_t step)

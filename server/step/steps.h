@@ -75,14 +75,14 @@ uint32_t steps_held(const struct steps *steps, uint64_t step);
  * none. */
 bool steps_fold(struct steps *steps, uint64_t step, uint32_t *ret_left, uint32_t *ret_right, uint32_t *ret_parent);
 
-/* How many slots of an open step are still owed. */
+/* Number of slots of an open step that are still owed. */
 uint32_t steps_missing(const struct steps *steps, uint64_t step);
 /* Slots of an open step that are still owed, to owed[K]; returns how many. */
 uint32_t steps_owed(const struct steps *steps, uint64_t step, uint32_t *owed);
 
-/* Which slots of a step are covered, a bit each from the lowest bit of the first byte on, to bits[(K + 7) / 8]: of an
- * open one those that have come, of a complete one all bits. Returns the number of bytes up to the last one that is not
- * 0. */
+/* The slots of a step that are covered, a bit each from the lowest bit of the first byte on, to bits[(K + 7) / 8]: of
+ * an open one those that have come, of a complete one all bits. Returns the number of bytes up to the last one that is
+ * not 0. */
 size_t steps_accepted(const struct steps *steps, uint64_t step, uint8_t *bits);
 
 /* Step `next`, which must be open and complete, is done with: next moves on. */

@@ -1,8 +1,9 @@
-/* All rows of a part, for exports: a copy, since rows are not versioned as theta is. Thread: shard. */
-#include <stdlib.h>
-#include <string.h>
+/* All rows of a part; see copy.h. Thread: shard. */
+#include "server/table/copy.h"
 
-#include "server/table/part.h"
+#include <stdlib.h>
+
+#include "server/table/read.h"
 
 enum { CHUNK_ROWS = 1 << 16 };
 
@@ -38,12 +39,6 @@ static dp_err copy_range(struct part *part, uint64_t step, struct rows_copy *cop
     return e;
 }
 
-static int by_id(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
 /* The rows of a sorted list that were there at the step, with their values. */
 static dp_err keep_touched(struct part *part, uint64_t step, struct rowlist *list, struct rows_copy *copy)
 {
@@ -64,21 +59,10 @@ static dp_err keep_touched(struct part *part, uint64_t step, struct rowlist *lis
     return DP_OK;
 }
 
-struct rowlist *part_sorted(const struct part *part)
-{
-    uint32_t count = part->table.count;
-    struct rowlist *list = rowlist_new(count);
-    if (!list || count == 0)
-        return list;
-    memcpy(list->ids, part->table.ids.base, count * sizeof *list->ids);
-    qsort(list->ids, count, sizeof *list->ids, by_id);
-    return list;
-}
-
 static dp_err copy_hashed(struct part *part, uint64_t step, struct rows_copy *copy)
 {
     uint32_t count = part->table.count;
-    struct rowlist *list = part_sorted(part);
+    struct rowlist *list = table_sorted(&part->table);
     copy->ids = mem_array(count, sizeof *copy->ids);
     copy->values = mem_array((size_t)count * part->table.dim, sizeof *copy->values);
     dp_err e = list && copy->ids && copy->values ? keep_touched(part, step, list, copy) : DP_NOMEM;

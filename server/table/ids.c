@@ -113,4 +113,5 @@ void rowcache_keep(struct rowcache *cache, struct rowlist *list)
     cache->bytes += list_bytes(list->count);
     cache->lists++;
     forget_beyond(cache, cache->budget_bytes);
+    assert(cache->bytes <= cache->budget_bytes && (cache->lists > 0) == (cache->oldest != NULL));
 }

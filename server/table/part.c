@@ -4,10 +4,11 @@
  * rows are added in the order that dense gradients are. Thread: shard. */
 #include "server/table/part.h"
 
+#include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
-enum { LOOK_AHEAD = 24 };
+#include "server/table/report.h"
+
 static const uint64_t UNDO_BYTES_MAX = (uint64_t)256 << 20; /* beyond it a part waits for the head's announcement */
 
 static bool slot_is_empty(const void *arg, uint32_t slot)
@@ -118,18 +119,6 @@ static dp_err fold(struct part *part, uint32_t node)
                       &nodes[node].rows);
 }
 
-static struct metrics fold_metrics(const struct part *part, uint32_t node)
-{
-    if (steps_present(&part->window, part->window.next, node))
-        return part->nodes[node].metrics;
-    if (node >= part->window.leaves)
-        return (struct metrics){0};
-    struct metrics a = fold_metrics(part, 2 * node), b = fold_metrics(part, 2 * node + 1);
-    if (a.count == 0 || b.count == 0)
-        return a.count == 0 ? b : a;
-    return (struct metrics){a.count + b.count, a.loss + b.loss, a.correct + b.correct};
-}
-
 static dp_err commit_train(struct part *part, const struct plan_step *at)
 {
     struct rowsum *sum = &part->nodes[1].rows;
@@ -152,6 +141,7 @@ static dp_err commit_train(struct part *part, const struct plan_step *at)
     rowrule_commit(&part->rule, &part->table, sum->list, sum->values.data, at->train_step, at->rows, before);
     if (part->rule.infinite && !part->infinite_from)
         part->infinite_from = part->window.next + 1;
+    assert(!part->undo[part->window.next % PART_STEPS].list && part->window.next - part->oldest < PART_STEPS);
     part->undo[part->window.next % PART_STEPS] = (struct undo){rowlist_retain(sum->list), before};
     part->undo_bytes += sum->list->count * stride * sizeof *before;
     return DP_OK;
@@ -161,10 +151,11 @@ dp_err part_commit(struct part *part, struct metrics *ret_metrics, dp_error *err
 {
     uint64_t step = part->window.next;
     struct plan_step at = plan_at(&part->job->plan, step);
+    assert(steps_complete(&part->window, step));
     if (at.kind == PLAN_TRAIN && commit_train(part, &at))
         return dp_fail(err, DP_NOMEM, "out of memory for the rows of table '%s' at step %llu",
                        part->job->tensors.list[part->range.tensor].name, (unsigned long long)step);
-    *ret_metrics = fold_metrics(part, 1);
+    *ret_metrics = metrics_sum(&part->window, &part->nodes[0].metrics, sizeof part->nodes[0]);
     release_nodes(part);
     steps_advance(&part->window);
     open_next(part);
@@ -183,72 +174,9 @@ bool part_pull_ready(const struct part *part, uint64_t step)
     return step < part->total_steps ? steps_pull_ready(&part->window, step) : part->window.next >= part->total_steps;
 }
 
-bool part_holds(const struct part *part, uint64_t step)
-{
-    return step >= part->oldest && step <= part->window.next;
-}
-
-uint64_t part_version(const struct part *part, uint64_t step)
-{
-    const struct plan *plan = &part->job->plan;
-    return step < part->total_steps ? plan_at(plan, step).train_step : plan->train_steps;
-}
-
-static void read_now(struct part *part, uint64_t t, const struct rowlist *list, float *out)
-{
-    const struct table *table = &part->table;
-    for (uint32_t i = 0; i < list->count; i++) {
-        if (i + LOOK_AHEAD < list->count && list->rows[i + LOOK_AHEAD] != ROW_NONE)
-            __builtin_prefetch(table_record(table, list->rows[i + LOOK_AHEAD]));
-        const float *record = list->rows[i] == ROW_NONE ? NULL : table_record(table, list->rows[i]);
-        rowrule_read(&part->rule, list->ids[i], record, t, out + (size_t)i * table->dim);
-    }
-}
-
-/* Where rows of the list are in the undo log, that is what they were before its step. */
-static void look_back(const struct part *part, const struct undo *undo, const struct rowlist *list,
-                      const float **records)
-{
-    uint32_t j = 0, count = undo->list ? undo->list->count : 0;
-    for (uint32_t i = 0; i < list->count && j < count; i++) {
-        while (j < count && undo->list->ids[j] < list->ids[i])
-            j++;
-        if (j < count && undo->list->ids[j] == list->ids[i])
-            records[i] = undo->records + (size_t)j * part->table.stride;
-    }
-}
-
-void part_records(const struct part *part, uint64_t step, const struct rowlist *list, const float **records)
-{
-    for (uint32_t i = 0; i < list->count; i++)
-        records[i] = list->rows[i] == ROW_NONE ? NULL : table_record(&part->table, list->rows[i]);
-    for (uint64_t u = part->window.next; u > step; u--)
-        look_back(part, &part->undo[(u - 1) % PART_STEPS], list, records);
-}
-
-static dp_err read_back(struct part *part, uint64_t step, uint64_t t, const struct rowlist *list, float *out)
-{
-    AUTOFREE const float **records = mem_array(list->count, sizeof *records);
-    if (!records)
-        return DP_NOMEM;
-    part_records(part, step, list, records);
-    for (uint32_t i = 0; i < list->count; i++)
-        rowrule_read(&part->rule, list->ids[i], records[i], t, out + (size_t)i * part->table.dim);
-    return DP_OK;
-}
-
-dp_err part_read(struct part *part, uint64_t step, struct rowlist *list, float *out)
-{
-    uint64_t t = part_version(part, step);
-    table_find(&part->table, list);
-    if (step < part->window.next)
-        return read_back(part, step, t, list, out);
-    read_now(part, t, list, out);
-    return DP_OK;
-}
-
 void part_release_before(struct part *part, uint64_t low)
 {
+    assert(part->oldest <= part->window.next);
     for (; part->oldest < low && part->oldest < part->window.next; part->oldest++)
         undo_drop(part, &part->undo[part->oldest % PART_STEPS]);
 }

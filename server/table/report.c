@@ -1,13 +1,15 @@
-/* What a part's rows come to, for the reports at the end of an epoch: one pass over all of them, as theta_t has them,
- * block by block in the order of their ids, so that the totals have the same bits however ids are cut. Rows that were
- * never touched are not looked at where they are zeros: the pass then costs the touched ones. Rows of a hashed table
- * are those that were touched. Thread: shard. */
+/* Reports of a part; see report.h. One pass over all rows, as theta_t has them, block by block in the order of their
+ * ids, so that the totals have the same bits however ids are cut. A table whose rows begin as zeros is read only where
+ * rows were touched: the pass then costs the touched ones. Rows of a hashed table are those that were touched.
+ * Thread: shard. */
+#include "server/table/report.h"
+
 #include <stdlib.h>
-#include <string.h>
 
-#include "server/table/part.h"
+#include "common/kernels/kernels.h"
+#include "server/table/read.h"
 
-/* Where a pass is. */
+/* The place of a pass. */
 struct walk {
     struct part *part;
     const struct rowlist *touched; /* hashed: all rows, sorted; else NULL */
@@ -110,7 +112,7 @@ double *part_report(struct part *part, const struct rowsum *sum, uint64_t sample
 {
     uint32_t room = MAX(ROWRULE_FLOATS / part->table.dim, 1U);
     bool hashed = part->table.kind == TENSOR_HASHED;
-    struct rowlist *touched = hashed ? part_sorted(part) : NULL;
+    struct rowlist *touched = hashed ? table_sorted(&part->table) : NULL;
     bool zeros = part->job->tensors.list[part->range.tensor].init == INIT_ZEROS && !part->rule.projects;
     struct walk walk = {.part = part,
                         .touched = touched,

@@ -116,7 +116,8 @@ uint64_t table_next_touched(const struct table *table, uint64_t id)
     return table->first + at * MARK_BITS + (uint64_t)__builtin_ctzll(word);
 }
 
-/* Where an id begins to be looked for: spreads what comes in sequences (the last rounds of MurmurHash3's finalizer). */
+/* The place of the index at which the search for an id starts: spreads ids that come in sequences (the last rounds of
+ * MurmurHash3's finalizer). */
 static uint64_t start_of(const struct table *table, uint64_t id)
 {
     id = (id ^ id >> 33) * 0xc4ceb9fe1a85ec53;
@@ -202,4 +203,20 @@ dp_err table_make(struct table *table, struct rowlist *list)
         list->missing--;
     }
     return DP_OK;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+struct rowlist *table_sorted(const struct table *table)
+{
+    struct rowlist *list = rowlist_new(table->count);
+    if (!list || table->count == 0)
+        return list;
+    memcpy(list->ids, table->ids.base, table->count * sizeof *list->ids);
+    qsort(list->ids, table->count, sizeof *list->ids, by_id);
+    return list;
 }

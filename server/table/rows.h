@@ -46,6 +46,8 @@ DP_MUST_CHECK dp_err table_make(struct table *table, struct rowlist *list);
 void table_stamp(struct table *table, uint32_t row, uint32_t stamp);
 /* Dense range: the first touched id from `id` on, UINT64_MAX if there is none. */
 uint64_t table_next_touched(const struct table *table, uint64_t id);
+/* All rows of a hashed table that have a record, sorted: a new reference. NULL when out of memory. */
+struct rowlist *table_sorted(const struct table *table);
 /* Memory that rows take, as far as they are there. */
 uint64_t table_bytes(const struct table *table);
 

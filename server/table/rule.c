@@ -269,7 +269,7 @@ static void gather(struct rowrule *rule, const struct table *table, const struct
     }
 }
 
-/* What the kernels left in the runs, as theta_{t+1}. */
+/* Writes the runs, as the kernels left them, to the rows as theta_{t+1}. */
 static void scatter(const struct rowrule *rule, struct table *table, const uint32_t *rows, uint32_t n, uint64_t t)
 {
     uint32_t dim = rule->dim, states = rule->job->rule->state_count;

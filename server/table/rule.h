@@ -1,4 +1,4 @@
-/* What the update does to rows of a table: their initial value, the commits that left them alone
+/* The update on rows of a table: their initial value, the commits that left them alone
  * (server/update/catchup.h), and a commit that touches them. Rows are records of a table (rows.h); a row's result does
  * not depend on which others are committed with it. Thread: shard. */
 #ifndef DP_SERVER_TABLE_RULE_H

@@ -1,7 +1,7 @@
 /* Sums of rows; see sum.h.
  *
- * Where both sides have the same list, which they do under full batches, no row is looked at twice: it is one addition
- * of vectors in place. Thread: shard. */
+ * If both sides have the same list, which they do under full batches, no row is looked at twice: the sum is one
+ * addition of vectors in place. Thread: shard. */
 #include "server/table/sum.h"
 
 #include <stdlib.h>

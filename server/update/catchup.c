@@ -155,7 +155,7 @@ static double soft(double w, double a)
     return m <= 0 ? 0 : copysign(m, w);
 }
 
-/* What an adaptive rule or one with L1 does in one step to one element, in double; returns eta_e. */
+/* One step of an adaptive rule, or of one with L1, on one element, in double; returns eta_e. */
 static double replay_step(const struct catchup *c, uint64_t t, double eta, double u, double *w, double *s0, double *s1)
 {
     const struct update_params *p = c->params;

@@ -2,7 +2,7 @@
  * zero. Exact: dense replay of these commits gives the same to rounding (1e-12 in double). For the store of sparse
  * tables: prepare once per gap, apply to a row's elements and state, then commit the row by the rule's own step.
  *
- * What is linear (gradient descent, heavy ball, Nesterov, with L2 coupled or decoupled) is one 2x2 matrix, the product
+ * Linear rules (gradient descent, heavy ball, Nesterov, with L2 coupled or decoupled) are one 2x2 matrix, the product
  * of the steps' matrices. L1 has closed forms under gradient descent and AdaGrad; FTRL's state stays, and w is a
  * function of it. All else is replayed, element by element, which costs the length of the gap, or of what it takes
  * until the element is at rest: an element that is 0, without momentum, stays so. Thread: any. */

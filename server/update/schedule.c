@@ -100,7 +100,7 @@ static double shape(const struct schedule *s, double lr, uint64_t t, double dela
     return lr;
 }
 
-/* How many settings of the past hold from step t or before. */
+/* Number of settings of the past that hold from step t or before. */
 static size_t past_until(const struct schedule_past *past, uint64_t t)
 {
     size_t low = 0, high = past ? past->count : 0;

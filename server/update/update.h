@@ -92,7 +92,7 @@ static inline void update_scale(struct kernel_update *k, double scale)
     k->ftrl.scale = scale;
 }
 
-/* What one commit of a tensor needs: `samples` is the step's count, t the training step. */
+/* The numbers for one commit of a tensor: `samples` is the step's count, t the training step. */
 struct kernel_update update_at(const struct update_rule *rule, const struct update_params *params,
                                const struct regular *regular, uint64_t t, uint64_t samples);
 /* The same for a commit on arrival of `samples`; the rule must have `part`. */
@@ -100,7 +100,7 @@ struct kernel_update update_part_at(const struct update_rule *rule, const struct
                                     const struct regular *regular, uint64_t t, uint64_t samples,
                                     const struct update_part *part);
 /* eta_e: how far a constant gradient moves a coordinate in the long run, per step: eta, or eta/(1 - beta) under
- * momentum and Nesterov. What proximal steps and decoupled decay go by. For adaptive rules: eta, to be replaced by
+ * momentum and Nesterov. Proximal steps and decoupled decay use it. For adaptive rules: eta, to be replaced by
  * `rates` in proximal steps. */
 double update_effective_rate(const struct update_rule *rule, const struct update_params *params, double eta);
 

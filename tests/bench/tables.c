@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "server/table/part.h"
+#include "server/table/read.h"
 
 enum { TOUCHED = 100000, RUNS = 12, LISTS = 4 };
 

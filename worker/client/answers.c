@@ -20,7 +20,7 @@ static dp_err pull_answered(struct dp_client *client, struct shard *shard, const
         rejoin_ends(&client->rejoin);
         shard->resend_wait_ms = client->timing.resend;
         shard->asked_again = false;
-        if (!shard->resend_pushes) /* what it has not taken is not put off */
+        if (!shard->resend_pushes) /* pushes that it has not taken are not put off */
             shard->resend_at_ms = client->plane.progress_ms + shard->resend_wait_ms;
     }
     return DP_OK;
@@ -104,8 +104,8 @@ static dp_err lane_drain(struct dp_client *client, struct shard *shard, struct l
     return e;
 }
 
-/* What was lost with a lane is sent again as soon as that is back; people are told of the shard as a whole. One that
- * stays away while the head is there is looked for anew, which tells the server too: see reach.c. */
+/* Messages lost with a lane are sent again as soon as it is back; people are told of the shard as a whole. A shard that
+ * stays away while the head is there is looked for anew, which tells the server too: see reach_shard.c. */
 static void shard_news(struct dp_client *client, struct shard *shard)
 {
     bool lost = false;

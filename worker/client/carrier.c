@@ -54,10 +54,15 @@ static uint64_t socket_free_before(const struct dp_client *client)
     return 0;
 }
 
-static bool socket_close(struct dp_client *client)
+static bool socket_return_theta(struct dp_client *client)
 {
     (void)client;
     return false;
+}
+
+static void socket_close(struct dp_client *client)
+{
+    (void)client;
 }
 
 static const struct carrier_ops SOCKETS = {
@@ -69,6 +74,7 @@ static const struct carrier_ops SOCKETS = {
     .rows_end = socket_rows_end,
     .read = socket_read,
     .free_before = socket_free_before,
+    .return_theta = socket_return_theta,
     .close = socket_close,
 };
 
@@ -108,11 +114,15 @@ dp_err carrier_open(struct dp_client *client, dp_error *err)
     return DP_OK;
 }
 
-bool carrier_close(struct dp_client *client)
+bool carrier_return_theta(struct dp_client *client)
 {
-    bool lost = client->carrier.ops->close(client);
+    return client->carrier.ops->return_theta(client);
+}
+
+void carrier_close(struct dp_client *client)
+{
+    client->carrier.ops->close(client);
     carrier_init(&client->carrier);
-    return lost;
 }
 
 void carrier_free_slabs(struct dp_client *client)

@@ -1,5 +1,5 @@
-/* The way that values travel between the client and the shards: by the sockets, or through memory that is shared. What
- * depends on it stands behind one table of operations, so that a further way is an entry and not an `if`.
+/* The way that values travel between the client and the shards: by the sockets, or through memory that is shared. All
+ * that depends on the way stands behind one table of operations, so that a further way is an entry and not an `if`.
  *
  * Invariants: `ops` is never NULL in a client that dp_connect has made; what a carrier of a session lent ends with the
  * session. Thread: the one that uses the client. */
@@ -32,8 +32,10 @@ struct carrier_ops {
     void (*read)(struct dp_client *client, uint32_t piece, uint64_t done);
     /* Slabs that were pushed at steps before this one are free again. */
     uint64_t (*free_before)(const struct dp_client *client);
-    /* Gives up what was lent. True: theta was in it, and is lost. */
-    bool (*close)(struct dp_client *client);
+    /* Gives up theta if it was lent. True: it was, and is lost. */
+    bool (*return_theta)(struct dp_client *client);
+    /* Gives up everything else that was lent. */
+    void (*close)(struct dp_client *client);
 };
 
 struct carrier {
@@ -47,9 +49,11 @@ void carrier_init(struct carrier *carrier);
 /* Shares memory with the shards if that is wanted and possible. DP_REFUSED with the reason if it is not and
  * DP_SHM_ON; DP_HELLO_REQUIRED if the session is lost; DP_STOPPED. */
 DP_MUST_CHECK dp_err carrier_open(struct dp_client *client, dp_error *err);
-/* With the session; the sockets carry everything again. True: theta is lost with what was lent, and what was computed
- * on it is to be forgotten. */
-DP_MUST_CHECK bool carrier_close(struct dp_client *client);
+/* The session ends, and with it a theta that was lent. True: it was, and all that was computed on it is to be forgotten
+ * before carrier_close, which can then free the slabs. */
+DP_MUST_CHECK bool carrier_return_theta(struct dp_client *client);
+/* The sockets carry everything again. */
+void carrier_close(struct dp_client *client);
 /* Tells the pool of slabs which of them are free. */
 void carrier_free_slabs(struct dp_client *client);
 

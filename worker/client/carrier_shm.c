@@ -1,9 +1,8 @@
-/* What a client shares with the shards of a server on its host: whether it does, theta's planes, slabs, and how far the
- * shards are with what it pushed.
+/* The carrier for a server on the same host: theta's planes, slabs, and how far the shards have read the pushes.
  *
- * Invariant: what was computed on a theta in shared memory is handed in only in the session that was lent it. Once the
- * server has given a session up it writes over what that was lent, and its worker may learn of that late: so with the
- * session goes all of the step at hand, which begins anew. Thread: the one that uses the client. */
+ * Invariant: a gradient that was computed on a theta in shared memory is handed in only in the session that was lent
+ * it. Once the server has given a session up, it writes over the memory that it lent, and the worker may learn of that
+ * late. So the step at hand ends with the session, and begins anew. Thread: the one that uses the client. */
 #include "worker/client/carrier_shm.h"
 
 #include <assert.h>
@@ -48,15 +47,19 @@ static dp_err places_fill(const struct dp_client *client, struct shm_place **ret
     return DP_OK;
 }
 
-static bool shared_close(struct dp_client *client)
+static bool shared_return_theta(struct dp_client *client)
 {
-    bool lost = theta_unshare(&client->theta);
+    return theta_unshare(&client->theta);
+}
+
+/* Slabs that nobody holds any more are freed here. */
+static void shared_close(struct dp_client *client)
+{
     client_shm_close(&client->carrier.shm);
     slab_pool_renew(&client->slabs);
     mem_freep(&client->carrier.done);
     client->slabs.done = 0;
     atomic_store_explicit(&client->beat.shm, false, memory_order_relaxed);
-    return lost;
 }
 
 static void shared_read(struct dp_client *client, uint32_t piece, uint64_t done)
@@ -99,7 +102,7 @@ static uint64_t shared_free_before(const struct dp_client *client)
 }
 
 static const struct carrier_ops SHARED = {
-    .in_order = true, /* what lies in a session's ring must be told in order */
+    .in_order = true, /* the shard is told in order how far a ring was read */
     .of_session = true,
     .copies = 1, /* a gradient: the server has theta */
     .copies_as = "a gradient",
@@ -109,6 +112,7 @@ static const struct carrier_ops SHARED = {
     .rows_end = shared_rows_end,
     .read = shared_read,
     .free_before = shared_free_before,
+    .return_theta = shared_return_theta,
     .close = shared_close,
 };
 

@@ -133,13 +133,14 @@ static void client_free(struct dp_client *client)
 }
 
 /* In a forked child: without a word to ZeroMQ, whose threads are the parent's, so that nothing here waits for them or
- * wakes them up. What belonged to the heartbeat's thread may be half written, and stays. */
+ * wakes them up. Memory of the heartbeats' thread may be half written, and stays. */
 static void client_free_inherited(struct dp_client *client)
 {
-    (void)!carrier_close(client);
     if (client->beat.running)
         close(client->beat.wake);
     step_fini(client);
+    (void)!carrier_return_theta(client);
+    carrier_close(client);
     free(client->plane.shards);
     free(client->plane.links);
     free(client->plane.items);

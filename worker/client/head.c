@@ -57,7 +57,7 @@ static dp_err welcome_take(struct dp_client *client, const Dp__Header *header, d
     client->session.heartbeat_ms = MIN(header->welcome->heartbeat_ms, (uint32_t)HEARTBEAT_MOST_MS);
     client->session.features = header->welcome->features;
     (void)str_copy(client->session.host, sizeof client->session.host, header->welcome->host);
-    /* Of a local job, the slot became void with the old session, and the new one may be of another rank. */
+    /* In a local job the slot became void with the old session, and the new one may be of another rank. */
     if (client->session.id && (header->incarnation != client->session.incarnation || client->head.view.local))
         step_forget(client);
     client->session.id = header->session;

@@ -31,8 +31,8 @@ struct head {
     struct head_question question;
     dp_job view;                   /* for the user: of welcome_job, after dp_join of client->job */
     struct client_job welcome_job; /* of the first Welcome */
-    bool anew;                     /* which no longer holds, and we have not joined: the user must connect again */
-    struct job_layout layout;      /* of the last Joined; its slices move to theta */
+    bool anew;                /* welcome_job no longer holds, and we have not joined: the user must connect again */
+    struct job_layout layout; /* of the last Joined; its slices move to theta */
 };
 
 /* Takes all messages of the head that are there, and looks at the connection. DP_PROTO for one that is none. */

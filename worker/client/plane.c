@@ -1,10 +1,10 @@
 /* The data plane: pushes and pulls over the shards.
  *
- * A message is sent once for each piece: a slice, or a part of a table (piece.c). Whatever is lost is sent
- * again. The shard says what that is (ask.c): it is asked after a connection was made anew, after BUSY, and
- * where there is no answer for long. A little is sent again at once. A server that cannot be asked is sent everything
- * after a connection was made anew; where there is merely no answer for long, first the pulls, which cost nothing, then
- * everything. All of it is idempotent. Thread: the one that uses the client. */
+ * A message is sent once for each piece: a slice, or a part of a table (piece.c). A lost
+ * message is sent again. The shard says which ones it lacks (ask.c): it is asked after a connection was made anew,
+ * after BUSY, and if there is no answer for long. A little is sent again at once. A server that cannot be asked is sent
+ * everything after a connection was made anew; if there is merely no answer for long, first the pulls, which cost
+ * nothing, then everything. All of it is idempotent. Thread: the one that uses the client. */
 
 #include "worker/client/plane.h"
 
@@ -58,6 +58,18 @@ static void plane_send(struct dp_client *client, uint32_t first, bool pull)
             shard_resend_at(shard, mono_ms(), true);
     }
     client->plane.pulled |= pull;
+}
+
+dp_err plane_init(struct plane *plane, uint32_t slots, dp_error *err)
+{
+    plane->sent = mem_array_zero(slots, sizeof *plane->sent);
+    return plane->sent ? DP_OK : dp_fail(err, DP_NOMEM, "no memory for %u slots", slots);
+}
+
+void plane_fini(struct plane *plane)
+{
+    plane_drop_sent(plane);
+    mem_freep(&plane->sent);
 }
 
 void plane_keep(struct dp_client *client, const struct sent_node *node)

@@ -24,6 +24,10 @@ struct plane {
     uint64_t progress_ms; /* something came for the step */
 };
 
+/* Makes room for what is sent of a step of the job. DP_NOMEM. Connections are plane_open's. */
+DP_MUST_CHECK dp_err plane_init(struct plane *plane, uint32_t slots, dp_error *err);
+/* Forgets what was sent, and frees the room. */
+void plane_fini(struct plane *plane);
 /* Takes a node with its value, to be sent. */
 void plane_keep(struct dp_client *client, const struct sent_node *node);
 /* Sends the newest such node to all pieces that lack the next theta, asking for that if `pull`. */

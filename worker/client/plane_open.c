@@ -2,6 +2,7 @@
  */
 #include "worker/client/plane_open.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -69,6 +70,7 @@ static dp_err shards_open(struct dp_client *client, uint64_t deadline_ms, dp_err
         client->session.joined ? DP_OK : plane_check_files(client, err); /* it may not have closed its old ones yet */
     if (files)
         return files;
+    assert(!client->plane.shards && client->plane.shard_count == 0);
     client->plane.shards = mem_array_zero(client->head.layout.shard_count, sizeof *client->plane.shards);
     if (!client->plane.shards)
         return dp_fail(err, DP_NOMEM, "no memory for %u shards", client->head.layout.shard_count);
@@ -167,8 +169,9 @@ dp_err plane_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 
 void plane_close(struct dp_client *client)
 {
-    if (carrier_close(client))
+    if (carrier_return_theta(client))
         step_lose(client);
+    carrier_close(client);
     for (uint32_t i = 0; i < client->plane.shard_count; i++)
         for (uint32_t k = 0; k < client->plane.shards[i].lane_count; k++)
             link_close(&client->plane.shards[i].lanes[k], 0);

@@ -82,7 +82,7 @@ static bool question_busy(const struct head_question *question)
     return question->refusal.code == DP_BUSY && !question->hang_up;
 }
 
-/* What the answer said. */
+/* The answer as an error code. */
 static dp_err question_result(const struct dp_client *client, uint64_t begin_ms, dp_error *err)
 {
     const struct head_question *question = &client->head.question;

@@ -12,7 +12,7 @@
 
 enum { PROBE_MS = 5000 };
 
-/* What is known of one that cannot be reached. */
+/* All that is known of a shard that cannot be reached. */
 static void describe(const struct dp_client *client, uint32_t number, const struct endpoint *endpoint,
                      const dp_error *why, dp_error *ret_text)
 {

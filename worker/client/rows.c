@@ -81,7 +81,7 @@ static void rows_message_send(struct dp_client *client, struct shard *shard, str
 {
     if (message_send(client, shard, message->body.part, &message->base))
         return;
-    /* What was not sent is not known. */
+    /* The shard does not know a list that was not sent. */
     uint32_t part = message->body.part - client->theta.slice_count;
     keys_forget(&client->tables, part, message->push_keys.hash);
     keys_forget(&client->tables, part, message->pull_keys.hash);
@@ -112,7 +112,7 @@ static void part_pull_more(struct dp_client *client, struct shard *shard, uint32
     rows_message_send(client, shard, &message);
 }
 
-/* Where an answer's values are; NULL and no bytes where it has none. False: it was overtaken. */
+/* Finds an answer's values; NULL and no bytes if it has none. False: it was overtaken. */
 static dp_err values_find(struct dp_client *client, const struct shard *shard, const struct link_message *message,
                           struct rows_answer *answer, bool *ret_there, dp_error *err)
 {

@@ -4,6 +4,7 @@
  * Thread: the one that uses the client. */
 #include "worker/client/session.h"
 
+#include <assert.h>
 #include <unistd.h>
 
 #include "common/base/deadline.h"
@@ -87,7 +88,7 @@ static dp_err session_open_once(struct dp_client *client, uint64_t deadline_ms, 
     if (e == DP_OK)
         e = beat_start(&client->beat, client->zmq, &target, err);
     outage_forget(client);
-    if (e) /* where it is we who refuse, the server has a session of us */
+    if (e) /* if it is we who refuse, the server has a session of us */
         session_close(client, (e == DP_REFUSED || client->head.anew) && head_bye(client, e, err->text) == DP_OK
                                   ? BYE_LINGER_MS
                                   : 0);
@@ -109,7 +110,7 @@ static dp_err tell_before(const dp_error *busy, bool cut, dp_error *err)
                    last.text);
 }
 
-/* What the time since then has come to. */
+/* The time since `begin_ms` is up, and no server has welcomed us. */
 static dp_err never_welcome(const struct dp_client *client, uint64_t begin_ms, const dp_error *busy, bool cut,
                             dp_error *err)
 {
@@ -171,6 +172,7 @@ static dp_err session_check_tables(const struct dp_client *client, dp_error *err
 
 dp_err session_join(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
+    assert(client->join);
     dp_err tables = session_check_tables(client, err);
     if (tables)
         return tables;
@@ -244,7 +246,7 @@ dp_err session_resume(struct dp_client *client, dp_error *err)
     outage_forget(client);
     tell_notice(&client->tell, "%s can be reached again after %llu s, making all connections anew",
                 client->config.server, (unsigned long long)(for_ms + 500) / 1000);
-    if (client->carrier.ops->of_session) /* what the shards have lent to a session goes with it */
+    if (client->carrier.ops->of_session) /* memory that the shards lent to a session goes with it */
         return session_rejoin(client, err);
     dp_err e = link_reopen(&client->head.link, err);
     if (e == DP_OK)

@@ -23,7 +23,7 @@ void shard_resend_later(struct dp_client *client, struct shard *shard)
 {
     shard->busy_wait_ms =
         shard->busy_wait_ms ? MIN(2 * shard->busy_wait_ms, client->timing.busy_max) : client->timing.busy;
-    arrival_doubt(&client->arrival); /* what is sent again is of the step at hand then */
+    arrival_doubt(&client->arrival); /* messages that are sent again are of the step at hand then */
     shard_resend_at(shard, mono_ms() + shard->busy_wait_ms, true);
 }
 

@@ -12,11 +12,10 @@ dp_err step_init(struct dp_client *client, dp_error *err)
 {
     uint32_t slots = client->job.view.slots;
     client->step.held = mem_array_zero(slots, sizeof *client->step.held);
-    client->plane.sent = mem_array_zero(slots, sizeof *client->plane.sent);
     client->step.task_slots = mem_array_zero(SLOT_SET_MAX, sizeof *client->step.task_slots);
-    if (!client->step.held || !client->plane.sent || !client->step.task_slots)
+    if (!client->step.held || !client->step.task_slots)
         return dp_fail(err, DP_NOMEM, "no memory for %u slots", slots);
-    return DP_OK;
+    return plane_init(&client->plane, slots, err);
 }
 
 static void step_drop_values(struct dp_client *client)
@@ -28,11 +27,11 @@ static void step_drop_values(struct dp_client *client)
 
 void step_fini(struct dp_client *client)
 {
-    if (client->step.held && client->plane.sent)
+    if (client->step.held)
         step_drop_values(client);
     mem_freep(&client->step.held);
-    mem_freep(&client->plane.sent);
     mem_freep(&client->step.task_slots);
+    plane_fini(&client->plane);
 }
 
 static struct slot_set step_rows(const struct plan *plan, const struct plan_step *at)
@@ -58,6 +57,7 @@ void step_begin(struct dp_client *client)
 {
     const struct plan_step at = plan_at(&client->job.plan, client->theta.step);
     const struct slot_set rows = step_rows(&client->job.plan, &at);
+    assert(client->theta.valid && client->step.held);
     step_drop_values(client);
     tables_turn(&client->tables);
     client->step.eval = at.kind == PLAN_EVAL;
@@ -132,7 +132,7 @@ void step_assigned(struct dp_client *client, const struct duty_assign *assign)
     for (size_t i = 0; i < assign->extra_count; i++)
         if (assign->extra_slots[i] < SLOT_SET_MAX)
             slot_set_add(&asked, assign->extra_slots[i]);
-    if (assign->extra_step != client->theta.step) /* what was sent of this one is sent again by itself */
+    if (assign->extra_step != client->theta.step) /* nodes of this one are sent again by themselves */
         arrival_asked(&client->arrival, assign->extra_step, &asked);
 }
 
@@ -163,7 +163,7 @@ void step_forget(struct dp_client *client)
     client->arrival = (struct arrival){0};
 }
 
-/* Of the slots, those of one group whose rows are there. */
+/* Leaves the slots of one group whose rows are there. */
 static void step_task_group(struct dp_client *client, struct slot_set *slots)
 {
     const struct row_group *group = NULL;
@@ -243,6 +243,7 @@ dp_err step_ask(struct dp_client *client, dp_error *err)
 static dp_err step_send(struct dp_client *client, struct fold_node node, dp_error *err)
 {
     struct node_value *value = &client->step.held[fold_value(&client->fold, node)];
+    assert(!client->step.closed);
     plane_keep(client, &(struct sent_node){node, *value});
     *value = (struct node_value){0};
     bool pull = !client->plane.pulled && step_finished(client);

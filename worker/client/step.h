@@ -41,8 +41,8 @@ void step_complete(struct dp_client *client, uint64_t low);
 void step_skip_to(struct dp_client *client, uint64_t want);
 /* theta is gone: what was computed on it is forgotten. */
 void step_lose(struct dp_client *client);
-/* Forgets theta and all that was computed: another incarnation of the job. What the head has assigned meanwhile
- * stays. */
+/* Forgets theta and all that was computed: another incarnation of the job. Assignments that came meanwhile
+ * stay. */
 void step_forget(struct dp_client *client);
 /* Slots to compute now go to client->step.task_slots; returns how many. With tables, client->tables.task is their
  * group. */

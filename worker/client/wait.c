@@ -33,7 +33,7 @@ static void notice_waiting(struct dp_client *client, uint64_t now_ms)
     client->wait.notice_ms = now_ms + client->wait.notice_gap_ms;
 }
 
-/* How long nothing has been heard of the server, as far as we were awake to hear it. */
+/* Time since the server was last heard of, as far as we were awake to hear it. */
 static uint64_t silence_ms(struct dp_client *client, uint64_t now_ms)
 {
     if (now_ms - client->wait.awake_ms > GAP_MS)

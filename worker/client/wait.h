@@ -20,7 +20,7 @@ DP_MUST_CHECK dp_err wait_look(struct dp_client *client, dp_error *err);
 /* Waits a short while for something to arrive; sends again what is due and tells the user what takes long.
  * DP_UNREACHABLE if the server has been silent for too long. */
 DP_MUST_CHECK dp_err wait_once(struct dp_client *client, dp_error *err);
-/* What was waited for has come. */
+/* The next step has begun: a later wait is told of anew. */
 void wait_ends(struct wait *wait);
 /* Whether the head has been heard of lately. */
 bool wait_head_alive(struct dp_client *client);

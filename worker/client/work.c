@@ -171,7 +171,7 @@ void dp_gradient_free(dp_client *client, float *grad)
         slab_drop(slab);
 }
 
-/* What speaks against handing in this to the task at hand; NULL if nothing does. */
+/* The reason why this cannot be handed in to the task at hand; NULL if it can. */
 static const char *push_wrong(const struct dp_client *client, const float *grad, const dp_metrics *metrics)
 {
     if (!client->session.joined || !client->theta.valid)
@@ -191,7 +191,7 @@ static const char *push_wrong(const struct dp_client *client, const float *grad,
     return grad ? NULL : "the gradient is missing";
 }
 
-/* What the head measures our speed by. */
+/* Counts the slot for the head, which measures our speed by it. */
 static void count_busy(struct dp_client *client)
 {
     uint64_t now_us = mono_ns() / 1000;

@@ -32,7 +32,7 @@ static const struct option OPTIONS[] = {
      .help = "file by which a dp-server of this user knows its own; else ~/.config/dp/secret"},
     {NULL, "json", OPT_FLAG, FIELD(json), .help = "print one JSON object instead of a table"},
     {NULL, "timeout-ms", OPT_U64, FIELD(timeout_ms), "N", .min = 1, .max = 3600000, .dflt = "5000", .unit = "ms",
-     .help = "how long to wait for an answer"},
+     .help = "longest wait for an answer"},
     {NULL, "on-server", OPT_FLAG, FIELD(on_server),
      .help = "export: write the file on the server's host, not on this one"},
 };
@@ -168,7 +168,7 @@ int main(int argc, char **argv)
     dp_err e = options_parse(&given, &TABLE, &options, argc, argv, &outcome, &err);
     if (!e && outcome == OPT_RUN) {
         options_env_check(&TABLE, stderr);
-        if (options.secret_file && setenv("DP_SECRET_FILE", options.secret_file, 1)) /* where requests look for it */
+        if (options.secret_file && setenv("DP_SECRET_FILE", options.secret_file, 1)) /* requests look for it there */
             e = dp_fail(&err, DP_NOMEM, "out of memory for --secret-file");
         else
             e = run(&options, &given, &err);

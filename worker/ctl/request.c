@@ -18,7 +18,7 @@
 enum {
     FILES = 10, /* of ZeroMQ for one connection */
     ANSWER_FRAMES_MAX = 2,
-    LOOK_MS = 500, /* how often whether a silent server is still there */
+    LOOK_MS = 500, /* between looks whether a silent server is still there */
     QUESTION_BYTES_MAX = FRAME_TEXT_MAX + 512,
     PIECE_BYTES = 1 << 20,
 };
@@ -89,7 +89,7 @@ static void close_socket(struct request *request)
 
 /* --- question and answer --- */
 
-/* What comes of a question. */
+/* The answer to a question. */
 struct answer {
     bool there;
     struct client_challenge challenge; /* given: it is to be asked again, with a proof */
@@ -320,7 +320,7 @@ static dp_err ask_piece(struct fetching *f, zmq_msg_t *payload, const Dp__Export
     return e;
 }
 
-/* Where the first piece says what the file is, and the others say the same. */
+/* The first piece says what the file is; the others must say the same. */
 static dp_err check_piece(struct fetching *f, const Dp__Exported *piece, size_t bytes, dp_error *err)
 {
     const struct ctl_exported facts = {piece->total, piece->digest, piece->train_step, piece->complete,

@@ -29,11 +29,11 @@ struct ctl_exported {
     uint64_t train_step;
     bool complete, diverged;
 };
-/* Bytes of the file in their order; facts->bytes of them come in all. What it returns ends the fetching, DP_OK goes on.
+/* Bytes of the file in their order; facts->bytes of them come in all. Any code but DP_OK ends the fetching.
  */
 typedef dp_err (*ctl_take)(void *arg, const struct ctl_exported *facts, const void *bytes, size_t count, dp_error *err);
 /* Fetches the model of a running job, by pieces; each answer is waited for timeout_ms. With `on_server` the server
- * writes it at that path of its host instead, and `take` is not called. What it is goes to *ret_exported. DP_DATA where
+ * writes it at that path of its host instead, and `take` is not called. Its facts go to *ret_exported. DP_DATA if
  * the bytes are not those that the server has sent. */
 DP_MUST_CHECK dp_err ctl_request_export(const char *server, uint64_t timeout_ms, const char *on_server, ctl_take take,
                                         void *arg, struct ctl_exported *ret_exported, dp_error *err);

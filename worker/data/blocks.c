@@ -2,9 +2,10 @@
  *
  * Invariants: block b has rows [b * block_rows, ...) and the bytes [places[b].offset, places[b + 1].offset) of the
  * file, of which each reading must have the hash of the first. `used` is the size of the blocks that are held; it
- * exceeds the budget by no more than the one being loaded. What changes after opening is under the mutex. */
+ * exceeds the budget by no more than the one being loaded. The mutex guards all that changes after opening. */
 #include "worker/data/blocks.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -254,7 +255,7 @@ static dp_err look_at_first_row(struct data_blocks *b, struct scanner *scanner, 
     return DP_OK;
 }
 
-/* What the beginning of the file says of all of it. */
+/* Settles the format and the header by the beginning of the file. */
 static dp_err look_at_head(struct data_blocks *b, struct scanner *scanner, dp_error *err)
 {
     size_t bytes;
@@ -355,6 +356,7 @@ static bool evict(struct data_blocks *b)
             oldest = &b->blocks[i];
     if (!oldest)
         return false;
+    assert(b->used >= oldest->bytes);
     b->used -= oldest->bytes;
     data_fini(&oldest->data);
     return true;

@@ -10,14 +10,14 @@
 
 struct data_blocks;
 
-/* How a file is to be held. */
+/* Blocks of a file, and the memory for them. */
 struct data_blocks_shape {
     uint64_t block_rows;
     uint32_t window_blocks; /* that are used side by side: the budget must hold them, and one more */
     uint64_t budget_bytes;
 };
 
-/* What the pass over the file found. Borrowed until data_blocks_free. */
+/* Findings of the pass over the file. Borrowed until data_blocks_free. */
 struct data_blocks_facts {
     const char *name;
     uint64_t rows, features, fingerprint; /* that of data_fingerprint */

@@ -85,7 +85,7 @@ static dp_err source_check(const struct data_source *source, enum data_format fo
         return dp_fail(err, wrong, "%s: --label-column is for CSV files, and this is read as %s", source->path,
                        format_name(format));
     if (source->unlabelled && (source->label_column || source->labels_path))
-        return dp_fail(err, DP_USAGE, "%s: --no-labels says that there are none, and --label%s where they are",
+        return dp_fail(err, DP_USAGE, "%s: --no-labels says that rows have none, and --label%s where they are",
                        source->path, source->label_column ? "-column" : "s");
     if (source->labels_path && format != DATA_IDX)
         return dp_fail(err, wrong, "%s: --labels is for IDX files, and this is read as %s", source->path,

@@ -16,7 +16,7 @@ DP_MUST_CHECK dp_err data_parse(const struct data_source *source, const void *by
                                 size_t labels_size, struct data *ret_data, dp_error *err);
 void data_fini(struct data *data);
 
-/* Of rows, features as found, labels and entries (XXH64; fingerprint.h). */
+/* A hash of rows, features as found, labels and entries (XXH64; fingerprint.h). */
 uint64_t data_fingerprint(const struct data *data);
 
 /* For blocks.c: the format of a file that begins with these bytes: the one asked for, else by the content. *ret_sure

@@ -11,7 +11,7 @@ enum { TAR_MAGIC_AT = 257, LOOK_BYTES = 4096 };
 struct foreign {
     const char *magic;
     size_t bytes; /* of magic */
-    size_t at;    /* where the file has it */
+    size_t at;    /* its offset in the file */
     const char *what;
 };
 

@@ -103,8 +103,8 @@ static uint32_t index_column(const struct libsvm *file, uint64_t index)
     return file->hash_bits ? data_hash_column(index, file->hash_bits, file->hash_seed) : (uint32_t)(index - 1);
 }
 
-/* The label at the line's beginning. Where there is none, a line that does not begin with an index has one all the
- * same, which is passed over: it would be an error otherwise, and who predicts may have either kind of file. */
+/* The label at the line's beginning. In unlabelled data a line that does not begin with an index has a label all the
+ * same, which is passed over: users may predict with either kind of file. */
 static dp_err label_take(struct libsvm *file)
 {
     const char *token = file->text.at, *fault = NULL;

@@ -1,4 +1,4 @@
-/* What a look at the data says of the training to come, for warnings; nothing is computed with it. Thread: any. */
+/* A look at the data, for warnings about the training to come; nothing is computed with it. Thread: any. */
 #ifndef DP_WORKER_DATA_LOOK_H
 #define DP_WORKER_DATA_LOOK_H
 

@@ -1,4 +1,4 @@
-/* Runs of whole lines of a text file, of so many rows each: where blocks begin. Thread: any. */
+/* Runs of whole lines of a text file, of a number of rows each, which become blocks. Thread: any. */
 #ifndef DP_WORKER_DATA_SCAN_H
 #define DP_WORKER_DATA_SCAN_H
 

@@ -1,11 +1,10 @@
-/* Which labels a job of classes has: by what dp-server was asked for, and by what a worker found in its data. Thread:
- * any. */
+/* Labels of a job of classes, chosen by the options of dp-server and by the data of a worker. Thread: any. */
 #ifndef DP_WORKER_MODEL_CHOOSE_LABELS_H
 #define DP_WORKER_MODEL_CHOOSE_LABELS_H
 
 #include "worker/model/model.h"
 
-/* What the job was asked for, which no settled number stands for. */
+/* Labels as the job's options ask for them, beside the settled numbers. */
 struct labels_wish {
     bool local;                     /* workers have data of their own, of which none has all labels */
     uint32_t classes;               /* --classes; 0: as many as the data have */

@@ -7,15 +7,15 @@
 #include "worker/model/model.h"
 
 /* The target of each label of a data set, by its number in `set` (heap). `labels` is the class -> label list,
- * ascending: softmax: the class; logistic: two labels, -1 for the lesser and +1 for the greater. Of logistic's the
- * pairs -1, 1 and 0, 1 stand for each other. DP_MODEL naming file, place, and the label that is none of `whose` ("the
+ * ascending: softmax: the class; logistic: two labels, -1 for the lesser and +1 for the greater. The pairs -1, 1 and 0,
+ * 1 of logistic stand for each other. DP_MODEL naming file, place, and the label that is none of `whose` ("the
  * model's"). */
 DP_MUST_CHECK dp_err model_map(const struct model *model, const struct label_set *set, const char *file,
                                const struct label_list *labels, const char *whose, float **ret_map, dp_error *err);
 /* The target of each row (heap): by model_map, or for models without classes the floats as they are read. */
 DP_MUST_CHECK dp_err model_targets(const struct model *model, const struct data *data, const struct label_list *labels,
                                    const char *whose, float **ret_targets, dp_error *err);
-/* How labels are to be read for the model. */
+/* The way in which labels are read for the model. */
 enum label_use model_label_use(const struct model *model);
 /* Whether these distinct labels suit the model: logistic needs two, softmax at least that. DP_MODEL with what was
  * found. */

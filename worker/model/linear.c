@@ -24,7 +24,7 @@ dp_err linear_declare(const struct model_spec *spec, struct tensors *tensors, dp
     return tensors_add(tensors, "bias", 1, &width, INIT_ZEROS, 0, false, err);
 }
 
-/* Where the weight and the bias begin: dense tensors come before the rows of tables. */
+/* Offsets of the weight and the bias in theta: dense tensors come before the rows of tables. */
 static size_t weight_at(const struct model_spec *spec)
 {
     return spec->table && spec->intercept ? model_width(spec) : 0;

@@ -146,7 +146,7 @@ static dp_err theta_read(struct model_file *file, const struct safetensors *from
         return dp_fail(err, DP_MODEL, "%s: has %" PRIu32 " tensors, but a %s model %s intercept has %" PRIu32,
                        file->path, from->tensors.count, file->model->name, file->spec.intercept ? "with" : "without",
                        file->tensors.count);
-    /* What the metadata ask for is no reason to take memory that the file does not have. */
+    /* Metadata that promise more than the file has must not make us take memory. */
     if (tensors_total(&file->tensors) > tensors_total(&from->tensors))
         return dp_fail(err, DP_MODEL,
                        "%s: has %" PRIu64 " parameters, but its metadata need %" PRIu64 "; export it again", file->path,

@@ -29,7 +29,7 @@ struct predict_options {
     const char *output;        /* replaced as a whole; NULL: stdout */
     bool scores;               /* behind the label: the probability of each class, in the order of their labels */
     bool json;                 /* an object a row: {"label", "scores": {label: probability}} or {"value"} */
-    bool quiet;                /* what was assumed in reading the data is not told on stderr */
+    bool quiet;                /* assumptions made in reading the data are not printed on stderr */
     const volatile int *stop;  /* as above */
 };
 

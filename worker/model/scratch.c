@@ -34,7 +34,7 @@ void scratch_give_blas_room(struct model_scratch *scratch)
     scratch->blas_room = NULL;
 }
 
-/* For rows of so many floats. */
+/* Whether there is memory for `rows` rows of `features` floats. */
 static bool has_room(size_t rows, uint64_t features)
 {
     size_t bytes;

@@ -1,5 +1,5 @@
-/* What eval is told of the regularizers and constraints that a model was trained with: R(theta), how far constraints
- * are from being met, and whether theta is stationary. Thread: any. */
+/* Regularizers and constraints that a model was trained with, for eval: R(theta), the distance from constraints, and
+ * whether theta is stationary. Thread: any. */
 #ifndef DP_WORKER_MODEL_TERMS_H
 #define DP_WORKER_MODEL_TERMS_H
 

@@ -1,4 +1,4 @@
-/* How far a model has come; see state.h. */
+/* The training behind a model's file; see training.h. */
 #include "worker/model/training.h"
 
 #include <inttypes.h>

@@ -1,4 +1,4 @@
-/* How far the training of a model's file has come: its metadata "steps", "complete" and "diverged". Thread: any. */
+/* The training behind a model's file: its metadata "steps", "complete" and "diverged". Thread: any. */
 #ifndef DP_WORKER_MODEL_TRAINING_H
 #define DP_WORKER_MODEL_TRAINING_H
 

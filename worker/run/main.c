@@ -164,15 +164,15 @@ static dp_err check_output(const struct worker_options *o, dp_error *err)
     return o->json ? output_end_json(err) : DP_OK;
 }
 
-/* OpenBLAS starts threads of its own when it is loaded, and waits for them at the end of a process. Where an address
- * space is limited they ask for their buffers for ever: that end is left out. */
+/* OpenBLAS starts threads of its own when it is loaded, and waits for them at the end of a process. If the
+ * address space is limited, they ask for their buffers for ever. So the process ends without that. */
 static int leave(int status)
 {
     dp_error err;
     if (output_end_json(&err) && status == 0)
         status = dp_err_exit_status(err.code);
     output_end();
-#if !defined(__SANITIZE_ADDRESS__) /* which looks for leaks there */
+#if !defined(__SANITIZE_ADDRESS__) /* it looks for leaks at the end */
     fflush(NULL);
     _exit(status);
 #endif

@@ -20,9 +20,9 @@ static const struct option ROWS[] = {
     ROW("train", name, "name", OPT_STRING, "TEXT", 0, 0, NULL, NULL, NULL,
         "shown in status; a worker started again with its name has its number back; else host:pid"),
     ROW("train", connect_timeout_s, "connect-timeout", OPT_U64, "S", 1, 86400, "30", "s", NULL,
-        "how long to try to reach the server at first"),
+        "longest time for reaching the server at first"),
     ROW("train", server_timeout_s, "server-timeout", OPT_U64, "S", 1, 86400, "60", "s", NULL,
-        "how long the server may be silent later on"),
+        "longest silence of the server later on"),
     ROW("train", shm, "shm", OPT_CHOICE, "MODE", 0, 0, "auto", NULL, SHM_MODES,
         "memory shared with a dp-server on this machine; on: or fail, auto: where it can be had"),
     ROW("train", secret_file, "secret-file", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL,
@@ -31,7 +31,7 @@ static const struct option ROWS[] = {
         "end when this process ends, which started this one; 0: go on"),
 
     ROW("train", emulate_slower, "emulate-slower", OPT_F64, "FACTOR", 1, 1e6, "1", NULL, NULL,
-        "this worker's slots take so many times --emulate-slot-ms"),
+        "factor by which a slot of this worker takes longer than --emulate-slot-ms"),
 
     DATA_OPTION_ROWS(struct worker_options, data),
 

@@ -1,4 +1,4 @@
-/* What a worker tells. Lines on stderr begin with the program's name, since servers and supervisors collect them. */
+/* Output of a worker. Lines on stderr begin with the program's name, since servers and supervisors collect them. */
 #include "worker/run/report.h"
 
 #include <inttypes.h>

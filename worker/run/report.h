@@ -1,4 +1,4 @@
-/* What a worker tells people (lines on stderr) and programs (--json: objects on stdout) of its work. Thread: main. */
+/* Output of a worker: lines on stderr for people, objects on stdout (--json) for programs. Thread: main. */
 #ifndef DP_WORKER_RUN_REPORT_H
 #define DP_WORKER_RUN_REPORT_H
 

@@ -1,4 +1,4 @@
-/* What --json of dp-worker ends with where train, eval or predict were not done. Thread: main. */
+/* The last object of dp-worker --json if train, eval or predict were not done. Thread: main. */
 #ifndef DP_WORKER_RUN_REPORT_END_H
 #define DP_WORKER_RUN_REPORT_END_H
 
@@ -7,7 +7,7 @@
 
 #include "common/base/dp_err.h"
 
-/* What a worker has done so far. */
+/* Work that a worker has done so far. */
 struct report_totals {
     uint64_t steps;          /* that it had a part in */
     uint64_t slots, samples; /* that it computed */

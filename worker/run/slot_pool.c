@@ -16,7 +16,7 @@ struct place {
     struct slot_job job;
 };
 
-/* What one thread computes with. */
+/* Memory of one thread. */
 struct lane {
     struct slot_pool *pool;
     pthread_t thread;
@@ -44,7 +44,7 @@ static uint64_t largest_slot(const struct plan *plan)
     return MAX(plan->batch, plan->eval_rows) / plan->slots + 1;
 }
 
-/* What a slot is computed from: rows of data, and the model that theta is one of. */
+/* The input of a slot: rows of data, and the model of theta. */
 struct slot_input {
     const struct model_spec *spec;
     const struct data *data;

@@ -14,7 +14,7 @@
 #include "worker/run/emulate.h"
 #include "worker/run/touched.h"
 
-/* What every slot of a job is computed from. Borrowed for the pool's life; immutable. */
+/* The input of every slot of a job. Borrowed for the pool's life; immutable. */
 struct slot_work {
     const struct model *model;
     struct model_spec spec;
@@ -31,7 +31,7 @@ struct slot_job {
     uint64_t step;
     uint32_t slot;
     const float *theta;
-    struct touched_slot touched; /* where the weight is a table: the slot's rows over the columns that theta has */
+    struct touched_slot touched; /* if the weight is a table: the slot's rows over the columns that theta has */
     float *grad;                 /* NULL at evaluation steps */
     dp_metrics metrics;
     dp_error err; /* code != DP_OK: its data could not be read */

@@ -26,13 +26,13 @@ struct train {
     bool has_eval;
     struct schema job_schema;  /* of a job that is settled; borrowed from the client */
     struct schema eval_schema; /* that the evaluation data are matched with; borrowed from the training data */
-    char *note;                /* what was assumed in reading them */
+    char *note;                /* assumptions made in reading them */
     struct label_list labels;  /* class -> label; before joining as our data have it, then as the job has it */
     float *train_targets, *eval_targets, *block_map;
     struct data_look train_look, eval_look; /* for warnings */
     struct tensors tensors;
     struct slot_work work;
-    struct touched *touched; /* where the weight is a table */
+    struct touched *touched; /* if the weight is a table */
     struct slot_pool *pool;
     struct tally steps_done;
     uint64_t slots_done, samples_done; /* of ours */

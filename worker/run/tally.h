@@ -1,4 +1,4 @@
-/* How many steps somebody had a part in, each counted once: where slots commit on arrival, a worker goes back to steps
+/* Number of steps that a worker had a part in, each counted once: if slots commit on arrival, it goes back to steps
  * that are still open. Thread: any. */
 #ifndef DP_WORKER_RUN_TALLY_H
 #define DP_WORKER_RUN_TALLY_H

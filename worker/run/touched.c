@@ -1,4 +1,4 @@
-/* The rows that slots touch; see touched.h. Where the rows of two questions are the same, as in full batches, they are
+/* The rows that slots touch; see touched.h. If the rows of two questions are the same, as in full batches, they are
  * found once. Invariant: a view's local rows live as long as the view. Thread: main. */
 #include "worker/run/touched.h"
 
@@ -151,7 +151,7 @@ static struct found *found_take(struct touched *touched)
     return found;
 }
 
-/* What these rows touch, with one more user. Takes the rows. */
+/* Columns that these rows touch, with one more user. Takes the rows. */
 static dp_err found_get(struct touched *touched, const struct data *data, const float *targets, uint64_t *rows,
                         uint64_t count, struct found **ret_found, dp_error *err)
 {

@@ -1,6 +1,6 @@
-/* Which rows of a table the slots of a step touch, for a model whose weights are one (--sparse): the data's columns.
- * What was found for the client is kept until the slots are computed. Thread: main; what touched_find returns is read
- * by any. */
+/* Rows of a table that the slots of a step touch, for a model whose weights are one (--sparse): the data's columns.
+ * Rows that were found for the client are kept until the slots are computed. Thread: main; what touched_find returns is
+ * read by any. */
 #ifndef DP_WORKER_RUN_TOUCHED_H
 #define DP_WORKER_RUN_TOUCHED_H
 
@@ -12,7 +12,7 @@
 
 struct touched;
 
-/* What the slots are about; borrowed until touched_free. eval: NULL where there is none. */
+/* The data of the slots; borrowed until touched_free. eval: NULL if there is none. */
 struct touched_source {
     const struct plan *plan;
     const struct data *train, *eval; /* sparse */

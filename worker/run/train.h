@@ -21,7 +21,7 @@ struct train_options {
     bool quiet;                   /* tells of errors only */
     bool json;                    /* one object per line on stdout */
     const volatile int *stop;     /* set by a signal handler */
-    struct report_totals *totals; /* what was done, also where it fails; may be NULL */
+    struct report_totals *totals; /* work that was done, also if it fails; may be NULL */
 };
 
 /* Works for a server until its job is done. DP_OK then; the server was told of any error of ours. */

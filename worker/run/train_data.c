@@ -139,7 +139,7 @@ static dp_err find_labels(struct train *t, dp_error *err)
     return e;
 }
 
-/* What the server warns of, and this worker as well, whose log may be all that is read. */
+/* The server warns of these; so does this worker, because its log may be all that is read. */
 static void look_at_data(struct train *t)
 {
     data_look_labels(&t->train_data, &t->train_look);

@@ -146,7 +146,7 @@ static void push(struct cluster_end *end, uint32_t slice, uint64_t step, uint32_
     assert(copy);
     memcpy(copy, gradient + s->range.first, s->range.count * sizeof *copy);
     struct blob blob = {copy, s->range.count * sizeof *copy, copy, free};
-    struct push_pull msg = {.slice = slice, .push = true, .step = step, .node = steps_node(&s->window, 0, slot)};
+    struct push_pull msg = {.piece = slice, .push = true, .step = step, .node = steps_node(&s->window, 0, slot)};
     msg.metrics = (struct metrics){count, 0.5 * (double)count, 0};
     shard_push_pull(&end->shard, &msg, &blob);
 }

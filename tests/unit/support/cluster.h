@@ -3,7 +3,10 @@
 #ifndef DP_TESTS_UNIT_SUPPORT_CLUSTER_H
 #define DP_TESTS_UNIT_SUPPORT_CLUSTER_H
 
+#include "server/dense/slice.h"
+#include "server/shard/ask.h"
 #include "server/shard/shard.h"
+#include "server/shard/tell.h"
 #include "server/step/block_sums.h"
 
 enum { CLUSTER_SHARDS_MAX = 5, CLUSTER_SLICES_MAX = 64 };
@@ -27,7 +30,7 @@ struct cluster {
         struct range range;
         struct range slices[CLUSTER_SLICES_MAX];
         uint64_t completed;
-        uint64_t ready, few; /* where the head says what commits: what it was told; 1 + the step */
+        uint64_t ready, few; /* if steps commit on the head's word: as the head heard it; 1 + the step */
     } ends[CLUSTER_SHARDS_MAX];
     struct exchange exchange;
     struct cluster_message *first, **last;

@@ -5,7 +5,7 @@
 #include "server/dense/slice.h"
 #include "tests/unit/support/optimum.h"
 
-/* Of --constraint; "linear=", "linear<" and "linear<far" stand for a row that is written to a file. */
+/* Values of --constraint; "linear=", "linear<" and "linear<far" stand for a row that is written to a file. */
 struct pair {
     const char *one, *other; /* other: NULL for none */
 };

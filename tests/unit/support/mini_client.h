@@ -7,7 +7,7 @@
 
 enum { ELEMS = MINI_ALL * MINI_ELEMS };
 
-/* What a worker of the mini server's job brings. */
+/* The data and the model that a worker brings to the mini server's job. */
 extern const dp_dataset MINI_DATA;
 extern const dp_model MINI_MODEL;
 
@@ -30,7 +30,7 @@ void push_slot(dp_client *client, const dp_task *task, uint32_t slot);
 void push_task(dp_client *client, const dp_task *task);
 /* Works until the end; returns why it ended. */
 dp_err work(dp_client *client, uint64_t first_step, unsigned *ret_tasks, dp_error *err);
-/* Works until the job is done, after so many tasks, and leaves. */
+/* Works until the job is done, after `tasks` tasks, and leaves. */
 void expect_job(struct mini *mini, dp_client *client, unsigned tasks);
 /* theta of the server is that of a job from step `first` on. */
 void expect_sums(struct mini *mini, uint64_t first, uint64_t train_steps);

@@ -1,4 +1,4 @@
-/* What the files of the mini server share. */
+/* Types and functions that the files of the mini server share. */
 #ifndef DP_TESTS_UNIT_SUPPORT_MINI_IMPL_H
 #define DP_TESTS_UNIT_SUPPORT_MINI_IMPL_H
 

@@ -339,7 +339,7 @@ uint64_t node_slots(const struct mini *m, uint64_t step, uint32_t level, uint32_
     return node;
 }
 
-/* Whoever waits for the step is answered. */
+/* Answers the sessions that wait for the step. */
 static void unpark(struct mini *m, uint32_t slice, void *socket)
 {
     struct mini_slice *s = &m->slices[slice];

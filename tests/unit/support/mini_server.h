@@ -30,7 +30,7 @@ struct mini_slice {
     float sum[MINI_ELEMS];
     double loss; /* over all steps */
     uint64_t count;
-    uint8_t from_id[32]; /* who spoke of it last, */
+    uint8_t from_id[32]; /* routing id that named it last, */
     size_t from_id_size;
     unsigned from_changes; /* and how often it had been another */
     bool parked;
@@ -64,7 +64,7 @@ struct mini_part {
     size_t parked_id_size;
 };
 
-/* Who is spoken to: a socket and a routing id. */
+/* The address of a peer: a socket and a routing id. */
 struct mini_peer {
     void *socket;
     const void *id;
@@ -82,7 +82,7 @@ struct mini_options {
     atomic_int forget_sessions;   /* 1: forgets them now */
     atomic_int restart;           /* 1: begins anew as another incarnation */
     atomic_int rebind_shards;     /* 1: closes the shards' sockets and opens them again */
-    atomic_int asks;              /* 1: can be asked what it has; before mini_start */
+    atomic_int asks;              /* 1: can be asked of Ask; before mini_start */
     atomic_int mute;              /* 1: says nothing any more */
     atomic_int challenges;        /* hellos that are answered with a challenge, whatever they prove */
     atomic_int refuse_join;       /* 1: answers Join with REFUSED */
@@ -104,11 +104,11 @@ struct mini {
     bool tables;        /* the job has a table; set before mini_start */
     uint32_t staleness; /* more than 0: slots commit on arrival; likewise */
     char endpoint[64];  /* of the head */
-    /* What it saw. */
+    /* Counts of what it saw. */
     atomic_uint pushes;     /* that counted */
     atomic_uint duplicates; /* pushes of what was there */
     atomic_uint pulls;
-    atomic_uint questions;  /* what it has */
+    atomic_uint questions;  /* Asks that it answered */
     atomic_uint row_pushes; /* to parts, that counted */
     atomic_uint lists;      /* lists of row ids that it was sent and had not */
     atomic_uint hellos;

@@ -17,7 +17,7 @@ enum {
 
 /* An event in the life of a worker, in virtual time. */
 struct sim_worker {
-    double slot_us;                      /* what a slot takes */
+    double slot_us;                      /* time of a slot */
     uint64_t hangs_from_us, hangs_to_us; /* a slot begun in between ends at the latter */
     bool eval_only;                      /* hangs at evaluation steps only */
     bool lies;                           /* says that it is fast and does much */
@@ -25,7 +25,7 @@ struct sim_worker {
     bool joined;
     uint64_t told[SLOTS_MAX];           /* step + 1 of which it was last given a copy of the slot */
     uint64_t done[OPEN_MAX][SLOTS_MAX]; /* step + 1 of which it was last done with the slot, by step % OPEN_MAX */
-    uint64_t step;                      /* what it is at */
+    uint64_t step;                      /* the step that it is at */
     uint32_t at;                        /* slot under way; SLOTS_MAX: none */
     uint64_t ends_us;                   /* when it ends */
     uint64_t computed;                  /* so far */

@@ -104,7 +104,7 @@ static void fill_rows(void)
     rows.count = 100000;
 }
 
-/* Where commits are on arrival. */
+/* Messages of commits on arrival. */
 static void fill_arrival(void)
 {
     push_arrival = push_pull;
@@ -338,8 +338,8 @@ static void fill_control(void)
     stall.text = "step 300 has been waiting for 31 s for slots 4-7 of alpha:4711";
 }
 
-/* Where memory is shared, and slots are pushed one by one. */
-/* What a server wants to know of its clients, and their answers. */
+/* Messages of shared memory, and of slots that are pushed one by one. */
+/* Messages of proofs. */
 static void fill_proofs(void)
 {
     for (size_t i = 0; i < sizeof challenge; i++)

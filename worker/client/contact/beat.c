@@ -1,6 +1,7 @@
 /* Heartbeats. Invariant: between beat_start and beat_stop the links and the arena belong to the thread. */
 #include "worker/client/contact/beat.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -90,8 +91,8 @@ static bool beat_take(struct beat *beat, const Dp__Header *header)
     return true;
 }
 
-/* How many beats were answered. Bytes that cannot be read are left alone: the client's own connection to the head
- * reports what is wrong with them. */
+/* Returns the number of beats that were answered. Bytes that cannot be read are left alone: the client's own connection
+ * to the head reports what is wrong with them. */
 static uint32_t beat_receive(struct beat *beat, struct link *link)
 {
     bool any = true;
@@ -165,7 +166,7 @@ static void spare_promote(struct beat *beat, struct beat_spare *spare, uint64_t 
     spare->open = false;
     if (!beat->outage_ms)
         beat->outage_ms = beat->waits_ms;
-    beat->trip_ms = 0; /* what was waited for was the outage */
+    beat->trip_ms = 0; /* the outage took that long, and not the way */
     beat->waits_ms = now_ms;
     beat_answered(beat, beat->unanswered, now_ms);
 }
@@ -194,7 +195,7 @@ static void beat_watch(struct beat *beat, uint64_t now_ms)
     }
 }
 
-/* How far we are, as beats say it; a sum that does not stay the same while any part of it grows. */
+/* Our progress, as beats say it: a sum that does not stay the same while any part of it grows. */
 static uint64_t beat_progress(struct beat *beat)
 {
     return atomic_load_explicit(&beat->step, memory_order_relaxed) +
@@ -203,8 +204,8 @@ static uint64_t beat_progress(struct beat *beat)
            atomic_load_explicit(&beat->slots_computed, memory_order_relaxed);
 }
 
-/* Who has done nothing since the last beat sends the next one later, and when others do that too, by the clock on the
- * wall: hundreds of idle workers then wake the head a few times, and not for each of them. */
+/* A worker that has done nothing since the last beat sends the next one later, at a time of the wall clock that is the
+ * same for all: hundreds of idle workers then wake the head a few times, and not for each of them. */
 static uint64_t beat_next(const struct beat *beat, bool idle, uint64_t now_ms)
 {
     const uint64_t apart_ms = (uint64_t)FRAME_HEARTBEAT_IDLE * beat->interval_ms;
@@ -269,6 +270,7 @@ static int thread_start(struct beat *beat)
 
 dp_err beat_start(struct beat *beat, void *zmq, const struct beat_target *target, dp_error *err)
 {
+    assert(!beat->running);
     beat->session = target->session;
     beat->incarnation = target->incarnation;
     beat->interval_ms = target->interval_ms;

@@ -5,8 +5,8 @@
  * connection again only after about as long as the interruption has lasted. So while beats have no answer, the thread
  * connects anew beside the old connection; the first connection that is answered becomes the thread's.
  * Thread: the client's, but for the thread itself. */
-#ifndef DP_WORKER_CLIENT_BEAT_H
-#define DP_WORKER_CLIENT_BEAT_H
+#ifndef DP_WORKER_CLIENT_CONTACT_BEAT_H
+#define DP_WORKER_CLIENT_CONTACT_BEAT_H
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -36,7 +36,7 @@ struct beat {
     uint32_t unanswered; /* beats, */
     uint64_t waits_ms;   /* and when the first of them was sent */
     uint64_t sent_ms;    /* the last one */
-    uint64_t trip_ms;    /* how long an answer took lately */
+    uint64_t trip_ms;    /* that an answer took lately */
     uint64_t outage_ms;  /* since when nothing gets through; 0: as far as is known, everything does */
     struct arena arena;
     uint64_t session;
@@ -56,7 +56,7 @@ struct beat {
     _Atomic uint64_t global_low;     /* steps complete on all shards */
     atomic_bool refused;             /* the head does not know the session any more */
     _Atomic uint32_t outages;        /* that are over: what was under way in any connection may be stuck */
-    _Atomic uint64_t outage_told_ms; /* how long the last one was */
+    _Atomic uint64_t outage_told_ms; /* length of the last one */
 };
 
 struct beat_target {
@@ -71,7 +71,7 @@ struct beat_target {
 DP_MUST_CHECK dp_err beat_start(struct beat *beat, void *zmq, const struct beat_target *target, dp_error *err);
 /* Whether beats have been answered in time for so long. Thread: any. */
 bool beat_is_well(const struct beat *beat, uint64_t for_ms, uint64_t now_ms);
-/* The head has said that so many steps are complete. Thread: any. */
+/* The head has said that the steps before `low` are complete. Thread: any. */
 void beat_raise_low(struct beat *beat, uint64_t low);
 /* Stops and joins it; what it heard stays readable. One that does not run is fine. */
 void beat_stop(struct beat *beat);

@@ -14,7 +14,7 @@ struct session {
     uint64_t id;     /* 0: no Welcome has come yet */
     uint64_t incarnation;
     uint64_t features;             /* FRAME_FEATURE_ bits that the server knows as well */
-    char host[FRAME_NAME_MAX + 1]; /* where the server runs; empty: it shares no memory */
+    char host[FRAME_NAME_MAX + 1]; /* of the server; empty: it shares no memory */
     uint64_t request;              /* number of the last header */
     uint32_t heartbeat_ms;
     bool joined;       /* dp_join has succeeded */
@@ -26,7 +26,7 @@ struct session {
 Dp__Header session_header(struct session *session);
 /* Whether a message's header belongs to this session's incarnation of the job. */
 bool session_owns(const struct session *session, const Dp__Header *header);
-/* How long the head may be silent before that is news. */
+/* A head that is silent for longer is news. */
 uint64_t session_patience_ms(const struct session *session);
 
 #endif

@@ -1,4 +1,4 @@
-/* What a worker brings to a job: a deep copy in the shape of the message that says it, kept for joining again.
+/* Data and tensors that a worker brings to a job: a deep copy as a message, kept for joining again.
  * Thread: the one that uses the client. */
 #include "worker/client/contact/join.h"
 
@@ -146,7 +146,7 @@ static dp_err labels_fill(Dp__Join *join, const dp_model *model, double **ret_va
     return values ? DP_OK : dp_fail(err, DP_NOMEM, "no memory for the labels");
 }
 
-/* What the message points to while it is packed. */
+/* Memory that the message points to while it is packed. */
 struct join_parts {
     struct dataset_message train, eval;
     Dp__Schema schema;

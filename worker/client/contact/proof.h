@@ -1,7 +1,7 @@
 /* Answers to a server that asks who we are: a proof by this user's secret, or by a key from the server's door, which
  * gives it to users of --allow-users. Thread: any. */
-#ifndef DP_WORKER_CLIENT_PROOF_H
-#define DP_WORKER_CLIENT_PROOF_H
+#ifndef DP_WORKER_CLIENT_CONTACT_PROOF_H
+#define DP_WORKER_CLIENT_CONTACT_PROOF_H
 
 #include <stdbool.h>
 
@@ -9,10 +9,10 @@
 #include "common/net/shm_wire.h"
 #include "proto/frame.h"
 
-/* How often a server may ask before it is given up: a challenge that was waited with for long is given anew. */
+/* A server that asks more often is given up; it asks anew if a challenge has waited for long. */
 enum { CLIENT_PROOFS_MAX = 4 };
 
-/* What a server wants answered. */
+/* A challenge that a server wants answered. */
 struct client_challenge {
     bool given;
     uint8_t nonce[PROOF_NONCE_BYTES];
@@ -27,7 +27,7 @@ struct client_proof {
 
 /* Takes the challenge of a refusal, if it has one. */
 void client_challenge_take(const Dp__Error *refusal, struct client_challenge *ret_challenge);
-/* Answers it. Where we have nothing to prove with, the proof is void, so that the server says and logs whom it refuses.
+/* Answers it. If we have nothing to prove with, the proof is void, so that the server says and logs whom it refuses.
  * `secret_file`: see secret_load. */
 void client_proof_make(const char *secret_file, const struct client_challenge *challenge,
                        const struct proof_claim *claim, struct client_proof *ret_proof);

@@ -1,6 +1,7 @@
 /* Memory shared with the shards; see shm.h. Thread: the client's. */
 #include "worker/client/contact/shm.h"
 
+#include <assert.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -69,7 +70,8 @@ static dp_err unexpected(int passed, dp_error *err)
     return dp_fail(err, DP_PROTO, "the Unix socket gives an answer to something else");
 }
 
-/* What a shard passes becomes the part's; *planes is what all that have a range must have, 0 before the first. */
+/* Memory that a shard passes becomes the part's. *planes is the number that all parts with a range must have, 0 before
+ * the first. */
 static dp_err part_take(struct view_part *part, const struct shm_message *answer, int passed, uint32_t *planes,
                         dp_error *err)
 {
@@ -127,6 +129,7 @@ dp_err client_shm_open(struct client_shm *shm, const struct shm_place *places, u
                        uint64_t incarnation, const volatile int *stop, struct views *ret_views, dp_error *err)
 {
     struct shm_message hello = {.kind = SHM_HELLO, .session = session, .incarnation = incarnation};
+    assert(!shm->doors && !shm->rings);
     struct view_part *parts = mem_array_zero(count, sizeof *parts);
     uint32_t planes = 0;
     dp_err e = DP_OK;

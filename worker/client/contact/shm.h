@@ -1,9 +1,9 @@
 /* Memory shared with the shards of a server on this host: their planes of theta and rings of rows, and our slabs, which
  * all of them map.
- * It is all shards or none: only when all have welcomed us are they told that we read there. What the other side is
- * asked here is answered at once, or when a large theta has been filled: these calls wait. Thread: the client's. */
-#ifndef DP_WORKER_CLIENT_SHM_H
-#define DP_WORKER_CLIENT_SHM_H
+ * It is all shards or none: only when all have welcomed us are they told that we read there. The other side
+ * answers at once, or when a large theta has been filled: these calls wait. Thread: the client's. */
+#ifndef DP_WORKER_CLIENT_CONTACT_SHM_H
+#define DP_WORKER_CLIENT_CONTACT_SHM_H
 
 #include "common/net/shm_wire.h"
 #include "worker/client/state/rings.h"
@@ -12,7 +12,7 @@
 /* A zeroed one is closed. */
 struct client_shm {
     uint32_t count;
-    uint64_t answer_ms;       /* how long an answer is waited for */
+    uint64_t answer_ms;       /* longest wait for an answer */
     int *doors;               /* [count] connections to the shards that have parameters */
     struct rings *rings;      /* [count] */
     const volatile int *stop; /* becomes non-zero: waits end with DP_STOPPED; may be NULL */
@@ -31,7 +31,7 @@ DP_MUST_CHECK dp_err client_shm_open(struct client_shm *shm, const struct shm_pl
 void client_shm_close(struct client_shm *shm);
 /* Passes a slab to all shards. */
 DP_MUST_CHECK dp_err client_shm_pass(struct client_shm *shm, uint32_t number, const struct shm *slab, dp_error *err);
-/* What lies in a ring of the shard, which has passed it before it says so: see rings_at. */
+/* Finds rows in a ring that the shard has passed before it names it: see rings_at. */
 DP_MUST_CHECK dp_err client_shm_rows(struct client_shm *shm, uint32_t shard, uint32_t ring, uint64_t at, uint64_t bytes,
                                      const void **ret_values, dp_error *err);
 

@@ -25,7 +25,7 @@ DP_MUST_CHECK dp_err tell_check_stop(const struct tell *tell, dp_error *err);
 void tell_error(dp_error *err, dp_err code, const char *text);
 /* Remembers the first reason for which the job is over for this client. */
 void tell_end(struct tell *tell, dp_err code, const char *text);
-/* That reason, if the job is over. */
+/* Fails with that reason, if the job is over. */
 DP_MUST_CHECK dp_err tell_check_end(const struct tell *tell, dp_error *err);
 
 #endif

@@ -1,7 +1,8 @@
-/* Which slots a worker owes at a step. Invariant: both lists are in strictly ascending order of steps. Thread: the
+/* Slots that a worker owes at a step. Invariant: both lists are in strictly ascending order of steps. Thread: the
  * client's. */
 #include "worker/client/state/duty.h"
 
+#include <assert.h>
 #include <string.h>
 
 static void entry_fill(struct duty_entry *entry, uint64_t step, const uint32_t *slots, size_t count)
@@ -34,6 +35,14 @@ static void duty_forget(struct duty *duty, uint64_t step)
         past++;
     duty->extra_count -= past;
     memmove(duty->extras, duty->extras + past, duty->extra_count * sizeof *duty->extras);
+}
+
+static bool entries_ascend(const struct duty_entry *entries, size_t count)
+{
+    for (size_t i = 1; i < count; i++)
+        if (entries[i].step <= entries[i - 1].step)
+            return false;
+    return true;
 }
 
 static void duty_take_slots(struct duty *duty, const struct duty_assign *assign)
@@ -71,6 +80,8 @@ void duty_take(struct duty *duty, const struct duty_assign *assign, uint64_t ste
     duty_take_slots(duty, assign);
     if (assign->extra_count > 0 && assign->extra_step >= step)
         duty_take_extras(duty, assign);
+    assert(duty->assign_count <= DUTY_ASSIGNS_MAX && entries_ascend(duty->assigns, duty->assign_count));
+    assert(duty->extra_count <= DUTY_EXTRAS_MAX && entries_ascend(duty->extras, duty->extra_count));
 }
 
 void duty_at(const struct duty *duty, uint64_t step, struct slot_set *ret_slots)

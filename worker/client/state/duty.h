@@ -1,4 +1,4 @@
-/* Which slots a worker owes at a step, from the assignments of the head: numbers in, numbers out.
+/* Slots that a worker owes at a step, from the assignments of the head: numbers in, numbers out.
  *
  * An assignment holds from its from_step on until one with a later from_step takes over; extra slots hold at one step
  * only. A newer message overrides what an older one said of the same steps. Thread: the client's. */
@@ -23,7 +23,7 @@ struct duty {
     struct duty_entry extras[DUTY_EXTRAS_MAX]; /* by ascending step */
 };
 
-/* What the head said; borrowed for the call. */
+/* An assignment of the head; borrowed for the call. */
 struct duty_assign {
     uint64_t from_step;
     const uint32_t *slots;
@@ -33,9 +33,9 @@ struct duty_assign {
     size_t extra_count;
 };
 
-/* Takes up an assignment at `step`; what concerns only steps before it is forgotten, slots out of range are ignored. Of
- * more pending assignments than are kept, those furthest in the future are forgotten: the head gives the slots they
- * name to somebody when they are missed. */
+/* Takes up an assignment at `step`; what concerns only steps before it is forgotten, slots out of range are ignored.
+ * If more are pending than are kept, those furthest in the future are forgotten: the head gives the slots they name to
+ * another worker when they are missed. */
 void duty_take(struct duty *duty, const struct duty_assign *assign, uint64_t step);
 /* The slots owed at `step`. */
 void duty_at(const struct duty *duty, uint64_t step, struct slot_set *ret_slots);

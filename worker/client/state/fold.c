@@ -1,10 +1,11 @@
-/* Which nodes of a step's tree a worker pushes.
+/* Nodes of a step's tree that a worker pushes.
  *
  * Invariants: a node is held only while its parent can still be made here, that is while all slots of the parent that
  * have rows are owed and none of them has been sent; so its sibling comes, and finds it at the level looked for.
  * Thread: the client's. */
 #include "worker/client/state/fold.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "common/base/util.h"
@@ -81,7 +82,7 @@ static bool node_is_root(const struct fold *fold, struct fold_node node)
     return UINT32_C(1) << node.level >= fold->slots;
 }
 
-/* What is found one level up from a node that is whole here. */
+/* The case one level up from a node that is whole here. */
 enum climb {
     CLIMB_END,    /* it goes no further */
     CLIMB_WAIT,   /* its sibling is to come */
@@ -122,6 +123,7 @@ enum fold_answer fold_hand_in(struct fold *fold, uint32_t slot, struct fold_merg
         if (climb == CLIMB_MERGED) {
             whole = at;
             (*ret_merge_count)++;
+            assert(*ret_merge_count <= FOLD_LEVEL_MAX);
         }
     }
     if (climb == CLIMB_WAIT)

@@ -1,4 +1,4 @@
-/* Which nodes of a step's tree a worker pushes: a slot handed in is held while its sibling is owed by this worker too,
+/* Nodes of a step's tree that a worker pushes: a slot handed in is held while its sibling is owed by this worker too,
  * then both are folded into their parent, and so on upward; what has no such sibling is sent. Numbers in, decisions
  * out; whoever calls keeps the values.
  *
@@ -43,9 +43,9 @@ enum fold_answer {
 void fold_begin(struct fold *fold, uint32_t slots, const struct slot_set *rows);
 /* From here on, until the next fold_begin, each slot is sent by itself, at once. */
 void fold_singly(struct fold *fold);
-/* More slots are owed; those without rows are not. What is owed never shrinks within a step. */
+/* More slots are owed; those without rows are not. The set never shrinks within a step. */
 void fold_owe(struct fold *fold, const struct slot_set *slots);
-/* What is owed and has not been handed in. */
+/* Slots that are owed and have not been handed in. */
 void fold_missing(const struct fold *fold, struct slot_set *ret_slots);
 /* Hands in a slot. The merges, at most FOLD_LEVEL_MAX, are to be done in their order. Once nothing is missing, nothing
  * is held: the last slot handed in is answered with FOLD_SEND. */

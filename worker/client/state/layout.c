@@ -198,7 +198,7 @@ static dp_err labels_same(const struct label_list *was, const struct label_list 
     return DP_OK;
 }
 
-/* What dp-server was told, which nobody's data change. */
+/* Options of dp-server, which no worker's data change. */
 static dp_err wishes_same(const dp_job *was, const dp_job *now, dp_error *err)
 {
     const struct job_number numbers[] = {
@@ -220,7 +220,7 @@ static dp_err wishes_same(const dp_job *was, const dp_job *now, dp_error *err)
     return numbers_same(numbers, ARRAY_LEN(numbers), err);
 }
 
-/* What the first worker's data settle. */
+/* Facts that the first worker's data settle. */
 static dp_err settled_same(const dp_job *was, const dp_job *now, dp_error *err)
 {
     const struct job_number numbers[] = {

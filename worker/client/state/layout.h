@@ -22,7 +22,7 @@ struct client_job {
 /* A description that frame_parse has passed. DP_PROTO where its numbers make no plan, DP_NOMEM. */
 DP_MUST_CHECK dp_err client_job_take(const Dp__Job *msg, struct client_job *ret_job, dp_error *err);
 void client_job_fini(struct client_job *job);
-/* DP_REFUSED, naming the first thing in which `now` differs from `was`. How slots are pushed may differ. */
+/* DP_REFUSED, naming the first thing in which `now` differs from `was`. `singly` may differ. */
 DP_MUST_CHECK dp_err client_job_same(const struct client_job *was, const struct client_job *now, dp_error *err);
 
 /* The same of what both say: a job that waits for its first worker does not know yet what data settle. */
@@ -38,7 +38,7 @@ struct job_part {
 struct job_shard {
     char shm[SHM_NAME_MAX]; /* its Unix socket for shared memory, empty where there is none */
     struct endpoint endpoint;
-    bool at_head; /* where the client found the head; endpoint is not looked at */
+    bool at_head; /* at the address of the head; endpoint is not looked at */
     uint32_t first_slice;
     uint32_t slice_count;
     uint32_t first_part;

@@ -1,4 +1,4 @@
-/* Where a worker goes next on arrival; see open_steps.h.
+/* The next step of a worker on arrival; see open_steps.h.
  *
  * Invariant: base <= top + 1, and done[] of the steps in [floor, top] is what is known of them. Thread: the client's.
  */
@@ -23,6 +23,7 @@ void arrival_begin(struct arrival *a, uint64_t step, uint32_t staleness)
     a->staleness = staleness;
     for (; a->top < step; a->top++)
         *done_at(a, a->top + 1) = (struct slot_set){0};
+    assert(a->base <= a->top + 1);
 }
 
 uint64_t arrival_floor(const struct arrival *a)
@@ -36,6 +37,7 @@ void arrival_complete(struct arrival *a, uint64_t step)
     if (step > a->top + 1) /* others have left this worker behind: it goes on from there */
         a->top = step - 1;
     a->base = MAX(a->base, step);
+    assert(a->base <= a->top + 1);
 }
 
 static bool is_known(const struct arrival *a, uint64_t step)

@@ -1,4 +1,4 @@
-/* Where a worker goes next while the slots of its steps commit on arrival: which slots of which open steps it is done
+/* The next step of a worker while the slots of its steps commit on arrival: the slots of open steps that it is done
  * with, and the first step that it still owes something. Numbers in, numbers out.
  *
  * Under bsp a worker goes from step to step, and theta of the next one says that all of this one has arrived. On
@@ -32,10 +32,10 @@ void arrival_complete(struct arrival *arrival, uint64_t step);
 void arrival_done(struct arrival *arrival, uint64_t step, const struct slot_set *slots);
 /* The head asks for slots of a step: whether they are there is to be found out anew. */
 void arrival_asked(struct arrival *arrival, uint64_t step, const struct slot_set *slots);
-/* What was handed in may have been lost with a connection: of all steps that may be incomplete it is to be found out
- * anew what is there. Unlike under bsp, no answer to a pull says so. */
+/* Slots that were handed in may have been lost with a connection: for all steps that may be incomplete it is to be
+ * found out anew what is there. Unlike under bsp, no answer to a pull says so. */
 void arrival_doubt(struct arrival *arrival);
-/* What of `owed` at a step is still to be done. */
+/* Leaves in `owed` the slots that are still to be done at a step. */
 void arrival_missing(const struct arrival *arrival, uint64_t step, struct slot_set *owed);
 /* The first step from the floor on of which something is owed and not done; the one after `top` if there is none. */
 uint64_t arrival_next(const struct arrival *arrival, const struct duty *duty, const struct plan *plan);

@@ -1,6 +1,7 @@
 /* Rings of a shard; see rings.h. Invariant: the numbers in the list descend. Thread: the client's. */
 #include "worker/client/state/rings.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "common/base/util.h"
@@ -24,6 +25,7 @@ dp_err rings_add(struct rings *rings, uint32_t number, int fd, uint64_t bytes, d
         free(ring);
         return e;
     }
+    assert(!rings->list || rings->list->number < number);
     ring->number = number;
     ring->bytes = bytes;
     ring->next = rings->list;
@@ -36,7 +38,7 @@ bool rings_have(const struct rings *rings, uint32_t number)
     return rings->list && rings->list->number >= number;
 }
 
-/* Of the rings, those that no answer will name any more go. */
+/* Frees the rings that no answer will name any more. */
 static void rings_drop_before(struct rings *rings, uint32_t number)
 {
     struct ring **at = &rings->list;

@@ -10,7 +10,7 @@
 
 struct ring;
 
-/* Of one shard. A zeroed one has none. */
+/* The rings of one shard. A zeroed one has none. */
 struct rings {
     struct ring *list; /* the latest first */
     uint32_t used;     /* number of the latest that an answer has named */
@@ -21,8 +21,8 @@ struct rings {
 DP_MUST_CHECK dp_err rings_add(struct rings *rings, uint32_t number, int fd, uint64_t bytes, dp_error *err);
 /* Whether the ring has come, or a later one. */
 bool rings_have(const struct rings *rings, uint32_t number);
-/* What lies in a ring at a position. NULL: an answer that was overtaken by a later one, since when the shard may have
- * written there. DP_PROTO where it is not within the ring. */
+/* Finds the bytes in a ring at a position. NULL: an answer that was overtaken by a later one, since when the shard may
+ * have written there. DP_PROTO where it is not within the ring. */
 DP_MUST_CHECK dp_err rings_at(struct rings *rings, uint32_t number, uint64_t at, uint64_t bytes,
                               const void **ret_values, dp_error *err);
 /* All before this position was read. */

@@ -2,6 +2,7 @@
  * it. Thread: the client's; row_list_drop: any. */
 #include "worker/client/state/rows.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,7 +77,7 @@ static dp_err span_fill(const struct row_layout *layout, const struct row_list *
     return DP_OK;
 }
 
-/* What follows from the tables' ids. Takes the list where it fails. */
+/* Fills in all that follows from the tables' ids. Takes the list if it fails. */
 static dp_err list_finish(const struct row_layout *layout, struct row_list *list, struct row_list **ret_list,
                           dp_error *err)
 {
@@ -138,7 +139,9 @@ dp_err row_list_new(const struct row_layout *layout, const dp_rows *rows, struct
 
 void row_list_keep(struct row_list *list)
 {
-    atomic_fetch_add_explicit(&list->refs, 1, memory_order_relaxed);
+    unsigned before = atomic_fetch_add_explicit(&list->refs, 1, memory_order_relaxed);
+    assert(before > 0);
+    (void)before;
 }
 
 void row_list_drop(struct row_list *list)

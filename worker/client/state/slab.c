@@ -3,6 +3,7 @@
  * the acquire here order the accesses. */
 #include "worker/client/state/slab.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -130,12 +131,16 @@ struct slab *slab_find(const struct slab_pool *pool, const float *values)
 
 void slab_keep(struct slab *slab)
 {
-    atomic_fetch_add_explicit(&slab->refs, 1, memory_order_relaxed);
+    unsigned before = atomic_fetch_add_explicit(&slab->refs, 1, memory_order_relaxed);
+    assert(before > 0);
+    (void)before;
 }
 
 void slab_drop(struct slab *slab)
 {
-    atomic_fetch_sub_explicit(&slab->refs, 1, memory_order_release);
+    unsigned before = atomic_fetch_sub_explicit(&slab->refs, 1, memory_order_release);
+    assert(before > 0);
+    (void)before;
 }
 
 void slab_drop_message(void *values, void *slab)

@@ -2,6 +2,7 @@
  * Thread: the client's. */
 #include "worker/client/state/tables.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -136,6 +137,7 @@ static dp_err group_room(const struct tables *tables, const struct theta *theta,
 
 dp_err tables_want_more(struct tables *tables, const struct theta *theta, const struct slot_set *slots, dp_error *err)
 {
+    assert(!tables_lacking(tables)); /* one question at a time */
     struct row_group *group = mem_array_zero(1, sizeof *group);
     if (!group)
         return dp_fail(err, DP_NOMEM, "no memory for rows");

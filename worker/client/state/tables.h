@@ -42,7 +42,7 @@ struct tables {
     uint64_t tag;                 /* of the last question */
     struct row_group now, wanted; /* of theta.now and theta.next */
     struct row_group *more;       /* newest first; only that one may be incomplete */
-    const struct row_group *task; /* what dp_next returned last */
+    const struct row_group *task; /* that dp_next returned last */
 };
 
 /* Takes up the job's tables and where they are. Groups are forgotten. DP_NOMEM. */
@@ -60,7 +60,7 @@ DP_MUST_CHECK dp_err tables_want_more(struct tables *tables, const struct theta 
                                       dp_error *err);
 /* theta has turned: what was wanted is now. */
 void tables_turn(struct tables *tables);
-/* What is wanted is wanted no more. */
+/* The rows that are wanted are wanted no more. */
 void tables_unwant(struct tables *tables);
 void tables_forget(struct tables *tables);
 
@@ -73,7 +73,7 @@ bool tables_lacks(const struct tables *tables, uint32_t first, uint32_t count);
 /* theta as the slots of a whole group see it. */
 const float *tables_theta(const struct row_group *group, const struct theta *theta);
 
-/* What a shard said of a part. */
+/* A shard's answer about a part. */
 struct rows_answer {
     uint32_t part; /* index in the layout */
     uint64_t step;

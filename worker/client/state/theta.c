@@ -2,6 +2,7 @@
  * `now` is whole. Thread: the client's. */
 #include "worker/client/state/theta.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,7 +55,7 @@ void theta_want(struct theta *theta, uint64_t want)
     theta->want_accepted = (struct slot_set){0};
 }
 
-/* Where theta of `want` is assembled. */
+/* The index of the buffer in which theta of `want` is assembled. */
 static uint32_t theta_next(const struct theta *theta)
 {
     return theta->now == theta->own[0];
@@ -100,12 +101,13 @@ static dp_err answer_check(const struct theta *theta, const struct theta_answer 
 
 static void piece_got(struct theta *theta, uint32_t piece, enum theta_got kind)
 {
+    assert(theta->got[piece] == THETA_MISSING && theta->counts[THETA_MISSING] > 0);
     theta->got[piece] = (uint8_t)kind;
     theta->counts[THETA_MISSING]--;
     theta->counts[kind]++;
 }
 
-/* What all slices have of the step wanted, of which this is the `nth` answer. */
+/* Slots of the step wanted that all slices have; this is the `nth` answer. */
 static void accepted_take(struct theta *theta, const struct theta_answer *answer, uint32_t nth)
 {
     struct slot_set set = {0};
@@ -142,6 +144,7 @@ dp_err theta_take(struct theta *theta, const struct theta_answer *answer, bool *
 
 bool theta_take_part(struct theta *theta, uint32_t piece, bool last, uint64_t at, const void *values, size_t bytes)
 {
+    assert(piece >= theta->slice_count && piece < theta->piece_count);
     if (theta->got[piece] != THETA_MISSING)
         return false;
     if (!last && bytes > 0)
@@ -193,6 +196,7 @@ static uint32_t theta_plane(const struct theta *theta)
 
 void theta_turn(struct theta *theta)
 {
+    assert(theta_whole(theta));
     if (theta->counts[THETA_NEW] > 0) {
         uint32_t plane = theta_plane(theta);
         uint64_t *have = theta->now_have;
@@ -210,6 +214,7 @@ void theta_turn(struct theta *theta)
 
 void theta_share(struct theta *theta, struct views *views)
 {
+    assert(theta->views.count == 0);
     theta->views = *views;
     *views = (struct views){0};
 }

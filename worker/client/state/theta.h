@@ -1,6 +1,6 @@
 /* theta of the step at hand and, piece by piece, theta of the next one: slices of the dense tensors, and behind them
  * the rows of tables that a step needs, whose pieces are the parts of the tables. Two buffers: theta_t stays readable
- * until theta_{t+1} is whole. Where the shards share memory, there are no rows, and all slices of a step are in one
+ * until theta_{t+1} is whole. If the shards share memory, there are no rows, and all slices of a step are in one
  * plane, theta is read there; what comes otherwise is copied to the buffers. Thread: the client's. */
 #ifndef DP_WORKER_CLIENT_STATE_THETA_H
 #define DP_WORKER_CLIENT_STATE_THETA_H
@@ -14,7 +14,7 @@
 #include "worker/client/state/slot_set.h"
 #include "worker/client/state/views.h"
 
-/* How a slice of the step wanted has been answered. */
+/* The answer for a piece of the step wanted. */
 enum theta_got { THETA_MISSING, THETA_NEW, THETA_UNCHANGED, THETA_LAST };
 
 struct theta {
@@ -62,7 +62,7 @@ void theta_fini(struct theta *theta);
 void theta_want(struct theta *theta, uint64_t want);
 /* From now on the shards' memory is mapped; the views are taken. */
 void theta_share(struct theta *theta, struct views *views);
-/* Gives the mappings up. Where theta was read there, or copied from there, it is forgotten, since the shards may have
+/* Gives the mappings up. If theta was read there, or copied from there, it is forgotten, since the shards may have
  * overwritten it: true then, and `want` is its step. */
 bool theta_unshare(struct theta *theta);
 /* Takes an answer. One for another step, or a second one, changes nothing. DP_PROTO where it does not fit the slice or
@@ -77,7 +77,7 @@ bool theta_take_part(struct theta *theta, uint32_t piece, bool last, uint64_t at
 bool theta_whole(const struct theta *theta);
 /* The job has no such step: all pieces said so. */
 bool theta_ended(const struct theta *theta);
-/* Where theta is whole: makes it `now`, and wants the next step. */
+/* If theta is whole: makes it `now`, and wants the next step. */
 void theta_turn(struct theta *theta);
 /* Forgets all versions: they were of another incarnation of the job. */
 void theta_forget(struct theta *theta);

@@ -20,7 +20,7 @@ struct sent_node {
     struct node_value value;
 };
 
-/* What folding needs besides the values; borrowed. */
+/* Parts of the client that folding needs; borrowed. */
 struct values_room {
     struct slab_pool *slabs;
     const struct row_layout *layout;

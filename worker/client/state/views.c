@@ -39,7 +39,7 @@ static void part_pages(const struct views *views, uint32_t i, uint64_t *ret_from
         *ret_to = *ret_from;
 }
 
-/* Where byte `byte` of theta lies in the part's memory. */
+/* Offset of byte `byte` of theta in the part's memory. */
 static uint64_t part_offset(const struct view_part *part, uint32_t plane, uint64_t byte)
 {
     return plane * part->stride_bytes + (byte - page_down(first_byte(part)));
@@ -69,7 +69,7 @@ static dp_err view_map(struct views *views, uint32_t plane, dp_error *err)
     return DP_OK;
 }
 
-/* What a shard says of its memory must hold before anything is looked for in it. */
+/* Checks a shard's description of its memory before anything is looked for in it. */
 static dp_err parts_check(const struct views *views, dp_error *err)
 {
     uint64_t at = 0;

@@ -12,7 +12,7 @@
 #include "common/net/shm.h"
 #include "common/tensor/tensor.h"
 
-/* What a shard has passed. */
+/* Memory that a shard has passed. */
 struct view_part {
     struct range range;    /* of theta */
     struct shm memory;     /* all planes */

@@ -1,6 +1,6 @@
-/* Which column of a CSV file is what: the label, a feature, or one that is not read. Training data say it themselves:
- * the label by --label-column, or by the one name that means a label; all others are features in their order. Data for
- * a schema: match.c. Thread: any. */
+/* Columns of a CSV file: the label, features, and those that are not read. Training data say it themselves: the label
+ * by --label-column, or by the one name that means a label; all others are features in their order. Data for a schema:
+ * match.c. Thread: any. */
 #include "worker/data/csv/columns.h"
 
 #include <inttypes.h>

@@ -3,6 +3,7 @@
  * beforehand, so that nothing grows while reading. Thread: any. */
 #include "worker/data/csv/csv.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,6 +101,7 @@ static dp_err row_read(struct csv *csv)
     float *out = data->values + data->rows * data->features;
     struct field field = {0};
     uint64_t i = 0;
+    assert(data->rows < csv->rows_max);
     dp_err e = csv->label == UINT64_MAX ? no_label_take(csv) : DP_OK;
     for (; !e && i < csv->fields && !field.last; i++) {
         e = csv_field_read(csv, &field);
@@ -125,6 +127,7 @@ static dp_err matrix_new(struct csv *csv)
     uint64_t rows_max = MIN(text_count(&csv->text, '\n'), bytes / (csv->fields + data->features)) + 1;
     uint64_t values;
     bool labelled = false;
+    csv->rows_max = rows_max;
     if (!__builtin_mul_overflow(rows_max, data->features, &values)) {
         uint64_t label_bytes = rows_max * sizeof *data->labels;
         if (mem_check_room(csv->text.name, label_bytes + values * sizeof *data->values, csv->err))

@@ -38,7 +38,7 @@ static size_t find_fractions(const struct csv *csv, bool *fractions)
     return rows;
 }
 
-/* How many different texts the column has in the first rows. */
+/* Counts the different texts that the column has in the first rows. */
 static size_t count_distinct(const struct csv *csv, uint64_t column)
 {
     struct csv look = *csv;

@@ -6,7 +6,7 @@
 
 /* Finds the label by --label-column, or by the one name that means a label. */
 DP_MUST_CHECK dp_err csv_label_find(struct csv *csv);
-/* How many columns have a name that means a label; the first two. */
+/* Counts the columns whose name means a label; `at` gets the first two. */
 uint64_t csv_labels_named(const struct csv *csv, uint64_t at[2]);
 
 #endif

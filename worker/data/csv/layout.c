@@ -1,4 +1,4 @@
-/* Which column is what; see layout.h. Thread: any. */
+/* Columns of a file; see layout.h. Thread: any. */
 #include "worker/data/csv/layout.h"
 
 #include <stdlib.h>

@@ -1,10 +1,10 @@
-/* Which column of a CSV file is what, as one part of the file tells it to the others. Thread: any. */
+/* Columns of a CSV file, as one part of the file tells them to the others. Thread: any. */
 #ifndef DP_WORKER_DATA_CSV_LAYOUT_H
 #define DP_WORKER_DATA_CSV_LAYOUT_H
 
 #include <stdint.h>
 
-/* Which column is what. */
+/* The use of each column. */
 struct csv_layout {
     char delimiter;
     uint64_t fields;   /* of the first row */

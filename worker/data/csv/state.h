@@ -16,12 +16,13 @@ struct csv {
     const struct data_source *source;
     struct data *data;
     char delimiter;
-    uint64_t fields; /* of the first row */
-    uint64_t label;  /* column of the label, from 0; UINT64_MAX: none */
-    bool lent;       /* names and to are not freed with the csv */
-    bool unlabelled; /* rows have no label that is read */
-    char **names;    /* [fields] of the header, as a schema has them; NULL: there is none */
-    uint64_t *to;    /* [fields] feature that a column is, or CSV_SKIP; the label's is not looked at */
+    uint64_t fields;   /* of the first row */
+    uint64_t rows_max; /* that there is room for */
+    uint64_t label;    /* column of the label, from 0; UINT64_MAX: none */
+    bool lent;         /* names and to are not freed with the csv */
+    bool unlabelled;   /* rows have no label that is read */
+    char **names;      /* [fields] of the header, as a schema has them; NULL: there is none */
+    uint64_t *to;      /* [fields] feature that a column is, or CSV_SKIP; the label's is not looked at */
     dp_error *err;
 };
 

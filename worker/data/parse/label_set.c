@@ -18,7 +18,7 @@ void label_set_fini(struct label_set *set)
     *set = (struct label_set){0};
 }
 
-/* Of a number its bits, of a word a hash of its bytes. */
+/* The bits of a number, or a hash of a word's bytes. */
 static uint64_t key_of(const struct label_token *token)
 {
     uint64_t bits;
@@ -40,7 +40,7 @@ static bool is_label(const struct label *label, const struct label_token *token)
     return strlen(label->text) == token->n && memcmp(label->text, token->at, token->n) == 0;
 }
 
-/* Where in the table the label stands, or would. */
+/* The place of the label in the table, or the free one for it. */
 static size_t table_find(const struct label_set *set, const struct label_token *token, uint64_t key)
 {
     size_t at = place_of(set, key);

@@ -5,7 +5,7 @@
 
 #include "common/tensor/label_list.h"
 
-/* Where a label stands first. */
+/* The place where a label stands first. */
 struct label_place {
     uint64_t row;  /* from 1 */
     uint64_t line; /* of the file, from 1; 0: it has no lines */

@@ -1,7 +1,7 @@
-/* Decimal text to float, correctly rounded and free of the locale.
- * Most numbers of data files are short: a mantissa below 2^53 times or over a power of ten that a double holds exactly
- * gives the double nearest to the decimal (Clinger 1990), and that gives the nearest float unless the double lies
- * exactly between two floats. What is left goes to strtof in the C locale. Thread: any. */
+/* Decimal text to float, correctly rounded and free of the locale. Most numbers of data files are short: a mantissa
+ * below 2^53 times or over a power of ten that a double holds exactly gives the double nearest to the decimal (Clinger
+ * 1990), and that gives the nearest float unless the double lies exactly between two floats. All others go to strtof in
+ * the C locale. Thread: any. */
 #include "worker/data/parse/number.h"
 
 #include <locale.h>

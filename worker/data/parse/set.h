@@ -13,7 +13,7 @@ enum data_format { DATA_AUTO, DATA_LIBSVM, DATA_CSV, DATA_IDX }; /* order of the
 /* Ends a note on data of two formats, one of them IDX. */
 #define DATA_SCALED_HINT "; bytes of IDX are scaled by 1/255, and numbers of other formats are not"
 
-/* What labels are for: numbers to be fitted (linear), classes (any labels), or nothing: they are passed over. */
+/* The use of labels: numbers to be fitted (linear), classes (any labels), or none: they are passed over. */
 enum label_use { LABEL_VALUES, LABEL_CLASSES, LABEL_PASSED };
 
 struct data {
@@ -53,12 +53,12 @@ struct data_source {
     uint64_t hash_seed;
     enum label_use label_use;
     bool unlabelled;     /* LIBSVM, CSV: lines have features only, every label is 0; IDX: there is no label file */
-    uint64_t first_line; /* where the bytes begin, for messages; 0: 1 */
-    bool part;           /* of a file: that no row of it has a feature is no error */
-    const struct csv_layout *layout; /* CSV, rows behind those of another part: what that one found; NULL: find it */
+    uint64_t first_line; /* line of the first byte, for messages; 0: 1 */
+    bool part;           /* a part of a file: it may be without features */
+    const struct csv_layout *layout; /* CSV, rows behind those of another part: its columns; NULL: find them */
     /* The schema that the file is matched with, by names where both have them: that of a model or a job. NULL: none. */
     const struct schema *want;
-    const char *want_of;      /* whose schema it is, such as "the model m.st" */
+    const char *want_of;      /* owner of the schema, such as "the model m.st" */
     bool extra_ignored;       /* columns and indices that `want` lacks are passed over; else they are an error */
     bool extra_option;        /* errors name --extra-features */
     bool label_optional;      /* a file without the label's column has no labels; else that is an error */

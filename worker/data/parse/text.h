@@ -19,7 +19,7 @@ struct text {
 };
 /* Starts at the first byte after a UTF-8 byte order mark. */
 void text_init(struct text *text, const char *path, const void *bytes, size_t size);
-/* How often `c` occurs from `at` on. */
+/* Counts `c` from `at` on. */
 uint64_t text_count(const struct text *text, char c);
 /* DP_DATA with "FILE:LINE: " before the text. */
 DP_MUST_CHECK dp_err text_fail(const struct text *text, dp_error *err, const char *fmt, ...)

@@ -385,7 +385,7 @@ Test(file, a_write_that_fails_half_way_changes_nothing)
     cr_assert_eq(folder_entries(), 1);
 }
 
-/* A descriptor that is held from the start: the file comes to its place where no other could be opened. */
+/* A descriptor that is held from the start: the file gets its place although no other could be opened. */
 Test(file, a_held_file_needs_no_descriptor)
 {
     dp_error err = {0};

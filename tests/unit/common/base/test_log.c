@@ -24,7 +24,7 @@ static void capture_begin(void)
     dup2(capture_fd, STDERR_FILENO);
 }
 
-/* What was written, on the heap. */
+/* The text that was written, on the heap. */
 static char *capture_end(void)
 {
     dup2(capture_saved, STDERR_FILENO);
@@ -60,7 +60,7 @@ Test(log, line_has_level_time_program_and_event)
     ASSERT_NO_LEAKS();
 }
 
-/* What a line says after its head; valid until the next call. */
+/* The text of a line behind its head; valid until the next call. */
 #define LOGGED(...) (capture_begin(), log_info(__VA_ARGS__), event_kept(capture_end()))
 
 static const char *event_kept(char *text)

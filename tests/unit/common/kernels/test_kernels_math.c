@@ -69,7 +69,7 @@ static void expect_bound(struct worst worst, double bound, const char *name)
     cr_assert(worst.ulps <= bound, "%s: %.4Lf ulp at %a", name, worst.ulps, (double)worst.at);
 }
 
-/* What common/kernels/kernels.h promises. */
+/* The promise of common/kernels/kernels.h. */
 static const double BOUND = 0.52;
 
 Test(kernels_math, exp_bound)

@@ -22,7 +22,7 @@ static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static bool released;
 static int asked, answered;
 
-/* What the name "two" stands for. */
+/* Addresses of the name "two". */
 static struct sockaddr_in two[2];
 
 static struct addrinfo *two_addresses(void)

@@ -111,7 +111,7 @@ Test(secret, is_made_where_it_is_then_found)
     ASSERT_NO_LEAKS();
 }
 
-/* Whatever umask says, the file is the user's alone, and can be read by them. */
+/* Under any umask the file is the user's alone, and they can read it. */
 Test(secret, has_its_mode_under_any_umask)
 {
     static const mode_t masks[] = {0, 0777};

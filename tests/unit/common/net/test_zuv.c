@@ -339,7 +339,7 @@ static dp_err bind_once(const char *listen, char *endpoint, size_t size, dp_erro
     void *ctx = zmq_ctx_new();
     void *socket = zmq_socket(ctx, ZMQ_ROUTER);
     int on = 1;
-    zmq_setsockopt(socket, ZMQ_IPV6, &on, sizeof on); /* whatever it was before */
+    zmq_setsockopt(socket, ZMQ_IPV6, &on, sizeof on); /* it is set anew, on or off */
     dp_err rc = zuv_bind(socket, listen, endpoint, size, err);
     zmq_close(socket);
     zmq_ctx_term(ctx);
@@ -359,7 +359,7 @@ Test(zuv, bind_cases, .timeout = 60)
     }
 }
 
-/* What a stranger says at once, and whether it is sent away: no bytes and no end come for long. */
+/* Sends bytes as a stranger does; whether it is sent away. A peer that is not gets no bytes and no end for long. */
 static bool sent_away(const char *endpoint, const char *bytes, size_t count)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -480,7 +480,7 @@ static void *term_main(void *ctx)
     return NULL;
 }
 
-/* What is freed after the end of a context may be in its threads' hands until then. */
+/* Memory that is freed after the end of a context may be in its threads' hands until then. */
 Test(zuv, signals_do_not_cut_the_end_of_a_context_short, .timeout = 30)
 {
     const struct sigaction action = {.sa_handler = on_interruption};

@@ -242,7 +242,7 @@ Test(options, environment)
     ASSERT_NO_LEAKS();
 }
 
-/* Of a name that no program has; another program's, an empty one and other variables are none of it. */
+/* The name is one that no program has; another program's, an empty one and other variables pass. */
 Test(options, a_misspelt_variable_is_told)
 {
     char *text = NULL;

@@ -1,4 +1,4 @@
-/* Which kind of file is at a path, and what may take its place. */
+/* Kinds of files at a path, and models that may take their place. */
 #include <criterion/criterion.h>
 
 #include <fcntl.h>

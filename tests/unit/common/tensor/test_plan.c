@@ -1,4 +1,4 @@
-/* What the plan promises: every row once per epoch, whatever the batch, the slots and the length of the job. */
+/* Promises of the plan: every row once per epoch, whatever the batch, the slots and the length of the job. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>

@@ -96,7 +96,7 @@ static double negative(const float *w)
     return worst;
 }
 
-/* How far outside, relative to the set's size. */
+/* Distance from the set, relative to its size. */
 static double v_nonneg(const float *w)
 {
     return negative(w);
@@ -175,7 +175,7 @@ static const struct set {
 };
 enum { SET_COUNT = sizeof SETS / sizeof SETS[0] };
 
-/* Of very different sizes, sometimes with zeros and ties. */
+/* Values of very different sizes, sometimes with zeros and ties. */
 static void draw(uint64_t stream, float *w)
 {
     double size = pow(10, rng_uniform(9, RNG_STREAM_INIT, stream, 1000) * 4 - 2);

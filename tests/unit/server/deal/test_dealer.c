@@ -8,17 +8,10 @@
 #include "server/deal/speeds.h"
 #include "tests/unit/support/leaks.h"
 
+#define ROLL_SEED 1234567891011u
+#include "tests/unit/support/roll.h"
+
 enum { MEMBERS = 6 };
-
-static uint64_t state = 1234567891011u;
-
-static uint32_t roll(uint32_t below)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)(state >> 20) % below;
-}
 
 /* Members of equal speed, anew for each deal, which puts them in another order. */
 #define EQUAL(...)           \

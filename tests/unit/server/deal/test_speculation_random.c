@@ -4,17 +4,8 @@
 #include "common/base/util.h"
 #include "server/deal/speculation_decide.h"
 #include "tests/unit/support/leaks.h"
+#include "tests/unit/support/roll.h"
 #include "tests/unit/support/speculation_members.h"
-
-static uint64_t state = 88172645463325252u;
-
-static uint32_t roll(uint32_t below)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)(state >> 20) % below;
-}
 
 static void assert_sound(const struct speculation *s, const bool *alive)
 {

@@ -8,15 +8,8 @@
 #include "server/dense/on_arrival.h"
 #include "tests/unit/support/leaks.h"
 
-static uint64_t state = 6364136223846793005u;
-
-static uint32_t roll(uint32_t below)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)(state >> 20) % below;
-}
+#define ROLL_SEED 6364136223846793005u
+#include "tests/unit/support/roll.h"
 
 static struct shard_job job_of(const struct plan *plan, const struct update_rule *rule, uint64_t elems, uint32_t s)
 {
@@ -59,7 +52,7 @@ static void commit_ready(struct slice *s)
         struct metrics m;
         dp_error err;
         uint64_t step = s->window.next;
-        cr_assert_eq(slice_commit(s, &m, &err), DP_OK);
+        cr_assert_eq((slice_staleness(s, step) > 0 ? arrival_pass : slice_commit)(s, &m, &err), DP_OK);
         free(slice_report_take(s, step));
     }
 }

@@ -8,16 +8,7 @@
 #include "server/dense/on_arrival.h"
 #include "server/shard/shard.h"
 #include "tests/unit/support/leaks.h"
-
-static uint64_t state = 88172645463325252u;
-
-static uint32_t roll(uint32_t below)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)(state >> 20) % below;
-}
+#include "tests/unit/support/roll.h"
 
 /* ---- the past ---- */
 
@@ -372,7 +363,7 @@ static double descend(uint32_t delay, double lr, double compensation)
         cr_assert_eq(from.version != NULL, compensation > 0 && t >= delay);
         struct blob g = noisy(read[first]);
         cr_assert_eq(arrival_push(&s, t, s.window.leaves, &from, &g, &m, &verdict, &err), DP_OK);
-        cr_assert_eq(slice_commit(&s, &m, &err), DP_OK);
+        cr_assert_eq(arrival_pass(&s, &m, &err), DP_OK);
         free(slice_report_take(&s, t));
         slice_release_before(&s, t + 1);
         double size = fabs((double)slice_theta(&s, t + 1)->theta[0]);

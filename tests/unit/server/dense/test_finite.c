@@ -8,6 +8,7 @@
 
 #include "common/terms/constraint_text.h"
 #include "server/table/part.h"
+#include "server/table/read.h"
 #include "tests/unit/support/cluster.h"
 #include "tests/unit/support/leaks.h"
 #include "tests/unit/support/reference.h"

@@ -8,15 +8,8 @@
 #include "server/dense/slice.h"
 #include "tests/unit/support/leaks.h"
 
-static uint64_t state = 998244353u;
-
-static uint32_t roll(uint32_t below)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)(state >> 20) % below;
-}
+#define ROLL_SEED 998244353u
+#include "tests/unit/support/roll.h"
 
 enum { ELEMS = 3000, STEPS = 5 };
 
@@ -267,7 +260,7 @@ Test(slice, theta_is_written_over_a_large_payload)
         }
         slice_release_before(&s, step + 1);
     }
-    struct version *held = s.versions;
+    struct version *held = s.versions.list;
     while (held && held->number != 1)
         held = held->next;
     cr_assert_not_null(held);

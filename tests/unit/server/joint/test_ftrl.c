@@ -9,6 +9,7 @@
 
 #include "common/base/rng.h"
 #include "server/table/part.h"
+#include "server/table/read.h"
 #include "server/update/catchup.h"
 #include "tests/unit/support/cluster.h"
 #include "tests/unit/support/leaks.h"

@@ -230,7 +230,7 @@ Test(scenarios, a_drop_decided_while_a_shard_has_passed)
     cr_assert_eq(owed[0], 3);
     push(1, 0, 3); /* comes after the shard was asked */
     for (uint32_t s = 0; s < SHARDS; s++) {
-        roster_drop(&cluster.ends[s].shard, 0, LIVE, 1);
+        shard_drop(&cluster.ends[s].shard, 0, LIVE, 1);
         cr_assert_eq(next_of(s), 1);
         cr_assert_eq(cluster.ends[s].counters.duplicates, 0);
         push(s, 0, 3); /* late */

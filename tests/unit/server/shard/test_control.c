@@ -6,6 +6,9 @@
 #include "tests/unit/support/cluster.h"
 #include "tests/unit/support/leaks.h"
 
+#define ROLL_SEED 6364136223846793005u
+#include "tests/unit/support/roll.h"
+
 enum { ELEMS = 64 };
 
 static struct cluster cluster;
@@ -139,16 +142,6 @@ Test(control, consistency_changes_at_a_step_that_is_open_nowhere)
 
 enum { RANDOM_SLOTS = 4, RANDOM_STEPS = 40, RANDOM_SHARDS = 3, RANDOM_JOBS = 300 };
 
-static uint64_t state = 6364136223846793005u;
-
-static uint32_t roll(uint32_t below)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)(state >> 20) % below;
-}
-
 /* A slot of some step that is open on a shard, perhaps once more; each moves theta by a quarter, once. */
 static void push_some(uint32_t s)
 {
@@ -240,7 +233,7 @@ Test(control, a_server_may_end_amid_a_commit_that_needs_all_shards)
     job.params.clip_norm = 1;
     cluster_start(&cluster, &job, 2, 1 << 20);
     push(0, 0);
-    cr_assert_not_null(cluster.ends[0].shard.global.pending[0], "it waits for the other's sums");
+    cr_assert_not_null(cluster.ends[0].shard.phases.pending[0], "it waits for the other's sums");
     cluster_stop(&cluster);
     ASSERT_NO_LEAKS();
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/dense/slice.h"
 #include "server/shard/shard.h"
 #include "tests/unit/support/leaks.h"
 
@@ -178,7 +179,7 @@ static void shard_hear(uint32_t s)
         return;
     struct word word = words->list[words->head++ % QUEUE];
     if (word.is_first_kind)
-        roster_take(&w.shards[s], word.number, word.live);
+        gate_roster(&w.shards[s], word.number, word.live);
     else
         shard_go(&w.shards[s], word.step);
 }
@@ -196,7 +197,7 @@ static void client_push(uint32_t rank, uint32_t s, uint32_t slice)
     for (int i = 0; i < ELEMS; i++)
         g[i] = (float)(1 << rank);
     struct blob gradient = {g, ELEMS * sizeof *g, g, free};
-    struct push_pull msg = {.session = rank, .slice = slice, .push = true, .step = client->step};
+    struct push_pull msg = {.session = rank, .piece = slice, .push = true, .step = client->step};
     msg.node = w.shards[s].slices[slice].window.leaves + rank;
     msg.metrics = (struct metrics){1, 1, 0};
     shard_push_pull(&w.shards[s], &msg, &gradient);

@@ -115,7 +115,7 @@ static void push(struct fixture *f, uint32_t slice, uint64_t step, uint32_t slot
 {
     struct blob g = payload ? ones() : (struct blob){0};
     struct push_pull msg = {
-        .session = 1, .slice = slice, .push = true, .step = step, .node = SLOTS + slot, .metrics = {2, 0.5, 1}};
+        .session = 1, .piece = slice, .push = true, .step = step, .node = SLOTS + slot, .metrics = {2, 0.5, 1}};
     shard_push_pull(&f->shard, &msg, &g);
 }
 
@@ -129,7 +129,7 @@ static void pull(struct fixture *f, uint32_t session, uint32_t slice, uint64_t s
 {
     struct blob none = {0};
     struct push_pull msg = {
-        .session = session, .request = 9, .slice = slice, .pull = true, .pull_step = step, .have = have};
+        .session = session, .request = 9, .piece = slice, .pull = true, .pull_step = step, .have = have};
     shard_push_pull(&f->shard, &msg, &none);
 }
 
@@ -425,7 +425,7 @@ static void one_infinity(uint32_t staleness, uint32_t slice, float value)
             if (i == slice && slot == 2)
                 g.data = memcpy(g.owner, &(float[32]){[17] = value}, g.bytes);
             struct push_pull msg = {
-                .session = 1, .slice = i, .push = true, .step = 1, .node = SLOTS + slot, .metrics = {2, 0.5, 1}};
+                .session = 1, .piece = i, .push = true, .step = 1, .node = SLOTS + slot, .metrics = {2, 0.5, 1}};
             shard_push_pull(&f.shard, &msg, &g);
         }
     cr_assert_eq(f.heard.completed, 2);

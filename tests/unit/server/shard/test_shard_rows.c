@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/shard/rows.h"
+#include "server/shard/ask.h"
+#include "server/shard/parts.h"
+#include "server/shard/shard.h"
 #include "tests/unit/support/leaks.h"
 
 enum { ROWS = 100, DIM = 2, SLOTS = 2, STEPS = 3 };
@@ -127,18 +129,19 @@ static struct rowlist *some(struct fixture *f, uint32_t part, uint32_t count)
     return count ? shard_rows_learn(&f->shard, part, 1000 + count, count, ids) : NULL;
 }
 
-static void send(struct fixture *f, struct rows_push_pull msg, uint32_t pushed, uint32_t pulled)
+static void send(struct fixture *f, struct push_pull msg, uint32_t pushed, uint32_t pulled)
 {
     struct blob values = {0};
-    msg.push_list = some(f, msg.part, pushed);
-    msg.pull_list = some(f, msg.part, pulled);
+    msg.push_list = some(f, msg.piece, pushed);
+    msg.pull_list = some(f, msg.piece, pulled);
     if (pushed) {
         float *g = mem_array((size_t)pushed * DIM, sizeof *g);
         for (uint32_t i = 0; i < pushed * DIM; i++)
             g[i] = 4;
         values = (struct blob){g, (size_t)pushed * DIM * sizeof *g, g, free};
     }
-    shard_rows_push_pull(&f->shard, &msg, &values);
+    msg.piece += f->shard.slice_count;
+    shard_push_pull(&f->shard, &msg, &values);
     rowlist_release(&msg.push_list);
     rowlist_release(&msg.pull_list);
 }
@@ -146,14 +149,13 @@ static void send(struct fixture *f, struct rows_push_pull msg, uint32_t pushed, 
 static void push(struct fixture *f, uint32_t part, uint64_t step, uint32_t slot, uint32_t rows)
 {
     struct metrics m = {4, 0.5 * (slot + 1), slot};
-    send(f, (struct rows_push_pull){.part = part, .push = true, .step = step, .node = SLOTS + slot, .metrics = m}, rows,
-         0);
+    send(f, (struct push_pull){.piece = part, .push = true, .step = step, .node = SLOTS + slot, .metrics = m}, rows, 0);
 }
 
 static void pull(struct fixture *f, uint32_t session, uint32_t part, uint64_t step, uint32_t rows)
 {
-    send(f, (struct rows_push_pull){.session = session, .request = step, .part = part, .pull = true, .pull_step = step},
-         0, rows);
+    send(f, (struct push_pull){.session = session, .request = step, .piece = part, .pull = true, .pull_step = step}, 0,
+         rows);
 }
 
 Test(shard_rows, a_shard_of_parts_alone_completes_steps)
@@ -254,9 +256,9 @@ Test(shard_rows, what_is_held_is_not_sent_again_after_an_evaluation)
     cr_assert_eq(f.heard.last_refusal, DP_PROTO, "step 1 is an evaluation");
     for (uint32_t slot = 0; slot < SLOTS; slot++)
         push(&f, 0, 1, slot, 0);
-    send(&f, (struct rows_push_pull){.part = 0, .pull = true, .pull_step = 2, .have = 1 + 1}, 0, 7);
+    send(&f, (struct push_pull){.piece = 0, .pull = true, .pull_step = 2, .have = 1 + 1}, 0, 7);
     cr_assert(f.heard.last.unchanged && !f.heard.last.values && f.heard.last.number == 1);
-    send(&f, (struct rows_push_pull){.part = 0, .pull = true, .pull_step = 2, .have = 1 + 0}, 0, 7);
+    send(&f, (struct push_pull){.piece = 0, .pull = true, .pull_step = 2, .have = 1 + 0}, 0, 7);
     cr_assert(!f.heard.last.unchanged && f.heard.last.count == 7);
     tear_down(&f);
 }

@@ -166,7 +166,7 @@ static struct slice slice_make(struct version *versions)
 {
     for (uint32_t p = 0; p < PLANES; p++)
         versions[p] = (struct version){.plane = p, .number = p};
-    return (struct slice){.shared = versions};
+    return (struct slice){.versions.shared = versions};
 }
 
 static uint32_t refs(const struct version *version)

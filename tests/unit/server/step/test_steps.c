@@ -5,16 +5,7 @@
 
 #include "server/step/steps.h"
 #include "tests/unit/support/leaks.h"
-
-static uint64_t state = 88172645463325252u;
-
-static uint32_t roll(uint32_t below)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)(state >> 20) % below;
-}
+#include "tests/unit/support/roll.h"
 
 struct emptiness {
     bool slots[64];

@@ -8,20 +8,14 @@
 #include "server/dense/commit.h"
 #include "server/dense/slice.h"
 #include "server/step/block_sums.h"
+#include "server/table/copy.h"
 #include "server/table/part.h"
+#include "server/table/read.h"
+#include "server/table/report.h"
 #include "tests/unit/support/leaks.h"
+#include "tests/unit/support/roll.h"
 
 enum { ROWS = 60, DIM = 3, ELEMS = ROWS * DIM, STEPS = 40, SLOTS = 5 };
-
-static uint64_t state = 88172645463325252u;
-
-static uint32_t roll(uint32_t below)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)(state >> 20) % below;
-}
 
 static struct shard_job job_of(const struct update_rule *rule, enum tensor_kind kind)
 {

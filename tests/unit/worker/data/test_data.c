@@ -299,7 +299,7 @@ Test(detect, by_the_first_line_that_tells)
     cr_assert_eq(parse((struct data_source){0}, "1 a:1\n", &data, &err), DP_DATA);
     cr_assert_str_eq(err.text, "f:1: 'a:1' is not INDEX:VALUE with an index of 1 or more (read as libsvm by its "
                                "content; --format overrides)");
-    /* what the options alone show is a mistake of usage, what it takes the file to see is one of data */
+    /* a mistake that the options alone show is one of usage, a mistake that only the file shows is one of data */
     cr_assert_eq(parse((struct data_source){.labels_path = "l"}, "1 1:1\n", &data, &err), DP_DATA);
     cr_assert_eq(parse((struct data_source){.labels_path = "l", .format = DATA_LIBSVM}, "1 1:1\n", &data, &err),
                  DP_USAGE);
@@ -470,7 +470,7 @@ Test(facts, rows_have_the_number_of_their_label)
     data_fini(&data);
 }
 
-/* What is no label is none for classes, and a word is none for numbers. */
+/* A hole is no label for classes, and a word is none for numbers. */
 Test(facts, labels_that_are_none)
 {
     static const struct bad CASES[] = {
@@ -525,7 +525,7 @@ Test(facts, more_labels_than_classes_can_be)
                &(struct bad){text, DP_DATA, "f:65537: label '196608' is one more than 65536 different labels; are"}, 1);
 }
 
-/* What a label is goes into the fingerprint, not how it is spelt or where it came first. */
+/* A label goes into the fingerprint by its value, not by its spelling or first place. */
 Test(facts, fingerprints_of_classes)
 {
     static const char *const TEXTS[] = {"1 1:1\n0 1:1\n",       "0 1:1\n1 1:1\n", "a 1:1\n0 1:1\n",
@@ -584,7 +584,7 @@ Test(real, agaricus)
     data_fini(&data);
 }
 
-/* What predict may be given: rows without a label. */
+/* Rows without a label, as predict may get them. */
 
 Test(unlabelled, libsvm_lines_begin_with_an_index_or_with_a_label_that_is_passed_over)
 {

@@ -339,7 +339,7 @@ Test(blocks, a_file_of_which_one_digit_changes)
     assert_notices(change_a_digit);
 }
 
-/* What is open stays, whatever becomes of its name. */
+/* An open file stays, whatever becomes of its name. */
 Test(blocks, a_file_that_is_removed)
 {
     make_csv("");

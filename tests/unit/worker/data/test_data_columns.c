@@ -1,5 +1,5 @@
-/* Which column of a CSV file is what: headers, the label, ignored columns, and files that are matched with the schema
- * of a model or of training data. */
+/* Columns of a CSV file: headers, the label, ignored columns, and files that are matched with the schema of a model or
+ * of training data. */
 #include <criterion/criterion.h>
 
 #include <stdio.h>

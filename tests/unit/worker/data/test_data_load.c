@@ -125,8 +125,8 @@ Test(load, bytes_behind_zeros)
     assert_damaged("bytes that are no gzip follow its part 1");
 }
 
-/* Each byte of a second member's header and trailer, turned over, is noticed: nothing is left out in silence. Of the
- * header only the time and the system mean nothing. */
+/* Each byte of a second member's header and trailer, turned over, is noticed: nothing is left out in silence. Only the
+ * time and the system in the header mean nothing. */
 Test(load, a_damaged_second_member)
 {
     add_member("one\n", 4);

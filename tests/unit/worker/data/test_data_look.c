@@ -1,4 +1,4 @@
-/* What a look at the data says: labels, and columns of other scales. */
+/* A look at the data: labels, and columns of other scales. */
 #include <criterion/criterion.h>
 
 #include <math.h>

@@ -182,7 +182,7 @@ static float one_exp(float x)
     return y;
 }
 
-/* What worker/README.md promises of sparse data, written naively: logistic. */
+/* The promise of worker/README.md for sparse data, written naively: logistic. */
 static void naive_logistic(const struct setting *s, float *grad)
 {
     memset(grad, 0, s->elems * sizeof *grad);
@@ -505,7 +505,7 @@ Test(labels, become_targets)
     ASSERT_NO_LEAKS();
 }
 
-/* What a job's labels are: by --classes, --label-names and the data. */
+/* Labels of a job: by --classes, --label-names and the data. */
 static void check_choice(const char *model, const struct labels_wish *wish, const char *text, const char *want,
                          const char *says)
 {
@@ -605,7 +605,7 @@ Test(scratch, without_memory_for_blas_is_refused)
     ASSERT_NO_LEAKS();
 }
 
-/* What was kept for BLAS is there when it is called. */
+/* Memory that was kept for BLAS is there when it is called. */
 Test(scratch, keeps_memory_for_blas, .timeout = 60)
 {
     limit_memory(160 << 20);

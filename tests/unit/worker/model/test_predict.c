@@ -143,7 +143,7 @@ static double number_of(const json_t *object, const char *key)
     return json_number_value(json_object_get(object, key));
 }
 
-/* Of the result, besides what every last object has. */
+/* Keys of the result, besides those that every last object has. */
 static json_t *eval_json(double l2, size_t keys)
 {
     enum { END_KEYS = 5 }; /* event, step, complete, reason, exit_code */
@@ -181,7 +181,7 @@ Test(eval, logistic)
     cr_assert_not_null(strstr(text, "objective"));
 }
 
-/* How a constraint was met in training is not asked: these can only be projected. */
+/* The method by which a constraint was met in training is not asked: these can only be projected. */
 Test(eval, constraints_on_rows)
 {
     static const struct {
@@ -407,7 +407,7 @@ Test(predict, theta_is_found_by_name_whatever_the_order)
     cr_assert_str_eq(output_read(), "1\n-1\n");
 }
 
-/* What is wrong with model or data, and what is said of it. */
+/* Mistakes in model or data, and their messages. */
 
 static void assert_refused_as(dp_err code, struct sample *s, const char *says)
 {
