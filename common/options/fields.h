@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "common/options/options.h"
+#include "common/options/table.h"
 
 enum field_type {
     FIELD_INTEGER = 1 << 0,

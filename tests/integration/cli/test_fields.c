@@ -61,6 +61,37 @@ Test(fields, a_document_that_differs_is_found)
     }
 }
 
+/* Whether two lists of places have one in common. */
+static bool meet(const char *places, const char *others)
+{
+    char text[128];
+    snprintf(text, sizeof text, "%s", places);
+    for (char *rest = text, *place; (place = strsep(&rest, " "));)
+        for (const char *at = others; (at = strstr(at, place)); at++)
+            if ((at == others || at[-1] == ' ') && strchr(" ", at[strlen(place)]))
+                return true;
+    return false;
+}
+
+static void assert_sound(const struct field_table *table)
+{
+    for (size_t i = 0; i < table->count; i++)
+        for (size_t k = 0; k < i; k++) {
+            const struct field *one = &table->list[i], *other = &table->list[k];
+            cr_expect(!one->name || !other->name || strcmp(one->name, other->name) != 0 ||
+                          !meet(one->places, other->places),
+                      "%s: '%s' is twice in '%s'", table->topic, one->name, one->places);
+        }
+}
+
+Test(fields, no_member_is_twice_in_a_place)
+{
+    for (size_t i = 0; i < SERVER_PAGES; i++)
+        assert_sound(&server_pages[i]);
+    assert_sound(&worker_pages[0]);
+    assert_sound(&ctl_pages[0]);
+}
+
 /* ---- the status document ---- */
 
 static struct fields_seen seen;
