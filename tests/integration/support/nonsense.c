@@ -45,7 +45,7 @@ static void tcp_nonsense(struct nonsense *nonsense, const char *endpoint)
     random_fill(noise, sizeof noise);
     for (int i = 0; i < 12; i++) {
         int fd = tcp_connect(endpoint);
-        if (i >= 4) /* what follows comes after a good beginning */
+        if (i >= 4) /* the others come after a good beginning */
             tcp_write(fd, GREETING, i % 4 == 3 ? 32 : sizeof GREETING);
         if (i % 4 == 0)
             tcp_write(fd, noise, sizeof noise);

@@ -1,5 +1,5 @@
 /* Step windows of two shards, the dealer and workers that die, join, are slow and are given what others hold too, in
- * any order: the arithmetic of a job, without its network. What must hold whatever happens:
+ * any order: the arithmetic of a job, without its network. Invariants, whatever happens:
  *   - no worker has theta of a step beyond low + 1 + staleness (the bound), and no push is ahead of its window;
  *   - low never goes back, and a step that is complete has each of its slots exactly once;
  *   - with one worker alive, whoever died when, the job goes on. */
@@ -26,8 +26,8 @@ struct worker {
     bool alive;
     bool member; /* the head takes it for alive */
     uint64_t step;
-    uint32_t base[STEPS], extra[STEPS]; /* what it owes */
-    uint32_t sent[SHARDS][STEPS];       /* what it has pushed where */
+    uint32_t base[STEPS], extra[STEPS]; /* slots that it owes */
+    uint32_t sent[SHARDS][STEPS];       /* slots that it has pushed, by shard */
     struct letter inbox[LETTERS];
     uint32_t read, written;
 };
@@ -233,7 +233,7 @@ static bool work(struct world *w, struct worker *worker, uint64_t step)
     return false;
 }
 
-/* ---- what happens ---- */
+/* ---- events ---- */
 
 static void happen(struct world *w)
 {
