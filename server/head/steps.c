@@ -142,6 +142,8 @@ static void on_event(struct head *head, uint32_t shard, struct event *event)
         event_fini(event);
         break;
     }
+    case EVENT_ARRIVED: /* these have ways of their own */
+    case EVENT_FENCED:
     case EVENT_KINDS:
         break;
     }

@@ -19,17 +19,26 @@ bool link_take_arrival(struct link *link, struct arrival *ret_arrival)
     return link->ops->take_arrival(link, ret_arrival);
 }
 
+/* There is always room for levels. */
+static void announce(struct link *link)
+{
+    bool sent = link->ops->send(link, &(struct command){.kind = COMMAND_LEVELS, .levels = link->told});
+    assert(sent);
+    (void)sent;
+}
+
 void link_announce_low(struct link *link, uint64_t low)
 {
+    assert(low >= link->told.low);
     link->told.low = low;
-    link->ops->announce(link, &link->told);
+    announce(link);
 }
 
 void link_announce_fences(struct link *link, uint64_t fences)
 {
     assert(fences >= link->told.fences);
     link->told.fences = fences;
-    link->ops->announce(link, &link->told);
+    announce(link);
 }
 
 uint64_t link_fenced(const struct link *link)

@@ -14,25 +14,18 @@
 #include "server/link/command.h"
 #include "server/link/event.h"
 
-/* How far all shards are. Only the latest counts, so that levels need no room. */
-struct link_levels {
-    uint64_t low;    /* steps complete on all shards */
-    uint64_t fences; /* the latest fence that all shards know */
-};
-
 struct link;
 
 struct link_ops {
     bool (*send)(struct link *link, const struct command *command);
     bool (*take)(struct link *link, struct event *event);
     bool (*take_arrival)(struct link *link, struct arrival *arrival);
-    void (*announce)(struct link *link, const struct link_levels *levels);
     uint64_t (*fenced)(const struct link *link);
 };
 
 struct link {
     const struct link_ops *ops;
-    struct link_levels told; /* the levels that were announced last */
+    struct command_levels told; /* the levels that were announced last */
 };
 
 /* Sends a command and wakes the shard, which owns it from then on. False: the shard has too much to do, and the command
