@@ -65,7 +65,7 @@ static void raise_global_low(struct head *head)
         report_step(head, head->global_low);
     head->moved_ms = mono_ms();
     for (uint32_t p = 0; p < head->port_count; p++)
-        link_announce_low(head->ports[p].link, low);
+        shard_link_announce_low(head->ports[p].link, low);
     head_stall_over(head);
     head_drop_over(head);
     head_balance_open(head);
@@ -154,7 +154,7 @@ void head_on_wake(uv_async_t *wake)
     struct head *head = wake->data;
     for (uint32_t p = 0; p < head->port_count; p++) {
         struct event event;
-        while (head->ports[p].running && link_take(head->ports[p].link, &event))
+        while (head->ports[p].running && shard_link_take(head->ports[p].link, &event))
             if (event.incarnation == head->job.incarnation)
                 on_event(head, p, &event);
             else

@@ -17,7 +17,8 @@ enum event_kind {
     EVENT_PREPARED,
     EVENT_READY,
     EVENT_FEW,
-    EVENT_ARRIVED, /* this and the next have ways of their own within the process: link_take does not return them */
+    EVENT_ARRIVED, /* this and the next have ways of their own within the process: shard_link_take does not return them
+                    */
     EVENT_FENCED,
     EVENT_KINDS
 };

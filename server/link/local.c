@@ -5,7 +5,7 @@
 
 #include <assert.h>
 
-static struct link_local *local_of(struct link *link)
+static struct link_local *local_of(struct shard_link *link)
 {
     return (struct link_local *)link;
 }
@@ -15,7 +15,7 @@ static void wake(const struct link_waker *waker)
     waker->wake(waker->arg);
 }
 
-static bool local_send(struct link *link, const struct command *command)
+static bool local_send(struct shard_link *link, const struct command *command)
 {
     struct link_local *local = local_of(link);
     if (command->kind == COMMAND_LEVELS) {
@@ -28,23 +28,23 @@ static bool local_send(struct link *link, const struct command *command)
     return true;
 }
 
-static bool local_take(struct link *link, struct event *ret_event)
+static bool local_take(struct shard_link *link, struct event *ret_event)
 {
     return queue_take(&local_of(link)->events, ret_event);
 }
 
-static bool local_take_arrival(struct link *link, struct arrival *ret_arrival)
+static bool local_take_arrival(struct shard_link *link, struct arrival *ret_arrival)
 {
     return queue_take(&local_of(link)->arrivals, ret_arrival);
 }
 
-static uint64_t local_fenced(const struct link *link)
+static uint64_t local_fenced(const struct shard_link *link)
 {
     const struct link_local *local = (const struct link_local *)link;
     return atomic_load_explicit(&local->fenced, memory_order_acquire);
 }
 
-static const struct link_ops LOCAL = {local_send, local_take, local_take_arrival, local_fenced};
+static const struct shard_link_ops LOCAL = {local_send, local_take, local_take_arrival, local_fenced};
 
 _Static_assert(offsetof(struct link_local, link) == 0, "a link is cast to its transport");
 

@@ -15,7 +15,7 @@ struct link_waker {
 };
 
 struct link_local {
-    struct link link;              /* the head's end; first */
+    struct shard_link link;        /* the head's end; first */
     struct queue commands, events; /* of struct command and struct event */
     struct queue arrivals;         /* of struct arrival; when it is full they are left out */
     _Atomic uint64_t low, fences;  /* the levels announced */

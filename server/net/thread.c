@@ -209,7 +209,7 @@ fail:
 
 bool port_send(struct port *port, const struct command *command)
 {
-    return link_send(port->link, command);
+    return shard_link_send(port->link, command);
 }
 
 void port_stop(struct port *port)

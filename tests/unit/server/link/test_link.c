@@ -34,9 +34,9 @@ Test(link, commands_come_in_order_and_wake_the_shard)
     struct world w;
     struct command got;
     set_up(&w);
-    struct link *link = &w.local.link;
-    cr_assert(link_send(link, &(struct command){.kind = COMMAND_GO, .go = {7}}));
-    cr_assert(link_send(link, &(struct command){.kind = COMMAND_OPEN, .open = {1, 2, strdup("w")}}));
+    struct shard_link *link = &w.local.link;
+    cr_assert(shard_link_send(link, &(struct command){.kind = COMMAND_GO, .go = {7}}));
+    cr_assert(shard_link_send(link, &(struct command){.kind = COMMAND_OPEN, .open = {1, 2, strdup("w")}}));
     cr_assert_eq(w.shard, 2);
     cr_assert(link_local_take(&w.local, &got) && got.kind == COMMAND_GO && got.go.step == 7);
     cr_assert(link_local_take(&w.local, &got) && got.kind == COMMAND_OPEN && strcmp(got.open.name, "w") == 0);
@@ -53,13 +53,13 @@ Test(link, a_command_that_finds_no_room_stays_the_callers)
     struct command command = {.kind = COMMAND_OPEN, .open = {1, 2, NULL}};
     for (int i = 0; i < 4; i++) {
         command.open.name = strdup("w");
-        cr_assert(link_send(&w.local.link, &command));
+        cr_assert(shard_link_send(&w.local.link, &command));
     }
     command.open.name = strdup("w");
-    cr_assert(!link_send(&w.local.link, &command));
+    cr_assert(!shard_link_send(&w.local.link, &command));
     command_fini(&command);
-    link_announce_low(&w.local.link, 3); /* needs no room */
-    link_local_fini(&w.local);           /* frees the others */
+    shard_link_announce_low(&w.local.link, 3); /* needs no room */
+    link_local_fini(&w.local);                 /* frees the others */
     ASSERT_NO_LEAKS();
 }
 
@@ -67,16 +67,16 @@ Test(link, the_latest_levels_count)
 {
     struct world w;
     set_up(&w);
-    link_announce_low(&w.local.link, 3);
-    link_announce_fences(&w.local.link, 9);
-    link_announce_low(&w.local.link, 5);
+    shard_link_announce_low(&w.local.link, 3);
+    shard_link_announce_fences(&w.local.link, 9);
+    shard_link_announce_low(&w.local.link, 5);
     struct command_levels levels = link_local_levels(&w.local);
     cr_assert_eq(levels.low, 5);
     cr_assert_eq(levels.fences, 9);
     cr_assert_eq(w.shard, 3);
-    cr_assert_eq(link_fenced(&w.local.link), 0);
+    cr_assert_eq(shard_link_fenced(&w.local.link), 0);
     link_local_fenced(&w.local, 9);
-    cr_assert_eq(link_fenced(&w.local.link), 9);
+    cr_assert_eq(shard_link_fenced(&w.local.link), 9);
     cr_assert_eq(w.head, 1);
     link_local_fini(&w.local);
 }
@@ -95,9 +95,9 @@ Test(link, events_come_back_and_arrivals_may_be_lost)
         cr_assert(link_local_arrived(&w.local, &(struct arrival){.node = i}));
     cr_assert(!link_local_arrived(&w.local, &(struct arrival){.node = 2}));
     cr_assert_eq(w.head, 0, "to wake the head is the caller's");
-    cr_assert(link_take(&w.local.link, &event) && event.kind == EVENT_SUMS && event.sums.sums == sums);
+    cr_assert(shard_link_take(&w.local.link, &event) && event.kind == EVENT_SUMS && event.sums.sums == sums);
     event_fini(&event);
-    cr_assert(link_take_arrival(&w.local.link, &arrival) && arrival.node == 0);
+    cr_assert(shard_link_take_arrival(&w.local.link, &arrival) && arrival.node == 0);
     link_local_fini(&w.local);
     ASSERT_NO_LEAKS();
 }
