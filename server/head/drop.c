@@ -43,7 +43,7 @@ void head_drop_on_ready(struct head *head, uint32_t shard, uint64_t step)
     drop->go = go;
     for (uint32_t p = 0; p < head->port_count; p++)
         if (head_has_parameters(head, p))
-            head_command(head, p, &(struct command){.kind = COMMAND_GO, .step = go});
+            head_command(head, p, &(struct command){.kind = COMMAND_GO, .go = {go}});
 }
 
 /* ---- what is owed ---- */
@@ -89,14 +89,14 @@ static void send_drop(struct head *head, const struct plan_step *at, uint32_t co
     for (uint32_t p = 0; p < head->port_count; p++) {
         if (!head_has_parameters(head, p))
             continue;
-        struct command command = {.kind = COMMAND_DROP, .step = drop->go, .dropped = count};
-        command.live = mem_array(plan->slots, sizeof *command.live);
-        if (!command.live) {
+        struct command command = {.kind = COMMAND_DROP, .drop = {drop->go, count, plan->slots, NULL}};
+        command.drop.live = mem_array(plan->slots, sizeof *command.drop.live);
+        if (!command.drop.live) {
             head_fail(head, &(dp_error){DP_NOMEM, "out of memory for the slots of the job"});
             return;
         }
         for (uint32_t k = 0; k < plan->slots; k++)
-            command.live[k] = !head->owed.slots[k] && !plan_slot_empty(plan, at, k);
+            command.drop.live[k] = !head->owed.slots[k] && !plan_slot_empty(plan, at, k);
         head_command(head, p, &command);
     }
 }

@@ -11,7 +11,7 @@
 #include "common/base/util.h"
 #include "server/head/head.h"
 #include "server/host/orphans.h"
-#include "server/zmtp/gate.h"
+#include "server/zmtp/watch.h"
 
 enum {
     SAME_SIGNAL_MS = 300, /* a shell may send a signal to the process and to its group */

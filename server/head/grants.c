@@ -55,7 +55,7 @@ static dp_err tell_shards(struct head *head, struct deal *now)
     head_grant_forget(head);
     for (uint32_t p = 0; p < head->port_count; p++) {
         struct deal *deal = deal_copy(now);
-        if (deal && port_send(&head->ports[p], &(struct command){.kind = COMMAND_GRANT, .deal = deal}))
+        if (deal && port_send(&head->ports[p], &(struct command){.kind = COMMAND_GRANT, .grant = deal}))
             continue;
         free(deal);
         free(now);

@@ -16,6 +16,7 @@
 #include "server/host/orphans.h"
 #include "server/zmtp/accept_spare.h"
 #include "server/zmtp/gate.h"
+#include "server/zmtp/tcp.h"
 
 enum {
     TICK_MS = 250,

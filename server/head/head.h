@@ -16,6 +16,7 @@
 #include <jansson.h>
 #include <uv.h>
 
+#include "common/base/log.h"
 #include "server/deal/dealer.h"
 #include "server/head/parts.h"
 #include "server/host/supervise.h"

@@ -45,12 +45,13 @@ uint32_t head_owed_list(const struct head *head, uint32_t *slots)
 void head_on_owed(struct head *head, const struct event *event)
 {
     struct owed *owed = &head->owed;
-    bool at = event->step == owed->step;
+    const struct event_owed *news = &event->owed;
+    bool at = news->step == owed->step;
     owed->missing -= owed->missing > 0;
     owed->passed |= !at;
-    owed->shards += at && event->owed_count > 0;
-    for (uint32_t i = 0; at && i < event->owed_count; i++)
-        owed->slots[event->owed[i]] = true;
+    owed->shards += at && news->count > 0;
+    for (uint32_t i = 0; at && i < news->count; i++)
+        owed->slots[news->slots[i]] = true;
     if (owed->missing > 0)
         return;
     if (head->drop.ready)

@@ -13,7 +13,7 @@
 #include "server/deal/speculation_decide.h"
 #include "server/members/members.h"
 #include "server/save/export.h"
-#include "server/shard/setting.h"
+#include "server/link/setting.h"
 #include "server/show/trend.h"
 
 /* A change that is being agreed on with the shards (step-stamped control): prepared at `step`, until all have promised

@@ -58,16 +58,16 @@ static void send_roster(struct head *head)
     ranks->changed = false;
     ranks->number++;
     for (uint32_t p = 0; p < head->port_count; p++) {
-        struct command command = {.kind = COMMAND_ROSTER, .roster = ranks->number};
+        struct command command = {.kind = COMMAND_ROSTER, .roster = {ranks->number, slots, NULL}};
         if (!head_has_parameters(head, p))
             continue;
-        command.live = mem_array_zero(slots, 1);
-        if (!command.live) {
+        command.roster.live = mem_array_zero(slots, 1);
+        if (!command.roster.live) {
             head_fail(head, &(dp_error){DP_NOMEM, "out of memory for the slots of the job"});
             return;
         }
         for (uint32_t k = 0; k < slots; k++)
-            command.live[k] = ranks->list[k].holder != DEALER_NOBODY;
+            command.roster.live[k] = ranks->list[k].holder != DEALER_NOBODY;
         head_command(head, p, &command);
     }
 }
@@ -119,15 +119,15 @@ static void say_go(struct head *head)
     ranks->go = go;
     for (uint32_t p = 0; p < head->port_count; p++)
         if (head_has_parameters(head, p))
-            head_command(head, p, &(struct command){.kind = COMMAND_GO, .step = go});
+            head_command(head, p, &(struct command){.kind = COMMAND_GO, .go = {go}});
 }
 
 void head_ranks_on_ready(struct head *head, uint32_t shard, const struct event *event)
 {
     struct ranks *ranks = &head->ranks;
-    bool news = ranks->known[shard] != event->roster;
-    ranks->ready[shard] = event->step;
-    ranks->known[shard] = event->roster;
+    bool news = ranks->known[shard] != event->ready.roster;
+    ranks->ready[shard] = event->ready.step;
+    ranks->known[shard] = event->ready.roster;
     if (!roster_known(head))
         return;
     if (ranks->changed) {

@@ -258,7 +258,7 @@ uint64_t head_pin(struct head *head, uint64_t step)
 {
     head->pins++;
     for (uint32_t p = 0; p < head->port_count; p++)
-        if (!port_send(&head->ports[p], &(struct command){.kind = COMMAND_PIN, .step = step, .pin = head->pins}))
+        if (!port_send(&head->ports[p], &(struct command){.kind = COMMAND_PIN, .pin = {step, head->pins}}))
             return 0;
     return head->pins;
 }
@@ -289,16 +289,16 @@ void head_on_pinned(struct head *head, uint32_t shard, struct event *event)
 {
     struct saving *saving = &head->saving;
     if (!job_shard_holds(&head->job.shards[shard])) {
-        port_drop_pinned(event); /* the export may be whole without it */
+        event_fini(event); /* the export may be whole without it */
         return;
     }
     if (head_fetch_pinned(head, shard, event))
         return;
-    if (!saving->export || event->pin != saving->pin) {
-        port_drop_pinned(event);
+    if (!saving->export || event->pinned.pin != saving->pin) {
+        event_fini(event);
         return;
     }
-    export_add(saving->export, shard, event->pinned, event->copies);
+    export_add(saving->export, shard, event->pinned.versions, event->pinned.copies);
     if (export_whole(saving->export))
         try_write(head);
 }

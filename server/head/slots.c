@@ -272,12 +272,12 @@ void head_see_fences(struct head *head)
 {
     uint64_t known = head->fences;
     for (uint32_t p = 0; p < head->port_count; p++)
-        known = MIN(known, atomic_load_explicit(&head->ports[p].fenced, memory_order_acquire));
+        known = MIN(known, shard_link_fenced(head->ports[p].link));
     if (known == head->all_fenced)
         return;
     head->all_fenced = known;
     for (uint32_t p = 0; p < head->port_count; p++)
-        port_announce_fence(&head->ports[p], known);
+        shard_link_announce_fences(head->ports[p].link, known);
 }
 
 /* A worker whose connection is gone cannot be sent to: found out by sending. */

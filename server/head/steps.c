@@ -66,7 +66,7 @@ static void raise_global_low(struct head *head)
         report_step(head, head->global_low);
     head->moved_ms = mono_ms();
     for (uint32_t p = 0; p < head->port_count; p++)
-        port_announce_low(&head->ports[p], low);
+        shard_link_announce_low(head->ports[p].link, low);
     head_stall_over(head);
     head_drop_over(head);
     head_balance_open(head);
@@ -99,45 +99,54 @@ static void take_blame(struct head *head, const struct blame *blame)
     str_append(head->blamed, sizeof head->blamed, &at, ")");
 }
 
+static void on_completed(struct head *head, uint32_t shard, const struct event_completed *completed)
+{
+    head->lows[shard] = completed->step + 1;
+    if (!isfinite(completed->metrics.loss) && (!head->infinite_from || completed->step < head->infinite_from))
+        head->infinite_from = completed->step + 1;
+    take_blame(head, &completed->blame);
+    if (shard == head->first_port)
+        head->metrics[completed->step % SLICE_VERSIONS] = completed->metrics;
+}
+
 static void on_event(struct head *head, uint32_t shard, struct event *event)
 {
     switch (event->kind) {
     case EVENT_COMPLETED:
-        head->lows[shard] = event->step + 1;
-        if (!isfinite(event->metrics.loss) && (!head->infinite_from || event->step < head->infinite_from))
-            head->infinite_from = event->step + 1;
-        take_blame(head, &event->blame);
-        if (shard == head->first_port)
-            head->metrics[event->step % SLICE_VERSIONS] = event->metrics;
+        on_completed(head, shard, &event->completed);
         break;
     case EVENT_PINNED:
         head_on_pinned(head, shard, event);
         break;
     case EVENT_OWED:
         head_on_owed(head, event);
-        free(event->owed);
+        event_fini(event);
         break;
     case EVENT_SUMS:
         head_on_sums(head, shard, event);
         break;
     case EVENT_PREPARED:
-        head_on_prepared(head, event->step);
+        head_on_prepared(head, event->prepared.step);
         break;
     case EVENT_READY:
         if (head->drop.ready)
-            head_drop_on_ready(head, shard, event->step);
+            head_drop_on_ready(head, shard, event->ready.step);
         else
             head_ranks_on_ready(head, shard, event);
         break;
     case EVENT_FEW:
-        head_drop_on_few(head, shard, event->step);
+        head_drop_on_few(head, shard, event->few.step);
         break;
     case EVENT_FAILED: {
         static const dp_error NOMEM = {DP_NOMEM, "a shard is out of memory"};
         head_fail(head, event->failed ? event->failed : &NOMEM);
-        free(event->failed);
+        event_fini(event);
         break;
     }
+    case EVENT_ARRIVED: /* these have ways of their own */
+    case EVENT_FENCED:
+    case EVENT_KINDS:
+        break;
     }
 }
 
@@ -146,11 +155,11 @@ void head_on_wake(uv_async_t *wake)
     struct head *head = wake->data;
     for (uint32_t p = 0; p < head->port_count; p++) {
         struct event event;
-        while (head->ports[p].running && queue_take(&head->ports[p].events, &event))
+        while (head->ports[p].running && shard_link_take(head->ports[p].link, &event))
             if (event.incarnation == head->job.incarnation)
                 on_event(head, p, &event);
             else
-                port_drop_event(&event); /* of a job before this one: nothing is pinned of it */
+                event_fini(&event); /* of a job before this one: nothing is pinned of it */
     }
     head_on_arrivals(head); /* after the events: those of a step that is complete are here by now */
     raise_global_low(head);
@@ -200,49 +209,29 @@ static void start_progress(struct head *head)
 }
 
 /* Copies, since the job may be settled anew while the shard is still at it. */
-struct start_block {
-    struct shard_job job;
-    struct range *slices;
-    struct part_range *parts;
-    max_align_t room[];
-};
-
-static struct start_block *start_block(const struct shard_job *job, const struct job_shard *shard)
+static struct command_start *start_of(const struct head *head, const struct job_shard *shard)
 {
-    size_t slices = shard->slice_count * sizeof *shard->slices, parts = shard->part_count * sizeof *shard->parts;
-    struct start_block *block = mem_array(1, sizeof *block + slices + parts);
-    if (!block)
+    struct command_start *start = command_start_new(&head->job.core, shard->slice_count, shard->part_count);
+    if (!start)
         return NULL;
-    block->job = *job;
-    block->slices = (struct range *)block->room;
-    block->parts = (struct part_range *)(block->slices + shard->slice_count);
-    if (slices)
-        memcpy(block->slices, shard->slices, slices);
-    if (parts)
-        memcpy(block->parts, shard->parts, parts);
-    return block;
+    start->incarnation = head->job.incarnation;
+    start->shm = (enum shm_mode)head->opts->shm;
+    start->first_slice = shard->first_slice;
+    start->first_part = shard->first_part;
+    if (shard->slice_count)
+        memcpy(start->slices, shard->slices, shard->slice_count * sizeof *shard->slices);
+    if (shard->part_count)
+        memcpy(start->parts, shard->parts, shard->part_count * sizeof *shard->parts);
+    return start;
 }
 
 static bool start_shards(struct head *head)
 {
     for (uint32_t p = 0; p < head->port_count; p++) {
         const struct job_shard *shard = &head->job.shards[p];
-        struct start_block *block = start_block(&head->job.core, shard);
-        if (!block)
-            return false;
-        struct command start = {.kind = COMMAND_START,
-                                .block = block,
-                                .job = &block->job,
-                                .incarnation = head->job.incarnation,
-                                .first_slice = shard->first_slice,
-                                .slice_count = shard->slice_count,
-                                .slices = block->slices,
-                                .first_part = shard->first_part,
-                                .part_count = shard->part_count,
-                                .parts = block->parts,
-                                .shm = (enum shm_mode)head->opts->shm};
-        if (!port_send(&head->ports[p], &start)) {
-            free(block);
+        struct command start = {.kind = COMMAND_START, .start = start_of(head, shard)};
+        if (!start.start || !port_send(&head->ports[p], &start)) {
+            command_fini(&start);
             return false;
         }
         head->lows[p] = job_shard_holds(shard) ? 0 : UINT64_MAX;
@@ -297,7 +286,7 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
     if (e)
         return e;
     for (uint32_t p = 0; p < head->port_count; p++) {
-        head->job.wire->shards[p]->shm = head->ports[p].door.name;
+        head->job.wire->shards[p]->shm = head->ports[p].shm_name;
         head->job.wire->shards[p]->at_head = head->post != NULL;
     }
     if (head_export_check_room(head, err))
@@ -329,7 +318,7 @@ void head_command(struct head *head, uint32_t port, struct command *command)
     dp_error err;
     if (port_send(&head->ports[port], command))
         return;
-    free(command->live);
+    command_fini(command);
     (void)dp_fail(&err, DP_BUSY, "shard %u has too much to do for the slots of the job", port);
     head_fail(head, &err);
 }
@@ -337,7 +326,7 @@ void head_command(struct head *head, uint32_t port, struct command *command)
 void head_close_session(struct head *head, uint64_t token, uint32_t ports)
 {
     for (uint32_t p = 0; p < ports; p++)
-        head_command(head, p, &(struct command){.kind = COMMAND_CLOSE, .session = token, .fence = head->fences});
+        head_command(head, p, &(struct command){.kind = COMMAND_CLOSE, .close = {token, head->fences}});
 }
 
 /* Nobody knows the token yet: what is taken back needs no fence of its own. */
@@ -345,11 +334,10 @@ bool head_open_session(struct head *head, const struct member *member)
 {
     head_grant_forget(head); /* what its number was dealt before was another session's */
     for (uint32_t p = 0; p < head->port_count; p++) {
-        struct command open = {.kind = COMMAND_OPEN, .session = member->token, .worker = member->worker};
-        open.name = strdup(member->name);
-        if (open.name && port_send(&head->ports[p], &open))
+        struct command open = {.kind = COMMAND_OPEN, .open = {member->token, member->worker, strdup(member->name)}};
+        if (open.open.name && port_send(&head->ports[p], &open))
             continue;
-        free(open.name);
+        command_fini(&open);
         head_close_session(head, member->token, p);
         return false;
     }

@@ -3,6 +3,7 @@
 #define DP_SERVER_SHARD_CALLS_H
 
 #include "server/dense/version.h"
+#include "server/link/event.h"
 #include "server/step/job.h"
 
 /* theta of a slice for a step. `version` is borrowed for the call, NULL where no payload is sent (unchanged, last). */
@@ -52,22 +53,14 @@ struct rows_params {
 struct shard_calls {
     void (*params)(void *arg, const struct params *params);
     void (*refuse)(void *arg, const struct refusal *refusal);
-    /* All slices have completed `step`; metrics are those of the shard's first slice. */
-    void (*completed)(void *arg, uint64_t step, const struct metrics *metrics);
     /* A node of `step` has come to the job's first slice, first or after others. */
     void (*arrived)(void *arg, uint32_t session, uint64_t step, uint32_t node);
-    /* At most once: the shard takes nothing and commits nothing any more. */
-    void (*failed)(void *arg, const dp_error *err);
-    /* Sums of all blocks of the shard, to be added up over all shards (server/step/block_sums.h); heap, the receiver's.
-     * Answered by shard_totals, but for EXCHANGE_REPORT, which comes before the step is `completed`. */
-    void (*sums)(void *arg, uint64_t step, uint32_t phase, uint32_t values, double *sums);
     /* Reserves `bytes` in the session's ring; *ret_at is the position. NULL: send the rows in the message. */
     float *(*room)(void *arg, uint32_t session, uint64_t bytes, uint64_t *ret_at);
     void (*rows)(void *arg, const struct rows_params *rows);
-    /* If the head says GO: the steps before `ready` have all slots that roster number `roster` wants. */
-    void (*ready)(void *arg, uint64_t ready, uint64_t roster);
-    /* So few slots of `step` are owed that they may be left out of it; told anew after gate_asked. */
-    void (*few)(void *arg, uint64_t step);
+    /* News for the head, which owns what the event owns. FAILED comes at most once: the shard takes nothing and commits
+     * nothing any more. */
+    void (*emit)(void *arg, const struct event *event);
     void *arg;
 };
 

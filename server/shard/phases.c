@@ -104,7 +104,9 @@ static struct phases_news wait_for(struct shard *shard, enum phases_pass pass, u
 {
     shard->phases.busy = true;
     shard->phases.pass = pass;
-    return (struct phases_news){PHASES_SUMS, values, sums};
+    const struct event_sums words = {shard->phases.step, shard->phases.phase, values, block_count(shard) * values,
+                                     sums};
+    return (struct phases_news){PHASES_SUMS, words};
 }
 
 static struct phases_news publish(struct shard *shard)

@@ -12,6 +12,7 @@
 #define DP_SERVER_SHARD_PHASES_H
 
 #include "server/dense/commit_project.h"
+#include "server/link/event.h"
 
 struct shard;
 
@@ -34,12 +35,11 @@ void phases_fini(struct phases *phases, uint32_t slice_count);
 struct phases_news {
     enum {
         PHASES_WAIT,      /* nothing to do: pieces are missing, or totals are under way */
-        PHASES_SUMS,      /* the head must add up `sums` of phases->step and phases->phase; heap, the receiver's */
+        PHASES_SUMS,      /* the head must add up `sums`, which it owns */
         PHASES_PUBLISHED, /* all slices have theta_{t+1} */
         PHASES_NOMEM,     /* the job cannot go on */
     } kind;
-    uint32_t values;
-    double *sums;
+    struct event_sums sums;
 };
 /* Commits the open training step of all slices if all are ready. */
 struct phases_news phases_try(struct shard *shard);

@@ -8,7 +8,7 @@
 
 #include "server/dense/slice.h"
 #include "server/shard/parked.h"
-#include "server/shard/setting.h"
+#include "server/link/setting.h"
 #include "server/table/part.h"
 
 struct shard;

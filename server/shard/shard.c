@@ -131,7 +131,7 @@ static void take_news(struct shard *shard, struct phases_news news)
     case PHASES_WAIT:
         break;
     case PHASES_SUMS:
-        tell_sums(shard, shard->phases.step, shard->phases.phase, news.values, news.sums);
+        tell_sums(shard, &news.sums);
         break;
     case PHASES_PUBLISHED:
         published(shard);

@@ -13,7 +13,10 @@ void shard_fail(struct shard *shard, const dp_error *err)
     if (shard->failed)
         return;
     shard->failed = true;
-    shard->calls.failed(shard->calls.arg, err);
+    struct event event = {.kind = EVENT_FAILED, .failed = mem_array(1, sizeof *event.failed)};
+    if (event.failed)
+        *event.failed = *err;
+    shard->calls.emit(shard->calls.arg, &event);
 }
 
 void tell_refused(struct shard *shard, const struct piece *piece, const struct push_pull *msg, dp_err code,
@@ -42,19 +45,19 @@ void tell_arrived(struct shard *shard, const struct piece *piece, const struct p
         shard->calls.arrived(shard->calls.arg, msg->session, msg->step, msg->node);
 }
 
-void tell_sums(struct shard *shard, uint64_t step, uint32_t phase, uint32_t values, double *sums)
+void tell_sums(struct shard *shard, const struct event_sums *sums)
 {
-    shard->calls.sums(shard->calls.arg, step, phase, values, sums);
+    shard->calls.emit(shard->calls.arg, &(struct event){.kind = EVENT_SUMS, .sums = *sums});
 }
 
 void tell_ready(struct shard *shard, uint64_t ready, uint64_t roster)
 {
-    shard->calls.ready(shard->calls.arg, ready, roster);
+    shard->calls.emit(shard->calls.arg, &(struct event){.kind = EVENT_READY, .ready = {ready, roster}});
 }
 
 void tell_few(struct shard *shard, uint64_t step)
 {
-    shard->calls.few(shard->calls.arg, step);
+    shard->calls.emit(shard->calls.arg, &(struct event){.kind = EVENT_FEW, .few = {step}});
 }
 
 /* ---- completed steps ---- */
@@ -82,7 +85,7 @@ static void tell_report(struct shard *shard, uint64_t step)
         to = move_report(piece->ops->report_take(piece, step), piece->ops->blocks(piece), values, to);
     }
     if (sums)
-        tell_sums(shard, step, EXCHANGE_REPORT, values, sums);
+        tell_sums(shard, &(struct event_sums){step, EXCHANGE_REPORT, values, blocks * values, sums});
 }
 
 static bool has_report(const struct shard *shard, uint64_t step)
@@ -112,8 +115,10 @@ void tell_low(struct shard *shard)
     for (; shard->low < low; shard->low++) {
         if (has_report(shard, shard->low))
             tell_report(shard, shard->low);
-        struct metrics metrics = metrics_of(shard, shard->low);
-        shard->calls.completed(shard->calls.arg, shard->low, &metrics);
+        struct event event = {.kind = EVENT_COMPLETED, .completed = {shard->low, metrics_of(shard, shard->low), {0}}};
+        if (!isfinite(event.completed.metrics.loss))
+            event.completed.blame = shard_blame(shard);
+        shard->calls.emit(shard->calls.arg, &event);
     }
     atomic_store_explicit(&shard->counters->low, low, memory_order_relaxed);
 }

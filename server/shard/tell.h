@@ -13,7 +13,7 @@ void tell_refused(struct shard *shard, const struct piece *piece, const struct p
 void tell_arrived(struct shard *shard, const struct piece *piece, const struct push_pull *msg,
                   enum steps_verdict verdict);
 /* Sums of all blocks for the head to add up; heap, taken. */
-void tell_sums(struct shard *shard, uint64_t step, uint32_t phase, uint32_t values, double *sums);
+void tell_sums(struct shard *shard, const struct event_sums *sums);
 /* Steps before `ready` have all that roster number `roster` wants. */
 void tell_ready(struct shard *shard, uint64_t ready, uint64_t roster);
 /* So few slots of `step` are owed that they may be left out. */

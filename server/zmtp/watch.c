@@ -1,5 +1,7 @@
-/* Connections over time; see gate.h. A peer is not blamed for what waits in the kernel because this process has not
+/* Connections over time; see watch.h. A peer is not blamed for what waits in the kernel because this process has not
  * read it, nor for the time in which this process slept. Thread: head. */
+#include "server/zmtp/watch.h"
+
 #include <inttypes.h>
 #include <malloc.h>
 #include <netinet/tcp.h>
@@ -164,6 +166,6 @@ void gate_tick(uint64_t now_ms)
         return;
     gate_sessions_tick(now_ms);
     tell(now_ms);
-    if (trim) /* what they took is kept for messages like them (mem_keep), of which there may be none */
+    if (trim) /* their memory is kept for messages like them (mem_keep), of which there may be none */
         (void)malloc_trim(0);
 }

@@ -1,6 +1,6 @@
-/* Settings of a running job that may be changed, at one step on all shards (step-stamped control). Thread: any. */
-#ifndef DP_SERVER_SHARD_SETTING_H
-#define DP_SERVER_SHARD_SETTING_H
+/* Settings of a running job that may change, at one step on all shards (step-stamped control). Thread: any. */
+#ifndef DP_SERVER_LINK_SETTING_H
+#define DP_SERVER_LINK_SETTING_H
 
 #include <stdint.h>
 
