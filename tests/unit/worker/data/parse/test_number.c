@@ -10,7 +10,6 @@
 
 #include "worker/data/parse/number.h"
 
-
 static float number(const char *text)
 {
     float v = -77;
