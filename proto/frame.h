@@ -40,7 +40,7 @@ enum {
     FRAME_ROWS_FLOATS_MAX = 1 << 23, /* of the values of one list */
     FRAME_ROWS_BYTES_MAX = 32 << 20, /* largest payload frame of a part: either of these */
     FRAME_CHALLENGE_BYTES = 32,
-    FRAME_PROOF_BYTES = 64,           /* the challenge that it answers, and a MAC (common/proof.h) */
+    FRAME_PROOF_BYTES = 64,           /* the challenge that it answers, and a MAC (common/net/proof.h) */
     FRAME_HEARTBEAT_IDLE = 2,         /* an idle worker may skip heartbeats: one per N intervals */
     FRAME_EXPORT_BYTES_MAX = 4 << 20, /* largest payload frame of an Exported */
     FRAME_FEATURE_TABLES = 1 << 4,    /* of Hello and Welcome: knows tables and their messages */

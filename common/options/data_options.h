@@ -14,8 +14,8 @@ enum { DATA_OPTION_AUTO, DATA_OPTION_LIBSVM }; /* the first choices of --format 
 struct data_options {
     const char *data;          /* --data, NULL when not given */
     const char *eval;          /* --eval, NULL when not given */
-    int format;                /* enum data_format of worker/data.h; the choices below are in its order */
-    int header;                /* enum data_header of worker/data.h: auto, on, off */
+    int format;                /* enum data_format of worker/data/parse/set.h; the choices below are in its order */
+    int header;                /* enum data_header of worker/data/parse/set.h: auto, on, off */
     const char *label_column;  /* NULL: the one column named label, target, class or y */
     const char *ignore;        /* --ignore-columns, NULL: none */
     int extra_features;        /* of --eval, and of data for a trained model; 1: passed over */

@@ -2,13 +2,16 @@
  * model_scratch belongs to one thread.
  *
  * Tensors (docs: shape; d features, C classes):
- * linear, logistic: weight [d], bias [1];  softmax: weight [d, C], bias [C]. bias only with intercept; zeros at start.
- * If the weight is a table, theta begins with the bias, and `features` are the rows of the table that stand in theta:
- * those that the data's columns touch. Losses: linear 1/2 (x.w + b - y)^2;  logistic log(1 + exp(-y s)), y in {-1, +1};
- *  softmax cross-entropy with natural logarithm.
+ *   linear, logistic: weight [d], bias [1]
+ *   softmax: weight [d, C], bias [C]
+ * bias only with intercept; zeros at start. If the weight is a table, theta begins with the bias, and `features` are
+ * the rows of the table that stand in theta: those that the data's columns touch.
+ *
+ * Losses: linear 1/2 (x.w + b - y)^2; logistic log(1 + exp(-y s)), y in {-1, +1}; softmax cross-entropy with natural
+ * logarithm.
  *
  * The gradient of a slot is a pure function of (theta, rows in order): sparse input by plain loops in row order, dense
- * input by one BLAS call each for scores and gradient; never -0. worker/README.md ("Models") has the exact order of
+ * input by one BLAS call each for scores and gradient; never -0. worker/model/MODELS.md has the exact order of
  * operations. */
 #ifndef DP_WORKER_MODEL_MODEL_H
 #define DP_WORKER_MODEL_MODEL_H
