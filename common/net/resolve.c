@@ -2,6 +2,7 @@
  * whoever gives up the last one frees it with all it found. Thread: any. */
 #include "common/net/resolve.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -33,7 +34,9 @@ static int look_up(const char *host, const char *port, int flags, struct addrinf
 
 static void lookup_release(struct lookup *lookup)
 {
-    if (atomic_fetch_sub(&lookup->refs, 1) > 1)
+    const int before = atomic_fetch_sub(&lookup->refs, 1);
+    assert(before == 1 || before == 2);
+    if (before > 1)
         return;
     if (lookup->list)
         freeaddrinfo(lookup->list);

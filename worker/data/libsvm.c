@@ -3,6 +3,7 @@
  * is as long as the text can need, counted beforehand, so that nothing grows while reading. Thread: any. */
 #include "worker/data/libsvm.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -279,6 +280,7 @@ dp_err libsvm_parse(const struct data_source *source, const void *bytes, size_t 
         return dp_fail(err, DP_NOMEM, "%s: not enough memory for its %" PRIu64 " entries", file.text.name, entries_max);
     data->row_at[0] = 0;
     dp_err e = lines_read(&file);
+    assert(data->rows <= rows_max && file.entries <= entries_max);
     if (e)
         return e;
     if (data->rows == 0)

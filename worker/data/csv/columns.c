@@ -4,7 +4,6 @@
 #include "worker/data/csv/columns.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -6,7 +6,6 @@
  * to say. A word in the label's column may be a class. Thread: any. */
 #include "worker/data/csv/head.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>

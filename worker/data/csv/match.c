@@ -3,7 +3,6 @@
 #include "worker/data/csv/match.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/util.h"

@@ -1,7 +1,6 @@
 /* Labels of rows, as all readers take them. Thread: any. */
 #include "worker/data/parse/label.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/util.h"
