@@ -72,8 +72,8 @@ static double *move_report(double *report, uint64_t blocks, uint32_t values, dou
     return to ? to + count : NULL;
 }
 
-/* The sums of a completed step, of all pieces one after the other. */
-static void tell_report(struct shard *shard, uint64_t step)
+/* The sums of a completed step, of all pieces one after the other; `first` are those of the first piece. */
+static void tell_report(struct shard *shard, uint64_t step, double *first)
 {
     uint32_t values = shard_job_report_values(&shard->own);
     uint64_t blocks = 0;
@@ -82,16 +82,11 @@ static void tell_report(struct shard *shard, uint64_t step)
     double *sums = mem_array_zero((size_t)blocks * values, sizeof *sums), *to = sums;
     for (uint32_t i = 0; i < shard->piece_count; i++) {
         struct piece *piece = &shard->pieces[i];
-        to = move_report(piece->ops->report_take(piece, step), piece->ops->blocks(piece), values, to);
+        double *report = i == 0 ? first : piece->ops->report_take(piece, step);
+        to = move_report(report, piece->ops->blocks(piece), values, to);
     }
     if (sums)
         tell_sums(shard, &(struct event_sums){step, EXCHANGE_REPORT, values, blocks * values, sums});
-}
-
-static bool has_report(const struct shard *shard, uint64_t step)
-{
-    struct plan_step at = plan_at(&shard->own.plan, step);
-    return shard_job_reports(&shard->own.plan, &at);
 }
 
 /* A step whose gradient was not finite may have a finite loss: the head hears NaN all the same. */
@@ -113,8 +108,9 @@ void tell_low(struct shard *shard)
         low = MIN(low, shard->pieces[i].window->next);
     assert(low >= shard->low);
     for (; shard->low < low; shard->low++) {
-        if (has_report(shard, shard->low))
-            tell_report(shard, shard->low);
+        double *report = shard->pieces[0].ops->report_take(&shard->pieces[0], shard->low);
+        if (report)
+            tell_report(shard, shard->low, report);
         struct event event = {.kind = EVENT_COMPLETED, .completed = {shard->low, metrics_of(shard, shard->low), {0}}};
         if (!isfinite(event.completed.metrics.loss))
             event.completed.blame = shard_blame(shard);

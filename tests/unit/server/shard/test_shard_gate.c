@@ -1,5 +1,5 @@
-/* The gate of a shard: which steps may commit while it is free, before a barrier, and by the head's GO. The
- * effect on a shard is in test_roster.c, test_control.c and test_scenarios.c. */
+/* The gate of a shard: which steps may commit while it is free, before a barrier, and by the head's GO. Its use by a
+ * shard is tested in test_roster.c, test_control.c and test_scenarios.c. */
 #include <criterion/criterion.h>
 
 #include "server/shard/gate.h"
