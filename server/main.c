@@ -9,7 +9,7 @@
 #include "common/base/util.h"
 #include "common/kernels/kernels.h"
 #include "proto/frame.h"
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 enum { FILES_SELF = 32, FILES_PER_SHARD = 32, FILES_PER_LOCAL_WORKER = 8 };
 

@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "common/base/log.h"
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 /* A status document is sent to others for so many times as long as it took to make: making them takes 1/40 of a
  * processor at most, however many ask. */

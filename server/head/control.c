@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 /* Asks all shards that have parameters. False if one has too much to do. */
 static bool prepare(struct head *head, uint64_t step)

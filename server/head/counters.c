@@ -1,6 +1,6 @@
 /* What the shards have done so far, as JSON and in words. Thread: head. */
 #include "common/base/human.h"
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 #include "server/zmtp/gate.h"
 
 static const struct {

@@ -6,7 +6,7 @@
 
 #include "common/base/human.h"
 #include "common/base/log.h"
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 #define REMEDY "scale the features, or use a smaller --lr"
 

@@ -9,7 +9,7 @@
 #include "common/base/log.h"
 #include "common/base/output.h"
 #include "common/base/util.h"
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 #include "server/host/orphans.h"
 #include "server/zmtp/gate.h"
 

@@ -9,7 +9,7 @@
 
 #include "common/base/log.h"
 #include "common/base/text.h"
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 enum {
     FETCHES_MAX = 4,

@@ -1,5 +1,5 @@
 /* The head's start and end: sockets, shards, local workers, the loop. The invariants are in head.h. Thread: head. */
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 #include <inttypes.h>
 #include <signal.h>

@@ -13,7 +13,7 @@
 
 #include "common/base/log.h"
 #include "common/base/text.h"
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 #include "server/zmtp/gate.h"
 #include "server/zmtp/sessions.h"
 

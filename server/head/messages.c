@@ -1,6 +1,6 @@
 /* What clients say to the head, and its answers. A bad message is answered with an error and changes nothing. Thread:
  * head. */
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 #include <inttypes.h>
 #include <stdio.h>

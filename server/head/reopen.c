@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 bool head_unbegun(const struct head *head)
 {

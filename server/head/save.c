@@ -11,7 +11,7 @@
 #include "common/base/human.h"
 #include "common/base/log.h"
 #include "common/tensor/safetensors_peek.h"
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 enum {
     TRY_FIRST_MS = 1000, /* until the first try after one that failed; then twice as long, */

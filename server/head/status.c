@@ -1,5 +1,5 @@
 /* The status document that dp-ctl shows: a snapshot of the head's state as JSON. Thread: head. */
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -7,7 +7,7 @@
 
 #include "common/base/log.h"
 #include "common/tensor/schema.h"
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 /* ---- steps ---- */
 

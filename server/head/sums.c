@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 /* Parts are cut at blocks. */
 static void add_table_blocks(struct head *head)

@@ -1,7 +1,7 @@
 /* The update and its last report in the status document. Thread: head. */
 #include <math.h>
 
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 static json_t *number(double x)
 {

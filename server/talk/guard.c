@@ -3,7 +3,7 @@
 
 #include "common/base/log.h"
 #include "common/base/text.h"
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 /* ---- start and end ---- */
 

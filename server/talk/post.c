@@ -3,7 +3,7 @@
  *
  * Whether a message could be sent is known later. What comes back was about a member that is then looked at: its slots
  * are sent again, or it is gone. Thread: head. */
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,7 +5,7 @@
 
 #include "common/base/log.h"
 #include "common/base/util.h"
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 #include "server/zmtp/accept_spare.h"
 #include "server/zmtp/gate.h"
 

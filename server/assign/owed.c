@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 dp_err head_owed_start(struct head *head)
 {

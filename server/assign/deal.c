@@ -1,6 +1,6 @@
 /* Who computes what: deals, fences, leases and probes. Giving a slot to two workers is never wrong, only work
  * done twice: so whoever seems lost is replaced at once. Thread: head. */
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -17,7 +17,7 @@
 #include <uv.h>
 
 #include "server/deal/dealer.h"
-#include "server/head/parts.h"
+#include "server/assign/balance.h"
 #include "server/host/supervise.h"
 #include "server/host/ticks.h"
 #include "server/job/job.h"

@@ -6,7 +6,7 @@
 #include <inttypes.h>
 
 #include "common/base/log.h"
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 enum {
     PROBE_MS = 1000,       /* between probes of a hung worker, doubled each time while nothing comes */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 /* The holders of all slots, from now on and at the open step. */
 static struct deal *deal_now(const struct head *head)

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 /* A worker that stalls the job again waits for this many time-outs: it costs the job at most a tenth of the time. */
 enum { PUT_OFF_TIMES = 9 };

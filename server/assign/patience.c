@@ -1,5 +1,5 @@
 /* Steps that wait for what is on its way: a worker behind a slow link is no stall. Thread: head. */
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 enum { DELIVERS_MS = 10000, LOOK_AGAIN_MS = 1000 };
 

@@ -8,7 +8,7 @@
 
 #include "common/base/log.h"
 #include "server/deal/speeds.h"
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 enum {
     LOOK_MS = 1000, /* deals are looked at this often */

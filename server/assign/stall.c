@@ -8,7 +8,7 @@
 
 #include "common/base/log.h"
 #include "common/base/text.h"
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 enum {
     SLOTS_TEXT = 96,

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "common/base/log.h"
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 dp_err head_drop_start(struct head *head)
 {
