@@ -9,7 +9,8 @@
 #include "common/base/util.h"
 #include "common/kernels/kernels.h"
 #include "proto/frame.h"
-#include "server/talk/shared.h"
+#include "server/head/head.h"
+#include "server/show/progress.h"
 
 enum { FILES_SELF = 32, FILES_PER_SHARD = 32, FILES_PER_LOCAL_WORKER = 8 };
 

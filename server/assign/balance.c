@@ -3,11 +3,16 @@
  * A worker says how many training slots it has computed and how long it was busy with them, so its speed does not
  * depend on how long it waits for others. Which slots have come is told by the shard that has the first slice. None of
  * it is needed for a result to be right: a slot is counted once, whoever computes it. Thread: head. */
+#include "server/assign/balance.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "common/base/log.h"
+#include "server/assign/assign.h"
+#include "server/assign/quorum.h"
 #include "server/deal/speeds.h"
+#include "server/talk/reach.h"
 #include "server/talk/shared.h"
 
 enum {
@@ -23,7 +28,7 @@ static uint64_t now_us(void)
 
 dp_err head_balance_init(struct head *head)
 {
-    struct balance *balance = &head->balance;
+    struct balance *balance = head->balance;
     balance->speed = mem_array(SESSIONS_MAX, sizeof *balance->speed);
     for (uint32_t i = 0; balance->speed && i < SESSIONS_MAX; i++)
         balance->speed[i] = 1; /* of those that no deal has counted yet: times are divided by it */
@@ -34,16 +39,28 @@ dp_err head_balance_init(struct head *head)
 
 void head_balance_fini(struct head *head)
 {
-    speculation_fini(&head->balance.speculation);
-    free(head->balance.speed);
-    free(head->balance.slot_us);
-    free(head->balance.dealt);
-    free(head->balance.gifts);
+    speculation_fini(&head->balance->speculation);
+    free(head->balance->speed);
+    free(head->balance->slot_us);
+    free(head->balance->dealt);
+    free(head->balance->gifts);
+}
+
+void head_balance_open(struct head *head)
+{
+    uv_timer_init(&head->loop, &head->balance->timer);
+    head->balance->timer.data = head;
+}
+
+void head_balance_close(struct head *head, const struct news *news)
+{
+    (void)news;
+    uv_close((uv_handle_t *)&head->balance->timer, NULL);
 }
 
 dp_err head_balance_start(struct head *head)
 {
-    struct balance *balance = &head->balance;
+    struct balance *balance = head->balance;
     uint32_t slots = head->job.core.plan.slots;
     balance->gifts = mem_array(slots, sizeof *balance->gifts);
     if (!balance->gifts)
@@ -53,7 +70,7 @@ dp_err head_balance_start(struct head *head)
 
 void head_balance_stop(struct head *head)
 {
-    struct balance *balance = &head->balance;
+    struct balance *balance = head->balance;
     uv_timer_stop(&balance->timer);
     speculation_fini(&balance->speculation);
     free(balance->gifts);
@@ -82,7 +99,7 @@ void head_measure(struct member *member, const Dp__Heartbeat *beat)
 /* A member is as fast as it says, but no faster than it delivered lately. */
 static void find_speeds(struct head *head, const uint32_t *numbers, uint32_t count)
 {
-    struct balance *balance = &head->balance;
+    struct balance *balance = head->balance;
     for (uint32_t i = 0; i < head->members.used; i++) {
         double rate = head->members.list[i].slots_per_s;
         balance->slot_us[i] = rate > 0 ? 1e6 / rate : 0;
@@ -91,24 +108,11 @@ static void find_speeds(struct head *head, const uint32_t *numbers, uint32_t cou
     speeds_find(&head->dealer, balance->slot_us, balance->step_us, numbers, count, balance->speed);
 }
 
-uint64_t head_missing(const struct head *head)
-{
-    uint64_t least = head->opts->min_workers, here = head->members.joined + head_ranks_finished(head);
-    if (head->members.joined == 0)
-        return MAX(1, least - MIN(here, least));
-    return least - MIN(here, least);
-}
-
-bool head_has_enough(const struct head *head)
-{
-    return head_missing(head) == 0;
-}
-
 /* What a step took since the last look, mixed with what one took before. Time in which the job waits for workers is
  * none of it. */
 static void measure_steps(struct head *head)
 {
-    struct balance *balance = &head->balance;
+    struct balance *balance = head->balance;
     const uint64_t now = now_us(), steps = head->global_low - balance->looked_low;
     if (!head_has_enough(head)) {
         balance->looked_us = 0;
@@ -128,7 +132,7 @@ static uint32_t count_hung(const struct head *head, const uint32_t *numbers, uin
 {
     uint32_t hung = 0;
     for (uint32_t i = 0; i < count; i++)
-        hung += speculation_hung(&head->balance.speculation, numbers[i]);
+        hung += speculation_hung(&head->balance->speculation, numbers[i]);
     return hung;
 }
 
@@ -141,9 +145,9 @@ uint32_t head_balance_members(struct head *head)
         return 0;
     bool all = count_hung(head, head->numbers, count) == count;
     for (uint32_t i = 0; i < count; i++) {
-        double speed = head->opts->balance == BALANCE_SPEED ? head->balance.speed[head->numbers[i]] : 1;
-        if (all || !speculation_hung(&head->balance.speculation, head->numbers[i]))
-            head->balance.dealt[dealt++] = (struct dealer_member){.number = head->numbers[i], .speed = speed};
+        double speed = head->opts->balance == BALANCE_SPEED ? head->balance->speed[head->numbers[i]] : 1;
+        if (all || !speculation_hung(&head->balance->speculation, head->numbers[i]))
+            head->balance->dealt[dealt++] = (struct dealer_member){.number = head->numbers[i], .speed = speed};
     }
     return dealt;
 }
@@ -199,7 +203,7 @@ void head_on_arrivals(struct head *head)
         return;
     while (queue_take(&head->ports[head->arrival_port].arrivals, &arrival)) {
         head_node_slots(head, arrival.node, &first, &end);
-        speculation_arrived(&head->balance.speculation, arrival.step, arrival.session, first, end, arrival.at_us);
+        speculation_arrived(&head->balance->speculation, arrival.step, arrival.session, first, end, arrival.at_us);
     }
 }
 
@@ -207,7 +211,7 @@ void head_on_arrivals(struct head *head)
  * told may have died: the step did not stand still for that, so nobody has asked. */
 static void tell_beaten(struct head *head)
 {
-    const struct speculation *s = &head->balance.speculation;
+    const struct speculation *s = &head->balance->speculation;
     for (uint32_t m = 0; m < s->used; m++)
         if (s->list[m].beaten && is_joined(head, m))
             head->members.list[m].unreached = !head_reachable(head, &head->members.list[m]);
@@ -217,22 +221,22 @@ static void open_step(struct head *head)
 {
     const struct plan *plan = &head->job.core.plan;
     dealer_open(&head->dealer, head->global_low);
-    speculation_open(&head->balance.speculation, head->global_low, head_ahead(head),
+    speculation_open(&head->balance->speculation, head->global_low, head_ahead(head),
                      plan_at(plan, head->global_low).kind == PLAN_EVAL, head->dealer.owner, has_no_samples, head,
                      now_us());
 }
 
-void head_balance_open(struct head *head)
+void head_balance_step(struct head *head, const struct news *news)
 {
+    (void)news;
     tell_beaten(head);
     if (head->global_low < plan_total(&head->job.core.plan))
         open_step(head);
-    head_hung_deal(head);
 }
 
 void head_balance_dealt(struct head *head)
 {
-    struct speculation *s = &head->balance.speculation;
+    struct speculation *s = &head->balance->speculation;
     bool is_first = s->opened_us == 0;
     if (is_first)
         open_step(head);
@@ -251,14 +255,14 @@ static void on_timer(uv_timer_t *timer)
 static void look_again(struct head *head, uint64_t again_us, uint64_t now)
 {
     if (again_us == 0)
-        uv_timer_stop(&head->balance.timer);
+        uv_timer_stop(&head->balance->timer);
     else
-        uv_timer_start(&head->balance.timer, on_timer, (again_us - MIN(again_us, now)) / 1000 + 1, 0);
+        uv_timer_start(&head->balance->timer, on_timer, (again_us - MIN(again_us, now)) / 1000 + 1, 0);
 }
 
 void head_speculate(struct head *head)
 {
-    struct balance *balance = &head->balance;
+    struct balance *balance = head->balance;
     uint64_t now = now_us(), again_us;
     if (head->opts->speculate == SPECULATE_OFF || !head->job.settled || head->state != HEAD_RUNNING)
         return;
@@ -278,15 +282,16 @@ void head_speculate(struct head *head)
 
 static void forget_speeds(struct head *head)
 {
-    struct speculation *s = &head->balance.speculation;
+    struct speculation *s = &head->balance->speculation;
     for (uint32_t i = 0; i < s->used; i++)
         delivery_forget(&s->list[i].delivery, now_us());
 }
 
-void head_balance_watch(struct head *head, uint64_t now_ms)
+void head_balance_watch(struct head *head, const struct news *news)
 {
-    struct balance *balance = &head->balance;
-    if (head->ranks.list || head->state != HEAD_RUNNING || now_ms - MIN(now_ms, balance->looked_ms) < LOOK_MS)
+    const uint64_t now_ms = news->now_ms;
+    struct balance *balance = head->balance;
+    if (head->job.core.local || head->state != HEAD_RUNNING || now_ms - MIN(now_ms, balance->looked_ms) < LOOK_MS)
         return;
     balance->looked_ms = now_ms;
     forget_speeds(head);
@@ -301,9 +306,9 @@ void head_balance_watch(struct head *head, uint64_t now_ms)
 
 json_t *head_balance_json(const struct head *head)
 {
-    const struct speculation *s = &head->balance.speculation;
+    const struct speculation *s = &head->balance->speculation;
     static const char *const BALANCE[] = {"off", "speed"}, *const SPECULATE[] = {"off", "auto"};
     return json_pack("{ss sI ss sI sI sI}", "mode", BALANCE[head->opts->balance], "moves",
-                     (json_int_t)head->balance.moves, "speculate", SPECULATE[head->opts->speculate], "given",
+                     (json_int_t)head->balance->moves, "speculate", SPECULATE[head->opts->speculate], "given",
                      (json_int_t)s->given, "won", (json_int_t)s->won, "lost", (json_int_t)s->lost);
 }

@@ -5,15 +5,22 @@
  * the step, which none of them has committed; what any of them is owed is dropped, on all of them alike. What a shard
  * gets of that in between or later is a duplicate there. Evaluations are never dropped from, and a step keeps at least
  * one slot. Thread: head. */
+#include "server/assign/drop.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "common/base/log.h"
+#include "server/assign/owed.h"
+#include "server/assign/stall.h"
+#include "server/talk/news.h"
+#include "server/talk/reach.h"
+#include "server/talk/shards.h"
 #include "server/talk/shared.h"
 
 dp_err head_drop_start(struct head *head)
 {
-    struct drop *drop = &head->drop;
+    struct drop *drop = head->drop;
     if (!head->job.core.droppable)
         return DP_OK;
     drop->ready = mem_array_zero(head->port_count, sizeof *drop->ready);
@@ -22,19 +29,19 @@ dp_err head_drop_start(struct head *head)
     return drop->ready && drop->few && drop->last ? DP_OK : DP_NOMEM;
 }
 
-void head_drop_fini(struct head *head)
+void head_drop_stop(struct head *head)
 {
-    free(head->drop.ready);
-    free(head->drop.few);
-    free(head->drop.last);
-    head->drop = (struct drop){0};
+    free(head->drop->ready);
+    free(head->drop->few);
+    free(head->drop->last);
+    *head->drop = (struct drop){0};
 }
 
-void head_drop_on_ready(struct head *head, uint32_t shard, uint64_t step)
+void head_drop_on_ready(struct head *head, uint32_t shard, const struct event *event)
 {
-    struct drop *drop = &head->drop;
+    struct drop *drop = head->drop;
     uint64_t go = UINT64_MAX;
-    drop->ready[shard] = step;
+    drop->ready[shard] = event->step;
     for (uint32_t p = 0; p < head->port_count; p++)
         if (head_has_parameters(head, p))
             go = MIN(go, drop->ready[p]);
@@ -46,45 +53,11 @@ void head_drop_on_ready(struct head *head, uint32_t shard, uint64_t step)
             head_command(head, p, &(struct command){.kind = COMMAND_GO, .step = go});
 }
 
-/* ---- what is owed ---- */
-
-static void ask(struct head *head)
-{
-    head->drop.again = false;
-    head_owed_ask(head, head->drop.go);
-}
-
-static bool few_everywhere(const struct head *head)
-{
-    const struct drop *drop = &head->drop;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        if (head_has_parameters(head, p) && drop->few[p] != drop->go + 1)
-            return false;
-    return true;
-}
-
-void head_drop_on_few(struct head *head, uint32_t shard, uint64_t step)
-{
-    struct drop *drop = &head->drop;
-    drop->few[shard] = step + 1;
-    drop->again = head->owed.missing > 0;
-    if (!drop->again && few_everywhere(head))
-        ask(head);
-}
-
-void head_drop_on_stall(struct head *head)
-{
-    if (head->owed.missing > 0)
-        return;
-    head->drop.stalled = true;
-    ask(head);
-}
-
 /* ---- what is left out ---- */
 
 static void send_drop(struct head *head, const struct plan_step *at, uint32_t count)
 {
-    struct drop *drop = &head->drop;
+    struct drop *drop = head->drop;
     const struct plan *plan = &head->job.core.plan;
     for (uint32_t p = 0; p < head->port_count; p++) {
         if (!head_has_parameters(head, p))
@@ -96,19 +69,19 @@ static void send_drop(struct head *head, const struct plan_step *at, uint32_t co
             return;
         }
         for (uint32_t k = 0; k < plan->slots; k++)
-            command.live[k] = !head->owed.slots[k] && !plan_slot_empty(plan, at, k);
+            command.live[k] = !head->owed->slots[k] && !plan_slot_empty(plan, at, k);
         head_command(head, p, &command);
     }
 }
 
 static void leave_out(struct head *head, const struct plan_step *at, uint32_t count)
 {
-    struct drop *drop = &head->drop;
+    struct drop *drop = head->drop;
     send_drop(head, at, count);
     for (uint32_t k = 0; k < head->job.core.plan.slots; k++) {
         uint64_t first, rows;
         plan_slot(&head->job.core.plan, at, k, &first, &rows);
-        drop->last[k] = head->owed.slots[k];
+        drop->last[k] = head->owed->slots[k];
         drop->samples += drop->last[k] ? rows : 0;
     }
     log_info("slots-dropped step=%" PRIu64 " slots=%u", drop->go, count);
@@ -121,11 +94,11 @@ static void leave_out(struct head *head, const struct plan_step *at, uint32_t co
 /* All shards have answered. */
 static void decide(struct head *head, bool stalled)
 {
-    struct drop *drop = &head->drop;
+    struct drop *drop = head->drop;
     const struct plan *plan = &head->job.core.plan;
     AUTOFREE uint32_t *owed = mem_array(plan->slots, sizeof *owed);
     uint32_t all = 0;
-    if (!owed || head->owed.passed || head->owed.step != drop->go || head->state != HEAD_RUNNING ||
+    if (!owed || head->owed->passed || head->owed->step != drop->go || head->state != HEAD_RUNNING ||
         drop->go >= plan_total(plan))
         return;
     struct plan_step at = plan_at(plan, drop->go);
@@ -140,9 +113,28 @@ static void decide(struct head *head, bool stalled)
         leave_out(head, &at, count);
 }
 
-void head_drop_on_owed(struct head *head)
+/* ---- what is owed ---- */
+
+static bool few_everywhere(const struct head *head)
 {
-    struct drop *drop = &head->drop;
+    const struct drop *drop = head->drop;
+    for (uint32_t p = 0; p < head->port_count; p++)
+        if (head_has_parameters(head, p) && drop->few[p] != drop->go + 1)
+            return false;
+    return true;
+}
+
+static void on_owed(struct head *head);
+
+static void ask(struct head *head)
+{
+    head->drop->again = false;
+    head_owed_ask(head, head->drop->go, on_owed);
+}
+
+static void on_owed(struct head *head)
+{
+    struct drop *drop = head->drop;
     bool stalled = drop->stalled;
     drop->stalled = false;
     if (stalled)
@@ -152,10 +144,28 @@ void head_drop_on_owed(struct head *head)
         ask(head);
 }
 
-/* Who computes what was dropped would hear of it with its next heartbeat only. */
-void head_drop_over(struct head *head)
+void head_drop_on_few(struct head *head, uint32_t shard, uint64_t step)
 {
-    struct drop *drop = &head->drop;
+    struct drop *drop = head->drop;
+    drop->few[shard] = step + 1;
+    drop->again = head->owed->missing > 0;
+    if (!drop->again && few_everywhere(head))
+        ask(head);
+}
+
+void head_drop_on_stall(struct head *head)
+{
+    if (head->owed->missing > 0)
+        return;
+    head->drop->stalled = true;
+    ask(head);
+}
+
+/* Who computes what was dropped would hear of it with its next heartbeat only. */
+void head_drop_step(struct head *head, const struct news *news)
+{
+    (void)news;
+    struct drop *drop = head->drop;
     uint32_t told = DEALER_NOBODY;
     if (drop->late == 0 || head->global_low < drop->late)
         return;
@@ -172,7 +182,7 @@ void head_drop_over(struct head *head)
 
 json_t *head_drop_json(const struct head *head)
 {
-    const struct drop *drop = &head->drop;
+    const struct drop *drop = head->drop;
     return json_pack("{sI sI sI}", "steps", (json_int_t)drop->steps, "slots", (json_int_t)drop->slots, "samples",
                      (json_int_t)drop->samples);
 }

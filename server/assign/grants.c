@@ -1,17 +1,21 @@
 /* The shards are told of a deal before its workers are, so that they know what each may push (server/deal/grants.h).
  *
- * Invariant: head->granted is the last deal that all shards were sent; NULL where one of them may lack it. Thread:
- * head. */
+ * Invariant: head->deals->granted is the last deal that all shards were sent; NULL where one of them may lack it.
+ * Thread: head. */
+#include "server/assign/grants.h"
+
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/assign/balance.h"
+#include "server/assign/deal.h"
 #include "server/talk/shared.h"
 
 /* The holders of all slots, from now on and at the open step. */
 static struct deal *deal_now(const struct head *head)
 {
     const struct dealer *dealer = &head->dealer;
-    const struct speculation *s = &head->balance.speculation;
+    const struct speculation *s = &head->balance->speculation;
     struct deal *deal = deal_new(dealer->slots, 2 * dealer->slots);
     if (!deal)
         return NULL;
@@ -61,14 +65,14 @@ static dp_err tell_shards(struct head *head, struct deal *now)
         free(now);
         return DP_BUSY;
     }
-    head->granted = now;
+    head->deals->granted = now;
     return DP_OK;
 }
 
 dp_err head_grant(struct head *head)
 {
     struct deal *now = deal_now(head);
-    if (now && same(now, head->granted)) {
+    if (now && same(now, head->deals->granted)) {
         free(now);
         return DP_OK;
     }
@@ -89,6 +93,6 @@ dp_err head_grant_probe(struct head *head, uint32_t number, uint64_t step, uint3
 
 void head_grant_forget(struct head *head)
 {
-    free(head->granted);
-    head->granted = NULL;
+    free(head->deals->granted);
+    head->deals->granted = NULL;
 }

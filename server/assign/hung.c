@@ -3,10 +3,16 @@
  *
  * A probe is a slot of a step to come that another worker holds as well: nobody waits for it, and its bits are the
  * other's. It is also how a worker shows a new speed that was too slow to be dealt slots. Thread: head. */
+#include "server/assign/hung.h"
+
 #include <inttypes.h>
 
 #include "common/base/log.h"
+#include "server/assign/assign.h"
+#include "server/assign/balance.h"
+#include "server/assign/deal.h"
 #include "server/talk/shared.h"
+#include "server/talk/talk.h"
 
 enum {
     PROBE_MS = 1000,       /* between probes of a hung worker, doubled each time while nothing comes */
@@ -19,17 +25,23 @@ enum {
 
 static struct delivery *delivery_of(struct head *head, uint32_t number)
 {
-    return &head->balance.speculation.list[number].delivery;
+    return &head->balance->speculation.list[number].delivery;
 }
 
 void head_hung_deal(struct head *head)
 {
-    struct balance *balance = &head->balance;
+    struct balance *balance = head->balance;
     if (balance->changes == balance->speculation.changes)
         return;
     balance->changes = balance->speculation.changes;
-    if (!head->ranks.list)
+    if (!head->job.core.local)
         head_deal(head);
+}
+
+void head_hung_step(struct head *head, const struct news *news)
+{
+    (void)news;
+    head_hung_deal(head);
 }
 
 /* The first slot from `from` on that has samples at the step and that another worker computes; DEALER_NOBODY: none. */
@@ -48,7 +60,7 @@ static uint32_t slot_to_probe(const struct head *head, uint64_t step, uint32_t f
 static void probe(struct head *head, uint32_t number)
 {
     struct member *member = &head->members.list[number];
-    const double step_us = head->balance.step_us;
+    const double step_us = head->balance->step_us;
     uint64_t soon = step_us > 0 ? MIN((uint64_t)(PROBE_SOON_US / step_us), (uint64_t)PROBE_STEPS) : 0;
     uint64_t step = head->global_low + 2 + head_ahead(head) + soon;
     if (step >= plan_total(&head->job.core.plan))
@@ -107,9 +119,10 @@ static void tell(struct head *head, struct member *member, const struct delivery
     }
 }
 
-void head_hung_watch(struct head *head, uint64_t now_ms)
+void head_hung_watch(struct head *head, const struct news *news)
 {
-    if (head->ranks.list || !head->job.settled || head->state != HEAD_RUNNING)
+    const uint64_t now_ms = news->now_ms;
+    if (head->job.core.local || !head->job.settled || head->state != HEAD_RUNNING)
         return;
     head_hung_deal(head);
     head_speculate(head); /* who has joined is idle, and nothing may come that says so */
@@ -132,7 +145,7 @@ bool head_hung_all(const struct head *head)
 {
     for (uint32_t i = 0; i < head->members.used; i++)
         if (head->members.list[i].state == MEMBER_GREETED ||
-            (head->members.list[i].state == MEMBER_JOINED && !speculation_hung(&head->balance.speculation, i)))
+            (head->members.list[i].state == MEMBER_JOINED && !speculation_hung(&head->balance->speculation, i)))
             return false;
     return true;
 }

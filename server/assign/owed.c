@@ -1,5 +1,8 @@
 /* What the shards are owed of a step: all that have not passed it are asked, since a worker may reach one of them and
  * not another. Thread: head. */
+#include "server/assign/owed.h"
+
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,21 +10,22 @@
 
 dp_err head_owed_start(struct head *head)
 {
-    head->owed.slots = mem_array_zero(head->job.core.plan.slots, sizeof *head->owed.slots);
-    return head->owed.slots ? DP_OK : DP_NOMEM;
+    head->owed->slots = mem_array_zero(head->job.core.plan.slots, sizeof *head->owed->slots);
+    return head->owed->slots ? DP_OK : DP_NOMEM;
 }
 
-void head_owed_fini(struct head *head)
+void head_owed_stop(struct head *head)
 {
-    free(head->owed.slots);
-    head->owed = (struct owed){0};
+    free(head->owed->slots);
+    *head->owed = (struct owed){0};
 }
 
-void head_owed_ask(struct head *head, uint64_t step)
+void head_owed_ask(struct head *head, uint64_t step, void (*then)(struct head *head))
 {
-    struct owed *owed = &head->owed;
+    struct owed *owed = head->owed;
+    assert(owed->missing == 0);
     memset(owed->slots, 0, head->job.core.plan.slots * sizeof *owed->slots);
-    *owed = (struct owed){.step = step, .slots = owed->slots};
+    *owed = (struct owed){.step = step, .slots = owed->slots, .then = then};
     for (uint32_t p = 0; p < head->port_count; p++) {
         if (!job_shard_holds(&head->job.shards[p]))
             continue;
@@ -37,24 +41,20 @@ uint32_t head_owed_list(const struct head *head, uint32_t *slots)
 {
     uint32_t count = 0;
     for (uint32_t k = 0; k < head->job.core.plan.slots; k++)
-        if (head->owed.slots[k])
+        if (head->owed->slots[k])
             slots[count++] = k;
     return count;
 }
 
 void head_on_owed(struct head *head, const struct event *event)
 {
-    struct owed *owed = &head->owed;
+    struct owed *owed = head->owed;
     bool at = event->step == owed->step;
     owed->missing -= owed->missing > 0;
     owed->passed |= !at;
     owed->shards += at && event->owed_count > 0;
     for (uint32_t i = 0; at && i < event->owed_count; i++)
         owed->slots[event->owed[i]] = true;
-    if (owed->missing > 0)
-        return;
-    if (head->drop.ready)
-        head_drop_on_owed(head);
-    else
-        head_stall_on_owed(head);
+    if (owed->missing == 0)
+        owed->then(head);
 }

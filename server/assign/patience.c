@@ -1,4 +1,12 @@
-/* Steps that wait for what is on its way: a worker behind a slow link is no stall. Thread: head. */
+/* How long the open step is waited for: for the stall time-out, and for longer where what it waits for is on its way,
+ * as from a worker behind a slow link. Thread: head. */
+#include "server/assign/patience.h"
+
+#include "server/assign/balance.h"
+#include "server/assign/gate.h"
+#include "server/assign/owed.h"
+#include "server/assign/quorum.h"
+#include "server/assign/stall.h"
 #include "server/talk/shared.h"
 
 enum { DELIVERS_MS = 10000, LOOK_AGAIN_MS = 1000 };
@@ -6,7 +14,7 @@ enum { DELIVERS_MS = 10000, LOOK_AGAIN_MS = 1000 };
 /* Where the first slice of each slot has come and the step is open all the same, others of any may be on their way. */
 static bool owes_slot(const struct head *head, uint32_t number)
 {
-    const struct speculation *s = &head->balance.speculation;
+    const struct speculation *s = &head->balance->speculation;
     for (uint32_t k = 0; k < head->dealer.slots; k++)
         if (head->dealer.owner[k] == number && (s->missing == 0 || !speculation_in(s, k)))
             return true;
@@ -33,15 +41,30 @@ static bool is_delivering(const struct head *head, uint32_t number, uint64_t now
     return member->state == MEMBER_JOINED && lately && said <= most_bytes(head) && owes_slot(head, number);
 }
 
-bool head_moving_put_off(struct head *head, uint64_t now_ms)
+static bool put_off(struct head *head, uint64_t now_ms)
 {
     bool on_its_way = false;
-    for (uint32_t i = 0; i < head->members.used && !head->stall.put_off; i++)
+    for (uint32_t i = 0; i < head->members.used && !head->stall->put_off; i++)
         head->members.list[i].moved_before = head->members.list[i].moved_bytes;
     for (uint32_t i = 0; i < head->members.used && !on_its_way; i++)
         on_its_way = is_delivering(head, i, now_ms);
-    head->stall.put_off = true;
+    head->stall->put_off = true;
     if (on_its_way)
         head->moved_ms = now_ms + LOOK_AGAIN_MS - MIN(now_ms + LOOK_AGAIN_MS, head->opts->stall_timeout_s * 1000);
     return on_its_way;
+}
+
+/* The open step stands still, though workers are there: asks what is owed. While there are too few of them, that is
+ * what is reported. */
+void head_patience_watch(struct head *head, const struct news *news)
+{
+    const uint64_t now_ms = news->now_ms;
+    if (!head_has_enough(head))
+        head->moved_ms = now_ms;
+    if (head->state != HEAD_RUNNING || head->owed->missing > 0 ||
+        now_ms < head->moved_ms + head->opts->stall_timeout_s * 1000) /* dealt since now_ms was read: moved is later */
+        return;
+    if (put_off(head, now_ms))
+        return;
+    head_gate_on_stall(head);
 }

@@ -3,12 +3,23 @@
  *
  * While a step is open the head knows what has come to the job's first slice. When it has waited for the stall time-out
  * the shards are asked what they are owed. Thread: head. */
+#include "server/assign/stall.h"
+
 #include <inttypes.h>
-#include <stdlib.h>
+#include <stdio.h>
 
 #include "common/base/log.h"
 #include "common/base/text.h"
+#include "server/assign/assign.h"
+#include "server/assign/balance.h"
+#include "server/assign/hung.h"
+#include "server/assign/owed.h"
+#include "server/assign/quorum.h"
+#include "server/assign/ranks.h"
+#include "server/talk/leave.h"
+#include "server/talk/news.h"
 #include "server/talk/shared.h"
+#include "server/talk/talk.h"
 
 enum {
     SLOTS_TEXT = 96,
@@ -50,7 +61,7 @@ static void tell_workers(struct head *head, const char *text)
     Dp__Stall body = DP__STALL__INIT;
     text_clean(clean, sizeof clean, text);
     body.step = head->global_low;
-    body.for_ms = mono_ms() - head->stall.opened_ms;
+    body.for_ms = mono_ms() - head->stall->opened_ms;
     body.text = clean;
     for (uint32_t i = 0; i < head->members.used; i++) {
         const struct member *member = &head->members.list[i];
@@ -68,7 +79,7 @@ static void report(struct head *head, uint32_t owner, const uint32_t *slots, uin
                    dp_error *ret_text)
 {
     char list[SLOTS_TEXT];
-    uint64_t for_s = seconds_since(head->stall.opened_ms);
+    uint64_t for_s = seconds_since(head->stall->opened_ms);
     uint64_t heard_s = owner == DEALER_NOBODY ? 0 : seconds_since(head->members.list[owner].last_seen_ms);
     slots_text(slots, count, list);
     (void)dp_fail(ret_text, DP_TIMEOUT,
@@ -78,8 +89,8 @@ static void report(struct head *head, uint32_t owner, const uint32_t *slots, uin
     if (head_may_warn(head))
         log_warn("stall step=%" PRIu64 " slots=%s owed_by=\"%s\" for_s=%" PRIu64 " last_heard_s=%" PRIu64
                  " shards=\"%u of %u\" action=\"%s\"",
-                 head->global_low, list, owner_name(head, owner), for_s, heard_s, head->owed.shards, head->owed.holding,
-                 action);
+                 head->global_low, list, owner_name(head, owner), for_s, heard_s, head->owed->shards,
+                 head->owed->holding, action);
     tell_workers(head, ret_text->text);
 }
 
@@ -87,12 +98,12 @@ static void report(struct head *head, uint32_t owner, const uint32_t *slots, uin
  * long for all. */
 static bool is_given_up(const struct head *head, uint32_t owner)
 {
-    const struct speculation *s = &head->balance.speculation;
-    uint64_t open_ms = mono_ms() - head->stall.opened_ms, owing = 0;
-    if (!head->ranks.list || owner == DEALER_NOBODY || head->opts->on_stall != ON_STALL_WAIT)
+    const struct speculation *s = &head->balance->speculation;
+    uint64_t open_ms = mono_ms() - head->stall->opened_ms, owing = 0;
+    if (!head->ranks->list || owner == DEALER_NOBODY || head->opts->on_stall != ON_STALL_WAIT)
         return false;
     for (uint32_t k = 0; k < head->dealer.slots; k++)
-        owing += head->owed.slots[k] && head->ranks.list[k].holder != DEALER_NOBODY;
+        owing += head->owed->slots[k] && head->ranks->list[k].holder != DEALER_NOBODY;
     return owing < head->members.joined && open_ms >= GIVE_UP_TIMES * s->list[owner].delivery.longest_us / 1000;
 }
 
@@ -104,7 +115,7 @@ static const char *action_of(const struct head *head, uint32_t owner, bool dropp
         return "the job fails";
     if (is_given_up(head, owner))
         return "given up: the others go on without its data";
-    if (head->ranks.list)
+    if (head->ranks->list)
         return "waiting: nobody else has its data";
     return head->members.joined > 1 ? "given to another worker too" : "asked for again: there is no other worker";
 }
@@ -136,7 +147,7 @@ static void pass_on(struct head *head, uint32_t slot, const uint32_t *numbers, u
         if (numbers[m] == head->dealer.owner[slot])
             at = m;
     uint32_t next = (at + 1) % members;
-    for (uint32_t i = 1; i < members && speculation_hung(&head->balance.speculation, numbers[next]); i++)
+    for (uint32_t i = 1; i < members && speculation_hung(&head->balance->speculation, numbers[next]); i++)
         next = (next + 1) % members;
     dealer_reassign(&head->dealer, head->global_low, slot, numbers[next]);
 }
@@ -146,7 +157,7 @@ static void pass_all_on(struct head *head, const uint32_t *owed, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
         if (head->dealer.owner[owed[i]] != DEALER_NOBODY)
-            speculation_stalled(&head->balance.speculation, head->dealer.owner[owed[i]], mono_ns() / 1000);
+            speculation_stalled(&head->balance->speculation, head->dealer.owner[owed[i]], mono_ns() / 1000);
     uint32_t members = members_list(&head->members, head->numbers);
     for (uint32_t i = 0; i < count && members > 0; i++)
         pass_on(head, owed[i], head->numbers, members);
@@ -157,31 +168,25 @@ static void pass_all_on(struct head *head, const uint32_t *owed, uint32_t count)
 
 /* ---- workers with data of their own ---- */
 
+static void lose_stalled(struct head *head, struct member *member, uint64_t for_s)
+{
+    char text[192];
+    snprintf(text, sizeof text,
+             "it delivered nothing for %" PRIu64 " s while others waited (--stall-timeout), last heard of %" PRIu64
+             " s ago",
+             for_s, (mono_ms() - member->last_seen_ms) / 1000);
+    head_ranks_stalled(head, member);
+    head_lose(head, member, "it delivered nothing", text);
+}
+
 /* Its slot is void from the open step on; should it live, it joins again. */
 static void give_up(struct head *head, const uint32_t *owed, uint32_t count)
 {
     for (uint32_t i = 0; i < count && head->state == HEAD_RUNNING; i++) {
         uint32_t owner = head->dealer.owner[owed[i]];
         if (is_given_up(head, owner))
-            head_lose_stalled(head, &head->members.list[owner], seconds_since(head->stall.opened_ms));
+            lose_stalled(head, &head->members.list[owner], seconds_since(head->stall->opened_ms));
     }
-}
-
-/* The open step stands still, though workers are there: asks what is owed. While there are too few of them, that is
- * what is reported. */
-void head_stall_watch(struct head *head, uint64_t now_ms)
-{
-    if (!head_has_enough(head))
-        head->moved_ms = now_ms;
-    if (head->state != HEAD_RUNNING || head->owed.missing > 0 ||
-        now_ms < head->moved_ms + head->opts->stall_timeout_s * 1000) /* dealt since now_ms was read: moved is later */
-        return;
-    if (head_moving_put_off(head, now_ms))
-        return;
-    if (head->drop.ready)
-        head_drop_on_stall(head);
-    else
-        head_owed_ask(head, head->global_low);
 }
 
 /* --on-stall fail. */
@@ -204,34 +209,45 @@ void head_stall_owed(struct head *head, const uint32_t *owed, uint32_t count, bo
     for (uint32_t i = 0; i < count; i++)
         rest[i] = owed[i];
     dealer_open(&head->dealer, head->global_low);
-    head->stall.reported = true;
+    head->stall->reported = true;
     report_all(head, rest, count, dropped, &text);
     if (head->opts->on_stall == ON_STALL_FAIL) {
         fail_stalled(head, &text);
         return;
     }
-    if (head->ranks.list)
+    if (head->ranks->list)
         give_up(head, owed, count);
     else if (!dropped)
         pass_all_on(head, owed, count);
 }
 
 /* Once for all shards: a slot that two of them are owed is its owner's in both reports, and passed on once. */
-void head_stall_on_owed(struct head *head)
+static void on_owed(struct head *head)
 {
     AUTOFREE uint32_t *owed = mem_array(head->dealer.slots, sizeof *owed);
     head->moved_ms = mono_ms();
-    if (owed && head->owed.step == head->global_low && head->state == HEAD_RUNNING)
+    if (owed && head->owed->step == head->global_low && head->state == HEAD_RUNNING)
         head_stall_owed(head, owed, head_owed_list(head, owed), false);
 }
 
-void head_stall_over(struct head *head)
+void head_stall_ask(struct head *head)
 {
-    if (head->stall.reported && head->state == HEAD_RUNNING) /* what comes while a job that failed ends is no news */
+    head_owed_ask(head, head->global_low, on_owed);
+}
+
+void head_stall_step(struct head *head, const struct news *news)
+{
+    (void)news;
+    if (head->stall->reported && head->state == HEAD_RUNNING) /* what comes while a job that failed ends is no news */
         log_warn("stall-over step=%" PRIu64 " after_s=%" PRIu64, head->global_low - 1,
-                 seconds_since(head->stall.opened_ms));
-    head->stall.reported = head->stall.put_off = false;
-    head->stall.opened_ms = mono_ms();
+                 seconds_since(head->stall->opened_ms));
+    head->stall->reported = head->stall->put_off = false;
+    head->stall->opened_ms = mono_ms();
+}
+
+void head_stall_stop(struct head *head)
+{
+    *head->stall = (struct stall){0};
 }
 
 /* ---- what dp-ctl shows ---- */
@@ -242,7 +258,7 @@ static json_t *owed_json(const struct head *head, uint32_t number)
 {
     json_t *slots = json_array();
     for (uint32_t k = 0; k < head->dealer.slots; k++)
-        if (head->dealer.owner[k] == number && !speculation_in(&head->balance.speculation, k))
+        if (head->dealer.owner[k] == number && !speculation_in(&head->balance->speculation, k))
             json_array_append_new(slots, json_integer(k));
     if (json_array_size(slots) == 0) {
         json_decref(slots);
@@ -264,5 +280,5 @@ json_t *head_waits_json(const struct head *head)
             json_array_append_new(owed, entry);
     }
     return json_pack("{sI sI sb so}", "step", (json_int_t)head->global_low, "for_ms",
-                     (json_int_t)(mono_ms() - head->stall.opened_ms), "stalled", head->stall.reported, "owed", owed);
+                     (json_int_t)(mono_ms() - head->stall->opened_ms), "stalled", head->stall->reported, "owed", owed);
 }

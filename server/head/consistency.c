@@ -1,5 +1,7 @@
 /* Consistency: which modes a running job can go on with; in the status, the mode in force, the one to come, and how
  * stale the applied gradients were. Thread: head. */
+#include "server/head/consistency.h"
+
 #include "server/dense/commit.h"
 #include "server/talk/shared.h"
 

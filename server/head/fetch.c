@@ -2,14 +2,20 @@
  * where its model could not be written. An export of each fetch holds the pinned versions; pieces are made of them as
  * they are asked for, so that the head keeps no copy. Invariants: a fetch whose `busy` is set is freed by what it waits
  * for; no fetch outlives FETCH_IDLE_MS without a question. Thread: head. */
+#include "server/head/fetch.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/base/log.h"
 #include "common/base/text.h"
+#include "server/save/export.h"
+#include "server/talk/answers.h"
+#include "server/talk/guard.h"
+#include "server/talk/shards.h"
 #include "server/talk/shared.h"
+#include "server/talk/talk.h"
 
 enum {
     FETCHES_MAX = 4,
@@ -288,8 +294,9 @@ static void watch(struct fetch *fetch, uint64_t now_ms)
     }
 }
 
-void head_fetch_watch(struct head *head, uint64_t now_ms)
+void head_fetch_watch(struct head *head, const struct news *news)
 {
+    const uint64_t now_ms = news->now_ms;
     for (size_t i = 0; head->fetches && i < FETCHES_MAX; i++)
         if (head->fetches->list[i].id)
             watch(&head->fetches->list[i], now_ms);

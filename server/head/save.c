@@ -1,17 +1,27 @@
 /* The end of a job: its model is written to --export FILE. Where that fails it is tried again for a while, during which
  * dp-ctl can fetch the model (fetch.c). Invariant: while `exporting`, either work is under way (pins, or a try) or
  * the next try has its time. Thread: head. */
+#include "server/head/save.h"
+
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/base/human.h"
 #include "common/base/log.h"
+#include "common/base/text.h"
 #include "common/tensor/safetensors_peek.h"
+#include "server/assign/drop.h"
+#include "server/head/closing.h"
+#include "server/head/consistency.h"
+#include "server/head/doubts.h"
+#include "server/head/fetch.h"
+#include "server/save/export.h"
+#include "server/talk/news.h"
+#include "server/talk/shards.h"
 #include "server/talk/shared.h"
+#include "server/talk/talk.h"
 
 enum {
     TRY_FIRST_MS = 1000, /* until the first try after one that failed; then twice as long, */
@@ -28,7 +38,7 @@ dp_err head_export_check(struct head *head, dp_error *err)
     const char *path = head->opts->export_path;
     if (safetensors_peek_replace(path, true, err))
         return dp_fail_in(err, "option --export");
-    head->saving.held = file_hold(path);
+    head->saving->held = file_hold(path);
     return DP_OK;
 }
 
@@ -85,7 +95,7 @@ static void print_end(const struct server_options *opts)
         fprintf(stderr, "dp-server: still here for dp-ctl status until Ctrl-C; --exit-when-done ends by itself\n");
 }
 
-void head_finish(struct head *head, bool exported)
+static void finish(struct head *head, bool exported)
 {
     if (head->state != HEAD_EXPORTING)
         return;
@@ -93,11 +103,11 @@ void head_finish(struct head *head, bool exported)
     head->ended_ms = mono_ms();
     if (head->opts->json) /* which ends with what is done; people read what is last */
         head_doubts_end(head);
-    struct run_summary summary = {.path = exported ? head->saving.path : NULL,
+    struct run_summary summary = {.path = exported ? head->saving->path : NULL,
                                   .dropped = head_drop_json(head),
                                   .staleness = head_staleness_total_json(head)};
     progress_done(&head->progress, head->ended_ms, &summary);
-    head->ending.told = true;
+    head->ending->told = true;
     json_decref(summary.staleness);
     json_decref(summary.dropped);
     if (!head->opts->json)
@@ -113,7 +123,7 @@ static void on_written(void *arg, const dp_error *err);
 
 static void try_write(struct head *head)
 {
-    struct saving *saving = &head->saving;
+    struct saving *saving = head->saving;
     const struct export_place place = {.path = head->opts->export_path, .held = &saving->held};
     saving->waiting = false;
     export_write(saving->export, &head->loop, &place, on_written, head);
@@ -129,7 +139,7 @@ static uint64_t patience_ms(const struct head *head)
 static void tell_waiting(const struct head *head)
 {
     char took[HUMAN_MAX];
-    const struct saving *saving = &head->saving;
+    const struct saving *saving = head->saving;
     if (saving->tries > 1) {
         log_info("export-failed try=%u reason=\"%s\"", saving->tries, saving->err.text);
         return;
@@ -141,7 +151,7 @@ static void tell_waiting(const struct head *head)
 /* One more try, at the latest when the time is over; while dp-ctl fetches the model it is not. */
 static bool may_try_again(struct head *head, uint64_t now_ms)
 {
-    struct saving *saving = &head->saving;
+    struct saving *saving = head->saving;
     uint64_t left = saving->failed_ms + patience_ms(head), delay = (uint64_t)TRY_FIRST_MS << MIN(saving->tries - 1, 4u);
     if (head->state == HEAD_CLOSING || patience_ms(head) == 0 || (now_ms >= left && !head_fetching(head)))
         return false;
@@ -152,7 +162,7 @@ static bool may_try_again(struct head *head, uint64_t now_ms)
 
 static void failed(struct head *head, const dp_error *err)
 {
-    struct saving *saving = &head->saving;
+    struct saving *saving = head->saving;
     uint64_t now = mono_ms();
     saving->err = *err;
     if (saving->tries++ == 0)
@@ -168,30 +178,30 @@ static void failed(struct head *head, const dp_error *err)
 
 static bool finished(const struct head *head)
 {
-    return head->job.over || head->saving.step == plan_total(&head->job.core.plan);
+    return head->job.over || head->saving->step == plan_total(&head->job.core.plan);
 }
 
 /* A server that is being stopped has its status already, but must not end as if the model were there. */
 void head_export_give_up(struct head *head)
 {
-    const dp_error *err = &head->saving.err;
-    char reason[sizeof head->ending.reason];
+    const dp_error *err = &head->saving->err;
+    char reason[sizeof head->ending->reason];
     size_t at = 0;
-    head->exporting = head->saving.waiting = false;
-    export_free(&head->saving.export);
+    head->exporting = head->saving->waiting = false;
+    export_free(&head->saving->export);
     if (head->state != HEAD_STOPPING) {
         head_fail(head, err);
         return;
     }
     fprintf(stderr, "dp-server: %s; the model is not written\n", err->text);
-    (void)str_append(reason, sizeof reason, &at, "%.500s; the model is not written: %.500s", head->ending.reason,
+    (void)str_append(reason, sizeof reason, &at, "%.500s; the model is not written: %.500s", head->ending->reason,
                      err->text);
     bool signalled = head->exit_status > 128;
     if (signalled && !finished(head)) { /* else the signal has ended the tries, and is what the server ends by */
         head->exit_status = dp_err_exit_status(err->code);
-        head->ending.event = "failed";
+        head->ending->event = "failed";
     }
-    (void)str_copy(head->ending.reason, sizeof head->ending.reason, reason);
+    (void)str_copy(head->ending->reason, sizeof head->ending->reason, reason);
     head_see_end(head);
 }
 
@@ -201,14 +211,14 @@ static void end_not_finite(struct head *head)
     dp_error err;
     head->diverged = true;
     (void)dp_fail(&err, DP_DIVERGED,
-                  "training diverged: parameters are no finite numbers after the last training step; " DIVERGED_REMEDY);
+                  "training diverged: parameters are no finite numbers after the last training step; " DOUBTS_REMEDY);
     head_fail(head, &err);
 }
 
 static void on_written(void *arg, const dp_error *err)
 {
     struct head *head = arg;
-    struct saving *saving = &head->saving;
+    struct saving *saving = head->saving;
     if (err->code) {
         failed(head, err);
         return;
@@ -222,7 +232,7 @@ static void on_written(void *arg, const dp_error *err)
     if (head->state == HEAD_EXPORTING && facts.diverged)
         end_not_finite(head);
     if (head->state == HEAD_EXPORTING)
-        head_finish(head, true);
+        finish(head, true);
     else
         fprintf(stderr, "dp-server: %s %s\n",
                 facts.diverged   ? "the parameters that diverged are in"
@@ -232,9 +242,10 @@ static void on_written(void *arg, const dp_error *err)
     head_see_end(head);
 }
 
-void head_export_watch(struct head *head, uint64_t now_ms)
+void head_export_watch(struct head *head, const struct news *news)
 {
-    struct saving *saving = &head->saving;
+    const uint64_t now_ms = news->now_ms;
+    struct saving *saving = head->saving;
     dp_error err;
     if (saving->export && !export_whole(saving->export) && now_ms - saving->asked_ms > PINS_MS) {
         (void)dp_fail(&err, DP_TIMEOUT, "not all shards have handed out the model within %d s", PINS_MS / 1000);
@@ -254,18 +265,9 @@ void head_export_watch(struct head *head, uint64_t now_ms)
 
 /* ---- pins ---- */
 
-uint64_t head_pin(struct head *head, uint64_t step)
-{
-    head->pins++;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        if (!port_send(&head->ports[p], &(struct command){.kind = COMMAND_PIN, .step = step, .pin = head->pins}))
-            return 0;
-    return head->pins;
-}
-
 void head_export_at(struct head *head, uint64_t step)
 {
-    struct saving *saving = &head->saving;
+    struct saving *saving = head->saving;
     dp_error err;
     if (head->exporting)
         return;
@@ -285,36 +287,43 @@ void head_export_at(struct head *head, uint64_t step)
     }
 }
 
-void head_on_pinned(struct head *head, uint32_t shard, struct event *event)
+bool head_export_pinned(struct head *head, uint32_t shard, struct event *event)
 {
-    struct saving *saving = &head->saving;
-    if (!job_shard_holds(&head->job.shards[shard])) {
-        port_drop_pinned(event); /* the export may be whole without it */
-        return;
-    }
-    if (head_fetch_pinned(head, shard, event))
-        return;
-    if (!saving->export || event->pin != saving->pin) {
-        port_drop_pinned(event);
-        return;
-    }
+    struct saving *saving = head->saving;
+    if (!saving->export || event->pin != saving->pin)
+        return false;
     export_add(saving->export, shard, event->pinned, event->copies);
     if (export_whole(saving->export))
         try_write(head);
+    return true;
 }
 
 void head_export_fini(struct head *head)
 {
-    export_free(&head->saving.export);
-    if (head->saving.held >= 0)
-        close(head->saving.held);
+    export_free(&head->saving->export);
+    if (head->saving->held >= 0)
+        close(head->saving->held);
+}
+
+/* ---- no step will follow ---- */
+
+void head_export_over(struct head *head, const struct news *news)
+{
+    (void)news;
+    head->state = HEAD_EXPORTING;
+    if (head->supervise)
+        supervise_expect_end(head->supervise);
+    if (head->opts->export_path)
+        head_export_at(head, head->global_low);
+    else
+        finish(head, false);
 }
 
 /* ---- for the status ---- */
 
 json_t *head_export_json(const struct head *head)
 {
-    const struct saving *saving = &head->saving;
+    const struct saving *saving = head->saving;
     uint64_t now = mono_ms(), until = saving->failed_ms + patience_ms(head);
     const char *path = saving->path[0] ? saving->path : head->opts->export_path;
     const char *state = saving->path[0]   ? "written"

@@ -1,5 +1,8 @@
 /* The update and its last report in the status document. Thread: head. */
+#include "server/head/update.h"
+
 #include <math.h>
+#include <stddef.h>
 
 #include "server/talk/shared.h"
 

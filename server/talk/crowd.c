@@ -1,6 +1,8 @@
 /* Descriptors that run short. A worker is taken in only if all its connections will find one, else it is told to come
  * again later, and leaves. Where others have used up all, connections are closed as they come
  * (server/zmtp/accept_spare.h). Thread: head. */
+#include "server/talk/crowd.h"
+
 #include <inttypes.h>
 
 #include "common/base/log.h"
@@ -14,8 +16,9 @@ enum { OWN_SPARE = 6, OWN_PER_SHARD = 2 };
 
 void head_crowd_start(struct head *head)
 {
-    head->crowd.limit = descriptors_limit();
-    head->crowd.own = descriptors_taken() + OWN_SPARE + OWN_PER_SHARD * head->opts->shards + head->opts->local_workers;
+    head->crowding.crowd.limit = descriptors_limit();
+    head->crowding.crowd.own =
+        descriptors_taken() + OWN_SPARE + OWN_PER_SHARD * head->opts->shards + head->opts->local_workers;
 }
 
 /* Connections of a worker to the shards, as far as the job is known; `doors`: with those for shared memory. */
@@ -55,36 +58,37 @@ dp_err head_crowd_admit(struct head *head, dp_error *err)
 {
     uint64_t taken = members_files(head);
     uint64_t wanted = 2 + shard_files(head, head->opts->shm != SHM_OFF);
-    bool is_short = !crowd_has_room(&head->crowd, taken, wanted);
-    if (is_short && !head->crowd.is_short)
+    bool is_short = !crowd_has_room(&head->crowding.crowd, taken, wanted);
+    if (is_short && !head->crowding.crowd.is_short)
         log_warn("descriptors-short workers=%u open_files_max=%" PRIu64
                  " action=\"new workers are told to come again later: raise the limit of open files (ulimit -n)\"",
-                 head->members.count, head->crowd.limit);
-    head->crowd.is_short = is_short;
-    gate_allow_strangers(crowd_strangers(&head->crowd, is_short ? taken : taken + wanted));
+                 head->members.count, head->crowding.crowd.limit);
+    head->crowding.crowd.is_short = is_short;
+    gate_allow_strangers(crowd_strangers(&head->crowding.crowd, is_short ? taken : taken + wanted));
     if (!is_short)
         return DP_OK;
     return dp_fail(err, DP_BUSY,
                    "the server has no descriptors left for another worker: it may have %" PRIu64
                    " files open at a time, which it and %u workers need; raise its limit (ulimit -n)",
-                   head->crowd.limit, head->members.count);
+                   head->crowding.crowd.limit, head->members.count);
 }
 
 /* Members leave room for strangers, and take it from them. Also one that came and was turned away between two ticks. */
-void head_crowd_watch(struct head *head)
+void head_crowd_watch(struct head *head, const struct news *news)
 {
-    const uint32_t strangers = crowd_strangers(&head->crowd, members_files(head));
+    (void)news;
+    const uint32_t strangers = crowd_strangers(&head->crowding.crowd, members_files(head));
     gate_allow_strangers(strangers);
     bool limited = strangers < GATE_STRANGERS_MAX; /* by the descriptors */
     uint64_t turned_away = accept_spare_count() + (limited ? gate_count(GATE_CROWDED) : 0);
-    bool full = limited && head->crowded && gate_strangers() >= strangers;
-    bool crowded = turned_away > head->turned_away || full || descriptors_left(1) == 0;
-    if (crowded && !head->crowded)
+    bool full = limited && head->crowding.crowded && gate_strangers() >= strangers;
+    bool crowded = turned_away > head->crowding.turned_away || full || descriptors_left(1) == 0;
+    if (crowded && !head->crowding.crowded)
         log_warn("descriptors-used-up workers=%u open_files_max=%" PRIu64
                  " action=\"connections are closed as they come: raise the limit of open files (ulimit -n)\"",
-                 head->members.count, head->crowd.limit);
-    if (!crowded && head->crowded)
+                 head->members.count, head->crowding.crowd.limit);
+    if (!crowded && head->crowding.crowded)
         log_info("descriptors-left workers=%u", head->members.count);
-    head->crowded = crowded;
-    head->turned_away = MAX(head->turned_away, turned_away);
+    head->crowding.crowded = crowded;
+    head->crowding.turned_away = MAX(head->crowding.turned_away, turned_away);
 }

@@ -1,9 +1,12 @@
 /* Who may say hello, and who may change the job; see server/members/guard.h. Thread: head. */
+#include "server/talk/guard.h"
+
 #include <stdio.h>
 
 #include "common/base/log.h"
 #include "common/base/text.h"
 #include "server/talk/shared.h"
+#include "server/talk/talk.h"
 
 /* ---- start and end ---- */
 
@@ -127,7 +130,7 @@ static bool admit(struct head *head, const struct routing_id *route, const Dp__H
 bool head_may_join(struct head *head, const struct routing_id *route, const Dp__Header *request)
 {
     char who[FRAME_NAME_MAX + 16];
-    bool asked = head->post && head->reading->about == ABOUT_HELLO; /* it was put off behind this */
+    bool asked = head->talk.post && head->talk.reading->about == ABOUT_HELLO; /* it was put off behind this */
     if (asked || !head_guards_hello(head))
         return true;
     snprintf(who, sizeof who, "worker '%.100s'", request->hello->name);

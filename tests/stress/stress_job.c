@@ -10,7 +10,7 @@
 #include "common/base/log.h"
 #include "common/kernels/kernels.h"
 #include "common/kernels/numerics.h"
-#include "server/talk/shared.h"
+#include "server/head/head.h"
 #include "tests/stress/stress.h"
 #include "worker/run/train.h"
 

@@ -1,0 +1,14 @@
+/* How a server ends: by a failure, by signals. Thread: head. */
+#ifndef DP_SERVER_HEAD_END_H
+#define DP_SERVER_HEAD_END_H
+
+#include <uv.h>
+
+struct head;
+struct news;
+
+/* NEWS_FAILED. */
+void head_end_failed(struct head *head, const struct news *news);
+void head_on_signal(uv_signal_t *handle, int number);
+
+#endif
