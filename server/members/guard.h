@@ -12,11 +12,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <uv.h>
 
 #include "common/base/dp_err.h"
 #include "common/net/proof.h"
-#include "common/net/shm_wire.h"
 
 enum {
     GUARD_TTL_MS = 60000,  /* a frozen client may take so long for its proof */
@@ -65,19 +63,5 @@ bool guard_user_key(const struct guard *guard, uint32_t user, uint8_t key[PROOF_
 uint32_t guard_uid(const struct guard *guard);
 const char *guard_user(const struct guard *guard);
 const char *guard_path(const struct guard *guard);
-
-/* guard_door.c: the door, an abstract Unix socket. Whoever comes is looked up by the kernel (SO_PEERCRED); an allowed
- * user gets uid and key in one packet, others nothing; nobody is waited for, and nothing is read. */
-struct guard_door {
-    char name[SHM_NAME_MAX]; /* empty: closed */
-    int fd;
-    uv_poll_t poll;
-    uv_timer_t rest;
-    const struct guard *guard;
-};
-DP_MUST_CHECK dp_err guard_door_open(struct guard_door *door, uv_loop_t *loop, const struct guard *guard,
-                                     dp_error *err);
-/* The loop must run once more. A zeroed one is closed. */
-void guard_door_close(struct guard_door *door);
 
 #endif

@@ -1,4 +1,6 @@
-/* The door of --allow-users; see guard.h. Thread: head. */
+/* The door of --allow-users. Thread: head. */
+#include "server/members/guard_door.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,7 +10,6 @@
 
 #include "common/base/closer.h"
 #include "common/base/util.h"
-#include "server/members/guard.h"
 
 enum { ACCEPTS = 16, REST_MS = 500 };
 

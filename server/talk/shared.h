@@ -17,7 +17,7 @@
 #include "server/deal/dealer.h"
 #include "server/host/supervise.h"
 #include "server/job/job.h"
-#include "server/members/guard.h"
+#include "server/members/guard_door.h"
 #include "server/members/members.h"
 #include "server/net/thread.h"
 #include "server/show/progress.h"
