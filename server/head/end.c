@@ -1,4 +1,4 @@
-/* How a server ends: by a failure, by signals. Thread: head. */
+/* The end of a job that went well, by a failure, by signals. Thread: head. */
 #include "server/head/end.h"
 
 #include <inttypes.h>
@@ -9,8 +9,11 @@
 #include "common/base/human.h"
 #include "common/base/output.h"
 #include "common/base/util.h"
-#include "server/head/closing.h"
-#include "server/head/save.h"
+#include "server/assign/drop.h"
+#include "server/head/consistency.h"
+#include "server/result/closing.h"
+#include "server/result/doubts.h"
+#include "server/result/save.h"
 #include "server/talk/shared.h"
 #include "server/talk/talk.h"
 
@@ -47,6 +50,41 @@ void head_end_failed(struct head *head, const struct news *news)
     stop(head, dp_err_exit_status(err->code), dp_err_retryable(err->code) ? DP_SHUTDOWN : err->code, err->text);
     if (head->opts->export_path && head->global_low > 0 && head->saving->tries == 0 && !head->saving->path[0])
         head_export_at(head, head->global_low); /* what has been learnt need not be lost */
+}
+
+/* ---- a job that went well ---- */
+
+/* What somebody who left an option out may wonder at. */
+static void print_end(const struct server_options *opts)
+{
+    if (opts->quiet || opts->json)
+        return;
+    if (!opts->export_path)
+        fprintf(stderr, "dp-server: the model was not written: there was no --export FILE\n");
+    if (!opts->exit_when_done)
+        fprintf(stderr, "dp-server: still here for dp-ctl status until Ctrl-C; --exit-when-done ends by itself\n");
+}
+
+void head_end_saved(struct head *head, const struct news *news)
+{
+    if (head->state != HEAD_EXPORTING)
+        return;
+    head->state = HEAD_DONE;
+    head->ended_ms = mono_ms();
+    if (head->opts->json) /* which ends with what is done; people read what is last */
+        head_doubts_end(head);
+    struct run_summary summary = {.path = news->saved ? head->saving->path : NULL,
+                                  .dropped = head_drop_json(head),
+                                  .staleness = head_staleness_total_json(head)};
+    progress_done(&head->progress, head->ended_ms, &summary);
+    head->ending->told = true;
+    json_decref(summary.staleness);
+    json_decref(summary.dropped);
+    if (!head->opts->json)
+        head_doubts_end(head);
+    print_end(head->opts);
+    head_notice(head, DP_JOB_DONE, "the job is done");
+    head_see_end(head);
 }
 
 /* ---- signals ---- */

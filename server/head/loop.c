@@ -16,15 +16,15 @@
 #include "server/assign/patience.h"
 #include "server/assign/ranks.h"
 #include "server/assign/stall.h"
-#include "server/head/closing.h"
 #include "server/head/control.h"
 #include "server/head/end.h"
-#include "server/head/fetch.h"
 #include "server/head/messages.h"
-#include "server/head/save.h"
 #include "server/head/steps.h"
 #include "server/head/sums.h"
 #include "server/host/orphans.h"
+#include "server/result/closing.h"
+#include "server/result/fetch.h"
+#include "server/result/save.h"
 #include "server/talk/crowd.h"
 #include "server/talk/leave.h"
 #include "server/talk/news.h"
@@ -99,6 +99,7 @@ static const struct news_table HEARERS = {
         [NEWS_LEFT] = {head_closing_left, head_guests_left, head_deal_left},
         [NEWS_STEP] = {head_stall_step, head_drop_step, head_balance_step, head_hung_step},
         [NEWS_OVER] = {head_export_over},
+        [NEWS_SAVED] = {head_end_saved},
         [NEWS_TICK] = {head_lease_watch, head_guests_watch, head_lease_send_again, head_hung_watch, head_balance_watch,
                        head_patience_watch, head_ranks_watch, head_lease_alone, head_crowd_watch, head_loop_tick,
                        head_export_watch, head_fetch_watch, head_loop_show},

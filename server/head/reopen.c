@@ -7,8 +7,8 @@
 #include "server/head/reopen.h"
 
 #include "common/base/log.h"
-#include "server/head/fetch.h"
 #include "server/head/settle.h"
+#include "server/result/fetch.h"
 #include "server/talk/leave.h"
 #include "server/talk/news.h"
 #include "server/talk/reach.h"

@@ -12,9 +12,9 @@
 #include "server/assign/stall.h"
 #include "server/head/consistency.h"
 #include "server/head/counters.h"
-#include "server/head/doubts.h"
-#include "server/head/save.h"
 #include "server/head/update.h"
+#include "server/result/doubts.h"
+#include "server/result/save.h"
 #include "server/talk/shared.h"
 
 static const char *state_name(enum head_state state)

@@ -6,11 +6,10 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "common/base/text.h"
 #include "server/assign/balance.h"
 #include "server/assign/ranks.h"
-#include "server/head/doubts.h"
-#include "server/head/save.h"
+#include "server/result/doubts.h"
+#include "server/result/save.h"
 #include "server/talk/news.h"
 #include "server/talk/shared.h"
 

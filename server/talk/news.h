@@ -16,6 +16,7 @@ enum news_kind {
     NEWS_LEFT,    /* a member was fenced */
     NEWS_STEP,    /* global_low has moved */
     NEWS_OVER,    /* no step will follow */
+    NEWS_SAVED,   /* OVER: the model is written, or there is no file for it */
     NEWS_TICK,    /* every 250 ms */
     NEWS_FAILED,  /* the job cannot go on */
     NEWS_CLOSING, /* what a module has on the loop is to be closed */
@@ -30,6 +31,7 @@ struct news {
     bool again;            /* JOINED: it had joined before */
     uint64_t token;        /* LEFT: its session's, void by now */
     bool had_joined;       /* LEFT */
+    bool saved;            /* SAVED: there is a file */
     uint64_t now_ms;       /* TICK */
     const dp_error *err;   /* FAILED */
 };

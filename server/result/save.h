@@ -1,6 +1,6 @@
 /* The end of a job: its model is written to --export FILE. Thread: head. */
-#ifndef DP_SERVER_HEAD_SAVE_H
-#define DP_SERVER_HEAD_SAVE_H
+#ifndef DP_SERVER_RESULT_SAVE_H
+#define DP_SERVER_RESULT_SAVE_H
 
 #include <jansson.h>
 #include <limits.h>

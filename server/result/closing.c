@@ -1,8 +1,8 @@
 /* The last of a server: the end that --json tells, and the closing of all that is on the loop. Thread: head. */
-#include "server/head/closing.h"
+#include "server/result/closing.h"
 
 #include "server/assign/hung.h"
-#include "server/head/save.h"
+#include "server/result/save.h"
 #include "server/talk/news.h"
 #include "server/talk/shared.h"
 

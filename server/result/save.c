@@ -1,7 +1,7 @@
 /* The end of a job: its model is written to --export FILE. Where that fails it is tried again for a while, during which
  * dp-ctl can fetch the model (fetch.c). Invariant: while `exporting`, either work is under way (pins, or a try) or
  * the next try has its time. Thread: head. */
-#include "server/head/save.h"
+#include "server/result/save.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,18 +10,14 @@
 
 #include "common/base/human.h"
 #include "common/base/log.h"
-#include "common/base/text.h"
 #include "common/tensor/safetensors_peek.h"
-#include "server/assign/drop.h"
-#include "server/head/closing.h"
-#include "server/head/consistency.h"
-#include "server/head/doubts.h"
-#include "server/head/fetch.h"
+#include "server/result/closing.h"
+#include "server/result/doubts.h"
+#include "server/result/fetch.h"
 #include "server/save/export.h"
 #include "server/talk/news.h"
 #include "server/talk/shards.h"
 #include "server/talk/shared.h"
-#include "server/talk/talk.h"
 
 enum {
     TRY_FIRST_MS = 1000, /* until the first try after one that failed; then twice as long, */
@@ -80,41 +76,6 @@ dp_err head_export_check_room(const struct head *head, dp_error *err)
                  " reason=\"no file may become so large: raise the limit (ulimit -f) before the job ends\"",
                  path, bytes, (uint64_t)limit.rlim_cur);
     return DP_OK;
-}
-
-/* ---- the end of a job that went well ---- */
-
-/* What somebody who left an option out may wonder at. */
-static void print_end(const struct server_options *opts)
-{
-    if (opts->quiet || opts->json)
-        return;
-    if (!opts->export_path)
-        fprintf(stderr, "dp-server: the model was not written: there was no --export FILE\n");
-    if (!opts->exit_when_done)
-        fprintf(stderr, "dp-server: still here for dp-ctl status until Ctrl-C; --exit-when-done ends by itself\n");
-}
-
-static void finish(struct head *head, bool exported)
-{
-    if (head->state != HEAD_EXPORTING)
-        return;
-    head->state = HEAD_DONE;
-    head->ended_ms = mono_ms();
-    if (head->opts->json) /* which ends with what is done; people read what is last */
-        head_doubts_end(head);
-    struct run_summary summary = {.path = exported ? head->saving->path : NULL,
-                                  .dropped = head_drop_json(head),
-                                  .staleness = head_staleness_total_json(head)};
-    progress_done(&head->progress, head->ended_ms, &summary);
-    head->ending->told = true;
-    json_decref(summary.staleness);
-    json_decref(summary.dropped);
-    if (!head->opts->json)
-        head_doubts_end(head);
-    print_end(head->opts);
-    head_notice(head, DP_JOB_DONE, "the job is done");
-    head_see_end(head);
 }
 
 /* ---- tries ---- */
@@ -232,7 +193,7 @@ static void on_written(void *arg, const dp_error *err)
     if (head->state == HEAD_EXPORTING && facts.diverged)
         end_not_finite(head);
     if (head->state == HEAD_EXPORTING)
-        finish(head, true);
+        head_news(head, &(struct news){.kind = NEWS_SAVED, .saved = true});
     else
         fprintf(stderr, "dp-server: %s %s\n",
                 facts.diverged   ? "the parameters that diverged are in"
@@ -316,7 +277,7 @@ void head_export_over(struct head *head, const struct news *news)
     if (head->opts->export_path)
         head_export_at(head, head->global_low);
     else
-        finish(head, false);
+        head_news(head, &(struct news){.kind = NEWS_SAVED});
 }
 
 /* ---- for the status ---- */

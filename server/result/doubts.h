@@ -1,6 +1,6 @@
 /* Warnings about the training: whether it goes anywhere. Thread: head. */
-#ifndef DP_SERVER_HEAD_DOUBTS_H
-#define DP_SERVER_HEAD_DOUBTS_H
+#ifndef DP_SERVER_RESULT_DOUBTS_H
+#define DP_SERVER_RESULT_DOUBTS_H
 
 #include <jansson.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* The last of a server: the end that --json tells, and the closing of all that is on the loop. Thread: head. */
-#ifndef DP_SERVER_HEAD_CLOSING_H
-#define DP_SERVER_HEAD_CLOSING_H
+#ifndef DP_SERVER_RESULT_CLOSING_H
+#define DP_SERVER_RESULT_CLOSING_H
 
 #include <stdbool.h>
 #include <uv.h>

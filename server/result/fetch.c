@@ -2,7 +2,7 @@
  * where its model could not be written. An export of each fetch holds the pinned versions; pieces are made of them as
  * they are asked for, so that the head keeps no copy. Invariants: a fetch whose `busy` is set is freed by what it waits
  * for; no fetch outlives FETCH_IDLE_MS without a question. Thread: head. */
-#include "server/head/fetch.h"
+#include "server/result/fetch.h"
 
 #include <assert.h>
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /* dp-ctl export: theta of one step as a file, while the job runs or where its model could not be written. Thread:
  * head. */
-#ifndef DP_SERVER_HEAD_FETCH_H
-#define DP_SERVER_HEAD_FETCH_H
+#ifndef DP_SERVER_RESULT_FETCH_H
+#define DP_SERVER_RESULT_FETCH_H
 
 #include <stdbool.h>
 #include <stdint.h>

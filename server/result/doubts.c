@@ -1,6 +1,6 @@
 /* What the server warns of while it trains: columns of other scales, losses that rise, a model that is no better than
  * none. On the terminal or in the log, in --json and in the status. Thread: head. */
-#include "server/head/doubts.h"
+#include "server/result/doubts.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -8,7 +8,6 @@
 
 #include "common/base/human.h"
 #include "common/base/log.h"
-#include "common/base/text.h"
 #include "server/talk/shared.h"
 
 static void warn(struct head *head, const char *kind, const char *text)
