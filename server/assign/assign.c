@@ -7,9 +7,9 @@
 #include "server/talk/shared.h"
 #include "server/talk/talk.h"
 
-/* What is lost with a connection is told anew when the worker joins anew. A worker that computes for long does not read
- * meanwhile, and only so many messages wait for it: unless it was told later, it would not know its slots until the
- * next deal, and the job would wait for them. */
+/* A worker that joins anew is told its slots anew, so nothing is lost with a connection. One that computes for long
+ * does not read meanwhile, and its queue of messages has an end. Unless it were told later, it would not know its slots
+ * until the next deal, and the job would wait for them. */
 void head_assigned(struct head *head, struct member *member, dp_err e)
 {
     bool was_untold = member->untold;

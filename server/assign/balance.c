@@ -1,8 +1,8 @@
-/* Who is how fast, and what follows: deals in proportion to speed, and copies of late slots for idle workers.
+/* Speeds of workers, and what follows: deals in proportion to speed, and copies of late slots for idle workers.
  *
  * A worker says how many training slots it has computed and how long it was busy with them, so its speed does not
- * depend on how long it waits for others. Which slots have come is told by the shard that has the first slice. None of
- * it is needed for a result to be right: a slot is counted once, whoever computes it. Thread: head. */
+ * depend on how long it waits for others. The shard that has the first slice says which slots have come. None of it is
+ * needed for a result to be right: a slot is counted once, whoever computes it. Thread: head. */
 #include "server/assign/balance.h"
 
 #include <inttypes.h>
@@ -18,7 +18,7 @@
 enum {
     LOOK_MS = 1000, /* deals are looked at this often */
 };
-/* How much a new measure of a worker's speed counts. */
+/* Weight of a new measure of a worker's speed. */
 #define SPEED_WEIGHT 0.5
 
 static uint64_t now_us(void)
@@ -79,7 +79,7 @@ void head_balance_stop(struct head *head)
     balance->looked_us = balance->looked_low = balance->looked_ms = balance->moves = balance->changes = 0;
 }
 
-/* What comes first is of a worker that warms up: its memory is not there yet, its caches are cold. */
+/* The first measure is of a worker that warms up: its memory is not there yet, its caches are cold. */
 void head_measure(struct member *member, const Dp__Heartbeat *beat)
 {
     if (beat->slots_computed <= member->slots_computed || beat->busy_us <= member->busy_us)
@@ -108,7 +108,7 @@ static void find_speeds(struct head *head, const uint32_t *numbers, uint32_t cou
     speeds_find(&head->dealer, balance->slot_us, balance->step_us, numbers, count, balance->speed);
 }
 
-/* What a step took since the last look, mixed with what one took before. Time in which the job waits for workers is
+/* Time of a step since the last look, mixed with that of one before. Time in which the job waits for workers is
  * none of it. */
 static void measure_steps(struct head *head)
 {
@@ -201,7 +201,7 @@ void head_on_arrivals(struct head *head)
     uint32_t first, end;
     if (!head->job.settled)
         return;
-    while (queue_take(&head->ports[head->arrival_port].arrivals, &arrival)) {
+    while (link_take_arrival(head->ports[head->arrival_port].link, &arrival)) {
         head_node_slots(head, arrival.node, &first, &end);
         speculation_arrived(&head->balance->speculation, arrival.step, arrival.session, first, end, arrival.at_us);
     }

@@ -1,4 +1,4 @@
-/* Who is how fast, and what follows: deals by speed, and copies of late slots. Thread: head. */
+/* Speeds of workers, and what follows: deals by speed, and copies of late slots. Thread: head. */
 #ifndef DP_SERVER_ASSIGN_BALANCE_H
 #define DP_SERVER_ASSIGN_BALANCE_H
 
@@ -19,7 +19,7 @@ struct balance {
     struct speculation speculation;
     double *speed;                  /* [SESSIONS_MAX] by member number, their mean is 1 */
     double *slot_us;                /* [SESSIONS_MAX] scratch */
-    double step_us;                 /* what a step takes lately; 0: not known */
+    double step_us;                 /* that a step takes lately; 0: not known */
     uint64_t looked_us, looked_low; /* when steps were last counted, and how many were complete */
     struct dealer_member *dealt;    /* [SESSIONS_MAX] scratch */
     struct speculation_gift *gifts; /* [slots] scratch */
@@ -41,9 +41,9 @@ void head_balance_stop(struct head *head);
 /* The members that slots are dealt to (none while there are not enough), with their speeds, to balance.dealt; returns
  * how many. */
 uint32_t head_balance_members(struct head *head);
-/* How many steps after the open one may be begun beside it. */
+/* Steps after the open one that may be begun beside it. */
 uint32_t head_ahead(const struct head *head);
-/* What a heartbeat says of its member's speed. */
+/* Takes from a heartbeat its member's speed. */
 void head_measure(struct member *member, const Dp__Heartbeat *beat);
 /* Slots [*ret_first, *ret_end) that a node of the tree covers, by its heap number. */
 void head_node_slots(const struct head *head, uint32_t node, uint32_t *ret_first, uint32_t *ret_end);

@@ -1,10 +1,10 @@
 /* Slots that are left out of a step: --drop-slowest B, once all but B are there, and --on-stall drop.
  *
- * Where slots may be dropped, a shard commits a step only when it is told to (server/shard/roster.h): when all shards
+ * In a job that may drop slots, a shard commits a step only at the head's word (server/shard/roster.h): when all shards
  * have all of it, or when the head has chosen what is left out. To that end it asks all shards what they are owed of
- * the step, which none of them has committed; what any of them is owed is dropped, on all of them alike. What a shard
- * gets of that in between or later is a duplicate there. Evaluations are never dropped from, and a step keeps at least
- * one slot. Thread: head. */
+ * the step, which none of them has committed. Slots that any of them is owed are dropped, on all of them alike. If a
+ * shard gets something of them in between or later, that is a duplicate there. Evaluations are never dropped from, and
+ * a step keeps at least one slot. Thread: head. */
 #include "server/assign/drop.h"
 
 #include <inttypes.h>
@@ -41,7 +41,7 @@ void head_drop_on_ready(struct head *head, uint32_t shard, const struct event *e
 {
     struct drop *drop = head->drop;
     uint64_t go = UINT64_MAX;
-    drop->ready[shard] = event->step;
+    drop->ready[shard] = event->ready.step;
     for (uint32_t p = 0; p < head->port_count; p++)
         if (head_has_parameters(head, p))
             go = MIN(go, drop->ready[p]);
@@ -50,10 +50,10 @@ void head_drop_on_ready(struct head *head, uint32_t shard, const struct event *e
     drop->go = go;
     for (uint32_t p = 0; p < head->port_count; p++)
         if (head_has_parameters(head, p))
-            head_command(head, p, &(struct command){.kind = COMMAND_GO, .step = go});
+            head_command(head, p, &(struct command){.kind = COMMAND_GO, .go = {go}});
 }
 
-/* ---- what is left out ---- */
+/* ---- slots that are left out ---- */
 
 static void send_drop(struct head *head, const struct plan_step *at, uint32_t count)
 {
@@ -62,14 +62,14 @@ static void send_drop(struct head *head, const struct plan_step *at, uint32_t co
     for (uint32_t p = 0; p < head->port_count; p++) {
         if (!head_has_parameters(head, p))
             continue;
-        struct command command = {.kind = COMMAND_DROP, .step = drop->go, .dropped = count};
-        command.live = mem_array(plan->slots, sizeof *command.live);
-        if (!command.live) {
+        struct command command = {.kind = COMMAND_DROP, .drop = {drop->go, count, plan->slots, NULL}};
+        command.drop.live = mem_array(plan->slots, sizeof *command.drop.live);
+        if (!command.drop.live) {
             head_fail(head, &(dp_error){DP_NOMEM, "out of memory for the slots of the job"});
             return;
         }
         for (uint32_t k = 0; k < plan->slots; k++)
-            command.live[k] = !head->owed->slots[k] && !plan_slot_empty(plan, at, k);
+            command.drop.live[k] = !head->owed->slots[k] && !plan_slot_empty(plan, at, k);
         head_command(head, p, &command);
     }
 }
@@ -113,7 +113,7 @@ static void decide(struct head *head, bool stalled)
         leave_out(head, &at, count);
 }
 
-/* ---- what is owed ---- */
+/* ---- slots that are owed ---- */
 
 static bool few_everywhere(const struct head *head)
 {
@@ -161,7 +161,7 @@ void head_drop_on_stall(struct head *head)
     ask(head);
 }
 
-/* Who computes what was dropped would hear of it with its next heartbeat only. */
+/* A worker that computes a dropped slot would hear of that with its next heartbeat only. */
 void head_drop_step(struct head *head, const struct news *news)
 {
     (void)news;

@@ -26,7 +26,7 @@ struct drop {
 /* The job is settled, and slots may be dropped. DP_NOMEM. */
 DP_MUST_CHECK dp_err head_drop_start(struct head *head);
 void head_drop_stop(struct head *head);
-/* What a shard has: the steps before one; little is missing of a step. */
+/* A shard has all of the steps before one; it is owed few slots of a step. */
 void head_drop_on_ready(struct head *head, uint32_t shard, const struct event *event);
 void head_drop_on_few(struct head *head, uint32_t shard, uint64_t step);
 /* The open step has waited for the stall time-out. */

@@ -45,7 +45,7 @@ void head_gate_on_few(struct head *head, uint32_t shard, const struct event *eve
 {
     const struct policy *policy = policy_of(head);
     if (policy->on_few)
-        policy->on_few(head, shard, event->step);
+        policy->on_few(head, shard, event->few.step);
 }
 
 void head_gate_on_stall(struct head *head)

@@ -31,7 +31,7 @@ static struct deal *deal_now(const struct head *head)
     return deal;
 }
 
-/* A member that comes under a number that had slots before has the token of another session: it is told anew. */
+/* A member under a number that had slots before has the token of another session: the shards are told again. */
 static bool same(const struct deal *a, const struct deal *b)
 {
     return a && b && a->from == b->from && a->at == b->at && a->slots == b->slots && a->extra_count == b->extra_count &&
@@ -59,7 +59,7 @@ static dp_err tell_shards(struct head *head, struct deal *now)
     head_grant_forget(head);
     for (uint32_t p = 0; p < head->port_count; p++) {
         struct deal *deal = deal_copy(now);
-        if (deal && port_send(&head->ports[p], &(struct command){.kind = COMMAND_GRANT, .deal = deal}))
+        if (deal && port_send(&head->ports[p], &(struct command){.kind = COMMAND_GRANT, .grant = deal}))
             continue;
         free(deal);
         free(now);

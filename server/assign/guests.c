@@ -54,7 +54,7 @@ static void see_guests(struct head *head, uint64_t now_ms)
         head_deal_soon(head);
 }
 
-/* Where only guests are left, nobody else computes their slots. */
+/* If only guests are left, nobody else computes the slots that they wait for. */
 void head_guests_left(struct head *head, const struct news *news)
 {
     if (news->had_joined && head->members.guests > 0 && head->members.guests == head->members.joined)

@@ -125,7 +125,7 @@ void head_hung_watch(struct head *head, const struct news *news)
     if (head->job.core.local || !head->job.settled || head->state != HEAD_RUNNING)
         return;
     head_hung_deal(head);
-    head_speculate(head); /* who has joined is idle, and nothing may come that says so */
+    head_speculate(head); /* a new member is idle, and nothing may come that says so */
     for (uint32_t i = 0; i < head->members.used; i++) {
         struct member *member = &head->members.list[i];
         const struct delivery *d = delivery_of(head, i);

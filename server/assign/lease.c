@@ -56,8 +56,8 @@ void head_lease_alone(struct head *head, const struct news *news)
     head->lease->alone = alone;
 }
 
-/* What was not heard because this process was frozen, or its machine slept, or the port is busy, is nobody's silence:
- * what has come meanwhile is read after this. */
+/* Time in which this process was frozen, its machine slept, or the port was busy is nobody's silence: what has come
+ * meanwhile is read after this. */
 static void forgive_sleep(struct head *head, uint64_t now_ms)
 {
     uint64_t gap_ms = now_ms - head->lease->ticks.last_ms, slept_ms = ticks_slept_ms(&head->lease->ticks, now_ms);

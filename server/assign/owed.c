@@ -1,5 +1,5 @@
-/* What the shards are owed of a step: all that have not passed it are asked, since a worker may reach one of them and
- * not another. Thread: head. */
+/* Slots that the shards are owed of a step. All shards that have not passed it are asked, since a worker may reach one
+ * of them and not another. Thread: head. */
 #include "server/assign/owed.h"
 
 #include <assert.h>
@@ -49,12 +49,13 @@ uint32_t head_owed_list(const struct head *head, uint32_t *slots)
 void head_on_owed(struct head *head, const struct event *event)
 {
     struct owed *owed = head->owed;
-    bool at = event->step == owed->step;
+    const struct event_owed *said = &event->owed;
+    bool at = said->step == owed->step;
     owed->missing -= owed->missing > 0;
     owed->passed |= !at;
-    owed->shards += at && event->owed_count > 0;
-    for (uint32_t i = 0; at && i < event->owed_count; i++)
-        owed->slots[event->owed[i]] = true;
+    owed->shards += at && said->count > 0;
+    for (uint32_t i = 0; at && i < said->count; i++)
+        owed->slots[said->slots[i]] = true;
     if (owed->missing == 0)
         owed->then(head);
 }

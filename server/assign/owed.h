@@ -1,4 +1,4 @@
-/* What the shards are owed of a step. Thread: head. */
+/* Slots that the shards are owed of a step. Thread: head. */
 #ifndef DP_SERVER_ASSIGN_OWED_H
 #define DP_SERVER_ASSIGN_OWED_H
 

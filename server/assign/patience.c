@@ -1,5 +1,5 @@
-/* How long the open step is waited for: for the stall time-out, and for longer where what it waits for is on its way,
- * as from a worker behind a slow link. Thread: head. */
+/* Patience with the open step: for the stall time-out, and for longer where the bytes that it waits for are on their
+ * way, as from a worker behind a slow link. Thread: head. */
 #include "server/assign/patience.h"
 
 #include "server/assign/balance.h"
@@ -11,7 +11,7 @@
 
 enum { DELIVERS_MS = 10000, LOOK_AGAIN_MS = 1000 };
 
-/* Where the first slice of each slot has come and the step is open all the same, others of any may be on their way. */
+/* If the first slice of each slot has come and the step is open all the same, others of any may be on their way. */
 static bool owes_slot(const struct head *head, uint32_t number)
 {
     const struct speculation *s = &head->balance->speculation;

@@ -1,4 +1,4 @@
-/* How long the open step is waited for. Thread: head. */
+/* Patience with the open step. Thread: head. */
 #ifndef DP_SERVER_ASSIGN_PATIENCE_H
 #define DP_SERVER_ASSIGN_PATIENCE_H
 

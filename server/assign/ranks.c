@@ -1,10 +1,10 @@
 /* The slots of a local job, in which workers have data of their own: slot = rank.
  *
  * A worker that joins takes a rank that is free, its own from before if it can. The slot of a rank that nobody holds is
- * void. Which are is told to the shards as a roster (server/shard/roster.h), one at a time: the next one is sent when
- * all shards have that of before. Only then are workers told their ranks, since what comes for a void slot is dropped.
- * A rank whose holder said goodbye has finished; when all have, the job is over. Ranks that are free, and keep a job of
- * which somebody has finished from its end, are given up after the stall time-out. While fewer workers than
+ * void. The head tells the shards which are, as a roster (server/shard/roster.h), one at a time: the next one is sent
+ * when all shards have that of before. Only then are workers told their ranks, since what comes for a void slot is
+ * dropped. A rank whose holder said goodbye has finished; when all have, the job is over. Ranks that are free, and keep
+ * a job of which somebody has finished from its end, are given up after the stall time-out. While fewer workers than
  * --min-workers are there or have finished, the shards are told of no step that it may be committed. Thread: head. */
 #include "server/assign/ranks.h"
 
@@ -66,16 +66,16 @@ static void send_roster(struct head *head)
     ranks->changed = false;
     ranks->number++;
     for (uint32_t p = 0; p < head->port_count; p++) {
-        struct command command = {.kind = COMMAND_ROSTER, .roster = ranks->number};
+        struct command command = {.kind = COMMAND_ROSTER, .roster = {ranks->number, slots, NULL}};
         if (!head_has_parameters(head, p))
             continue;
-        command.live = mem_array_zero(slots, 1);
-        if (!command.live) {
+        command.roster.live = mem_array_zero(slots, 1);
+        if (!command.roster.live) {
             head_fail(head, &(dp_error){DP_NOMEM, "out of memory for the slots of the job"});
             return;
         }
         for (uint32_t k = 0; k < slots; k++)
-            command.live[k] = ranks->list[k].holder != DEALER_NOBODY;
+            command.roster.live[k] = ranks->list[k].holder != DEALER_NOBODY;
         head_command(head, p, &command);
     }
 }
@@ -105,7 +105,7 @@ void head_ranks_tell(struct head *head, uint32_t number)
     head_assigned(head, member, e ? e : head_send_about(head, ABOUT_ASSIGN, member, &header));
 }
 
-/* What is told to a worker that has its rank already is what it knows, unless its connection lost it. */
+/* A worker that has its rank already knows it, unless its connection lost that. */
 static void tell_all(struct head *head)
 {
     uint32_t count = members_list(&head->members, head->numbers);
@@ -127,15 +127,15 @@ static void say_go(struct head *head)
     ranks->go = go;
     for (uint32_t p = 0; p < head->port_count; p++)
         if (head_has_parameters(head, p))
-            head_command(head, p, &(struct command){.kind = COMMAND_GO, .step = go});
+            head_command(head, p, &(struct command){.kind = COMMAND_GO, .go = {go}});
 }
 
 void head_ranks_on_ready(struct head *head, uint32_t shard, const struct event *event)
 {
     struct ranks *ranks = head->ranks;
-    bool news = ranks->known[shard] != event->roster;
-    ranks->ready[shard] = event->step;
-    ranks->known[shard] = event->roster;
+    bool news = ranks->known[shard] != event->ready.roster;
+    ranks->ready[shard] = event->ready.step;
+    ranks->known[shard] = event->ready.roster;
     if (!roster_known(head))
         return;
     if (ranks->changed) {
@@ -147,7 +147,7 @@ void head_ranks_on_ready(struct head *head, uint32_t shard, const struct event *
     say_go(head);
 }
 
-/* ---- who has which ---- */
+/* ---- holders of ranks ---- */
 
 /* A rank for this worker: the one it had, else one that nobody had, else any that is free. */
 static uint32_t rank_choose(const struct head *head, uint32_t number)
@@ -287,7 +287,7 @@ static void give_up_missing(struct head *head)
         head->ranks->list[k].finished = true;
 }
 
-/* What the last of them pushed was answered, so that it is committed everywhere; the shards' word may be under way. */
+/* The last push of each was answered, so that it is committed everywhere; the shards' word may be under way. */
 void head_ranks_see_end(struct head *head)
 {
     struct ranks *ranks = head->ranks;

@@ -23,7 +23,7 @@
 
 enum {
     SLOTS_TEXT = 96,
-    GIVE_UP_TIMES = 4, /* a worker with data of its own may take so many times what a step has taken it before */
+    GIVE_UP_TIMES = 4, /* a worker with data of its own may take four times its longest step before */
 };
 
 /* "4-7,9", cut where there are too many. */
@@ -52,7 +52,7 @@ static const char *owner_name(const struct head *head, uint32_t owner)
     return owner == DEALER_NOBODY ? "nobody" : head->members.list[owner].name;
 }
 
-/* ---- what is told ---- */
+/* ---- reports ---- */
 
 /* To all workers: those that wait see whom they wait for. */
 static void tell_workers(struct head *head, const char *text)
@@ -137,7 +137,7 @@ static void report_all(struct head *head, uint32_t *owed, uint32_t count, bool d
     }
 }
 
-/* ---- what is done ---- */
+/* ---- slots that others get too ---- */
 
 /* The member after the owner, of those that deliver if there are any. */
 static void pass_on(struct head *head, uint32_t slot, const uint32_t *numbers, uint32_t members)
@@ -152,7 +152,7 @@ static void pass_on(struct head *head, uint32_t slot, const uint32_t *numbers, u
     dealer_reassign(&head->dealer, head->global_low, slot, numbers[next]);
 }
 
-/* Whoever owes what the step waits for is dealt none as long as others deliver; what it owes goes to these. */
+/* A worker that owes slots of the step is dealt none as long as others deliver; its slots go to these. */
 static void pass_all_on(struct head *head, const uint32_t *owed, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
@@ -238,7 +238,7 @@ void head_stall_ask(struct head *head)
 void head_stall_step(struct head *head, const struct news *news)
 {
     (void)news;
-    if (head->stall->reported && head->state == HEAD_RUNNING) /* what comes while a job that failed ends is no news */
+    if (head->stall->reported && head->state == HEAD_RUNNING) /* a job that failed has no more to tell */
         log_warn("stall-over step=%" PRIu64 " after_s=%" PRIu64, head->global_low - 1,
                  seconds_since(head->stall->opened_ms));
     head->stall->reported = head->stall->put_off = false;
@@ -250,7 +250,7 @@ void head_stall_stop(struct head *head)
     *head->stall = (struct stall){0};
 }
 
-/* ---- what dp-ctl shows ---- */
+/* ---- the status ---- */
 
 enum { OWED_TOLD = 256 }; /* workers, the first ones where there are more */
 

@@ -9,8 +9,8 @@
 #include "server/talk/shared.h"
 #include "server/talk/talk.h"
 
-/* A status document is sent to others for so many times as long as it took to make: making them takes 1/40 of a
- * processor at most, however many ask. */
+/* A status document is sent to others for 40 times as long as it took to make: making them takes 1/40 of a processor
+ * at most, however many ask. */
 enum { STATUS_REUSE = 40, STATUS_REUSE_MAX_MS = 200 };
 
 /* Processor time of this thread: waiting for a processor makes no document dear. */

@@ -44,7 +44,7 @@ json_t *head_staleness_total_json(const struct head *head)
     return counts_json(&counts);
 }
 
-/* What keeps the job's commits once a step, NULL if nothing does. */
+/* The reason why the job commits once a step, NULL if there is none. */
 static const char *why_only_bsp(const struct head *head)
 {
     const struct shard_job *job = &head->job.core;

@@ -23,7 +23,7 @@ static bool prepare(struct head *head, uint64_t step)
         if (!job_shard_holds(&head->job.shards[p]))
             continue;
         if (!port_send(&head->ports[p],
-                       &(struct command){.kind = COMMAND_PREPARE, .step = step, .setting = control->setting}))
+                       &(struct command){.kind = COMMAND_PREPARE, .prepare = {step, control->setting.kind}}))
             return false;
         control->missing++;
     }
@@ -72,8 +72,7 @@ static void commit(struct head *head, uint64_t step)
     control->busy = false;
     for (uint32_t p = 0; p < head->port_count; p++)
         if (job_shard_holds(&head->job.shards[p]))
-            sent &= port_send(&head->ports[p],
-                              &(struct command){.kind = COMMAND_SET, .step = step, .setting = control->setting});
+            sent &= port_send(&head->ports[p], &(struct command){.kind = COMMAND_SET, .set = {step, control->setting}});
     if (!sent) {
         (void)dp_fail(&err, DP_BUSY, "a shard has too much to do for a setting that others have taken");
         head_fail(head, &err);
@@ -134,7 +133,7 @@ static void forget_past(struct head *head)
     consistency_forget(&core->consistency, head->global_low);
 }
 
-/* What is asked for, if it can be. */
+/* The setting that is asked for, if it can be. */
 static dp_err check(const struct head *head, const Dp__Set *set, struct setting *ret_setting, dp_error *err)
 {
     struct setting setting = {.kind = SETTING_LR, .lr = set->value};

@@ -7,7 +7,7 @@
 
 #include "proto/frame.h"
 #include "server/members/members.h"
-#include "server/shard/setting.h"
+#include "server/link/setting.h"
 
 struct head;
 
@@ -19,7 +19,7 @@ struct control {
     uint64_t step;    /* asked for */
     uint64_t latest;  /* of the answers */
     struct setting setting;
-    struct routing_id route; /* who asked */
+    struct routing_id route; /* of dp-ctl, which asked */
     uint64_t request;
     uint64_t lr_sets; /* learning rates that were set so far */
 };

@@ -49,12 +49,12 @@ void head_end_failed(struct head *head, const struct news *news)
     head_ends_with(head, err->code == DP_DIVERGED ? "diverged" : "failed", err->text);
     stop(head, dp_err_exit_status(err->code), dp_err_retryable(err->code) ? DP_SHUTDOWN : err->code, err->text);
     if (head->opts->export_path && head->global_low > 0 && head->saving->tries == 0 && !head->saving->path[0])
-        head_export_at(head, head->global_low); /* what has been learnt need not be lost */
+        head_export_at(head, head->global_low); /* the parameters so far need not be lost */
 }
 
 /* ---- a job that went well ---- */
 
-/* What somebody who left an option out may wonder at. */
+/* Tells somebody who left an option out. */
 static void print_end(const struct server_options *opts)
 {
     if (opts->quiet || opts->json)
@@ -71,7 +71,7 @@ void head_end_saved(struct head *head, const struct news *news)
         return;
     head->state = HEAD_DONE;
     head->ended_ms = mono_ms();
-    if (head->opts->json) /* which ends with what is done; people read what is last */
+    if (head->opts->json) /* its last event is "done"; people read the last lines */
         head_doubts_end(head);
     struct run_summary summary = {.path = news->saved ? head->saving->path : NULL,
                                   .dropped = head_drop_json(head),

@@ -92,8 +92,8 @@ static void advertise(const struct head *head, const char *endpoint, char *text,
     snprintf(text, size, "tcp://%s%s", head->opts->advertise ? head->opts->advertise : "*", port ? port : "");
 }
 
-/* Where a shard listens: at the head's host with port 0, or under an abstract name, of which a killed server leaves
- * nothing behind. */
+/* The place at which a shard listens: at the head's host with port 0, or under an abstract name, of which a killed
+ * server leaves nothing behind. */
 static void shard_listen(const struct head *head, uint32_t shard, char *text, size_t size)
 {
     const char *port = strrchr(head->endpoint, ':');

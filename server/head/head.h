@@ -1,5 +1,5 @@
 /* The head: what is global to a job. Membership and slots, the steps complete on all shards, the end, local workers,
- * status. It is not on the data path. One thread, one uv loop. What its rooms share is in server/talk/shared.h.
+ * status. It is not on the data path. One thread, one uv loop. Its rooms share server/talk/shared.h.
  * Thread: head. */
 #ifndef DP_SERVER_HEAD_HEAD_H
 #define DP_SERVER_HEAD_HEAD_H

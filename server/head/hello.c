@@ -87,7 +87,7 @@ static dp_err check_role(const Dp__Hello *hello, dp_error *err)
     return DP_OK;
 }
 
-/* ---- whose session it is ---- */
+/* ---- sessions of the same worker ---- */
 
 /* The member whose session the hello must not take, unless its connection is gone; NULL if there is none. */
 static struct member *rival_of(struct head *head, const struct routing_id *route, const Dp__Header *request)

@@ -109,7 +109,7 @@ void head_on_join(struct head *head, struct member *member, const Dp__Header *re
         return;
     }
     if (!again)
-        head_grant_forget(head); /* what its number was dealt before was another session's */
+        head_grant_forget(head); /* its number may have been another session's before */
     if (!again && !head_open_session(head, member)) {
         head_refuse(head, &member->route, request, DP_BUSY, "the shards have too much to do, try again");
         return;

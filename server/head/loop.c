@@ -2,7 +2,6 @@
 #include "server/head/loop.h"
 
 #include <signal.h>
-#include <stdlib.h>
 
 #include "server/assign/assign.h"
 #include "server/assign/balance.h"
@@ -34,7 +33,7 @@
 
 enum { TICK_MS = 250 };
 
-/* At most so many letters in one go, for the events of the shard's to have their turn. */
+/* Letters that are read in one go, for the events of the shard to have their turn. */
 enum { READ_MAX = 64 };
 
 static void on_lost(struct head *head, const struct letter *letter)
@@ -90,9 +89,9 @@ static void on_child(uv_signal_t *handle, int number)
     orphans_reap(is_local_worker, handle->data);
 }
 
-/* Who hears of what, in this order. Guests are found before slots are dealt, since they get none. A step that is
- * complete is looked back at by whom it had waited for, before the next one's slots are. A tick first forgives time in
- * which nobody could be heard, and last shows what came of it. */
+/* The functions that hear of news, in their order. Guests are found before slots are dealt, since they get none. A step
+ * that is complete is looked back at by whom it had waited for, before the next one's slots are. A tick first forgives
+ * time in which nobody could be heard, and last shows what came of it. */
 static const struct news_table HEARERS = {
     .of = {
         [NEWS_JOINED] = {head_guests_joined, head_deal_joined},
@@ -126,29 +125,29 @@ static void on_tick(uv_timer_t *tick)
 /* Theta of a step, for whoever asked for it. */
 static void on_pinned(struct head *head, uint32_t shard, struct event *event)
 {
-    bool holds = job_shard_holds(&head->job.shards[shard]); /* who asked may have all without it */
+    bool holds = job_shard_holds(&head->job.shards[shard]); /* else the model is whole without it */
     if (!holds || !(head_fetch_pinned(head, shard, event) || head_export_pinned(head, shard, event)))
-        port_drop_pinned(event);
+        event_fini(event);
 }
 
 static void on_event(struct head *head, uint32_t shard, struct event *event)
 {
     switch (event->kind) {
     case EVENT_COMPLETED:
-        head_on_completed(head, shard, event);
+        head_on_completed(head, shard, &event->completed);
         break;
     case EVENT_PINNED:
         on_pinned(head, shard, event);
         break;
     case EVENT_OWED:
         head_on_owed(head, event);
-        free(event->owed);
+        event_fini(event);
         break;
     case EVENT_SUMS:
         head_on_sums(head, shard, event);
         break;
     case EVENT_PREPARED:
-        head_on_prepared(head, event->step);
+        head_on_prepared(head, event->prepared.step);
         break;
     case EVENT_READY:
         head_gate_on_ready(head, shard, event);
@@ -159,9 +158,11 @@ static void on_event(struct head *head, uint32_t shard, struct event *event)
     case EVENT_FAILED: {
         static const dp_error NOMEM = {DP_NOMEM, "a shard is out of memory"};
         head_fail(head, event->failed ? event->failed : &NOMEM);
-        free(event->failed);
+        event_fini(event);
         break;
     }
+    case EVENT_KINDS:
+        break;
     }
 }
 
@@ -170,11 +171,11 @@ static void on_wake(uv_async_t *wake)
     struct head *head = wake->data;
     for (uint32_t p = 0; p < head->port_count; p++) {
         struct event event;
-        while (head->ports[p].running && queue_take(&head->ports[p].events, &event))
+        while (head->ports[p].running && link_take(head->ports[p].link, &event))
             if (event.incarnation == head->job.incarnation)
                 on_event(head, p, &event);
             else
-                port_drop_event(&event); /* of a job before this one: nothing is pinned of it */
+                event_fini(&event); /* of a job before this one: nothing is pinned of it */
     }
     head_on_arrivals(head); /* after the events: those of a step that is complete are here by now */
     head_raise_low(head);

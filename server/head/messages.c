@@ -1,5 +1,5 @@
-/* What clients say to the head, and its answers. A bad message is answered with an error and changes nothing. Thread:
- * head. */
+/* Messages of clients to the head, and its answers. A bad message is answered with an error and changes nothing.
+ * Thread: head. */
 #include "server/head/messages.h"
 
 #include <inttypes.h>

@@ -1,4 +1,4 @@
-/* What clients say to the head. Thread: head. */
+/* Messages of clients to the head. Thread: head. */
 #ifndef DP_SERVER_HEAD_MESSAGES_H
 #define DP_SERVER_HEAD_MESSAGES_H
 

@@ -3,7 +3,7 @@
  * first worker with a wrong file does no lasting harm, and one that comes back goes on where it was.
  *
  * Shards forget the job in the order of their commands: sessions were closed before, the next START comes after.
- * What they have said of it carries its incarnation, and is dropped. Thread: head. */
+ * Their events of it carry its incarnation, and are dropped. Thread: head. */
 #include "server/head/reopen.h"
 
 #include "common/base/log.h"
@@ -25,7 +25,7 @@ bool head_vacant(const struct head *head)
     return head_unbegun(head) && head->members.joined == 0;
 }
 
-/* Of so many that have joined nobody believes that all are gone, and each that comes would ask all of them. */
+/* With more members it is not likely that all are gone, and each that comes would ask all of them. */
 enum { LOOKED_FOR_MAX = 4 };
 
 bool head_looks_for_members(const struct head *head)

@@ -3,7 +3,6 @@
 #include "server/head/settle.h"
 
 #include <inttypes.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,49 +62,29 @@ static void start_progress(struct head *head)
 }
 
 /* Copies, since the job may be settled anew while the shard is still at it. */
-struct start_block {
-    struct shard_job job;
-    struct range *slices;
-    struct part_range *parts;
-    max_align_t room[];
-};
-
-static struct start_block *start_block(const struct shard_job *job, const struct job_shard *shard)
+static struct command_start *start_of(const struct head *head, const struct job_shard *shard)
 {
-    size_t slices = shard->slice_count * sizeof *shard->slices, parts = shard->part_count * sizeof *shard->parts;
-    struct start_block *block = mem_array(1, sizeof *block + slices + parts);
-    if (!block)
+    struct command_start *start = command_start_new(&head->job.core, shard->slice_count, shard->part_count);
+    if (!start)
         return NULL;
-    block->job = *job;
-    block->slices = (struct range *)block->room;
-    block->parts = (struct part_range *)(block->slices + shard->slice_count);
-    if (slices)
-        memcpy(block->slices, shard->slices, slices);
-    if (parts)
-        memcpy(block->parts, shard->parts, parts);
-    return block;
+    start->incarnation = head->job.incarnation;
+    start->shm = (enum shm_mode)head->opts->shm;
+    start->first_slice = shard->first_slice;
+    start->first_part = shard->first_part;
+    if (shard->slice_count)
+        memcpy(start->slices, shard->slices, shard->slice_count * sizeof *shard->slices);
+    if (shard->part_count)
+        memcpy(start->parts, shard->parts, shard->part_count * sizeof *shard->parts);
+    return start;
 }
 
 static bool start_shards(struct head *head)
 {
     for (uint32_t p = 0; p < head->port_count; p++) {
         const struct job_shard *shard = &head->job.shards[p];
-        struct start_block *block = start_block(&head->job.core, shard);
-        if (!block)
-            return false;
-        struct command start = {.kind = COMMAND_START,
-                                .block = block,
-                                .job = &block->job,
-                                .incarnation = head->job.incarnation,
-                                .first_slice = shard->first_slice,
-                                .slice_count = shard->slice_count,
-                                .slices = block->slices,
-                                .first_part = shard->first_part,
-                                .part_count = shard->part_count,
-                                .parts = block->parts,
-                                .shm = (enum shm_mode)head->opts->shm};
-        if (!port_send(&head->ports[p], &start)) {
-            free(block);
+        struct command start = {.kind = COMMAND_START, .start = start_of(head, shard)};
+        if (!start.start || !port_send(&head->ports[p], &start)) {
+            command_fini(&start);
             return false;
         }
         head->lows[p] = job_shard_holds(shard) ? 0 : UINT64_MAX;
@@ -117,7 +96,7 @@ static bool start_shards(struct head *head)
     return true;
 }
 
-/* Where some of --shards have no dense parameters. */
+/* Says so if some of --shards have no dense parameters. */
 static void tell_unspread(const struct head *head)
 {
     uint32_t used = 0;
@@ -190,7 +169,7 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
     if (e)
         return e;
     for (uint32_t p = 0; p < head->port_count; p++) {
-        head->job.wire->shards[p]->shm = head->ports[p].door.name;
+        head->job.wire->shards[p]->shm = head->ports[p].shm_name;
         head->job.wire->shards[p]->at_head = head->talk.post != NULL;
     }
     if (head_export_check_room(head, err))

@@ -6,8 +6,8 @@
 
 struct head;
 
-/* By what the first worker joins with. What is wrong with that is its own (the job is as before); a failure of the
- * server ends the job. */
+/* The first worker settles the job by what it joins with. If that cannot be, the worker is told and the job is as
+ * before; a failure of the server ends the job. */
 dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err);
 /* All modules forget the job. */
 void head_settle_stop(struct head *head);

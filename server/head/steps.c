@@ -13,7 +13,7 @@
 #include "server/talk/news.h"
 #include "server/talk/shared.h"
 
-/* A loss that is no number stays so. Who asked for the model gets it all the same, with the mark. */
+/* A loss that is no number stays so. If a model was asked for, it is written all the same, with the mark. */
 static void end_diverged(struct head *head)
 {
     dp_error err;
@@ -56,7 +56,7 @@ void head_raise_low(struct head *head)
         report_step(head, head->global_low);
     head->moved_ms = mono_ms();
     for (uint32_t p = 0; p < head->port_count; p++)
-        port_announce_low(&head->ports[p], low);
+        link_announce_low(head->ports[p].link, low);
     head_news(head, &(struct news){.kind = NEWS_STEP});
     if (head->diverged)
         end_diverged(head);
@@ -88,14 +88,15 @@ static void take_blame(struct head *head, const struct blame *blame)
     str_append(head->steps->blamed, sizeof head->steps->blamed, &at, ")");
 }
 
-void head_on_completed(struct head *head, uint32_t shard, const struct event *event)
+void head_on_completed(struct head *head, uint32_t shard, const struct event_completed *completed)
 {
-    head->lows[shard] = event->step + 1;
-    if (!isfinite(event->metrics.loss) && (!head->steps->infinite_from || event->step < head->steps->infinite_from))
-        head->steps->infinite_from = event->step + 1;
-    take_blame(head, &event->blame);
-    if (shard == head->steps->first_port)
-        head->steps->metrics[event->step % SLICE_VERSIONS] = event->metrics;
+    struct steps_state *steps = head->steps;
+    head->lows[shard] = completed->step + 1;
+    if (!isfinite(completed->metrics.loss) && (!steps->infinite_from || completed->step < steps->infinite_from))
+        steps->infinite_from = completed->step + 1;
+    take_blame(head, &completed->blame);
+    if (shard == steps->first_port)
+        steps->metrics[completed->step % SLICE_VERSIONS] = completed->metrics;
 }
 
 void head_steps_stop(struct head *head)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/shard/phases.h"
 #include "server/talk/news.h"
 #include "server/talk/shared.h"
 
@@ -61,15 +62,15 @@ static void send_totals(struct head *head, uint64_t step, uint32_t phase, uint32
     for (uint32_t p = 0; p < head->port_count; p++) {
         if (head->job.shards[p].slice_count == 0)
             continue;
-        struct command command = {.kind = COMMAND_TOTALS, .step = step, .phase = phase};
-        command.totals = mem_array(count, sizeof *command.totals);
-        if (!command.totals) {
+        struct command command = {.kind = COMMAND_TOTALS, .totals = {step, phase, (uint32_t)count, NULL}};
+        command.totals.totals = mem_array(count, sizeof *totals);
+        if (!command.totals.totals) {
             fail(head, DP_NOMEM, "out of memory for the sums of a commit");
             return;
         }
-        memcpy(command.totals, totals, count * sizeof *totals);
+        memcpy(command.totals.totals, totals, count * sizeof *totals);
         if (!port_send(&head->ports[p], &command)) {
-            free(command.totals);
+            command_fini(&command);
             fail(head, DP_BUSY, "a shard has too much to do for the sums of a commit");
             return;
         }
@@ -100,18 +101,19 @@ static void take_report(struct head *head, uint64_t step, const double *totals)
 
 void head_on_sums(struct head *head, uint32_t shard, struct event *event)
 {
+    struct event_sums *sums = &event->sums;
     AUTOFREE double *totals = NULL;
-    if (exchange_add(&head->sums->exchange, shard, event->step, event->phase, event->values, event->sums, &totals)) {
+    if (exchange_add(&head->sums->exchange, shard, sums->step, sums->phase, sums->values, sums->sums, &totals)) {
         fail(head, DP_NOMEM, "out of memory for the sums of a commit");
         return;
     }
     if (!totals)
         return;
-    if (event->phase == EXCHANGE_REPORT) {
-        take_report(head, event->step, totals);
+    if (sums->phase == EXCHANGE_REPORT) {
+        take_report(head, sums->step, totals);
         return;
     }
-    if (event->phase == 0 && head->sums->pull)
-        follow_multipliers(head, event->step, totals);
-    send_totals(head, event->step, event->phase, event->values, totals);
+    if (sums->phase == 0 && head->sums->pull)
+        follow_multipliers(head, sums->step, totals);
+    send_totals(head, sums->step, sums->phase, sums->values, totals);
 }

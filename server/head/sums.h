@@ -12,7 +12,7 @@ struct head;
 
 struct sums {
     struct exchange exchange;
-    double *pull; /* scratch of the multipliers, NULL where there are none */
+    double *pull; /* scratch of the multipliers; NULL: the job has none */
 };
 
 /* The job is settled. DP_NOMEM. */

@@ -1,4 +1,4 @@
-/* Who is known: clients that prove to be of the server's user, or of one of --allow-users.
+/* Clients that are known: they prove to be of the server's user, or of one of --allow-users.
  *
  * Invariants:
  *   1. Nothing is kept of a client that has proved nothing: a challenge is time and chance, with a MAC over them and
@@ -30,7 +30,7 @@ struct guard_config {
     uint32_t user_count;
 };
 
-/* Who asks, for what. */
+/* A client that asks for something. */
 struct guard_asker {
     const void *route; /* its connection */
     size_t route_bytes;

@@ -1,42 +1,61 @@
-/* What the head asks of a shard's thread. Thread: shard. */
+/* What the head asks of a shard's thread; see commands.h. Thread: shard. */
+#include "server/net/commands.h"
+
+#include <assert.h>
 #include <stdlib.h>
 
-#include "server/net/rows.h"
-#include "server/net/thread.h"
+#include "common/base/util.h"
+#include "server/net/events.h"
+#include "server/net/grants.h"
+#include "server/net/letters.h"
+#include "server/net/payload.h"
+#include "server/net/shm.h"
+#include "server/net/tables.h"
 
 enum { MIB = 1 << 20 };
 
-static dp_err start(struct port *port, const struct command *command, dp_error *err)
+static dp_err start(struct port_state *port, const struct command_start *start, dp_error *err)
 {
     uint64_t bytes = 0;
-    port->incarnation = command->incarnation; /* first: what fails is told with it */
-    port->slice_elems = mem_array(command->slice_count, sizeof *port->slice_elems);
-    if (!port->slice_elems)
-        return dp_fail(err, DP_NOMEM, "out of memory for %u slices", command->slice_count);
-    for (uint32_t i = 0; i < command->slice_count; i++) {
-        port->slice_elems[i] = command->slices[i].count;
-        bytes += command->slices[i].count * sizeof(float);
+    port->limits.slice_elems = mem_array(start->slice_count, sizeof *port->limits.slice_elems);
+    if (!port->limits.slice_elems)
+        return dp_fail(err, DP_NOMEM, "out of memory for %u slices", start->slice_count);
+    for (uint32_t i = 0; i < start->slice_count; i++) {
+        port->limits.slice_elems[i] = start->slices[i].count;
+        bytes += start->slices[i].count * sizeof(float);
     }
-    port->reply_budget_bytes = 2 * bytes + 16 * (uint64_t)MIB;
-    dp_err e = port_shm_start(port, command, err);
+    port->replies.budget_bytes = 2 * bytes + 16 * (uint64_t)MIB;
+    dp_err e = port_shm_start(port, start, err);
     if (e == DP_OK)
-        e = shard_start(&port->shard, command->job, command->first_slice, command->slices, command->slice_count, err);
+        e = shard_start(&port->shard, &start->job, start->first_slice, start->slices, start->slice_count, err);
     if (e == DP_OK)
-        e = port_rows_start(port, command, err);
+        e = port_tables_start(port, start, err);
     if (e)
         return e;
-    port->limits = (struct frame_limits){command->first_slice, command->slice_count, command->job->plan.slots,
-                                         port->slice_elems, plan_total(&command->job->plan)};
+    port->limits.slices = (struct frame_limits){start->first_slice, start->slice_count, start->job.plan.slots,
+                                                port->limits.slice_elems, plan_total(&start->job.plan)};
     return DP_OK;
 }
 
+/* Takes the job. */
+static void on_start(struct port_state *port, struct command *command)
+{
+    dp_error err;
+    assert(!port->start);
+    port->start = command->start;
+    command->start = NULL;
+    port->incarnation = port->start->incarnation; /* first: what fails is told with it */
+    if (start(port, port->start, &err))
+        shard_fail(&port->shard, &err);
+}
+
 /* All sessions are over: what they were lent is of no use to anybody, but replies may still be under way. */
-static void reset(struct port *port)
+static void reset(struct port_state *port)
 {
     static const dp_error NOMEM = {DP_NOMEM, "out of memory for another job"};
     const struct shard_calls calls = port->shard.calls;
-    _Atomic uint64_t *const gauges[] = {&port->counters.low, &port->counters.rows, &port->counters.row_bytes,
-                                        &port->counters.list_bytes, &port->counters.past_bytes};
+    _Atomic uint64_t *const gauges[] = {&port->counters->low, &port->counters->rows, &port->counters->row_bytes,
+                                        &port->counters->list_bytes, &port->counters->past_bytes};
     port_shm_fini(port);
     if (grave_dig(&port->shard, &port->graves)) {
         shard_fail(&port->shard, &NOMEM);
@@ -44,140 +63,145 @@ static void reset(struct port *port)
     }
     port_grants_fini(port);
     shard_fini(&port->shard);
-    shard_init(&port->shard, port->id, &port->counters, &calls);
-    free(port->slice_elems);
-    port->slice_elems = NULL;
-    port->limits = (struct frame_limits){0};
-    port_rows_fini(port);
+    shard_init(&port->shard, port->id, port->counters, &calls);
+    port_tables_fini(port);
+    free(port->limits.slice_elems);
+    port->limits = (struct port_limits){0};
+    command_start_free(&port->start);
     for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
         atomic_store_explicit(gauges[i], 0, memory_order_relaxed);
 }
 
-static void pin(struct port *port, uint64_t step, uint64_t number)
+static void pin(struct port_state *port, const struct command_pin *pin)
 {
-    struct event event = {.kind = EVENT_PINNED, .step = step, .pin = number};
+    struct event event = {.kind = EVENT_PINNED, .pinned = {.step = pin->step, .pin = pin->pin}};
+    struct event_pinned *pinned = &event.pinned;
     uint32_t count = port->shard.slice_count;
     if (port->shard.job)
-        event.pinned = mem_array_zero(count, sizeof *event.pinned);
-    for (uint32_t i = 0; event.pinned && i < count; i++) {
-        event.pinned[i] = slice_theta(&port->shard.slices[i], step);
-        if (event.pinned[i])
-            version_retain(event.pinned[i]);
+        pinned->versions = mem_array_zero(count, sizeof *pinned->versions);
+    for (uint32_t i = 0; pinned->versions && i < count; i++) {
+        pinned->versions[i] = slice_theta(&port->shard.slices[i], pin->step);
+        if (pinned->versions[i])
+            version_retain(pinned->versions[i]);
     }
-    event.pinned_count = event.pinned ? count : 0;
-    event.copies = port_rows_copy(port, step);
-    event.copies_count = event.copies ? port->shard.tables.count : 0;
-    port_tell(port, &event);
+    pinned->version_count = pinned->versions ? count : 0;
+    pinned->copies = port_tables_copy(port, pin->step);
+    pinned->copy_count = pinned->copies ? port->shard.tables.count : 0;
+    port_emit(port, &event);
 }
 
-static void report_owed(struct port *port)
+static void report_owed(struct port_state *port)
 {
     struct event event = {.kind = EVENT_OWED};
-    event.owed = mem_array(STEPS_SLOTS_MAX, sizeof *event.owed);
-    if (event.owed && port->shard.job)
-        event.owed_count = shard_owed(&port->shard, &event.step, event.owed);
+    event.owed.slots = mem_array(STEPS_SLOTS_MAX, sizeof *event.owed.slots);
+    if (event.owed.slots && port->shard.job)
+        event.owed.count = shard_owed(&port->shard, &event.owed.step, event.owed.slots);
     roster_asked(&port->shard.roster);
-    port_tell(port, &event);
+    port_emit(port, &event);
 }
 
-static void stop(struct port *port)
+static void prepare(struct port_state *port, const struct command_prepare *prepare)
+{
+    uint64_t step = shard_prepare(&port->shard, prepare->step, prepare->setting);
+    port_emit(port, &(struct event){.kind = EVENT_PREPARED, .prepared = {step}});
+}
+
+static void stop(struct port_state *port)
 {
     port_send_letters(port); /* the head's last ones were there before the command */
     zuv_close(&port->zuv, NULL);
-    shm_door_close(&port->door);
-    uv_close((uv_handle_t *)&port->wake, NULL);
-    uv_close((uv_handle_t *)&port->tell_later, NULL);
+    shm_door_close(&port->memory.door);
+    uv_close((uv_handle_t *)port->wake, NULL);
+    uv_close((uv_handle_t *)&port->telling.later, NULL);
 }
 
-static void open_session(struct port *port, const struct command *command)
+/* Takes the name. */
+static void open_session(struct port_state *port, struct command_open *open)
 {
-    struct port_session *session = &port->sessions[session_number(command->session)];
-    session->token = command->session;
-    port_grants_open(session, command);
+    struct port_session *session = &port->sessions[session_number(open->session)];
+    assert(!session->shm);
+    session->token = open->session;
+    session->carrier = &carrier_socket;
+    port_grants_open(session, open->worker, open->name);
+    open->name = NULL;
     for (int i = 0; i < FRAME_LANES; i++)
         session->ways[i].id_bytes = 0;
 }
 
-static void close_session(struct port *port, const struct command *command)
+static void close_session(struct port_state *port, const struct command_close *close)
 {
-    struct port_session *session = &port->sessions[session_number(command->session)];
-    if (session->token == command->session) {
-        port_shm_fence(port, session, command->fence);
+    struct port_session *session = &port->sessions[session_number(close->session)];
+    if (session->token == close->session) {
+        port_shm_fence(port, session, close->fence);
         session->token = 0;
         port_grants_close(port, session);
-        shard_forget(&port->shard, session_number(command->session));
+        shard_forget(&port->shard, session_number(close->session));
     }
-    atomic_store_explicit(&port->fenced, command->fence, memory_order_release);
-    zuv_wake(port->wake_head);
+    link_local_fenced(port->link, close->fence);
 }
 
-static void obey(struct port *port, const struct command *command)
+static void obey(struct port_state *port, struct command *command)
 {
-    dp_error err;
+    struct shard *shard = &port->shard;
     switch (command->kind) {
     case COMMAND_START:
-        if (start(port, command, &err))
-            shard_fail(&port->shard, &err);
-        free(command->block);
+        on_start(port, command);
         break;
     case COMMAND_RESET:
         reset(port);
         break;
     case COMMAND_OPEN:
-        open_session(port, command);
+        open_session(port, &command->open);
         break;
     case COMMAND_CLOSE:
-        close_session(port, command);
+        close_session(port, &command->close);
         break;
     case COMMAND_GRANT:
-        port_grants_deal(port, command->deal);
-        free(command->deal);
+        port_grants_deal(port, command->grant);
         break;
     case COMMAND_PIN:
-        pin(port, command->step, command->pin);
+        pin(port, &command->pin);
         break;
     case COMMAND_OWED:
         report_owed(port);
         break;
     case COMMAND_TOTALS:
-        shard_totals(&port->shard, command->step, command->phase, command->totals);
-        free(command->totals);
+        shard_totals(shard, command->totals.step, command->totals.phase, command->totals.totals);
         break;
     case COMMAND_PREPARE:
-        port_tell(port, &(struct event){.kind = EVENT_PREPARED,
-                                        .step = shard_prepare(&port->shard, command->step, command->setting.kind)});
+        prepare(port, &command->prepare);
         break;
     case COMMAND_SET:
-        shard_set(&port->shard, command->step, &command->setting);
+        shard_set(shard, command->set.step, &command->set.setting);
         break;
     case COMMAND_ROSTER:
-        roster_take(&port->shard, command->roster, command->live);
-        free(command->live);
+        roster_take(shard, command->roster.number, command->roster.live);
         break;
     case COMMAND_GO:
-        shard_go(&port->shard, command->step);
+        shard_go(shard, command->go.step);
         break;
     case COMMAND_DROP:
-        roster_drop(&port->shard, command->step, command->live, command->dropped);
-        free(command->live);
+        roster_drop(shard, command->drop.step, command->drop.live, command->drop.count);
         break;
     case COMMAND_STOP:
         stop(port);
         break;
+    case COMMAND_KINDS:
+        break;
     }
+    command_fini(command);
 }
 
-/* global_low is read first: what the head asked before it announced this one must find the versions of then. */
-void port_obey(struct port *port)
+/* The levels are read first: what the head asked before it announced them must find the versions of then. */
+void port_obey(struct port_state *port)
 {
     struct command command;
-    uint64_t low = atomic_load_explicit(&port->global_low, memory_order_acquire);
-    uint64_t fence = atomic_load_explicit(&port->all_fenced, memory_order_acquire);
-    while (queue_take(&port->commands, &command))
+    struct link_levels levels = link_local_levels(port->link);
+    while (link_local_take(port->link, &command))
         obey(port, &command);
-    if (low > port->shard.global_low)
-        shard_global_low(&port->shard, low);
-    if (port->over)
-        port_shm_fenced(port, fence);
+    if (levels.low > port->shard.global_low)
+        shard_global_low(&port->shard, levels.low);
+    if (port->memory.over)
+        port_shm_fenced(port, levels.fences);
     graves_sweep(&port->graves);
 }

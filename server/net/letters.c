@@ -1,11 +1,13 @@
 /* A port that is the head's as well: what peers say to the head is passed on, what the head says is sent. Thread:
  * shard. */
+#include "server/net/letters.h"
+
 #include "common/base/log.h"
-#include "server/net/thread.h"
+#include "server/net/reply.h"
 
 enum { HEAD_MESSAGE_MAX = FRAME_HEADER_BYTES_MAX + 4096 };
 
-void port_pass_on(struct port *port, const Dp__Header *header, zmq_msg_t *frames, size_t count)
+void port_pass_on(struct port_state *port, const Dp__Header *header, zmq_msg_t *frames, size_t count)
 {
     static const dp_error TOO_LARGE = {DP_PROTO, "a message to the head is larger than any is"};
     if (count > POST_FRAMES || zmq_msg_size(&frames[1]) > HEAD_MESSAGE_MAX) {
@@ -13,20 +15,20 @@ void port_pass_on(struct port *port, const Dp__Header *header, zmq_msg_t *frames
         return;
     }
     if (post_pass_on(port->post, frames, count)) {
-        zuv_wake(port->wake_head);
+        link_local_wake_head(port->link);
         return;
     }
     port_send_error(port, zmq_msg_data(&frames[0]), zmq_msg_size(&frames[0]), header,
                     &(struct refusal){.code = DP_BUSY, .text = "the server has too much to do, try again"});
 }
 
-static void give_back(struct port *port, struct letter *letter)
+static void give_back(struct port_state *port, struct letter *letter)
 {
     post_return(port->post, letter);
-    zuv_wake(port->wake_head);
+    link_local_wake_head(port->link);
 }
 
-static void send_letter(struct port *port, struct letter *letter)
+static void send_letter(struct port_state *port, struct letter *letter)
 {
     dp_err e = zuv_send(&port->zuv, letter->frames, letter->count);
     letter->count = 0;
@@ -39,7 +41,7 @@ static void send_letter(struct port *port, struct letter *letter)
         letter_free(letter);
 }
 
-void port_send_letters(struct port *port)
+void port_send_letters(struct port_state *port)
 {
     struct letter *letter;
     while (port->post && (letter = post_collect(port->post)))

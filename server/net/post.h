@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <zmq.h>
 
-#include "server/shard/queue.h"
+#include "server/link/queue.h"
 
 enum {
     POST_FRAMES = 3,               /* routing id, header, payload */

@@ -5,10 +5,20 @@
 #include "server/net/thread.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/base/log.h"
-#include "server/net/rows.h"
+#include "common/base/util.h"
+#include "server/net/commands.h"
+#include "server/net/events.h"
+#include "server/net/grants.h"
+#include "server/net/guests.h"
+#include "server/net/letters.h"
+#include "server/net/payload.h"
+#include "server/net/receive.h"
+#include "server/net/reply.h"
+#include "server/net/shm.h"
+#include "server/net/state.h"
+#include "server/net/tables.h"
 #include "server/zmtp/gate.h"
 
 enum { HEAD_LINGER_MS = 500 }; /* for what the head says last */
@@ -25,8 +35,13 @@ static void on_wake(uv_async_t *wake)
 
 static void run(void *arg)
 {
-    struct port *port = arg;
-    uv_run(&port->loop, UV_RUN_DEFAULT);
+    struct port_state *state = arg;
+    uv_run(&state->loop, UV_RUN_DEFAULT);
+}
+
+static void wake_thread(void *arg)
+{
+    zuv_wake(arg);
 }
 
 /* A ROUTER that refuses what is too large before reading it and never blocks. */
@@ -56,40 +71,73 @@ static dp_err open_socket(struct port *port, void *context, const struct port_pl
     return DP_OK;
 }
 
-static dp_err allocate(struct port *port, dp_error *err)
+static dp_err allocate(struct port *port, uv_async_t *wake_head, dp_error *err)
 {
-    port->sessions = mem_array_zero(SESSIONS_MAX, sizeof *port->sessions);
-    if (!port->sessions || queue_init(&port->commands, COMMANDS_ROOM, sizeof(struct command)) ||
-        queue_init(&port->events, EVENTS_ROOM, sizeof(struct event)) ||
-        queue_init(&port->arrivals, ARRIVALS_ROOM, sizeof(struct arrival)))
+    const struct link_rooms rooms = {COMMANDS_ROOM, EVENTS_ROOM, ARRIVALS_ROOM};
+    port->link = &port->local.link;
+    port->state = mem_array_zero(1, sizeof *port->state);
+    if (port->state)
+        port->state->sessions = mem_array_zero(SESSIONS_MAX, sizeof *port->state->sessions);
+    if (!port->state || !port->state->sessions ||
+        link_local_init(&port->local, &rooms, (struct link_waker){wake_thread, &port->wake},
+                        (struct link_waker){wake_thread, wake_head}))
         return dp_fail(err, DP_NOMEM, "out of memory for shard %u", port->id);
     return DP_OK;
 }
 
+static void state_init(struct port *port, const struct port_place *place)
+{
+    const struct shard_calls calls = {.params = port_reply_params,
+                                      .rows = port_reply_rows,
+                                      .refuse = port_reply_refuse,
+                                      .room = port_room,
+                                      .arrived = port_arrived,
+                                      .emit = port_emit,
+                                      .arg = port->state};
+    struct port_state *state = port->state;
+    state->id = port->id;
+    state->counters = &port->counters;
+    state->link = &port->local;
+    state->post = place->post;
+    state->wake = &port->wake;
+    state->grant_limit = state->replies.budget_limit = (struct log_limit){.per_second = 1};
+    state->replies.malformed_limit = (struct log_limit){.per_second = 5};
+    shard_init(&state->shard, port->id, &port->counters, &calls);
+}
+
+static void state_fini(struct port_state *state)
+{
+    port_grants_fini(state);
+    port_shm_fini(state);
+    shard_fini(&state->shard);
+    graves_free(&state->graves);
+    arena_fini(&state->arena);
+    free(state->sessions);
+    port_tables_fini(state);
+    free(state->limits.slice_elems);
+    command_start_free(&state->start);
+    port_payloads_fini(state);
+    port_replies_fini(state);
+}
+
 void port_fini(struct port *port)
 {
-    port_drop_queues(port);
-    port_grants_fini(port);
-    port_shm_fini(port);
-    shard_fini(&port->shard);
-    graves_free(&port->graves);
-    arena_fini(&port->arena);
-    queue_fini(&port->commands);
-    queue_fini(&port->events);
-    queue_fini(&port->arrivals);
-    free(port->sessions);
-    free(port->slice_elems);
-    port_rows_fini(port);
-    port_payloads_fini(port);
-    port_replies_fini(port);
+    link_local_fini(&port->local);
+    if (port->state)
+        state_fini(port->state);
+    free(port->state);
     *port = (struct port){0};
 }
 
 /* Without the door the port does all that it must: workers use their sockets. */
 static dp_err open_door(struct port *port, const struct port_place *place, dp_error *err)
 {
-    if (place->mode == SHM_OFF || port_shm_open(port, place->shm, err) == DP_OK)
+    if (place->mode == SHM_OFF)
         return DP_OK;
+    if (port_guests_open(port->state, place->shm, err) == DP_OK) {
+        (void)str_copy(port->shm_name, sizeof port->shm_name, place->shm);
+        return DP_OK;
+    }
     if (place->mode == SHM_ON)
         return err->code;
     log_warn("shared-memory-unused shard=%u reason=\"%s\"", port->id, err->text);
@@ -98,7 +146,7 @@ static dp_err open_door(struct port *port, const struct port_place *place, dp_er
 
 static dp_err start_thread(struct port *port, dp_error *err)
 {
-    if (uv_thread_create(&port->thread, run, port))
+    if (uv_thread_create(&port->thread, run, port->state))
         return dp_fail(err, DP_SYSTEM,
                        "cannot start a thread for shard %u; raise the limit of threads (ulimit -u, pids.max) or of "
                        "memory (ulimit -v)",
@@ -107,87 +155,61 @@ static dp_err start_thread(struct port *port, dp_error *err)
     return DP_OK;
 }
 
+/* The socket is the loop's, or closed. */
+static dp_err start_loop(struct port *port, void *socket, const struct port_place *place, dp_error *err)
+{
+    struct port_state *state = port->state;
+    dp_err e = zuv_init(&state->zuv, &state->loop, socket, port_on_message, state, err);
+    if (e) {
+        zmq_close(socket);
+        return e;
+    }
+    e = open_door(port, place, err);
+    if (e == DP_OK)
+        e = start_thread(port, err);
+    if (e == DP_OK)
+        return DP_OK;
+    zuv_close(&state->zuv, NULL);
+    shm_door_close(&state->memory.door);
+    return e;
+}
+
 dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const struct port_place *place,
                   uv_async_t *wake_head, dp_error *err)
 {
-    *port = (struct port){.id = id,
-                          .wake_head = wake_head,
-                          .post = place->post,
-                          .malformed_limit = {.per_second = 5},
-                          .budget_limit = {.per_second = 1},
-                          .grant_limit = {.per_second = 1}};
-    struct shard_calls calls = {port_reply_params,
-                                port_reply_refuse,
-                                port_tell_completed,
-                                port_tell_arrived,
-                                port_tell_failed,
-                                port_tell_sums,
-                                port_shm_room,
-                                port_reply_rows,
-                                port_tell_ready,
-                                port_tell_few,
-                                port};
-    shard_init(&port->shard, id, &port->counters, &calls);
     void *socket = NULL;
-    dp_err e = allocate(port, err);
+    *port = (struct port){.id = id};
+    dp_err e = allocate(port, wake_head, err);
     if (e)
         goto fail;
+    struct port_state *state = port->state;
+    state_init(port, place);
     e = open_socket(port, zmq_context, place, &socket, err);
     if (e)
         goto fail;
-    if (uv_loop_init(&port->loop)) {
+    if (uv_loop_init(&state->loop)) {
         zmq_close(socket);
         e = dp_fail(err, DP_SYSTEM, "cannot make an event loop for shard %u", id);
         goto fail;
     }
-    uv_async_init(&port->loop, &port->wake, on_wake);
-    uv_timer_init(&port->loop, &port->tell_later);
-    port->wake.data = port->tell_later.data = port;
-    e = zuv_init(&port->zuv, &port->loop, socket, port_on_message, port, err);
-    if (e) {
-        zmq_close(socket);
-        goto fail_loop;
-    }
-    e = open_door(port, place, err);
-    if (e) {
-        zuv_close(&port->zuv, NULL);
-        goto fail_loop;
-    }
-    e = start_thread(port, err);
-    if (e) {
-        zuv_close(&port->zuv, NULL);
-        shm_door_close(&port->door);
-        goto fail_loop;
-    }
-    return DP_OK;
-fail_loop:
+    uv_async_init(&state->loop, &port->wake, on_wake);
+    uv_timer_init(&state->loop, &state->telling.later);
+    port->wake.data = state->telling.later.data = state;
+    e = start_loop(port, socket, place, err);
+    if (e == DP_OK)
+        return DP_OK;
     uv_close((uv_handle_t *)&port->wake, NULL);
-    uv_close((uv_handle_t *)&port->tell_later, NULL);
-    uv_run(&port->loop, UV_RUN_DEFAULT);
-    uv_loop_close(&port->loop);
+    uv_close((uv_handle_t *)&state->telling.later, NULL);
+    uv_run(&state->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&state->loop);
 fail:
     port_fini(port);
     return e;
 }
 
-void port_announce_fence(struct port *port, uint64_t fence)
-{
-    atomic_store_explicit(&port->all_fenced, fence, memory_order_release);
-    zuv_wake(&port->wake);
-}
-
 bool port_send(struct port *port, const struct command *command)
 {
-    if (!queue_put(&port->commands, command))
-        return false;
-    zuv_wake(&port->wake);
-    return true;
-}
-
-void port_announce_low(struct port *port, uint64_t global_low)
-{
-    atomic_store_explicit(&port->global_low, global_low, memory_order_release);
-    zuv_wake(&port->wake);
+    return link_send(port->link, command);
 }
 
 void port_stop(struct port *port)
@@ -198,6 +220,6 @@ void port_stop(struct port *port)
     while (!port_send(port, &(struct command){.kind = COMMAND_STOP}))
         zuv_wake(&port->wake);
     uv_thread_join(&port->thread);
-    uv_loop_close(&port->loop);
+    uv_loop_close(&port->state->loop);
     port->running = false;
 }

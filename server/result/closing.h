@@ -8,7 +8,7 @@
 struct head;
 struct news;
 
-/* How the server ends, for --json's last object. */
+/* The server's end, for --json's last object. */
 struct ending {
     const char *event; /* "stopped", "diverged", "failed"; NULL: not known */
     char reason[1024]; /* one line */
@@ -16,7 +16,7 @@ struct ending {
     uv_timer_t timer; /* DONE, STOPPING: when the process ends at the latest */
 };
 
-/* What --json is to end with, unless that is known already. */
+/* Sets what --json ends with, unless that is known already. */
 void head_ends_with(struct head *head, const char *event, const char *reason);
 /* The last object of --json, once. */
 void head_tell_end(struct head *head);

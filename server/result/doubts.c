@@ -1,4 +1,4 @@
-/* What the server warns of while it trains: columns of other scales, losses that rise, a model that is no better than
+/* Warnings while the job trains: columns of other scales, losses that rise, a model that is no better than
  * none. On the terminal or in the log, in --json and in the status. Thread: head. */
 #include "server/result/doubts.h"
 
@@ -26,7 +26,7 @@ static double share(uint64_t part, uint64_t rows)
     return rows ? (double)part / (double)rows : 0;
 }
 
-/* Of the mean loss of theta = 0. */
+/* The mean loss of theta = 0. */
 static double zero_loss(const struct job *job)
 {
     bool local = job->core.local;

@@ -19,7 +19,7 @@ enum { DOUBTS_MAX = 8, DOUBT_TEXT_MAX = 700 };
 struct doubts {
     struct trend trend;
     uint32_t count;
-    char texts[DOUBTS_MAX][DOUBT_TEXT_MAX]; /* what was said */
+    char texts[DOUBTS_MAX][DOUBT_TEXT_MAX]; /* that were said */
 };
 
 /* The job is settled; it is no longer. */

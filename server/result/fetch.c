@@ -175,9 +175,9 @@ bool head_fetch_pinned(struct head *head, uint32_t shard, struct event *event)
 {
     for (size_t i = 0; head->fetches && i < FETCHES_MAX; i++) {
         struct fetch *fetch = &head->fetches->list[i];
-        if (fetch->id == 0 || fetch->pin != event->pin)
+        if (fetch->id == 0 || fetch->pin != event->pinned.pin)
             continue;
-        export_add(fetch->export, shard, event->pinned, event->copies);
+        export_add(fetch->export, shard, event->pinned.versions, event->pinned.copies);
         if (export_whole(fetch->export))
             on_whole(fetch);
         return true;

@@ -1,4 +1,4 @@
-/* The end of a job: its model is written to --export FILE. Where that fails it is tried again for a while, during which
+/* The end of a job: its model is written to --export FILE. If that fails it is tried again for a while, during which
  * dp-ctl can fetch the model (fetch.c). Invariant: while `exporting`, either work is under way (pins, or a try) or
  * the next try has its time. Thread: head. */
 #include "server/result/save.h"
@@ -38,7 +38,7 @@ dp_err head_export_check(struct head *head, dp_error *err)
     return DP_OK;
 }
 
-/* Of the file, as far as it is known: rows of hashed tables come to be while the job runs. */
+/* The size of the file, as far as it is known: rows of hashed tables come to be while the job runs. */
 static uint64_t file_bytes(const struct job *job)
 {
     uint64_t words = 0;
@@ -251,9 +251,9 @@ void head_export_at(struct head *head, uint64_t step)
 bool head_export_pinned(struct head *head, uint32_t shard, struct event *event)
 {
     struct saving *saving = head->saving;
-    if (!saving->export || event->pin != saving->pin)
+    if (!saving->export || event->pinned.pin != saving->pin)
         return false;
-    export_add(saving->export, shard, event->pinned, event->copies);
+    export_add(saving->export, shard, event->pinned.versions, event->pinned.copies);
     if (export_whole(saving->export))
         try_write(head);
     return true;

@@ -26,7 +26,7 @@ struct saving {
     uint64_t failed_ms;    /* when the first one did */
     uint64_t next_ms;      /* when the next one begins */
     dp_error err;          /* of the last one */
-    char path[PATH_MAX];   /* where the model is; "" before */
+    char path[PATH_MAX];   /* of the model, once it is written; "" before */
 };
 
 /* Before the job: what can be known of --export FILE. DP_IO. */
@@ -44,7 +44,7 @@ void head_export_watch(struct head *head, const struct news *news);
 /* No further try is made. */
 void head_export_give_up(struct head *head);
 void head_export_fini(struct head *head);
-/* What the status says of it; a new reference. */
+/* Its part of the status; a new reference. */
 json_t *head_export_json(const struct head *head);
 
 #endif

@@ -109,7 +109,7 @@ static void send(struct shard *shard, enum global_pass pass, uint32_t values, do
     struct global *global = &shard->global;
     global->busy = true;
     global->pass = pass;
-    shard->calls.sums(shard->calls.arg, global->step, global->phase, values, sums);
+    shard_sums(shard, &(struct event_sums){global->step, global->phase, values, block_count(shard) * values, sums});
 }
 
 static bool publish(struct shard *shard)

@@ -83,7 +83,7 @@ static void tell(struct shard *shard)
         return;
     roster->told_ready = ready;
     roster->told_number = roster->number;
-    shard->calls.ready(shard->calls.arg, ready, roster->number);
+    shard->calls.emit(shard->calls.arg, &(struct event){.kind = EVENT_READY, .ready = {ready, roster->number}});
 }
 
 /* The most that a slice is owed of a training step that all of them are at; UINT32_MAX if they are not. */
@@ -107,7 +107,7 @@ static void tell_few(struct shard *shard)
     if (shard->own.slowest == 0 || roster->told_few || most_owed(shard) > shard->own.slowest)
         return;
     roster->told_few = true;
-    shard->calls.few(shard->calls.arg, roster->go);
+    shard->calls.emit(shard->calls.arg, &(struct event){.kind = EVENT_FEW, .few = {roster->go}});
 }
 
 void roster_look(struct shard *shard)

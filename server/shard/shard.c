@@ -128,6 +128,11 @@ void shard_unpark(struct shard *shard, uint32_t index)
     }
 }
 
+void shard_sums(struct shard *shard, const struct event_sums *sums)
+{
+    shard->calls.emit(shard->calls.arg, &(struct event){.kind = EVENT_SUMS, .sums = *sums});
+}
+
 /* The next sums of a report: moves them to `to`, which may be NULL, and returns where the ones after them go. */
 static double *move_report(double *report, uint64_t blocks, uint32_t values, double *to)
 {
@@ -154,7 +159,7 @@ static void send_report(struct shard *shard, uint64_t step)
     for (uint32_t i = 0; i < tables->count; i++)
         to = move_report(part_report_take(&tables->parts[i], step), part_blocks(&tables->parts[i]), values, to);
     if (sums)
-        shard->calls.sums(shard->calls.arg, step, EXCHANGE_REPORT, values, sums);
+        shard_sums(shard, &(struct event_sums){step, EXCHANGE_REPORT, values, blocks * values, sums});
 }
 
 static bool has_report(const struct shard *shard, uint64_t step)
@@ -192,8 +197,10 @@ void shard_raise_low(struct shard *shard)
     for (; shard->low < low; shard->low++) {
         if (has_report(shard, shard->low))
             send_report(shard, shard->low);
-        struct metrics metrics = metrics_of(shard, shard->low);
-        shard->calls.completed(shard->calls.arg, shard->low, &metrics);
+        struct event event = {.kind = EVENT_COMPLETED, .completed = {shard->low, metrics_of(shard, shard->low), {0}}};
+        if (!isfinite(event.completed.metrics.loss))
+            event.completed.blame = shard_blame(shard);
+        shard->calls.emit(shard->calls.arg, &event);
     }
     atomic_store_explicit(&shard->counters->low, low, memory_order_relaxed);
 }
@@ -203,7 +210,10 @@ void shard_fail(struct shard *shard, const dp_error *err)
     if (shard->failed)
         return;
     shard->failed = true;
-    shard->calls.failed(shard->calls.arg, err);
+    struct event event = {.kind = EVENT_FAILED, .failed = mem_array(1, sizeof *event.failed)};
+    if (event.failed)
+        *event.failed = *err;
+    shard->calls.emit(shard->calls.arg, &event);
 }
 
 bool shard_may_commit(const struct shard *shard, const struct slice *slice)

@@ -12,11 +12,12 @@
 #define DP_SERVER_SHARD_SHARD_H
 
 #include "server/dense/slice.h"
+#include "server/link/event.h"
+#include "server/link/setting.h"
 #include "server/shard/counters.h"
 #include "server/shard/parked.h"
 #include "server/shard/phases.h"
 #include "server/shard/roster.h"
-#include "server/shard/setting.h"
 #include "server/table/part.h"
 
 /* A checked message: one node of a step, or a pull, or both. */
@@ -81,24 +82,14 @@ struct rows_params {
 struct shard_calls {
     void (*params)(void *arg, const struct params *params);
     void (*refuse)(void *arg, const struct refusal *refusal);
-    /* All slices have completed `step`; metrics are those of the shard's first slice. */
-    void (*completed)(void *arg, uint64_t step, const struct metrics *metrics);
     /* A node of `step` has come to the job's first slice, first or after others. */
     void (*arrived)(void *arg, uint32_t session, uint64_t step, uint32_t node);
-    /* At most once: the shard takes nothing and commits nothing any more. */
-    void (*failed)(void *arg, const dp_error *err);
-    /* Sums of all blocks of the shard, to be added up over all shards (server/step/block_sums.h); heap, the receiver's.
-     * Answered by shard_totals, but for EXCHANGE_REPORT, which comes before the step is `completed`. */
-    void (*sums)(void *arg, uint64_t step, uint32_t phase, uint32_t values, double *sums);
-    /* Where a session can read so many bytes of rows, and where that is in what it was lent; NULL: they must be sent.
-     */
+    /* Reserves `bytes` in the session's ring; *ret_at is the offset. NULL: send the rows in the message. */
     float *(*room)(void *arg, uint32_t session, uint64_t bytes, uint64_t *ret_at);
     void (*rows)(void *arg, const struct rows_params *rows);
-    /* Where the head says what may be committed: the steps before `ready` have all that roster number `roster` wants.
-     */
-    void (*ready)(void *arg, uint64_t ready, uint64_t roster);
-    /* So few slots of `step` are owed that they may be left out of it; told anew after roster_asked. */
-    void (*few)(void *arg, uint64_t step);
+    /* News for the head, which owns what the event owns. FAILED comes at most once: the shard takes nothing and commits
+     * nothing any more. */
+    void (*emit)(void *arg, const struct event *event);
     void *arg;
 };
 
@@ -172,6 +163,8 @@ uint32_t shard_owed(const struct shard *shard, uint64_t *ret_step, uint32_t *owe
 
 /* Tells the head, the first time. What was to be committed may be half done: nothing is, from now on. */
 void shard_fail(struct shard *shard, const dp_error *err);
+/* Hands sums to the head. */
+void shard_sums(struct shard *shard, const struct event_sums *sums);
 /* What has become of a node that was offered to a slice or part (`piece`, its id in the job): it is counted, and the
  * head is told if the job's first piece needed it. False where its step is not open. */
 bool shard_offered(struct shard *shard, enum steps_verdict verdict, uint32_t piece, uint32_t session, uint64_t step,

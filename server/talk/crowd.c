@@ -1,5 +1,5 @@
-/* Descriptors that run short. A worker is taken in only if all its connections will find one, else it is told to come
- * again later, and leaves. Where others have used up all, connections are closed as they come
+/* Descriptors that run short. A worker is taken in only if all its connections will find one, else it is asked to
+ * come again later, and leaves. If others have used up all, connections are closed as they come
  * (server/zmtp/accept_spare.h). Thread: head. */
 #include "server/talk/crowd.h"
 
@@ -11,7 +11,8 @@
 #include "server/zmtp/accept_spare.h"
 #include "server/zmtp/gate.h"
 
-/* What a server opens later on: shared memory of a shard and what it passes, the pipe of a local worker, the model. */
+/* Descriptors that a server opens later on: shared memory of a shard and what it passes, the pipe of a local worker,
+ * the model. */
 enum { OWN_SPARE = 6, OWN_PER_SHARD = 2 };
 
 void head_crowd_start(struct head *head)

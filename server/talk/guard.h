@@ -1,4 +1,4 @@
-/* Who may say hello, and who may change the job; see server/members/guard.h. Thread: head. */
+/* Hellos and requests that need a proof; see server/members/guard.h. Thread: head. */
 #ifndef DP_SERVER_TALK_GUARD_H
 #define DP_SERVER_TALK_GUARD_H
 

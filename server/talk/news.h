@@ -1,5 +1,5 @@
-/* What happens in a job, for whoever it concerns: a module says it, and the table that server/head/loop.c gives to
- * struct head has who hears of it, in this order. So a module calls none that stands above it. Thread: head. */
+/* News of a job: a module says what has happened, and the table that server/head/loop.c gives to struct head has the
+ * functions that hear of it, in their order. So a module calls none that stands above it. Thread: head. */
 #ifndef DP_SERVER_TALK_NEWS_H
 #define DP_SERVER_TALK_NEWS_H
 
@@ -19,7 +19,7 @@ enum news_kind {
     NEWS_SAVED,   /* OVER: the model is written, or there is no file for it */
     NEWS_TICK,    /* every 250 ms */
     NEWS_FAILED,  /* the job cannot go on */
-    NEWS_CLOSING, /* what a module has on the loop is to be closed */
+    NEWS_CLOSING, /* modules close what they have on the loop */
     NEWS_KINDS,
 };
 
@@ -38,7 +38,7 @@ struct news {
 
 typedef void (*news_hearer)(struct head *head, const struct news *news);
 
-/* Of each kind, one after the other, up to the first NULL. */
+/* For each kind its functions, one after the other, up to the first NULL. */
 struct news_table {
     news_hearer of[NEWS_KINDS][NEWS_HEARERS_MAX];
 };

@@ -1,8 +1,5 @@
 /* The head without a socket of its own: what workers say comes from the one shard's port, and goes there;
- * server/net/post.h.
- *
- * Whether a message could be sent is known later. What comes back was about a member that is then looked at: its slots
- * are sent again, or it is gone. Thread: head. */
+ * server/net/post.h. It is known later whether a message could be sent. Thread: head. */
 #include "server/talk/post.h"
 
 #include "common/base/util.h"
@@ -27,7 +24,7 @@ void head_post_fini(struct head *head)
 dp_err head_post_send(struct head *head, enum letter_about about, uint64_t session, zmq_msg_t *frames, size_t count)
 {
     struct letter *letter = letter_new(about, session, frames, count);
-    if (letter && !head->ports[0].running) { /* what was under way when all was closed */
+    if (letter && !head->ports[0].running) { /* all was closed while it was under way */
         post_done(head->talk.post, letter);
         return DP_SHUTDOWN;
     }

@@ -1,5 +1,5 @@
-/* With one shard, the head has no socket of its own: it speaks through that shard's port (server/net/post.h). What
- * comes by it is read in server/head/letters.h. Thread: head. */
+/* With one shard, the head has no socket of its own: it speaks through that shard's port (server/net/post.h). The
+ * loop reads what comes by it (server/head/loop.c). Thread: head. */
 #ifndef DP_SERVER_TALK_POST_H
 #define DP_SERVER_TALK_POST_H
 

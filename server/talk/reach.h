@@ -10,7 +10,7 @@
 
 struct head;
 
-/* How often members are to be heard of. */
+/* The time between heartbeats. */
 uint64_t head_heartbeat_ms(const struct head *head);
 /* Tells a member how far the job is. */
 dp_err head_probe(struct head *head, const struct member *member, enum letter_about about);

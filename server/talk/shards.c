@@ -1,7 +1,6 @@
-/* What the head says to the shards: commands that must arrive, sessions that begin and end, pins. Thread: head. */
+/* The head speaks to the shards: commands that must arrive, sessions that begin and end, pins. Thread: head. */
 #include "server/talk/shards.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "server/talk/news.h"
@@ -17,7 +16,7 @@ void head_command(struct head *head, uint32_t port, struct command *command)
     dp_error err;
     if (port_send(&head->ports[port], command))
         return;
-    free(command->live);
+    command_fini(command);
     (void)dp_fail(&err, DP_BUSY, "shard %u has too much to do for the slots of the job", port);
     head_fail(head, &err);
 }
@@ -25,18 +24,17 @@ void head_command(struct head *head, uint32_t port, struct command *command)
 void head_close_session(struct head *head, uint64_t token, uint32_t ports)
 {
     for (uint32_t p = 0; p < ports; p++)
-        head_command(head, p, &(struct command){.kind = COMMAND_CLOSE, .session = token, .fence = head->fences});
+        head_command(head, p, &(struct command){.kind = COMMAND_CLOSE, .close = {token, head->fences}});
 }
 
 /* Nobody knows the token yet: what is taken back needs no fence of its own. */
 bool head_open_session(struct head *head, const struct member *member)
 {
     for (uint32_t p = 0; p < head->port_count; p++) {
-        struct command open = {.kind = COMMAND_OPEN, .session = member->token, .worker = member->worker};
-        open.name = strdup(member->name);
-        if (open.name && port_send(&head->ports[p], &open))
+        struct command open = {.kind = COMMAND_OPEN, .open = {member->token, member->worker, strdup(member->name)}};
+        if (open.open.name && port_send(&head->ports[p], &open))
             continue;
-        free(open.name);
+        command_fini(&open);
         head_close_session(head, member->token, p);
         return false;
     }
@@ -47,19 +45,19 @@ void head_see_fences(struct head *head)
 {
     uint64_t known = head->fences;
     for (uint32_t p = 0; p < head->port_count; p++)
-        known = MIN(known, atomic_load_explicit(&head->ports[p].fenced, memory_order_acquire));
+        known = MIN(known, link_fenced(head->ports[p].link));
     if (known == head->all_fenced)
         return;
     head->all_fenced = known;
     for (uint32_t p = 0; p < head->port_count; p++)
-        port_announce_fence(&head->ports[p], known);
+        link_announce_fences(head->ports[p].link, known);
 }
 
 uint64_t head_pin(struct head *head, uint64_t step)
 {
     head->pins++;
     for (uint32_t p = 0; p < head->port_count; p++)
-        if (!port_send(&head->ports[p], &(struct command){.kind = COMMAND_PIN, .step = step, .pin = head->pins}))
+        if (!port_send(&head->ports[p], &(struct command){.kind = COMMAND_PIN, .pin = {step, head->pins}}))
             return 0;
     return head->pins;
 }

@@ -1,5 +1,5 @@
-/* What the rooms of the head share: the job, its members and shards, how far it is. Each module of those rooms has a
- * struct of its own beside its functions; of the rooms above this one, struct head only points to them.
+/* State that the rooms of the head share: the job, its members and shards, how far it is. Each module of those rooms
+ * has a struct of its own beside its functions; of the rooms above this one, struct head only points to them.
  *
  * States: WAITING (for the first worker's data) -> RUNNING -> EXPORTING -> DONE -> CLOSING; a signal or a failure leads
  * from any of them by STOPPING to CLOSING.
@@ -36,7 +36,7 @@ struct head {
     uv_loop_t loop;
     uv_async_t wake; /* shards have events */
     void *zmq;
-    const struct news_table *hearers; /* who hears of what */
+    const struct news_table *hearers; /* the functions that hear of news */
     bool handles_started;             /* there is something on the loop */
 
     struct talk talk;
@@ -49,7 +49,7 @@ struct head {
     struct job job;
     struct members members;
     uint32_t *numbers;    /* [SESSIONS_MAX] scratch */
-    struct dealer dealer; /* who computes which slot */
+    struct dealer dealer; /* of slots to members */
     struct report report;
 
     uint32_t port_count;

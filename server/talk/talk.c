@@ -1,5 +1,5 @@
-/* What the head says to workers and to dp-ctl: messages, answers, refusals, and what the log says of peers. Thread:
- * head. */
+/* The head speaks to workers and to dp-ctl: messages, answers, refusals. Lines of the log about peers are bounded.
+ * Thread: head. */
 #include "server/talk/talk.h"
 
 #include <inttypes.h>

@@ -1,4 +1,4 @@
-/* What the head says to workers and to dp-ctl, and what the log says of peers. Thread: head. */
+/* The head speaks to workers and to dp-ctl, and lines of the log about peers are bounded. Thread: head. */
 #ifndef DP_SERVER_TALK_TALK_H
 #define DP_SERVER_TALK_TALK_H
 
@@ -17,7 +17,7 @@ struct head;
 struct talk {
     struct zuv zuv;
     bool zuv_started;
-    struct post *post;      /* what the one shard's port passes on; NULL: the head has a socket, zuv */
+    struct post *post;      /* with the one shard's port; NULL: the head has a socket, zuv */
     struct letter *reading; /* the letter at hand; NULL: it was put off */
     int came_by;            /* descriptor of the connection by which the message at hand came; -1: not known */
     uint64_t turn_ms;       /* when the port was asked for its turn; 0: it has had it */

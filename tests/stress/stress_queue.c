@@ -2,7 +2,7 @@
 #include <pthread.h>
 #include <stdint.h>
 
-#include "server/shard/queue.h"
+#include "server/link/queue.h"
 #include "tests/stress/stress.h"
 
 enum { VALUES = 200000, ROOM = 16 };

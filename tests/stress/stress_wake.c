@@ -5,7 +5,7 @@
 #include <uv.h>
 
 #include "common/net/zuv.h"
-#include "server/shard/queue.h"
+#include "server/link/queue.h"
 #include "tests/stress/stress.h"
 
 enum { VALUES = 50000, UNDER_WAY = 1, SPIN = 1023, ROOM = 16, STUCK_MS = 20000 };

@@ -66,6 +66,30 @@ static void on_few(void *arg, uint64_t step)
     ((struct cluster_end *)arg)->few = step + 1;
 }
 
+static void on_event(void *arg, const struct event *event)
+{
+    switch (event->kind) {
+    case EVENT_COMPLETED:
+        on_completed(arg, event->completed.step, &event->completed.metrics);
+        break;
+    case EVENT_FAILED:
+        on_failed(arg, event->failed);
+        free(event->failed);
+        break;
+    case EVENT_SUMS:
+        on_sums(arg, event->sums.step, event->sums.phase, event->sums.values, event->sums.sums);
+        break;
+    case EVENT_READY:
+        on_ready(arg, event->ready.step, event->ready.roster);
+        break;
+    case EVENT_FEW:
+        on_few(arg, event->few.step);
+        break;
+    default:
+        break;
+    }
+}
+
 void cluster_start(struct cluster *c, const struct shard_job *job, uint32_t shards, uint64_t slice_elems)
 {
     dp_error err;
@@ -79,8 +103,12 @@ void cluster_start(struct cluster *c, const struct shard_job *job, uint32_t shar
         abort();
     for (uint32_t s = 0, first_slice = 0; s < shards; s++) {
         struct cluster_end *end = &c->ends[s];
-        struct shard_calls calls = {on_params, on_refuse, on_completed, on_arrived, on_failed, on_sums,
-                                    NULL,      on_rows,   on_ready,     on_few,     end};
+        struct shard_calls calls = {.params = on_params,
+                                    .rows = on_rows,
+                                    .refuse = on_refuse,
+                                    .arrived = on_arrived,
+                                    .emit = on_event,
+                                    .arg = end};
         *end = (struct cluster_end){.cluster = c, .number = s, .range = ranges[s]};
         size_t count = layout_slices(&job->tensors, ranges[s], slice_elems, end->slices, CLUSTER_SLICES_MAX);
         assert(count <= CLUSTER_SLICES_MAX);

@@ -139,17 +139,30 @@ static void hear_sums(void *arg, uint64_t step, uint32_t phase, uint32_t values,
     free(sums);
 }
 
+static void hear(void *arg, const struct event *event)
+{
+    switch (event->kind) {
+    case EVENT_COMPLETED:
+        hear_completed(arg, event->completed.step, &event->completed.metrics);
+        break;
+    case EVENT_FAILED:
+        hear_failed(arg, event->failed);
+        free(event->failed);
+        break;
+    case EVENT_SUMS:
+        hear_sums(arg, event->sums.step, event->sums.phase, event->sums.values, event->sums.sums);
+        break;
+    default:
+        break;
+    }
+}
+
 static void set_up(struct fixture *f, const struct update_rule *rule, double compensation, uint32_t past)
 {
     dp_error err;
     uint64_t shape = ELEMS;
-    struct shard_calls calls = {.params = hear_params,
-                                .refuse = hear_refusal,
-                                .completed = hear_completed,
-                                .arrived = hear_arrived,
-                                .failed = hear_failed,
-                                .sums = hear_sums,
-                                .arg = f};
+    struct shard_calls calls = {
+        .params = hear_params, .refuse = hear_refusal, .emit = hear, .arrived = hear_arrived, .arg = f};
     struct range whole = {0, ELEMS};
     *f = (struct fixture){
         .job = {.plan = {.seed = 1, .train_rows = ROWS, .batch = ROWS, .train_steps = 8, .slots = SLOTS},

@@ -120,6 +120,27 @@ static void on_ready(void *arg, uint64_t ready, uint64_t roster)
     word_put(&w.to_head[shard_of(arg)], (struct word){true, ready, roster, {0}});
 }
 
+static void on_event(void *arg, const struct event *event)
+{
+    switch (event->kind) {
+    case EVENT_COMPLETED:
+        on_completed(arg, event->completed.step, &event->completed.metrics);
+        break;
+    case EVENT_FAILED:
+        on_failed(arg, event->failed);
+        free(event->failed);
+        break;
+    case EVENT_SUMS:
+        on_sums(arg, event->sums.step, event->sums.phase, event->sums.values, event->sums.sums);
+        break;
+    case EVENT_READY:
+        on_ready(arg, event->ready.step, event->ready.roster);
+        break;
+    default:
+        break;
+    }
+}
+
 /* -- the head -- */
 
 static bool all_known(void)
@@ -233,14 +254,8 @@ static void world_begin(uint64_t seed)
                 .params = {.schedule.lr = 1.0}}};
     cr_assert_eq(tensors_add(&w.job.tensors, "w", 1, &shape, INIT_ZEROS, 0, true, &err), DP_OK);
     for (uint32_t s = 0; s < SHARDS; s++) {
-        struct shard_calls calls = {.params = on_params,
-                                    .refuse = on_refuse,
-                                    .completed = on_completed,
-                                    .arrived = on_arrived,
-                                    .failed = on_failed,
-                                    .sums = on_sums,
-                                    .ready = on_ready,
-                                    .arg = &w.counters[s]};
+        struct shard_calls calls = {
+            .params = on_params, .refuse = on_refuse, .arrived = on_arrived, .emit = on_event, .arg = &w.counters[s]};
         struct range slices[SLICES] = {{s * SLICES * ELEMS, ELEMS}, {(s * SLICES + 1) * ELEMS, ELEMS}};
         shard_init(&w.shards[s], s, &w.counters[s], &calls);
         cr_assert_eq(shard_start(&w.shards[s], &w.job, s * SLICES, slices, SLICES, &err), DP_OK);

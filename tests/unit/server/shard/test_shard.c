@@ -79,12 +79,30 @@ static void hear_sums(void *arg, uint64_t step, uint32_t phase, uint32_t values,
     free(sums);
 }
 
+static void hear(void *arg, const struct event *event)
+{
+    switch (event->kind) {
+    case EVENT_COMPLETED:
+        hear_completed(arg, event->completed.step, &event->completed.metrics);
+        break;
+    case EVENT_FAILED:
+        hear_failed(arg, event->failed);
+        free(event->failed);
+        break;
+    case EVENT_SUMS:
+        hear_sums(arg, event->sums.step, event->sums.phase, event->sums.values, event->sums.sums);
+        break;
+    default:
+        break;
+    }
+}
+
 static void set_up_ssp(struct fixture *f, uint64_t eval_rows, uint32_t staleness)
 {
     dp_error err;
     uint64_t shape = ELEMS;
-    struct shard_calls calls = {hear_params, hear_refusal, hear_completed, hear_arrived, hear_failed, hear_sums,
-                                NULL,        NULL,         NULL,           NULL,         &f->heard};
+    struct shard_calls calls = {
+        .params = hear_params, .refuse = hear_refusal, .arrived = hear_arrived, .emit = hear, .arg = &f->heard};
     struct range slices[SLICES] = {{0, 32}, {32, 32}};
     *f = (struct fixture){
         .job = {

@@ -76,6 +76,24 @@ static void hear_sums(void *arg, uint64_t step, uint32_t phase, uint32_t values,
     free(sums);
 }
 
+static void hear(void *arg, const struct event *event)
+{
+    switch (event->kind) {
+    case EVENT_COMPLETED:
+        hear_completed(arg, event->completed.step, &event->completed.metrics);
+        break;
+    case EVENT_FAILED:
+        hear_failed(arg, event->failed);
+        free(event->failed);
+        break;
+    case EVENT_SUMS:
+        hear_sums(arg, event->sums.step, event->sums.phase, event->sums.values, event->sums.sums);
+        break;
+    default:
+        break;
+    }
+}
+
 struct fixture {
     struct shard_job job;
     struct shard shard;
@@ -91,9 +109,7 @@ static void set_up(struct fixture *f, bool slice, uint64_t eval_rows)
     const uint64_t table[] = {ROWS, DIM}, dense[] = {4};
     struct shard_calls calls = {.params = hear_params,
                                 .refuse = hear_refusal,
-                                .completed = hear_completed,
-                                .failed = hear_failed,
-                                .sums = hear_sums,
+                                .emit = hear,
                                 .room = give_room,
                                 .rows = hear_rows,
                                 .arg = &f->heard};

@@ -1,5 +1,5 @@
 /* A bounded single-sender single-receiver queue of values. Invariant: head <= tail <= head + size. */
-#include "server/shard/queue.h"
+#include "server/link/queue.h"
 
 #include <stdlib.h>
 #include <string.h>

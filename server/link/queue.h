@@ -1,8 +1,8 @@
 /* A bounded queue of small values from one thread to one other: what head and shards tell each other. A pointer in a
  * value carries its ownership along. A full queue is the sender's to handle; nothing grows. Waking the receiver is the
  * caller's (uv_async_send coalesces: drain the whole queue per wake-up). Thread: one sender, one receiver. */
-#ifndef DP_SERVER_SHARD_QUEUE_H
-#define DP_SERVER_SHARD_QUEUE_H
+#ifndef DP_SERVER_LINK_QUEUE_H
+#define DP_SERVER_LINK_QUEUE_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* What may be changed of a running job, at one step on all shards (step-stamped control). Thread: any. */
-#ifndef DP_SERVER_SHARD_SETTING_H
-#define DP_SERVER_SHARD_SETTING_H
+#ifndef DP_SERVER_LINK_SETTING_H
+#define DP_SERVER_LINK_SETTING_H
 
 #include <stdint.h>
 

@@ -1,0 +1,12 @@
+/* Pushes that a session may make. Thread: shard. */
+#ifndef DP_SERVER_NET_PUSH_H
+#define DP_SERVER_NET_PUSH_H
+
+#include "server/net/state.h"
+
+/* Whether the session may push that, and the sums can be those of the node's samples; `window` is the piece's. False:
+ * the peer was told. Commands that have come meanwhile are done first. */
+bool port_may_push(struct port_state *port, const struct port_session *session, const struct port_message *message,
+                   const struct steps *window);
+
+#endif
