@@ -2,6 +2,7 @@
  * only work done twice: so whoever seems lost is replaced at once. Thread: head. */
 #include "server/assign/deal.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "server/assign/assign.h"
@@ -39,6 +40,19 @@ static void tell_changed(struct head *head)
         head_assign_to(head, head->numbers, kept);
 }
 
+/* Invariant 2 of struct head. */
+static bool all_owned(const struct head *head)
+{
+    const struct dealer *dealer = &head->dealer;
+    for (uint32_t k = 0; k < dealer->slots; k++) {
+        const uint32_t owners[] = {dealer->owner[k], dealer->next_owner[k]};
+        for (size_t i = 0; i < ARRAY_LEN(owners); i++)
+            if (owners[i] == DEALER_NOBODY || head->members.list[owners[i]].state != MEMBER_JOINED)
+                return false;
+    }
+    return true;
+}
+
 static void deal_slots(struct head *head)
 {
     struct dealer *dealer = &head->dealer;
@@ -53,6 +67,7 @@ static void deal_slots(struct head *head)
     uint32_t count = head_balance_members(head);
     if (dealer_deal(dealer, head->global_low, head_ahead(head), head->balance->dealt, count))
         head->moved_ms = mono_ms();
+    assert(count == 0 || all_owned(head));
     head_balance_dealt(head);
     if (!before) {
         head_assign_all(head);

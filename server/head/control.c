@@ -3,6 +3,7 @@
  * promised the same step, the head commits. The second round always agrees, since everyone waits. Thread: head. */
 #include "server/head/control.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -94,6 +95,7 @@ void head_on_prepared(struct head *head, uint64_t step)
     dp_error err;
     if (!control->busy)
         return;
+    assert(control->missing > 0);
     control->latest = MAX(control->latest, step);
     if (--control->missing > 0)
         return;

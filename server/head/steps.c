@@ -1,6 +1,7 @@
 /* Steps become complete on all shards. Invariant: each step's metrics are reported once, in order. Thread: head. */
 #include "server/head/steps.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stddef.h>
@@ -52,6 +53,7 @@ void head_raise_low(struct head *head)
         low = MIN(low, head->lows[p]);
     if (!head->job.settled || low == head->global_low)
         return;
+    assert(low > head->global_low);
     for (; head->global_low < low; head->global_low++)
         report_step(head, head->global_low);
     head->moved_ms = mono_ms();

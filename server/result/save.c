@@ -3,6 +3,7 @@
  * the next try has its time. Thread: head. */
 #include "server/result/save.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -85,6 +86,7 @@ static void on_written(void *arg, const dp_error *err);
 static void try_write(struct head *head)
 {
     struct saving *saving = head->saving;
+    assert(head->exporting && export_whole(saving->export));
     const struct export_place place = {.path = head->opts->export_path, .held = &saving->held};
     saving->waiting = false;
     export_write(saving->export, &head->loop, &place, on_written, head);

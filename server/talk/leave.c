@@ -2,6 +2,8 @@
  * only work done twice: so whoever seems lost is replaced at once. Thread: head. */
 #include "server/talk/leave.h"
 
+#include <assert.h>
+
 #include "common/base/log.h"
 #include "server/talk/news.h"
 #include "server/talk/shards.h"
@@ -15,11 +17,13 @@ void head_fence(struct head *head, struct member *member, const char *reason)
     if (head_may_inform(head))
         log_info("worker-gone worker=\"%s\" reason=\"%s\"", member->name, reason);
     uint64_t token = member->token;
+    assert(member->state != MEMBER_NONE);
     gate_sessions_end(token, mono_ms());
     head->fences += had_joined;
     members_remove(&head->members, member);
     if (had_joined)
         head_close_session(head, token, head->port_count);
+    assert(members_find(&head->members, token) == NULL);
     head_news(head, &(struct news){.kind = NEWS_LEFT, .token = token, .had_joined = had_joined});
 }
 
