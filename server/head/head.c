@@ -40,6 +40,7 @@
 #include "server/talk/shared.h"
 #include "server/zmtp/accept_spare.h"
 #include "server/zmtp/gate.h"
+#include "server/zmtp/tcp.h"
 
 enum {
     WARNINGS_PER_S = 5,

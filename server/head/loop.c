@@ -29,7 +29,7 @@
 #include "server/talk/news.h"
 #include "server/talk/shards.h"
 #include "server/talk/shared.h"
-#include "server/zmtp/gate.h"
+#include "server/zmtp/watch.h"
 
 enum { TICK_MS = 250 };
 
@@ -161,6 +161,8 @@ static void on_event(struct head *head, uint32_t shard, struct event *event)
         event_fini(event);
         break;
     }
+    case EVENT_ARRIVED: /* these have ways of their own */
+    case EVENT_FENCED:
     case EVENT_KINDS:
         break;
     }
@@ -171,7 +173,7 @@ static void on_wake(uv_async_t *wake)
     struct head *head = wake->data;
     for (uint32_t p = 0; p < head->port_count; p++) {
         struct event event;
-        while (head->ports[p].running && link_take(head->ports[p].link, &event))
+        while (head->ports[p].running && shard_link_take(head->ports[p].link, &event))
             if (event.incarnation == head->job.incarnation)
                 on_event(head, p, &event);
             else

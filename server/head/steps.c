@@ -58,7 +58,7 @@ void head_raise_low(struct head *head)
         report_step(head, head->global_low);
     head->moved_ms = mono_ms();
     for (uint32_t p = 0; p < head->port_count; p++)
-        link_announce_low(head->ports[p].link, low);
+        shard_link_announce_low(head->ports[p].link, low);
     head_news(head, &(struct news){.kind = NEWS_STEP});
     if (head->diverged)
         end_diverged(head);

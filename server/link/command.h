@@ -43,7 +43,8 @@ enum command_kind {
     COMMAND_ROSTER,
     COMMAND_GO,
     COMMAND_DROP,
-    COMMAND_STOP, /* the last one: the thread ends */
+    COMMAND_STOP,   /* the last one: the thread ends */
+    COMMAND_LEVELS, /* needs no room within the process, where only the latest counts */
     COMMAND_KINDS
 };
 
@@ -95,6 +96,12 @@ struct command_drop {
     uint8_t *live; /* [slots], heap */
 };
 
+/* How far all shards are. */
+struct command_levels {
+    uint64_t low;    /* steps complete on all shards */
+    uint64_t fences; /* the latest fence that all shards know */
+};
+
 struct command {
     enum command_kind kind;
     union {
@@ -109,6 +116,7 @@ struct command {
         struct command_roster roster;
         struct command_go go;
         struct command_drop drop;
+        struct command_levels levels;
     };
 };
 

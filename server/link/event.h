@@ -17,6 +17,9 @@ enum event_kind {
     EVENT_PREPARED,
     EVENT_READY,
     EVENT_FEW,
+    EVENT_ARRIVED, /* this and the next have ways of their own within the process: shard_link_take does not return them
+                    */
+    EVENT_FENCED,
     EVENT_KINDS
 };
 
@@ -62,6 +65,18 @@ struct event_few {
     uint64_t step;
 };
 
+/* A node that came to the job's first piece, needed or too late. Arrivals only draw a picture: they may be lost. */
+struct arrival {
+    uint32_t session; /* number */
+    uint32_t node;
+    uint64_t step;
+    uint64_t at_us; /* monotonic, of the shard's host */
+};
+/* The shard knows this fence. */
+struct event_fenced {
+    uint64_t fence;
+};
+
 struct event {
     enum event_kind kind;
     uint64_t incarnation; /* of the job that it is of */
@@ -74,6 +89,8 @@ struct event {
         struct event_prepared prepared;
         struct event_ready ready;
         struct event_few few;
+        struct arrival arrived;
+        struct event_fenced fenced;
     };
 };
 
@@ -87,13 +104,5 @@ enum event_haste event_wakes(const struct event *event);
 
 /* Frees what the event owns. */
 void event_fini(struct event *event);
-
-/* A node that came to the job's first piece, needed or too late. Arrivals only draw a picture: they may be lost. */
-struct arrival {
-    uint32_t session; /* number */
-    uint32_t node;
-    uint64_t step;
-    uint64_t at_us; /* monotonic */
-};
 
 #endif

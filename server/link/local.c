@@ -5,7 +5,7 @@
 
 #include <assert.h>
 
-static struct link_local *local_of(struct link *link)
+static struct link_local *local_of(struct shard_link *link)
 {
     return (struct link_local *)link;
 }
@@ -15,40 +15,36 @@ static void wake(const struct link_waker *waker)
     waker->wake(waker->arg);
 }
 
-static bool local_send(struct link *link, const struct command *command)
+static bool local_send(struct shard_link *link, const struct command *command)
 {
     struct link_local *local = local_of(link);
-    if (!queue_put(&local->commands, command))
+    if (command->kind == COMMAND_LEVELS) {
+        atomic_store_explicit(&local->low, command->levels.low, memory_order_release);
+        atomic_store_explicit(&local->fences, command->levels.fences, memory_order_release);
+    } else if (!queue_put(&local->commands, command)) {
         return false;
+    }
     wake(&local->shard);
     return true;
 }
 
-static bool local_take(struct link *link, struct event *ret_event)
+static bool local_take(struct shard_link *link, struct event *ret_event)
 {
     return queue_take(&local_of(link)->events, ret_event);
 }
 
-static bool local_take_arrival(struct link *link, struct arrival *ret_arrival)
+static bool local_take_arrival(struct shard_link *link, struct arrival *ret_arrival)
 {
     return queue_take(&local_of(link)->arrivals, ret_arrival);
 }
 
-static void local_announce(struct link *link, const struct link_levels *levels)
-{
-    struct link_local *local = local_of(link);
-    atomic_store_explicit(&local->low, levels->low, memory_order_release);
-    atomic_store_explicit(&local->fences, levels->fences, memory_order_release);
-    wake(&local->shard);
-}
-
-static uint64_t local_fenced(const struct link *link)
+static uint64_t local_fenced(const struct shard_link *link)
 {
     const struct link_local *local = (const struct link_local *)link;
     return atomic_load_explicit(&local->fenced, memory_order_acquire);
 }
 
-static const struct link_ops LOCAL = {local_send, local_take, local_take_arrival, local_announce, local_fenced};
+static const struct shard_link_ops LOCAL = {local_send, local_take, local_take_arrival, local_fenced};
 
 _Static_assert(offsetof(struct link_local, link) == 0, "a link is cast to its transport");
 
@@ -76,10 +72,10 @@ void link_local_fini(struct link_local *local)
     queue_fini(&local->arrivals);
 }
 
-struct link_levels link_local_levels(const struct link_local *local)
+struct command_levels link_local_levels(const struct link_local *local)
 {
-    return (struct link_levels){atomic_load_explicit(&local->low, memory_order_acquire),
-                                atomic_load_explicit(&local->fences, memory_order_acquire)};
+    return (struct command_levels){atomic_load_explicit(&local->low, memory_order_acquire),
+                                   atomic_load_explicit(&local->fences, memory_order_acquire)};
 }
 
 bool link_local_take(struct link_local *local, struct command *ret_command)

@@ -15,7 +15,7 @@ struct link_waker {
 };
 
 struct link_local {
-    struct link link;              /* the head's end; first */
+    struct shard_link link;        /* the head's end; first */
     struct queue commands, events; /* of struct command and struct event */
     struct queue arrivals;         /* of struct arrival; when it is full they are left out */
     _Atomic uint64_t low, fences;  /* the levels announced */
@@ -36,7 +36,7 @@ void link_local_fini(struct link_local *local);
 /* ---- the shard's end; thread: shard ---- */
 
 /* The levels, to be read before commands are taken: what was sent before they were announced is there then. */
-struct link_levels link_local_levels(const struct link_local *local);
+struct command_levels link_local_levels(const struct link_local *local);
 /* The next command, which is the caller's; false if there is none. */
 bool link_local_take(struct link_local *local, struct command *ret_command);
 /* Takes an event. Its queue has room: the steps that are not released bound what a shard has to say. */

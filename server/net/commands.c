@@ -186,6 +186,7 @@ static void obey(struct port_state *port, struct command *command)
     case COMMAND_STOP:
         stop(port);
         break;
+    case COMMAND_LEVELS: /* has a way of its own */
     case COMMAND_KINDS:
         break;
     }
@@ -196,7 +197,7 @@ static void obey(struct port_state *port, struct command *command)
 void port_obey(struct port_state *port)
 {
     struct command command;
-    struct link_levels levels = link_local_levels(port->link);
+    struct command_levels levels = link_local_levels(port->link);
     while (link_local_take(port->link, &command))
         obey(port, &command);
     if (levels.low > port->shard.global_low)

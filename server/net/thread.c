@@ -19,7 +19,7 @@
 #include "server/net/shm.h"
 #include "server/net/state.h"
 #include "server/net/tables.h"
-#include "server/zmtp/gate.h"
+#include "server/zmtp/tcp.h"
 
 enum { HEAD_LINGER_MS = 500 }; /* for what the head says last */
 enum { ARRIVALS_ROOM = 2 * SESSIONS_MAX };
@@ -209,7 +209,7 @@ fail:
 
 bool port_send(struct port *port, const struct command *command)
 {
-    return link_send(port->link, command);
+    return shard_link_send(port->link, command);
 }
 
 void port_stop(struct port *port)

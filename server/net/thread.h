@@ -24,7 +24,7 @@ struct port {
     char endpoint[PORT_ENDPOINT_MAX];
     char shm_name[SHM_NAME_MAX]; /* of its Unix socket; "": it has none */
     struct shard_counters counters;
-    struct link *link; /* to the shard */
+    struct shard_link *link; /* to the shard */
     bool running;
     uv_async_t wake; /* the thread: letters are there, or commands */
     uv_thread_t thread;
@@ -43,7 +43,7 @@ struct port_place {
 /* Binds and starts the thread. Events wake `wake_head`. DP_SYSTEM, DP_NOMEM; DP_BUSY where all its ports are in use. */
 DP_MUST_CHECK dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const struct port_place *place,
                                 uv_async_t *wake_head, dp_error *err);
-/* link_send on the port's link. */
+/* shard_link_send on the port's link. */
 bool port_send(struct port *port, const struct command *command);
 /* Stops the thread, closes its socket and waits for both. libzmq may hold replies until its context is terminated. */
 void port_stop(struct port *port);

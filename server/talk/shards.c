@@ -45,12 +45,12 @@ void head_see_fences(struct head *head)
 {
     uint64_t known = head->fences;
     for (uint32_t p = 0; p < head->port_count; p++)
-        known = MIN(known, link_fenced(head->ports[p].link));
+        known = MIN(known, shard_link_fenced(head->ports[p].link));
     if (known == head->all_fenced)
         return;
     head->all_fenced = known;
     for (uint32_t p = 0; p < head->port_count; p++)
-        link_announce_fences(head->ports[p].link, known);
+        shard_link_announce_fences(head->ports[p].link, known);
 }
 
 uint64_t head_pin(struct head *head, uint64_t step)

@@ -15,10 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "common/base/closer.h"
 #include "common/base/util.h"
+#include "server/zmtp/close_now.h"
 #include "server/zmtp/impl.h"
 #include "server/zmtp/sessions.h"
 

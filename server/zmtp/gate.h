@@ -36,8 +36,6 @@ enum {
 void gate_start(uint64_t files, uint32_t each);
 /* Once libzmq's context is terminated. Thread: head. */
 void gate_stop(void);
-/* Whether what this thread listens on from now on is watched. Thread: any, of its own sockets. */
-void gate_listening(bool on);
 
 /* How many strangers there may be from now on; those that were idle for longest are closed. Thread: head. */
 void gate_allow_strangers(uint32_t most);
@@ -46,8 +44,6 @@ uint32_t gate_strangers_most(uint64_t files);
 /* The connection with this descriptor, as ZMQ_SRCFD of a message says, is the session's; -1, or one that is gone: none
  * is. */
 void gate_attach(int fd, uint64_t token);
-/* Closes what has taken too long, and logs what was closed. Every now and then. Thread: head. */
-void gate_tick(uint64_t now_ms);
 
 /* How many connections were closed for a reason; how many strangers there are. */
 uint64_t gate_count(enum gate_fault fault);
@@ -66,8 +62,6 @@ bool gate_watches(int fd);
 /* Whether descriptors may come with what is read: it is a Unix socket. They have: it is cut off. */
 bool gate_is_local(int fd);
 void gate_refuse_descriptors(int fd);
-/* close(2) of the C library, or of a sanitizer that must know of it (tcp.c). */
-int gate_close_now(int fd);
 /* Closes any descriptor, as close(2). */
 int gate_close(int fd);
 

@@ -1,7 +1,8 @@
-/* The calls that libzmq makes of the C library, as the gate has them; gate.h says why. libzmq reads each connection, of
- * TCP and of Unix sockets, by recv alone (4.3.4 and 4.3.5: tcp_read); where it was built to check the sizes of buffers,
- * that may be __recv_chk. Thread: any. */
-#include <dlfcn.h>
+/* The calls that libzmq makes of the C library, as the gate has them; see tcp.h, and gate.h for the reason. libzmq
+ * reads each connection, of TCP and of Unix sockets, by recv alone (4.3.4 and 4.3.5: tcp_read); where it was built to
+ * check the sizes of buffers, that may be __recv_chk. Thread: any. */
+#include "server/zmtp/tcp.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -78,19 +79,6 @@ EXPORTED int listen(int fd, int backlog)
 {
     bool watched = listening && gate_listen(fd);
     return (int)syscall(SYS_listen, fd, watched ? MAX(backlog, BACKLOG) : backlog);
-}
-
-static int (*next_close)(int fd);
-
-__attribute__((constructor)) static void find_next(void)
-{
-    void *found = dlsym(RTLD_NEXT, "close");
-    memcpy(&next_close, &found, sizeof found);
-}
-
-int gate_close_now(int fd)
-{
-    return next_close ? next_close(fd) : (int)syscall(SYS_close, fd);
 }
 
 EXPORTED int close(int fd)

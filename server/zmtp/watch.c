@@ -1,5 +1,7 @@
-/* Connections over time; see gate.h. A peer is not blamed for what waits in the kernel because this process has not
+/* Connections over time; see watch.h. A peer is not blamed for what waits in the kernel because this process has not
  * read it, nor for the time in which this process slept. Thread: head. */
+#include "server/zmtp/watch.h"
+
 #include <inttypes.h>
 #include <malloc.h>
 #include <netinet/tcp.h>

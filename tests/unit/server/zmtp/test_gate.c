@@ -9,6 +9,8 @@
 
 #include "common/base/util.h"
 #include "server/zmtp/gate.h"
+#include "server/zmtp/tcp.h"
+#include "server/zmtp/watch.h"
 #include "server/zmtp/sessions.h"
 #include "tests/unit/support/gate_bytes.h"
 
