@@ -8,7 +8,7 @@
 struct head;
 
 /* A new reference, NULL when out of memory. `brief`: without the lists that workers and shards make long. Its fields
- * are stated in server/head/STATUS.md. */
+ * are stated in the pages of this room. */
 json_t *head_status(struct head *head, bool brief);
 
 #endif

@@ -76,7 +76,7 @@ struct head {
     struct drop *drop;
     struct owed *owed;
     struct stall *stall;
-    /* server/head */
+    /* server/result and server/head */
     struct steps_state *steps;
     struct sums *sums;
     struct control *control;
