@@ -96,7 +96,7 @@ struct command_drop {
     uint8_t *live; /* [slots], heap */
 };
 
-/* How far all shards are. */
+/* Progress of all shards together. */
 struct command_levels {
     uint64_t low;    /* steps complete on all shards */
     uint64_t fences; /* the latest fence that all shards know */

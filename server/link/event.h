@@ -27,7 +27,7 @@ enum event_kind {
 struct event_completed {
     uint64_t step;
     struct metrics metrics; /* of the shard's first piece */
-    struct blame blame;     /* where the loss is not finite: who brought the gradient */
+    struct blame blame;     /* source of the gradient, if the loss is not finite */
 };
 /* theta of a step, as COMMAND_PIN asked for it. */
 struct event_pinned {
@@ -94,7 +94,7 @@ struct event {
     };
 };
 
-/* How soon the head must hear of an event. */
+/* The time by which the head must hear of an event. */
 enum event_haste {
     EVENT_NOW,
     EVENT_SOON,  /* only its successors need it: a completed step */

@@ -1,6 +1,6 @@
 /* The link between the head and one shard, as the head has it: commands go to the shard, events come back, both in
- * order and none twice. How they travel is a transport's: local.h within the process; one to another process is a
- * further table of operations, which sends them as server/link/wire writes them.
+ * order and none twice. A transport carries them: local.h within the process. One to another process is a further table
+ * of operations, which sends them as server/link/wire writes them.
  *
  * Invariants:
  *   1. Commands that were sent before a level was announced reach the shard before the level does.

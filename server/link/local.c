@@ -7,7 +7,7 @@
 
 static struct link_local *local_of(struct shard_link *link)
 {
-    return (struct link_local *)link;
+    return (struct link_local *)(void *)link;
 }
 
 static void wake(const struct link_waker *waker)
@@ -40,7 +40,7 @@ static bool local_take_arrival(struct shard_link *link, struct arrival *ret_arri
 
 static uint64_t local_fenced(const struct shard_link *link)
 {
-    const struct link_local *local = (const struct link_local *)link;
+    const struct link_local *local = (const struct link_local *)(const void *)link;
     return atomic_load_explicit(&local->fenced, memory_order_acquire);
 }
 

@@ -1,4 +1,4 @@
-/* What may be changed of a running job, at one step on all shards (step-stamped control). Thread: any. */
+/* Settings of a running job that may change, at one step on all shards (step-stamped control). Thread: any. */
 #ifndef DP_SERVER_LINK_SETTING_H
 #define DP_SERVER_LINK_SETTING_H
 

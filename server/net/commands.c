@@ -1,4 +1,4 @@
-/* What the head asks of a shard's thread; see commands.h. Thread: shard. */
+/* The head's commands, as a shard's thread obeys them; see commands.h. Thread: shard. */
 #include "server/net/commands.h"
 
 #include <assert.h>

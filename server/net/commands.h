@@ -1,4 +1,4 @@
-/* What the head asks of a shard's thread. Thread: shard. */
+/* The head's commands, as a shard's thread obeys them. Thread: shard. */
 #ifndef DP_SERVER_NET_COMMANDS_H
 #define DP_SERVER_NET_COMMANDS_H
 

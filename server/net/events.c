@@ -1,10 +1,10 @@
-/* What a shard tells the head, and when it wakes it.
+/* News of a shard for the head, and the times at which it wakes the head; see events.h.
  *
  * A completed step is news that lets shards go of old versions; until those run out nobody but the end of the job waits
  * for it, and waking another thread costs as much as a small step. So the head is woken for completed steps, and for
  * what arrives of the open one, at most once in 4 ms (little beside the 20 ms by which a slot must be late before the
  * head has it computed twice, much beside a small step), or when half of a slice's versions (or a part's undo logs) are
- * in use. Whatever else it is told of, it is woken for at once.
+ * in use. Any other event wakes it at once.
  *
  * Invariant: an event that is in the queue has woken the head, or `later` runs, or it is a report, which its step
  * follows. Thread: shard. */

@@ -1,8 +1,8 @@
-/* Letters between the head and the thread whose socket it shares: with one shard, all that workers say comes to that
- * shard's port, which passes on what is for the head; answers go the way back. What a letter carries moves, and is not
- * copied. Nobody waits for anybody: a letter that cannot be taken is refused.
+/* Letters between the head and the thread whose socket it shares: with one shard, messages of workers arrive at that
+ * shard's port, which passes on those for the head; answers go the way back. Frames move into a letter and are not
+ * copied. Neither side waits for the other: a letter that cannot be taken is refused.
  *
- * What peers may leave with the head is bounded, for each of them and for all, so that one that floods it takes no room
+ * Letters under way are bounded, for each peer and for all, so that one that floods the head takes no room
  * from the others: a peer with nothing under way is always heard. Thread: as stated; `socket` is the port's. */
 #ifndef DP_SERVER_NET_POST_H
 #define DP_SERVER_NET_POST_H
@@ -35,7 +35,7 @@ struct letter {
     enum letter_about about;
     dp_err lost;      /* it comes back as it could not be sent: why */
     uint64_t session; /* of the peer, for what may come back */
-    uint32_t sender;  /* whose it is, POST_SENDERS: the head's own */
+    uint32_t sender;  /* number of the peer; POST_SENDERS: the head's own */
     uint32_t count;   /* frames */
     size_t bytes;
     zmq_msg_t frames[POST_FRAMES];

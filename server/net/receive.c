@@ -1,5 +1,5 @@
-/* What comes to a shard's port: messages about slices, and questions, as calls of the shard's core. Messages about
- * tables are receive_rows.c's. Thread: shard. */
+/* Messages that reach a shard's port: those about slices, and questions, become calls of the shard's core. Messages
+ * about tables are receive_rows.c's. Thread: shard. */
 #include "server/net/receive.h"
 
 #include <string.h>

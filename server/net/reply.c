@@ -1,4 +1,4 @@
-/* What a shard's port sends: theta, which replies refer to, and errors.
+/* A shard's answers: theta, which replies refer to, rows, and errors; see reply.h.
  *
  * Invariant: what a reply refers to (version, lease) is given back exactly once, by libzmq's free callback, from
  * whatever thread. Thread: shard, unless stated. */
@@ -12,7 +12,7 @@
 #include "common/base/util.h"
 #include "server/net/carrier.h"
 
-/* What a reply in flight holds. */
+/* A version that a reply in flight refers to. */
 struct reply_lease {
     struct reply_lease *next;
     struct port_state *port;

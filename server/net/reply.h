@@ -1,4 +1,4 @@
-/* What a shard's thread sends: answers, theta, rows and errors. `arg` of a call of the shard's core is the port_state.
+/* A shard's answers: theta, rows and errors. `arg` of a call of the shard's core is the port_state.
  * Thread: shard. */
 #ifndef DP_SERVER_NET_REPLY_H
 #define DP_SERVER_NET_REPLY_H

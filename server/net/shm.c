@@ -1,9 +1,11 @@
-/* A port's part of the shared-memory plane: who comes to its door, and sessions that are over.
+/* A port's part of the shared-memory plane: the carrier of its sessions, and sessions that are over.
  *
  * A session ends in two steps. At its fence it is unknown from then on, and all that it sends is refused; what it was
  * lent stays as it is, since its worker may still be reading, and pushing to shards that have not heard of the fence.
  * Once the head has seen that all have, what it was lent is taken back. Thread: shard. */
 #include "server/net/shm.h"
+
+#include <assert.h>
 
 #include "common/base/log.h"
 #include "common/base/util.h"
@@ -118,6 +120,7 @@ float *port_room(void *arg, uint32_t number, uint64_t bytes, uint64_t *ret_at)
 
 void port_shm_hear(struct port_state *port, const struct port_session *session)
 {
+    assert((session->carrier == &carrier_shm) == (session->shm != NULL));
     if (session->shm && !session->shm->begun)
         shm_door_hear(&port->memory.door, session->token);
 }

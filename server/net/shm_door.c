@@ -86,7 +86,7 @@ static bool guest_take(struct shm_guest *guest, const struct shm_message *messag
     return true;
 }
 
-/* What it has said, if anything. */
+/* Reads its next message, if there is one. */
 static void guest_hear(struct shm_guest *guest)
 {
     struct shm_door *door = guest->door;

@@ -32,7 +32,7 @@ struct port {
     struct port_state *state; /* the thread's, heap */
 };
 
-/* Where a port listens. */
+/* The place at which a port listens. */
 struct port_place {
     const char *listen;     /* port 0: a free one */
     struct zuv_ports ports; /* instead of its port, unless .first is 0 */

@@ -14,7 +14,7 @@
 void accept_spare_start(void);
 /* Gives the descriptor back; accept is as ever then. */
 void accept_spare_stop(void);
-/* How many connections were closed so. */
+/* Connections that were closed so. */
 uint64_t accept_spare_count(void);
 
 #endif

@@ -267,7 +267,7 @@ int gate_accept(int from, int fd, uint64_t now_ms)
     return turn_away(fd);
 }
 
-/* ---- what is under way ---- */
+/* ---- messages under way ---- */
 
 /* A message takes memory from when it is announced; what strangers may send is not worth counting. */
 static void hold(struct gate_conn *conn, uint64_t bytes)

@@ -22,7 +22,7 @@ enum {
     GATE_FILES_MAX = 1 << 20,        /* descriptors with this number or a higher one are not accepted */
     GATE_HANDSHAKE_MS = 10000,       /* for greeting and READY */
     GATE_FRAME_MS = 30000,           /* a frame that is not whole needs in each such time */
-    GATE_FRAME_BYTES_MIN = 64 << 10, /* so many bytes, or its end */
+    GATE_FRAME_BYTES_MIN = 64 << 10, /* this many bytes, or its end */
     GATE_IDLE_MS = 60000,            /* a stranger of which nothing came for longer is closed */
     GATE_VANISHED_MS = 30000,        /* a host that has answered nothing for so long, though it should */
     GATE_HELD_EACH = 48 << 20,       /* of unfinished messages a session may have so much a connection, in all */
@@ -37,7 +37,7 @@ void gate_start(uint64_t files, uint32_t each);
 /* Once libzmq's context is terminated. Thread: head. */
 void gate_stop(void);
 
-/* How many strangers there may be from now on; those that were idle for longest are closed. Thread: head. */
+/* The most strangers from now on; those that were idle for longest are closed. Thread: head. */
 void gate_allow_strangers(uint32_t most);
 /* Strangers that a limit of open files allows: a quarter of it. */
 uint32_t gate_strangers_most(uint64_t files);
@@ -45,7 +45,7 @@ uint32_t gate_strangers_most(uint64_t files);
  * is. */
 void gate_attach(int fd, uint64_t token);
 
-/* How many connections were closed for a reason; how many strangers there are. */
+/* Connections that were closed for a reason; strangers that there are. */
 uint64_t gate_count(enum gate_fault fault);
 uint32_t gate_strangers(void);
 

@@ -26,7 +26,7 @@ struct gate_conn {
     bool shut;    /* libzmq has not closed it yet */
     uint8_t host; /* of GATE_HOSTS: where it is from */
     uint32_t held_by;
-    uint64_t held_token; /* whose they are */
+    uint64_t held_token; /* the session that they are of */
     uint64_t token;      /* of the session that it is of; 0: a stranger */
     uint64_t accepted_ms, window_ms, window_bytes, window_done;
     uint64_t unanswered_ms; /* since when its host should have answered; 0: it has */
@@ -61,7 +61,7 @@ void gate_shut(struct gate_conn *conn, enum gate_fault fault);
 void gate_move(struct gate_conn *conn, uint64_t token);
 /* The bytes that the connection holds are those of sessions that are over, if theirs is. */
 void gate_held_ended(struct gate_conn *conn);
-/* Closes strangers until there are at most so many. */
+/* Closes strangers until there are at most `most`. */
 void gate_thin(uint32_t most);
 
 #endif

@@ -28,7 +28,7 @@ void gate_listening(bool on)
 
 #define EXPORTED __attribute__((visibility("default")))
 
-/* What is passed goes to the closer: were it not taken here, the kernel would close it here. */
+/* Descriptors that are passed go to the closer: left alone, the kernel would close them here. */
 static bool close_passed(struct msghdr *packet)
 {
     bool any = false;

@@ -166,6 +166,6 @@ void gate_tick(uint64_t now_ms)
         return;
     gate_sessions_tick(now_ms);
     tell(now_ms);
-    if (trim) /* what they took is kept for messages like them (mem_keep), of which there may be none */
+    if (trim) /* their memory is kept for messages like them (mem_keep), of which there may be none */
         (void)malloc_trim(0);
 }

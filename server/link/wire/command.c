@@ -24,19 +24,19 @@ static dp_err pack(Dp__Link__Command *message, struct wire_message *to)
     return wire_pack(&message->base, to);
 }
 
-static dp_err write_start(const struct command_start *start, Dp__Link__Command *message, struct wire_message *to)
+static dp_err write_start(const struct command_start *start, Dp__Link__Command message, struct wire_message *to)
 {
     struct wire_start *wire = wire_start_new(start);
     if (!wire)
         return DP_NOMEM;
-    message->body_case = DP__LINK__COMMAND__BODY_START;
-    message->start = wire_start_body(wire);
-    dp_err e = pack(message, to);
+    message.body_case = DP__LINK__COMMAND__BODY_START;
+    message.start = wire_start_body(wire);
+    dp_err e = pack(&message, to);
     wire_start_free(&wire);
     return e ? e : wire_start_parts(start, to);
 }
 
-static dp_err write_grant(const struct deal *deal, Dp__Link__Command *message, struct wire_message *to)
+static dp_err write_grant(const struct deal *deal, Dp__Link__Command message, struct wire_message *to)
 {
     Dp__Link__Grant grant = DP__LINK__GRANT__INIT;
     AUTOFREE uint32_t *extra = mem_array(2 * (size_t)deal->extra_count + 1, sizeof *extra);
@@ -56,22 +56,22 @@ static dp_err write_grant(const struct deal *deal, Dp__Link__Command *message, s
     grant.probe_step = deal->probe.step;
     grant.probe_slot = deal->probe.slot;
     grant.probe_session = deal->probe.session;
-    BODY(message, GRANT, grant);
-    return pack(message, to);
+    BODY(&message, GRANT, grant);
+    return pack(&message, to);
 }
 
-static dp_err write_totals(const struct command_totals *command, Dp__Link__Command *message, struct wire_message *to)
+static dp_err write_totals(const struct command_totals *command, Dp__Link__Command message, struct wire_message *to)
 {
     Dp__Link__Totals totals = DP__LINK__TOTALS__INIT;
     totals.step = command->step;
     totals.phase = command->phase;
     totals.count = command->count;
-    BODY(message, TOTALS, totals);
-    dp_err e = pack(message, to);
+    BODY(&message, TOTALS, totals);
+    dp_err e = pack(&message, to);
     return e ? e : wire_add_part(to, command->totals, command->count * sizeof *command->totals);
 }
 
-static dp_err write_sessions(const struct command *command, Dp__Link__Command *message, struct wire_message *to)
+static dp_err write_sessions(const struct command *command, Dp__Link__Command message, struct wire_message *to)
 {
     Dp__Link__Open open = DP__LINK__OPEN__INIT;
     Dp__Link__Close close = DP__LINK__CLOSE__INIT;
@@ -79,23 +79,23 @@ static dp_err write_sessions(const struct command *command, Dp__Link__Command *m
         open.session = command->open.session;
         open.worker = command->open.worker;
         open.name = command->open.name;
-        BODY(message, OPEN, open);
+        BODY(&message, OPEN, open);
     } else {
         close.session = command->close.session;
         close.fence = command->close.fence;
-        BODY(message, CLOSE, close);
+        BODY(&message, CLOSE, close);
     }
-    return pack(message, to);
+    return pack(&message, to);
 }
 
-static dp_err write_settings(const struct command *command, Dp__Link__Command *message, struct wire_message *to)
+static dp_err write_settings(const struct command *command, Dp__Link__Command message, struct wire_message *to)
 {
     Dp__Link__Prepare prepare = DP__LINK__PREPARE__INIT;
     Dp__Link__Set set = DP__LINK__SET__INIT;
     if (command->kind == COMMAND_PREPARE) {
         prepare.step = command->prepare.step;
         prepare.setting = (uint32_t)command->prepare.setting;
-        BODY(message, PREPARE, prepare);
+        BODY(&message, PREPARE, prepare);
     } else {
         const struct setting *setting = &command->set.setting;
         set.step = command->set.step;
@@ -104,29 +104,29 @@ static dp_err write_settings(const struct command *command, Dp__Link__Command *m
             set.lr = setting->lr;
         else
             set.staleness = setting->staleness;
-        BODY(message, SET, set);
+        BODY(&message, SET, set);
     }
-    return pack(message, to);
+    return pack(&message, to);
 }
 
-static dp_err write_slots(const struct command *command, Dp__Link__Command *message, struct wire_message *to)
+static dp_err write_slots(const struct command *command, Dp__Link__Command message, struct wire_message *to)
 {
     Dp__Link__Roster roster = DP__LINK__ROSTER__INIT;
     Dp__Link__Drop drop = DP__LINK__DROP__INIT;
     if (command->kind == COMMAND_ROSTER) {
         roster.number = command->roster.number;
         roster.live = (ProtobufCBinaryData){command->roster.slots, command->roster.live};
-        BODY(message, ROSTER, roster);
+        BODY(&message, ROSTER, roster);
     } else {
         drop.step = command->drop.step;
         drop.count = command->drop.count;
         drop.live = (ProtobufCBinaryData){command->drop.slots, command->drop.live};
-        BODY(message, DROP, drop);
+        BODY(&message, DROP, drop);
     }
-    return pack(message, to);
+    return pack(&message, to);
 }
 
-static dp_err write_steps(const struct command *command, Dp__Link__Command *message, struct wire_message *to)
+static dp_err write_steps(const struct command *command, Dp__Link__Command message, struct wire_message *to)
 {
     Dp__Link__Pin pin = DP__LINK__PIN__INIT;
     Dp__Link__Go go = DP__LINK__GO__INIT;
@@ -134,33 +134,33 @@ static dp_err write_steps(const struct command *command, Dp__Link__Command *mess
     if (command->kind == COMMAND_PIN) {
         pin.step = command->pin.step;
         pin.pin = command->pin.pin;
-        BODY(message, PIN, pin);
+        BODY(&message, PIN, pin);
     } else if (command->kind == COMMAND_GO) {
         go.step = command->go.step;
-        BODY(message, GO, go);
+        BODY(&message, GO, go);
     } else {
         levels.low = command->levels.low;
         levels.fences = command->levels.fences;
-        BODY(message, LEVELS, levels);
+        BODY(&message, LEVELS, levels);
     }
-    return pack(message, to);
+    return pack(&message, to);
 }
 
-static dp_err write_words(const struct command *command, Dp__Link__Command *message, struct wire_message *to)
+static dp_err write_words(const struct command *command, Dp__Link__Command message, struct wire_message *to)
 {
     Dp__Link__Reset reset = DP__LINK__RESET__INIT;
     Dp__Link__AskOwed ask_owed = DP__LINK__ASK_OWED__INIT;
     Dp__Link__Stop stop = DP__LINK__STOP__INIT;
     if (command->kind == COMMAND_RESET)
-        BODY(message, RESET, reset);
+        BODY(&message, RESET, reset);
     else if (command->kind == COMMAND_OWED)
-        BODY(message, ASK_OWED, ask_owed);
+        BODY(&message, ASK_OWED, ask_owed);
     else
-        BODY(message, STOP, stop);
-    return pack(message, to);
+        BODY(&message, STOP, stop);
+    return pack(&message, to);
 }
 
-static dp_err write(const struct command *command, Dp__Link__Command *message, struct wire_message *to)
+static dp_err write(const struct command *command, Dp__Link__Command message, struct wire_message *to)
 {
     switch (command->kind) {
     case COMMAND_START:
@@ -191,7 +191,7 @@ dp_err wire_command_write(const struct command *command, struct wire_message *re
 {
     Dp__Link__Command message = DP__LINK__COMMAND__INIT;
     struct wire_message to = {0};
-    dp_err e = write(command, &message, &to);
+    dp_err e = write(command, message, &to);
     if (e)
         wire_message_fini(&to);
     else
@@ -278,7 +278,7 @@ static dp_err read_set(const Dp__Link__Set *body, struct command_set *set, dp_er
     return DP_OK;
 }
 
-/* What needs a job. */
+/* Commands that need a job. */
 static dp_err read_of_job(struct wire_reader *reader, const Dp__Link__Command *message, const struct command_start *job,
                           struct command *command, dp_error *err)
 {

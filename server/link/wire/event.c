@@ -40,7 +40,7 @@ static dp_err add_pinned(const struct event_pinned *pinned, const struct command
     return DP_OK;
 }
 
-static dp_err write_pinned(const struct event_pinned *pinned, const struct command_start *job, Dp__Link__Event *message,
+static dp_err write_pinned(const struct event_pinned *pinned, const struct command_start *job, Dp__Link__Event message,
                            struct wire_message *to)
 {
     Dp__Link__Pinned body = DP__LINK__PINNED__INIT;
@@ -63,13 +63,12 @@ static dp_err write_pinned(const struct event_pinned *pinned, const struct comma
         body.copy_rows[i] = pinned->copies[i].count;
         ids[i] = pinned->copies[i].ids != NULL;
     }
-    BODY(message, PINNED, pinned, body);
-    dp_err e = pack(message, to);
+    BODY(&message, PINNED, pinned, body);
+    dp_err e = pack(&message, to);
     return e ? e : add_pinned(pinned, job, to);
 }
 
-static dp_err write_completed(const struct event_completed *completed, Dp__Link__Event *message,
-                              struct wire_message *to)
+static dp_err write_completed(const struct event_completed *completed, Dp__Link__Event message, struct wire_message *to)
 {
     Dp__Link__Completed body = DP__LINK__COMPLETED__INIT;
     body.step = completed->step;
@@ -79,33 +78,33 @@ static dp_err write_completed(const struct event_completed *completed, Dp__Link_
     body.blame_node = completed->blame.node;
     body.blame_from = completed->blame.from;
     body.blame_state = completed->blame.state;
-    BODY(message, COMPLETED, completed, body);
-    return pack(message, to);
+    BODY(&message, COMPLETED, completed, body);
+    return pack(&message, to);
 }
 
-static dp_err write_sums(const struct event_sums *sums, Dp__Link__Event *message, struct wire_message *to)
+static dp_err write_sums(const struct event_sums *sums, Dp__Link__Event message, struct wire_message *to)
 {
     Dp__Link__Sums body = DP__LINK__SUMS__INIT;
     body.step = sums->step;
     body.phase = sums->phase;
     body.values = sums->values;
     body.count = sums->count;
-    BODY(message, SUMS, sums, body);
-    dp_err e = pack(message, to);
+    BODY(&message, SUMS, sums, body);
+    dp_err e = pack(&message, to);
     return e ? e : wire_add_part(to, sums->sums, sums->count * sizeof *sums->sums);
 }
 
-static dp_err write_owed(const struct event_owed *owed, Dp__Link__Event *message, struct wire_message *to)
+static dp_err write_owed(const struct event_owed *owed, Dp__Link__Event message, struct wire_message *to)
 {
     Dp__Link__Owed body = DP__LINK__OWED__INIT;
     body.step = owed->step;
     body.n_slots = owed->count;
     body.slots = owed->slots;
-    BODY(message, OWED, owed, body);
-    return pack(message, to);
+    BODY(&message, OWED, owed, body);
+    return pack(&message, to);
 }
 
-static dp_err write_failed(const dp_error *failed, Dp__Link__Event *message, struct wire_message *to)
+static dp_err write_failed(const dp_error *failed, Dp__Link__Event message, struct wire_message *to)
 {
     Dp__Link__Failed body = DP__LINK__FAILED__INIT;
     char text[sizeof failed->text];
@@ -115,30 +114,30 @@ static dp_err write_failed(const dp_error *failed, Dp__Link__Event *message, str
         body.code = (uint32_t)failed->code;
         body.text = text;
     }
-    BODY(message, FAILED, failed, body);
-    return pack(message, to);
+    BODY(&message, FAILED, failed, body);
+    return pack(&message, to);
 }
 
-static dp_err write_ready(const struct event *event, Dp__Link__Event *message, struct wire_message *to)
+static dp_err write_ready(const struct event *event, Dp__Link__Event message, struct wire_message *to)
 {
     Dp__Link__Prepared prepared = DP__LINK__PREPARED__INIT;
     Dp__Link__Ready ready = DP__LINK__READY__INIT;
     Dp__Link__Few few = DP__LINK__FEW__INIT;
     if (event->kind == EVENT_PREPARED) {
         prepared.step = event->prepared.step;
-        BODY(message, PREPARED, prepared, prepared);
+        BODY(&message, PREPARED, prepared, prepared);
     } else if (event->kind == EVENT_READY) {
         ready.step = event->ready.step;
         ready.roster = event->ready.roster;
-        BODY(message, READY, ready, ready);
+        BODY(&message, READY, ready, ready);
     } else {
         few.step = event->few.step;
-        BODY(message, FEW, few, few);
+        BODY(&message, FEW, few, few);
     }
-    return pack(message, to);
+    return pack(&message, to);
 }
 
-static dp_err write_others(const struct event *event, Dp__Link__Event *message, struct wire_message *to)
+static dp_err write_others(const struct event *event, Dp__Link__Event message, struct wire_message *to)
 {
     Dp__Link__Arrived arrived = DP__LINK__ARRIVED__INIT;
     Dp__Link__Fenced fenced = DP__LINK__FENCED__INIT;
@@ -147,15 +146,15 @@ static dp_err write_others(const struct event *event, Dp__Link__Event *message, 
         arrived.node = event->arrived.node;
         arrived.step = event->arrived.step;
         arrived.at_us = event->arrived.at_us;
-        BODY(message, ARRIVED, arrived, arrived);
+        BODY(&message, ARRIVED, arrived, arrived);
     } else {
         fenced.fence = event->fenced.fence;
-        BODY(message, FENCED, fenced, fenced);
+        BODY(&message, FENCED, fenced, fenced);
     }
-    return pack(message, to);
+    return pack(&message, to);
 }
 
-static dp_err write(const struct event *event, const struct command_start *job, Dp__Link__Event *message,
+static dp_err write(const struct event *event, const struct command_start *job, Dp__Link__Event message,
                     struct wire_message *to)
 {
     switch (event->kind) {
@@ -183,7 +182,7 @@ dp_err wire_event_write(const struct event *event, const struct command_start *j
     Dp__Link__Event message = DP__LINK__EVENT__INIT;
     struct wire_message to = {0};
     message.incarnation = event->incarnation;
-    dp_err e = write(event, job, &message, &to);
+    dp_err e = write(event, job, message, &to);
     if (e)
         wire_message_fini(&to);
     else
@@ -360,7 +359,7 @@ static dp_err read_arrived(const Dp__Link__Arrived *body, struct arrival *arrive
     return DP_OK;
 }
 
-/* What is a number or two. */
+/* Events of a number or two. */
 static dp_err read_small(const Dp__Link__Event *message, struct event *event, dp_error *err)
 {
     switch (message->body_case) {

@@ -53,7 +53,7 @@ struct wire_reader {
 DP_MUST_CHECK dp_err wire_unpack(struct wire_reader *reader, const struct wire_message *message,
                                  const ProtobufCMessageDescriptor *kind, dp_error *err);
 void wire_reader_fini(struct wire_reader *reader);
-/* Copies the next payload, which must be `count` items of so many bytes: heap, the caller's. DP_PROTO, DP_NOMEM. */
+/* Copies the next payload, which must be `count` items of `item_bytes` each: heap, the caller's. DP_PROTO, DP_NOMEM. */
 DP_MUST_CHECK dp_err wire_take_part(struct wire_reader *reader, uint64_t count, size_t item_bytes, void **ret_items,
                                     dp_error *err);
 /* Whether all payloads were taken. DP_PROTO. */

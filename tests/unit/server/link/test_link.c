@@ -17,7 +17,7 @@ static void count(void *arg)
 
 struct world {
     struct link_local local;
-    int shard, head; /* how often each was woken */
+    int shard, head; /* times that each was woken */
 };
 
 static void set_up(struct world *w)

@@ -42,7 +42,7 @@ static bool pass_on(uint32_t peer, size_t bytes)
     return taken;
 }
 
-/* The head reads so many, or all. */
+/* The head reads `count` letters, or all. */
 static unsigned read_some(unsigned most)
 {
     unsigned n = 0;
@@ -130,7 +130,7 @@ Test(post, bytes_are_bounded_too)
     cr_assert(pass_on(1, 1));
 }
 
-/* What a hello waits for comes before it, and it is still the peer's that is counted. */
+/* Messages that a hello waits for come before it, and it still counts as the peer's. */
 Test(post, a_hello_that_is_put_off)
 {
     zmq_msg_t frames[2];

@@ -30,7 +30,7 @@ static struct {
     struct shm_door door;
     struct shm memory;
     char name[SHM_NAME_MAX];
-    uint32_t heard, until; /* hellos; the loop stops after so many */
+    uint32_t heard, until; /* hellos; the loop stops after `until` of them */
     uint64_t begun;        /* the session that said so */
     bool closes, refuses;
 } it;
@@ -144,7 +144,7 @@ Test(shm_door, the_silent_make_room, .timeout = 60)
     close_door();
 }
 
-/* What comes by the other socket then finds what was said before. */
+/* A message by the other socket then finds all that was said before. */
 Test(shm_door, what_was_said_is_heard_at_once_when_asked, .timeout = 60)
 {
     struct shm_message begin = {.kind = SHM_BEGIN};

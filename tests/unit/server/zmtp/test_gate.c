@@ -157,7 +157,7 @@ Test(gate_conns, where_the_shut_ones_are_not_closed_nobody_comes_in)
     close(fd[0]);
 }
 
-/* A message with a payload of so many bytes, none of which comes. */
+/* A message that announces a payload of `bytes`, none of which comes. */
 static bool begin_payload(int fd, uint64_t token, uint64_t bytes)
 {
     struct text text = {.bytes = 0};
@@ -186,7 +186,7 @@ Test(gate_conns, unfinished_messages_of_a_session_are_bounded_over_all_connectio
         cr_assert(gate_read(fd[0], zeros, sizeof zeros, begin_ms));
     close(fd[FIT]);
     cr_assert(begin_payload(fd[FIT + 2], token, (EACH_MIB - 1) * mib));
-    /* Of who is over nothing is held against who has its number then. */
+    /* Bytes of a session that is over do not count against the next one with its number. */
     gate_sessions_end(token, begin_ms);
     gate_sessions_set(later, GATE_JOINED);
     gate_tick(begin_ms + 2000);
