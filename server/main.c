@@ -12,6 +12,7 @@
 #include "proto/frame.h"
 #include "server/head/head.h"
 #include "server/options/check.h"
+#include "server/show/progress.h"
 
 enum { FILES_SELF = 32, FILES_PER_SHARD = 32, FILES_PER_LOCAL_WORKER = 8 };
 

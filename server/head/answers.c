@@ -1,14 +1,16 @@
-/* The head's large answers: the status, which is made once for all that ask about then, and what else is large enough
- * for its bytes to be counted (server/members/answers.h). Thread: head. */
-#include <stdlib.h>
+/* The status, which is made once for all that ask about then. Thread: head. */
+#include "server/head/answers.h"
+
 #include <string.h>
 #include <time.h>
 
 #include "common/base/log.h"
-#include "server/head/head.h"
+#include "server/head/status.h"
+#include "server/talk/shared.h"
+#include "server/talk/talk.h"
 
-/* A status document is sent to others for so many times as long as it took to make: making them takes 1/40 of a
- * processor at most, however many ask. */
+/* A status document is sent to others for 40 times as long as it took to make: making them takes 1/40 of a processor
+ * at most, however many ask. */
 enum { STATUS_REUSE = 40, STATUS_REUSE_MAX_MS = 200 };
 
 /* Processor time of this thread: waiting for a processor makes no document dear. */
@@ -18,42 +20,30 @@ static uint64_t busy_ns(void)
     return clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) ? 0 : (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-dp_err head_answer_frame(struct head *head, const struct routing_id *route, char *block, size_t bytes,
-                         zmq_msg_t *ret_frame)
-{
-    uint32_t peer = post_sender(route->id, route->bytes);
-    struct answer_text *text = answer_text_new(&head->answers, block, bytes);
-    if (!text)
-        return DP_NOMEM;
-    dp_err e = answers_may(&head->answers, peer, bytes) ? answer_frame(text, peer, false, ret_frame) : DP_BUSY;
-    answer_text_release(&text);
-    return e;
-}
-
 void head_status_stale(struct head *head)
 {
-    answer_text_release(&head->status);
+    answer_text_release(&head->status->text);
 }
 
 static struct answer_text *make_status(struct head *head)
 {
-    json_t *document = head_status(head, answers_crowded(&head->answers));
+    json_t *document = head_status(head, answers_crowded(&head->talk.answers));
     char *text = document ? json_dumps(document, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(document);
-    return text ? answer_text_new(&head->answers, text, strlen(text)) : NULL;
+    return text ? answer_text_new(&head->talk.answers, text, strlen(text)) : NULL;
 }
 
 /* Borrowed; NULL when out of memory. */
 static struct answer_text *status_now(struct head *head)
 {
-    if (head->status && mono_ns() < head->status_until_ns)
-        return head->status;
+    if (head->status->text && mono_ns() < head->status->until_ns)
+        return head->status->text;
     uint64_t begin_ns = busy_ns();
     head_status_stale(head);
-    head->status = make_status(head);
+    head->status->text = make_status(head);
     uint64_t reuse_ns = STATUS_REUSE * (busy_ns() - begin_ns);
-    head->status_until_ns = mono_ns() + MIN(reuse_ns, UINT64_C(1000000) * STATUS_REUSE_MAX_MS);
-    return head->status;
+    head->status->until_ns = mono_ns() + MIN(reuse_ns, UINT64_C(1000000) * STATUS_REUSE_MAX_MS);
+    return head->status->text;
 }
 
 void head_on_status(struct head *head, const struct routing_id *route, const Dp__Header *request)
@@ -61,7 +51,7 @@ void head_on_status(struct head *head, const struct routing_id *route, const Dp_
     uint32_t peer = post_sender(route->id, route->bytes);
     struct answer_text *text = status_now(head);
     zmq_msg_t payload;
-    if (text && !answers_may(&head->answers, peer, text->bytes)) {
+    if (text && !answers_may(&head->talk.answers, peer, text->bytes)) {
         log_debug("status-unread"); /* it does not read: an error would only be more of the same */
         return;
     }

@@ -1,7 +1,9 @@
 /* Consistency: which modes a running job can go on with; in the status, the mode in force, the one to come, and how
  * stale the applied gradients were. Thread: head. */
+#include "server/head/consistency.h"
+
 #include "server/dense/commit.h"
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 static json_t *count(uint64_t n)
 {
@@ -42,7 +44,7 @@ json_t *head_staleness_total_json(const struct head *head)
     return counts_json(&counts);
 }
 
-/* What keeps the job's commits once a step, NULL if nothing does. */
+/* The reason why the job commits once a step, NULL if there is none. */
 static const char *why_only_bsp(const struct head *head)
 {
     const struct shard_job *job = &head->job.core;

@@ -1,17 +1,24 @@
 /* Settings of the running job, effective at one step on all shards (DESIGN rule 3): the head prepares at a step, each
  * shard promises to commit nothing from there on, or names a later step that it promises instead; once all have
  * promised the same step, the head commits. The second round always agrees, since everyone waits. Thread: head. */
+#include "server/head/control.h"
+
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "common/base/log.h"
 #include "common/options/value.h"
-#include "server/head/head.h"
+#include "server/head/answers.h"
+#include "server/head/consistency.h"
+#include "server/talk/news.h"
+#include "server/talk/shared.h"
+#include "server/talk/talk.h"
 
 /* Asks all shards that have parameters. False if one has too much to do. */
 static bool prepare(struct head *head, uint64_t step)
 {
-    struct control *control = &head->control;
+    struct control *control = head->control;
     control->step = control->latest = step;
     control->missing = 0;
     for (uint32_t p = 0; p < head->port_count; p++) {
@@ -27,7 +34,7 @@ static bool prepare(struct head *head, uint64_t step)
 
 static void answer(struct head *head, uint64_t step)
 {
-    struct control *control = &head->control;
+    struct control *control = head->control;
     const struct plan *plan = &head->job.core.plan;
     Dp__Applied body = DP__APPLIED__INIT;
     body.step = step;
@@ -44,9 +51,9 @@ static void answer(struct head *head, uint64_t step)
 static void keep(struct head *head, uint64_t step)
 {
     struct shard_job *core = &head->job.core;
-    const struct setting *setting = &head->control.setting;
+    const struct setting *setting = &head->control->setting;
     char text[CONSISTENCY_TEXT_MAX];
-    head->lr_sets += setting->kind == SETTING_LR;
+    head->control->lr_sets += setting->kind == SETTING_LR;
     head_status_stale(head);
     if (setting->kind == SETTING_LR) {
         (void)schedule_set(&core->params.schedule, plan_at(&core->plan, step).train_step, setting->lr);
@@ -61,7 +68,7 @@ static void keep(struct head *head, uint64_t step)
 /* All shards have promised `step`. Those whose job is over have nothing left to change. */
 static void commit(struct head *head, uint64_t step)
 {
-    struct control *control = &head->control;
+    struct control *control = head->control;
     dp_error err;
     bool sent = true, over = step >= plan_total(&head->job.core.plan);
     control->busy = false;
@@ -85,10 +92,11 @@ static void commit(struct head *head, uint64_t step)
 
 void head_on_prepared(struct head *head, uint64_t step)
 {
-    struct control *control = &head->control;
+    struct control *control = head->control;
     dp_error err;
     if (!control->busy)
         return;
+    assert(control->missing > 0);
     control->latest = MAX(control->latest, step);
     if (--control->missing > 0)
         return;
@@ -111,7 +119,7 @@ static dp_err check_lr(const struct head *head, double lr, dp_error *err)
     if (head->job.core.params.schedule.change_count == SCHEDULE_CHANGES_MAX)
         return dp_fail(err, DP_BUSY, "lr was set %d times within the steps that are open, try again",
                        SCHEDULE_CHANGES_MAX);
-    if (job_has_tables(&head->job) && head->lr_sets >= SCHEDULE_PAST_MAX)
+    if (job_has_tables(&head->job) && head->control->lr_sets >= SCHEDULE_PAST_MAX)
         return dp_fail(err, DP_REFUSED, "lr was set %d times, which is the most for a job with tables",
                        SCHEDULE_PAST_MAX);
     return DP_OK;
@@ -128,7 +136,7 @@ static void forget_past(struct head *head)
     consistency_forget(&core->consistency, head->global_low);
 }
 
-/* What is asked for, if it can be. */
+/* The setting that is asked for, if it can be. */
 static dp_err check(const struct head *head, const Dp__Set *set, struct setting *ret_setting, dp_error *err)
 {
     struct setting setting = {.kind = SETTING_LR, .lr = set->value};
@@ -143,7 +151,7 @@ static dp_err check(const struct head *head, const Dp__Set *set, struct setting 
     }
     if (e)
         return e;
-    if (head->control.busy)
+    if (head->control->busy)
         return dp_fail(err, DP_BUSY, "another setting is being agreed on, try again");
     *ret_setting = setting;
     return DP_OK;
@@ -158,9 +166,23 @@ void head_on_set(struct head *head, const struct routing_id *route, const Dp__He
         head_refuse(head, route, request, err.code, err.text);
         return;
     }
-    head->control = (struct control){.busy = true, .setting = setting, .route = *route, .request = request->request};
+    *head->control = (struct control){.busy = true,
+                                      .setting = setting,
+                                      .route = *route,
+                                      .request = request->request,
+                                      .lr_sets = head->control->lr_sets};
     if (!prepare(head, head->global_low)) {
         (void)dp_fail(&err, DP_BUSY, "a shard has too much to do for a setting");
         head_fail(head, &err);
     }
+}
+
+/* The setting that is being agreed on, if there is one, is of steps that will not be. */
+void head_control_stop(struct head *head)
+{
+    Dp__Header request = DP__HEADER__INIT;
+    request.request = head->control->request;
+    if (head->control->busy)
+        head_refuse(head, &head->control->route, &request, DP_BUSY, "the job is settled anew, try again");
+    *head->control = (struct control){.lr_sets = head->control->lr_sets};
 }

@@ -1,6 +1,12 @@
 /* What the shards have done so far, as JSON and in words. Thread: head. */
+#include "server/head/counters.h"
+
+#include <stddef.h>
+#include <stdio.h>
+
 #include "common/base/human.h"
-#include "server/head/head.h"
+#include "server/head/consistency.h"
+#include "server/talk/shared.h"
 #include "server/zmtp/gate.h"
 
 static const struct {

@@ -2,7 +2,6 @@
 #include "server/head/head.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,13 +12,38 @@
 #include "common/base/log.h"
 #include "common/net/zuv_bind.h"
 #include "common/net/zuv_term.h"
-#include "server/host/orphans.h"
+#include "server/assign/balance.h"
+#include "server/assign/deal.h"
+#include "server/assign/drop.h"
+#include "server/assign/gate.h"
+#include "server/assign/guests.h"
+#include "server/assign/lease.h"
+#include "server/assign/owed.h"
+#include "server/assign/ranks.h"
+#include "server/assign/stall.h"
+#include "server/head/answers.h"
+#include "server/head/control.h"
+#include "server/head/counters.h"
+#include "server/head/loop.h"
+#include "server/head/messages.h"
+#include "server/head/steps.h"
+#include "server/head/sums.h"
+#include "server/result/closing.h"
+#include "server/result/doubts.h"
+#include "server/result/fetch.h"
+#include "server/result/save.h"
+#include "server/save/export.h"
+#include "server/talk/crowd.h"
+#include "server/talk/guard.h"
+#include "server/talk/leave.h"
+#include "server/talk/news.h"
+#include "server/talk/post.h"
+#include "server/talk/shared.h"
 #include "server/zmtp/accept_spare.h"
 #include "server/zmtp/gate.h"
 #include "server/zmtp/tcp.h"
 
 enum {
-    TICK_MS = 250,
     WARNINGS_PER_S = 5,
     LINES_PER_S = 100, /* about workers that come and go */
     ZMQ_SOCKETS_MAX = 8192,
@@ -70,8 +94,8 @@ static void advertise(const struct head *head, const char *endpoint, char *text,
     snprintf(text, size, "tcp://%s%s", head->opts->advertise ? head->opts->advertise : "*", port ? port : "");
 }
 
-/* Where a shard listens: at the head's host with port 0, or under an abstract name, of which a killed server leaves
- * nothing behind. */
+/* The place at which a shard listens: at the head's host with port 0, or under an abstract name, of which a killed
+ * server leaves nothing behind. */
 static void shard_listen(const struct head *head, uint32_t shard, char *text, size_t size)
 {
     const char *port = strrchr(head->endpoint, ':');
@@ -134,21 +158,21 @@ static dp_err ports_in_use(const struct head *head, dp_error *err)
 static dp_err start_ports(struct head *head, dp_error *err)
 {
     char listen[PORT_ENDPOINT_MAX];
-    struct zuv_ports range = head->post ? (struct zuv_ports){0} : head->opts->shard_ports;
+    struct zuv_ports range = head->talk.post ? (struct zuv_ports){0} : head->opts->shard_ports;
     for (uint32_t p = 0; p < head->opts->shards; p++) {
         char shm[SHM_NAME_MAX];
-        if (head->post)
+        if (head->talk.post)
             (void)str_copy(listen, sizeof listen, head->opts->listen);
         else
             shard_listen(head, p, listen, sizeof listen);
         snprintf(shm, sizeof shm, "dp-shm-%016" PRIx64 "-%u", head->job.incarnation, p);
-        const struct port_place place = {listen, range, head->post, shm, (enum shm_mode)head->opts->shm};
+        const struct port_place place = {listen, range, head->talk.post, shm, (enum shm_mode)head->opts->shm};
         bool left = range.first <= range.last;
         dp_err e = left ? port_start(&head->ports[p], p, head->zmq, &place, &head->wake, err) : DP_BUSY;
         if (e)
             return e == DP_BUSY ? ports_in_use(head, err) : e;
         head->port_count = p + 1;
-        if (head->post)
+        if (head->talk.post)
             (void)str_copy(head->endpoint, sizeof head->endpoint, head->ports[p].endpoint);
         if (range.first)
             range.first = endpoint_port(head->ports[p].endpoint) + 1;
@@ -205,41 +229,16 @@ static dp_err allocate(struct head *head, dp_error *err)
     return job_init(&head->job, head->opts, err);
 }
 
-static void start_handles(struct head *head)
-{
-    head->handles_started = true;
-    uv_async_init(&head->loop, &head->wake, head_on_wake);
-    uv_timer_init(&head->loop, &head->tick);
-    uv_timer_init(&head->loop, &head->end);
-    uv_timer_init(&head->loop, &head->deal_timer);
-    uv_timer_init(&head->loop, &head->balance.timer);
-    uv_signal_init(&head->loop, &head->on_term);
-    uv_signal_init(&head->loop, &head->on_int);
-    uv_signal_init(&head->loop, &head->on_hup);
-    uv_signal_init(&head->loop, &head->on_child);
-    head->wake.data = head->tick.data = head->end.data = head->on_term.data = head->on_int.data = head->on_hup.data =
-        head->on_child.data = head->balance.timer.data = head->deal_timer.data = head;
-    uv_timer_start(&head->tick, head_on_tick, TICK_MS, TICK_MS);
-    ticks_start(&head->ticks, mono_ms());
-    uv_signal_start(&head->on_term, head_on_signal, SIGTERM);
-    uv_signal_start(&head->on_int, head_on_signal, SIGINT);
-    struct sigaction before; /* nohup has it ignored */
-    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
-        uv_signal_start(&head->on_hup, head_on_signal, SIGHUP);
-    if (orphans_are_ours())
-        uv_signal_start(&head->on_child, head_on_child, SIGCHLD);
-}
-
 static dp_err start_socket(struct head *head, dp_error *err)
 {
     void *socket = NULL;
     dp_err e = open_socket(head, &socket, err);
     if (e)
         return e;
-    e = zuv_init(&head->zuv, &head->loop, socket, head_on_message, head, err);
+    e = zuv_init(&head->talk.zuv, &head->loop, socket, head_on_message, head, err);
     if (e)
         zmq_close(socket);
-    head->zuv_started = e == DP_OK;
+    head->talk.zuv_started = e == DP_OK;
     return e;
 }
 
@@ -265,7 +264,7 @@ static dp_err start(struct head *head, dp_error *err)
         e = threads_ensure(THREADS_ZMQ, err);
     if (e)
         return e;
-    start_handles(head);
+    head_loop_start(head);
     gate_start(descriptors_limit(), session_files(head));
     e = head->opts->shards == 1 ? head_post_start(head, err) : start_socket(head, err);
     if (e)
@@ -286,6 +285,48 @@ static void remove_socket(const struct head *head)
         (void)unlink(path);
 }
 
+/* The state of all modules. */
+struct whole {
+    struct head head;
+    struct deals deals;
+    struct balance balance;
+    struct storm storm;
+    struct lease lease;
+    struct ranks ranks;
+    struct drop drop;
+    struct owed owed;
+    struct stall stall;
+    struct steps_state steps;
+    struct sums sums;
+    struct control control;
+    struct saving saving;
+    struct doubts doubts;
+    struct status_text status;
+    struct ending ending;
+    struct loop_handles handles;
+};
+
+static void join_modules(struct whole *all)
+{
+    struct head *head = &all->head;
+    head->deals = &all->deals;
+    head->balance = &all->balance;
+    head->storm = &all->storm;
+    head->lease = &all->lease;
+    head->ranks = &all->ranks;
+    head->drop = &all->drop;
+    head->owed = &all->owed;
+    head->stall = &all->stall;
+    head->steps = &all->steps;
+    head->sums = &all->sums;
+    head->control = &all->control;
+    head->saving = &all->saving;
+    head->doubts = &all->doubts;
+    head->status = &all->status;
+    head->ending = &all->ending;
+    head->handles = &all->handles;
+}
+
 static void free_all(struct head *head)
 {
     head_status_stale(head);
@@ -299,17 +340,15 @@ static void free_all(struct head *head)
         port_fini(&head->ports[p]);
     head_post_fini(head);
     supervise_free(&head->supervise);
-    head_end_exchange(head);
-    head_ranks_fini(head);
-    head_drop_fini(head);
-    head_owed_fini(head);
-    dealer_fini(&head->dealer);
-    head_grant_forget(head);
+    head_sums_stop(head);
+    head_gate_stop(head);
+    head_owed_stop(head);
+    head_deal_stop(head);
     head_balance_fini(head);
     members_fini(&head->members);
     job_fini(&head->job);
     guard_free(&head->guard);
-    arena_fini(&head->arena);
+    arena_fini(&head->talk.arena);
     progress_fini(&head->progress);
     free(head->ports);
     free(head->endpoints);
@@ -375,18 +414,20 @@ static void run(struct head *head)
 
 int head_run(const struct server_options *opts)
 {
-    AUTOFREE struct head *head = mem_array_zero(1, sizeof *head);
+    AUTOFREE struct whole *all = mem_array_zero(1, sizeof *all);
+    struct head *head = all ? &all->head : NULL;
     if (!head || uv_loop_init(&head->loop)) {
         fprintf(stderr, "dp-server: out of memory\n");
         if (opts->json)
             progress_failed_json("out of memory", 1, stdout);
         return 1;
     }
+    join_modules(all);
     head->opts = opts;
-    head->saving.held = -1;
+    head->saving->held = -1;
     head->started_ms = mono_ms();
-    head->malformed_limit.per_second = head->peer_limit.per_second = WARNINGS_PER_S;
-    head->info_limit.per_second = LINES_PER_S;
+    head->talk.malformed_limit.per_second = head->talk.peer_limit.per_second = WARNINGS_PER_S;
+    head->talk.info_limit.per_second = LINES_PER_S;
     head->zmq = zmq_ctx_new();
     zmq_ctx_set(head->zmq, ZMQ_MAX_SOCKETS, ZMQ_SOCKETS_MAX);
     progress_init(&head->progress, progress_mode_for(opts->json, opts->quiet, stderr), stderr, stdout);

@@ -7,23 +7,22 @@
  *   2. At most MEMBERS_GREETED_MAX members have not joined. Beyond that a newcomer takes the place of one that says
  * nothing; workers that have joined before come first.
  * Thread: head. */
+#include "server/head/hello.h"
+
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "common/base/log.h"
-#include "common/base/text.h"
-#include "server/head/head.h"
+#include "server/head/reopen.h"
 #include "server/job/numerics.h"
+#include "server/talk/crowd.h"
+#include "server/talk/guard.h"
+#include "server/talk/leave.h"
+#include "server/talk/reach.h"
+#include "server/talk/shared.h"
+#include "server/talk/talk.h"
 #include "server/zmtp/gate.h"
 #include "server/zmtp/sessions.h"
-
-enum { HEARTBEAT_MIN_MS = 50 };
-
-uint64_t head_heartbeat_ms(const struct head *head)
-{
-    return MAX(head->opts->lease_s * 100, (uint64_t)HEARTBEAT_MIN_MS);
-}
 
 static void welcome(struct head *head, const struct routing_id *route, const Dp__Header *request,
                     const struct member *member)
@@ -89,7 +88,7 @@ static dp_err check_role(const Dp__Hello *hello, dp_error *err)
     return DP_OK;
 }
 
-/* ---- whose session it is ---- */
+/* ---- sessions of the same worker ---- */
 
 /* The member whose session the hello must not take, unless its connection is gone; NULL if there is none. */
 static struct member *rival_of(struct head *head, const struct routing_id *route, const Dp__Header *request)
@@ -125,7 +124,7 @@ static dp_err fence_before(struct head *head, const struct routing_id *route, co
 {
     const Dp__Hello *hello = request->hello;
     struct member *rival = rival_of(head, route, request);
-    if (rival && head->post == NULL && !head_reachable(head, rival)) {
+    if (rival && head->talk.post == NULL && !head_reachable(head, rival)) {
         head_fence(head, rival, "its connection is gone");
         rival = NULL;
     }
@@ -140,7 +139,7 @@ static dp_err fence_before(struct head *head, const struct routing_id *route, co
     /* A worker that was started again before its end was noticed. One whose connection stands is another worker of that
      * name. */
     struct member *namesake = members_by_name(&head->members, hello->name);
-    if (namesake && head->post == NULL && !head_reachable(head, namesake))
+    if (namesake && head->talk.post == NULL && !head_reachable(head, namesake))
         head_fence(head, namesake, "it was started again");
     /* A connection is one worker: many hellos on it are one after the other, not many members. */
     struct member *other = members_by_route(&head->members, route);
@@ -216,7 +215,7 @@ static void take_in(struct head *head, const struct routing_id *route, const Dp_
     member->threads = hello->threads;
     member->last_seen_ms = mono_ms();
     gate_sessions_set(member->token, GATE_GREETED);
-    gate_attach(head->came_by, member->token);
+    gate_attach(head->talk.came_by, member->token);
     welcome(head, route, request, member);
 }
 

@@ -3,11 +3,17 @@
  * first worker with a wrong file does no lasting harm, and one that comes back goes on where it was.
  *
  * Shards forget the job in the order of their commands: sessions were closed before, the next START comes after.
- * What they have said of it carries its incarnation, and is dropped. Thread: head. */
-#include <string.h>
+ * Their events of it carry its incarnation, and are dropped. Thread: head. */
+#include "server/head/reopen.h"
 
 #include "common/base/log.h"
-#include "server/head/head.h"
+#include "server/head/settle.h"
+#include "server/result/fetch.h"
+#include "server/talk/leave.h"
+#include "server/talk/news.h"
+#include "server/talk/reach.h"
+#include "server/talk/shards.h"
+#include "server/talk/shared.h"
 
 bool head_unbegun(const struct head *head)
 {
@@ -19,7 +25,7 @@ bool head_vacant(const struct head *head)
     return head_unbegun(head) && head->members.joined == 0;
 }
 
-/* Of so many that have joined nobody believes that all are gone, and each that comes would ask all of them. */
+/* With more members it is not likely that all are gone, and each that comes would ask all of them. */
 enum { LOOKED_FOR_MAX = 4 };
 
 bool head_looks_for_members(const struct head *head)
@@ -27,7 +33,7 @@ bool head_looks_for_members(const struct head *head)
     return head_unbegun(head) && head->members.joined > 0 && head->members.joined <= LOOKED_FOR_MAX;
 }
 
-void head_look_for_members(struct head *head)
+static void look_for_members(struct head *head)
 {
     for (uint32_t i = 0; head_looks_for_members(head) && i < head->members.used; i++) {
         struct member *member = &head->members.list[i];
@@ -36,35 +42,21 @@ void head_look_for_members(struct head *head)
     }
 }
 
-/* The setting that is being agreed on, if there is one, is of steps that will not be. */
-static void forget_control(struct head *head)
+bool head_post_ask(struct head *head, const struct member *namesake)
 {
-    Dp__Header request = DP__HEADER__INIT;
-    request.request = head->control.request;
-    if (head->control.busy)
-        head_refuse(head, &head->control.route, &request, DP_BUSY, "the job is settled anew, try again");
-    head->control = (struct control){0};
-}
-
-static void forget_job(struct head *head)
-{
-    forget_control(head);
-    head_fetch_fini(head); /* theta of it, kept for who asks no more */
-    dealer_fini(&head->dealer);
-    head_grant_forget(head);
-    head_balance_stop(head);
-    head_ranks_fini(head);
-    head_drop_fini(head);
-    head_owed_fini(head);
-    head_end_exchange(head);
-    head->report = (struct report){0};
-    memset(head->lows, 0, head->port_count * sizeof *head->lows);
-    head->first_port = head->arrival_port = 0;
-    head->stall = (struct stall){0};
-    head->alone = false;
-    head->infinite_from = 0;
-    head->blamed[0] = '\0';
-    head->doubts.count = 0;
+    struct letter *letter = head->talk.reading;
+    if (!head->talk.post)
+        look_for_members(head);
+    if (!head->talk.post || letter->about == ABOUT_HELLO)
+        return false;
+    if (namesake)
+        head_probe(head, namesake, ABOUT_NAMESAKE);
+    look_for_members(head);
+    letter->about = ABOUT_HELLO;
+    head->talk.reading = NULL;
+    if (post_send(head->talk.post, letter)) /* dropped: the worker asks again */
+        log_debug("hello-lost reason=\"too much is under way\"");
+    return true;
 }
 
 void head_reopen(struct head *head, const char *reason)
@@ -81,7 +73,7 @@ void head_reopen(struct head *head, const char *reason)
             head_fence(head, &head->members.list[i], "the job is settled anew");
     for (uint32_t p = 0; p < head->port_count; p++)
         head_command(head, p, &(struct command){.kind = COMMAND_RESET});
-    forget_job(head);
+    head_settle_stop(head);
     if (job_reopen(&head->job, &err))
         head_fail(head, &err);
 }

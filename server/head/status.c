@@ -1,9 +1,21 @@
 /* The status document that dp-ctl shows: a snapshot of the head's state as JSON. Thread: head. */
-#include "server/head/head.h"
+#include "server/head/status.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "server/assign/balance.h"
+#include "server/assign/drop.h"
+#include "server/assign/quorum.h"
+#include "server/assign/stall.h"
+#include "server/head/consistency.h"
+#include "server/head/counters.h"
+#include "server/head/update.h"
+#include "server/result/doubts.h"
+#include "server/result/save.h"
+#include "server/talk/shared.h"
 
 static const char *state_name(enum head_state state)
 {
@@ -83,8 +95,8 @@ static const char *waiting_for(const struct head *head, char buf[WAITING_BYTES])
                  head->opts->min_workers - head_missing(head), head->opts->min_workers);
         return buf;
     }
-    if (head->exporting && head->saving.tries > 0) {
-        snprintf(buf, WAITING_BYTES, "the model to be written: %s", head->saving.err.text);
+    if (head->exporting && head->saving->tries > 0) {
+        snprintf(buf, WAITING_BYTES, "the model to be written: %s", head->saving->err.text);
         return buf;
     }
     if (head->state == HEAD_EXPORTING)
@@ -126,7 +138,7 @@ static const char *member_state(const struct head *head, uint32_t id)
 {
     if (head->members.list[id].state != MEMBER_JOINED)
         return "reading data";
-    return speculation_hung(&head->balance.speculation, id) ? "hung" : "training";
+    return speculation_hung(&head->balance->speculation, id) ? "hung" : "training";
 }
 
 static json_t *worker_json(const struct head *head, uint32_t id, uint64_t now)
@@ -177,7 +189,7 @@ static json_t *workers_json(const struct head *head, bool brief, uint32_t *ret_l
 /* Messages to the head; on a port that it shares, of what is no message nobody knows whom it was for. */
 static uint64_t malformed(const struct head *head)
 {
-    return head->malformed + (head->post ? counter_get(&head->ports[0].counters.malformed) : 0);
+    return head->talk.malformed + (head->talk.post ? counter_get(&head->ports[0].counters.malformed) : 0);
 }
 
 json_t *head_status(struct head *head, bool brief)

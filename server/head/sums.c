@@ -1,10 +1,13 @@
 /* Sums over all shards, at the head: what global rules wait for between their passes, and the reports. Thread: head. */
+#include "server/head/sums.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/head/head.h"
 #include "server/shard/phases.h"
+#include "server/talk/news.h"
+#include "server/talk/shared.h"
 
 /* Parts are cut at blocks. */
 static void add_table_blocks(struct head *head)
@@ -13,11 +16,11 @@ static void add_table_blocks(struct head *head)
         for (uint32_t i = 0; i < head->job.shards[p].part_count; i++) {
             const struct part_range *part = &head->job.shards[p].parts[i];
             uint64_t span = layout_table_span(&head->job.core.tensors.list[part->tensor]);
-            exchange_add_blocks(&head->exchange, p, part->tensor, (part->last - part->first) / span + 1);
+            exchange_add_blocks(&head->sums->exchange, p, part->tensor, (part->last - part->first) / span + 1);
         }
 }
 
-dp_err head_start_exchange(struct head *head)
+dp_err head_sums_start(struct head *head)
 {
     AUTOFREE struct range *ranges = mem_array(head->port_count, sizeof *ranges);
     if (!ranges)
@@ -27,21 +30,22 @@ dp_err head_start_exchange(struct head *head)
     const struct shard_job *core = &head->job.core;
     multipliers_start(&head->report.multipliers, &core->constraints);
     if (core->constraints.method == METHOD_AUGMENTED && core->constraints.count > 0) {
-        head->pull_sums = mem_array_zero(shard_job_constraint_values(core), sizeof *head->pull_sums);
-        if (!head->pull_sums)
+        head->sums->pull = mem_array_zero(shard_job_constraint_values(core), sizeof *head->sums->pull);
+        if (!head->sums->pull)
             return DP_NOMEM;
     }
-    if (exchange_init(&head->exchange, &core->tensors, head->port_count, ranges))
+    if (exchange_init(&head->sums->exchange, &core->tensors, head->port_count, ranges))
         return DP_NOMEM;
     add_table_blocks(head);
     return DP_OK;
 }
 
-void head_end_exchange(struct head *head)
+void head_sums_stop(struct head *head)
 {
-    exchange_fini(&head->exchange);
-    free(head->pull_sums);
-    head->pull_sums = NULL;
+    exchange_fini(&head->sums->exchange);
+    free(head->sums->pull);
+    head->sums->pull = NULL;
+    head->report = (struct report){0};
 }
 
 static void fail(struct head *head, dp_err code, const char *text)
@@ -79,7 +83,7 @@ static void follow_multipliers(struct head *head, uint64_t step, const double *t
     const struct shard_job *core = &head->job.core;
     struct plan_step at = plan_at(&core->plan, step);
     struct commit commit = commit_at(core, at.train_step, at.rows);
-    global_take_gathered(core, totals, &commit, head->pull_sums, &head->report.multipliers);
+    global_take_gathered(core, totals, &commit, head->sums->pull, &head->report.multipliers);
 }
 
 static void take_report(struct head *head, uint64_t step, const double *totals)
@@ -100,7 +104,7 @@ void head_on_sums(struct head *head, uint32_t shard, struct event *event)
 {
     struct event_sums *sums = &event->sums;
     AUTOFREE double *totals = NULL;
-    if (exchange_add(&head->exchange, shard, sums->step, sums->phase, sums->values, sums->sums, &totals)) {
+    if (exchange_add(&head->sums->exchange, shard, sums->step, sums->phase, sums->values, sums->sums, &totals)) {
         fail(head, DP_NOMEM, "out of memory for the sums of a commit");
         return;
     }
@@ -110,7 +114,7 @@ void head_on_sums(struct head *head, uint32_t shard, struct event *event)
         take_report(head, sums->step, totals);
         return;
     }
-    if (sums->phase == 0 && head->pull_sums)
+    if (sums->phase == 0 && head->sums->pull)
         follow_multipliers(head, sums->step, totals);
     send_totals(head, sums->step, sums->phase, sums->values, totals);
 }

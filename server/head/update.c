@@ -1,8 +1,11 @@
 /* The update and its last report in the status document. Thread: head. */
+#include "server/head/update.h"
+
 #include <math.h>
+#include <stddef.h>
 
 #include "common/terms/constraint_text.h"
-#include "server/head/head.h"
+#include "server/talk/shared.h"
 
 static json_t *number(double x)
 {

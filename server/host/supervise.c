@@ -1,6 +1,6 @@
 /* Local workers; see supervise.h.
  *
- * What a worker writes to stderr goes to the log with its number; its last line is what is told when it fails for good.
+ * The stderr of a worker goes to the log with its number; its last line is told when the worker fails for good.
  * A worker that dies by a signal or for lack of the server is started again, at first at once, then with growing delay;
  * one that fails for its data or usage would fail again, so the job fails with its message. Thread: head. */
 #include "server/host/supervise.h"
@@ -24,7 +24,7 @@ enum {
     QUICK_DEATHS_MAX = 6,
     RESTART_DELAY_MS = 500,
     KILL_AFTER_MS = 2000,
-    LEAVE_MS = 250, /* who knows that the job is done ends by itself */
+    LEAVE_MS = 250, /* a worker that knows that the job is done ends by itself */
 };
 
 struct child {
@@ -40,7 +40,7 @@ struct child {
     int quick_deaths;
     uint64_t started_ms;
     bool restart_wanted;
-    dp_err failed; /* what to give up with once all it said was read; DP_OK: nothing */
+    dp_err failed; /* to give up with once all it said was read; DP_OK: nothing */
     char how[96];  /* it ended */
     size_t line_bytes;
     char line[LINE_MAX_BYTES];
@@ -159,7 +159,7 @@ static dp_err find_program(struct supervise *s, dp_error *err)
         slash ? " in " : "", slash ? here : "");
 }
 
-/* ---- what a worker says ---- */
+/* ---- lines of a worker ---- */
 
 static void take_line(struct child *child)
 {
@@ -293,7 +293,7 @@ static void on_process_exit(uv_process_t *process, int64_t status, int signal_nu
     uv_close((uv_handle_t *)process, child_closed);
 }
 
-/* What may be there in a while; DP_BUSY says so. */
+/* Things that may be there in a while; DP_BUSY says so. */
 static bool is_short_of(int rc)
 {
     return rc == UV_EMFILE || rc == UV_ENFILE || rc == UV_EAGAIN || rc == UV_ENOMEM;

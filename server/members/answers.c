@@ -9,7 +9,7 @@
 struct held {
     struct answer_text *text;
     uint32_t peer;
-    struct post *post; /* where it is under way, or NULL */
+    struct post *post; /* in which it is under way, or NULL */
 };
 
 struct answer_text *answer_text_new(struct answers *answers, char *text, size_t bytes)

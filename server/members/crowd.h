@@ -1,6 +1,6 @@
-/* How many workers the limit of open files is enough for. Each takes descriptors: its connections to the head and to
- * each shard, and one more where memory is shared. Some are kept for those that are told to come again later, for
- * dp-ctl, and for strangers. Thread: head. */
+/* The number of workers that the limit of open files is enough for. Each takes descriptors: its connections to the head
+ * and to each shard, and one more where memory is shared. Some are kept for those that are told to come again later,
+ * for dp-ctl, and for strangers. Thread: head. */
 #ifndef DP_SERVER_MEMBERS_CROWD_H
 #define DP_SERVER_MEMBERS_CROWD_H
 

@@ -1,4 +1,4 @@
-/* Who is known: clients that prove to be of the server's user, or of one of --allow-users.
+/* Clients that are known: they prove to be of the server's user, or of one of --allow-users.
  *
  * Invariants:
  *   1. Nothing is kept of a client that has proved nothing: a challenge is time and chance, with a MAC over them and
@@ -12,11 +12,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <uv.h>
 
 #include "common/base/dp_err.h"
 #include "common/net/proof.h"
-#include "common/net/shm_wire.h"
 
 enum {
     GUARD_TTL_MS = 60000,  /* a frozen client may take so long for its proof */
@@ -32,7 +30,7 @@ struct guard_config {
     uint32_t user_count;
 };
 
-/* Who asks, for what. */
+/* A client that asks for something. */
 struct guard_asker {
     const void *route; /* its connection */
     size_t route_bytes;
@@ -65,19 +63,5 @@ bool guard_user_key(const struct guard *guard, uint32_t user, uint8_t key[PROOF_
 uint32_t guard_uid(const struct guard *guard);
 const char *guard_user(const struct guard *guard);
 const char *guard_path(const struct guard *guard);
-
-/* guard_door.c: the door, an abstract Unix socket. Whoever comes is looked up by the kernel (SO_PEERCRED); an allowed
- * user gets uid and key in one packet, others nothing; nobody is waited for, and nothing is read. */
-struct guard_door {
-    char name[SHM_NAME_MAX]; /* empty: closed */
-    int fd;
-    uv_poll_t poll;
-    uv_timer_t rest;
-    const struct guard *guard;
-};
-DP_MUST_CHECK dp_err guard_door_open(struct guard_door *door, uv_loop_t *loop, const struct guard *guard,
-                                     dp_error *err);
-/* The loop must run once more. A zeroed one is closed. */
-void guard_door_close(struct guard_door *door);
 
 #endif

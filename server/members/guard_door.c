@@ -1,4 +1,6 @@
-/* The door of --allow-users; see guard.h. Thread: head. */
+/* The door of --allow-users. Thread: head. */
+#include "server/members/guard_door.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,7 +10,6 @@
 
 #include "common/base/closer.h"
 #include "common/base/util.h"
-#include "server/members/guard.h"
 
 enum { ACCEPTS = 16, REST_MS = 500 };
 
@@ -20,7 +21,8 @@ static void serve(const struct guard *guard, int fd)
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && guard_user_key(guard, (uint32_t)peer.uid, key)) {
         for (int i = 0; i < 4; i++)
             packet[i] = (uint8_t)((uint32_t)peer.uid >> 8 * i);
-        (void)!send(fd, packet, sizeof packet, MSG_NOSIGNAL | MSG_DONTWAIT); /* who does not read it asks again */
+        (void)!send(fd, packet, sizeof packet,
+                    MSG_NOSIGNAL | MSG_DONTWAIT); /* a client that does not read it asks again */
     }
     proof_forget(packet, sizeof packet);
     closer_close(fd);

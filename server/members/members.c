@@ -76,7 +76,7 @@ static uint32_t name_hash(const char *name)
     return hash_of(cut, strlen(cut));
 }
 
-/* Of those who have left: this process, else the last one of its name. */
+/* A member that has left: this process, else the last one of its name. */
 static struct member *left_before(struct members *members, uint64_t worker, const char *name)
 {
     struct member *namesake = NULL;

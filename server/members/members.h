@@ -43,7 +43,7 @@ struct member {
     char name[FRAME_NAME_MAX + 1];
     uint32_t attempt;        /* sessions under this number, this one included: each has a token of its own */
     uint64_t joined_token;   /* of the last session under this number that joined; 0: none has */
-    uint64_t left;           /* MEMBER_NONE: the how manieth leaving it was */
+    uint64_t left;           /* MEMBER_NONE: the number of its leaving, counted from 1 */
     struct routing_id route; /* of its main socket */
     enum member_row row;     /* GREETED: where it stands, */
     uint32_t before, after;  /* and between which numbers; MEMBERS_NOBODY: at that end */

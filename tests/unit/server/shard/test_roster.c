@@ -1,8 +1,8 @@
 /* Slots that become void and live again while steps go on: over random sequences of pushes, deaths and joins, with the
  * words between head and shards under way for any time, all slices of all shards commit each step of the same clients.
  *
- * The head of this test is server/head/ranks.c's arithmetic alone. Each client's gradient is its own power of two, and
- * the rate 1, so that theta tells of each step who was in it. */
+ * The head of this test is server/assign/ranks.c's arithmetic alone. Each client's gradient is its own power of two,
+ * and the rate 1, so that theta tells of each step which clients were in it. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,0 +1,24 @@
+/* Sums over all shards, at the head. Thread: head. */
+#ifndef DP_SERVER_HEAD_SUMS_H
+#define DP_SERVER_HEAD_SUMS_H
+
+#include <stdint.h>
+
+#include "common/base/dp_err.h"
+#include "server/step/block_sums.h"
+
+struct event;
+struct head;
+
+struct sums {
+    struct exchange exchange;
+    double *pull; /* scratch of the multipliers; NULL: the job has none */
+};
+
+/* The job is settled. DP_NOMEM. */
+DP_MUST_CHECK dp_err head_sums_start(struct head *head);
+/* It is no longer. */
+void head_sums_stop(struct head *head);
+void head_on_sums(struct head *head, uint32_t shard, struct event *event);
+
+#endif

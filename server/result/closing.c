@@ -1,0 +1,92 @@
+/* The last of a server: the end that --json tells, and the closing of all that is on the loop. Thread: head. */
+#include "server/result/closing.h"
+
+#include "server/assign/hung.h"
+#include "server/result/save.h"
+#include "server/talk/news.h"
+#include "server/talk/shared.h"
+
+enum {
+    LEAVE_MS = 5000,      /* after DONE, how long workers have to say goodbye */
+    STOP_LEAVE_MS = 2000, /* after STOPPING */
+};
+
+void head_ends_with(struct head *head, const char *event, const char *reason)
+{
+    if (head->ending->event)
+        return;
+    head->ending->event = event;
+    (void)str_copy(head->ending->reason, sizeof head->ending->reason, reason);
+}
+
+void head_tell_end(struct head *head)
+{
+    struct ending *ending = head->ending;
+    if (!ending->event || ending->told)
+        return;
+    ending->told = true;
+    progress_ended(&head->progress, mono_ms(),
+                   &(struct run_end){.event = ending->event,
+                                     .reason = ending->reason,
+                                     .exit_code = head->exit_status,
+                                     .path = head->saving->path[0] ? head->saving->path : NULL});
+}
+
+/* The last thing on the loop: with its handles closed, uv_run returns. */
+static void close_handles(struct head *head)
+{
+    for (uint32_t p = 0; p < head->port_count; p++)
+        port_stop(&head->ports[p]);
+    if (head->talk.zuv_started)
+        zuv_close(&head->talk.zuv, NULL);
+    guard_door_close(&head->door);
+    if (!head->handles_started)
+        return;
+    uv_close((uv_handle_t *)&head->ending->timer, NULL);
+    head_news(head, &(struct news){.kind = NEWS_CLOSING});
+}
+
+void head_on_supervise_ended(void *arg)
+{
+    close_handles(arg);
+}
+
+void head_close(struct head *head)
+{
+    if (head->state == HEAD_CLOSING)
+        return;
+    bool done = head->state == HEAD_DONE; /* the workers know, and are about to end */
+    if (head->ended_ms == 0)              /* it could not start */
+        head->ended_ms = mono_ms();
+    head->state = HEAD_CLOSING;
+    head_tell_end(head);
+    if (head->supervise)
+        supervise_end(head->supervise, done);
+    else
+        close_handles(head);
+}
+
+static void on_end(uv_timer_t *timer)
+{
+    struct head *head = timer->data;
+    if (!head->exporting)
+        head_close(head);
+}
+
+/* By the timer, since callers are in the midst of something. */
+void head_see_end(struct head *head)
+{
+    bool done = head->state == HEAD_DONE && head->opts->exit_when_done;
+    if (head->exporting || (!done && head->state != HEAD_STOPPING))
+        return;
+    uint64_t patience_ms = done ? LEAVE_MS : STOP_LEAVE_MS, gone_ms = mono_ms() - head->ended_ms;
+    uint64_t left_ms = head_hung_all(head) ? 0 : patience_ms - MIN(gone_ms, patience_ms);
+    uv_timer_start(&head->ending->timer, on_end, left_ms, 0);
+}
+
+void head_closing_left(struct head *head, const struct news *news)
+{
+    (void)news;
+    if (head->members.count == 0)
+        head_see_end(head);
+}
