@@ -1,6 +1,6 @@
 /* Slots that are left out of a step: --drop-slowest B, once all but B are there, and --on-stall drop.
  *
- * In a job that may drop slots, a shard commits a step only at the head's word (server/shard/roster.h): when all shards
+ * In a job that may drop slots, a shard commits a step only at the head's word (server/shard/gate.h): when all shards
  * have all of it, or when the head has chosen what is left out. To that end it asks all shards what they are owed of
  * the step, which none of them has committed. Slots that any of them is owed are dropped, on all of them alike. If a
  * shard gets something of them in between or later, that is a duplicate there. Evaluations are never dropped from, and

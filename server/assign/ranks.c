@@ -1,7 +1,7 @@
 /* The slots of a local job, in which workers have data of their own: slot = rank.
  *
  * A worker that joins takes a rank that is free, its own from before if it can. The slot of a rank that nobody holds is
- * void. The head tells the shards which are, as a roster (server/shard/roster.h), one at a time: the next one is sent
+ * void. The head tells the shards which are, as a roster (server/shard/gate.h), one at a time: the next one is sent
  * when all shards have that of before. Only then are workers told their ranks, since what comes for a void slot is
  * dropped. A rank whose holder said goodbye has finished; when all have, the job is over. Ranks that are free, and keep
  * a job of which somebody has finished from its end, are given up after the stall time-out. While fewer workers than

@@ -1,4 +1,5 @@
-/* The head's start and end: sockets, shards, local workers, the loop. The invariants are in head.h. Thread: head. */
+/* The head's start and end: sockets, shards, local workers, the loop. The invariants are in
+ * server/talk/shared.h. Thread: head. */
 #include "server/head/head.h"
 
 #include <inttypes.h>

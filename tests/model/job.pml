@@ -72,7 +72,7 @@ byte d_kept;
 /* from, slots at steps >= from, step of the extra slots, extra slots */
 chan inbox[WORKERS] = [LETTERS] of { byte, byte, byte, byte };
 
-/* server/dealer.c: slots of the open step whose owner is no member go to members; runs from the next step on. Nobody
+/* server/deal/dealer.c: slots of the open step whose owner is no member go to members; runs from the next step on. Nobody
  * kept one: the new deal holds from the open step. */
 inline deal() {
     d_step {

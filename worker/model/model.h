@@ -11,7 +11,7 @@
  * logarithm.
  *
  * The gradient of a slot is a pure function of (theta, rows in order): sparse input by plain loops in row order, dense
- * input by one BLAS call each for scores and gradient; never -0. worker/model/MODELS.md has the exact order of
+ * input by one BLAS call each for scores and gradient; never -0. worker/model/README.md has the exact order of
  * operations. */
 #ifndef DP_WORKER_MODEL_MODEL_H
 #define DP_WORKER_MODEL_MODEL_H

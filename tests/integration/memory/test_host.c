@@ -63,7 +63,7 @@ static struct process *server_with_files(const char *files, const char *listen, 
 static struct process *slow_worker(const char *endpoint, const char *data)
 {
     return PROCESS("dp-worker", "--server", endpoint, "--data", data, "--emulate-slot-ms", "100", "--connect-timeout",
-                   "8");
+                   "20");
 }
 
 /* Whether it is out: the others have joined, and it has been told why it cannot. */

@@ -23,7 +23,7 @@ static float value_of(uint32_t plane, uint64_t elem)
     return (float)(plane * 100000 + elem);
 }
 
-/* A shard's planes as server/planes.c lays them out, and what its client maps of them. */
+/* A shard's planes as server/dense/planes.c lays them out, and what its client maps of them. */
 static struct view_part part_make(uint32_t i, struct range range)
 {
     uint64_t first = range.first / PAGE_FLOATS * PAGE_FLOATS;

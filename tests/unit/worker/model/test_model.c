@@ -182,7 +182,7 @@ static float one_exp(float x)
     return y;
 }
 
-/* The promise of worker/model/MODELS.md for sparse data, written naively: logistic. */
+/* The promise of worker/model/README.md for sparse data, written naively: logistic. */
 static void naive_logistic(const struct setting *s, float *grad)
 {
     memset(grad, 0, s->elems * sizeof *grad);
