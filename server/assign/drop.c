@@ -41,6 +41,8 @@ void head_drop_on_ready(struct head *head, uint32_t shard, const struct event *e
 {
     struct drop *drop = head->drop;
     uint64_t go = UINT64_MAX;
+    if (!drop->ready)
+        return; /* a word about a job that is gone */
     drop->ready[shard] = event->ready.step;
     for (uint32_t p = 0; p < head->port_count; p++)
         if (head_has_parameters(head, p))

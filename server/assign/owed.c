@@ -51,7 +51,9 @@ void head_on_owed(struct head *head, const struct event *event)
     struct owed *owed = head->owed;
     const struct event_owed *said = &event->owed;
     bool at = said->step == owed->step;
-    owed->missing -= owed->missing > 0;
+    if (owed->missing == 0 || !owed->slots)
+        return; /* nobody asked: a job that is gone */
+    owed->missing--;
     owed->passed |= !at;
     owed->shards += at && said->count > 0;
     for (uint32_t i = 0; at && i < said->count; i++)

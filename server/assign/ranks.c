@@ -133,6 +133,8 @@ static void say_go(struct head *head)
 void head_ranks_on_ready(struct head *head, uint32_t shard, const struct event *event)
 {
     struct ranks *ranks = head->ranks;
+    if (!ranks->ready)
+        return; /* a word about a job that is gone */
     bool news = ranks->known[shard] != event->ready.roster;
     ranks->ready[shard] = event->ready.step;
     ranks->known[shard] = event->ready.roster;

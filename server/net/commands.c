@@ -17,6 +17,7 @@
 #include "server/shard/tell.h"
 
 enum { MIB = 1 << 20 };
+static const dp_error NO_RESET = {DP_NOMEM, "out of memory for another job"};
 
 static dp_err start(struct port_state *port, const struct command_start *start, dp_error *err)
 {
@@ -45,7 +46,14 @@ static dp_err start(struct port_state *port, const struct command_start *start, 
 static void on_start(struct port_state *port, struct command *command)
 {
     dp_error err;
-    assert(!port->start);
+    if (port->start) { /* there was no memory to bury the job before this one */
+        struct event event = {.kind = EVENT_FAILED, .failed = mem_array(1, sizeof *event.failed)};
+        if (event.failed)
+            *event.failed = NO_RESET;
+        port->incarnation = command->start->incarnation;
+        port_emit(port, &event);
+        return;
+    }
     port->start = command->start;
     command->start = NULL;
     port->incarnation = port->start->incarnation; /* first: what fails is told with it */
@@ -56,16 +64,15 @@ static void on_start(struct port_state *port, struct command *command)
 /* All sessions are over: what they were lent is of no use to anybody, but replies may still be under way. */
 static void reset(struct port_state *port)
 {
-    static const dp_error NOMEM = {DP_NOMEM, "out of memory for another job"};
     const struct shard_calls calls = port->shard.calls;
     _Atomic uint64_t *const gauges[] = {&port->counters->low, &port->counters->rows, &port->counters->row_bytes,
                                         &port->counters->list_bytes, &port->counters->past_bytes};
     port_shm_fini(port);
+    port_grants_fini(port);
     if (grave_dig(&port->shard, &port->graves)) {
-        shard_fail(&port->shard, &NOMEM);
+        shard_fail(&port->shard, &NO_RESET);
         return;
     }
-    port_grants_fini(port);
     shard_fini(&port->shard);
     shard_init(&port->shard, port->id, port->counters, &calls);
     port_tables_fini(port);

@@ -3,10 +3,10 @@
 
 static const struct piece *find(const struct shard *shard, uint32_t id)
 {
-    for (uint32_t i = 0; i < shard->piece_count; i++)
-        if (shard->pieces[i].id == id)
-            return &shard->pieces[i];
-    return NULL;
+    uint32_t slice = id - shard->first_slice, part = id - shard->tables.first_part;
+    if (slice < shard->slice_count)
+        return &shard->pieces[slice];
+    return part < shard->tables.count ? &shard->pieces[shard->slice_count + part] : NULL;
 }
 
 static bool waits_for(const struct parked_list *list, uint32_t session, uint64_t step)

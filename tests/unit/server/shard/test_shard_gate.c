@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 
 #include "server/shard/gate.h"
+#include "server/shard/shard.h"
 #include "tests/unit/support/leaks.h"
 
 Test(shard_gate, lets_all_while_it_is_free_and_nothing_from_a_barrier_on)
@@ -52,4 +53,18 @@ Test(shard_gate, knows_how_many_slots_the_last_drop_left_out)
     gate_go(&gate, 5);
     cr_assert_not(gate.told_few, "the next step may be told");
     gate_fini(&gate);
+}
+
+/* Its START failed for want of memory; the head's next words are under way. */
+Test(shard_gate, takes_no_roster_where_the_job_could_not_start)
+{
+    static const uint8_t LIVE[] = {1, 1};
+    static struct shard_counters counters;
+    struct shard shard;
+    shard_init(&shard, 0, &counters, &(struct shard_calls){0});
+    gate_roster(&shard, 1, LIVE);
+    cr_assert_eq(shard.gate.coming_number, 0);
+    cr_assert_not(shard.gate.on);
+    shard_fini(&shard);
+    ASSERT_NO_LEAKS();
 }
