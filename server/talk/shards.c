@@ -34,7 +34,7 @@ bool head_open_session(struct head *head, const struct member *member)
         struct command open = {.kind = COMMAND_OPEN, .open = {member->token, member->worker, strdup(member->name)}};
         if (open.open.name && port_send(&head->ports[p], &open))
             continue;
-        command_fini(&open);
+        command_fini(&open); // NOLINT(clang-analyzer-unix.Malloc): it frees the name
         head_close_session(head, member->token, p);
         return false;
     }
