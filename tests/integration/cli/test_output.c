@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "common/base/util.h"
@@ -217,7 +218,7 @@ Test(output, a_paused_terminal)
     const char *port = temp_path("port");
     int slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC); /* so that the terminal is there while nobody has it */
     cr_assert_geq(slave, 0);
-    cr_assert_eq(write(terminal, "\x13", 1), 1);
+    cr_assert_eq(tcflow(slave, TCOOFF), 0); /* at once; the kernel reads a typed Ctrl-S when it has time */
     struct process *server = start("dp-server",
                                    JOB "--local-workers 1 --epochs 1000000000 --port-file %s --log-level debug "
                                        "--export %s 2>%s",
@@ -231,7 +232,7 @@ Test(output, a_paused_terminal)
     while (mono_ms() - begin_ms < 2000) /* 20 drawings */
         (void)step_of(endpoint);
     cr_assert_eq(poll(&item, 1, 0), 0, "the terminal was not paused");
-    cr_assert_eq(write(terminal, "\x11", 1), 1);
+    cr_assert_eq(tcflow(slave, TCOON), 0);
     cr_assert_eq(fcntl(terminal, F_SETFL, O_RDWR | O_NONBLOCK), 0);
     free(read_until(terminal, "listening on tcp://"));
     process_signal(server, SIGTERM);
