@@ -1,4 +1,4 @@
-/* What the shards have done so far, as JSON and in words. Thread: head. */
+/* Counters of the shards, as JSON and in words. Thread: head. */
 #include "server/head/counters.h"
 
 #include <stddef.h>

@@ -42,7 +42,7 @@ static json_t *count_if(bool known, uint64_t n)
     return known ? count(n) : json_null();
 }
 
-/* What is a name rather than a number: as text where JSON's integers, of which readers know 63 bits, do not reach. */
+/* A seed names a run: it is a text if it is beyond JSON's integers, of which readers know 63 bits. */
 static json_t *seed_json(uint64_t seed)
 {
     char text[24];
@@ -83,7 +83,7 @@ static json_t *job_json(const struct head *head)
 
 enum { WAITING_BYTES = 700 };
 
-/* What the job waits for, in words; NULL if it does not. */
+/* The reason why the job waits, in words; NULL if it does not wait. */
 static const char *waiting_for(const struct head *head, char buf[WAITING_BYTES])
 {
     if (head->state == HEAD_WAITING)
