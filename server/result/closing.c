@@ -35,8 +35,7 @@ void head_tell_end(struct head *head)
 /* The last thing on the loop: with its handles closed, uv_run returns. */
 static void close_handles(struct head *head)
 {
-    for (uint32_t p = 0; p < head->port_count; p++)
-        port_stop(&head->ports[p]);
+    seats_stop(&head->seats);
     if (head->talk.zuv_started)
         zuv_close(&head->talk.zuv, NULL);
     guard_door_close(&head->door);

@@ -243,7 +243,7 @@ void head_export_at(struct head *head, uint64_t step)
     }
     if (head->diverged)
         export_mark_diverged(saving->export);
-    saving->pin = head_pin(head, step);
+    saving->pin = seats_pin(&head->seats, step);
     if (saving->pin == 0) {
         (void)dp_fail(&err, DP_BUSY, "the shards have too much to do for the export");
         failed(head, &err);

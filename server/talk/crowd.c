@@ -26,7 +26,7 @@ void head_crowd_start(struct head *head)
 static uint64_t shard_files(const struct head *head, bool doors)
 {
     if (!head->job.settled)
-        return head->opts->shards * (uint64_t)(FRAME_LANES + doors);
+        return head->seats.count * (uint64_t)(FRAME_LANES + doors);
     uint64_t files = 0;
     for (uint32_t s = 0; s < head->job.shard_count; s++) {
         const struct job_shard *shard = &head->job.shards[s];

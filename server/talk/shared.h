@@ -19,7 +19,7 @@
 #include "server/job/job.h"
 #include "server/members/guard_door.h"
 #include "server/members/members.h"
-#include "server/net/thread.h"
+#include "server/seats/seats.h"
 #include "server/show/progress.h"
 #include "server/step/report.h"
 #include "server/talk/crowd.h"
@@ -32,7 +32,7 @@ struct head {
     const struct server_options *opts;
     enum head_state state;
     int exit_status;
-    char endpoint[PORT_ENDPOINT_MAX];
+    char endpoint[ZUV_ENDPOINT_MAX];
     uv_loop_t loop;
     uv_async_t wake; /* shards have events */
     void *zmq;
@@ -52,13 +52,7 @@ struct head {
     struct dealer dealer; /* of slots to members */
     struct report report;
 
-    uint32_t port_count;
-    struct port *ports;                   /* [port_count] */
-    char (*endpoints)[PORT_ENDPOINT_MAX]; /* [port_count] as workers are told */
-    uint64_t *lows;                       /* [port_count] steps complete on each shard */
-    uint32_t arrival_port;                /* the shard that tells what has arrived */
-    uint64_t fences, all_fenced;          /* sessions that were ended, and those of which all shards know */
-    uint64_t pins;                        /* numbers given to pins so far */
+    struct seats seats; /* of the shards */
 
     uint64_t global_low;
     uint64_t moved_ms;   /* when global_low last moved, or slots of the open step last went to somebody else */
