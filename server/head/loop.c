@@ -189,7 +189,6 @@ void head_loop_start(struct head *head)
 {
     struct loop_handles *handles = head->handles;
     head->hearers = &HEARERS;
-    head->handles_started = true;
     uv_async_init(&head->loop, &head->wake, on_wake);
     uv_timer_init(&head->loop, &handles->tick);
     uv_timer_init(&head->loop, &head->ending->timer);

@@ -95,7 +95,7 @@ static const char *waiting_for(const struct head *head, char buf[WAITING_BYTES])
                  head->opts->min_workers - head_missing(head), head->opts->min_workers);
         return buf;
     }
-    if (head->exporting && head->saving->tries > 0) {
+    if (head->saving->exporting && head->saving->tries > 0) {
         snprintf(buf, WAITING_BYTES, "the model to be written: %s", head->saving->err.text);
         return buf;
     }

@@ -28,7 +28,7 @@ dp_err head_sums_start(struct head *head)
     for (uint32_t s = 0; s < head->job.shard_count; s++)
         ranges[s] = head->job.shards[s].range;
     const struct shard_job *core = &head->job.core;
-    multipliers_start(&head->report.multipliers, &core->constraints);
+    multipliers_start(&head->sums->report.multipliers, &core->constraints);
     if (core->constraints.method == METHOD_AUGMENTED && core->constraints.count > 0) {
         head->sums->pull = mem_array_zero(shard_job_constraint_values(core), sizeof *head->sums->pull);
         if (!head->sums->pull)
@@ -45,7 +45,7 @@ void head_sums_stop(struct head *head)
     exchange_fini(&head->sums->exchange);
     free(head->sums->pull);
     head->sums->pull = NULL;
-    head->report = (struct report){0};
+    head->sums->report = (struct report){0};
 }
 
 static void fail(struct head *head, dp_err code, const char *text)
@@ -83,13 +83,13 @@ static void follow_multipliers(struct head *head, uint64_t step, const double *t
     const struct shard_job *core = &head->job.core;
     struct plan_step at = plan_at(&core->plan, step);
     struct commit commit = commit_at(core, at.train_step, at.rows);
-    global_take_gathered(core, totals, &commit, head->sums->pull, &head->report.multipliers);
+    global_take_gathered(core, totals, &commit, head->sums->pull, &head->sums->report.multipliers);
 }
 
 static void take_report(struct head *head, uint64_t step, const double *totals)
 {
     const struct shard_job *core = &head->job.core;
-    struct report *r = &head->report;
+    struct report *r = &head->sums->report;
     report_take(r, core, plan_at(&core->plan, step).train_step, totals);
     progress_set_terms(&head->progress,
                        &(struct progress_terms){.known = true,

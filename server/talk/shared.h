@@ -21,7 +21,6 @@
 #include "server/members/members.h"
 #include "server/seats/seats.h"
 #include "server/show/progress.h"
-#include "server/step/report.h"
 #include "server/talk/crowd.h"
 #include "server/talk/news.h"
 #include "server/talk/talk.h"
@@ -36,8 +35,7 @@ struct head {
     uv_loop_t loop;
     uv_async_t wake; /* shards have events */
     void *zmq;
-    const struct news_table *hearers; /* the functions that hear of news */
-    bool handles_started;             /* there is something on the loop */
+    const struct news_table *hearers; /* the functions that hear of news; NULL: the loop is empty */
 
     struct talk talk;
     struct crowding crowding;
@@ -50,16 +48,13 @@ struct head {
     struct members members;
     uint32_t *numbers;    /* [SESSIONS_MAX] scratch */
     struct dealer dealer; /* of slots to members */
-    struct report report;
 
     struct seats seats; /* of the shards */
 
     uint64_t global_low;
     uint64_t moved_ms;   /* when global_low last moved, or slots of the open step last went to somebody else */
     bool diverged;       /* a step's loss was not finite */
-    bool exporting;      /* until the model is written, or is given up */
     uint64_t started_ms; /* when the server was */
-    uint64_t ended_ms;   /* when DONE or STOPPING was entered, or else CLOSING */
 
     /* server/assign */
     struct deals *deals;
