@@ -88,7 +88,7 @@ static bool start_shards(struct head *head)
             command_fini(&start);
             return false;
         }
-        seats_begin(&head->seats, s, job_shard_holds(shard));
+        seats_begin(&head->seats, s, job_shard_holds(shard) ? 0 : UINT64_MAX);
     }
     for (head->steps->first_shard = 0; !job_shard_holds(&head->job.shards[head->steps->first_shard]);)
         head->steps->first_shard++;

@@ -76,9 +76,9 @@ bool seats_take_arrival(struct seats *seats, struct arrival *ret_arrival)
 
 /* ---- steps, fences and pins of the shards ---- */
 
-void seats_begin(struct seats *seats, uint32_t shard, bool holds)
+void seats_begin(struct seats *seats, uint32_t shard, uint64_t low)
 {
-    at(seats, shard)->low = holds ? 0 : UINT64_MAX;
+    at(seats, shard)->low = low;
 }
 
 void seats_hear_arrivals(struct seats *seats, uint32_t shard)

@@ -65,8 +65,8 @@ bool seats_take_arrival(struct seats *seats, struct arrival *ret_arrival);
 
 /* ---- steps, fences and pins of the shards ---- */
 
-/* A job begins at this shard, which may hold nothing of it. */
-void seats_begin(struct seats *seats, uint32_t shard, bool holds);
+/* A job begins: steps complete on this shard, UINT64_MAX if it holds nothing of the job. */
+void seats_begin(struct seats *seats, uint32_t shard, uint64_t low);
 /* The shard from which seats_take_arrival takes. */
 void seats_hear_arrivals(struct seats *seats, uint32_t shard);
 /* The job is settled no longer. */

@@ -123,9 +123,9 @@ Test(seats, low_is_the_least_of_those_that_hold_something)
 {
     struct world w;
     set_up(&w);
-    seats_begin(&w.seats, 0, true);
-    seats_begin(&w.seats, 1, false);
-    seats_begin(&w.seats, 2, true);
+    seats_begin(&w.seats, 0, 0);
+    seats_begin(&w.seats, 1, UINT64_MAX);
+    seats_begin(&w.seats, 2, 0);
     cr_assert_eq(seats_low(&w.seats), 0);
     seats_completed(&w.seats, 0, 0);
     seats_completed(&w.seats, 0, 1);
