@@ -1,6 +1,7 @@
 /* Shards that are threads of this process; see local_shards.h. Thread: head. */
 #include "server/seats/local_shards.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -136,6 +137,7 @@ dp_err local_shards_start(struct seats *seats, const struct local_head *head, dp
 {
     struct zuv_ports ports = head->post ? (struct zuv_ports){0} : head->opts->shard_ports;
     const uint32_t shards = (uint32_t)head->opts->shards;
+    assert(seats->count == 0);
     if (seats_reserve(seats, shards))
         return dp_fail(err, DP_NOMEM, "out of memory for the server");
     for (uint32_t s = 0; s < shards; s++) {

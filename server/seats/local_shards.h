@@ -22,8 +22,8 @@ struct local_head {
     uint64_t incarnation; /* names of sockets have it */
 };
 
-/* Starts --shards of them; those that run when one fails have their seats. DP_SYSTEM, DP_NOMEM; the text names the
- * option or the shard. */
+/* Starts --shards of them, which have the first seats; those that run when one fails have their seats. DP_SYSTEM,
+ * DP_NOMEM; the text names the option or the shard. */
 DP_MUST_CHECK dp_err local_shards_start(struct seats *seats, const struct local_head *head, dp_error *err);
 
 #endif
