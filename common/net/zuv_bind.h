@@ -6,6 +6,8 @@
 
 #include "common/base/dp_err.h"
 
+enum { ZUV_ENDPOINT_MAX = 128 }; /* of an endpoint at which this process listens */
+
 /* Whether `listen` is what zuv_bind takes. DP_USAGE, saying what is wrong with it. */
 DP_MUST_CHECK dp_err zuv_listen_check(const char *listen, dp_error *err);
 /* Binds to tcp://ADDRESS:PORT (an IP address, an interface, a name of this machine, or *; port 0 or * takes a free one)

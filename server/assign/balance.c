@@ -202,7 +202,7 @@ void head_on_arrivals(struct head *head)
     uint32_t first, end;
     if (!head->job.settled)
         return;
-    while (shard_link_take_arrival(head->ports[head->arrival_port].link, &arrival)) {
+    while (seats_take_arrival(&head->seats, &arrival)) {
         head_node_slots(head, arrival.node, &first, &end);
         speculation_arrived(&head->balance->speculation, arrival.step, arrival.session, first, end, arrival.at_us);
     }

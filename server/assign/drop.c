@@ -23,8 +23,8 @@ dp_err head_drop_start(struct head *head)
     struct drop *drop = head->drop;
     if (!head->job.core.droppable)
         return DP_OK;
-    drop->ready = mem_array_zero(head->port_count, sizeof *drop->ready);
-    drop->few = mem_array_zero(head->port_count, sizeof *drop->few);
+    drop->ready = mem_array_zero(head->job.shard_count, sizeof *drop->ready);
+    drop->few = mem_array_zero(head->job.shard_count, sizeof *drop->few);
     drop->last = mem_array_zero(head->job.core.plan.slots, sizeof *drop->last);
     return drop->ready && drop->few && drop->last ? DP_OK : DP_NOMEM;
 }
@@ -40,19 +40,14 @@ void head_drop_stop(struct head *head)
 void head_drop_on_ready(struct head *head, uint32_t shard, const struct event *event)
 {
     struct drop *drop = head->drop;
-    uint64_t go = UINT64_MAX;
     if (!drop->ready)
         return; /* a word about a job that is gone */
     drop->ready[shard] = event->ready.step;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        if (head_has_parameters(head, p))
-            go = MIN(go, drop->ready[p]);
+    const uint64_t go = head_least(head, drop->ready);
     if (go <= drop->go)
         return;
     drop->go = go;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        if (head_has_parameters(head, p))
-            head_command(head, p, &(struct command){.kind = COMMAND_GO, .go = {go}});
+    head_command_all(head, &(struct command){.kind = COMMAND_GO, .go = {go}});
 }
 
 /* ---- slots that are left out ---- */
@@ -61,8 +56,8 @@ static void send_drop(struct head *head, const struct plan_step *at, uint32_t co
 {
     struct drop *drop = head->drop;
     const struct plan *plan = &head->job.core.plan;
-    for (uint32_t p = 0; p < head->port_count; p++) {
-        if (!head_has_parameters(head, p))
+    for (uint32_t s = 0; s < head->job.shard_count; s++) {
+        if (!head_has_parameters(head, s))
             continue;
         struct command command = {.kind = COMMAND_DROP, .drop = {drop->go, count, plan->slots, NULL}};
         command.drop.live = mem_array(plan->slots, sizeof *command.drop.live);
@@ -72,7 +67,7 @@ static void send_drop(struct head *head, const struct plan_step *at, uint32_t co
         }
         for (uint32_t k = 0; k < plan->slots; k++)
             command.drop.live[k] = !head->owed->slots[k] && !plan_slot_empty(plan, at, k);
-        head_command(head, p, &command);
+        head_command(head, s, &command);
     }
 }
 
@@ -120,8 +115,8 @@ static void decide(struct head *head, bool stalled)
 static bool few_everywhere(const struct head *head)
 {
     const struct drop *drop = head->drop;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        if (head_has_parameters(head, p) && drop->few[p] != drop->go + 1)
+    for (uint32_t s = 0; s < head->job.shard_count; s++)
+        if (head_has_parameters(head, s) && drop->few[s] != drop->go + 1)
             return false;
     return true;
 }

@@ -14,8 +14,8 @@ struct news;
 
 struct drop {
     uint64_t go;     /* steps before this may be committed */
-    uint64_t *ready; /* [port_count] steps that a shard has all of; NULL where nothing can be dropped */
-    uint64_t *few;   /* [port_count] 1 + the last step of which a shard was owed few enough */
+    uint64_t *ready; /* [shard_count] steps that a shard has all of; NULL where nothing can be dropped */
+    uint64_t *few;   /* [shard_count] 1 + the last step of which a shard was owed few enough */
     bool *last;      /* [slots] what was dropped last */
     bool again;      /* more has come since the shards were asked what they are owed */
     bool stalled;    /* they are asked since the step stalls */

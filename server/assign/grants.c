@@ -57,9 +57,9 @@ static struct deal *deal_copy(const struct deal *deal)
 static dp_err tell_shards(struct head *head, struct deal *now)
 {
     head_grant_forget(head);
-    for (uint32_t p = 0; p < head->port_count; p++) {
+    for (uint32_t s = 0; s < head->seats.count; s++) {
         struct deal *deal = deal_copy(now);
-        if (deal && port_send(&head->ports[p], &(struct command){.kind = COMMAND_GRANT, .grant = deal}))
+        if (deal && seats_send(&head->seats, s, &(struct command){.kind = COMMAND_GRANT, .grant = deal}))
             continue;
         free(deal);
         free(now);

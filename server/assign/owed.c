@@ -26,11 +26,12 @@ void head_owed_ask(struct head *head, uint64_t step, void (*then)(struct head *h
     assert(owed->missing == 0);
     memset(owed->slots, 0, head->job.core.plan.slots * sizeof *owed->slots);
     *owed = (struct owed){.step = step, .slots = owed->slots, .then = then};
-    for (uint32_t p = 0; p < head->port_count; p++) {
-        if (!job_shard_holds(&head->job.shards[p]))
+    for (uint32_t s = 0; s < head->job.shard_count; s++) {
+        if (!job_shard_holds(&head->job.shards[s]))
             continue;
         owed->holding++;
-        if (head->lows[p] <= step && port_send(&head->ports[p], &(struct command){.kind = COMMAND_OWED}))
+        if (seats_at(&head->seats, s)->low <= step &&
+            seats_send(&head->seats, s, &(struct command){.kind = COMMAND_OWED}))
             owed->missing++;
         else
             owed->passed = true;

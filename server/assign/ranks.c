@@ -31,8 +31,8 @@ dp_err head_ranks_start(struct head *head)
     if (!head->job.core.local)
         return DP_OK;
     ranks->list = mem_array_zero(slots, sizeof *ranks->list);
-    ranks->ready = mem_array_zero(head->port_count, sizeof *ranks->ready);
-    ranks->known = mem_array_zero(head->port_count, sizeof *ranks->known);
+    ranks->ready = mem_array_zero(head->job.shard_count, sizeof *ranks->ready);
+    ranks->known = mem_array_zero(head->job.shard_count, sizeof *ranks->known);
     if (!ranks->list || !ranks->ready || !ranks->known)
         return DP_NOMEM;
     for (uint32_t k = 0; k < slots; k++)
@@ -51,8 +51,8 @@ void head_ranks_stop(struct head *head)
 /* Whether all shards go by the last roster. */
 static bool roster_known(const struct head *head)
 {
-    for (uint32_t p = 0; p < head->port_count; p++)
-        if (head_has_parameters(head, p) && head->ranks->known[p] != head->ranks->number)
+    for (uint32_t s = 0; s < head->job.shard_count; s++)
+        if (head_has_parameters(head, s) && head->ranks->known[s] != head->ranks->number)
             return false;
     return true;
 }
@@ -65,9 +65,9 @@ static void send_roster(struct head *head)
         return;
     ranks->changed = false;
     ranks->number++;
-    for (uint32_t p = 0; p < head->port_count; p++) {
+    for (uint32_t s = 0; s < head->job.shard_count; s++) {
         struct command command = {.kind = COMMAND_ROSTER, .roster = {ranks->number, slots, NULL}};
-        if (!head_has_parameters(head, p))
+        if (!head_has_parameters(head, s))
             continue;
         command.roster.live = mem_array_zero(slots, 1);
         if (!command.roster.live) {
@@ -76,7 +76,7 @@ static void send_roster(struct head *head)
         }
         for (uint32_t k = 0; k < slots; k++)
             command.roster.live[k] = ranks->list[k].holder != DEALER_NOBODY;
-        head_command(head, p, &command);
+        head_command(head, s, &command);
     }
 }
 
@@ -118,16 +118,11 @@ static void tell_all(struct head *head)
 static void say_go(struct head *head)
 {
     struct ranks *ranks = head->ranks;
-    uint64_t go = UINT64_MAX;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        if (head_has_parameters(head, p))
-            go = MIN(go, ranks->ready[p]);
+    const uint64_t go = head_least(head, ranks->ready);
     if (go <= ranks->go || !head_has_enough(head))
         return;
     ranks->go = go;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        if (head_has_parameters(head, p))
-            head_command(head, p, &(struct command){.kind = COMMAND_GO, .go = {go}});
+    head_command_all(head, &(struct command){.kind = COMMAND_GO, .go = {go}});
 }
 
 void head_ranks_on_ready(struct head *head, uint32_t shard, const struct event *event)

@@ -29,8 +29,8 @@ struct ranks {
     uint64_t number;   /* of the last roster that was sent */
     bool changed;      /* since then */
     uint64_t dealt_ms; /* when members last changed */
-    uint64_t *ready;   /* [port_count] steps that a shard has all of, by the roster named in */
-    uint64_t *known;   /* [port_count] */
+    uint64_t *ready;   /* [shard_count] steps that a shard has all of, by the roster named in */
+    uint64_t *known;   /* [shard_count] */
 };
 
 /* The job is settled, and local. DP_NOMEM. */

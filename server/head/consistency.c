@@ -39,8 +39,8 @@ json_t *head_staleness_json(const struct shard_counters *counters)
 json_t *head_staleness_total_json(const struct head *head)
 {
     struct staleness_counts counts = {0};
-    for (uint32_t p = 0; p < head->port_count; p++)
-        staleness_read(&head->ports[p].counters.staleness, &counts);
+    for (uint32_t s = 0; s < head->seats.count; s++)
+        staleness_read(&seats_at(&head->seats, s)->counters->staleness, &counts);
     return counts_json(&counts);
 }
 

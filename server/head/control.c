@@ -21,11 +21,11 @@ static bool prepare(struct head *head, uint64_t step)
     struct control *control = head->control;
     control->step = control->latest = step;
     control->missing = 0;
-    for (uint32_t p = 0; p < head->port_count; p++) {
-        if (!job_shard_holds(&head->job.shards[p]))
+    for (uint32_t s = 0; s < head->job.shard_count; s++) {
+        if (!job_shard_holds(&head->job.shards[s]))
             continue;
-        if (!port_send(&head->ports[p],
-                       &(struct command){.kind = COMMAND_PREPARE, .prepare = {step, control->setting.kind}}))
+        if (!seats_send(&head->seats, s,
+                        &(struct command){.kind = COMMAND_PREPARE, .prepare = {step, control->setting.kind}}))
             return false;
         control->missing++;
     }
@@ -72,9 +72,10 @@ static void commit(struct head *head, uint64_t step)
     dp_error err;
     bool sent = true, over = step >= plan_total(&head->job.core.plan);
     control->busy = false;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        if (job_shard_holds(&head->job.shards[p]))
-            sent &= port_send(&head->ports[p], &(struct command){.kind = COMMAND_SET, .set = {step, control->setting}});
+    for (uint32_t s = 0; s < head->job.shard_count; s++)
+        if (job_shard_holds(&head->job.shards[s]))
+            sent &=
+                seats_send(&head->seats, s, &(struct command){.kind = COMMAND_SET, .set = {step, control->setting}});
     if (!sent) {
         (void)dp_fail(&err, DP_BUSY, "a shard has too much to do for a setting that others have taken");
         head_fail(head, &err);

@@ -63,12 +63,13 @@ static void set(json_t *object, const char *name, uint64_t value)
     json_object_set_new(object, name, json_integer((json_int_t)value));
 }
 
-static json_t *shard_json(const struct head *head, uint32_t p)
+static json_t *shard_json(const struct head *head, uint32_t s)
 {
-    const struct shard_counters *c = &head->ports[p].counters;
+    const struct seat *seat = seats_at(&head->seats, s);
+    const struct shard_counters *c = seat->counters;
     json_t *shard = json_object();
-    set(shard, "id", p);
-    json_object_set_new(shard, "endpoint", json_string(head->ports[p].endpoint));
+    set(shard, "id", s);
+    json_object_set_new(shard, "endpoint", json_string(seat->endpoint));
     for (size_t i = 0; i < ARRAY_LEN(NUMBERS); i++)
         set(shard, NUMBERS[i].name, number_at(c, NUMBERS[i].field));
     for (size_t i = 0; i < ARRAY_LEN(TIMES); i++)
@@ -79,18 +80,18 @@ static json_t *shard_json(const struct head *head, uint32_t p)
     json_object_set_new(shard, "staleness", head_staleness_json(c));
     if (!head->job.settled)
         return shard;
-    set(shard, "first", head->job.shards[p].range.first);
-    set(shard, "count", head->job.shards[p].range.count);
-    set(shard, "slices", head->job.shards[p].slice_count);
-    set(shard, "parts", head->job.shards[p].part_count);
+    set(shard, "first", head->job.shards[s].range.first);
+    set(shard, "count", head->job.shards[s].range.count);
+    set(shard, "slices", head->job.shards[s].slice_count);
+    set(shard, "parts", head->job.shards[s].part_count);
     return shard;
 }
 
 json_t *head_shards_json(const struct head *head)
 {
     json_t *shards = json_array();
-    for (uint32_t p = 0; p < head->port_count; p++)
-        json_array_append_new(shards, shard_json(head, p));
+    for (uint32_t s = 0; s < head->seats.count; s++)
+        json_array_append_new(shards, shard_json(head, s));
     return shards;
 }
 
@@ -128,27 +129,27 @@ static void print_count(FILE *out, const char *before, const _Atomic uint64_t *c
 void head_print_counters(const struct head *head, FILE *out)
 {
     print_gate(out);
-    for (uint32_t p = 0; p < head->port_count; p++) {
-        const struct shard_counters *c = &head->ports[p].counters;
-        fprintf(out, "dp-server: shard %u:", p);
+    for (uint32_t s = 0; s < head->seats.count; s++) {
+        const struct shard_counters *c = seats_at(&head->seats, s)->counters;
+        fprintf(out, "dp-server: shard %u:", s);
         print_count(out, " in ", &c->gradient_bytes_in, "B of gradients");
         print_count(out, " and ", &c->header_bytes_in, "B of headers;");
         print_count(out, " out ", &c->theta_bytes_out, "B of parameters");
         print_count(out, " and ", &c->header_bytes_out, "B of headers;");
         print_count(out, " shared ", &c->shm_bytes_in, "B of gradients");
         print_count(out, " and ", &c->shm_bytes_out, "B of parameters\n");
-        fprintf(out, "dp-server: shard %u:", p);
+        fprintf(out, "dp-server: shard %u:", s);
         print_count(out, " ", &c->pushes, " pushes,");
         print_count(out, " ", &c->duplicates, " of them again;");
         print_count(out, " ", &c->pulls, " pulls;");
         print_count(out, " ", &c->commits, " commits of slices;");
         print_count(out, " ", &c->copies, " payloads copied");
         print_count(out, " (", &c->copied_bytes, "B)\n");
-        fprintf(out, "dp-server: shard %u: pulls parked %.3f s, gradients queued %.3f s, commits %.3f s\n", p,
+        fprintf(out, "dp-server: shard %u: pulls parked %.3f s, gradients queued %.3f s, commits %.3f s\n", s,
                 seconds(&c->parked_ns), seconds(&c->queued_ns), seconds(&c->commit_ns));
         if (head->opts->setup.params.compensation <= 0)
             continue;
-        fprintf(out, "dp-server: shard %u:", p);
+        fprintf(out, "dp-server: shard %u:", s);
         print_count(out, " ", &c->compensated, " late gradients compensated,");
         print_count(out, " ", &c->uncompensated, " taken as they were\n");
     }

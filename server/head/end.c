@@ -26,7 +26,7 @@ static void stop(struct head *head, int exit_status, dp_err told, const char *te
         return;
     head->exit_status = exit_status;
     head->state = HEAD_STOPPING;
-    head->ended_ms = mono_ms();
+    head->ending->at_ms = mono_ms();
     if (head->supervise)
         supervise_expect_end(head->supervise);
     head_notice(head, told, text);
@@ -70,13 +70,13 @@ void head_end_saved(struct head *head, const struct news *news)
     if (head->state != HEAD_EXPORTING)
         return;
     head->state = HEAD_DONE;
-    head->ended_ms = mono_ms();
+    head->ending->at_ms = mono_ms();
     if (head->opts->json) /* its last event is "done"; people read the last lines */
         head_doubts_end(head);
     struct run_summary summary = {.path = news->saved ? head->saving->path : NULL,
                                   .dropped = head_drop_json(head),
                                   .staleness = head_staleness_total_json(head)};
-    progress_done(&head->progress, head->ended_ms, &summary);
+    progress_done(&head->progress, head->ending->at_ms, &summary);
     head->ending->told = true;
     json_decref(summary.staleness);
     json_decref(summary.dropped);
@@ -107,7 +107,8 @@ void head_on_signal(uv_signal_t *handle, int number)
 {
     struct head *head = handle->data;
     const char *name = number == SIGINT ? "SIGINT" : number == SIGHUP ? "SIGHUP" : "SIGTERM";
-    if ((head->state == HEAD_STOPPING || head->state == HEAD_CLOSING) && mono_ms() - head->ended_ms < SAME_SIGNAL_MS)
+    if ((head->state == HEAD_STOPPING || head->state == HEAD_CLOSING) &&
+        mono_ms() - head->ending->at_ms < SAME_SIGNAL_MS)
         return;
     if (head->state == HEAD_STOPPING || head->state == HEAD_CLOSING) {
         fprintf(stderr, "dp-server: %s again, ending at once\n", name);

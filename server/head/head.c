@@ -34,6 +34,7 @@
 #include "server/result/fetch.h"
 #include "server/result/save.h"
 #include "server/save/export.h"
+#include "server/seats/local_shards.h"
 #include "server/talk/crowd.h"
 #include "server/talk/guard.h"
 #include "server/talk/leave.h"
@@ -84,29 +85,6 @@ static bool is_ipc(const char *endpoint)
     return strncmp(endpoint, "ipc://", strlen("ipc://")) == 0;
 }
 
-/* The endpoint that workers are told for a shard: its port, at the host they came by or the one to advertise. */
-static void advertise(const struct head *head, const char *endpoint, char *text, size_t size)
-{
-    const char *port = strrchr(endpoint, ':');
-    if (is_ipc(endpoint)) {
-        (void)str_copy(text, size, endpoint);
-        return;
-    }
-    snprintf(text, size, "tcp://%s%s", head->opts->advertise ? head->opts->advertise : "*", port ? port : "");
-}
-
-/* The place at which a shard listens: at the head's host with port 0, or under an abstract name, of which a killed
- * server leaves nothing behind. */
-static void shard_listen(const struct head *head, uint32_t shard, char *text, size_t size)
-{
-    const char *port = strrchr(head->endpoint, ':');
-    int host = port ? (int)(port - head->endpoint) : (int)strlen(head->endpoint);
-    if (is_ipc(head->endpoint))
-        snprintf(text, size, "ipc://@dp-%016" PRIx64 "-%u", head->job.incarnation, shard);
-    else
-        snprintf(text, size, "%.*s:0", host, head->endpoint);
-}
-
 static dp_err open_socket(struct head *head, void **ret_socket, dp_error *err)
 {
     void *socket = zmq_socket(head->zmq, ZMQ_ROUTER);
@@ -129,64 +107,24 @@ static dp_err open_socket(struct head *head, void **ret_socket, dp_error *err)
     return DP_OK;
 }
 
-static unsigned endpoint_port(const char *endpoint)
+static dp_err start_shards(struct head *head, dp_error *err)
 {
-    const char *port = strrchr(endpoint, ':');
-    return port ? (unsigned)strtoul(port + 1, NULL, 10) : 0;
-}
-
-static bool own_port(const struct head *head, unsigned port)
-{
-    bool own = endpoint_port(head->endpoint) == port;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        own |= endpoint_port(head->ports[p].endpoint) == port;
-    return own;
-}
-
-/* --ports is used up: names the first port that is not the server's own. */
-static dp_err ports_in_use(const struct head *head, dp_error *err)
-{
-    const struct zuv_ports *range = &head->opts->shard_ports;
-    unsigned port = range->first;
-    while (own_port(head, port))
-        port++;
-    return dp_fail(err, DP_SYSTEM,
-                   "option --ports %s: no port is left for shard %u of --shards %" PRIu64
-                   "; port %u, for one, is in use by another program: end that, or give another range",
-                   head->opts->ports, head->port_count, head->opts->shards, port);
-}
-
-static dp_err start_ports(struct head *head, dp_error *err)
-{
-    char listen[PORT_ENDPOINT_MAX];
-    struct zuv_ports range = head->talk.post ? (struct zuv_ports){0} : head->opts->shard_ports;
-    for (uint32_t p = 0; p < head->opts->shards; p++) {
-        char shm[SHM_NAME_MAX];
-        if (head->talk.post)
-            (void)str_copy(listen, sizeof listen, head->opts->listen);
-        else
-            shard_listen(head, p, listen, sizeof listen);
-        snprintf(shm, sizeof shm, "dp-shm-%016" PRIx64 "-%u", head->job.incarnation, p);
-        const struct port_place place = {listen, range, head->talk.post, shm, (enum shm_mode)head->opts->shm};
-        bool left = range.first <= range.last;
-        dp_err e = left ? port_start(&head->ports[p], p, head->zmq, &place, &head->wake, err) : DP_BUSY;
-        if (e)
-            return e == DP_BUSY ? ports_in_use(head, err) : e;
-        head->port_count = p + 1;
-        if (head->talk.post)
-            (void)str_copy(head->endpoint, sizeof head->endpoint, head->ports[p].endpoint);
-        if (range.first)
-            range.first = endpoint_port(head->ports[p].endpoint) + 1;
-        advertise(head, head->ports[p].endpoint, head->endpoints[p], sizeof head->endpoints[p]);
-        log_info("shard number=%u endpoint=%s", p, head->ports[p].endpoint);
-    }
-    return DP_OK;
+    const struct local_head own = {.opts = head->opts,
+                                   .zmq = head->zmq,
+                                   .wake = &head->wake,
+                                   .endpoint = head->endpoint,
+                                   .post = head->talk.post,
+                                   .incarnation = head->job.incarnation};
+    dp_err e = local_shards_start(&head->seats, &own, err);
+    if (!e && head->talk.post)
+        (void)str_copy(head->endpoint, sizeof head->endpoint, seats_at(&head->seats, 0)->endpoint);
+    return e;
 }
 
 static dp_err write_endpoint(void *arg, int fd, dp_error *err)
 {
     struct head *head = arg;
-    char line[PORT_ENDPOINT_MAX + 1];
+    char line[ZUV_ENDPOINT_MAX + 1];
     int n = snprintf(line, sizeof line, "%s\n", head->endpoint);
     return file_write_all(fd, line, (size_t)n, err);
 }
@@ -219,13 +157,8 @@ static dp_err check_files(struct head *head, dp_error *err)
 
 static dp_err allocate(struct head *head, dp_error *err)
 {
-    size_t shards = (size_t)head->opts->shards;
-    head->ports = mem_array_zero(shards, sizeof *head->ports);
-    head->endpoints = mem_array_zero(shards, sizeof *head->endpoints);
-    head->lows = mem_array_zero(shards, sizeof *head->lows);
     head->numbers = mem_array(SESSIONS_MAX, sizeof *head->numbers);
-    if (!head->ports || !head->endpoints || !head->lows || !head->numbers || members_init(&head->members) ||
-        head_balance_init(head))
+    if (!head->numbers || members_init(&head->members) || head_balance_init(head))
         return dp_fail(err, DP_NOMEM, "out of memory for the server");
     return job_init(&head->job, head->opts, err);
 }
@@ -271,7 +204,7 @@ static dp_err start(struct head *head, dp_error *err)
     if (e)
         return e;
     accept_spare_start();
-    e = start_ports(head, err);
+    e = start_shards(head, err);
     head_crowd_start(head);
     if (!e && head->opts->port_file && file_replace(head->opts->port_file, write_endpoint, head, err))
         e = dp_fail_in(err, "option --port-file");
@@ -337,8 +270,7 @@ static void free_all(struct head *head)
     remove_socket(head);
     head_export_fini(head);
     head_fetch_fini(head);
-    for (uint32_t p = 0; p < head->port_count; p++)
-        port_fini(&head->ports[p]);
+    seats_fini(&head->seats);
     head_post_fini(head);
     supervise_free(&head->supervise);
     head_sums_stop(head);
@@ -351,9 +283,6 @@ static void free_all(struct head *head)
     guard_free(&head->guard);
     arena_fini(&head->talk.arena);
     progress_fini(&head->progress);
-    free(head->ports);
-    free(head->endpoints);
-    free(head->lows);
     free(head->numbers);
 }
 
@@ -404,7 +333,7 @@ static void run(struct head *head)
         head_ends_with(head, "failed", err.text);
         head_close(head);
     } else {
-        log_info("listening endpoint=%s shards=%u", head->endpoint, head->port_count);
+        log_info("listening endpoint=%s shards=%u", head->endpoint, head->seats.count);
         announce(head);
     }
     uv_run(&head->loop, UV_RUN_DEFAULT);

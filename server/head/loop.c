@@ -27,7 +27,6 @@
 #include "server/talk/crowd.h"
 #include "server/talk/leave.h"
 #include "server/talk/news.h"
-#include "server/talk/shards.h"
 #include "server/talk/shared.h"
 #include "server/zmtp/watch.h"
 
@@ -171,18 +170,18 @@ static void on_event(struct head *head, uint32_t shard, struct event *event)
 static void on_wake(uv_async_t *wake)
 {
     struct head *head = wake->data;
-    for (uint32_t p = 0; p < head->port_count; p++) {
+    for (uint32_t s = 0; s < head->seats.count; s++) {
         struct event event;
-        while (head->ports[p].running && shard_link_take(head->ports[p].link, &event))
+        while (seats_take(&head->seats, s, &event))
             if (event.incarnation == head->job.incarnation)
-                on_event(head, p, &event);
+                on_event(head, s, &event);
             else
                 event_fini(&event); /* of a job before this one: nothing is pinned of it */
     }
     head_on_arrivals(head); /* after the events: those of a step that is complete are here by now */
     head_raise_low(head);
     head_speculate(head);
-    head_see_fences(head);
+    seats_see_fences(&head->seats);
     read_letters(head);
 }
 
@@ -190,7 +189,6 @@ void head_loop_start(struct head *head)
 {
     struct loop_handles *handles = head->handles;
     head->hearers = &HEARERS;
-    head->handles_started = true;
     uv_async_init(&head->loop, &head->wake, on_wake);
     uv_timer_init(&head->loop, &handles->tick);
     uv_timer_init(&head->loop, &head->ending->timer);

@@ -71,8 +71,8 @@ void head_reopen(struct head *head, const char *reason)
     for (uint32_t i = 0; i < head->members.used; i++)
         if (head->members.list[i].state != MEMBER_NONE)
             head_fence(head, &head->members.list[i], "the job is settled anew");
-    for (uint32_t p = 0; p < head->port_count; p++)
-        head_command(head, p, &(struct command){.kind = COMMAND_RESET});
+    for (uint32_t s = 0; s < head->seats.count; s++)
+        head_command(head, s, &(struct command){.kind = COMMAND_RESET});
     head_settle_stop(head);
     if (job_reopen(&head->job, &err))
         head_fail(head, &err);

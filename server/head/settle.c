@@ -81,19 +81,21 @@ static struct command_start *start_of(const struct head *head, const struct job_
 
 static bool start_shards(struct head *head)
 {
-    for (uint32_t p = 0; p < head->port_count; p++) {
-        const struct job_shard *shard = &head->job.shards[p];
+    for (uint32_t s = 0; s < head->job.shard_count; s++) {
+        const struct job_shard *shard = &head->job.shards[s];
         struct command start = {.kind = COMMAND_START, .start = start_of(head, shard)};
-        if (!start.start || !port_send(&head->ports[p], &start)) {
+        if (!start.start || !seats_send(&head->seats, s, &start)) {
             command_fini(&start);
             return false;
         }
-        head->lows[p] = job_shard_holds(shard) ? 0 : UINT64_MAX;
+        seats_begin(&head->seats, s, job_shard_holds(shard) ? 0 : UINT64_MAX);
     }
-    for (head->steps->first_port = 0; !job_shard_holds(&head->job.shards[head->steps->first_port]);)
-        head->steps->first_port++;
-    for (head->arrival_port = 0; !job_shard_holds_first(&head->job.shards[head->arrival_port]);)
-        head->arrival_port++;
+    for (head->steps->first_shard = 0; !job_shard_holds(&head->job.shards[head->steps->first_shard]);)
+        head->steps->first_shard++;
+    uint32_t first = 0;
+    while (!job_shard_holds_first(&head->job.shards[first]))
+        first++;
+    seats_hear_arrivals(&head->seats, first);
     return true;
 }
 
@@ -101,11 +103,11 @@ static bool start_shards(struct head *head)
 static void tell_unspread(const struct head *head)
 {
     uint32_t used = 0;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        used += head->job.shards[p].slice_count > 0;
-    if (used > 0 && used < head->port_count)
+    for (uint32_t s = 0; s < head->job.shard_count; s++)
+        used += head->job.shards[s].slice_count > 0;
+    if (used > 0 && used < head->job.shard_count)
         log_info("dense-shards used=%u of=%u reason=\"the others would have less than --min-shard-kib %" PRIu64 "\"",
-                 used, head->port_count, head->opts->min_shard_kib);
+                 used, head->job.shard_count, head->opts->min_shard_kib);
 }
 
 /* A word among numbers is a class, and may be a typing error. */
@@ -161,17 +163,18 @@ void head_settle_stop(struct head *head)
 
 dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
 {
-    AUTOFREE const char **endpoints = mem_array(head->port_count, sizeof *endpoints);
+    const struct seats *seats = &head->seats;
+    AUTOFREE const char **endpoints = mem_array(seats->count, sizeof *endpoints);
     if (!endpoints)
         return dp_fail(err, DP_NOMEM, "out of memory for the job");
-    for (uint32_t p = 0; p < head->port_count; p++)
-        endpoints[p] = head->endpoints[p];
-    dp_err e = job_settle(&head->job, join, head->port_count, endpoints, err);
+    for (uint32_t s = 0; s < seats->count; s++)
+        endpoints[s] = seats_at(seats, s)->told;
+    dp_err e = job_settle(&head->job, join, seats->count, endpoints, err);
     if (e)
         return e;
-    for (uint32_t p = 0; p < head->port_count; p++) {
-        head->job.wire->shards[p]->shm = head->ports[p].shm_name;
-        head->job.wire->shards[p]->at_head = head->talk.post != NULL;
+    for (uint32_t s = 0; s < seats->count; s++) {
+        head->job.wire->shards[s]->shm = (char *)seats_at(seats, s)->shm_name;
+        head->job.wire->shards[s]->at_head = seats_at(seats, s)->at_head;
     }
     if (head_export_check_room(head, err))
         return refuse_for_room(head, err);

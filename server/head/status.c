@@ -95,7 +95,7 @@ static const char *waiting_for(const struct head *head, char buf[WAITING_BYTES])
                  head->opts->min_workers - head_missing(head), head->opts->min_workers);
         return buf;
     }
-    if (head->exporting && head->saving->tries > 0) {
+    if (head->saving->exporting && head->saving->tries > 0) {
         snprintf(buf, WAITING_BYTES, "the model to be written: %s", head->saving->err.text);
         return buf;
     }
@@ -186,10 +186,15 @@ static json_t *workers_json(const struct head *head, bool brief, uint32_t *ret_l
     return workers;
 }
 
-/* Messages to the head; on a port that it shares, of what is no message nobody knows whom it was for. */
+/* Messages to the head; on a socket that it shares, of what is no message nobody knows whom it was for. */
 static uint64_t malformed(const struct head *head)
 {
-    return head->talk.malformed + (head->talk.post ? counter_get(&head->ports[0].counters.malformed) : 0);
+    uint64_t count = head->talk.malformed;
+    for (uint32_t s = 0; s < head->seats.count; s++) {
+        const struct seat *seat = seats_at(&head->seats, s);
+        count += seat->at_head ? counter_get(&seat->counters->malformed) : 0;
+    }
+    return count;
 }
 
 json_t *head_status(struct head *head, bool brief)
@@ -207,5 +212,5 @@ json_t *head_status(struct head *head, bool brief)
         head_report_json(head), "balance", head_balance_json(head), "waits", head_waits_json(head), "export",
         head_export_json(head), "warnings", head_doubts_json(head), "dropped", head_drop_json(head), "staleness",
         head_staleness_total_json(head), "workers", workers, "workers_left_out", count(left_out), "shards",
-        brief ? json_array() : head_shards_json(head), "shards_left_out", count(brief ? head->port_count : 0));
+        brief ? json_array() : head_shards_json(head), "shards_left_out", count(brief ? head->seats.count : 0));
 }

@@ -48,17 +48,14 @@ static void report_step(struct head *head, uint64_t step)
 /* Moves global_low to the least of the shards' and tells them. */
 void head_raise_low(struct head *head)
 {
-    uint64_t low = UINT64_MAX;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        low = MIN(low, head->lows[p]);
+    const uint64_t low = seats_low(&head->seats);
     if (!head->job.settled || low == head->global_low)
         return;
     assert(low > head->global_low);
     for (; head->global_low < low; head->global_low++)
         report_step(head, head->global_low);
     head->moved_ms = mono_ms();
-    for (uint32_t p = 0; p < head->port_count; p++)
-        shard_link_announce_low(head->ports[p].link, low);
+    seats_announce_low(&head->seats, low);
     head_news(head, &(struct news){.kind = NEWS_STEP});
     if (head->diverged)
         end_diverged(head);
@@ -93,18 +90,18 @@ static void take_blame(struct head *head, const struct blame *blame)
 void head_on_completed(struct head *head, uint32_t shard, const struct event_completed *completed)
 {
     struct steps_state *steps = head->steps;
-    head->lows[shard] = completed->step + 1;
+    seats_completed(&head->seats, shard, completed->step);
     if (!isfinite(completed->metrics.loss) && (!steps->infinite_from || completed->step < steps->infinite_from))
         steps->infinite_from = completed->step + 1;
     take_blame(head, &completed->blame);
-    if (shard == steps->first_port)
+    if (shard == steps->first_shard)
         steps->metrics[completed->step % SLICE_VERSIONS] = completed->metrics;
 }
 
 void head_steps_stop(struct head *head)
 {
-    memset(head->lows, 0, head->port_count * sizeof *head->lows);
-    head->steps->first_port = head->arrival_port = 0;
+    seats_forget(&head->seats);
+    head->steps->first_shard = 0;
     head->steps->infinite_from = 0;
     head->steps->blamed[0] = '\0';
 }

@@ -10,7 +10,7 @@ struct event_completed;
 struct head;
 
 struct steps_state {
-    uint32_t first_port;                    /* the shard whose metrics count */
+    uint32_t first_shard;                   /* the shard whose metrics count */
     struct metrics metrics[SLICE_VERSIONS]; /* of steps >= global_low, at step % SLICE_VERSIONS */
     uint64_t diverged_step;                 /* of a job that diverged: which training step's loss was the first */
     uint64_t

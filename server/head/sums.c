@@ -12,29 +12,29 @@
 /* Parts are cut at blocks. */
 static void add_table_blocks(struct head *head)
 {
-    for (uint32_t p = 0; p < head->port_count; p++)
-        for (uint32_t i = 0; i < head->job.shards[p].part_count; i++) {
-            const struct part_range *part = &head->job.shards[p].parts[i];
+    for (uint32_t s = 0; s < head->job.shard_count; s++)
+        for (uint32_t i = 0; i < head->job.shards[s].part_count; i++) {
+            const struct part_range *part = &head->job.shards[s].parts[i];
             uint64_t span = layout_table_span(&head->job.core.tensors.list[part->tensor]);
-            exchange_add_blocks(&head->sums->exchange, p, part->tensor, (part->last - part->first) / span + 1);
+            exchange_add_blocks(&head->sums->exchange, s, part->tensor, (part->last - part->first) / span + 1);
         }
 }
 
 dp_err head_sums_start(struct head *head)
 {
-    AUTOFREE struct range *ranges = mem_array(head->port_count, sizeof *ranges);
+    AUTOFREE struct range *ranges = mem_array(head->job.shard_count, sizeof *ranges);
     if (!ranges)
         return DP_NOMEM;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        ranges[p] = head->job.shards[p].range;
+    for (uint32_t s = 0; s < head->job.shard_count; s++)
+        ranges[s] = head->job.shards[s].range;
     const struct shard_job *core = &head->job.core;
-    multipliers_start(&head->report.multipliers, &core->constraints);
+    multipliers_start(&head->sums->report.multipliers, &core->constraints);
     if (core->constraints.method == METHOD_AUGMENTED && core->constraints.count > 0) {
         head->sums->pull = mem_array_zero(shard_job_constraint_values(core), sizeof *head->sums->pull);
         if (!head->sums->pull)
             return DP_NOMEM;
     }
-    if (exchange_init(&head->sums->exchange, &core->tensors, head->port_count, ranges))
+    if (exchange_init(&head->sums->exchange, &core->tensors, head->job.shard_count, ranges))
         return DP_NOMEM;
     add_table_blocks(head);
     return DP_OK;
@@ -45,7 +45,7 @@ void head_sums_stop(struct head *head)
     exchange_fini(&head->sums->exchange);
     free(head->sums->pull);
     head->sums->pull = NULL;
-    head->report = (struct report){0};
+    head->sums->report = (struct report){0};
 }
 
 static void fail(struct head *head, dp_err code, const char *text)
@@ -59,8 +59,8 @@ static void fail(struct head *head, dp_err code, const char *text)
 static void send_totals(struct head *head, uint64_t step, uint32_t phase, uint32_t values, const double *totals)
 {
     size_t count = (size_t)head->job.core.tensors.count * values;
-    for (uint32_t p = 0; p < head->port_count; p++) {
-        if (head->job.shards[p].slice_count == 0)
+    for (uint32_t s = 0; s < head->job.shard_count; s++) {
+        if (head->job.shards[s].slice_count == 0)
             continue;
         struct command command = {.kind = COMMAND_TOTALS, .totals = {step, phase, (uint32_t)count, NULL}};
         command.totals.totals = mem_array(count, sizeof *totals);
@@ -69,7 +69,7 @@ static void send_totals(struct head *head, uint64_t step, uint32_t phase, uint32
             return;
         }
         memcpy(command.totals.totals, totals, count * sizeof *totals);
-        if (!port_send(&head->ports[p], &command)) {
+        if (!seats_send(&head->seats, s, &command)) {
             command_fini(&command);
             fail(head, DP_BUSY, "a shard has too much to do for the sums of a commit");
             return;
@@ -83,13 +83,13 @@ static void follow_multipliers(struct head *head, uint64_t step, const double *t
     const struct shard_job *core = &head->job.core;
     struct plan_step at = plan_at(&core->plan, step);
     struct commit commit = commit_at(core, at.train_step, at.rows);
-    global_take_gathered(core, totals, &commit, head->sums->pull, &head->report.multipliers);
+    global_take_gathered(core, totals, &commit, head->sums->pull, &head->sums->report.multipliers);
 }
 
 static void take_report(struct head *head, uint64_t step, const double *totals)
 {
     const struct shard_job *core = &head->job.core;
-    struct report *r = &head->report;
+    struct report *r = &head->sums->report;
     report_take(r, core, plan_at(&core->plan, step).train_step, totals);
     progress_set_terms(&head->progress,
                        &(struct progress_terms){.known = true,

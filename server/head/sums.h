@@ -6,13 +6,15 @@
 
 #include "common/base/dp_err.h"
 #include "server/step/block_sums.h"
+#include "server/step/report.h"
 
 struct event;
 struct head;
 
 struct sums {
     struct exchange exchange;
-    double *pull; /* scratch of the multipliers; NULL: the job has none */
+    struct report report; /* the last one */
+    double *pull;         /* scratch of the multipliers; NULL: the job has none */
 };
 
 /* The job is settled. DP_NOMEM. */

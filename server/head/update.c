@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "common/terms/constraint_text.h"
+#include "server/head/sums.h"
 #include "server/talk/shared.h"
 
 static json_t *number(double x)
@@ -28,14 +29,14 @@ static json_t *terms_json(const struct head *head, const struct constraint *c, u
 {
     json_t *terms = json_array();
     for (uint32_t i = 0; i < constraint_term_count(c); i++)
-        json_array_append_new(terms, number(head->report.multipliers.mu[first + i]));
+        json_array_append_new(terms, number(head->sums->report.multipliers.mu[first + i]));
     return terms;
 }
 
 static json_t *constraints_json(const struct head *head)
 {
     const struct constraints *all = &head->job.core.constraints;
-    const struct report *report = &head->report;
+    const struct report *report = &head->sums->report;
     json_t *list = json_array();
     uint32_t term = 0;
     for (uint32_t i = 0; i < all->count; i++) {
@@ -77,7 +78,7 @@ json_t *head_update_json(const struct head *head)
 
 json_t *head_report_json(const struct head *head)
 {
-    const struct report *r = &head->report;
+    const struct report *r = &head->sums->report;
     if (!r->known)
         return json_null();
     return json_pack("{sI so so so so so}", "train_step", (json_int_t)r->train_step, "regularizer",

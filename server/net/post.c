@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/util.h"
+#include "common/net/zuv.h"
 
 dp_err post_init(struct post *post)
 {
@@ -53,12 +54,19 @@ struct letter *letter_new(enum letter_about about, uint64_t session, zmq_msg_t *
     return letter;
 }
 
+void post_open(struct post *post, uv_async_t *wake)
+{
+    post->wake = wake;
+}
+
 dp_err post_send(struct post *post, struct letter *letter)
 {
-    if (queue_put(&post->out, &letter))
-        return DP_OK;
-    post_done(post, letter);
-    return DP_BUSY;
+    bool sent = queue_put(&post->out, &letter);
+    if (!sent)
+        post_done(post, letter);
+    if (post->wake)
+        zuv_wake(post->wake);
+    return sent ? DP_OK : DP_BUSY;
 }
 
 static struct letter *take(struct queue *queue)

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <uv.h>
 #include <zmq.h>
 
 #include "server/link/queue.h"
@@ -42,6 +43,7 @@ struct letter {
 };
 
 struct post {
+    uv_async_t *wake;     /* of the port; NULL: it does not run. Thread: head */
     struct queue in, out; /* of pointers, to the head and to the port */
     _Atomic uint32_t waiting;
     _Atomic uint64_t waiting_bytes;
@@ -59,7 +61,9 @@ void post_fini(struct post *post);
 /* A letter of the head's, which takes the frames; NULL when out of memory, the frames are closed then. */
 struct letter *letter_new(enum letter_about about, uint64_t session, zmq_msg_t *frames, size_t count);
 
-/* To the port. DP_BUSY where there is no room: the letter is gone. Thread: head. */
+/* The port runs, and is woken by this; NULL: it has ended. Thread: head. */
+void post_open(struct post *post, uv_async_t *wake);
+/* To the port, which is woken if it runs. DP_BUSY where there is no room: the letter is gone. Thread: head. */
 DP_MUST_CHECK dp_err post_send(struct post *post, struct letter *letter);
 /* An answer to a peer is on its way for as long as it does not read it: it counts as under way, like what it says.
  * Thread: head; post_answered: any, at last libzmq's. */

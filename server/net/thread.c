@@ -152,6 +152,8 @@ static dp_err start_thread(struct port *port, dp_error *err)
                        "memory (ulimit -v)",
                        port->id);
     port->running = true;
+    if (port->state->post)
+        post_open(port->state->post, &port->wake);
     return DP_OK;
 }
 
@@ -207,19 +209,16 @@ fail:
     return e;
 }
 
-bool port_send(struct port *port, const struct command *command)
-{
-    return shard_link_send(port->link, command);
-}
-
 void port_stop(struct port *port)
 {
     if (!port->running)
         return;
     /* The shard drains its commands, so room comes. */
-    while (!port_send(port, &(struct command){.kind = COMMAND_STOP}))
+    while (!shard_link_send(port->link, &(struct command){.kind = COMMAND_STOP}))
         zuv_wake(&port->wake);
     uv_thread_join(&port->thread);
+    if (port->state->post)
+        post_open(port->state->post, NULL);
     uv_loop_close(&port->state->loop);
     port->running = false;
 }

@@ -13,16 +13,13 @@
 #include "server/net/post.h"
 #include "server/shard/counters.h"
 
-enum {
-    PORT_ENDPOINT_MAX = 128,
-    PORT_REPLY_QUEUE = 4096, /* messages that may wait for a peer to read them */
-};
+enum { PORT_REPLY_QUEUE = 4096 }; /* messages that may wait for a peer to read them */
 
 struct port_state;
 
 struct port {
     uint32_t id;
-    char endpoint[PORT_ENDPOINT_MAX];
+    char endpoint[ZUV_ENDPOINT_MAX];
     char shm_name[SHM_NAME_MAX]; /* of its Unix socket; "": it has none */
     struct shard_counters counters;
     struct shard_link *link; /* to the shard */
@@ -44,8 +41,6 @@ struct port_place {
 /* Binds and starts the thread. Events wake `wake_head`. DP_SYSTEM, DP_NOMEM; DP_BUSY where all its ports are in use. */
 DP_MUST_CHECK dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const struct port_place *place,
                                 uv_async_t *wake_head, dp_error *err);
-/* shard_link_send on the port's link. */
-bool port_send(struct port *port, const struct command *command);
 /* Stops the thread, closes its socket and waits for both. libzmq may hold replies until its context is terminated. */
 void port_stop(struct port *port);
 /* Once libzmq's context is terminated: frees all. Events that are left are dropped with what they carry. */

@@ -35,12 +35,11 @@ void head_tell_end(struct head *head)
 /* The last thing on the loop: with its handles closed, uv_run returns. */
 static void close_handles(struct head *head)
 {
-    for (uint32_t p = 0; p < head->port_count; p++)
-        port_stop(&head->ports[p]);
+    seats_stop(&head->seats);
     if (head->talk.zuv_started)
         zuv_close(&head->talk.zuv, NULL);
     guard_door_close(&head->door);
-    if (!head->handles_started)
+    if (!head->hearers)
         return;
     uv_close((uv_handle_t *)&head->ending->timer, NULL);
     head_news(head, &(struct news){.kind = NEWS_CLOSING});
@@ -56,8 +55,8 @@ void head_close(struct head *head)
     if (head->state == HEAD_CLOSING)
         return;
     bool done = head->state == HEAD_DONE; /* the workers know, and are about to end */
-    if (head->ended_ms == 0)              /* it could not start */
-        head->ended_ms = mono_ms();
+    if (head->ending->at_ms == 0)         /* it could not start */
+        head->ending->at_ms = mono_ms();
     head->state = HEAD_CLOSING;
     head_tell_end(head);
     if (head->supervise)
@@ -69,7 +68,7 @@ void head_close(struct head *head)
 static void on_end(uv_timer_t *timer)
 {
     struct head *head = timer->data;
-    if (!head->exporting)
+    if (!head->saving->exporting)
         head_close(head);
 }
 
@@ -77,9 +76,9 @@ static void on_end(uv_timer_t *timer)
 void head_see_end(struct head *head)
 {
     bool done = head->state == HEAD_DONE && head->opts->exit_when_done;
-    if (head->exporting || (!done && head->state != HEAD_STOPPING))
+    if (head->saving->exporting || (!done && head->state != HEAD_STOPPING))
         return;
-    uint64_t patience_ms = done ? LEAVE_MS : STOP_LEAVE_MS, gone_ms = mono_ms() - head->ended_ms;
+    uint64_t patience_ms = done ? LEAVE_MS : STOP_LEAVE_MS, gone_ms = mono_ms() - head->ending->at_ms;
     uint64_t left_ms = head_hung_all(head) ? 0 : patience_ms - MIN(gone_ms, patience_ms);
     uv_timer_start(&head->ending->timer, on_end, left_ms, 0);
 }

@@ -3,6 +3,7 @@
 #define DP_SERVER_RESULT_CLOSING_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <uv.h>
 
 struct head;
@@ -13,6 +14,7 @@ struct ending {
     const char *event; /* "stopped", "diverged", "failed"; NULL: not known */
     char reason[1024]; /* one line */
     bool told;
+    uint64_t at_ms;   /* when DONE or STOPPING was entered, or else CLOSING; 0: none was */
     uv_timer_t timer; /* DONE, STOPPING: when the process ends at the latest */
 };
 

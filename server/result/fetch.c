@@ -220,7 +220,7 @@ static dp_err begin(struct head *head, struct fetch *fetch, const Dp__Export *as
     dp_err e = export_new(&head->job, head->global_low, &fetch->export, err);
     if (!e && head->diverged)
         export_mark_diverged(fetch->export);
-    if (!e && (fetch->pin = head_pin(head, head->global_low)) == 0)
+    if (!e && (fetch->pin = seats_pin(&head->seats, head->global_low)) == 0)
         e = dp_fail(err, DP_BUSY, "the shards have too much to do for the export, try again");
     if (e)
         let_go(fetch);

@@ -86,7 +86,7 @@ static void on_written(void *arg, const dp_error *err);
 static void try_write(struct head *head)
 {
     struct saving *saving = head->saving;
-    assert(head->exporting && export_whole(saving->export));
+    assert(saving->exporting && export_whole(saving->export));
     const struct export_place place = {.path = head->opts->export_path, .held = &saving->held};
     saving->waiting = false;
     export_write(saving->export, &head->loop, &place, on_written, head);
@@ -150,7 +150,7 @@ void head_export_give_up(struct head *head)
     const dp_error *err = &head->saving->err;
     char reason[sizeof head->ending->reason];
     size_t at = 0;
-    head->exporting = head->saving->waiting = false;
+    head->saving->exporting = head->saving->waiting = false;
     export_free(&head->saving->export);
     if (head->state != HEAD_STOPPING) {
         head_fail(head, err);
@@ -189,7 +189,7 @@ static void on_written(void *arg, const dp_error *err)
     struct export_facts facts = export_facts(saving->export);
     (void)str_copy(saving->path, sizeof saving->path, export_path(saving->export));
     export_free(&saving->export);
-    head->exporting = false;
+    saving->exporting = false;
     if (saving->tries > 0)
         log_info("export-written path=\"%s\" tries=%u", saving->path, saving->tries + 1);
     if (head->state == HEAD_EXPORTING && facts.diverged)
@@ -217,7 +217,7 @@ void head_export_watch(struct head *head, const struct news *news)
     if (!saving->waiting || now_ms < saving->next_ms)
         return;
     if (!saving->export) {
-        head->exporting = saving->waiting = false;
+        saving->exporting = saving->waiting = false;
         head_export_at(head, saving->step);
     } else if (check_room(head->opts->export_path, export_facts(saving->export).bytes, &err)) {
         failed(head, &err);
@@ -232,9 +232,9 @@ void head_export_at(struct head *head, uint64_t step)
 {
     struct saving *saving = head->saving;
     dp_error err;
-    if (head->exporting)
+    if (saving->exporting)
         return;
-    head->exporting = true;
+    saving->exporting = true;
     saving->step = step;
     saving->asked_ms = mono_ms();
     if (export_new(&head->job, step, &saving->export, &err)) {
@@ -243,7 +243,7 @@ void head_export_at(struct head *head, uint64_t step)
     }
     if (head->diverged)
         export_mark_diverged(saving->export);
-    saving->pin = head_pin(head, step);
+    saving->pin = seats_pin(&head->seats, step);
     if (saving->pin == 0) {
         (void)dp_fail(&err, DP_BUSY, "the shards have too much to do for the export");
         failed(head, &err);
@@ -289,11 +289,11 @@ json_t *head_export_json(const struct head *head)
     const struct saving *saving = head->saving;
     uint64_t now = mono_ms(), until = saving->failed_ms + patience_ms(head);
     const char *path = saving->path[0] ? saving->path : head->opts->export_path;
-    const char *state = saving->path[0]   ? "written"
-                        : saving->waiting ? "waiting"
-                        : head->exporting ? "writing"
-                                          : "none";
-    bool failing = head->exporting && saving->tries > 0;
+    const char *state = saving->path[0]     ? "written"
+                        : saving->waiting   ? "waiting"
+                        : saving->exporting ? "writing"
+                                            : "none";
+    bool failing = saving->exporting && saving->tries > 0;
     if (!path)
         return json_null();
     return json_pack("{ss ss so so so}", "path", path, "state", state, "reason",

@@ -21,6 +21,7 @@ struct saving {
     uint64_t pin;          /* number of its pins */
     uint64_t asked_ms;     /* when they were asked for */
     int held;              /* a file without a name beside FILE, opened at the start; -1: none */
+    bool exporting;        /* until the model is written, or is given up */
     bool waiting;          /* the last try failed, and another one follows */
     uint32_t tries;        /* that failed */
     uint64_t failed_ms;    /* when the first one did */

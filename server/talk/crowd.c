@@ -22,13 +22,14 @@ void head_crowd_start(struct head *head)
         descriptors_taken() + OWN_SPARE + OWN_PER_SHARD * head->opts->shards + head->opts->local_workers;
 }
 
-/* Connections of a worker to the shards, as far as the job is known; `doors`: with those for shared memory. */
+/* Connections of a worker to the shards of this process, which have the first seats, as far as the job is known;
+ * `doors`: with those for shared memory. */
 static uint64_t shard_files(const struct head *head, bool doors)
 {
     if (!head->job.settled)
         return head->opts->shards * (uint64_t)(FRAME_LANES + doors);
     uint64_t files = 0;
-    for (uint32_t s = 0; s < head->job.shard_count; s++) {
+    for (uint32_t s = 0; s < head->opts->shards; s++) {
         const struct job_shard *shard = &head->job.shards[s];
         if (shard->slice_count + shard->part_count > 0)
             files += (shard->slice_count > 1 ? FRAME_LANES : 1) + (uint64_t)doors;

@@ -19,10 +19,9 @@ void head_fence(struct head *head, struct member *member, const char *reason)
     uint64_t token = member->token;
     assert(member->state != MEMBER_NONE);
     gate_sessions_end(token, mono_ms());
-    head->fences += had_joined;
     members_remove(&head->members, member);
     if (had_joined)
-        head_close_session(head, token, head->port_count);
+        head_close_session(head, token);
     assert(members_find(&head->members, token) == NULL);
     head_news(head, &(struct news){.kind = NEWS_LEFT, .token = token, .had_joined = had_joined});
 }

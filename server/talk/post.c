@@ -24,13 +24,12 @@ void head_post_fini(struct head *head)
 dp_err head_post_send(struct head *head, enum letter_about about, uint64_t session, zmq_msg_t *frames, size_t count)
 {
     struct letter *letter = letter_new(about, session, frames, count);
-    if (letter && !head->ports[0].running) { /* all was closed while it was under way */
-        post_done(head->talk.post, letter);
-        return DP_SHUTDOWN;
-    }
-    dp_err e = letter ? post_send(head->talk.post, letter) : DP_NOMEM;
-    zuv_wake(&head->ports[0].wake);
-    return e;
+    if (!letter)
+        return DP_NOMEM;
+    if (head->talk.post->wake)
+        return post_send(head->talk.post, letter);
+    post_done(head->talk.post, letter); /* all was closed while it was under way */
+    return DP_SHUTDOWN;
 }
 
 /* ---- a port that is busy ---- */

@@ -1,4 +1,4 @@
-/* The head speaks to the shards: commands that must arrive, sessions that begin and end, pins. Thread: head. */
+/* The head speaks to the shards: commands that must arrive, sessions that begin and end. Thread: head. */
 #include "server/talk/shards.h"
 
 #include <string.h>
@@ -6,58 +6,62 @@
 #include "server/talk/news.h"
 #include "server/talk/shared.h"
 
-bool head_has_parameters(const struct head *head, uint32_t port)
+bool head_has_parameters(const struct head *head, uint32_t shard)
 {
-    return head->job.shards[port].slice_count > 0;
+    return head->job.shards[shard].slice_count > 0;
 }
 
-void head_command(struct head *head, uint32_t port, struct command *command)
+void head_command(struct head *head, uint32_t shard, struct command *command)
 {
     dp_error err;
-    if (port_send(&head->ports[port], command))
+    if (seats_send(&head->seats, shard, command))
         return;
     command_fini(command);
-    (void)dp_fail(&err, DP_BUSY, "shard %u has too much to do for the slots of the job", port);
+    (void)dp_fail(&err, DP_BUSY, "shard %u has too much to do for the slots of the job", shard);
     head_fail(head, &err);
 }
 
-void head_close_session(struct head *head, uint64_t token, uint32_t ports)
+void head_command_all(struct head *head, const struct command *command)
 {
-    for (uint32_t p = 0; p < ports; p++)
-        head_command(head, p, &(struct command){.kind = COMMAND_CLOSE, .close = {token, head->fences}});
+    for (uint32_t s = 0; s < head->job.shard_count; s++) {
+        struct command copy = *command;
+        if (head_has_parameters(head, s))
+            head_command(head, s, &copy);
+    }
+}
+
+uint64_t head_least(const struct head *head, const uint64_t *values)
+{
+    uint64_t least = UINT64_MAX;
+    for (uint32_t s = 0; s < head->job.shard_count; s++)
+        if (head_has_parameters(head, s))
+            least = MIN(least, values[s]);
+    return least;
+}
+
+/* On the first of the shards. */
+static void close_session(struct head *head, uint64_t token, uint32_t shards)
+{
+    for (uint32_t s = 0; s < shards; s++)
+        head_command(head, s, &(struct command){.kind = COMMAND_CLOSE, .close = {token, head->seats.fences}});
+}
+
+void head_close_session(struct head *head, uint64_t token)
+{
+    seats_fence(&head->seats);
+    close_session(head, token, head->seats.count);
 }
 
 /* Nobody knows the token yet: what is taken back needs no fence of its own. */
 bool head_open_session(struct head *head, const struct member *member)
 {
-    for (uint32_t p = 0; p < head->port_count; p++) {
+    for (uint32_t s = 0; s < head->seats.count; s++) {
         struct command open = {.kind = COMMAND_OPEN, .open = {member->token, member->worker, strdup(member->name)}};
-        if (open.open.name && port_send(&head->ports[p], &open))
+        if (open.open.name && seats_send(&head->seats, s, &open))
             continue;
         command_fini(&open); // NOLINT(clang-analyzer-unix.Malloc): it frees the name
-        head_close_session(head, member->token, p);
+        close_session(head, member->token, s);
         return false;
     }
     return true;
-}
-
-void head_see_fences(struct head *head)
-{
-    uint64_t known = head->fences;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        known = MIN(known, shard_link_fenced(head->ports[p].link));
-    if (known == head->all_fenced)
-        return;
-    head->all_fenced = known;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        shard_link_announce_fences(head->ports[p].link, known);
-}
-
-uint64_t head_pin(struct head *head, uint64_t step)
-{
-    head->pins++;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        if (!port_send(&head->ports[p], &(struct command){.kind = COMMAND_PIN, .pin = {step, head->pins}}))
-            return 0;
-    return head->pins;
 }

@@ -10,17 +10,17 @@ struct member;
 struct command;
 
 /* Whether the shard holds a part of theta. */
-bool head_has_parameters(const struct head *head, uint32_t port);
+bool head_has_parameters(const struct head *head, uint32_t shard);
 /* Sends a command that must arrive, else the job fails; what it carries is freed then. */
-void head_command(struct head *head, uint32_t port, struct command *command);
+void head_command(struct head *head, uint32_t shard, struct command *command);
+/* The same to each shard that holds a part of theta, of a command that carries nothing. */
+void head_command_all(struct head *head, const struct command *command);
+/* The least of a number that each shard with a part of theta has: values[shard]. */
+uint64_t head_least(const struct head *head, const uint64_t *values);
 /* Whether all shards know the session; else none does. Before this, head_grant_forget makes void what its number was
  * granted. */
 bool head_open_session(struct head *head, const struct member *member);
-/* Ends a session on the first `ports` shards, by the latest fence. */
-void head_close_session(struct head *head, uint64_t token, uint32_t ports);
-/* Tells the shards of the sessions whose end all of them know. */
-void head_see_fences(struct head *head);
-/* Asks all shards for theta at a step; the events have the number that is returned, 0 where one has too much to do. */
-uint64_t head_pin(struct head *head, uint64_t step);
+/* Ends a session on all shards, with a fence of its own. */
+void head_close_session(struct head *head, uint64_t token);
 
 #endif

@@ -19,9 +19,8 @@
 #include "server/job/job.h"
 #include "server/members/guard_door.h"
 #include "server/members/members.h"
-#include "server/net/thread.h"
+#include "server/seats/seats.h"
 #include "server/show/progress.h"
-#include "server/step/report.h"
 #include "server/talk/crowd.h"
 #include "server/talk/news.h"
 #include "server/talk/talk.h"
@@ -32,12 +31,11 @@ struct head {
     const struct server_options *opts;
     enum head_state state;
     int exit_status;
-    char endpoint[PORT_ENDPOINT_MAX];
+    char endpoint[ZUV_ENDPOINT_MAX];
     uv_loop_t loop;
     uv_async_t wake; /* shards have events */
     void *zmq;
-    const struct news_table *hearers; /* the functions that hear of news */
-    bool handles_started;             /* there is something on the loop */
+    const struct news_table *hearers; /* the functions that hear of news; NULL: the loop is empty */
 
     struct talk talk;
     struct crowding crowding;
@@ -50,22 +48,13 @@ struct head {
     struct members members;
     uint32_t *numbers;    /* [SESSIONS_MAX] scratch */
     struct dealer dealer; /* of slots to members */
-    struct report report;
 
-    uint32_t port_count;
-    struct port *ports;                   /* [port_count] */
-    char (*endpoints)[PORT_ENDPOINT_MAX]; /* [port_count] as workers are told */
-    uint64_t *lows;                       /* [port_count] steps complete on each shard */
-    uint32_t arrival_port;                /* the shard that tells what has arrived */
-    uint64_t fences, all_fenced;          /* sessions that were ended, and those of which all shards know */
-    uint64_t pins;                        /* numbers given to pins so far */
+    struct seats seats; /* of the shards */
 
     uint64_t global_low;
     uint64_t moved_ms;   /* when global_low last moved, or slots of the open step last went to somebody else */
     bool diverged;       /* a step's loss was not finite */
-    bool exporting;      /* until the model is written, or is given up */
     uint64_t started_ms; /* when the server was */
-    uint64_t ended_ms;   /* when DONE or STOPPING was entered, or else CLOSING */
 
     /* server/assign */
     struct deals *deals;
