@@ -23,6 +23,7 @@ dp_err head_drop_start(struct head *head)
     struct drop *drop = head->drop;
     if (!head->job.core.droppable)
         return DP_OK;
+    drop->go = head->job.core.first_step;
     drop->ready = mem_array_zero(head->port_count, sizeof *drop->ready);
     drop->few = mem_array_zero(head->port_count, sizeof *drop->few);
     drop->last = mem_array_zero(head->job.core.plan.slots, sizeof *drop->last);

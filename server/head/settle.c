@@ -48,6 +48,7 @@ static void tell_data(struct head *head)
 static void start_progress(struct head *head)
 {
     const struct plan *plan = &head->job.core.plan;
+    const struct plan_step first = plan_at(plan, head->job.core.first_step);
     struct progress_facts facts = {
         .epochs = job_epochs(&head->job),
         .steps_per_epoch = plan_steps_per_epoch(plan),
@@ -56,6 +57,8 @@ static void start_progress(struct head *head)
         .evaluates = plan->eval_rows > 0,
         .classifies = job_classifies(&head->job),
         .no_epochs = head->job.core.local,
+        .first_step = first.train_step,
+        .first_epoch = first.epoch,
     };
     tell_data(head);
     head->moved_ms = head->stall->opened_ms = mono_ms();
@@ -88,12 +91,7 @@ static bool start_shards(struct head *head)
             command_fini(&start);
             return false;
         }
-        head->lows[p] = job_shard_holds(shard) ? 0 : UINT64_MAX;
     }
-    for (head->steps->first_port = 0; !job_shard_holds(&head->job.shards[head->steps->first_port]);)
-        head->steps->first_port++;
-    for (head->arrival_port = 0; !job_shard_holds_first(&head->job.shards[head->arrival_port]);)
-        head->arrival_port++;
     return true;
 }
 
@@ -139,7 +137,7 @@ static const struct {
     {head_deal_start, head_deal_stop}, {head_balance_start, head_balance_stop},
     {head_gate_start, head_gate_stop}, {head_owed_start, head_owed_stop},
     {NULL, head_stall_stop},           {NULL, head_lease_stop},
-    {head_sums_start, head_sums_stop}, {NULL, head_steps_stop},
+    {head_sums_start, head_sums_stop}, {head_steps_start, head_steps_stop},
     {NULL, head_doubts_stop},
 };
 

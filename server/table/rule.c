@@ -87,7 +87,7 @@ dp_err rowrule_check(const struct shard_job *job, dp_error *err)
     for (uint32_t t = 0; t < job->tensors.count; t++) {
         if (job->tensors.list[t].kind == TENSOR_DENSE)
             continue;
-        if (consistency_at(&job->consistency, 0) > 0)
+        if (consistency_at(&job->consistency, job->first_step) > 0)
             return dp_fail(err, DP_USAGE,
                            "option --consistency: rows of tables commit once a step, not on arrival; use bsp");
         if (job->params.clip_norm > 0)
