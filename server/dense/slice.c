@@ -11,6 +11,7 @@
 
 #include "server/dense/commit.h"
 #include "server/dense/tree.h"
+#include "server/step/first_values.h"
 #include "server/step/slab.h"
 
 enum {
@@ -172,10 +173,7 @@ dp_err slice_init(struct slice *slice, const struct shard_job *job, struct range
                        (unsigned long long)range.count,
                        (unsigned long long)(range.count * 4 * (2 + job->rule->state_count) >> 20));
     }
-    float *theta = slice_theta(slice, job->first_step)->theta;
-    tensors_init_range(&job->tensors, job->plan.seed, range.first, range.count, theta);
-    if (job->rule->start)
-        job->rule->start((size_t)range.count, &job->params, theta, slice->state);
+    first_values_range(job, range, slice_theta(slice, job->first_step)->theta, slice->state);
     slice_open(slice);
     return DP_OK;
 }

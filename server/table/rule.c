@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/terms/constraint_text.h"
+#include "server/step/first_values.h"
 
 enum { LOOK_AHEAD = 24 };
 
@@ -155,16 +156,6 @@ static void copy(float *to, const float *from, uint32_t n)
         memcpy(to, from, n * sizeof *to);
 }
 
-static void initial(const struct rowrule *rule, uint64_t id, float *w, float *const *state)
-{
-    const struct shard_job *job = rule->job;
-    tensors_init_row(&job->tensors, rule->tensor, job->plan.seed, id, w);
-    for (uint32_t i = 0; i < UPDATE_STATE_MAX && i < job->rule->state_count; i++)
-        memset(state[i], 0, rule->dim * sizeof *state[i]);
-    if (job->rule->start)
-        job->rule->start(rule->dim, &job->params, w, state);
-}
-
 /* Proximal step and projections of n floats that went through the rule's step with the numbers k at the rate eta. */
 static void finish(struct rowrule *rule, const struct joint *joint, const struct kernel_update *k, double eta, size_t n,
                    float *w, float *const *state)
@@ -227,7 +218,7 @@ static uint64_t load(const struct rowrule *rule, uint64_t id, const float *recor
 {
     uint32_t stamp = record ? record_stamp(record) : 0, dim = rule->dim;
     if (stamp == 0) {
-        initial(rule, id, w, state);
+        first_values_row(rule->job, rule->tensor, id, w, state);
         return 0;
     }
     copy(w, record + 1, dim);
