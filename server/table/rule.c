@@ -5,6 +5,7 @@
  * rounds differently from one: pulls and exports do it on a copy. Thread: shard. */
 #include "server/table/rule.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,7 +168,10 @@ static void finish(struct rowrule *rule, const struct joint *joint, const struct
     whole.lr = (float)eta;
     steps.all = update_effective_rate(job->rule, &job->params, eta);
     if (job->rule->rates && (joint->here.l1 > 0 || joint->has_rows)) {
-        job->rule->rates(n, &whole, state, rule->rates);
+        const float *read[UPDATE_STATE_MAX];
+        for (uint32_t i = 0; i < UPDATE_STATE_MAX; i++)
+            read[i] = state[i];
+        job->rule->rates(n, &whole, read, rule->rates);
         steps.each = rule->rates;
     }
     joint_here(joint, &steps, n, w);
@@ -252,9 +256,9 @@ static void gather(struct rowrule *rule, const struct table *table, const struct
         float *state[UPDATE_STATE_MAX];
         for (uint32_t s = 0; s < UPDATE_STATE_MAX; s++)
             state[s] = rule->state[s] + (size_t)i * dim;
-        if (before)
-            memcpy(before + (size_t)i * table->stride, record, table->stride * sizeof *record);
+        memcpy(before + (size_t)i * table->stride, record, table->stride * sizeof *record);
         uint64_t from = load(rule, list->ids[first + i], record, rule->w + (size_t)i * dim, state);
+        assert(from <= t);
         if (from != t && (rule->moves || rule->projects))
             bring(rule, from, t, rule->w + (size_t)i * dim, state);
     }
@@ -305,7 +309,7 @@ void rowrule_commit(struct rowrule *rule, struct table *table, const struct rowl
     struct kernel_update k = update_at(job->rule, &job->params, &job->regular[rule->tensor], t, samples);
     for (uint32_t first = 0, n; first < list->count; first += n) {
         n = MIN(list->count - first, rule->chunk);
-        gather(rule, table, list, first, n, t, before ? before + (size_t)first * table->stride : NULL);
+        gather(rule, table, list, first, n, t, before + (size_t)first * table->stride);
         step(rule, &k, schedule_rate(&job->params.schedule, t), (size_t)n * rule->dim,
              values + (size_t)first * rule->dim);
         scatter(rule, table, list->rows + first, n, t);
