@@ -23,10 +23,10 @@ dp_err head_drop_start(struct head *head)
     struct drop *drop = head->drop;
     if (!head->job.core.droppable)
         return DP_OK;
-    drop->go = head->job.core.first_step;
     drop->ready = mem_array_zero(head->port_count, sizeof *drop->ready);
     drop->few = mem_array_zero(head->port_count, sizeof *drop->few);
     drop->last = mem_array_zero(head->job.core.plan.slots, sizeof *drop->last);
+    drop->go = head->job.core.first_step;
     return drop->ready && drop->few && drop->last ? DP_OK : DP_NOMEM;
 }
 

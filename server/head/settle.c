@@ -91,7 +91,12 @@ static bool start_shards(struct head *head)
             command_fini(&start);
             return false;
         }
+        head->lows[p] = job_shard_holds(shard) ? head->job.core.first_step : UINT64_MAX;
     }
+    for (head->steps->first_port = 0; !job_shard_holds(&head->job.shards[head->steps->first_port]);)
+        head->steps->first_port++;
+    for (head->arrival_port = 0; !job_shard_holds_first(&head->job.shards[head->arrival_port]);)
+        head->arrival_port++;
     return true;
 }
 
@@ -137,7 +142,7 @@ static const struct {
     {head_deal_start, head_deal_stop}, {head_balance_start, head_balance_stop},
     {head_gate_start, head_gate_stop}, {head_owed_start, head_owed_stop},
     {NULL, head_stall_stop},           {NULL, head_lease_stop},
-    {head_sums_start, head_sums_stop}, {head_steps_start, head_steps_stop},
+    {head_sums_start, head_sums_stop}, {NULL, head_steps_stop},
     {NULL, head_doubts_stop},
 };
 
@@ -184,6 +189,7 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
     tell_unspread(head);
     tell_mixed(head);
     head->state = HEAD_RUNNING;
+    head->global_low = head->job.core.first_step;
     start_progress(head);
     head_doubts_begin(head);
     return DP_OK;

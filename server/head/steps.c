@@ -101,24 +101,11 @@ void head_on_completed(struct head *head, uint32_t shard, const struct event_com
         steps->metrics[completed->step % SLICE_VERSIONS] = completed->metrics;
 }
 
-dp_err head_steps_start(struct head *head)
-{
-    const struct job_shard *shards = head->job.shards;
-    head->global_low = head->job.core.first_step;
-    for (uint32_t p = 0; p < head->port_count; p++)
-        head->lows[p] = job_shard_holds(&shards[p]) ? head->global_low : UINT64_MAX;
-    for (head->steps->first_port = 0; !job_shard_holds(&shards[head->steps->first_port]);)
-        head->steps->first_port++;
-    for (head->arrival_port = 0; !job_shard_holds_first(&shards[head->arrival_port]);)
-        head->arrival_port++;
-    return DP_OK;
-}
-
 void head_steps_stop(struct head *head)
 {
-    head->global_low = 0;
     memset(head->lows, 0, head->port_count * sizeof *head->lows);
     head->steps->first_port = head->arrival_port = 0;
     head->steps->infinite_from = 0;
     head->steps->blamed[0] = '\0';
+    head->global_low = 0;
 }

@@ -18,9 +18,7 @@ struct steps_state {
     char blamed[256];  /* the first gradient that is not finite, in words; "": not known */
 };
 
-/* The job is settled: its first step is open on all shards. Never fails. */
-DP_MUST_CHECK dp_err head_steps_start(struct head *head);
-/* It is no longer. */
+/* The job is settled no longer. */
 void head_steps_stop(struct head *head);
 /* A shard has completed a step. */
 void head_on_completed(struct head *head, uint32_t shard, const struct event_completed *completed);
