@@ -57,7 +57,7 @@ static void start_progress(struct head *head)
         .evaluates = plan->eval_rows > 0,
         .classifies = job_classifies(&head->job),
         .no_epochs = head->job.core.local,
-        .first_step = first.train_step,
+        .first_train_step = first.train_step,
         .first_epoch = first.epoch,
     };
     tell_data(head);

@@ -472,7 +472,7 @@ Test(progress, a_run_that_begins_amid_an_epoch)
 {
     open_progress(PROGRESS_QUIET, 4, 10, false, false);
     struct progress_facts facts = progress.facts;
-    facts.first_step = 15;
+    facts.first_train_step = 15;
     facts.first_epoch = 1;
     progress_begin(&progress, 1000, &facts);
     struct progress_snapshot s;
