@@ -146,7 +146,7 @@ void head_deal_close(struct head *head, const struct news *news)
 
 dp_err head_deal_start(struct head *head)
 {
-    return dealer_init(&head->dealer, head->job.core.plan.slots);
+    return dealer_init(&head->dealer, head->job.core.plan.slots, head->job.core.first_step);
 }
 
 void head_deal_stop(struct head *head)

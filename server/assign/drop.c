@@ -26,6 +26,7 @@ dp_err head_drop_start(struct head *head)
     drop->ready = mem_array_zero(head->job.shard_count, sizeof *drop->ready);
     drop->few = mem_array_zero(head->job.shard_count, sizeof *drop->few);
     drop->last = mem_array_zero(head->job.core.plan.slots, sizeof *drop->last);
+    drop->go = head->job.core.first_step;
     return drop->ready && drop->few && drop->last ? DP_OK : DP_NOMEM;
 }
 

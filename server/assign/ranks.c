@@ -30,6 +30,7 @@ dp_err head_ranks_start(struct head *head)
     uint32_t slots = head->job.core.plan.slots;
     if (!head->job.core.local)
         return DP_OK;
+    ranks->go = head->job.core.first_step;
     ranks->list = mem_array_zero(slots, sizeof *ranks->list);
     ranks->ready = mem_array_zero(head->job.shard_count, sizeof *ranks->ready);
     ranks->known = mem_array_zero(head->job.shard_count, sizeof *ranks->known);

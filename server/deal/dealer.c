@@ -7,9 +7,9 @@
 
 #include "common/base/util.h"
 
-dp_err dealer_init(struct dealer *dealer, uint32_t slots)
+dp_err dealer_init(struct dealer *dealer, uint32_t slots, uint64_t first)
 {
-    struct dealer made = {.slots = slots};
+    struct dealer made = {.slots = slots, .from = first, .at = first};
     made.owner = mem_array(slots, sizeof *made.owner);
     made.base_owner = mem_array(slots, sizeof *made.base_owner);
     made.next_owner = mem_array(slots, sizeof *made.next_owner);

@@ -36,7 +36,8 @@ struct dealer {
     uint32_t *next_owner; /* [slots] at steps >= from */
 };
 
-DP_MUST_CHECK dp_err dealer_init(struct dealer *dealer, uint32_t slots);
+/* Step `first` is the open one. DP_NOMEM. */
+DP_MUST_CHECK dp_err dealer_init(struct dealer *dealer, uint32_t slots, uint64_t first);
 void dealer_fini(struct dealer *dealer);
 
 /* Deals anew after members changed, while step `open` is open and workers may have begun the `ahead` steps after it:

@@ -1,6 +1,7 @@
 /* Commits on a slice; see commit.h. Thread: shard. */
 #include "server/dense/commit_impl.h"
 
+#include <assert.h>
 #include <math.h>
 
 #include "server/dense/tree.h"
@@ -274,7 +275,7 @@ struct joint_steps commit_steps(struct slice *slice, const struct commit *commit
     steps.all = update_effective_rate(job->rule, &job->params, eta);
     if (!job->rule->rates)
         return steps;
-    float *state[UPDATE_STATE_MAX];
+    const float *state[UPDATE_STATE_MAX];
     for (uint32_t i = 0; i < job->rule->state_count; i++)
         state[i] = slice->state[i] + b.at;
     struct kernel_update whole = *k;
@@ -294,6 +295,14 @@ static void finish(struct slice *slice, const struct commit *commit, const struc
     joint_here(joint, &steps, b.n, w);
 }
 
+/* A commit is of the open step, or on arrival of one that is open beside it: the state at a step is final as soon as
+ * the step before it is complete. */
+static bool commits_open_step(const struct slice *slice, const struct commit *commit)
+{
+    uint64_t t = plan_at(&slice->job->plan, slice->window.next).train_step;
+    return commit->part ? commit->t >= t : commit->t == t;
+}
+
 static void lamb_block(struct block b, const float *w, const float *direction, double *sums)
 {
     sums[LAMB_WEIGHT] = kernels_get()->sum_squares(b.n, w);
@@ -308,6 +317,7 @@ void commit_step(struct slice *slice, const struct commit *commit, const float *
     struct walk walk = {.slice = slice, .merged = !report && !lamb};
     struct kernel_update k = {0};
     struct joint joint = {.tensor = UINT32_MAX};
+    assert(commits_open_step(slice, commit));
     for (struct block b; walk_next(&walk, &b);) {
         double squares = 0;
         if (b.tensor != joint.tensor) {

@@ -40,7 +40,8 @@ uint32_t commit_gather_values(const struct shard_job *job);
  * where there is no slice->mean. */
 void commit_gather(struct slice *slice, const struct commit *commit, const float *w, double *sums);
 /* Step, proximal step and what can be projected without sums of the whole. For LAMB only the direction, to out, and its
- * sums. `report`: sums of theta_t and the gradient, NULL if not wanted. */
+ * sums. `report`: sums of theta_t and the gradient, NULL if not wanted. Every commit goes through here once, and the
+ * optimizer's state changes nowhere else. */
 void commit_step(struct slice *slice, const struct commit *commit, const float *w, float *out, double *report,
                  double *lamb);
 /* The report alone, of theta where no whole step's gradient is known: its norm is NaN. */

@@ -11,6 +11,7 @@
 
 #include "server/dense/commit.h"
 #include "server/dense/tree.h"
+#include "server/step/first_values.h"
 #include "server/step/slab.h"
 
 enum {
@@ -123,22 +124,25 @@ static dp_err allocate_passes(struct slice *slice)
 
 static dp_err allocate(struct slice *slice)
 {
-    dp_err e = steps_init(&slice->window, slice->job->plan.slots, consistency_at(&slice->job->consistency, 0));
+    const struct shard_job *job = slice->job;
+    const uint64_t first = job->first_step;
+    dp_err e = steps_init(&slice->window, job->plan.slots, consistency_at(&job->consistency, first), first);
     if (e)
         return e;
     e = tree_init(slice);
     if (e)
         return e;
-    for (uint32_t i = 0; i < slice->job->rule->state_count; i++) {
+    for (uint32_t i = 0; i < job->rule->state_count; i++) {
         slice->state[i] = mem_array_zero(slice->range.count, sizeof *slice->state[i]);
         if (!slice->state[i])
             return DP_NOMEM;
     }
-    e = versions_init(&slice->versions, slice->range, slice->job->planes);
+    e = versions_init(&slice->versions, slice->range, job->planes);
     if (e)
         return e;
-    slice->at[0] = versions_new(&slice->versions, 0);
-    return slice->at[0] ? allocate_passes(slice) : DP_NOMEM;
+    struct version *theta = versions_new(&slice->versions, plan_at(&job->plan, first).train_step);
+    slice->at[first % SLICE_VERSIONS] = theta;
+    return theta ? allocate_passes(slice) : DP_NOMEM;
 }
 
 static void find_blocks(struct slice *slice)
@@ -154,8 +158,13 @@ static void find_blocks(struct slice *slice)
 
 dp_err slice_init(struct slice *slice, const struct shard_job *job, struct range range, dp_error *err)
 {
-    *slice = (struct slice){
-        .job = job, .range = range, .limit = UINT64_MAX, .past.most = job->past, .total_steps = plan_total(&job->plan)};
+    *slice = (struct slice){.job = job,
+                            .range = range,
+                            .limit = UINT64_MAX,
+                            .past.most = job->past,
+                            .oldest = job->first_step,
+                            .total_steps = plan_total(&job->plan)};
+    assert(job->first_step < slice->total_steps);
     find_blocks(slice);
     if (allocate(slice)) {
         slice_fini(slice);
@@ -164,9 +173,7 @@ dp_err slice_init(struct slice *slice, const struct shard_job *job, struct range
                        (unsigned long long)range.count,
                        (unsigned long long)(range.count * 4 * (2 + job->rule->state_count) >> 20));
     }
-    tensors_init_range(&job->tensors, job->plan.seed, range.first, range.count, slice->at[0]->theta);
-    if (job->rule->start)
-        job->rule->start((size_t)range.count, &job->params, slice->at[0]->theta, slice->state);
+    first_values_range(job, range, slice_theta(slice, job->first_step)->theta, slice->state);
     slice_open(slice);
     return DP_OK;
 }

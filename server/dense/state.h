@@ -36,8 +36,8 @@ struct slice {
     struct version *at[SLICE_VERSIONS];     /* theta_t at t % SLICE_VERSIONS, NULL if it is not held */
     uint64_t oldest;                        /* first t that is held */
     struct versions versions;
-    struct past past; /* on arrival, if late gradients are compensated */
-    float *state[UPDATE_STATE_MAX];
+    struct past past;                    /* on arrival, if late gradients are compensated */
+    float *state[UPDATE_STATE_MAX];      /* [range.count] the optimizer's; commit_step alone changes it */
     uint64_t blocks[SLICE_SEGMENTS_MAX]; /* layout_tensor_block of each segment */
     uint64_t block_count;
     float *mean;                     /* gradient of a step, for rules that need it twice; else NULL */

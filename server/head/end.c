@@ -48,7 +48,7 @@ void head_end_failed(struct head *head, const struct news *news)
     fprintf(stderr, "dp-server: %s\n", err->text);
     head_ends_with(head, err->code == DP_DIVERGED ? "diverged" : "failed", err->text);
     stop(head, dp_err_exit_status(err->code), dp_err_retryable(err->code) ? DP_SHUTDOWN : err->code, err->text);
-    if (head->opts->export_path && head->global_low > 0 && head->saving->tries == 0 && !head->saving->path[0])
+    if (head->opts->export_path && head_begun(head) && head->saving->tries == 0 && !head->saving->path[0])
         head_export_at(head, head->global_low); /* the parameters so far need not be lost */
 }
 

@@ -152,7 +152,7 @@ static dp_err fence_before(struct head *head, const struct routing_id *route, co
 
 bool head_numerics_bound(const struct head *head)
 {
-    return head->members.joined > 0 || head->global_low > 0;
+    return head->members.joined > 0 || head_begun(head);
 }
 
 dp_err head_room(const struct head *head, dp_error *err)

@@ -17,7 +17,7 @@
 
 bool head_unbegun(const struct head *head)
 {
-    return head->job.settled && head->state == HEAD_RUNNING && head->global_low == 0 && !head_fetching(head);
+    return head->job.settled && head->state == HEAD_RUNNING && !head_begun(head) && !head_fetching(head);
 }
 
 bool head_vacant(const struct head *head)

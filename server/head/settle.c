@@ -48,6 +48,7 @@ static void tell_data(struct head *head)
 static void start_progress(struct head *head)
 {
     const struct plan *plan = &head->job.core.plan;
+    const struct plan_step first = plan_at(plan, head->job.core.first_step);
     struct progress_facts facts = {
         .epochs = job_epochs(&head->job),
         .steps_per_epoch = plan_steps_per_epoch(plan),
@@ -56,6 +57,8 @@ static void start_progress(struct head *head)
         .evaluates = plan->eval_rows > 0,
         .classifies = job_classifies(&head->job),
         .no_epochs = head->job.core.local,
+        .first_train_step = first.train_step,
+        .first_epoch = first.epoch,
     };
     tell_data(head);
     head->moved_ms = head->stall->opened_ms = mono_ms();
@@ -88,7 +91,7 @@ static bool start_shards(struct head *head)
             command_fini(&start);
             return false;
         }
-        seats_begin(&head->seats, s, job_shard_holds(shard) ? 0 : UINT64_MAX);
+        seats_begin(&head->seats, s, job_shard_holds(shard) ? head->job.core.first_step : UINT64_MAX);
     }
     for (head->steps->first_shard = 0; !job_shard_holds(&head->job.shards[head->steps->first_shard]);)
         head->steps->first_shard++;
@@ -189,6 +192,7 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
     tell_unspread(head);
     tell_mixed(head);
     head->state = HEAD_RUNNING;
+    head->global_low = head->job.core.first_step;
     start_progress(head);
     head_doubts_begin(head);
     return DP_OK;

@@ -88,7 +88,7 @@ static const char *waiting_for(const struct head *head, char buf[WAITING_BYTES])
 {
     if (head->state == HEAD_WAITING)
         return head->members.count ? "the first worker to read its data" : "the first worker";
-    if (head->state == HEAD_RUNNING && head->members.joined == 0 && head->global_low > 0)
+    if (head->state == HEAD_RUNNING && head->members.joined == 0 && head_begun(head))
         return "a worker: all have left";
     if (head->state == HEAD_RUNNING && !head_has_enough(head)) {
         snprintf(buf, WAITING_BYTES, "workers: %" PRIu64 " of the %" PRIu64 " of --min-workers are here",

@@ -104,4 +104,5 @@ void head_steps_stop(struct head *head)
     head->steps->first_shard = 0;
     head->steps->infinite_from = 0;
     head->steps->blamed[0] = '\0';
+    head->global_low = 0;
 }

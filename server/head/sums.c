@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "server/shard/phases.h"
+#include "server/step/first_values.h"
 #include "server/talk/news.h"
 #include "server/talk/shared.h"
 
@@ -28,7 +29,7 @@ dp_err head_sums_start(struct head *head)
     for (uint32_t s = 0; s < head->job.shard_count; s++)
         ranges[s] = head->job.shards[s].range;
     const struct shard_job *core = &head->job.core;
-    multipliers_start(&head->sums->report.multipliers, &core->constraints);
+    first_values_multipliers(core, &head->sums->report.multipliers);
     if (core->constraints.method == METHOD_AUGMENTED && core->constraints.count > 0) {
         head->sums->pull = mem_array_zero(shard_job_constraint_values(core), sizeof *head->sums->pull);
         if (!head->sums->pull)

@@ -337,6 +337,7 @@ static dp_err settle_wire(struct job *job, const Dp__Join *join, const char *con
 dp_err job_settle(struct job *job, const Dp__Join *join, uint32_t shards, const char *const *endpoints, dp_error *err)
 {
     assert(!job->settled);
+    job->core.first_step = 0; /* said here alone: windows, gates and counters take it from the job */
     dp_err e = settle_plan(job, join, err);
     if (!e)
         e = settle_tensors(job, join, err);

@@ -12,9 +12,10 @@ void gate_init(struct gate *gate)
     *gate = (struct gate){.barrier = UINT64_MAX};
 }
 
-dp_err gate_attend(struct gate *gate, uint32_t slots)
+dp_err gate_attend(struct gate *gate, uint32_t slots, uint64_t first)
 {
     gate->on = true;
+    gate->go = gate->told_ready = first;
     gate->live = mem_array_zero(slots, 1);
     gate->coming = mem_array_zero(slots, 1);
     return gate->live && gate->coming ? DP_OK : DP_NOMEM;

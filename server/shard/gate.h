@@ -47,8 +47,8 @@ struct gate {
 
 /* A gate that is free. */
 void gate_init(struct gate *gate);
-/* The head says GO, for rosters of `slots` slots, at first all void. DP_NOMEM. */
-DP_MUST_CHECK dp_err gate_attend(struct gate *gate, uint32_t slots);
+/* The head says GO, from step `first` on, for rosters of `slots` slots, at first all void. DP_NOMEM. */
+DP_MUST_CHECK dp_err gate_attend(struct gate *gate, uint32_t slots, uint64_t first);
 void gate_fini(struct gate *gate);
 
 /* Whether a step that is complete may be committed. */

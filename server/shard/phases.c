@@ -8,13 +8,14 @@
 
 #include "server/dense/slice.h"
 #include "server/shard/slices.h"
+#include "server/step/first_values.h"
 
 dp_err phases_init(struct phases *phases, const struct shard_job *job, uint32_t slice_count)
 {
     *phases = (struct phases){.needed = commit_is_global(job)};
     if (!phases->needed)
         return DP_OK;
-    multipliers_start(&phases->multipliers, &job->constraints);
+    first_values_multipliers(job, &phases->multipliers);
     phases->pending = mem_array_zero(slice_count, sizeof *phases->pending);
     phases->pull_sums = mem_array_zero(shard_job_constraint_values(job), sizeof *phases->pull_sums);
     return phases->pending && phases->pull_sums ? DP_OK : DP_NOMEM;

@@ -2,6 +2,10 @@
  * treats all pieces alike through one table of operations; a new kind of piece is a new table. Commit passes inside a
  * piece are direct calls: a message costs one indirect call for each thing that it asks.
  *
+ * Invariant: the state of a piece changes in one function, whichever way a commit takes (`commit`, `offer` on arrival,
+ * phases.h): a slice's optimizer state in commit_step (server/dense/commit.h), a part's rows in rowrule_commit
+ * (server/table/rule.h). Both assert that the commit is of an open step. theta of a slice is a version.
+ *
  * Types only. Thread: shard. */
 #ifndef DP_SERVER_SHARD_PIECE_H
 #define DP_SERVER_SHARD_PIECE_H

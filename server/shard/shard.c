@@ -41,7 +41,7 @@ dp_err shard_start(struct shard *shard, const struct shard_job *job, uint32_t fi
     shard->own.planes = shard->planes.count ? &shard->planes : NULL;
     if (!shard->slices || !shard->pieces || phases_init(&shard->phases, job, slice_count))
         return dp_fail(err, DP_NOMEM, "out of memory for %u slices", slice_count);
-    if ((job->local || job->droppable) && gate_attend(&shard->gate, job->plan.slots))
+    if ((job->local || job->droppable) && gate_attend(&shard->gate, job->plan.slots, job->first_step))
         return dp_fail(err, DP_NOMEM, "out of memory for %u slots", job->plan.slots);
     shard->own.live = shard->gate.live;
     for (uint32_t i = 0; i < slice_count; i++) {
@@ -54,7 +54,9 @@ dp_err shard_start(struct shard *shard, const struct shard_job *job, uint32_t fi
     }
     shard->job = &shard->own;
     shard->first_slice = first_slice;
+    shard->low = shard->global_low = job->first_step;
     shard->total_steps = plan_total(&job->plan);
+    atomic_store_explicit(&shard->counters->low, shard->low, memory_order_relaxed);
     return DP_OK;
 }
 

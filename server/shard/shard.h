@@ -17,7 +17,7 @@
 void shard_init(struct shard *shard, uint32_t id, struct shard_counters *counters, const struct shard_calls *calls);
 void shard_fini(struct shard *shard);
 
-/* The job is settled: makes the slices (`slices[count]`, ranges of theta). DP_NOMEM. */
+/* The job is settled: makes the slices (`slices[count]`, ranges of theta), which begin at its first step. DP_NOMEM. */
 DP_MUST_CHECK dp_err shard_start(struct shard *shard, const struct shard_job *job, uint32_t first_slice,
                                  const struct range *slices, uint32_t count, dp_error *err);
 /* The shard has these parts of tables as well, after shard_start. DP_NOMEM. */

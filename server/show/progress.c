@@ -60,9 +60,10 @@ static double seconds_between(uint64_t from_ms, uint64_t to_ms)
 /* The steps left at the pace of the whole run, which has evaluations and waits in it. */
 static double eta_s(const struct progress *p, uint64_t now_ms)
 {
-    if (p->steps == 0 || p->steps > p->facts.train_steps || p->facts.open_ended)
+    uint64_t passed = p->steps - p->facts.first_train_step;
+    if (passed == 0 || p->steps > p->facts.train_steps || p->facts.open_ended)
         return NAN;
-    double per_step = seconds_between(p->begin_ms, p->step_ms) / (double)p->steps;
+    double per_step = seconds_between(p->begin_ms, p->step_ms) / (double)passed;
     double left = per_step * (double)(p->facts.train_steps - p->steps) - seconds_between(p->step_ms, now_ms);
     return left > 0 ? left : 0;
 }
@@ -204,6 +205,8 @@ void progress_begin(struct progress *progress, uint64_t now_ms, const struct pro
     pthread_mutex_lock(&progress->mutex);
     assert(facts->epochs >= 1 && facts->steps_per_epoch >= 1);
     progress->facts = *facts;
+    progress->steps = facts->first_train_step;
+    progress->epoch = facts->first_epoch;
     progress->begun = true;
     progress->begin_ms = progress->step_ms = progress->printed_ms = now_ms;
     progress->older = progress->newer = (struct progress_mark){now_ms, 0};
@@ -320,7 +323,8 @@ static void print_training_loss(struct progress *p, const struct progress_row *r
 {
     char loss[HUMAN_MAX];
     fprintf(p->err, "training loss %s (mean of the last ", human_loss(row->loss, loss));
-    uint64_t steps = p->steps ? (p->steps - 1) % p->facts.steps_per_epoch + 1 : 0;
+    uint64_t passed = p->steps - p->facts.first_train_step;
+    uint64_t steps = passed ? MIN((p->steps - 1) % p->facts.steps_per_epoch + 1, passed) : 0;
     if (row->epoch)
         fprintf(p->err, "epoch)");
     else

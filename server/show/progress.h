@@ -78,7 +78,7 @@ struct progress_data {
 };
 /* Told before the first step, above the head of the table. */
 void progress_data(struct progress *progress, const struct progress_data *data);
-/* The first step can begin: prints the head of the table. */
+/* The run's first step can begin: prints the head of the table. */
 void progress_begin(struct progress *progress, uint64_t now_ms, const struct progress_facts *facts);
 /* Training step `train_step` (from 0) of `epoch` (from 0) is complete; sums over its samples. Cheap: called for every
  * step. */

@@ -17,6 +17,7 @@ struct progress_facts {
     bool evaluates;
     bool classifies; /* accuracies mean something */
     bool no_epochs;  /* workers go through data of their own: the epochs above are what is reported at a time */
+    uint64_t first_train_step, first_epoch; /* training steps and epochs that are over when the run begins */
 };
 
 /* A report on theta at the epoch's last step. */

@@ -18,13 +18,13 @@ static void check_open(const struct steps *steps, const struct steps_open *open)
     (void)steps, (void)open;
 }
 
-dp_err steps_init(struct steps *steps, uint32_t slots, uint64_t staleness)
+dp_err steps_init(struct steps *steps, uint32_t slots, uint64_t staleness, uint64_t first)
 {
     assert(slots >= 1 && slots <= STEPS_SLOTS_MAX);
     uint32_t leaves = 1;
     while (leaves < slots)
         leaves *= 2;
-    struct steps made = {.slots = slots, .leaves = leaves, .staleness = staleness};
+    struct steps made = {.slots = slots, .leaves = leaves, .next = first, .opened = first, .staleness = staleness};
     made.ring = mem_array_zero(staleness + 1, sizeof *made.ring);
     if (!made.ring)
         return DP_NOMEM;
@@ -44,9 +44,8 @@ dp_err steps_widen(struct steps *steps, uint64_t staleness)
     struct steps wide;
     if (staleness <= steps->staleness)
         return DP_OK;
-    if (steps_init(&wide, steps->slots, staleness))
+    if (steps_init(&wide, steps->slots, staleness, steps->next))
         return DP_NOMEM;
-    wide.next = steps->next;
     wide.opened = steps->opened;
     for (uint64_t t = steps->next; t < steps->opened; t++) {
         struct steps_open *from = &steps->ring[t % (steps->staleness + 1)], *to = &wide.ring[t % (staleness + 1)];

@@ -37,8 +37,9 @@ struct steps {
     struct steps_open *ring; /* [staleness + 1], step t at t % (staleness + 1) */
 };
 
-/* slots in 1..STEPS_SLOTS_MAX. DP_NOMEM. No step is open until steps_open was called for it. */
-DP_MUST_CHECK dp_err steps_init(struct steps *steps, uint32_t slots, uint64_t staleness);
+/* slots in 1..STEPS_SLOTS_MAX; the steps before `first` count as complete. DP_NOMEM. No step is open until steps_open
+ * was called for it. */
+DP_MUST_CHECK dp_err steps_init(struct steps *steps, uint32_t slots, uint64_t staleness, uint64_t first);
 void steps_fini(struct steps *steps);
 
 /* Heap number of a node; 0 if there is no such node. */

@@ -28,7 +28,7 @@ static dp_err allocate(struct part *part)
 {
     const struct shard_job *job = part->job;
     struct part_range range = part->range;
-    if (steps_init(&part->window, job->plan.slots, 0))
+    if (steps_init(&part->window, job->plan.slots, 0, job->first_step))
         return DP_NOMEM;
     part->nodes = mem_array_zero((size_t)part->window.leaves * 2, sizeof *part->nodes);
     part->replaced = mem_array(part->window.slots, sizeof *part->replaced);
@@ -41,7 +41,7 @@ static dp_err allocate(struct part *part)
 
 dp_err part_init(struct part *part, const struct shard_job *job, struct part_range range, dp_error *err)
 {
-    *part = (struct part){.job = job, .range = range, .total_steps = plan_total(&job->plan)};
+    *part = (struct part){.job = job, .range = range, .oldest = job->first_step, .total_steps = plan_total(&job->plan)};
     if (allocate(part)) {
         part_fini(part);
         return dp_fail(err, DP_NOMEM, "out of memory for rows %llu to %llu of table '%s'",

@@ -5,10 +5,12 @@
  * rounds differently from one: pulls and exports do it on a copy. Thread: shard. */
 #include "server/table/rule.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/terms/constraint_text.h"
+#include "server/step/first_values.h"
 
 enum { LOOK_AHEAD = 24 };
 
@@ -87,7 +89,7 @@ dp_err rowrule_check(const struct shard_job *job, dp_error *err)
     for (uint32_t t = 0; t < job->tensors.count; t++) {
         if (job->tensors.list[t].kind == TENSOR_DENSE)
             continue;
-        if (consistency_at(&job->consistency, 0) > 0)
+        if (consistency_at(&job->consistency, job->first_step) > 0)
             return dp_fail(err, DP_USAGE,
                            "option --consistency: rows of tables commit once a step, not on arrival; use bsp");
         if (job->params.clip_norm > 0)
@@ -155,16 +157,6 @@ static void copy(float *to, const float *from, uint32_t n)
         memcpy(to, from, n * sizeof *to);
 }
 
-static void initial(const struct rowrule *rule, uint64_t id, float *w, float *const *state)
-{
-    const struct shard_job *job = rule->job;
-    tensors_init_row(&job->tensors, rule->tensor, job->plan.seed, id, w);
-    for (uint32_t i = 0; i < UPDATE_STATE_MAX && i < job->rule->state_count; i++)
-        memset(state[i], 0, rule->dim * sizeof *state[i]);
-    if (job->rule->start)
-        job->rule->start(rule->dim, &job->params, w, state);
-}
-
 /* Proximal step and projections of n floats that went through the rule's step with the numbers k at the rate eta. */
 static void finish(struct rowrule *rule, const struct joint *joint, const struct kernel_update *k, double eta, size_t n,
                    float *w, float *const *state)
@@ -176,7 +168,10 @@ static void finish(struct rowrule *rule, const struct joint *joint, const struct
     whole.lr = (float)eta;
     steps.all = update_effective_rate(job->rule, &job->params, eta);
     if (job->rule->rates && (joint->here.l1 > 0 || joint->has_rows)) {
-        job->rule->rates(n, &whole, state, rule->rates);
+        const float *read[UPDATE_STATE_MAX];
+        for (uint32_t i = 0; i < UPDATE_STATE_MAX; i++)
+            read[i] = state[i];
+        job->rule->rates(n, &whole, read, rule->rates);
         steps.each = rule->rates;
     }
     joint_here(joint, &steps, n, w);
@@ -227,7 +222,7 @@ static uint64_t load(const struct rowrule *rule, uint64_t id, const float *recor
 {
     uint32_t stamp = record ? record_stamp(record) : 0, dim = rule->dim;
     if (stamp == 0) {
-        initial(rule, id, w, state);
+        first_values_row(rule->job, rule->tensor, id, w, state);
         return 0;
     }
     copy(w, record + 1, dim);
@@ -261,9 +256,9 @@ static void gather(struct rowrule *rule, const struct table *table, const struct
         float *state[UPDATE_STATE_MAX];
         for (uint32_t s = 0; s < UPDATE_STATE_MAX; s++)
             state[s] = rule->state[s] + (size_t)i * dim;
-        if (before)
-            memcpy(before + (size_t)i * table->stride, record, table->stride * sizeof *record);
+        memcpy(before + (size_t)i * table->stride, record, table->stride * sizeof *record);
         uint64_t from = load(rule, list->ids[first + i], record, rule->w + (size_t)i * dim, state);
+        assert(from <= t);
         if (from != t && (rule->moves || rule->projects))
             bring(rule, from, t, rule->w + (size_t)i * dim, state);
     }
@@ -314,7 +309,7 @@ void rowrule_commit(struct rowrule *rule, struct table *table, const struct rowl
     struct kernel_update k = update_at(job->rule, &job->params, &job->regular[rule->tensor], t, samples);
     for (uint32_t first = 0, n; first < list->count; first += n) {
         n = MIN(list->count - first, rule->chunk);
-        gather(rule, table, list, first, n, t, before ? before + (size_t)first * table->stride : NULL);
+        gather(rule, table, list, first, n, t, before + (size_t)first * table->stride);
         step(rule, &k, schedule_rate(&job->params.schedule, t), (size_t)n * rule->dim,
              values + (size_t)first * rule->dim);
         scatter(rule, table, list->rows + first, n, t);

@@ -34,8 +34,8 @@ void rowrule_fini(struct rowrule *rule);
 /* The floats of a row at training step t, from its record as it was at or before t (NULL: never touched); out[dim].
  * Nothing is written to the record. */
 void rowrule_read(struct rowrule *rule, uint64_t id, const float *record, uint64_t t, float *out);
-/* Commits training step t on the rows of a list that the table has, with the sums of their gradients. `before`, unless
- * NULL, gets the records as they were. */
+/* Commits training step t on the rows of a list that the table has, with the sums of their gradients. `before`, of
+ * [list->count * stride] floats, gets the records as they were. Records change nowhere else. */
 void rowrule_commit(struct rowrule *rule, struct table *table, const struct rowlist *list, const float *values,
                     uint64_t t, uint64_t samples, float *before);
 

@@ -77,4 +77,10 @@ struct head {
     struct loop_handles *handles;
 };
 
+/* Whether the job is beyond its first step: what it has come to would be lost with it. */
+static inline bool head_begun(const struct head *head)
+{
+    return head->global_low > head->job.core.first_step;
+}
+
 #endif

@@ -31,7 +31,7 @@ static void step_adagrad(size_t n, const struct kernel_update *k, const float *w
     kernels_get()->adagrad(n, k, w, g, state[0], out);
 }
 
-static void rates_of_first(size_t n, const struct kernel_update *k, float *const *state, float *out)
+static void rates_of_first(size_t n, const struct kernel_update *k, const float *const *state, float *out)
 {
     kernels_get()->rates(n, k, state[0], out);
 }
@@ -91,7 +91,7 @@ static void step_adam(size_t n, const struct kernel_update *k, const float *w, c
     kernels_get()->adam(n, k, w, g, state[0], state[1], out);
 }
 
-static void rates_of_second(size_t n, const struct kernel_update *k, float *const *state, float *out)
+static void rates_of_second(size_t n, const struct kernel_update *k, const float *const *state, float *out)
 {
     kernels_get()->rates(n, k, state[1], out);
 }

@@ -31,7 +31,7 @@ static void prepare_lamb(const struct update_params *params, const struct regula
     rule_adam.prepare(params, regular, t, k);
 }
 
-static void rates_lamb(size_t n, const struct kernel_update *k, float *const *state, float *out)
+static void rates_lamb(size_t n, const struct kernel_update *k, const float *const *state, float *out)
 {
     kernels_get()->rates(n, k, state[1], out);
 }

@@ -68,12 +68,13 @@ struct update_rule {
      * inv_count and l2. NULL: the rule has whole steps only. */
     void (*part)(const struct update_params *params, const struct regular *regular, const struct update_part *part,
                  struct kernel_update *k);
-    /* One commit of n elements, a row of a table as well. state[i] has n floats each. `out` is w or another array. A
-     * rule that works in two halves (LAMB) brings its state up to date here and leaves its direction in `out`. */
+    /* One commit of n elements, a row of a table as well. state[i] has n floats each; nothing else of a rule changes
+     * them. `out` is w or another array. A rule that works in two halves (LAMB) brings its state up to date here and
+     * leaves its direction in `out`. */
     void (*step)(size_t n, const struct kernel_update *k, const float *w, const float *g, float *const *state,
                  float *out);
     /* Step size of each element after the step; NULL: it is the same for all (FTRL: none is needed). */
-    void (*rates)(size_t n, const struct kernel_update *k, float *const *state, float *out);
+    void (*rates)(size_t n, const struct kernel_update *k, const float *const *state, float *out);
 };
 
 /* Row `index` of the table, in the order of UPDATE_RULE_NAMES. */

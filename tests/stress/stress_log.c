@@ -33,7 +33,7 @@ static void *chatter(void *arg)
 /* A run of one epoch, at a simulated time at which every step is drawn. */
 static void draw_run(void)
 {
-    progress_begin(&display, 0, &(struct progress_facts){1, STEPS, STEPS, false, false, false, false});
+    progress_begin(&display, 0, &(struct progress_facts){1, STEPS, STEPS, false, false, false, false, 0, 0});
     for (uint64_t t = 0; t < STEPS; t++)
         progress_step(&display, 100 * (t + 1), 0, t, 1, 1, 0);
     progress_done(&display, 100 * STEPS, &(struct run_summary){0});

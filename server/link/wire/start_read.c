@@ -214,6 +214,9 @@ static dp_err read_job(struct wire_reader *reader, const Dp__Link__Start *body, 
     dp_err e = check_counts(body, err);
     if (e == DP_OK)
         e = read_plan(body->plan, &job->plan, err);
+    if (e == DP_OK && body->first_step >= plan_total(&job->plan))
+        e = dp_fail(err, DP_PROTO, "a job that begins at step %llu and has %llu", (unsigned long long)body->first_step,
+                    (unsigned long long)plan_total(&job->plan));
     if (e == DP_OK)
         e = read_tensors(body, job, err);
     if (e == DP_OK)
@@ -228,6 +231,7 @@ static dp_err read_job(struct wire_reader *reader, const Dp__Link__Start *body, 
     job->droppable = body->droppable;
     job->slowest = body->slowest;
     job->past = body->past;
+    job->first_step = body->first_step;
     return e;
 }
 

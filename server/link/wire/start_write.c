@@ -208,6 +208,7 @@ struct wire_start *wire_start_new(const struct command_start *start)
     wire->body.slowest = job->slowest;
     wire->body.rule = (char *)job->rule->name;
     wire->body.past = job->past;
+    wire->body.first_step = job->first_step;
     write_plan(wire, &job->plan);
     write_tensors(wire, job);
     write_hyper(wire, &job->params);

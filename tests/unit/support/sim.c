@@ -281,7 +281,7 @@ void sim_init(struct sim *sim, uint32_t slots)
     *sim = (struct sim){.slots = slots, .now_us = 1000, .beat_us = BEAT_US, .tick_us = TICK_US};
     for (uint32_t i = 0; i < MEMBERS; i++)
         sim->speed[i] = 1;
-    cr_assert_eq(dealer_init(&sim->dealer, slots), DP_OK);
+    cr_assert_eq(dealer_init(&sim->dealer, slots, 0), DP_OK);
     cr_assert_eq(speculation_init(&sim->spec, slots, MEMBERS, sim->speed), DP_OK);
 }
 

@@ -27,7 +27,7 @@ dp_err theta_init(struct theta *theta, struct range *slices, uint32_t slice_coun
         theta_fini(theta);
         return e;
     }
-    theta_want(theta, 0);
+    theta_forget(theta);
     return DP_OK;
 }
 

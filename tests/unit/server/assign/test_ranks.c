@@ -67,6 +67,27 @@ Test(ranks, that_have_finished_end_the_job_once_all_have)
     ASSERT_NO_LEAKS();
 }
 
+/* All that was brought is complete when the steps before `go` are, wherever the job begins. */
+Test(ranks, of_a_job_that_begins_at_a_later_step)
+{
+    struct bare_head bare;
+    struct head *head = &bare.head;
+    bare_head_init(&bare, 2, true);
+    head_ranks_stop(head);
+    head->global_low = head->job.core.first_step = 30;
+    cr_assert_eq(head_ranks_start(head), DP_OK);
+    cr_assert_not(head_begun(head));
+    cr_assert_eq(bare.ranks.go, 30);
+    struct member *a = join(&bare, 1), *b = join(&bare, 2);
+    leave(&bare, a, true);
+    leave(&bare, b, true);
+    cr_assert_eq(bare.said[NEWS_OVER], 1);
+    head->global_low++;
+    cr_assert(head_begun(head));
+    bare_head_fini(&bare);
+    ASSERT_NO_LEAKS();
+}
+
 /* A vacant rank is waited for as long as the stall time-out. */
 Test(ranks, that_are_vacant_keep_a_job_from_its_end_for_the_stall_timeout_only)
 {

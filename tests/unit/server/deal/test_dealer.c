@@ -23,7 +23,7 @@ enum { MEMBERS = 6 };
 Test(dealer, first_member_takes_all_at_once)
 {
     struct dealer d;
-    cr_assert_eq(dealer_init(&d, 8), DP_OK);
+    cr_assert_eq(dealer_init(&d, 8, 0), DP_OK);
     dealer_deal(&d, 0, 0, EQUAL({7, 1, 0}), 1);
     cr_assert_eq(d.from, 0);
     for (uint32_t k = 0; k < 8; k++)
@@ -31,10 +31,26 @@ Test(dealer, first_member_takes_all_at_once)
     dealer_fini(&d);
 }
 
+Test(dealer, the_first_step_need_not_be_0)
+{
+    struct dealer d;
+    cr_assert_eq(dealer_init(&d, 4, 70), DP_OK);
+    for (uint32_t k = 0; k < 4; k++)
+        cr_assert_eq(dealer_owner(&d, 70, k), DEALER_NOBODY);
+    cr_assert(dealer_deal(&d, 70, 0, EQUAL({7, 1, 0}), 1));
+    cr_assert_eq(d.from, 70, "at once");
+    cr_assert_not(dealer_deal(&d, 70, 3, EQUAL({7, 1, 0}, {8, 1, 0}), 2));
+    cr_assert_eq(d.from, 74, "the first step that nobody can have begun");
+    for (uint64_t step = 70; step < 76; step++)
+        for (uint32_t k = 0; k < 4; k++)
+            cr_assert_eq(dealer_owner(&d, step, k), step < 74 || k < 2 ? 7 : 8, "step %u, slot %u", (unsigned)step, k);
+    dealer_fini(&d);
+}
+
 Test(dealer, a_joiner_gets_its_share_from_the_next_step)
 {
     struct dealer d;
-    cr_assert_eq(dealer_init(&d, 8), DP_OK);
+    cr_assert_eq(dealer_init(&d, 8, 0), DP_OK);
     cr_assert(dealer_deal(&d, 0, 0, EQUAL({1, 1, 0}), 1), "they were nobody's");
     cr_assert_not(dealer_deal(&d, 10, 0, EQUAL({1, 1, 0}, {4, 1, 0}), 2));
     cr_assert_eq(d.from, 11);
@@ -50,7 +66,7 @@ Test(dealer, a_joiner_gets_its_share_from_the_next_step)
 Test(dealer, the_open_slots_of_the_lost_go_to_others)
 {
     struct dealer d;
-    cr_assert_eq(dealer_init(&d, 4), DP_OK);
+    cr_assert_eq(dealer_init(&d, 4, 0), DP_OK);
     dealer_deal(&d, 0, 0, EQUAL({1, 1, 0}, {4, 1, 0}), 2);
     cr_assert(dealer_deal(&d, 3, 0, EQUAL({1, 1, 0}), 1));
     cr_assert_eq(d.from, 4);
@@ -71,7 +87,7 @@ static uint32_t count_of(const struct dealer *d, uint32_t member)
 Test(dealer, slots_are_in_proportion_to_speed_from_the_step_after_the_next)
 {
     struct dealer d;
-    cr_assert_eq(dealer_init(&d, 16), DP_OK);
+    cr_assert_eq(dealer_init(&d, 16, 0), DP_OK);
     dealer_deal(&d, 0, 0, EQUAL({0, 1, 0}, {1, 1, 0}, {2, 1, 0}, {3, 1, 0}), 4);
     cr_assert_eq(count_of(&d, 1), 4);
     cr_assert(dealer_balance(&d, 20, 0, EQUAL({0, 1, 0}, {1, 0.25, 0}, {2, 1, 0}, {3, 1, 0}), 4));
@@ -90,7 +106,7 @@ Test(dealer, slots_are_in_proportion_to_speed_from_the_step_after_the_next)
 Test(dealer, speeds_that_waver_move_nothing)
 {
     struct dealer d;
-    cr_assert_eq(dealer_init(&d, 64), DP_OK);
+    cr_assert_eq(dealer_init(&d, 64, 0), DP_OK);
     dealer_deal(&d, 0, 0, EQUAL({0, 1, 0}, {1, 1, 0}), 2);
     for (uint64_t open = 1; open < 1000; open++) {
         double a = 0.95 + roll(100) / 1000.0, b = 0.95 + roll(100) / 1000.0;
@@ -105,7 +121,7 @@ static void check_speeds(const double *slot_us, double step_us, double slowest)
     static const uint32_t NUMBERS[] = {0, 1, 2, 3};
     struct dealer d;
     double speed[4];
-    cr_assert_eq(dealer_init(&d, 4), DP_OK);
+    cr_assert_eq(dealer_init(&d, 4, 0), DP_OK);
     dealer_deal(&d, 0, 0, EQUAL({0, 1, 0}, {1, 1, 0}, {2, 1, 0}, {3, 1, 0}), 4);
     speeds_find(&d, slot_us, step_us, NUMBERS, 4, speed);
     cr_assert_float_eq((speed[0] + speed[1] + speed[2] + speed[3]) / 4, 1, 1e-12);
@@ -129,7 +145,7 @@ Test(dealer, a_member_that_has_shown_no_speed_counts_as_the_mean)
     static const uint32_t NUMBERS[] = {0, 1, 3};
     struct dealer d;
     double speed[4] = {0, 0, -1, 0};
-    cr_assert_eq(dealer_init(&d, 4), DP_OK);
+    cr_assert_eq(dealer_init(&d, 4, 0), DP_OK);
     speeds_find(&d, US, 0, NUMBERS, 3, speed);
     cr_assert_float_eq(speed[0], 2.0 / 3, 1e-12);
     cr_assert_float_eq(speed[1], 4.0 / 3, 1e-12);
@@ -147,7 +163,7 @@ Test(dealer, the_longest_time_is_the_shortest_possible)
         uint32_t count = 1 + roll(MEMBERS), total = 0;
         for (uint32_t i = 0; i < count; i++)
             m[i] = (struct dealer_member){.number = i, .speed = 0.05 + roll(1000) / 300.0};
-        cr_assert_eq(dealer_init(&d, 1 + roll(70)), DP_OK);
+        cr_assert_eq(dealer_init(&d, 1 + roll(70), 0), DP_OK);
         dealer_deal(&d, 0, 0, m, count);
         double longest = 0;
         for (uint32_t i = 0; i < count; i++)
@@ -165,7 +181,7 @@ Test(dealer, the_longest_time_is_the_shortest_possible)
 Test(dealer, runs_of_equal_powers_of_two_are_blocks_of_the_tree)
 {
     struct dealer d;
-    cr_assert_eq(dealer_init(&d, 16), DP_OK);
+    cr_assert_eq(dealer_init(&d, 16, 0), DP_OK);
     dealer_deal(&d, 0, 0, EQUAL({0, 1, 0}, {1, 4, 0}, {2, 1, 0}, {3, 2, 0}), 4);
     for (uint32_t k = 1; k < 16; k++)
         if (d.next_owner[k] != d.next_owner[k - 1])
@@ -178,7 +194,7 @@ Test(dealer, runs_of_equal_powers_of_two_are_blocks_of_the_tree)
 Test(dealer, steps_that_may_have_been_begun_stay_with_whom_they_were)
 {
     struct dealer d;
-    cr_assert_eq(dealer_init(&d, 8), DP_OK);
+    cr_assert_eq(dealer_init(&d, 8, 0), DP_OK);
     dealer_deal(&d, 0, 3, EQUAL({1, 1, 0}), 1);
     cr_assert_eq(d.from, 0);
     dealer_deal(&d, 10, 3, EQUAL({1, 1, 0}, {4, 1, 0}), 2);
@@ -236,7 +252,7 @@ Test(dealer, random_members_leave_no_slot_orphaned)
         bool alive[MEMBERS] = {false};
         uint64_t open = 0;
         const uint32_t ahead = roll(AHEAD_MAX + 1);
-        cr_assert_eq(dealer_init(&d, 1 + roll(20)), DP_OK);
+        cr_assert_eq(dealer_init(&d, 1 + roll(20), 0), DP_OK);
         for (int event = 0; event < 200; event++) {
             struct dealer_member members[MEMBERS];
             uint32_t count = 0;

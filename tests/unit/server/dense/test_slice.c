@@ -145,6 +145,45 @@ static void commit_without_two(const struct shard_job *job, const uint32_t *node
 }
 
 /* Any slots may be empty: the plan's are spread evenly, others need not be. */
+static void run_to(struct slice *s, uint64_t end)
+{
+    dp_error err;
+    struct metrics m;
+    while (s->window.next < end) {
+        while (!slice_ready(s))
+            push_node(s, s->window.next, 1 + roll(2 * s->window.leaves - 1));
+        cr_assert_eq(slice_commit(s, &m, &err), DP_OK);
+        slice_release_before(s, s->window.next);
+    }
+}
+
+/* A slice that begins at a later step, with theta and the state of then, ends with the bits of one that began at 0. */
+Test(slice, goes_on_from_a_later_step)
+{
+    for (int rule = 0; rule < UPDATE_RULES; rule++)
+        for (uint64_t first = 1; first < STEPS && !update_rule_at(rule)->layerwise; first++) {
+            struct shard_job whole = job_of(5, 50, rule), later = whole;
+            struct slice a, b;
+            dp_error err;
+            later.first_step = first;
+            cr_assert_eq(slice_init(&a, &whole, (struct range){0, ELEMS}, &err), DP_OK);
+            cr_assert_eq(slice_init(&b, &later, (struct range){0, ELEMS}, &err), DP_OK);
+            run_to(&a, first);
+            cr_assert_null(slice_theta(&b, first - 1), "before its time");
+            cr_assert_eq(slice_theta(&a, first)->number, slice_theta(&b, first)->number);
+            memcpy(slice_theta(&b, first)->theta, slice_theta(&a, first)->theta, ELEMS * sizeof(float));
+            for (uint32_t i = 0; i < whole.rule->state_count; i++)
+                memcpy(b.state[i], a.state[i], ELEMS * sizeof(float));
+            run_to(&a, STEPS);
+            run_to(&b, STEPS);
+            cr_assert_eq(memcmp(slice_theta(&a, STEPS)->theta, slice_theta(&b, STEPS)->theta, ELEMS * sizeof(float)), 0,
+                         "%s from step %u", whole.rule->name, (unsigned)first);
+            slice_fini(&a);
+            slice_fini(&b);
+        }
+    ASSERT_NO_LEAKS();
+}
+
 Test(slice, an_empty_subtree_before_one_that_is_added_up)
 {
     static const uint32_t LEAVES[] = {8 + 2, 8 + 3, 6, 8 + 6, 8 + 7}, FOLDED[] = {5, 3};

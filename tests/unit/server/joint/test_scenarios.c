@@ -97,7 +97,7 @@ Test(scenarios, a_worker_killed_between_its_pushes_to_two_shards)
     uint64_t step;
     quiet_theta(want);
     set_up();
-    cr_assert_eq(dealer_init(&dealer, SLOTS), DP_OK);
+    cr_assert_eq(dealer_init(&dealer, SLOTS, 0), DP_OK);
     dealer_deal(&dealer, 0, 0, (struct dealer_member[]){{0, 1, 0}, {1, 1, 0}}, 2);
     cr_assert_eq(dealer.owner[3], 1);
     for (uint32_t slot = 0; slot < 3; slot++)

@@ -57,9 +57,9 @@ static void world_init(struct world *w)
     memset(w, 0, sizeof *w);
     w->slots = 1 + roll(SLOTS_MAX);
     w->staleness = roll(3);
-    cr_assert_eq(dealer_init(&w->dealer, w->slots), DP_OK);
+    cr_assert_eq(dealer_init(&w->dealer, w->slots, 0), DP_OK);
     for (uint32_t s = 0; s < SHARDS; s++) {
-        cr_assert_eq(steps_init(&w->window[s], w->slots, w->staleness), DP_OK);
+        cr_assert_eq(steps_init(&w->window[s], w->slots, w->staleness, 0), DP_OK);
         for (uint64_t step = 0; step <= w->staleness; step++)
             open_steps(w, s, step);
     }

@@ -97,7 +97,7 @@ static void hear(void *arg, const struct event *event)
     }
 }
 
-static void set_up_ssp(struct fixture *f, uint64_t eval_rows, uint32_t staleness)
+static void set_up_at(struct fixture *f, uint64_t eval_rows, uint32_t staleness, uint64_t first)
 {
     dp_error err;
     uint64_t shape = ELEMS;
@@ -108,12 +108,18 @@ static void set_up_ssp(struct fixture *f, uint64_t eval_rows, uint32_t staleness
         .job = {
             .plan =
                 {.seed = 1, .train_rows = 8, .eval_rows = eval_rows, .batch = 8, .train_steps = STEPS, .slots = SLOTS},
+            .first_step = first,
             .rule = update_rule_at(0),
             .params = {.schedule.lr = 1.0}}};
     cr_assert(consistency_set(&f->job.consistency, 0, staleness));
     cr_assert_eq(tensors_add(&f->job.tensors, "weight", 1, &shape, INIT_ZEROS, 0, true, &err), DP_OK);
     shard_init(&f->shard, 0, &f->counters, &calls);
     cr_assert_eq(shard_start(&f->shard, &f->job, 5, slices, SLICES, &err), DP_OK);
+}
+
+static void set_up_ssp(struct fixture *f, uint64_t eval_rows, uint32_t staleness)
+{
+    set_up_at(f, eval_rows, staleness, 0);
 }
 
 static void set_up(struct fixture *f, uint64_t eval_rows)
@@ -266,6 +272,59 @@ Test(shard, old_versions_answer_late_comers)
     cr_assert_eq(f.heard.last_refusal, DP_STEP_DONE);
     cr_assert_eq(f.heard.refused_step, 1);
     shard_fini(&f.shard);
+}
+
+/* The steps before a job's first one are over: a worker that asks for step 0 is told where to go on. */
+Test(shard, a_job_may_begin_at_a_later_step)
+{
+    struct fixture f;
+    uint32_t owed[SLOTS];
+    uint64_t step;
+    set_up_at(&f, 0, 0, 1);
+    f.heard.completed = 1;
+    cr_assert_eq(f.counters.low, 1);
+    pull(&f, 1, 0, 0, 0);
+    cr_assert_eq(f.heard.last_refusal, DP_STEP_DONE);
+    cr_assert_eq(f.heard.refused_step, 1);
+    push(&f, 0, 0, 0, true);
+    cr_assert_eq(f.counters.duplicates, 1);
+    pull(&f, 1, 0, 1, 0);
+    cr_assert_eq(f.heard.params, 1);
+    cr_assert_eq(f.heard.last_params.number, 1, "after one training step");
+    cr_assert_eq(shard_owed(&f.shard, &step, owed), SLOTS);
+    cr_assert_eq(step, 1);
+    cr_assert_eq(shard_prepare(&f.shard, 0, SETTING_LR), 1);
+    shard_set(&f.shard, 1, &(struct setting){.kind = SETTING_LR, .lr = 2});
+    for (uint64_t t = 1; t < STEPS; t++) {
+        push_all(&f, 0, t);
+        push_all(&f, 1, t);
+        shard_global_low(&f.shard, t + 1);
+    }
+    cr_assert_eq(f.heard.completed, STEPS);
+    cr_assert_eq(slice_theta(&f.shard.slices[0], STEPS)->theta[0], -2.0f);
+    shard_fini(&f.shard);
+    ASSERT_NO_LEAKS();
+}
+
+/* On arrival the slots of the first steps commit at once, and a step's fraction goes on from the steps before. */
+Test(shard, a_job_on_arrival_may_begin_at_a_later_step)
+{
+    struct fixture f;
+    set_up_at(&f, 0, 1, 1);
+    f.heard.completed = 1;
+    cr_assert_eq(f.shard.slices[0].passed, 1.0);
+    pull(&f, 1, 0, 2, 0);
+    cr_assert_eq(f.heard.last_params.staleness, 1);
+    push(&f, 0, 2, 1, true);
+    pull(&f, 1, 0, 2, 0);
+    cr_assert_eq(f.heard.theta0, -0.125f);
+    push(&f, 0, 0, 1, true);
+    cr_assert_eq(f.counters.duplicates, 1);
+    push_all(&f, 0, 1);
+    push_all(&f, 1, 1);
+    cr_assert_eq(f.heard.completed, 2);
+    shard_fini(&f.shard);
+    ASSERT_NO_LEAKS();
 }
 
 Test(shard, what_nobody_can_have_is_refused)

@@ -23,7 +23,7 @@ Test(shard_gate, waits_for_the_heads_go_which_is_never_taken_back)
 {
     struct gate gate;
     gate_init(&gate);
-    cr_assert_eq(gate_attend(&gate, 5), DP_OK);
+    cr_assert_eq(gate_attend(&gate, 5, 0), DP_OK);
     cr_assert_not(gate_lets(&gate, 0), "nobody has said GO");
     for (int k = 0; k < 5; k++)
         cr_assert_not(gate.live[k], "all slots are void at first");
@@ -40,11 +40,26 @@ Test(shard_gate, waits_for_the_heads_go_which_is_never_taken_back)
     ASSERT_NO_LEAKS();
 }
 
+/* As the shards know, no step before the first is left to be told of. */
+Test(shard_gate, begins_at_the_jobs_first_step)
+{
+    struct gate gate;
+    gate_init(&gate);
+    cr_assert_eq(gate_attend(&gate, 5, 70), DP_OK);
+    cr_assert(gate_lets(&gate, 69));
+    cr_assert_not(gate_lets(&gate, 70), "nobody has said GO");
+    cr_assert_eq(gate.told_ready, 70);
+    gate_go(&gate, 71);
+    cr_assert(gate_lets(&gate, 70));
+    cr_assert_not(gate_lets(&gate, 71));
+    gate_fini(&gate);
+}
+
 Test(shard_gate, knows_how_many_slots_the_last_drop_left_out)
 {
     struct gate gate;
     gate_init(&gate);
-    cr_assert_eq(gate_attend(&gate, 5), DP_OK);
+    cr_assert_eq(gate_attend(&gate, 5, 0), DP_OK);
     gate.drop_step = 4;
     gate.drop_count = 2;
     cr_assert_eq(gate_dropped(&gate, 4), 2);

@@ -25,7 +25,7 @@ static void open_progress(enum progress_mode mode, uint64_t epochs, uint64_t ste
     progress_init(&progress, mode, err_file, out_file);
     progress_begin(&progress, 1000,
                    &(struct progress_facts){epochs, steps_per_epoch, epochs * steps_per_epoch, false, evaluates,
-                                            classifies, false});
+                                            classifies, false, 0, 0});
 }
 
 /* The text on err since the last call. */
@@ -464,6 +464,26 @@ Test(progress, a_run_of_part_of_an_epoch_has_its_row)
     const char *text = err_since();
     cr_assert_eq(count_of(text, "\n"), 2);
     cr_assert_eq(count_of(text, "  2/2    13   1.00000"), 1, "%s", text);
+    close_progress();
+}
+
+/* 15 of 40 steps are over: the time left is that of the others at the pace of this run. */
+Test(progress, a_run_that_begins_amid_an_epoch)
+{
+    open_progress(PROGRESS_QUIET, 4, 10, false, false);
+    struct progress_facts facts = progress.facts;
+    facts.first_train_step = 15;
+    facts.first_epoch = 1;
+    progress_begin(&progress, 1000, &facts);
+    struct progress_snapshot s;
+    progress_snapshot(&progress, 1000, &s);
+    cr_assert(s.epoch == 2 && s.train_step == 15 && isnan(s.eta_s) && isnan(s.loss));
+    for (uint64_t t = 15; t < 20; t++)
+        progress_step(&progress, 1000 + 100 * (t - 14), 1, t, 3, 1, 0);
+    progress_snapshot(&progress, 1500, &s);
+    cr_assert(s.epoch == 3 && s.train_step == 20 && s.loss == 3);
+    cr_assert_float_eq(s.eta_s, 2, 1e-9);
+    cr_assert_float_eq(s.samples_per_s, 10, 1e-9);
     close_progress();
 }
 

@@ -38,7 +38,7 @@ static void cover(const struct steps *w, uint32_t node, uint32_t *first, uint32_
 Test(steps, node_numbers)
 {
     struct steps w;
-    cr_assert_eq(steps_init(&w, 5, 0), DP_OK);
+    cr_assert_eq(steps_init(&w, 5, 0, 0), DP_OK);
     cr_assert_eq(w.leaves, 8);
     cr_assert_eq(steps_node(&w, 0, 0), 8);
     cr_assert_eq(steps_node(&w, 0, 4), 12);
@@ -103,7 +103,7 @@ Test(steps, random_offers_cover_each_slot_once)
     for (int round = 0; round < 3000; round++) {
         struct steps w;
         struct emptiness empty = {{false}};
-        cr_assert_eq(steps_init(&w, 1 + roll(33), 0), DP_OK);
+        cr_assert_eq(steps_init(&w, 1 + roll(33), 0, 0), DP_OK);
         if (round % 3 == 0)
             for (uint32_t k = 0; k < w.slots; k++)
                 empty.slots[k] = roll(3) == 0;
@@ -120,7 +120,7 @@ Test(steps, block_after_one_of_its_slots_is_kept)
 {
     struct steps w;
     uint32_t replaced[8], count;
-    cr_assert_eq(steps_init(&w, 8, 0), DP_OK);
+    cr_assert_eq(steps_init(&w, 8, 0, 0), DP_OK);
     steps_open(&w, 0, none_empty, NULL);
     cr_assert_eq(steps_offer(&w, 0, steps_node(&w, 0, 2), replaced, &count), STEPS_KEEP);
     cr_assert_eq(steps_offer(&w, 0, steps_node(&w, 2, 0), replaced, &count), STEPS_KEEP);
@@ -139,7 +139,7 @@ Test(steps, pulls_wait_for_all_steps_before)
 {
     struct steps w;
     uint32_t replaced[8], count;
-    cr_assert_eq(steps_init(&w, 1, 0), DP_OK);
+    cr_assert_eq(steps_init(&w, 1, 0, 0), DP_OK);
     steps_open(&w, 0, none_empty, NULL);
     cr_assert(steps_pull_ready(&w, 0));
     cr_assert_not(steps_pull_ready(&w, 1));
@@ -156,7 +156,7 @@ Test(steps, a_wider_window)
 {
     struct steps w;
     uint32_t replaced[8], count;
-    cr_assert_eq(steps_init(&w, 2, 2), DP_OK);
+    cr_assert_eq(steps_init(&w, 2, 2, 0), DP_OK);
     for (uint64_t t = 0; t <= 2; t++)
         steps_open(&w, t, none_empty, NULL);
     cr_assert_eq(steps_offer(&w, 2, 1, replaced, &count), STEPS_KEEP);
@@ -171,6 +171,34 @@ Test(steps, a_wider_window)
     steps_fini(&w);
 }
 
+/* A job that goes on at step 70: the steps before it are as if they had been complete. */
+Test(steps, a_window_that_begins_later)
+{
+    struct steps w;
+    uint32_t replaced[8], count;
+    uint8_t bits[1];
+    cr_assert_eq(steps_init(&w, 3, 1, 70), DP_OK);
+    cr_assert(steps_complete(&w, 69) && steps_pull_ready(&w, 69));
+    cr_assert_not(steps_pull_ready(&w, 70), "not open yet");
+    cr_assert_eq(steps_offer(&w, 69, 1, replaced, &count), STEPS_DUPLICATE);
+    cr_assert_eq(steps_accepted(&w, 69, bits), 1);
+    cr_assert_eq(bits[0], 7);
+    cr_assert_eq(steps_offer(&w, 70, 1, replaced, &count), STEPS_AHEAD);
+    for (uint64_t t = 70; t <= 71; t++)
+        steps_open(&w, t, none_empty, NULL);
+    cr_assert_eq(steps_offer(&w, 71, 1, replaced, &count), STEPS_KEEP);
+    cr_assert_eq(steps_offer(&w, 70, steps_node(&w, 0, 2), replaced, &count), STEPS_KEEP);
+    cr_assert_eq(steps_widen(&w, 4), DP_OK);
+    cr_assert_eq(w.next, 70);
+    cr_assert_eq(steps_missing(&w, 70), 2);
+    cr_assert(steps_present(&w, 71, 1), "a wider window keeps what is open");
+    cr_assert_eq(steps_offer(&w, 70, steps_node(&w, 1, 0), replaced, &count), STEPS_KEEP);
+    steps_advance(&w);
+    cr_assert_eq(w.next, 71);
+    steps_fini(&w);
+    ASSERT_NO_LEAKS();
+}
+
 static bool odd_empty(const void *arg, uint32_t slot)
 {
     (void)arg;
@@ -183,7 +211,7 @@ Test(steps, what_is_accepted)
     struct steps w;
     uint32_t replaced[16], count;
     uint8_t bits[2];
-    cr_assert_eq(steps_init(&w, 10, 1), DP_OK);
+    cr_assert_eq(steps_init(&w, 10, 1, 0), DP_OK);
     steps_open(&w, 0, odd_empty, NULL);
     cr_assert_eq(steps_accepted(&w, 0, bits), 0);
     cr_assert_eq(steps_offer(&w, 0, steps_node(&w, 0, 2), replaced, &count), STEPS_KEEP);

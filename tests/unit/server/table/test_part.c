@@ -291,6 +291,63 @@ Test(part, old_versions_are_what_they_were)
     ASSERT_NO_LEAKS();
 }
 
+/* All rows that `from` has touched. */
+static void copy_rows(struct part *to, const struct part *from)
+{
+    struct rowlist *list = rowlist_new(ROWS);
+    for (uint32_t i = 0; i < ROWS; i++)
+        list->ids[i] = i;
+    list->missing = ROWS;
+    table_find(&from->table, list);
+    for (uint32_t i = 0; i < ROWS; i++) {
+        const float *record = list->rows[i] == ROW_NONE ? NULL : table_record(&from->table, list->rows[i]);
+        if (!record || record_stamp(record) == 0)
+            continue;
+        struct rowlist *one = rowlist_new(1);
+        one->ids[0] = i;
+        one->missing = 1;
+        cr_assert_eq(table_make(&to->table, one), DP_OK);
+        table_stamp(&to->table, one->rows[0], record_stamp(record));
+        memcpy(table_record(&to->table, one->rows[0]), record, from->table.stride * sizeof *record);
+        rowlist_release(&one);
+    }
+    rowlist_release(&list);
+}
+
+/* A part that begins at a later step with the rows of then ends with the bits of one that began at 0. */
+Test(part, goes_on_from_a_later_step)
+{
+    const struct update_rule *rules[] = {&rule_sgd, &rule_momentum, &rule_adam, &rule_ftrl};
+    float *want = mem_array(ELEMS, sizeof *want), *got = mem_array(ELEMS, sizeof *got);
+    for (size_t r = 0; r < ARRAY_LEN(rules) * 2; r++) {
+        struct shard_job whole = job_of(rules[r / 2], r % 2 ? TENSOR_HASHED : TENSOR_TABLE), later = whole;
+        struct part a, b;
+        struct metrics m;
+        later.first_step = STEPS / 3;
+        start(&a, &whole, 0, ROWS - 1);
+        start(&b, &later, 0, ROWS - 1);
+        cr_assert_not(part_holds(&b, later.first_step - 1), "before its time");
+        while (a.window.next < later.first_step) {
+            step_part(&a, &m);
+            part_release_before(&a, a.window.next);
+        }
+        copy_rows(&b, &a);
+        cr_assert_eq(part_version(&a, a.window.next), part_version(&b, b.window.next));
+        for (; a.window.next < STEPS; part_release_before(&a, a.window.next), part_release_before(&b, b.window.next)) {
+            step_part(&a, &m);
+            step_part(&b, &m);
+        }
+        read_range(&a, STEPS, want);
+        read_range(&b, STEPS, got);
+        cr_assert_eq(memcmp(want, got, ELEMS * sizeof *want), 0, "rule %s, kind %zu", rules[r / 2]->name, r % 2);
+        part_fini(&a);
+        part_fini(&b);
+    }
+    free(want);
+    free(got);
+    ASSERT_NO_LEAKS();
+}
+
 Test(part, it_waits_where_too_many_versions_would_have_to_be_held)
 {
     struct shard_job job = job_of(&rule_sgd, TENSOR_TABLE);

@@ -248,6 +248,7 @@ Test(link_wire, jobs_that_are_none_are_refused)
     WRONG(&w, "start", job->rule, &unknown);
     WRONG(&w, "start", job->plan.slots, 0);
     WRONG(&w, "start", job->plan.slots, 4097);
+    WRONG(&w, "start", job->first_step, plan_total(&job->plan));
     WRONG(&w, "start", job->tensors.list[0].rank, 0);
     WRONG(&w, "start", job->tensors.list[0].name[0], ' ');
     WRONG(&w, "start", job->tensors.list[0].unit, 0);
@@ -303,6 +304,21 @@ Test(link_wire, a_header_takes_no_more_than_it_may)
 }
 
 /* ---- a job that was read ---- */
+
+Test(link_wire, a_job_may_begin_at_a_later_step)
+{
+    struct world w;
+    set_up(&w);
+    struct link_sample *sample = find(&w, "start"), got;
+    sample->command.start->job.first_step = 70;
+    struct wire_message message = write(&w, sample);
+    dp_error err;
+    cr_assert_eq(read(&w, &message, false, &got, &err), DP_OK, "%s", err.text);
+    cr_assert_eq(got.command.start->job.first_step, 70);
+    link_sample_fini(&got);
+    wire_message_fini(&message);
+    tear_down(&w);
+}
 
 Test(link_wire, a_slice_starts_from_what_was_read)
 {

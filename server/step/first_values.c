@@ -1,0 +1,31 @@
+/* First values of a job; see first_values.h. Thread: any. */
+#include "server/step/first_values.h"
+
+#include <string.h>
+
+/* The state of n elements that begin at w; it is zeros unless the rule says otherwise. */
+static void start_state(const struct shard_job *job, size_t n, const float *w, float *const *state)
+{
+    if (job->rule->start)
+        job->rule->start(n, &job->params, w, state);
+}
+
+void first_values_range(const struct shard_job *job, struct range range, float *theta, float *const *state)
+{
+    tensors_init_range(&job->tensors, job->plan.seed, range.first, range.count, theta);
+    start_state(job, (size_t)range.count, theta, state);
+}
+
+void first_values_row(const struct shard_job *job, uint32_t tensor, uint64_t id, float *w, float *const *state)
+{
+    const uint32_t dim = job->tensors.list[tensor].dim;
+    tensors_init_row(&job->tensors, tensor, job->plan.seed, id, w);
+    for (uint32_t i = 0; i < UPDATE_STATE_MAX && i < job->rule->state_count; i++)
+        memset(state[i], 0, dim * sizeof *state[i]);
+    start_state(job, dim, w, state);
+}
+
+void first_values_multipliers(const struct shard_job *job, struct multipliers *ret_multipliers)
+{
+    multipliers_start(ret_multipliers, &job->constraints);
+}
