@@ -40,9 +40,9 @@ enum answered {
 struct piece_ops {
     /* Steps of a global rule are committed by phases.h, all such pieces at once. */
     bool in_phases;
-    /* Whether a push is right for its step; else the reason, *ret_text in words. */
+    /* Whether a push is right for its step. DP_PROTO, DP_REFUSED. */
     dp_err (*check)(const struct shard *shard, const struct piece *piece, const struct push_pull *msg,
-                    const struct blob *payload, const char **ret_text);
+                    const struct blob *payload, dp_error *err);
     /* A node arrives; its payload is taken if it is kept. On arrival it is committed at once. */
     enum steps_verdict (*offer)(struct shard *shard, struct piece *piece, const struct push_pull *msg,
                                 struct blob *payload);
