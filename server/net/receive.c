@@ -60,8 +60,7 @@ static void on_slice(struct port_state *port, const struct port_session *session
     dp_error err;
     dp_err e = frame_check_push_pull(message->header->push_pull, &port->limits.slices,
                                      payload ? zmq_msg_size(payload) : SIZE_MAX, &err);
-    const uint32_t slice = message->piece - port->shard.first_slice;
-    if (e == DP_OK && message->push && !port_may_push(port, session, message, &port->shard.slices[slice].window))
+    if (e == DP_OK && message->push && !port_may_push(port, session, message))
         return;
     if (e == DP_OK)
         e = take_gradient(port, session, message, payload, &gradient, &err);
@@ -74,9 +73,8 @@ static void on_slice(struct port_state *port, const struct port_session *session
     }
     /* A pull says what the worker has: it reads nothing older. */
     if (message->pull && message->have > 0)
-        session->carrier->done(session, slice, message->have - 1);
-    const uint32_t index = message->piece - port->shard.first_slice;
-    struct push_pull msg = port_to_core(message, index, &port->shard.slices[index].window);
+        session->carrier->done(session, message->piece - port->shard.first_slice, message->have - 1);
+    struct push_pull msg = port_to_core(&port->shard, message);
     msg.read = message->header->push_pull->read;
     shard_push_pull(&port->shard, &msg, &gradient);
 }

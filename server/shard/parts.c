@@ -172,6 +172,12 @@ static void release_before(struct piece *piece, uint64_t low)
     part_release_before(piece->part, low);
 }
 
+static uint64_t steps_max(const struct piece *piece)
+{
+    (void)piece;
+    return PART_STEPS;
+}
+
 /* ---- reports and control ---- */
 
 static uint64_t blocks(const struct piece *piece)
@@ -210,6 +216,7 @@ const struct piece_ops part_ops = {.check = check,
                                    .staleness = staleness,
                                    .go_on = go_on,
                                    .release_before = release_before,
+                                   .steps_max = steps_max,
                                    .blocks = blocks,
                                    .report_take = report_take,
                                    .infinite_from = infinite_from,

@@ -60,6 +60,8 @@ struct piece_ops {
     uint64_t (*go_on)(const struct piece *piece, dp_err code);
     /* All shards have completed the steps before `low`. */
     void (*release_before)(struct piece *piece, uint64_t low);
+    /* Steps that it may be ahead of the head's announcements. */
+    uint64_t (*steps_max)(const struct piece *piece);
     /* Blocks of the piece, and their sums for the report of a completed step, heap, the caller's; NULL: it has none. */
     uint64_t (*blocks)(const struct piece *piece);
     double *(*report_take)(struct piece *piece, uint64_t step);

@@ -174,6 +174,11 @@ static void release_before(struct piece *piece, uint64_t low)
     slice_release_before(piece->slice, low);
 }
 
+static uint64_t steps_max(const struct piece *piece)
+{
+    return slice_versions_max(piece->slice);
+}
+
 /* ---- reports ---- */
 
 static uint64_t blocks(const struct piece *piece)
@@ -230,6 +235,7 @@ const struct piece_ops slice_ops = {.in_phases = true,
                                     .staleness = staleness,
                                     .go_on = go_on,
                                     .release_before = release_before,
+                                    .steps_max = steps_max,
                                     .blocks = blocks,
                                     .report_take = report_take,
                                     .infinite_from = infinite_from,
