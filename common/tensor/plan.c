@@ -49,17 +49,22 @@ struct plan_step plan_at(const struct plan *plan, uint64_t step)
     assert(step < plan_total(plan));
     uint64_t per_epoch = plan_steps_per_epoch(plan);
     uint64_t cycle = per_epoch + (plan->eval_rows ? 1 : 0);
-    struct plan_step at = {.kind = PLAN_TRAIN, .epoch = step / cycle};
+    struct plan_step at = {.asks = question_of(QUESTION_GRADIENT), .epoch = step / cycle};
     uint64_t in_epoch = step % cycle;
     at.train_step = at.epoch * per_epoch + in_epoch;
     if (in_epoch == per_epoch || at.train_step == plan->train_steps) {
-        at.kind = PLAN_EVAL;
+        at.asks = question_of(QUESTION_LOSS);
         at.rows = plan->eval_rows;
         return at;
     }
     at.first = in_epoch * plan->batch;
     at.rows = MIN(plan->batch, plan->train_rows - at.first);
     return at;
+}
+
+const struct question *plan_question(const struct plan *plan, uint64_t step)
+{
+    return plan_at(plan, step).asks;
 }
 
 void plan_slot(const struct plan *plan, const struct plan_step *at, uint32_t k, uint64_t *ret_first,
@@ -122,7 +127,7 @@ void plan_rows(const struct plan *plan, const struct plan_step *at, uint64_t fir
 {
     assert(first <= at->rows && count <= at->rows - first);
     uint64_t start = at->first + first;
-    if (at->kind == PLAN_EVAL || plan->batch == plan->train_rows) {
+    if (at->asks->rows == ROWS_EVAL || plan->batch == plan->train_rows) {
         for (uint64_t i = 0; i < count; i++)
             rows[i] = start + i;
         return;

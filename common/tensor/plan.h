@@ -14,8 +14,7 @@
 #include <stdint.h>
 
 #include "common/base/dp_err.h"
-
-enum plan_kind { PLAN_TRAIN, PLAN_EVAL };
+#include "common/tensor/question.h"
 
 struct plan {
     uint64_t seed;
@@ -32,7 +31,7 @@ struct plan {
 };
 
 struct plan_step {
-    enum plan_kind kind;
+    const struct question *asks;
     uint64_t train_step; /* training steps before this one */
     uint64_t epoch;      /* from 0; an evaluation belongs to the epoch that it ends */
     uint64_t first;      /* offset of the step's rows in the epoch's order (train) or in the evaluation set */
@@ -45,8 +44,10 @@ DP_MUST_CHECK dp_err plan_check(const struct plan *plan, dp_error *err);
 uint64_t plan_steps_per_epoch(const struct plan *plan);
 /* Steps of the job, evaluation steps included. Steps are numbered 0 .. plan_total - 1. */
 uint64_t plan_total(const struct plan *plan);
-/* The kind and place of step `step` < plan_total. */
+/* The question and place of step `step` < plan_total. */
 struct plan_step plan_at(const struct plan *plan, uint64_t step);
+/* The question alone. */
+const struct question *plan_question(const struct plan *plan, uint64_t step);
 
 /* Rows [*ret_first, *ret_first + *ret_count) of the step that slot k < slots holds; the count may be 0. */
 void plan_slot(const struct plan *plan, const struct plan_step *at, uint32_t k, uint64_t *ret_first,

@@ -155,12 +155,11 @@ uint32_t head_balance_members(struct head *head)
 
 /* ---- the open step ---- */
 
-/* As in a slice: 0 where the step commits once. */
+/* As in a slice: 0 where the step commits once, or is none. */
 static uint32_t staleness_at(const struct head *head, uint64_t step)
 {
     const struct shard_job *job = &head->job.core;
-    bool once = step >= plan_total(&job->plan) || plan_at(&job->plan, step).kind == PLAN_EVAL;
-    return once ? 0 : consistency_at(&job->consistency, step);
+    return step < plan_total(&job->plan) ? shard_job_staleness(job, step) : 0;
 }
 
 uint32_t head_ahead(const struct head *head)
@@ -223,8 +222,7 @@ static void open_step(struct head *head)
     const struct plan *plan = &head->job.core.plan;
     dealer_open(&head->dealer, head->global_low);
     speculation_open(&head->balance->speculation, head->global_low, head_ahead(head),
-                     plan_at(plan, head->global_low).kind == PLAN_EVAL, head->dealer.owner, has_no_samples, head,
-                     now_us());
+                     plan_question(plan, head->global_low)->number, head->dealer.owner, has_no_samples, head, now_us());
 }
 
 void head_balance_step(struct head *head, const struct news *news)

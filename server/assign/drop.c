@@ -103,7 +103,7 @@ static void decide(struct head *head, bool stalled)
     uint32_t count = head_owed_list(head, owed);
     for (uint32_t k = 0; k < plan->slots; k++)
         all += !plan_slot_empty(plan, &at, k);
-    bool can = at.kind == PLAN_TRAIN && count < all && count > 0;
+    bool can = at.asks->droppable && count < all && count > 0;
     bool drops = can && (count <= head->opts->drop_slowest || (stalled && head->opts->on_stall == ON_STALL_DROP));
     if (stalled && drop->go == head->global_low)
         head_stall_owed(head, owed, count, drops);

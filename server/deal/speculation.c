@@ -89,7 +89,7 @@ void speculation_forget_copy(struct speculation *s, struct speculation_slot *slo
 /* A member's time for one slot; 0: not known. */
 double speculation_slot_us(const struct speculation *s, uint32_t number)
 {
-    return s->unit_us[s->kind] / s->speed[number];
+    return s->unit_us[s->asks] / s->speed[number];
 }
 
 /* So long a member may take for some slots until it is far too late: twice as long as expected. */
@@ -110,14 +110,14 @@ static void show_speed(struct speculation *s, uint32_t number, uint64_t now_us)
     if (s->ahead > 0 || member->held == 0)
         return;
     delivery_late(&member->delivery, late, took_us / (all ? member->held : member->brought + 1), now_us);
-    if (all && s->kind == 0 && took_us > 0)
+    if (all && question_of(s->asks)->timed && took_us > 0)
         delivery_shown(&member->delivery, took_us / member->held);
 }
 
 /* The open step is complete: who has delivered nothing of it, though it should have? */
 static void members_end(struct speculation *s, uint64_t now_us)
 {
-    for (uint32_t m = 0; m < s->used && s->opened_us > 0 && s->unit_us[s->kind] > 0; m++) {
+    for (uint32_t m = 0; m < s->used && s->opened_us > 0 && s->unit_us[s->asks] > 0; m++) {
         struct speculation_member *member = &s->list[m];
         uint64_t allowed = (uint64_t)allowed_us(s, m, member->held + member->copies);
         s->changes += delivery_step_ended(&member->delivery, allowed, now_us);
@@ -136,15 +136,16 @@ static void members_begin(struct speculation *s, uint64_t now_us)
     }
 }
 
-void speculation_open(struct speculation *s, uint64_t step, uint32_t ahead, uint32_t kind, const uint32_t *owner,
-                      bool (*empty)(const void *arg, uint32_t slot), const void *arg, uint64_t now_us)
+void speculation_open(struct speculation *s, uint64_t step, uint32_t ahead, enum question_number asks,
+                      const uint32_t *owner, bool (*empty)(const void *arg, uint32_t slot), const void *arg,
+                      uint64_t now_us)
 {
     uint64_t passed = step - s->step;
     if (passed > 0)
         members_end(s, now_us);
     s->step = step;
     s->ahead = ahead;
-    s->kind = kind;
+    s->asks = asks;
     s->opened_us = now_us;
     s->missing = 0;
     members_begin(s, now_us);
@@ -204,7 +205,7 @@ void speculation_owners(struct speculation *s, const uint32_t *owner, bool (*liv
 
 static void learn(struct speculation *s, uint32_t number, double took_us, double weight)
 {
-    double *unit = &s->unit_us[s->kind], measured = took_us * s->speed[number];
+    double *unit = &s->unit_us[s->asks], measured = took_us * s->speed[number];
     *unit = *unit > 0 ? *unit + weight * (measured - *unit) : measured;
 }
 

@@ -2,8 +2,8 @@
  * what happens and what time it is; no clock, no network.
  *
  * A member computes its slots one after the other, each in a time that is in proportion to 1 / speed. If a step commits
- * once, it delivers them at the end; the factor is learnt from members that have delivered all they held, for training
- * and evaluation each. On arrival it delivers them one by one, and goes on to the `ahead` steps after the open one:
+ * once, it delivers them at the end; the factor is learnt from members that have delivered all they held, for each
+ * question. On arrival it delivers them one by one, and goes on to the `ahead` steps after the open one:
  * then the factor is learnt from the gaps between a member's slots, and a member is idle only once it has delivered all
  * it holds of all these steps.
  *
@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/tensor/question.h"
 #include "server/deal/dealer.h"
 #include "server/deal/delivery.h"
 
@@ -59,12 +60,12 @@ struct speculation {
     uint32_t used;                   /* members that have been seen have numbers below this */
     uint64_t step;                   /* the open one */
     uint32_t ahead;                  /* steps after it that may be open as well; 0 where it commits once */
-    uint32_t kind;                   /* 0 or 1: which factor it goes by */
+    enum question_number asks;       /* by it: each question has a factor */
     double patience;                 /* 1..4: how much longer than once a slot is waited for */
     uint64_t opened_us;              /* when it was opened */
     uint32_t missing;                /* slots that have not arrived */
     const double *speed;             /* [members] borrowed; by number, > 0, around 1 */
-    double unit_us[2];               /* a slot's time at speed 1; 0: not known */
+    double unit_us[QUESTIONS];       /* a slot's time at speed 1; 0: not known */
     struct speculation_slot *slot;   /* [slots] */
     struct speculation_member *list; /* [members] by number; those not in use are zero */
     uint64_t *expected_us;           /* [slots] scratch; 0: not to be given */
@@ -78,8 +79,9 @@ void speculation_fini(struct speculation *s);
 
 /* Step `step` is the open one from now on, and `ahead` <= 32 more, with these holders; slots that empty(arg, slot)
  * says have no samples have arrived. */
-void speculation_open(struct speculation *s, uint64_t step, uint32_t ahead, uint32_t kind, const uint32_t *owner,
-                      bool (*empty)(const void *arg, uint32_t slot), const void *arg, uint64_t now_us);
+void speculation_open(struct speculation *s, uint64_t step, uint32_t ahead, enum question_number asks,
+                      const uint32_t *owner, bool (*empty)(const void *arg, uint32_t slot), const void *arg,
+                      uint64_t now_us);
 /* Members changed: these are the holders now. A copy whose helper does not live(arg, member) is forgotten. */
 void speculation_owners(struct speculation *s, const uint32_t *owner, bool (*lives)(const void *arg, uint32_t member),
                         const void *arg, uint64_t now_us);

@@ -177,7 +177,7 @@ static void give(struct speculation *s, uint32_t k, uint32_t helper, uint64_t no
     s->expected_us[k] = 0;
 }
 
-/* Nothing has come yet of this kind of step, so that nobody knows what a slot takes: each idle member gets one that has
+/* Nothing has come yet of this question, so that nobody knows what a slot takes: each idle member gets one that has
  * been missing for long, which is missing again after as long. */
 static uint32_t decide_blind(struct speculation *s, const uint32_t *numbers, uint32_t count, uint64_t now_us,
                              struct speculation_gift *gifts, uint64_t *ret_again_us)
@@ -220,7 +220,7 @@ uint32_t speculation_decide(struct speculation *s, const struct dealer *dealer, 
     if (s->missing == 0 || !find_idle(s, dealer, numbers, count))
         return 0;
     assert(s->given == s->won + s->lost + copies_out(s));
-    if (s->unit_us[s->kind] <= 0)
+    if (s->unit_us[s->asks] <= 0)
         return decide_blind(s, numbers, count, now_us, gifts, ret_again_us);
     expect(s, is_proven(s, first_ready(s, numbers, count, now_us)), now_us);
     for (;;) {

@@ -158,16 +158,21 @@ void commit_gather(struct slice *slice, const struct commit *commit, const float
 
 /* ---- the step ---- */
 
+/* The rate of a tensor in this commit. */
+static double rate_of(const struct commit *commit, uint32_t tensor)
+{
+    return commit->eta * commit->trust[tensor];
+}
+
 struct kernel_update commit_kernel(const struct slice *slice, const struct commit *commit, uint32_t tensor)
 {
     const struct shard_job *job = commit->job;
     if (commit->part)
         return update_part_at(job->rule, &job->params, &job->regular[tensor], commit->t, commit->samples, commit->part);
-    struct kernel_update k = update_at(job->rule, &job->params, &job->regular[tensor], commit->t, commit->samples);
+    struct kernel_update k =
+        update_at(job->rule, &job->params, &job->regular[tensor], rate_of(commit, tensor), commit->t, commit->samples);
     if (slice->mean)
         update_scale(&k, commit->clip_scale);
-    if (job->rule == &rule_lars)
-        k.lr = (float)(commit->eta * commit->trust[tensor]);
     return k;
 }
 
@@ -271,7 +276,7 @@ struct joint_steps commit_steps(struct slice *slice, const struct commit *commit
 {
     const struct shard_job *job = slice->job;
     struct joint_steps steps = {.none = !(commit->eta > 0)};
-    double eta = (steps.none ? 1 : commit->eta) * commit->trust[b.tensor];
+    double eta = steps.none ? commit->trust[b.tensor] : rate_of(commit, b.tensor);
     steps.all = update_effective_rate(job->rule, &job->params, eta);
     if (!job->rule->rates)
         return steps;
@@ -358,7 +363,7 @@ void commit_descend(struct slice *slice, const struct commit *commit, const floa
 {
     struct walk walk = {.slice = slice};
     for (struct block b; walk_next(&walk, &b);) {
-        float length = (float)(commit->eta * commit->trust[b.tensor]);
+        float length = (float)rate_of(commit, b.tensor);
         struct kernel_update k = commit_kernel(slice, commit, b.tensor);
         struct joint joint = commit_joint(commit->job, b.tensor);
         kernels_get()->descend(b.n, length, w + b.at, out + b.at, out + b.at);

@@ -45,9 +45,7 @@ static bool slot_is_empty(const void *arg, uint32_t slot)
 
 uint32_t slice_staleness(const struct slice *slice, uint64_t step)
 {
-    if (step >= slice->total_steps || plan_at(&slice->job->plan, step).kind == PLAN_EVAL)
-        return 0;
-    return consistency_at(&slice->job->consistency, step);
+    return step < slice->total_steps ? shard_job_staleness(slice->job, step) : 0;
 }
 
 /* Beside a step that is not complete only steps of the same kind are open: what commits once, an evaluation above all,
@@ -279,7 +277,7 @@ dp_err slice_commit(struct slice *slice, struct metrics *ret_metrics, dp_error *
     assert(slice_staleness(slice, step) == 0 && steps_complete(&slice->window, step));
     struct version *now = slice->at[step % SLICE_VERSIONS];
     struct version *then = now;
-    if (at.kind == PLAN_TRAIN)
+    if (at.asks->commits)
         then = commit_train(slice, now, &at);
     else
         version_retain(now);

@@ -20,7 +20,7 @@
 DP_MUST_CHECK dp_err slice_init(struct slice *slice, const struct shard_job *job, struct range range, dp_error *err);
 void slice_fini(struct slice *slice);
 
-/* The staleness of a step: 0 where it commits once, as evaluation steps do; else its slots commit on arrival. */
+/* shard_job_staleness of a step; 0 behind the last one. */
 uint32_t slice_staleness(const struct slice *slice, uint64_t step);
 /* Opens the steps that may be open now. */
 void slice_open(struct slice *slice);

@@ -38,10 +38,10 @@ static void report_step(struct head *head, uint64_t step)
         head->diverged = true;
         head->steps->diverged_step = at.train_step;
     }
-    if (at.kind == PLAN_EVAL)
-        progress_eval(&head->progress, mono_ms(), at.epoch, m->loss, m->count, m->correct);
-    else
+    if (at.asks->counts)
         progress_step(&head->progress, mono_ms(), at.epoch, at.train_step, m->loss, m->count, m->correct);
+    else if (at.asks->rows == ROWS_EVAL)
+        progress_eval(&head->progress, mono_ms(), at.epoch, m->loss, m->count, m->correct);
     head_doubts_step(head, &at, m);
 }
 

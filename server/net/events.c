@@ -28,7 +28,8 @@ static void on_tell_later(uv_timer_t *timer)
 
 static bool versions_run_out(const struct shard *shard, uint64_t step)
 {
-    uint64_t most = shard->slice_count > 0 ? slice_versions_max(&shard->slices[0]) : PART_STEPS;
+    const struct piece *first = &shard->pieces[0];
+    uint64_t most = first->ops->steps_max(first);
     return step + 1 - shard->global_low >= most / 2;
 }
 

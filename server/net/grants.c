@@ -4,18 +4,8 @@
 #include <stdlib.h>
 
 #include "common/base/util.h"
+#include "server/shard/pieces.h"
 #include "server/shard/tell.h"
-
-/* The first step that no worker can have begun. */
-static uint64_t steps_opened(const struct shard *shard)
-{
-    uint64_t opened = 0;
-    for (uint32_t i = 0; i < shard->slice_count; i++)
-        opened = MAX(opened, shard->slices[i].window.opened);
-    for (uint32_t i = 0; i < shard->tables.count; i++)
-        opened = MAX(opened, shard->tables.parts[i].window.opened);
-    return opened;
-}
 
 static void forget(struct port_session *session)
 {
@@ -37,7 +27,7 @@ void port_grants_open(struct port_session *session, uint64_t worker, char *name)
 void port_grants_close(struct port_state *port, struct port_session *session)
 {
     if (session->grants.slots)
-        grants_leave(&session->grants, steps_opened(&port->shard));
+        grants_leave(&session->grants, pieces_opened(&port->shard));
 }
 
 void port_grants_fini(struct port_state *port)
@@ -55,7 +45,7 @@ static struct grants *grants_of(struct port_state *port, uint32_t number)
 void port_grants_deal(struct port_state *port, const struct deal *deal)
 {
     static const dp_error NOMEM = {DP_NOMEM, "out of memory for the slots of a session"};
-    uint64_t step = MAX(deal->from, steps_opened(&port->shard));
+    uint64_t step = MAX(deal->from, pieces_opened(&port->shard));
     for (uint32_t i = 0; i < SESSIONS_MAX; i++) {
         struct grants *grants = grants_of(port, i);
         if (grants && !grants->slots && grants_init(grants, deal->slots)) {

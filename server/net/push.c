@@ -11,6 +11,7 @@
 #include "common/base/util.h"
 #include "server/net/commands.h"
 #include "server/net/reply.h"
+#include "server/shard/pieces.h"
 
 /* Slots [first, end) of a node, and its samples as the plan has them. */
 struct push_slots {
@@ -72,10 +73,10 @@ static dp_err check_samples(const struct shard_job *job, const struct port_messa
                    push->level, push->index, push->step, said, samples);
 }
 
-bool port_may_push(struct port_state *port, const struct port_session *session, const struct port_message *push,
-                   const struct steps *window)
+bool port_may_push(struct port_state *port, const struct port_session *session, const struct port_message *push)
 {
     const struct shard_job *job = &port->shard.own;
+    const struct steps *window = pieces_find(&port->shard, push->piece)->window;
     struct plan_step at = plan_at(&job->plan, push->step);
     struct push_slots slots = push_slots(&job->plan, &at, push);
     dp_error err;
@@ -103,15 +104,16 @@ bool port_may_push(struct port_state *port, const struct port_session *session, 
     return true;
 }
 
-struct push_pull port_to_core(const struct port_message *message, uint32_t piece, const struct steps *window)
+struct push_pull port_to_core(const struct shard *shard, const struct port_message *message)
 {
+    const struct piece *piece = pieces_find(shard, message->piece);
     return (struct push_pull){
         .session = session_number(message->header->session),
         .request = message->header->request,
-        .piece = piece,
+        .piece = (uint32_t)(piece - shard->pieces),
         .push = message->push,
         .step = message->step,
-        .node = message->push ? steps_node(window, message->level, message->index) : 0,
+        .node = message->push ? steps_node(piece->window, message->level, message->index) : 0,
         .metrics = message->metrics,
         .pull = message->pull,
         .pull_step = message->pull_step,

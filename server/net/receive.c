@@ -52,16 +52,15 @@ static dp_err take_gradient(struct port_state *port, const struct port_session *
     return e == DP_NOMEM ? err->code = DP_BUSY : e;
 }
 
-/* A message about a slice; `payload` is NULL where none came. */
 static void on_slice(struct port_state *port, const struct port_session *session, const struct port_message *message,
-                     zmq_msg_t *payload)
+                     zmq_msg_t *frames, size_t count)
 {
+    zmq_msg_t *payload = count > 0 ? frames : NULL;
     struct blob gradient = {0};
     dp_error err;
     dp_err e = frame_check_push_pull(message->header->push_pull, &port->limits.slices,
                                      payload ? zmq_msg_size(payload) : SIZE_MAX, &err);
-    const uint32_t slice = message->piece - port->shard.first_slice;
-    if (e == DP_OK && message->push && !port_may_push(port, session, message, &port->shard.slices[slice].window))
+    if (e == DP_OK && message->push && !port_may_push(port, session, message))
         return;
     if (e == DP_OK)
         e = take_gradient(port, session, message, payload, &gradient, &err);
@@ -74,16 +73,18 @@ static void on_slice(struct port_state *port, const struct port_session *session
     }
     /* A pull says what the worker has: it reads nothing older. */
     if (message->pull && message->have > 0)
-        session->carrier->done(session, slice, message->have - 1);
-    const uint32_t index = message->piece - port->shard.first_slice;
-    struct push_pull msg = port_to_core(message, index, &port->shard.slices[index].window);
+        session->carrier->done(session, message->piece - port->shard.first_slice, message->have - 1);
+    struct push_pull msg = port_to_core(&port->shard, message);
     msg.read = message->header->push_pull->read;
     shard_push_pull(&port->shard, &msg, &gradient);
 }
 
 /* A worker asks what has come of a step, to send again what has not. */
-static void on_ask(struct port_state *port, const struct port_session *session, const Dp__Header *header)
+static void on_ask(struct port_state *port, const struct port_session *session, const struct port_message *message,
+                   zmq_msg_t *frames, size_t count)
 {
+    (void)frames, (void)count;
+    const Dp__Header *header = message->header;
     const Dp__Ask *ask = header->ask;
     const struct shard_question question = {session_number(session->token), ask->piece, ask->step, ask->pull_step};
     struct shard_held held;
@@ -104,52 +105,68 @@ static void on_ask(struct port_state *port, const struct port_session *session, 
     port_answer(port, session, ask->piece, &answer, NULL);
 }
 
+static void on_rows(struct port_state *port, const struct port_session *session, const struct port_message *message,
+                    zmq_msg_t *frames, size_t count)
+{
+    (void)count;
+    port_on_rows(port, session, message, frames);
+}
+
 static struct metrics read_metrics(const Dp__Metrics *m)
 {
     return m ? (struct metrics){m->count, m->loss, m->correct} : (struct metrics){0};
 }
 
-/* Reads what all messages about pieces have; false where it is about none. */
-static bool read_message(const Dp__Header *header, struct port_message *ret_message)
+static struct port_message read_ask(const Dp__Header *header)
 {
-    if (header->body_case == DP__HEADER__BODY_ASK) {
-        *ret_message = (struct port_message){.header = header, .piece = header->ask->piece};
-        return true;
-    }
-    if (header->body_case == DP__HEADER__BODY_ROWS_PUSH_PULL) {
-        const Dp__RowsPushPull *m = header->rows_push_pull;
-        *ret_message =
-            (struct port_message){header,  m->part,      m->push, m->step, m->level, m->index, read_metrics(m->metrics),
-                                  m->pull, m->pull_step, m->have, m->slab};
-        return true;
-    }
-    if (header->body_case != DP__HEADER__BODY_PUSH_PULL)
-        return false;
-    const Dp__PushPull *m = header->push_pull;
-    *ret_message =
-        (struct port_message){header,  m->slice,     m->push, m->step, m->level, m->index, read_metrics(m->metrics),
-                              m->pull, m->pull_step, m->have, m->slab};
-    return true;
+    return (struct port_message){.header = header, .piece = header->ask->piece};
 }
 
-static void on_piece(struct port_state *port, const struct port_message *message, zmq_msg_t *frames, size_t count)
+static struct port_message read_rows(const Dp__Header *header)
 {
+    const Dp__RowsPushPull *m = header->rows_push_pull;
+    return (struct port_message){header,  m->part,      m->push, m->step, m->level, m->index, read_metrics(m->metrics),
+                                 m->pull, m->pull_step, m->have, m->slab};
+}
+
+static struct port_message read_slice(const Dp__Header *header)
+{
+    const Dp__PushPull *m = header->push_pull;
+    return (struct port_message){header,  m->slice,     m->push, m->step, m->level, m->index, read_metrics(m->metrics),
+                                 m->pull, m->pull_step, m->have, m->slab};
+}
+
+/* Messages about pieces: the part that all have alike, and the rest. `frames` are those behind the header. */
+static const struct about_piece {
+    Dp__Header__BodyCase body;
+    struct port_message (*read)(const Dp__Header *header);
+    void (*take)(struct port_state *port, const struct port_session *session, const struct port_message *message,
+                 zmq_msg_t *frames, size_t count);
+} ABOUT_PIECES[] = {
+    {DP__HEADER__BODY_PUSH_PULL, read_slice, on_slice},
+    {DP__HEADER__BODY_ROWS_PUSH_PULL, read_rows, on_rows},
+    {DP__HEADER__BODY_ASK, read_ask, on_ask},
+};
+
+/* NULL: it is about none. */
+static const struct about_piece *about_piece(const Dp__Header *header)
+{
+    for (size_t i = 0; i < ARRAY_LEN(ABOUT_PIECES); i++)
+        if (ABOUT_PIECES[i].body == header->body_case)
+            return &ABOUT_PIECES[i];
+    return NULL;
+}
+
+static void on_piece(struct port_state *port, const struct about_piece *about, const Dp__Header *header,
+                     zmq_msg_t *frames, size_t count)
+{
+    const struct port_message message = about->read(header);
     const struct port_session *session =
-        find_session(port, message, zmq_msg_data(&frames[0]), zmq_msg_size(&frames[0]));
+        find_session(port, &message, zmq_msg_data(&frames[0]), zmq_msg_size(&frames[0]));
     if (!session)
         return;
     port_shm_hear(port, session);
-    switch (message->header->body_case) {
-    case DP__HEADER__BODY_ASK:
-        on_ask(port, session, message->header);
-        break;
-    case DP__HEADER__BODY_ROWS_PUSH_PULL:
-        port_on_rows(port, session, message, frames + 2);
-        break;
-    default:
-        on_slice(port, session, message, count > 2 ? &frames[2] : NULL);
-        break;
-    }
+    about->take(port, session, &message, frames + 2, count - 2);
 }
 
 void port_on_message(void *arg, zmq_msg_t *frames, size_t count)
@@ -163,15 +180,14 @@ void port_on_message(void *arg, zmq_msg_t *frames, size_t count)
         port_malformed(port, &err);
         return;
     }
-    struct port_message message;
-    bool ours = read_message(header, &message);
-    if (!ours && port->post) {
+    const struct about_piece *about = about_piece(header);
+    if (!about && port->post) {
         port_pass_on(port, header, frames, count);
         return;
     }
     counter_add(&port->counters->header_bytes_in, zmq_msg_size(&frames[1]));
-    if (ours)
-        on_piece(port, &message, frames, count);
+    if (about)
+        on_piece(port, about, header, frames, count);
     else
         port_send_error(
             port, zmq_msg_data(&frames[0]), id_bytes, header,

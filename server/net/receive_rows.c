@@ -121,12 +121,10 @@ void port_on_rows(struct port_state *port, const struct port_session *session, c
         refuse(port, session, header, e, 0, err.text);
         return;
     }
-    const uint32_t part = m->part - port->shard.tables.first_part;
-    const struct steps *window = &port->shard.tables.parts[part].window;
-    if (m->push && !port_may_push(port, session, message, window))
+    if (m->push && !port_may_push(port, session, message))
         return;
     count_bytes(port, &at, payload);
-    struct push_pull msg = port_to_core(message, port->shard.slice_count + part, window);
+    struct push_pull msg = port_to_core(&port->shard, message);
     session->carrier->done_rows(session, m->taken);
     e = take_lists(port, m, &at, payload, &msg, &keys);
     if (!e)

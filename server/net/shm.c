@@ -10,6 +10,7 @@
 #include "common/base/log.h"
 #include "common/base/util.h"
 #include "server/net/payload.h"
+#include "server/shard/pieces.h"
 
 dp_err port_shm_start(struct port_state *port, const struct command_start *start, dp_error *err)
 {
@@ -43,7 +44,7 @@ static bool lend(struct port_state *port, const struct port_session *session, co
                  Dp__Params *body)
 {
     uint32_t slice = params->slice - port->shard.first_slice;
-    body->done = port->shard.slices[slice].window.next;
+    body->done = pieces_find(&port->shard, params->slice)->window->next;
     if (!params->version || !shm_session_lend(session->shm, slice, params->version))
         return false;
     body->plane = 1 + params->version->plane;
@@ -54,7 +55,7 @@ static bool lend(struct port_state *port, const struct port_session *session, co
 static void lend_rows(struct port_state *port, const struct port_session *session, const struct rows_params *rows,
                       Dp__Rows *body)
 {
-    body->done = port->shard.tables.parts[rows->part - port->shard.tables.first_part].window.next;
+    body->done = pieces_find(&port->shard, rows->part)->window->next;
     if (!rows->shared)
         return;
     body->ring = session->shm->ring.number;

@@ -75,10 +75,10 @@ void head_doubts_step(struct head *head, const struct plan_step *at, const struc
     struct trend *trend = &head->doubts->trend;
     if (!judged(head) || head->diverged)
         return;
-    if (at->kind == PLAN_EVAL)
-        trend_eval(trend, m->count, m->correct);
-    else
+    if (at->asks->counts)
         trend_step(trend, at->train_step, m->loss, m->count, m->correct);
+    else if (at->asks->rows == ROWS_EVAL)
+        trend_eval(trend, m->count, m->correct);
     if (trend_rises(trend))
         warn(head, "rises", "the loss rises from epoch to epoch, again and again: " DOUBTS_REMEDY);
 }

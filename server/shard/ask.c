@@ -1,13 +1,7 @@
 /* Answers to questions about a step; see ask.h. Thread: shard. */
 #include "server/shard/ask.h"
 
-static const struct piece *find(const struct shard *shard, uint32_t id)
-{
-    uint32_t slice = id - shard->first_slice, part = id - shard->tables.first_part;
-    if (slice < shard->slice_count)
-        return &shard->pieces[slice];
-    return part < shard->tables.count ? &shard->pieces[shard->slice_count + part] : NULL;
-}
+#include "server/shard/pieces.h"
 
 static bool waits_for(const struct parked_list *list, uint32_t session, uint64_t step)
 {
@@ -19,7 +13,7 @@ static bool waits_for(const struct parked_list *list, uint32_t session, uint64_t
 
 bool shard_ask(struct shard *shard, const struct shard_question *question, struct shard_held *ret_held)
 {
-    const struct piece *piece = find(shard, question->piece);
+    const struct piece *piece = pieces_find(shard, question->piece);
     if (!piece)
         return false;
     *ret_held = (struct shard_held){.accepted = shard->accepted,

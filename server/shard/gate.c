@@ -94,12 +94,13 @@ static void look_at_ready(struct shard *shard)
     tell_ready(shard, ready, gate->number);
 }
 
-/* The most that a piece is owed of a training step that all of them are at; UINT32_MAX if they are not. */
+/* The most that a piece is owed of a step that slots may be left out of and all of them are at; UINT32_MAX if there is
+ * none. */
 static uint32_t most_owed(const struct shard *shard)
 {
     uint64_t step = shard->gate.go;
     uint32_t most = 0;
-    if (step >= shard->total_steps || plan_at(&shard->own.plan, step).kind != PLAN_TRAIN)
+    if (step >= shard->total_steps || !plan_question(&shard->own.plan, step)->droppable)
         return UINT32_MAX;
     for (uint32_t i = 0; i < shard->piece_count; i++) {
         if (shard->pieces[i].window->next != step)

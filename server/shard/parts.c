@@ -65,13 +65,13 @@ struct rowlist *shard_rows_learn(struct shard *shard, uint32_t part, uint64_t ha
 /* ---- pushes ---- */
 
 static dp_err check(const struct shard *shard, const struct piece *piece, const struct push_pull *msg,
-                    const struct blob *payload, const char **ret_text)
+                    const struct blob *payload, dp_error *err)
 {
     (void)piece, (void)payload;
-    if (!msg->push_list || plan_at(&shard->job->plan, msg->step).kind != PLAN_EVAL)
+    const struct question *asks = plan_question(&shard->job->plan, msg->step);
+    if (!msg->push_list || asks->pushes)
         return DP_OK;
-    *ret_text = "an evaluation push has no rows";
-    return DP_PROTO;
+    return dp_fail(err, DP_PROTO, "%s push has no rows", asks->a_step);
 }
 
 static enum steps_verdict offer(struct shard *shard, struct piece *piece, const struct push_pull *msg,
@@ -172,6 +172,12 @@ static void release_before(struct piece *piece, uint64_t low)
     part_release_before(piece->part, low);
 }
 
+static uint64_t steps_max(const struct piece *piece)
+{
+    (void)piece;
+    return PART_STEPS;
+}
+
 /* ---- reports and control ---- */
 
 static uint64_t blocks(const struct piece *piece)
@@ -210,6 +216,7 @@ const struct piece_ops part_ops = {.check = check,
                                    .staleness = staleness,
                                    .go_on = go_on,
                                    .release_before = release_before,
+                                   .steps_max = steps_max,
                                    .blocks = blocks,
                                    .report_take = report_take,
                                    .infinite_from = infinite_from,

@@ -44,9 +44,9 @@ enum answered {
 struct piece_ops {
     /* Steps of a global rule are committed by phases.h, all such pieces at once. */
     bool in_phases;
-    /* Whether a push is right for its step; else the reason, *ret_text in words. */
+    /* Whether a push is right for its step. DP_PROTO, DP_REFUSED. */
     dp_err (*check)(const struct shard *shard, const struct piece *piece, const struct push_pull *msg,
-                    const struct blob *payload, const char **ret_text);
+                    const struct blob *payload, dp_error *err);
     /* A node arrives; its payload is taken if it is kept. On arrival it is committed at once. */
     enum steps_verdict (*offer)(struct shard *shard, struct piece *piece, const struct push_pull *msg,
                                 struct blob *payload);
@@ -64,6 +64,8 @@ struct piece_ops {
     uint64_t (*go_on)(const struct piece *piece, dp_err code);
     /* All shards have completed the steps before `low`. */
     void (*release_before)(struct piece *piece, uint64_t low);
+    /* Steps that it may be ahead of the head's announcements. */
+    uint64_t (*steps_max)(const struct piece *piece);
     /* Blocks of the piece, and their sums for the report of a completed step, heap, the caller's; NULL: it has none. */
     uint64_t (*blocks)(const struct piece *piece);
     double *(*report_take)(struct piece *piece, uint64_t step);

@@ -149,7 +149,7 @@ static void take_news(struct shard *shard, struct phases_news news)
 static bool is_in_phases(const struct shard *shard, const struct piece *piece)
 {
     return shard->phases.needed && piece->ops->in_phases &&
-           plan_at(&shard->own.plan, piece->window->next).kind == PLAN_TRAIN;
+           plan_question(&shard->own.plan, piece->window->next)->commits;
 }
 
 /* Commits the steps of a piece that are complete: one, or on arrival all that follow one another. False on failure. */
@@ -202,10 +202,10 @@ static void advance_all(struct shard *shard)
 
 static bool push(struct shard *shard, struct piece *piece, const struct push_pull *msg, struct blob *payload)
 {
-    const char *text;
-    dp_err e = piece->ops->check(shard, piece, msg, payload, &text);
+    dp_error err;
+    dp_err e = piece->ops->check(shard, piece, msg, payload, &err);
     if (e) {
-        tell_refused(shard, piece, msg, e, text);
+        tell_refused(shard, piece, msg, e, err.text);
         return false;
     }
     counter_add(&shard->counters->pushes, 1);

@@ -29,7 +29,7 @@ void slices_count(struct shard *shard, const struct slice *slice, uint64_t step)
 {
     struct plan_step at = plan_at(&shard->own.plan, step);
     /* Committed at once: none of its gradients was stale. */
-    if (at.kind == PLAN_TRAIN && slice_staleness(slice, step) == 0)
+    if (at.asks->commits && slice_staleness(slice, step) == 0)
         staleness_add(&shard->counters->staleness, 0, slots_of(shard, step, &at));
 }
 
@@ -46,18 +46,17 @@ static void count_read(struct shard *shard, const struct arrival_read *read)
 /* ---- pushes ---- */
 
 static dp_err check(const struct shard *shard, const struct piece *piece, const struct push_pull *msg,
-                    const struct blob *payload, const char **ret_text)
+                    const struct blob *payload, dp_error *err)
 {
-    bool wants_payload = plan_at(&shard->job->plan, msg->step).kind == PLAN_TRAIN;
-    if (wants_payload != (payload->data != NULL)) {
-        *ret_text = wants_payload ? "a training push needs its gradient" : "an evaluation push has no payload";
-        return DP_PROTO;
-    }
+    const struct question *asks = plan_question(&shard->job->plan, msg->step);
+    if (asks->pushes && !payload->data)
+        return dp_fail(err, DP_PROTO, "%s push needs its %s", asks->a_step, asks->pushes);
+    if (!asks->pushes && payload->data)
+        return dp_fail(err, DP_PROTO, "%s push has no payload", asks->a_step);
     bool singly = slice_staleness(piece->slice, msg->step) > 0 || shard->own.droppable;
     if (!singly || msg->node >= piece->window->leaves)
         return DP_OK;
-    *ret_text = "where commits are on arrival or slots may be dropped, they are pushed one by one";
-    return DP_REFUSED;
+    return dp_fail(err, DP_REFUSED, "where commits are on arrival or slots may be dropped, they are pushed one by one");
 }
 
 /* A slot is committed at once; out of memory, the head is told. */
@@ -175,6 +174,11 @@ static void release_before(struct piece *piece, uint64_t low)
     slice_release_before(piece->slice, low);
 }
 
+static uint64_t steps_max(const struct piece *piece)
+{
+    return slice_versions_max(piece->slice);
+}
+
 /* ---- reports ---- */
 
 static uint64_t blocks(const struct piece *piece)
@@ -231,6 +235,7 @@ const struct piece_ops slice_ops = {.in_phases = true,
                                     .staleness = staleness,
                                     .go_on = go_on,
                                     .release_before = release_before,
+                                    .steps_max = steps_max,
                                     .blocks = blocks,
                                     .report_take = report_take,
                                     .infinite_from = infinite_from,

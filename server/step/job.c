@@ -22,6 +22,11 @@ struct metrics metrics_sum(const struct steps *window, const struct metrics *nod
     return sum_below(window, (const char *)nodes, stride_bytes, 1);
 }
 
+uint32_t shard_job_staleness(const struct shard_job *job, uint64_t step)
+{
+    return plan_question(&job->plan, step)->commits ? consistency_at(&job->consistency, step) : 0;
+}
+
 uint32_t shard_job_constraint_values(const struct shard_job *job)
 {
     uint32_t values = 0;
@@ -38,5 +43,5 @@ uint32_t shard_job_report_values(const struct shard_job *job)
 bool shard_job_reports(const struct plan *plan, const struct plan_step *at)
 {
     uint64_t next = at->train_step + 1;
-    return at->kind == PLAN_TRAIN && (next % plan_steps_per_epoch(plan) == 0 || next == plan->train_steps);
+    return at->asks->counts && (next % plan_steps_per_epoch(plan) == 0 || next == plan->train_steps);
 }

@@ -48,6 +48,9 @@ struct shard_job {
     const struct planes *planes; /* of the shard, NULL where versions are not shared */
 };
 
+/* The staleness of a step of the job: 0 where it commits once, as those do that leave theta alone; else its slots
+ * commit on arrival. */
+uint32_t shard_job_staleness(const struct shard_job *job, uint64_t step);
 /* Whether the step's report is made: at the last step of each epoch. */
 bool shard_job_reports(const struct plan *plan, const struct plan_step *at);
 

@@ -152,7 +152,7 @@ dp_err part_commit(struct part *part, struct metrics *ret_metrics, dp_error *err
     uint64_t step = part->window.next;
     struct plan_step at = plan_at(&part->job->plan, step);
     assert(steps_complete(&part->window, step));
-    if (at.kind == PLAN_TRAIN && commit_train(part, &at))
+    if (at.asks->commits && commit_train(part, &at))
         return dp_fail(err, DP_NOMEM, "out of memory for the rows of table '%s' at step %llu",
                        part->job->tensors.list[part->range.tensor].name, (unsigned long long)step);
     *ret_metrics = metrics_sum(&part->window, &part->nodes[0].metrics, sizeof part->nodes[0]);

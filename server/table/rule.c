@@ -177,14 +177,21 @@ static void finish(struct rowrule *rule, const struct joint *joint, const struct
     joint_here(joint, &steps, n, w);
 }
 
+/* The rate of the tensor at training step t. */
+static double rate_at(const struct rowrule *rule, uint64_t t)
+{
+    return schedule_rate(&rule->job->params.schedule, t);
+}
+
 /* The projections of step t alone. */
 static void project(struct rowrule *rule, uint64_t t, float *w, float *const *state)
 {
     const struct shard_job *job = rule->job;
-    struct kernel_update k = update_at(job->rule, &job->params, &job->regular[rule->tensor], t, 1);
+    double eta = rate_at(rule, t);
+    struct kernel_update k = update_at(job->rule, &job->params, &job->regular[rule->tensor], eta, t, 1);
     struct joint only = rule->joint;
     only.here = (struct regular){0};
-    finish(rule, &only, &k, schedule_rate(&job->params.schedule, t), rule->dim, w, state);
+    finish(rule, &only, &k, eta, rule->dim, w, state);
 }
 
 static const struct catchup *catchup_from(struct rowrule *rule, uint64_t from, uint64_t to)
@@ -306,12 +313,12 @@ void rowrule_commit(struct rowrule *rule, struct table *table, const struct rowl
                     uint64_t t, uint64_t samples, float *before)
 {
     const struct shard_job *job = rule->job;
-    struct kernel_update k = update_at(job->rule, &job->params, &job->regular[rule->tensor], t, samples);
+    double eta = rate_at(rule, t);
+    struct kernel_update k = update_at(job->rule, &job->params, &job->regular[rule->tensor], eta, t, samples);
     for (uint32_t first = 0, n; first < list->count; first += n) {
         n = MIN(list->count - first, rule->chunk);
         gather(rule, table, list, first, n, t, before + (size_t)first * table->stride);
-        step(rule, &k, schedule_rate(&job->params.schedule, t), (size_t)n * rule->dim,
-             values + (size_t)first * rule->dim);
+        step(rule, &k, eta, (size_t)n * rule->dim, values + (size_t)first * rule->dim);
         scatter(rule, table, list->rows + first, n, t);
     }
 }

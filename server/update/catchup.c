@@ -40,18 +40,24 @@ static struct linear after(struct linear a, struct linear b)
     };
 }
 
+/* The rate of the tensor at training step t. */
+static double rate_at(const struct catchup *c, uint64_t t)
+{
+    return schedule_rate(&c->params->schedule, t);
+}
+
 static void prepare_linear(struct catchup *c)
 {
     struct linear all = {1, 0, 0, 1};
     if (schedule_is_constant(&c->params->schedule, c->from, c->to)) {
-        double eta = schedule_rate(&c->params->schedule, c->from);
+        double eta = rate_at(c, c->from);
         struct linear square = step_matrix(c->rule, c->params, &c->regular, eta);
         for (uint64_t n = c->to - c->from; n; n >>= 1, square = after(square, square))
             if (n & 1)
                 all = after(square, all);
     } else {
         for (uint64_t t = c->from; t < c->to; t++)
-            all = after(step_matrix(c->rule, c->params, &c->regular, schedule_rate(&c->params->schedule, t)), all);
+            all = after(step_matrix(c->rule, c->params, &c->regular, rate_at(c, t)), all);
     }
     c->kind = CATCHUP_LINEAR;
     c->ww = all.ww;
@@ -65,7 +71,7 @@ static void prepare_shrink(struct catchup *c)
 {
     double factor = 1, threshold = 0;
     for (uint64_t t = c->from; t < c->to; t++) {
-        double eta = schedule_rate(&c->params->schedule, t), a = 1 - eta * c->regular.l2;
+        double eta = rate_at(c, t), a = 1 - eta * c->regular.l2;
         factor *= a;
         threshold = threshold * a + eta * c->regular.l1;
     }
@@ -77,7 +83,7 @@ static void prepare_shrink(struct catchup *c)
 /* Constant eta: |w| = a^n |w| - eta l1 (1 - a^n)/(1 - a). */
 static void prepare_shrink_closed(struct catchup *c)
 {
-    double eta = schedule_rate(&c->params->schedule, c->from), n = (double)(c->to - c->from);
+    double eta = rate_at(c, c->from), n = (double)(c->to - c->from);
     double fall = eta * c->regular.l2;
     c->kind = CATCHUP_SHRINK;
     c->factor = exp(n * log1p(-fall));
@@ -87,10 +93,10 @@ static void prepare_shrink_closed(struct catchup *c)
 static double sum_of_rates(const struct catchup *c)
 {
     if (schedule_is_constant(&c->params->schedule, c->from, c->to))
-        return (double)(c->to - c->from) * schedule_rate(&c->params->schedule, c->from);
+        return (double)(c->to - c->from) * rate_at(c, c->from);
     double sum = 0;
     for (uint64_t t = c->from; t < c->to; t++)
-        sum += schedule_rate(&c->params->schedule, t);
+        sum += rate_at(c, t);
     return sum;
 }
 
@@ -98,7 +104,7 @@ static double sum_of_rates(const struct catchup *c)
 static bool shrinks(const struct catchup *c)
 {
     for (uint64_t t = c->from; t < c->to; t++) {
-        if (schedule_rate(&c->params->schedule, t) * c->regular.l2 >= 1)
+        if (rate_at(c, t) * c->regular.l2 >= 1)
             return false;
         if (schedule_is_constant(&c->params->schedule, t, c->to))
             break;
@@ -206,7 +212,7 @@ static void replay(const struct catchup *c, double *w, double *s0, double *s1)
             rest(c, t, s0, s1);
             return;
         }
-        double eta = schedule_rate(&c->params->schedule, t);
+        double eta = rate_at(c, t);
         double u = decoupled ? 0 : c->regular.l2 * *w;
         if (decoupled)
             *w -= update_effective_rate(c->rule, c->params, eta) * c->regular.l2 * *w;

@@ -21,7 +21,7 @@ struct kernel_update update_part_at(const struct update_rule *rule, const struct
                                     const struct regular *regular, uint64_t t, uint64_t samples,
                                     const struct update_part *part)
 {
-    struct kernel_update k = update_at(rule, params, regular, t, samples);
+    struct kernel_update k = update_at(rule, params, regular, part->eta, t, samples);
     double eta = part->fraction * part->eta;
     k.lr = (float)eta;
     if (k.decay > 0)
@@ -31,9 +31,8 @@ struct kernel_update update_part_at(const struct update_rule *rule, const struct
 }
 
 struct kernel_update update_at(const struct update_rule *rule, const struct update_params *params,
-                               const struct regular *regular, uint64_t t, uint64_t samples)
+                               const struct regular *regular, double eta, uint64_t t, uint64_t samples)
 {
-    double eta = schedule_rate(&params->schedule, t);
     bool decoupled = !rule->l2_inside && (rule->decoupled || params->decay == DECAY_DECOUPLED);
     struct kernel_update k = {
         .lr = (float)eta,

@@ -93,9 +93,9 @@ static inline void update_scale(struct kernel_update *k, double scale)
     k->ftrl.scale = scale;
 }
 
-/* The numbers for one commit of a tensor: `samples` is the step's count, t the training step. */
+/* The numbers for one commit of a tensor at its rate `eta`: `samples` is the step's count, t the training step. */
 struct kernel_update update_at(const struct update_rule *rule, const struct update_params *params,
-                               const struct regular *regular, uint64_t t, uint64_t samples);
+                               const struct regular *regular, double eta, uint64_t t, uint64_t samples);
 /* The same for a commit on arrival of `samples`; the rule must have `part`. */
 struct kernel_update update_part_at(const struct update_rule *rule, const struct update_params *params,
                                     const struct regular *regular, uint64_t t, uint64_t samples,

@@ -66,7 +66,7 @@ static void triad_streaming(size_t n, const float *b, const float *c, float *a)
 /* A commit as a slice does it: runs of a block, and the rule on each. */
 static void commit(const struct part *p)
 {
-    struct kernel_update k = update_at(p->rule, &PARAMS, &REGULAR, 10, 1000);
+    struct kernel_update k = update_at(p->rule, &PARAMS, &REGULAR, schedule_rate(&PARAMS.schedule, 10), 10, 1000);
     for (size_t at = 0; at < p->n; at += CHUNK) {
         float *state[UPDATE_STATE_MAX] = {p->state[0] + at, p->state[1] + at, p->state[2] + at};
         p->rule->step(MIN((size_t)CHUNK, p->n - at), &k, p->w + at, p->g + at, state, p->out + at);

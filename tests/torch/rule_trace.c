@@ -44,7 +44,7 @@ int main(int argc, char **argv)
     if (!w || !g || !a || !b || !c || fread(w, sizeof *w, n, stdin) != n)
         return 1;
     for (size_t t = 0; t < steps; t++) {
-        struct kernel_update k = update_at(rule, &params, &regular, t, 1);
+        struct kernel_update k = update_at(rule, &params, &regular, schedule_rate(&params.schedule, t), t, 1);
         if (fread(g, sizeof *g, n, stdin) != n)
             return 1;
         rule->step(n, &k, w, g, state, w);

@@ -60,7 +60,7 @@ void step_begin(struct dp_client *client)
     assert(client->theta.valid && client->step.held);
     step_drop_values(client);
     tables_turn(&client->tables);
-    client->step.eval = at.kind == PLAN_EVAL;
+    client->step.asks = at.asks;
     client->plane.pulled = false;
     client->step.closed = false;
     fold_begin(&client->fold, client->job.view.slots, &rows);

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/tensor/question.h"
 #include "worker/client/state/duty.h"
 #include "worker/client/state/values.h"
 
@@ -13,12 +14,12 @@ struct dp_client;
 /* Invariants: `held` and `task_slots` are there from step_init to step_fini; a value of `held` has one reference of
  * ours to its slab; while `closed`, nothing is handed in. */
 struct step {
-    bool eval;                /* the step is an evaluation: pushes without values */
-    bool closed;              /* the step is complete without us: nothing is owed any more */
-    uint64_t undealt_request; /* a push that is refused as not dealt says nothing new up to this request */
-    struct node_value *held;  /* per slot, of nodes whose sibling is to come */
-    uint32_t *task_slots;     /* [SLOT_SET_MAX] */
-    uint64_t busy_since_us;   /* the task was taken, or its last slot handed in */
+    const struct question *asks; /* of the step at hand */
+    bool closed;                 /* the step is complete without us: nothing is owed any more */
+    uint64_t undealt_request;    /* a push that is refused as not dealt says nothing new up to this request */
+    struct node_value *held;     /* per slot, of nodes whose sibling is to come */
+    uint32_t *task_slots;        /* [SLOT_SET_MAX] */
+    uint64_t busy_since_us;      /* the task was taken, or its last slot handed in */
 };
 
 /* Makes room for the steps of the job. DP_NOMEM. */

@@ -2,11 +2,15 @@
  *
  * Invariant: after client->tell.end was set, dp_next returns it and nothing else happens. Thread: the one that uses the
  * client. */
+#include <stdio.h>
+
 #include "common/base/util.h"
 #include "worker/client/answers.h"
 #include "worker/client/client.h"
 #include "worker/client/head.h"
 #include "worker/client/state.h"
+
+enum { PUSH_TEXT_MAX = 100 };
 
 /* Takes what is known to have arrived, of the shards up to the last answer of the step wanted: see wait_look and
  * wait_once. */
@@ -43,11 +47,14 @@ static void work_advance(struct dp_client *client)
         step_skip_to(client, MAX(low, theta->want));
 }
 
+_Static_assert((int)QUESTION_GRADIENT == (int)DP_TRAIN && (int)QUESTION_LOSS == (int)DP_EVAL,
+               "a task says the question by its number");
+
 static void task_fill(struct dp_client *client, uint32_t count, dp_task *ret_task)
 {
     const struct row_group *group = client->tables.task;
     client->step.busy_since_us = mono_ns() / 1000;
-    *ret_task = (dp_task){.kind = client->step.eval ? DP_EVAL : DP_TRAIN,
+    *ret_task = (dp_task){.kind = (dp_task_kind)client->step.asks->number,
                           .step = client->theta.step,
                           .theta = group ? tables_theta(group, &client->theta) : client->theta.now,
                           .slots = client->step.task_slots,
@@ -171,9 +178,11 @@ void dp_gradient_free(dp_client *client, float *grad)
         slab_drop(slab);
 }
 
-/* The reason why this cannot be handed in to the task at hand; NULL if it can. */
-static const char *push_wrong(const struct dp_client *client, const float *grad, const dp_metrics *metrics)
+/* The reason why this cannot be handed in to the task at hand, in `text` or elsewhere; NULL if it can. */
+static const char *push_wrong(const struct dp_client *client, const float *grad, const dp_metrics *metrics,
+                              char text[PUSH_TEXT_MAX])
 {
+    const struct question *asks = client->step.asks;
     if (!client->session.joined || !client->theta.valid)
         return "there is no task";
     if (!metrics)
@@ -186,16 +195,20 @@ static const char *push_wrong(const struct dp_client *client, const float *grad,
         return "a loss of no samples";
     if (client->step.closed)
         return NULL;
-    if (client->step.eval)
-        return grad ? "an evaluation task takes no gradient" : NULL;
-    return grad ? NULL : "the gradient is missing";
+    if (!asks->pushes == !grad)
+        return NULL;
+    if (asks->pushes)
+        snprintf(text, PUSH_TEXT_MAX, "the %s is missing", asks->pushes);
+    else
+        snprintf(text, PUSH_TEXT_MAX, "%s task takes no gradient", asks->a_step);
+    return text;
 }
 
 /* Counts the slot for the head, which measures our speed by it. */
 static void count_busy(struct dp_client *client)
 {
     uint64_t now_us = mono_ns() / 1000;
-    if (!client->step.eval) {
+    if (client->step.asks->timed) {
         atomic_fetch_add_explicit(&client->beat.slots_computed, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&client->beat.busy_us, now_us - client->step.busy_since_us, memory_order_relaxed);
     }
@@ -209,10 +222,11 @@ dp_err dp_push(dp_client *client, uint32_t slot, float *grad, const dp_metrics *
     dp_err e = client_check_process(client, err);
     if (e)
         return e;
+    char text[PUSH_TEXT_MAX];
     struct slab *slab = grad ? slab_find(&client->slabs, grad) : NULL;
     if (grad && !slab)
         return dp_fail(err, DP_USAGE, "slot %u: the gradient is not one of dp_gradient", slot);
-    const char *wrong = push_wrong(client, grad, metrics);
+    const char *wrong = push_wrong(client, grad, metrics, text);
     if (!wrong) {
         count_busy(client);
         e = step_hand_in(client, slot, (struct node_value){.slab = slab, .metrics = *metrics}, err);

@@ -48,3 +48,18 @@ void model_evaluate(const struct model *model, const struct model_spec *spec, co
         model->residuals(spec, targets, rows + first, run, scratch->scores, scratch, metrics);
     }
 }
+
+void model_answer(const struct model *model, const struct question *asks, const struct model_spec *spec,
+                  const struct data *data, const float *targets, const uint64_t *rows, size_t count, const float *theta,
+                  struct model_scratch *scratch, float *answer, dp_metrics *metrics)
+{
+    assert(!asks->pushes == !answer);
+    switch (asks->number) {
+    case QUESTION_GRADIENT:
+        model_gradient(model, spec, data, targets, rows, count, theta, scratch, answer, metrics);
+        return;
+    case QUESTION_LOSS:
+        model_evaluate(model, spec, data, targets, rows, count, theta, scratch, metrics);
+        return;
+    }
+}

@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "common/base/dp_err.h"
+#include "common/tensor/question.h"
 #include "common/tensor/tensor.h"
 #include "worker/data/data.h"
 #include "worker/dp.h"
@@ -69,5 +70,9 @@ void model_gradient(const struct model *model, const struct model_spec *spec, co
 void model_evaluate(const struct model *model, const struct model_spec *spec, const struct data *data,
                     const float *targets, const uint64_t *rows, size_t count, const float *theta,
                     struct model_scratch *scratch, dp_metrics *metrics);
+/* Answers a question about the rows by one of these; `answer` is what is pushed, NULL where nothing is. */
+void model_answer(const struct model *model, const struct question *asks, const struct model_spec *spec,
+                  const struct data *data, const float *targets, const uint64_t *rows, size_t count, const float *theta,
+                  struct model_scratch *scratch, float *answer, dp_metrics *metrics);
 
 #endif

@@ -38,7 +38,7 @@ struct slot_pool {
     pthread_cond_t given, done;
 };
 
-/* The largest slot of either kind of step. */
+/* The largest slot of a step, whichever set its rows are of. */
 static uint64_t largest_slot(const struct plan *plan)
 {
     return MAX(plan->batch, plan->eval_rows) / plan->slots + 1;
@@ -56,12 +56,11 @@ struct slot_input {
 static struct slot_input slot_whole(const struct lane *lane, const struct slot_job *job, const struct plan_step *at)
 {
     const struct slot_work *work = lane->pool->work;
-    const bool train = at->kind == PLAN_TRAIN;
+    const struct labelled *set = &work->sets[at->asks->rows];
     uint64_t first, count;
     plan_slot(&work->plan, at, job->slot, &first, &count);
     plan_rows(&work->plan, at, first, count, lane->rows);
-    return (struct slot_input){&work->spec, train ? work->train : work->eval,
-                               train ? work->train_targets : work->eval_targets, count};
+    return (struct slot_input){&work->spec, set->data, set->targets, count};
 }
 
 /* The same where the data are read by blocks. */
@@ -97,18 +96,14 @@ static void compute(struct lane *lane, struct slot_job *job)
     struct model_spec spec;
     job->metrics = (dp_metrics){0};
     job->err.code = DP_OK;
-    bool by_blocks = work->blocks && at.kind == PLAN_TRAIN;
+    bool by_blocks = work->blocks && at.asks->rows == ROWS_TRAIN;
     const struct slot_input in = job->touched.local ? slot_touched(lane, job, &spec)
                                  : by_blocks        ? slot_gathered(lane, job, &at)
                                                     : slot_whole(lane, job, &at);
     if (job->err.code)
         return;
-    if (at.kind == PLAN_TRAIN)
-        model_gradient(work->model, in.spec, in.data, in.targets, lane->rows, in.count, job->theta, lane->scratch,
-                       job->grad, &job->metrics);
-    else
-        model_evaluate(work->model, in.spec, in.data, in.targets, lane->rows, in.count, job->theta, lane->scratch,
-                       &job->metrics);
+    model_answer(work->model, at.asks, in.spec, in.data, in.targets, lane->rows, in.count, job->theta, lane->scratch,
+                 job->grad, &job->metrics);
     emulate_wait(&work->emulate, job->step, job->slot, begin_ns);
 }
 
@@ -145,8 +140,9 @@ static void *lane_run(void *arg)
 static dp_err lane_init(struct slot_pool *pool, struct lane *lane)
 {
     const struct slot_work *work = pool->work;
-    bool dense = work->blocks ? !data_blocks_facts(work->blocks).sparse : !data_is_sparse(work->train);
-    dense = dense || (pool->work->eval && !data_is_sparse(pool->work->eval));
+    const struct data *train = work->sets[ROWS_TRAIN].data, *eval = work->sets[ROWS_EVAL].data;
+    bool dense = work->blocks ? !data_blocks_facts(work->blocks).sparse : !data_is_sparse(train);
+    dense = dense || (eval && !data_is_sparse(eval));
     lane->pool = pool;
     lane->rows = mem_array(pool->rows_max, sizeof *lane->rows);
     lane->scratch = model_scratch_new(&pool->work->spec, pool->rows_max, dense);

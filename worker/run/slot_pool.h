@@ -19,9 +19,8 @@ struct slot_work {
     const struct model *model;
     struct model_spec spec;
     struct plan plan;
-    const struct data *train, *eval; /* eval: NULL where there is none */
-    const float *train_targets, *eval_targets;
-    struct data_blocks *blocks; /* instead of train, where it is not held whole; else NULL */
+    struct labelled sets[ROW_SETS];
+    struct data_blocks *blocks; /* instead of the training set, where it is not held whole; else NULL */
     const float *block_map;     /* for those: the target of each of their labels; NULL: labels are targets */
     struct emulate emulate;
 };
@@ -32,7 +31,7 @@ struct slot_job {
     uint32_t slot;
     const float *theta;
     struct touched_slot touched; /* if the weight is a table: the slot's rows over the columns that theta has */
-    float *grad;                 /* NULL at evaluation steps */
+    float *grad;                 /* the answer, NULL where nothing but metrics is pushed */
     dp_metrics metrics;
     dp_error err; /* code != DP_OK: its data could not be read */
 };

@@ -182,13 +182,11 @@ static dp_err view_fill(struct touched *touched, struct view *view, dp_error *er
 {
     const struct touched_source *source = &touched->source;
     const struct plan_step at = plan_at(source->plan, view->step);
-    const bool train = at.kind == PLAN_TRAIN;
+    const struct labelled *set = &source->sets[at.asks->rows];
     uint64_t *rows = view_rows(source->plan, &at, view);
     if (!rows)
         return dp_fail(err, DP_NOMEM, "out of memory for the rows of a step");
-    return found_get(touched, train ? source->train : source->eval,
-                     train ? source->train_targets : source->eval_targets, rows, view->first[view->slot_count],
-                     &view->found, err);
+    return found_get(touched, set->data, set->targets, rows, view->first[view->slot_count], &view->found, err);
 }
 
 dp_err touched_rows(struct touched *touched, const dp_ask *ask, dp_rows *ret_rows, dp_error *err)

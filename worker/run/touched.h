@@ -12,11 +12,16 @@
 
 struct touched;
 
-/* The data of the slots; borrowed until touched_free. eval: NULL if there is none. */
+/* A set of rows; borrowed. data: NULL if the job has no such set. */
+struct labelled {
+    const struct data *data;
+    const float *targets; /* of each row */
+};
+
+/* The data of the slots; borrowed until touched_free. */
 struct touched_source {
     const struct plan *plan;
-    const struct data *train, *eval; /* sparse */
-    const float *train_targets, *eval_targets;
+    struct labelled sets[ROW_SETS]; /* sparse */
 };
 
 /* NULL when out of memory. */

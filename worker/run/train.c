@@ -33,7 +33,7 @@ static dp_err give_slot(struct train *t, const dp_task *task, uint32_t slot, dp_
     struct slot_job job = {.step = task->step, .slot = local ? 0 : slot, .theta = task->theta};
     t->rank = slot;
     t->task_elems = task->theta_elems;
-    if (task->kind == DP_TRAIN && !(job.grad = dp_gradient(t->client, err)))
+    if (question_of((enum question_number)task->kind)->pushes && !(job.grad = dp_gradient(t->client, err)))
         return err->code;
     if (t->touched)
         job.touched = touched_find(t->touched, task->tag, slot);

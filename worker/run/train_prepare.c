@@ -59,12 +59,10 @@ dp_err train_prepare(struct train *t, dp_error *err)
     if (e)
         return e;
     work->model = t->model;
-    work->train = &t->train_data;
+    work->sets[ROWS_TRAIN] = (struct labelled){&t->train_data, t->train_targets};
+    work->sets[ROWS_EVAL] = (struct labelled){t->has_eval ? &t->eval_data : NULL, t->eval_targets};
     work->blocks = t->blocks;
     work->block_map = t->block_map;
-    work->eval = t->has_eval ? &t->eval_data : NULL;
-    work->train_targets = t->train_targets;
-    work->eval_targets = t->eval_targets;
     work->plan = (struct plan){
         .seed = job->seed,
         .train_rows = job->train_rows,
@@ -77,8 +75,7 @@ dp_err train_prepare(struct train *t, dp_error *err)
     };
     if (job->local)
         work->plan = local_plan(job, t->train_data.rows);
-    const struct touched_source source = {&work->plan, work->train, work->eval, work->train_targets,
-                                          work->eval_targets};
+    const struct touched_source source = {&work->plan, {work->sets[ROWS_TRAIN], work->sets[ROWS_EVAL]}};
     if (job->sparse && !(t->touched = touched_new(&source)))
         return dp_fail(err, DP_NOMEM, "out of memory");
     return slot_pool_new(work, (uint32_t)t->opts->data.threads, &t->pool, err);

@@ -352,7 +352,7 @@ static void unpark(struct mini *m, uint32_t slice, void *socket)
 static void slice_commit(struct mini *m, uint32_t slice, void *socket)
 {
     struct mini_slice *s = &m->slices[slice];
-    bool train = plan_at(&m->plan, s->open).kind == PLAN_TRAIN;
+    bool train = plan_at(&m->plan, s->open).asks->commits;
     for (size_t i = 0; train && i < MINI_ELEMS; i++)
         s->theta[i] += s->sum[i];
     memset(s->sum, 0, sizeof s->sum);
@@ -408,7 +408,7 @@ static void take_push(struct mini *m, void *socket, const Dp__PushPull *msg, con
         atomic_fetch_add(&m->duplicates, 1);
         return;
     }
-    bool train = plan_at(&m->plan, s->open).kind == PLAN_TRAIN;
+    bool train = plan_at(&m->plan, s->open).asks->commits;
     cr_assert_eq(bytes, train ? sizeof s->sum : 0);
     if (train)
         add(s->sum, values);

@@ -52,9 +52,9 @@ static void walk(const struct plan *plan)
     bool eval_due = false;
     for (uint64_t step = 0; step < total; step++) {
         struct plan_step at = plan_at(plan, step);
-        cr_assert_eq(at.kind, eval_due ? PLAN_EVAL : PLAN_TRAIN, "step %lu", (unsigned long)step);
+        cr_assert_eq(at.asks->number, eval_due ? QUESTION_LOSS : QUESTION_GRADIENT, "step %lu", (unsigned long)step);
         cr_assert_eq(at.train_step, train);
-        if (at.kind == PLAN_EVAL) {
+        if (at.asks->rows == ROWS_EVAL) {
             cr_assert_eq(at.epoch, (train - 1) / per_epoch);
             cr_assert_eq(at.first, 0);
             count_rows(plan, &at, eval_seen);
@@ -92,11 +92,11 @@ Test(plan, partial_last_batch)
     cr_assert_eq(plan_steps_per_epoch(&plan), 23);
     cr_assert_eq(plan_total(&plan), 48);
     cr_assert_eq(plan_at(&plan, 22).rows, 1437 - 22 * 64);
-    cr_assert_eq(plan_at(&plan, 22).kind, PLAN_TRAIN);
-    cr_assert_eq(plan_at(&plan, 23).kind, PLAN_EVAL);
+    cr_assert_eq(plan_at(&plan, 22).asks->number, QUESTION_GRADIENT);
+    cr_assert_eq(plan_at(&plan, 23).asks->number, QUESTION_LOSS);
     cr_assert_eq(plan_at(&plan, 23).train_step, 23);
-    cr_assert_eq(plan_at(&plan, 24).kind, PLAN_TRAIN);
-    cr_assert_eq(plan_at(&plan, 47).kind, PLAN_EVAL);
+    cr_assert_eq(plan_at(&plan, 24).asks->number, QUESTION_GRADIENT);
+    cr_assert_eq(plan_at(&plan, 47).asks->number, QUESTION_LOSS);
     walk(&plan);
 }
 
@@ -105,7 +105,7 @@ Test(plan, job_ends_within_an_epoch)
     struct plan plan = plan_of(100, 10, 30, 6, 3); /* epochs of 4 steps: 4 + eval + 2 + eval */
     cr_assert_eq(plan_total(&plan), 8);
     struct plan_step last = plan_at(&plan, 7);
-    cr_assert_eq(last.kind, PLAN_EVAL);
+    cr_assert_eq(last.asks->number, QUESTION_LOSS);
     cr_assert_eq(last.epoch, 1);
     cr_assert_eq(last.train_step, 6);
     walk(&plan);
@@ -137,7 +137,7 @@ Test(plan, full_batch_keeps_the_order_of_the_data)
     plan_rows(&plan, &train, 10, 40, rows);
     for (uint64_t i = 0; i < 40; i++)
         cr_assert_eq(rows[i], 10 + i);
-    cr_assert_eq(eval.kind, PLAN_EVAL);
+    cr_assert_eq(eval.asks->number, QUESTION_LOSS);
     plan_rows(&plan, &eval, 5, 15, rows);
     for (uint64_t i = 0; i < 15; i++)
         cr_assert_eq(rows[i], 5 + i);
@@ -178,7 +178,7 @@ Test(plan, no_overflow_at_the_limits)
     cr_assert_eq(plan_steps_per_epoch(&plan), 2);
     cr_assert_eq(plan_total(&plan), max + max / 2);
     struct plan_step at = plan_at(&plan, plan_total(&plan) - 1);
-    cr_assert_eq(at.kind, PLAN_EVAL);
+    cr_assert_eq(at.asks->number, QUESTION_LOSS);
     uint64_t first, count;
     plan_slot(&plan, &at, UINT32_MAX - 1, &first, &count);
     cr_assert_eq(first + count, max);

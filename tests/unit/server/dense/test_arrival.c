@@ -78,7 +78,7 @@ struct truth {
 
 static bool is_eval(const struct truth *t, uint64_t step)
 {
-    return plan_at(&t->job.plan, step).kind == PLAN_EVAL;
+    return !plan_at(&t->job.plan, step).asks->commits;
 }
 
 static bool is_empty(const struct truth *t, uint64_t step, uint32_t slot)

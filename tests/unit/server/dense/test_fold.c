@@ -75,7 +75,7 @@ static void push(struct slice *slice, const struct truth *truth, uint64_t step, 
         free(sum);
         return;
     }
-    if (truth->at.kind == PLAN_TRAIN)
+    if (truth->at.asks->commits)
         payload = (struct blob){sum, truth->elems * sizeof *sum, sum, free};
     else
         free(sum);
@@ -113,9 +113,10 @@ static void run_step(struct slice *slice, struct truth *truth, uint64_t step, fl
     cr_assert_eq(got.count, want.count);
     cr_assert_eq(got.correct, want.correct);
     cr_assert_arr_eq(&got.loss, &want.loss, sizeof got.loss, "loss %a, not %a", got.loss, want.loss);
-    struct kernel_update p =
-        update_at(truth->job->rule, &truth->job->params, &truth->job->regular[0], truth->at.train_step, truth->at.rows);
-    for (uint64_t i = 0; i < truth->elems && truth->at.kind == PLAN_TRAIN; i++) {
+    struct kernel_update p = update_at(truth->job->rule, &truth->job->params, &truth->job->regular[0],
+                                       schedule_rate(&truth->job->params.schedule, truth->at.train_step),
+                                       truth->at.train_step, truth->at.rows);
+    for (uint64_t i = 0; i < truth->elems && truth->at.asks->commits; i++) {
         float u = g[i] * p.inv_count + p.l2 * theta[i];
         theta[i] = theta[i] - p.lr * u;
     }

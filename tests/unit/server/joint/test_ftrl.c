@@ -222,7 +222,7 @@ Test(ftrl, state_keeps_what_one_float_would_lose)
     z = -1e6F;
     low = 0;
     for (uint64_t t = 0; t < 1000; t++) {
-        struct kernel_update k = update_at(&rule_ftrl, &params, &none, t, 1);
+        struct kernel_update k = update_at(&rule_ftrl, &params, &none, 0.5, t, 1);
         rule_ftrl.step(1, &k, &w, &g, state, &w);
     }
     cr_assert_eq(squares, 1e4F, "g^2 is less than half an ulp of it, so that no sigma is more than 0");
@@ -239,7 +239,7 @@ Test(ftrl, theta_0_is_kept_to_the_bit)
     for (uint64_t i = 0; i < 1000; i++) {
         float w = rng_normal(4, RNG_STREAM_INIT, 0, i), before = w;
         rule_ftrl.start(1, &params, &w, state);
-        struct kernel_update k = update_at(&rule_ftrl, &params, &none, 0, 1);
+        struct kernel_update k = update_at(&rule_ftrl, &params, &none, 0.3, 0, 1);
         rule_ftrl.step(1, &k, &w, &g, state, &w);
         cr_assert_eq(w, before);
     }

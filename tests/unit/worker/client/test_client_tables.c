@@ -75,7 +75,7 @@ static float row_value(const struct plan *plan, uint64_t step, uint64_t id, uint
 {
     float value = c == 0 ? (float)id : 0;
     for (uint64_t t = 0; t < step; t++)
-        for (uint32_t slot = 0; slot < SLOTS && plan_at(plan, t).kind == PLAN_TRAIN; slot++)
+        for (uint32_t slot = 0; slot < SLOTS && plan_at(plan, t).asks->pushes; slot++)
             value += row_gradient(plan, t, slot, id, c);
     return value;
 }

@@ -380,6 +380,26 @@ Test(evaluate, equals_the_metrics_of_a_gradient)
     ASSERT_NO_LEAKS();
 }
 
+Test(answer, is_of_the_question)
+{
+    for (size_t n = 0; n < 3; n++) {
+        struct setting s = setting_make(NAMES[n], false, true);
+        const struct question *gradient = question_of(QUESTION_GRADIENT), *loss = question_of(QUESTION_LOSS);
+        gradient_of(&s, 0, ROWS);
+        float first = s.grad[0];
+        s.grad[0] = NAN;
+        dp_metrics metrics = {0};
+        model_answer(s.model, loss, &s.spec, &s.data, s.targets, s.rows, ROWS, s.theta, s.scratch, NULL, &metrics);
+        cr_assert_arr_eq(&metrics, &s.metrics, sizeof metrics);
+        metrics = (dp_metrics){0};
+        model_answer(s.model, gradient, &s.spec, &s.data, s.targets, s.rows, ROWS, s.theta, s.scratch, s.grad,
+                     &metrics);
+        cr_assert_arr_eq(&metrics, &s.metrics, sizeof metrics);
+        cr_assert_eq(s.grad[0], first);
+        setting_free(&s);
+    }
+}
+
 Test(evaluate, ties_go_to_the_lowest_class)
 {
     for (size_t n = 0; n < 3; n++) {

@@ -140,7 +140,7 @@ Test(touched, slots_are_found_by_the_question_that_was_about_them)
         .seed = 3, .train_rows = ROWS, .eval_rows = ROWS, .batch = 24, .train_steps = 9, .slots = 8};
     struct data data = data_make(1000);
     float targets[ROWS] = {0};
-    const struct touched_source source = {&plan, &data, &data, targets, targets};
+    const struct touched_source source = {&plan, {{&data, targets}, {&data, targets}}};
     struct touched *touched = touched_new(&source);
     const uint32_t mine[] = {1, 2, 6}, late[] = {0};
     dp_rows first = ask(touched, 1, 0, mine, 3);
@@ -172,7 +172,7 @@ Test(touched, the_same_rows_are_sorted_once)
     const struct plan plan = {.seed = 3, .train_rows = ROWS, .batch = ROWS, .train_steps = 9, .slots = 4};
     struct data data = data_make(1000);
     float targets[ROWS] = {0};
-    const struct touched_source source = {&plan, &data, NULL, targets, NULL};
+    const struct touched_source source = {&plan, {{&data, targets}, {NULL, NULL}}};
     struct touched *touched = touched_new(&source);
     const uint32_t slots[] = {0, 1, 2, 3};
     for (uint64_t step = 0; step < 9; step++) {
