@@ -3,8 +3,8 @@
 
 #include "common/base/text.h"
 #include "common/base/util.h"
-#include "worker/client/ask.h"
-#include "worker/client/piece.h"
+#include "worker/client/plane/ask.h"
+#include "worker/client/plane/piece.h"
 #include "worker/client/state.h"
 
 /* An answer to a pull. */
@@ -12,7 +12,7 @@ static dp_err pull_answered(struct dp_client *client, struct shard *shard, const
                             dp_error *err)
 {
     bool is_new = false;
-    dp_err e = piece_take(client, shard, message, &is_new, err);
+    dp_err e = piece_take(&client->plane, shard, message, &is_new, err);
     if (e)
         return dp_fail_in(err, "shard %s", shard->lanes[0].name);
     if (is_new) {
@@ -29,12 +29,12 @@ static dp_err pull_answered(struct dp_client *client, struct shard *shard, const
 /* Messages sent before the last refusal of this kind are refused as well, which says nothing new. */
 static void not_dealt_take(struct dp_client *client, const Dp__Header *header)
 {
-    if (!client->theta.valid || header->error->step != client->theta.step ||
+    if (!client->plane.theta.valid || header->error->step != client->plane.theta.step ||
         header->request <= client->step.undealt_request)
         return;
     client->step.undealt_request = client->session.request;
     tell_notice(&client->tell, "step %llu: %s; computing what is dealt to this worker now",
-                (unsigned long long)client->theta.step, header->error->text);
+                (unsigned long long)client->plane.theta.step, header->error->text);
     step_anew(client);
 }
 
@@ -50,14 +50,14 @@ static void error_take(struct dp_client *client, struct shard *shard, const Dp__
         client->session.lost = true;
         return;
     case DP_BUSY:
-        shard_resend_later(client, shard);
+        shard_resend_later(&client->plane, shard);
         return;
     case DP_KEYS_UNKNOWN:
-        piece_forget(client, error->slice, error->keys);
+        piece_forget(&client->plane, error->slice, error->keys);
         shard_resend_at(shard, mono_ms(), true);
         return;
     case DP_STEP_DONE:
-        if (error->step > client->theta.want && error->step <= client->job.steps)
+        if (error->step > client->plane.theta.want && error->step <= client->job.steps)
             step_complete(client, error->step);
         return;
     case DP_REFUSED:
@@ -80,7 +80,7 @@ static dp_err message_take(struct dp_client *client, struct shard *shard, const 
     if (header->body_case == DP__HEADER__BODY_ERROR)
         error_take(client, shard, header);
     else if (header->body_case == DP__HEADER__BODY_HELD && session_owns(&client->session, header))
-        ask_take(client, shard, header);
+        ask_take(&client->plane, shard, header);
     else if ((header->body_case == DP__HEADER__BODY_PARAMS || header->body_case == DP__HEADER__BODY_ROWS) &&
              session_owns(&client->session, header))
         return pull_answered(client, shard, message, err);
@@ -92,7 +92,7 @@ static dp_err message_take(struct dp_client *client, struct shard *shard, const 
 static dp_err lane_drain(struct dp_client *client, struct shard *shard, struct link *lane, dp_error *err)
 {
     dp_err e = DP_OK;
-    for (bool any = true; e == DP_OK && any && !theta_whole(&client->theta);) {
+    for (bool any = true; e == DP_OK && any && !theta_whole(&client->plane.theta);) {
         struct link_message message;
         e = link_receive(lane, &client->arena, &message, &any, err);
         if (e || !any)
@@ -111,8 +111,8 @@ static void shard_news(struct dp_client *client, struct shard *shard)
     bool lost = false;
     for (uint32_t i = 0; i < shard->lane_count; i++) {
         if (link_news(&shard->lanes[i]) == LINK_BACK) {
-            ask_greet(client, shard, i);
-            shard_lane_lost(client, shard);
+            ask_greet(&client->plane, shard, i);
+            shard_lane_lost(&client->plane, shard);
         }
         lost |= shard->lanes[i].lost;
     }

@@ -8,8 +8,8 @@
 
 #include "common/base/mem_room.h"
 #include "common/base/util.h"
-#include "worker/client/ask.h"
-#include "worker/client/piece.h"
+#include "worker/client/plane/ask.h"
+#include "worker/client/plane/piece.h"
 #include "worker/client/reach_shard.h"
 #include "worker/client/state.h"
 
@@ -19,7 +19,7 @@ static struct link_limits shard_limits(const struct dp_client *client, const str
 {
     uint64_t largest = 0;
     for (uint32_t i = 0; i < shard->slice_count; i++)
-        largest = MAX(largest, client->theta.slices[shard->first_slice + i].count);
+        largest = MAX(largest, client->plane.theta.slices[shard->first_slice + i].count);
     /* A step's nodes for each piece, and once more for what is sent again. */
     uint64_t queue = (uint64_t)piece_count(shard) * (client->job.view.slots + 1) * 2 + QUEUE_SLACK;
     uint64_t bytes = MAX(largest * sizeof(float), shard->part_count > 0 ? FRAME_ROWS_BYTES_MAX : UINT64_C(0));
@@ -108,34 +108,35 @@ static bool parts_same(const struct row_layout *rows, const struct job_layout *l
 
 static bool pieces_same(const struct dp_client *client)
 {
-    const struct theta *theta = &client->theta;
+    const struct theta *theta = &client->plane.theta;
     const struct job_layout *layout = &client->head.layout;
     return theta->slice_count == layout->slice_count &&
            memcmp(theta->slices, layout->slices, layout->slice_count * sizeof *layout->slices) == 0 &&
-           parts_same(&client->tables.layout, layout);
+           parts_same(&client->plane.tables.layout, layout);
 }
 
 /* theta keeps what it has if it is cut as before. */
 static dp_err plane_pieces(struct dp_client *client, dp_error *err)
 {
-    keys_forget_all(&client->tables);
-    if (client->theta.slices && pieces_same(client))
+    keys_forget_all(&client->plane.tables);
+    if (client->plane.theta.slices && pieces_same(client))
         return DP_OK;
     struct range *slices = client->head.layout.slices;
     client->head.layout.slices = NULL;
-    if (client->theta.slices) {
+    if (client->plane.theta.slices) {
         step_forget(client);
-        theta_fini(&client->theta);
+        theta_fini(&client->plane.theta);
     }
-    dp_err e = theta_init(&client->theta, slices, client->head.layout.slice_count, client->head.layout.part_count, err);
-    return e ? e : tables_init(&client->tables, &client->job.view, &client->head.layout, err);
+    dp_err e =
+        theta_init(&client->plane.theta, slices, client->head.layout.slice_count, client->head.layout.part_count, err);
+    return e ? e : tables_init(&client->plane.tables, &client->job.view, &client->head.layout, err);
 }
 
 static dp_err plane_check_memory(const struct dp_client *client, dp_error *err)
 {
     char what[80];
-    const struct carrier_ops *carrier = client->carrier.ops;
-    const uint64_t elems = client->theta.elems;
+    const struct carrier_ops *carrier = client->plane.carrier.ops;
+    const uint64_t elems = client->plane.theta.elems;
     snprintf(what, sizeof what, "this worker, which needs %s of %llu parameters", carrier->copies_as,
              (unsigned long long)elems);
     return mem_check_room(what, carrier->copies * elems * sizeof(float), err);
@@ -144,34 +145,34 @@ static dp_err plane_check_memory(const struct dp_client *client, dp_error *err)
 /* A carrier that needs an order has one connection for each shard. */
 static void lanes_drop(struct dp_client *client)
 {
-    for (uint32_t i = 0; client->carrier.ops->in_order && i < client->plane.shard_count; i++)
+    for (uint32_t i = 0; client->plane.carrier.ops->in_order && i < client->plane.shard_count; i++)
         while (client->plane.shards[i].lane_count > 1)
             link_close(&client->plane.shards[i].lanes[--client->plane.shards[i].lane_count], 0);
 }
 
 dp_err plane_open(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
-    const bool again = client->theta.slices != NULL; /* it has all that already */
+    const bool again = client->plane.theta.slices != NULL; /* it has all that already */
     plane_close(client);
     dp_err e = plane_pieces(client, err);
     if (e == DP_OK)
         e = shards_open(client, deadline_ms, err);
     if (e == DP_OK)
-        e = carrier_open(client, err);
+        e = carrier_open(&client->plane, client->config.shm, client->config.server, err);
     lanes_drop(client);
     if (e == DP_OK)
         e = plane_links(client, err);
     for (uint32_t i = 0; e == DP_OK && i < client->plane.shard_count; i++)
         for (uint32_t k = 0; k < client->plane.shards[i].lane_count; k++)
-            ask_greet(client, &client->plane.shards[i], k);
+            ask_greet(&client->plane, &client->plane.shards[i], k);
     return e || again ? e : plane_check_memory(client, err);
 }
 
 void plane_close(struct dp_client *client)
 {
-    if (carrier_return_theta(client))
+    if (carrier_return_theta(&client->plane))
         step_lose(client);
-    carrier_close(client);
+    carrier_close(&client->plane);
     for (uint32_t i = 0; i < client->plane.shard_count; i++)
         for (uint32_t k = 0; k < client->plane.shards[i].lane_count; k++)
             link_close(&client->plane.shards[i].lanes[k], 0);

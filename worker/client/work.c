@@ -17,7 +17,7 @@ static dp_err work_drain(struct dp_client *client, dp_error *err)
         e = answers_drain(client, err);
     if (atomic_load_explicit(&client->beat.refused, memory_order_relaxed))
         client->session.lost = true;
-    if (e == DP_OK && theta_ended(&client->theta))
+    if (e == DP_OK && theta_ended(&client->plane.theta))
         tell_end(&client->tell, DP_JOB_DONE, "the job is done");
     return e;
 }
@@ -25,7 +25,7 @@ static dp_err work_drain(struct dp_client *client, dp_error *err)
 /* Goes on to the next step where theta of it is whole, or where all shards have completed this one without us. */
 static void work_advance(struct dp_client *client)
 {
-    struct theta *theta = &client->theta;
+    struct theta *theta = &client->plane.theta;
     uint64_t low = atomic_load_explicit(&client->beat.global_low, memory_order_relaxed);
     if (theta_whole(theta)) {
         theta_turn(theta);
@@ -45,11 +45,11 @@ static void work_advance(struct dp_client *client)
 
 static void task_fill(struct dp_client *client, uint32_t count, dp_task *ret_task)
 {
-    const struct row_group *group = client->tables.task;
+    const struct row_group *group = client->plane.tables.task;
     client->step.busy_since_us = mono_ns() / 1000;
     *ret_task = (dp_task){.kind = client->step.eval ? DP_EVAL : DP_TRAIN,
-                          .step = client->theta.step,
-                          .theta = group ? tables_theta(group, &client->theta) : client->theta.now,
+                          .step = client->plane.theta.step,
+                          .theta = group ? tables_theta(group, &client->plane.theta) : client->plane.theta.now,
                           .slots = client->step.task_slots,
                           .slot_count = count,
                           .theta_elems = step_task_elems(client),
@@ -64,7 +64,7 @@ static dp_err work_take(struct dp_client *client, bool *ret_again, dp_error *err
     *ret_again = false;
     if (e == DP_OK)
         e = tell_check_end(&client->tell, err);
-    if (e || (!client->session.lost && !outage_is_over(client)))
+    if (e || (!client->session.lost && !outage_is_over(&client->plane)))
         return e;
     e = client->session.lost ? session_rejoin(client, err) : session_resume(client, err);
     *ret_again = e == DP_OK;
@@ -119,8 +119,8 @@ int dp_task_wanted(dp_client *client)
     if (e)
         tell_end(&client->tell, e, err.text);
     uint64_t low = atomic_load_explicit(&client->beat.global_low, memory_order_relaxed);
-    bool passed = client->open.staleness == 0 && theta_whole(&client->theta); /* on arrival that says nothing */
-    return !client->tell.end.code && !client->step.closed && !passed && low <= client->theta.step;
+    bool passed = client->open.staleness == 0 && theta_whole(&client->plane.theta); /* on arrival that says nothing */
+    return !client->tell.end.code && !client->step.closed && !passed && low <= client->plane.theta.step;
 }
 
 uint64_t dp_step_rows(const dp_client *client, uint64_t step, uint32_t slot, uint64_t *rows, uint64_t max)
@@ -137,7 +137,7 @@ uint64_t dp_step_rows(const dp_client *client, uint64_t step, uint32_t slot, uin
 
 uint64_t dp_slot_rows(const dp_client *client, uint32_t slot, uint64_t *rows, uint64_t max)
 {
-    return client && client->theta.valid ? dp_step_rows(client, client->theta.step, slot, rows, max) : 0;
+    return client && client->plane.theta.valid ? dp_step_rows(client, client->plane.theta.step, slot, rows, max) : 0;
 }
 
 static float *no_gradient(dp_err code)
@@ -154,9 +154,9 @@ float *dp_gradient(dp_client *client, dp_error *err)
         return no_gradient(client_check_process(client, err));
     if (!client->session.joined)
         return no_gradient(dp_fail(err, DP_USAGE, "dp_gradient was called without a successful dp_join"));
-    carrier_free_slabs(client);
+    carrier_free_slabs(&client->plane);
     uint64_t elems = step_task_elems(client);
-    struct slab *slab = slab_take(&client->slabs, elems);
+    struct slab *slab = slab_take(&client->plane.slabs, elems);
     if (!slab)
         return no_gradient(
             dp_fail(err, DP_NOMEM, "no memory for a gradient of %llu values", (unsigned long long)elems));
@@ -166,7 +166,7 @@ float *dp_gradient(dp_client *client, dp_error *err)
 
 void dp_gradient_free(dp_client *client, float *grad)
 {
-    struct slab *slab = client && grad && !client_inherited(client) ? slab_find(&client->slabs, grad) : NULL;
+    struct slab *slab = client && grad && !client_inherited(client) ? slab_find(&client->plane.slabs, grad) : NULL;
     if (slab)
         slab_drop(slab);
 }
@@ -174,7 +174,7 @@ void dp_gradient_free(dp_client *client, float *grad)
 /* The reason why this cannot be handed in to the task at hand; NULL if it can. */
 static const char *push_wrong(const struct dp_client *client, const float *grad, const dp_metrics *metrics)
 {
-    if (!client->session.joined || !client->theta.valid)
+    if (!client->session.joined || !client->plane.theta.valid)
         return "there is no task";
     if (!metrics)
         return "metrics are missing";
@@ -209,7 +209,7 @@ dp_err dp_push(dp_client *client, uint32_t slot, float *grad, const dp_metrics *
     dp_err e = client_check_process(client, err);
     if (e)
         return e;
-    struct slab *slab = grad ? slab_find(&client->slabs, grad) : NULL;
+    struct slab *slab = grad ? slab_find(&client->plane.slabs, grad) : NULL;
     if (grad && !slab)
         return dp_fail(err, DP_USAGE, "slot %u: the gradient is not one of dp_gradient", slot);
     const char *wrong = push_wrong(client, grad, metrics);

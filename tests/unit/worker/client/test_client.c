@@ -471,7 +471,7 @@ Test(client, slabs_are_used_again)
     unsigned tasks;
     cr_assert_eq(work(client, 0, &tasks, &err), DP_JOB_DONE, "%s", err.text);
     size_t slabs = 0;
-    for (const struct slab *slab = client->slabs.all; slab; slab = slab->next)
+    for (const struct slab *slab = client->plane.slabs.all; slab; slab = slab->next)
         slabs++;
     cr_assert_leq(slabs, 12, "%zu slabs for 8 slots", slabs);
     dp_leave(&client, err.code, err.text);

@@ -131,7 +131,7 @@ Test(client_api, models_with_null_in_them_are_told)
 static size_t slabs_in_use(const dp_client *client)
 {
     size_t n = 0;
-    for (const struct slab *slab = client->slabs.all; slab; slab = slab->next)
+    for (const struct slab *slab = client->plane.slabs.all; slab; slab = slab->next)
         n += atomic_load(&slab->refs) > 0;
     return n;
 }

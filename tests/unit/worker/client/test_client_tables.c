@@ -289,7 +289,7 @@ Test(client_tables, rows_have_no_minus_zero)
 /* As if the shard had completed the step with slots of others, and had answered all that was asked of the next. */
 static void go_ahead(struct dp_client *client, const struct shard *shard)
 {
-    struct theta *theta = &client->theta;
+    struct theta *theta = &client->plane.theta;
     memset(theta->got + shard->first_slice, THETA_NEW, shard->slice_count);
     memset(theta->got + theta->slice_count + shard->first_part, THETA_NEW, shard->part_count);
     theta->counts[THETA_MISSING] -= shard->slice_count + shard->part_count;
@@ -414,7 +414,7 @@ Test(client_tables, rows_of_another_list_are_ignored)
         ;
     for (int i = 0; i < 100; i++) {
         (void)dp_task_wanted(client); /* a heartbeat may say that the step is complete */
-        cr_assert_not(theta_whole(&client->theta), "rows of another list are no rows of the next step");
+        cr_assert_not(theta_whole(&client->plane.theta), "rows of another list are no rows of the next step");
     }
     atomic_store(&mini->opts.wrong_rows, MINI_RIGHT);
     expect_tables(mini, client, 1, 2);

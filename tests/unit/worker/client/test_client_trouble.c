@@ -143,7 +143,7 @@ Test(client_trouble, a_step_that_others_completed_is_not_wanted)
     client->tell.stop = &stop_when_waiting;
     client->timing.wait_notice = 1;
     cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
-    cr_assert_eq(client->theta.want, 5);
+    cr_assert_eq(client->plane.theta.want, 5);
     push_slot(client, &task, 0); /* too late, and no harm */
     dp_leave(&client, err.code, err.text);
     mini_free(&mini);

@@ -5,11 +5,11 @@
  * has lasted; the session stays. If heartbeats get through and a shard's connection does not move, that alone is
  * made anew: large packets may be lost on the way, or a firewall may have forgotten the connection. Thread: the one
  * that uses the client. */
-#include "worker/client/outage.h"
+#include "worker/client/plane/outage.h"
 
 #include "common/base/util.h"
-#include "worker/client/ask.h"
-#include "worker/client/state.h"
+#include "worker/client/plane/ask.h"
+#include "worker/client/plane/plane.h"
 
 enum {
     LOOK_MS = 500,     /* between looks at the connections */
@@ -17,46 +17,45 @@ enum {
     NOTICE_MS = 30000, /* between notices about one shard */
 };
 
-bool outage_is_over(struct dp_client *client)
+bool outage_is_over(struct plane *plane)
 {
-    return atomic_load_explicit(&client->beat.outages, memory_order_acquire) != client->outage.seen;
+    return atomic_load_explicit(&plane->beat->outages, memory_order_acquire) != plane->outage.seen;
 }
 
-void outage_forget(struct dp_client *client)
+void outage_forget(struct plane *plane)
 {
-    client->outage.seen = atomic_load_explicit(&client->beat.outages, memory_order_acquire);
+    plane->outage.seen = atomic_load_explicit(&plane->beat->outages, memory_order_acquire);
 }
 
-static void tell_stuck(struct dp_client *client, struct shard *shard, const char *what, uint64_t for_ms,
-                       uint64_t now_ms)
+static void tell_stuck(struct plane *plane, struct shard *shard, const char *what, uint64_t for_ms, uint64_t now_ms)
 {
     if (now_ms < shard->stuck_notice_ms)
         return;
     shard->stuck_notice_ms = now_ms + NOTICE_MS;
-    tell_notice(&client->tell,
+    tell_notice(plane->tell,
                 "%s shard %s for %llu s, though heartbeats pass: does the way there lose large packets (a wrong MTU)? "
                 "try a smaller one on this host (ip link set dev DEV mtu 1280); connecting again",
                 what, shard->lanes[0].name, (unsigned long long)(for_ms / 1000));
 }
 
 /* Whether it was made anew. */
-static bool lane_renew(struct dp_client *client, struct shard *shard, struct link *lane)
+static bool lane_renew(struct plane *plane, struct shard *shard, struct link *lane)
 {
     dp_error err;
     if (link_reopen(lane, &err)) { /* its socket is closed: begin with new ones */
-        client->session.lost = true;
+        plane->session->lost = true;
         return false;
     }
-    ask_greet(client, shard, (uint32_t)(lane - shard->lanes));
-    shard_lane_lost(client, shard);
+    ask_greet(plane, shard, (uint32_t)(lane - shard->lanes));
+    shard_lane_lost(plane, shard);
     return true;
 }
 
 /* Bytes that have come by all lanes; also adds up what has moved by them. */
-static uint64_t lanes_look(struct dp_client *client, struct shard *shard, uint64_t now_ms)
+static uint64_t lanes_look(struct plane *plane, struct shard *shard, uint64_t now_ms)
 {
     uint64_t received = 0;
-    for (uint32_t k = 0; k < shard->lane_count && !client->session.lost; k++) {
+    for (uint32_t k = 0; k < shard->lane_count && !plane->session->lost; k++) {
         struct link *lane = &shard->lanes[k];
         struct path_state state;
         if (!path_look(lane->tcp, &state))
@@ -65,36 +64,36 @@ static uint64_t lanes_look(struct dp_client *client, struct shard *shard, uint64
         uint64_t stuck_ms = path_stuck_ms(&lane->watch, &state, now_ms);
         uint64_t moved =
             MAX(state.acked, before.acked) - before.acked + MAX(state.received, before.received) - before.received;
-        atomic_fetch_add_explicit(&client->beat.moved_bytes, moved, memory_order_relaxed);
+        atomic_fetch_add_explicit(&plane->beat->moved_bytes, moved, memory_order_relaxed);
         received += state.received;
-        if (stuck_ms < STUCK_MS || !beat_is_well(&client->beat, STUCK_MS, now_ms))
+        if (stuck_ms < STUCK_MS || !beat_is_well(plane->beat, STUCK_MS, now_ms))
             continue;
-        tell_stuck(client, shard, "nothing arrives at", stuck_ms, now_ms);
-        (void)lane_renew(client, shard, lane);
+        tell_stuck(plane, shard, "nothing arrives at", stuck_ms, now_ms);
+        (void)lane_renew(plane, shard, lane);
     }
     return received;
 }
 
 /* A question that has no answer when the next one is due, while nothing at all comes by the shard's connections. */
-void outage_unanswered(struct dp_client *client, struct shard *shard, uint64_t now_ms)
+void outage_unanswered(struct plane *plane, struct shard *shard, uint64_t now_ms)
 {
-    uint64_t received = lanes_look(client, shard, now_ms);
+    uint64_t received = lanes_look(plane, shard, now_ms);
     bool stuck = shard->ask_open > 0 && received == shard->ask_received && received > 0 &&
-                 beat_is_well(&client->beat, STUCK_MS, now_ms);
+                 beat_is_well(plane->beat, STUCK_MS, now_ms);
     shard->ask_received = received;
     if (!stuck)
         return;
-    tell_stuck(client, shard, "nothing comes from", shard->resend_wait_ms, now_ms);
+    tell_stuck(plane, shard, "nothing comes from", shard->resend_wait_ms, now_ms);
     for (uint32_t k = 0; k < shard->lane_count; k++)
-        if (!lane_renew(client, shard, &shard->lanes[k]))
+        if (!lane_renew(plane, shard, &shard->lanes[k]))
             return;
 }
 
-void outage_look(struct dp_client *client, uint64_t now_ms)
+void outage_look(struct plane *plane, uint64_t now_ms)
 {
-    if (now_ms < client->outage.look_ms)
+    if (now_ms < plane->outage.look_ms)
         return;
-    client->outage.look_ms = now_ms + LOOK_MS;
-    for (uint32_t i = 0; i < client->plane.shard_count; i++)
-        (void)lanes_look(client, &client->plane.shards[i], now_ms);
+    plane->outage.look_ms = now_ms + LOOK_MS;
+    for (uint32_t i = 0; i < plane->shard_count; i++)
+        (void)lanes_look(plane, &plane->shards[i], now_ms);
 }

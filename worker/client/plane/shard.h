@@ -1,7 +1,7 @@
 /* A shard that has parameters: its connections, and when something is sent to it again. Thread: the one that uses the
  * client. */
-#ifndef DP_WORKER_CLIENT_SHARD_H
-#define DP_WORKER_CLIENT_SHARD_H
+#ifndef DP_WORKER_CLIENT_PLANE_SHARD_H
+#define DP_WORKER_CLIENT_PLANE_SHARD_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -10,7 +10,7 @@
 #include "common/net/shm_wire.h"
 #include "proto/link.h"
 
-struct dp_client;
+struct plane;
 
 /* A shard with several slices has FRAME_LANES connections, because TCP's control of congestion and the waiting for a
  * window are each connection's own; see shard_lane. */
@@ -38,12 +38,12 @@ struct shard {
 };
 
 /* The connection that messages about a piece go by. */
-struct link *shard_lane(const struct dp_client *client, struct shard *shard, uint32_t piece);
+struct link *shard_lane(const struct plane *plane, struct shard *shard, uint32_t piece);
 /* Sends again at that time, or earlier if that was said before; `pushes`: not pulls alone. */
 void shard_resend_at(struct shard *shard, uint64_t at_ms, bool pushes);
 /* Sends everything again when the shard may be free: after BUSY, or if memory was short. */
-void shard_resend_later(struct dp_client *client, struct shard *shard);
+void shard_resend_later(struct plane *plane, struct shard *shard);
 /* A connection of the shard was made anew: finds out what was lost with it and sends that again, now. */
-void shard_lane_lost(struct dp_client *client, struct shard *shard);
+void shard_lane_lost(struct plane *plane, struct shard *shard);
 
 #endif
