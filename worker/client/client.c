@@ -9,7 +9,7 @@
 #include "common/base/util.h"
 #include "common/net/zuv_term.h"
 #include "worker/client/contact/join.h"
-#include "worker/client/plane_open.h"
+#include "worker/client/shards.h"
 #include "worker/client/state.h"
 
 enum {
@@ -132,7 +132,7 @@ static void client_free_memory(struct dp_client *client)
 
 static void client_free(struct dp_client *client)
 {
-    plane_close(client);
+    shards_close(client);
     step_fini(client);
     if (client->zmq)
         zuv_term(client->zmq); /* waits until no message holds a slab */

@@ -13,8 +13,8 @@
 #include "worker/client/contact/reach.h"
 #include "worker/client/head.h"
 #include "worker/client/plane/outage.h"
-#include "worker/client/plane_open.h"
 #include "worker/client/question.h"
+#include "worker/client/shards.h"
 #include "worker/client/state.h"
 
 enum { HEAD_QUEUE = 1000 };
@@ -182,7 +182,7 @@ dp_err session_join(struct dp_client *client, uint64_t deadline_ms, dp_error *er
     header.join = client->join;
     dp_err e = question_ask(client, &header, DP__HEADER__BODY_JOINED, deadline_ms, err);
     if (e == DP_OK)
-        e = plane_open(client, deadline_ms, err);
+        e = shards_open(client, deadline_ms, err);
     return e;
 }
 
@@ -194,7 +194,7 @@ void session_close(struct dp_client *client, int linger_ms)
 
 static dp_err session_rejoin_once(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
-    plane_close(client);
+    shards_close(client);
     session_close(client, 0);
     client->duty = (struct duty){0};
     dp_err e = session_open(client, deadline_ms, err);

@@ -51,7 +51,7 @@ struct plane {
     uint64_t progress_ms; /* something came for the step */
 };
 
-/* Makes room for what is sent of a step of the job. DP_NOMEM. Connections are plane_open's. */
+/* Makes room for what is sent of a step of the job. DP_NOMEM. Connections are those of connect.h. */
 DP_MUST_CHECK dp_err plane_init(struct plane *plane, uint32_t slots, dp_error *err);
 /* Forgets what was sent, and frees the room. */
 void plane_fini(struct plane *plane);
