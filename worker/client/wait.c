@@ -25,7 +25,7 @@ static void notice_waiting(struct dp_client *client, uint64_t now_ms)
     size_t at = 0;
     for (uint32_t i = 0; i < client->plane.shard_count; i++)
         if (piece_any_missing(&client->plane, &client->plane.shards[i]))
-            str_append(where, sizeof where, &at, "%s%s", at ? ", " : "", client->plane.shards[i].lanes[0].name);
+            str_append(where, sizeof where, &at, "%s%s", at ? ", " : "", shard_name(&client->plane.shards[i]));
     tell_notice(&client->tell, "waiting for step %llu since %llu s: %u of %u pieces have not come from %s",
                 (unsigned long long)client->plane.theta.want,
                 (unsigned long long)(now_ms - client->plane.progress_ms) / 1000,
@@ -75,7 +75,7 @@ void wait_ends(struct wait *wait)
 
 dp_err wait_look(struct dp_client *client, dp_error *err)
 {
-    return links_wait(client->plane.links, client->plane.link_count, client->plane.items, 0, err);
+    return plane_wait(&client->plane, 0, err);
 }
 
 dp_err wait_once(struct dp_client *client, dp_error *err)
@@ -87,5 +87,5 @@ dp_err wait_once(struct dp_client *client, dp_error *err)
     notice_waiting(client, now);
     outage_look(&client->plane, now);
     plane_resend_due(&client->plane, now);
-    return links_wait(client->plane.links, client->plane.link_count, client->plane.items, client->timing.poll, err);
+    return plane_wait(&client->plane, client->timing.poll, err);
 }

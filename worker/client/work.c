@@ -73,6 +73,22 @@ static dp_err work_take(struct dp_client *client, bool *ret_again, dp_error *err
     return e;
 }
 
+/* Goes on with what has arrived, without waiting for more. Slots to compute; if none, it asked for what is lacking. */
+static dp_err work_turn(struct dp_client *client, uint32_t *ret_slots, dp_error *err)
+{
+    bool again = true;
+    while (again) {
+        dp_err e = tell_check_stop(&client->tell, err);
+        if (e == DP_OK)
+            e = work_take(client, &again, err);
+        if (e)
+            return e;
+    }
+    work_advance(client);
+    *ret_slots = step_task(client);
+    return *ret_slots > 0 ? DP_OK : step_ask(client, err);
+}
+
 dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
 {
     dp_error unused;
@@ -86,21 +102,12 @@ dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
     /* If all is pushed, it will wait, which looks. */
     dp_err e = client->plane.pulled ? DP_OK : wait_look(client, err);
     while (e == DP_OK) {
-        bool again;
-        e = tell_check_stop(&client->tell, err);
-        if (e == DP_OK)
-            e = work_take(client, &again, err);
-        if (e)
-            return e;
-        if (again)
-            continue;
-        work_advance(client);
-        uint32_t count = step_task(client);
-        if (count > 0) {
+        uint32_t count;
+        e = work_turn(client, &count, err);
+        if (e == DP_OK && count > 0) {
             task_fill(client, count, ret_task);
             return client_result(DP_OK, err);
         }
-        e = step_ask(client, err);
         if (e == DP_OK)
             e = wait_once(client, err);
     }

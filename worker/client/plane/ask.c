@@ -56,9 +56,7 @@ void ask_send(struct plane *plane, struct shard *shard)
         body.piece = piece;
         body.step = plane->theta.step;
         body.pull_step = plane->theta.want;
-        if (link_send(shard_lane(plane, shard, piece), &header, NULL, 0))
-            shard_resend_later(plane, shard);
-        else
+        if (shard_post(plane, shard, piece, &header, NULL, 0) == DP_OK)
             shard->ask_open++;
     }
 }

@@ -44,13 +44,12 @@ uint32_t message_values(struct plane *plane, struct message *message, struct sla
 
 bool message_send(struct plane *plane, struct shard *shard, uint32_t piece, struct message *message)
 {
-    if (message->error == DP_OK)
-        message->error =
-            link_send(shard_lane(plane, shard, piece), &message->header, message->payload, message->payload_count);
-    else
-        for (size_t i = 0; i < message->payload_count; i++)
-            zmq_msg_close(&message->payload[i]);
-    if (message->error)
-        shard_resend_later(plane, shard);
-    return message->error == DP_OK;
+    if (message->error == DP_OK) {
+        message->error = shard_post(plane, shard, piece, &message->header, message->payload, message->payload_count);
+        return message->error == DP_OK;
+    }
+    for (size_t i = 0; i < message->payload_count; i++)
+        zmq_msg_close(&message->payload[i]);
+    shard_resend_later(plane, shard);
+    return false;
 }

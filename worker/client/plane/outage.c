@@ -27,6 +27,29 @@ void outage_forget(struct plane *plane)
     plane->outage.seen = atomic_load_explicit(&plane->beat->outages, memory_order_acquire);
 }
 
+/* Messages lost with a lane are sent again as soon as it is back; people are told of the shard as a whole. A shard that
+ * stays away while the head is there is looked for anew, which tells the server too: see reach_shard.c. */
+void outage_news(struct plane *plane, struct shard *shard)
+{
+    bool lost = false;
+    for (uint32_t i = 0; i < shard->lane_count; i++) {
+        if (link_news(&shard->lanes[i]) == LINK_BACK) {
+            ask_greet(plane, shard, i);
+            shard_lane_lost(plane, shard);
+        }
+        lost |= shard->lanes[i].lost;
+    }
+    if (lost && !shard->lost)
+        tell_notice(plane->tell, "lost the connection to shard %s, connecting again", shard_name(shard));
+    else if (!lost && shard->lost)
+        tell_notice(plane->tell, "shard %s is back", shard_name(shard));
+    if (lost && !shard->lost)
+        shard->lost_ms = mono_ms();
+    else if (lost && mono_ms() - shard->lost_ms > plane->timing->shard_lost)
+        plane->session->lost = true;
+    shard->lost = lost;
+}
+
 static void tell_stuck(struct plane *plane, struct shard *shard, const char *what, uint64_t for_ms, uint64_t now_ms)
 {
     if (now_ms < shard->stuck_notice_ms)
@@ -35,7 +58,7 @@ static void tell_stuck(struct plane *plane, struct shard *shard, const char *wha
     tell_notice(plane->tell,
                 "%s shard %s for %llu s, though heartbeats pass: does the way there lose large packets (a wrong MTU)? "
                 "try a smaller one on this host (ip link set dev DEV mtu 1280); connecting again",
-                what, shard->lanes[0].name, (unsigned long long)(for_ms / 1000));
+                what, shard_name(shard), (unsigned long long)(for_ms / 1000));
 }
 
 /* Whether it was made anew. */

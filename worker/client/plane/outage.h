@@ -17,6 +17,8 @@ struct outage {
 bool outage_is_over(struct plane *plane);
 /* All connections are new. */
 void outage_forget(struct plane *plane);
+/* Takes what is new of the shard's connections: lost ones, and ones that are back. */
+void outage_news(struct plane *plane, struct shard *shard);
 /* Looks now and then whether bytes arrive, and makes a connection anew if they do not. */
 void outage_look(struct plane *plane, uint64_t now_ms);
 /* The shard is about to be asked (again): likewise if nothing has come of it since the last question. */

@@ -142,3 +142,8 @@ void plane_resend_all(struct plane *plane)
     for (uint32_t i = 0; i < plane->shard_count; i++)
         shard_resend_at(&plane->shards[i], mono_ms(), true);
 }
+
+dp_err plane_wait(struct plane *plane, uint64_t timeout_ms, dp_error *err)
+{
+    return links_wait(plane->links, plane->link_count, plane->items, timeout_ms, err);
+}

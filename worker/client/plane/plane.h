@@ -67,6 +67,8 @@ void plane_pull(struct plane *plane);
 void plane_pull_more(struct plane *plane);
 /* Sends again whatever is due. */
 void plane_resend_due(struct plane *plane, uint64_t now_ms);
+/* Waits until something has come from the head or a shard, at most `timeout_ms`; see links_wait. DP_SYSTEM. */
+DP_MUST_CHECK dp_err plane_wait(struct plane *plane, uint64_t timeout_ms, dp_error *err);
 /* Everything is due now. */
 void plane_resend_all(struct plane *plane);
 

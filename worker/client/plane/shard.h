@@ -37,8 +37,16 @@ struct shard {
     uint64_t stuck_notice_ms; /* next time a person is told that nothing arrives; 0: everything does */
 };
 
+/* People know the shard by this. */
+const char *shard_name(const struct shard *shard);
 /* The connection that messages about a piece go by. */
 struct link *shard_lane(const struct plane *plane, struct shard *shard, uint32_t piece);
+/* Sends a message about a piece, as link_send. If it was not sent, it is due again later. */
+DP_MUST_CHECK dp_err shard_post(struct plane *plane, struct shard *shard, uint32_t piece, const Dp__Header *header,
+                                zmq_msg_t *payload, size_t count);
+/* The next message that has come from the shard, as link_receive. */
+DP_MUST_CHECK dp_err shard_receive(struct shard *shard, struct arena *arena, struct link_message *ret_message,
+                                   bool *ret_any, dp_error *err);
 /* Sends again at that time, or earlier if that was said before; `pushes`: not pulls alone. */
 void shard_resend_at(struct shard *shard, uint64_t at_ms, bool pushes);
 /* Sends everything again when the shard may be free: after BUSY, or if memory was short. */
