@@ -79,7 +79,7 @@ dp_err train_prepare(struct train *t, dp_error *err)
         work->plan = local_plan(job, t->train_data.rows);
     const struct touched_source source = {&work->plan, work->train, work->eval, work->train_targets,
                                           work->eval_targets};
-    if (job->sparse && !(t->touched = touched_new(&source)))
+    if (work->spec.table && !(t->touched = touched_new(&source)))
         return dp_fail(err, DP_NOMEM, "out of memory");
     return slot_pool_new(work, (uint32_t)t->opts->data.threads, &t->pool, err);
 }
