@@ -1,5 +1,5 @@
 /* The choice of a run between dense weights and a table of rows by features. All other code of the worker
- * reads it from model_spec.table. Thread: main. */
+ * asks here, or reads model_spec.table. Thread: main. */
 #ifndef DP_WORKER_RUN_WEIGHTS_H
 #define DP_WORKER_RUN_WEIGHTS_H
 

@@ -22,6 +22,17 @@ dp_config config_for(const char *server);
 dp_client *connect_to(const struct mini *mini);
 dp_client *join_to(const struct mini *mini);
 
+/* A server without options that runs. */
+struct mini *mini_run(uint64_t steps, bool evaluate);
+/* Waits until the server has used up a wish of the test. */
+void mini_wait(const atomic_int *wish);
+/* The end of a test: the server is freed, and nothing else is left. */
+void mini_end(struct mini **mini);
+/* The same after the client has left, for the reason `err`. */
+void mini_leave(struct mini **mini, dp_client **client, const dp_error *err);
+/* The task that dp_next must have. */
+dp_task task_next(dp_client *client);
+
 /* theta after `train_steps` steps of a job that began at `first_step`. */
 float theta_value(uint64_t first_step, uint64_t train_steps, size_t elem);
 void expect_theta(const dp_client *client, const dp_task *task, uint64_t first_step);
