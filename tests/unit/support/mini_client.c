@@ -12,7 +12,7 @@ enum { NOTICES_MAX = 64 };
 static char notices[NOTICES_MAX][640];
 static size_t notices_told;
 
-volatile int stop_when_waiting;
+static volatile int stop_when_waiting; /* set once a client tells that it waits */
 
 static void on_notice(void *arg, const char *text)
 {
@@ -100,6 +100,16 @@ dp_task task_next(dp_client *client)
     dp_error err;
     cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
     return task;
+}
+
+dp_error stopped_waiting(dp_client *client, uint64_t wait_ms)
+{
+    dp_task task;
+    dp_error err;
+    client->tell.stop = &stop_when_waiting;
+    client->timing.wait_notice = wait_ms;
+    cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
+    return err;
 }
 
 static float grad_value(uint64_t train_step, uint32_t slot, size_t elem)

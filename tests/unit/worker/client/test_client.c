@@ -198,12 +198,9 @@ Test(client, nothing_is_sent_again_while_a_step_waits_for_others)
     atomic_store(&mini->opts.first_slots, 0x0f);
     mini_start(mini);
     dp_client *client = join_to(mini);
-    dp_error err;
     dp_task task = task_next(client);
-    client->tell.stop = &stop_when_waiting;
-    client->timing.wait_notice = 1000;
     push_task(client, &task);
-    cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
+    dp_error err = stopped_waiting(client, 1000);
     cr_assert_geq(atomic_load(&mini->questions), 2 * MINI_ALL, "it was asked twice at least");
     cr_assert_eq(atomic_load(&mini->pulls), 2 * MINI_ALL);
     cr_assert_eq(atomic_load(&mini->duplicates), 0);

@@ -79,12 +79,9 @@ Test(client_trouble, what_people_are_told_when_a_step_takes_long)
     atomic_store(&mini->opts.first_slots, 0x0f);
     mini_start(mini);
     dp_client *client = join_to(mini);
-    dp_error err;
     dp_task task = task_next(client);
-    client->tell.stop = &stop_when_waiting;
-    client->timing.wait_notice = 50;
     push_task(client, &task);
-    cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
+    dp_error err = stopped_waiting(client, 50);
     cr_assert(noticed("waiting for step 1 since "));
     cr_assert(noticed(" s: 6 of 6 pieces have not come from tcp://127.0.0.1:"));
     cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
@@ -119,7 +116,6 @@ Test(client_trouble, a_step_that_others_completed_is_not_wanted)
 {
     struct mini *mini = mini_run(9, false);
     dp_client *client = join_to(mini);
-    dp_error err;
     dp_task task = task_next(client);
     cr_assert(dp_task_wanted(client));
     atomic_store(&mini->opts.start_step, 5);
@@ -128,9 +124,7 @@ Test(client_trouble, a_step_that_others_completed_is_not_wanted)
         ;
     cr_assert_eq(task.step, 0);
     /* The mini server itself is still at step 0: it parks the pull for step 5. */
-    client->tell.stop = &stop_when_waiting;
-    client->timing.wait_notice = 1;
-    cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
+    dp_error err = stopped_waiting(client, 1);
     cr_assert_eq(client->plane.theta.want, 5);
     push_slot(client, &task, 0); /* too late, and no harm */
     mini_leave(&mini, &client, &err);
@@ -144,15 +138,12 @@ Test(client_trouble, a_complete_step_is_waited_out)
     atomic_store(&mini->opts.extra_slots, 0xf0);
     mini_start(mini);
     dp_client *client = join_to(mini);
-    dp_error err;
     dp_task task = task_next(client);
     atomic_store(&mini->opts.low, 5);
     while (dp_task_wanted(client))
         ;
     push_task(client, &task);
-    client->tell.stop = &stop_when_waiting;
-    client->timing.wait_notice = 50;
-    cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
+    dp_error err = stopped_waiting(client, 50);
     mini_leave(&mini, &client, &err);
 }
 
@@ -164,12 +155,28 @@ static void have_secret(void)
     cr_assert_eq(secret_load(NULL, true, &secret, &err), DP_OK, "%s", err.text);
 }
 
-Test(client_trouble, a_server_that_asks_is_told_whose_we_are)
+/* A server that challenges `hellos` of them. */
+static struct mini *mini_challenging(int hellos)
 {
     have_secret();
     struct mini *mini = mini_new(4, false);
-    atomic_store(&mini->opts.challenges, 2); /* the first was waited with for too long, say */
+    atomic_store(&mini->opts.challenges, hellos);
     mini_start(mini);
+    return mini;
+}
+
+/* Why it refuses a client with this configuration. */
+static dp_error refusal(const dp_config *config)
+{
+    dp_client *client = NULL;
+    dp_error err;
+    cr_assert_eq(dp_connect(config, &client, &err), DP_REFUSED);
+    return err;
+}
+
+Test(client_trouble, a_server_that_asks_is_told_whose_we_are)
+{
+    struct mini *mini = mini_challenging(2); /* the first was waited with for too long, say */
     uint64_t begin = mono_ms();
     dp_client *client = join_to(mini);
     cr_assert_lt(mono_ms() - begin, 1900, "a challenge is answered at once");
@@ -180,15 +187,10 @@ Test(client_trouble, a_server_that_asks_is_told_whose_we_are)
 
 Test(client_trouble, a_server_that_asks_for_ever_is_given_up)
 {
-    have_secret();
-    struct mini *mini = mini_new(4, false);
-    atomic_store(&mini->opts.challenges, 1000000);
-    mini_start(mini);
+    struct mini *mini = mini_challenging(1000000);
     dp_config config = config_for(mini->endpoint);
-    dp_client *client = NULL;
-    dp_error err;
     config.connect_timeout_ms = 3600000;
-    cr_assert_eq(dp_connect(&config, &client, &err), DP_REFUSED);
+    const dp_error err = refusal(&config);
     cr_assert_str_eq(err.text, "mini says REFUSED");
     cr_assert_eq(atomic_load(&mini->proofs), CLIENT_PROOFS_MAX);
     mini_end(&mini);
@@ -197,15 +199,10 @@ Test(client_trouble, a_server_that_asks_for_ever_is_given_up)
 /* The server hears of it all the same, for its log. */
 Test(client_trouble, a_client_without_a_secret_says_where_it_looked)
 {
-    have_secret();
-    struct mini *mini = mini_new(4, false);
-    atomic_store(&mini->opts.challenges, 1000000);
-    mini_start(mini);
+    struct mini *mini = mini_challenging(1000000);
     dp_config config = config_for(mini->endpoint);
-    dp_client *client = NULL;
-    dp_error err;
     config.secret_file = "/no/such/secret";
-    cr_assert_eq(dp_connect(&config, &client, &err), DP_REFUSED);
+    const dp_error err = refusal(&config);
     cr_assert_not_null(strstr(err.text, "/no/such/secret: there is no secret"), "%s", err.text);
     cr_assert_not_null(strstr(err.text, "mini says REFUSED"), "%s", err.text);
     cr_assert_eq(atomic_load(&mini->proofs), 0);
