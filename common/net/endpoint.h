@@ -11,11 +11,14 @@
 
 enum { ENDPOINT_HOST_MAX = 256, ENDPOINT_TEXT_MAX = ENDPOINT_HOST_MAX + 24 };
 
+/* Numbers of transports; see transport.h. */
+enum transport_id { TRANSPORT_TCP, TRANSPORT_IPC };
+
 struct endpoint {
     char host[ENDPOINT_HOST_MAX]; /* name or address; an IPv6 address without its brackets; of ipc: the path, with @ in
                                    * front where it is abstract */
     uint16_t port;
-    bool ipc;
+    enum transport_id way;
 };
 
 /* Reads "tcp://HOST:PORT" or "ipc://PATH". DP_USAGE, saying what a good one looks like. */
@@ -25,6 +28,8 @@ DP_MUST_CHECK dp_err endpoint_parse_shard(const char *text, const char *head_hos
                                           dp_error *err);
 /* "tcp://HOST:PORT" or "ipc://PATH" */
 void endpoint_text(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX]);
+/* Whether it is a host and a port; else it is on this machine, and has no host that could be named otherwise. */
+bool endpoint_has_ports(const struct endpoint *endpoint);
 
 /* Connects to each address of the endpoint in turn (anew every second, beside what is under way), waiting at most
  * `timeout_ms` in all, and gives back the first that answers, as a numeric host. DP_UNREACHABLE with the reason alone

@@ -1,6 +1,7 @@
 /* Binding a socket, with reasons that a person can act on. Thread: any; the socket's. */
 #include "common/net/zuv_bind.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -13,10 +14,9 @@
 #include <zmq.h>
 
 #include "common/base/util.h"
+#include "common/net/transport.h"
 
 enum { HOST_MAX = 256, ENDPOINT_MAX = HOST_MAX + 16 };
-
-static const char TCP[] = "tcp://", IPC[] = "ipc://";
 
 static dp_err bad_syntax(const char *listen, const char *wrong, dp_error *err)
 {
@@ -72,20 +72,6 @@ static const char *host_port_parse(const char *text, char *host, unsigned *ret_p
     return right ? NULL : "its port is not a number from 0 to 65535";
 }
 
-dp_err zuv_listen_check(const char *listen, dp_error *err)
-{
-    char host[HOST_MAX];
-    unsigned port;
-    const char *wrong = "it does not begin with tcp:// or ipc://";
-    if (strncmp(listen, IPC, strlen(IPC)) == 0)
-        wrong = !listen[strlen(IPC)]                     ? "it has no path"
-                : strcmp(listen + strlen(IPC), "@") == 0 ? "its @ has no name"
-                                                         : NULL;
-    else if (strncmp(listen, TCP, strlen(TCP)) == 0)
-        wrong = host_port_parse(listen + strlen(TCP), host, &port);
-    return wrong ? bad_syntax(listen, wrong, err) : DP_OK;
-}
-
 /* The first address of a name, as text; false where it has none. */
 static bool host_resolve(const char *host, char *address, socklen_t size)
 {
@@ -122,11 +108,18 @@ static int bind_name(void *socket, const char *host, unsigned port)
     return why == EINVAL ? ENODEV : why;
 }
 
-static dp_err bind_tcp(void *socket, const char *listen, dp_error *err)
+static const char *tcp_wrong(const char *rest)
 {
     char host[HOST_MAX];
     unsigned port;
-    const char *wrong = host_port_parse(listen + strlen(TCP), host, &port);
+    return host_port_parse(rest, host, &port);
+}
+
+static dp_err bind_tcp(void *socket, const char *listen, const char *rest, dp_error *err)
+{
+    char host[HOST_MAX];
+    unsigned port;
+    const char *wrong = host_port_parse(rest, host, &port);
     if (wrong)
         return bad_syntax(listen, wrong, err);
     int why = bind_name(socket, host, port);
@@ -145,10 +138,16 @@ static bool unix_alive(const char *path)
     return alive;
 }
 
-/* zmq removes whatever is at the path, a file of the user's or the socket of a server that runs: look first. */
-static dp_err bind_ipc(void *socket, const char *listen, dp_error *err)
+static const char *ipc_wrong(const char *path)
 {
-    const char *path = listen + strlen(IPC);
+    if (!path[0])
+        return "it has no path";
+    return strcmp(path, "@") == 0 ? "its @ has no name" : NULL;
+}
+
+/* zmq removes whatever is at the path, a file of the user's or the socket of a server that runs: look first. */
+static dp_err bind_ipc(void *socket, const char *listen, const char *path, dp_error *err)
+{
     struct stat st;
     if (path[0] != '@' && lstat(path, &st) == 0) {
         if (!S_ISSOCK(st.st_mode))
@@ -159,6 +158,32 @@ static dp_err bind_ipc(void *socket, const char *listen, dp_error *err)
                            listen);
     }
     return zmq_bind(socket, listen) == 0 ? DP_OK : cannot_listen(listen, errno, err);
+}
+
+/* ZeroMQ binds each transport in its own way. */
+static const struct binding {
+    const char *(*wrong)(const char *rest); /* NULL if the syntax is right */
+    dp_err (*bind)(void *socket, const char *listen, const char *rest, dp_error *err);
+} BINDINGS[] = {
+    [TRANSPORT_TCP] = {tcp_wrong, bind_tcp},
+    [TRANSPORT_IPC] = {ipc_wrong, bind_ipc},
+};
+
+/* The binding of an endpoint, and what follows its scheme. DP_USAGE with NULL. */
+static const struct binding *binding_of(const char *listen, const char **ret_rest, dp_error *err)
+{
+    const struct transport *way = transport_of(listen, ret_rest);
+    const char *wrong = way ? BINDINGS[way->id].wrong(*ret_rest) : "it does not begin with tcp:// or ipc://";
+    if (!wrong)
+        return &BINDINGS[way->id];
+    (void)!bad_syntax(listen, wrong, err);
+    return NULL;
+}
+
+dp_err zuv_listen_check(const char *listen, dp_error *err)
+{
+    const char *rest;
+    return binding_of(listen, &rest, err) ? DP_OK : DP_USAGE;
 }
 
 /* zmq aborts where the first message of a peer that speaks ZMTP 1 or 2, as a stranger's random bytes may, comes while
@@ -178,10 +203,10 @@ static dp_err bound_endpoint(void *socket, const char *listen, char *endpoint, s
 
 dp_err zuv_bind(void *socket, const char *listen, char *endpoint, size_t size, dp_error *err)
 {
-    dp_err rc = zuv_listen_check(listen, err);
+    const char *rest;
+    const struct binding *binding = binding_of(listen, &rest, err);
     refuse_old_peers(socket);
-    if (rc == DP_OK)
-        rc = listen[0] == 'i' ? bind_ipc(socket, listen, err) : bind_tcp(socket, listen, err);
+    dp_err rc = binding ? binding->bind(socket, listen, rest, err) : DP_USAGE;
     return rc == DP_OK ? bound_endpoint(socket, listen, endpoint, size, err) : rc;
 }
 
@@ -211,9 +236,12 @@ dp_err zuv_bind_ports(void *socket, const char *listen, const struct zuv_ports *
 {
     char host[HOST_MAX], at[ENDPOINT_MAX + 8];
     unsigned unused;
-    const char *wrong = host_port_parse(listen + strlen(TCP), host, &unused);
-    if (wrong)
-        return bad_syntax(listen, wrong, err);
+    const char *rest;
+    const struct binding *binding = binding_of(listen, &rest, err);
+    if (!binding)
+        return DP_USAGE;
+    assert(binding == &BINDINGS[TRANSPORT_TCP]); /* the one with ports */
+    (void)host_port_parse(rest, host, &unused);
     refuse_old_peers(socket);
     for (unsigned port = ports->first; port <= ports->last; port++) {
         int why = bind_name(socket, host, port);

@@ -11,6 +11,7 @@
 #include "common/base/closer.h"
 #include "common/base/human.h"
 #include "common/base/log.h"
+#include "common/net/transport.h"
 #include "common/net/zuv_bind.h"
 #include "common/net/zuv_term.h"
 #include "server/assign/balance.h"
@@ -211,12 +212,13 @@ static dp_err start(struct head *head, dp_error *err)
     return e ? e : start_workers(head, err);
 }
 
-/* zmq leaves the socket of a path where it is. */
+/* The endpoint is empty if the server could not listen. */
 static void remove_socket(const struct head *head)
 {
-    const char *path = head->endpoint + strlen("ipc://");
-    if (is_ipc(head->endpoint) && path[0] != '@')
-        (void)unlink(path);
+    const char *rest;
+    const struct transport *way = transport_of(head->endpoint, &rest);
+    if (way && way->clean)
+        way->clean(rest);
 }
 
 /* The state of all modules. */

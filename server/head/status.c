@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/net/transport.h"
 #include "server/assign/balance.h"
 #include "server/assign/drop.h"
 #include "server/assign/quorum.h"
@@ -131,7 +132,8 @@ static json_t *slots_json(const struct head *head, uint32_t id)
 
 static const char *transport(const struct head *head, const struct member *member)
 {
-    return member->shm ? "shm" : strncmp(head->endpoint, "ipc:", 4) == 0 ? "ipc" : "tcp";
+    const char *rest;
+    return member->shm ? "shm" : transport_of(head->endpoint, &rest)->name;
 }
 
 static const char *member_state(const struct head *head, uint32_t id)

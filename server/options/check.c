@@ -2,12 +2,14 @@
  * socket is opened or a worker reads its data. Thread: head. */
 #include "server/options/check.h"
 
+#include <assert.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/text.h"
+#include "common/net/transport.h"
 #include "common/net/zuv_bind.h"
 
 enum { HOST_MAX = 100 }; /* with scheme and port within what a port's endpoint may have */
@@ -29,25 +31,12 @@ static bool is_model(const struct server_options *opts, const char *name)
     return strcmp(opts->model, name) == 0;
 }
 
-static bool is_ipc(const char *listen)
+/* The transport of --listen, which zuv_listen_check has passed, and what follows its scheme. */
+static const struct transport *transport_here(const struct server_options *opts, const char **ret_rest)
 {
-    return strncmp(listen, "ipc://", strlen("ipc://")) == 0;
-}
-
-/* Names that begin like an address, such as 127.example.org, may lead anywhere. */
-static bool is_loopback(const char *listen)
-{
-    static const char *const LOCAL[] = {"tcp://localhost:", "tcp://[::1]:", "tcp://lo:"};
-    static const char NET[] = "tcp://127.";
-    if (is_ipc(listen))
-        return true;
-    for (size_t i = 0; i < sizeof LOCAL / sizeof LOCAL[0]; i++)
-        if (strncmp(listen, LOCAL[i], strlen(LOCAL[i])) == 0)
-            return true;
-    if (strncmp(listen, NET, strlen(NET)) != 0)
-        return false;
-    const char *rest = listen + strlen(NET);
-    return rest[strspn(rest, "0123456789.")] == ':';
+    const struct transport *way = transport_of(opts->listen, ret_rest);
+    assert(way);
+    return way;
 }
 
 /* A name, an IPv4 address, or an IPv6 one in brackets: what stands between tcp:// and :PORT. */
@@ -73,7 +62,8 @@ static unsigned listen_port(const char *listen)
 /* One shard listens where the head does; more need a port each. */
 static dp_err check_ports(struct server_options *opts, dp_error *err)
 {
-    if (is_ipc(opts->listen))
+    const char *rest;
+    if (!transport_here(opts, &rest)->has_ports)
         return dp_fail(err, DP_USAGE, "option --ports: %s has no ports; leave it out, or listen on tcp://",
                        opts->listen);
     if (zuv_ports_parse(opts->ports, &opts->shard_ports, err))
@@ -152,9 +142,11 @@ static dp_err check_users(const struct options *options, struct server_options *
 
 static dp_err check_network(const struct options *options, struct server_options *opts, dp_error *err)
 {
-    opts->loopback = is_loopback(opts->listen);
+    const char *rest;
     if (zuv_listen_check(opts->listen, err))
         return dp_fail_in(err, "option --listen");
+    const struct transport *way = transport_here(opts, &rest);
+    opts->loopback = way->is_local(rest);
     if (!text_printable(opts->listen, strlen(opts->listen)))
         return dp_fail(err, DP_USAGE,
                        "option --listen: workers are told where, in UTF-8 without control characters; choose another "
@@ -166,7 +158,7 @@ static dp_err check_network(const struct options *options, struct server_options
                        opts->listen);
     if (check_users(options, opts, err))
         return err->code;
-    if (opts->advertise && is_ipc(opts->listen))
+    if (opts->advertise && !way->has_ports)
         return dp_fail(err, DP_USAGE,
                        "option --advertise: workers reach %s by its path, on this machine alone, and need no host; "
                        "leave it out, or listen on tcp://",

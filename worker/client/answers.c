@@ -3,8 +3,9 @@
 
 #include "common/base/text.h"
 #include "common/base/util.h"
-#include "worker/client/ask.h"
-#include "worker/client/piece.h"
+#include "worker/client/plane/ask.h"
+#include "worker/client/plane/outage.h"
+#include "worker/client/plane/piece.h"
 #include "worker/client/state.h"
 
 /* An answer to a pull. */
@@ -12,9 +13,9 @@ static dp_err pull_answered(struct dp_client *client, struct shard *shard, const
                             dp_error *err)
 {
     bool is_new = false;
-    dp_err e = piece_take(client, shard, message, &is_new, err);
+    dp_err e = piece_take(&client->plane, shard, message, &is_new, err);
     if (e)
-        return dp_fail_in(err, "shard %s", shard->lanes[0].name);
+        return dp_fail_in(err, "shard %s", shard_name(shard));
     if (is_new) {
         client->plane.progress_ms = mono_ms();
         rejoin_ends(&client->rejoin);
@@ -29,12 +30,12 @@ static dp_err pull_answered(struct dp_client *client, struct shard *shard, const
 /* Messages sent before the last refusal of this kind are refused as well, which says nothing new. */
 static void not_dealt_take(struct dp_client *client, const Dp__Header *header)
 {
-    if (!client->theta.valid || header->error->step != client->theta.step ||
+    if (!client->plane.theta.valid || header->error->step != client->plane.theta.step ||
         header->request <= client->step.undealt_request)
         return;
     client->step.undealt_request = client->session.request;
     tell_notice(&client->tell, "step %llu: %s; computing what is dealt to this worker now",
-                (unsigned long long)client->theta.step, header->error->text);
+                (unsigned long long)client->plane.theta.step, header->error->text);
     step_anew(client);
 }
 
@@ -50,14 +51,14 @@ static void error_take(struct dp_client *client, struct shard *shard, const Dp__
         client->session.lost = true;
         return;
     case DP_BUSY:
-        shard_resend_later(client, shard);
+        shard_resend_later(&client->plane, shard);
         return;
     case DP_KEYS_UNKNOWN:
-        piece_forget(client, error->slice, error->keys);
+        piece_forget(&client->plane, error->slice, error->keys);
         shard_resend_at(shard, mono_ms(), true);
         return;
     case DP_STEP_DONE:
-        if (error->step > client->theta.want && error->step <= client->job.steps)
+        if (error->step > client->plane.theta.want && error->step <= client->job.steps)
             step_complete(client, error->step);
         return;
     case DP_REFUSED:
@@ -67,7 +68,7 @@ static void error_take(struct dp_client *client, struct shard *shard, const Dp__
         }
         /* fall through */
     default:
-        str_append(text, sizeof text, &at, "shard %s: %s", shard->lanes[0].name,
+        str_append(text, sizeof text, &at, "shard %s: %s", shard_name(shard),
                    error->text[0] ? error->text : dp_err_text(code));
         tell_end(&client->tell, code, text);
     }
@@ -80,7 +81,7 @@ static dp_err message_take(struct dp_client *client, struct shard *shard, const 
     if (header->body_case == DP__HEADER__BODY_ERROR)
         error_take(client, shard, header);
     else if (header->body_case == DP__HEADER__BODY_HELD && session_owns(&client->session, header))
-        ask_take(client, shard, header);
+        ask_take(&client->plane, shard, header);
     else if ((header->body_case == DP__HEADER__BODY_PARAMS || header->body_case == DP__HEADER__BODY_ROWS) &&
              session_owns(&client->session, header))
         return pull_answered(client, shard, message, err);
@@ -89,12 +90,12 @@ static dp_err message_take(struct dp_client *client, struct shard *shard, const 
 
 /* Ends with the last answer of the step, to begin the next one at once: what may be behind it keeps until its answers
  * are looked for. */
-static dp_err lane_drain(struct dp_client *client, struct shard *shard, struct link *lane, dp_error *err)
+static dp_err shard_drain(struct dp_client *client, struct shard *shard, dp_error *err)
 {
     dp_err e = DP_OK;
-    for (bool any = true; e == DP_OK && any && !theta_whole(&client->theta);) {
+    for (bool any = true; e == DP_OK && any && !theta_whole(&client->plane.theta);) {
         struct link_message message;
-        e = link_receive(lane, &client->arena, &message, &any, err);
+        e = shard_receive(shard, &client->arena, &message, &any, err);
         if (e || !any)
             break;
         client->session.heard_ms = mono_ms();
@@ -104,37 +105,13 @@ static dp_err lane_drain(struct dp_client *client, struct shard *shard, struct l
     return e;
 }
 
-/* Messages lost with a lane are sent again as soon as it is back; people are told of the shard as a whole. A shard that
- * stays away while the head is there is looked for anew, which tells the server too: see reach_shard.c. */
-static void shard_news(struct dp_client *client, struct shard *shard)
-{
-    bool lost = false;
-    for (uint32_t i = 0; i < shard->lane_count; i++) {
-        if (link_news(&shard->lanes[i]) == LINK_BACK) {
-            ask_greet(client, shard, i);
-            shard_lane_lost(client, shard);
-        }
-        lost |= shard->lanes[i].lost;
-    }
-    if (lost && !shard->lost)
-        tell_notice(&client->tell, "lost the connection to shard %s, connecting again", shard->lanes[0].name);
-    else if (!lost && shard->lost)
-        tell_notice(&client->tell, "shard %s is back", shard->lanes[0].name);
-    if (lost && !shard->lost)
-        shard->lost_ms = mono_ms();
-    else if (lost && mono_ms() - shard->lost_ms > client->timing.shard_lost)
-        client->session.lost = true;
-    shard->lost = lost;
-}
-
 dp_err answers_drain(struct dp_client *client, dp_error *err)
 {
     dp_err e = DP_OK;
     for (uint32_t i = 0; e == DP_OK && i < client->plane.shard_count; i++) {
         struct shard *shard = &client->plane.shards[i];
-        for (uint32_t k = 0; e == DP_OK && k < shard->lane_count; k++)
-            e = lane_drain(client, shard, &shard->lanes[k], err);
-        shard_news(client, shard);
+        e = shard_drain(client, shard, err);
+        outage_news(&client->plane, shard);
     }
     return e;
 }

@@ -9,7 +9,7 @@
 #include "common/base/util.h"
 #include "common/net/zuv_term.h"
 #include "worker/client/contact/join.h"
-#include "worker/client/plane_open.h"
+#include "worker/client/shards.h"
 #include "worker/client/state.h"
 
 enum {
@@ -52,7 +52,14 @@ static char *client_name(const char *given)
 static dp_err client_configure(struct dp_client *client, const dp_config *config, dp_error *err)
 {
     client->timing = CLIENT_TIMING;
-    carrier_init(&client->carrier);
+    client->plane = (struct plane){.timing = &client->timing,
+                                   .tell = &client->tell,
+                                   .session = &client->session,
+                                   .beat = &client->beat,
+                                   .job = &client->job,
+                                   .open = &client->open,
+                                   .fold = &client->fold};
+    carrier_init(&client->plane.carrier);
     client->config.process = getpid();
     client->config.connect_timeout_ms = config->connect_timeout_ms ? config->connect_timeout_ms : CONNECT_TIMEOUT_MS;
     client->config.server_timeout_ms = config->server_timeout_ms ? config->server_timeout_ms : SERVER_TIMEOUT_MS;
@@ -108,9 +115,9 @@ dp_err client_check_process(const struct dp_client *client, dp_error *err)
 
 static void client_free_memory(struct dp_client *client)
 {
-    slab_pool_fini(&client->slabs);
-    tables_fini(&client->tables);
-    theta_fini(&client->theta);
+    slab_pool_fini(&client->plane.slabs);
+    tables_fini(&client->plane.tables);
+    theta_fini(&client->plane.theta);
     layout_fini(&client->head.layout);
     client_job_fini(&client->job);
     client_job_fini(&client->head.welcome_job);
@@ -125,7 +132,7 @@ static void client_free_memory(struct dp_client *client)
 
 static void client_free(struct dp_client *client)
 {
-    plane_close(client);
+    shards_close(client);
     step_fini(client);
     if (client->zmq)
         zuv_term(client->zmq); /* waits until no message holds a slab */
@@ -139,8 +146,8 @@ static void client_free_inherited(struct dp_client *client)
     if (client->beat.running)
         close(client->beat.wake);
     step_fini(client);
-    (void)!carrier_return_theta(client);
-    carrier_close(client);
+    (void)!carrier_return_theta(&client->plane);
+    carrier_close(&client->plane);
     free(client->plane.shards);
     free(client->plane.links);
     free(client->plane.items);
@@ -181,8 +188,8 @@ static dp_err client_join(dp_client *client, const dp_dataset *train, const dp_d
     dp_err e = join_new(train, eval, model, &client->join, err);
     if (e)
         return e;
-    client->tables.rows = model->rows;
-    client->tables.rows_arg = model->rows_arg;
+    client->plane.tables.rows = model->rows;
+    client->plane.tables.rows_arg = model->rows_arg;
     e = session_join(client, mono_ms() + client->config.server_timeout_ms, err);
     if (e == DP_HELLO_REQUIRED || e == DP_INCARNATION)
         e = session_rejoin(client, err);

@@ -22,7 +22,7 @@ static void describe(const struct dp_client *client, uint32_t number, const stru
                   "shard %u at %.200s cannot be reached: %.100s (the head at %.100s answers); is the port open? see "
                   "dp-server --ports%s",
                   number, name, why->text, client->config.server,
-                  endpoint->ipc ? "" : ", and --advertise for the host");
+                  endpoint_has_ports(endpoint) ? ", and --advertise for the host" : "");
 }
 
 /* The head is still there, and the job too. */

@@ -12,9 +12,9 @@
 #include "common/kernels/numerics.h"
 #include "worker/client/contact/reach.h"
 #include "worker/client/head.h"
-#include "worker/client/outage.h"
-#include "worker/client/plane_open.h"
+#include "worker/client/plane/outage.h"
 #include "worker/client/question.h"
+#include "worker/client/shards.h"
 #include "worker/client/state.h"
 
 enum { HEAD_QUEUE = 1000 };
@@ -87,7 +87,7 @@ static dp_err session_open_once(struct dp_client *client, uint64_t deadline_ms, 
                                        .interval_ms = client->session.heartbeat_ms};
     if (e == DP_OK)
         e = beat_start(&client->beat, client->zmq, &target, err);
-    outage_forget(client);
+    outage_forget(&client->plane);
     if (e) /* if it is we who refuse, the server has a session of us */
         session_close(client, (e == DP_REFUSED || client->head.anew) && head_bye(client, e, err->text) == DP_OK
                                   ? BYE_LINGER_MS
@@ -182,7 +182,7 @@ dp_err session_join(struct dp_client *client, uint64_t deadline_ms, dp_error *er
     header.join = client->join;
     dp_err e = question_ask(client, &header, DP__HEADER__BODY_JOINED, deadline_ms, err);
     if (e == DP_OK)
-        e = plane_open(client, deadline_ms, err);
+        e = shards_open(client, deadline_ms, err);
     return e;
 }
 
@@ -194,7 +194,7 @@ void session_close(struct dp_client *client, int linger_ms)
 
 static dp_err session_rejoin_once(struct dp_client *client, uint64_t deadline_ms, dp_error *err)
 {
-    plane_close(client);
+    shards_close(client);
     session_close(client, 0);
     client->duty = (struct duty){0};
     dp_err e = session_open(client, deadline_ms, err);
@@ -229,7 +229,7 @@ dp_err session_rejoin(struct dp_client *client, dp_error *err)
         if (e == DP_OK) {
             client->rejoin.held_ms = mono_ms();
             tell_notice(&client->tell, "joined %s again", client->config.server);
-            plane_resend_all(client);
+            plane_resend_all(&client->plane);
         }
         return e;
     }
@@ -243,10 +243,10 @@ void rejoin_ends(struct rejoin *rejoin)
 dp_err session_resume(struct dp_client *client, dp_error *err)
 {
     uint64_t for_ms = atomic_load_explicit(&client->beat.outage_told_ms, memory_order_relaxed);
-    outage_forget(client);
+    outage_forget(&client->plane);
     tell_notice(&client->tell, "%s can be reached again after %llu s, making all connections anew",
                 client->config.server, (unsigned long long)(for_ms + 500) / 1000);
-    if (client->carrier.ops->of_session) /* memory that the shards lent to a session goes with it */
+    if (client->plane.carrier.ops->of_session) /* memory that the shards lent to a session goes with it */
         return session_rejoin(client, err);
     dp_err e = link_reopen(&client->head.link, err);
     if (e == DP_OK)
@@ -254,6 +254,6 @@ dp_err session_resume(struct dp_client *client, dp_error *err)
     if (e == DP_HELLO_REQUIRED || e == DP_INCARNATION)
         return session_rejoin(client, err);
     if (e == DP_OK)
-        plane_resend_all(client);
+        plane_resend_all(&client->plane);
     return e;
 }

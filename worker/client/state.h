@@ -10,23 +10,18 @@
 
 #include "proto/frame.h"
 #include "proto/link.h"
-#include "worker/client/carrier.h"
 #include "worker/client/contact/beat.h"
 #include "worker/client/contact/header.h"
 #include "worker/client/contact/tell.h"
 #include "worker/client/contact/timing.h"
 #include "worker/client/head.h"
-#include "worker/client/outage.h"
-#include "worker/client/plane.h"
+#include "worker/client/plane/plane.h"
 #include "worker/client/question.h"
 #include "worker/client/session.h"
 #include "worker/client/state/duty.h"
 #include "worker/client/state/fold.h"
 #include "worker/client/state/layout.h"
 #include "worker/client/state/open_steps.h"
-#include "worker/client/state/slab.h"
-#include "worker/client/state/tables.h"
-#include "worker/client/state/theta.h"
 #include "worker/client/step.h"
 #include "worker/client/wait.h"
 #include "worker/dp.h"
@@ -54,9 +49,7 @@ struct dp_client {
     /* The modules, the lowest first. */
     struct session session; /* contact/header.h */
     struct beat beat;
-    struct plane plane;
-    struct carrier carrier;
-    struct outage outage;
+    struct plane plane; /* with theta, tables and slabs */
     struct step step;
     struct head head;
     struct busy busy;
@@ -65,9 +58,6 @@ struct dp_client {
 
     /* Shared: the job, and the step at hand. */
     struct client_job job; /* of the first Joined */
-    struct theta theta;
-    struct tables tables;
-    struct slab_pool slabs;
     struct duty duty;
     struct open_steps open;
     struct fold fold; /* of the step whose theta is valid */

@@ -4,7 +4,7 @@
 #include <assert.h>
 
 #include "common/base/util.h"
-#include "worker/client/plane.h"
+#include "worker/client/plane/plane.h"
 #include "worker/client/state.h"
 #include "worker/client/state/finite.h"
 
@@ -46,37 +46,37 @@ static struct slot_set step_rows(const struct plan *plan, const struct plan_step
 void step_owe(struct dp_client *client)
 {
     struct slot_set slots;
-    if (!client->theta.valid || client->step.closed)
+    if (!client->plane.theta.valid || client->step.closed)
         return;
-    duty_at(&client->duty, client->theta.step, &slots);
-    open_steps_missing(&client->open, client->theta.step, &slots);
+    duty_at(&client->duty, client->plane.theta.step, &slots);
+    open_steps_missing(&client->open, client->plane.theta.step, &slots);
     fold_owe(&client->fold, &slots);
 }
 
 void step_begin(struct dp_client *client)
 {
-    const struct plan_step at = plan_at(&client->job.plan, client->theta.step);
+    const struct plan_step at = plan_at(&client->job.plan, client->plane.theta.step);
     const struct slot_set rows = step_rows(&client->job.plan, &at);
-    assert(client->theta.valid && client->step.held);
+    assert(client->plane.theta.valid && client->step.held);
     step_drop_values(client);
-    tables_turn(&client->tables);
+    tables_turn(&client->plane.tables);
     client->step.asks = at.asks;
     client->plane.pulled = false;
     client->step.closed = false;
     fold_begin(&client->fold, client->job.view.slots, &rows);
-    open_steps_begin(&client->open, client->theta.step, client->theta.staleness);
-    open_steps_done(&client->open, client->theta.step, &client->theta.accepted);
+    open_steps_begin(&client->open, client->plane.theta.step, client->plane.theta.staleness);
+    open_steps_done(&client->open, client->plane.theta.step, &client->plane.theta.accepted);
     if (client->open.staleness > 0 || client->job.singly)
         fold_singly(&client->fold);
     step_owe(client);
-    atomic_store_explicit(&client->beat.step, client->theta.step, memory_order_relaxed);
+    atomic_store_explicit(&client->beat.step, client->plane.theta.step, memory_order_relaxed);
     atomic_store_explicit(&client->beat.slots_done, 0, memory_order_relaxed);
 }
 
 /* If slots are sent one by one, the others stand. The pull that came with the refused push was not taken. */
 void step_anew(struct dp_client *client)
 {
-    if (!client->theta.valid || client->step.closed)
+    if (!client->plane.theta.valid || client->step.closed)
         return;
     client->plane.pulled = false;
     if (client->fold.singly)
@@ -90,7 +90,7 @@ void step_anew(struct dp_client *client)
 /* Also where theta was lost with a session: the steps before the one that is wanted again may be open. */
 uint64_t step_floor(const struct dp_client *client)
 {
-    uint64_t at = client->theta.valid ? client->theta.step : client->theta.want;
+    uint64_t at = client->plane.theta.valid ? client->plane.theta.step : client->plane.theta.want;
     return client->open.staleness > 0 ? MIN(open_steps_floor(&client->open), at) : at;
 }
 
@@ -104,35 +104,35 @@ static bool step_finished(const struct dp_client *client)
 /* On arrival the next step may be an earlier one; else it is the one that theta_turn has named. Whether it changed. */
 static bool step_aim(struct dp_client *client)
 {
-    if (!client->theta.valid || client->open.staleness == 0)
+    if (!client->plane.theta.valid || client->open.staleness == 0)
         return false;
     uint64_t next = open_steps_next(&client->open, &client->duty, &client->job.plan);
-    if (next == client->theta.want)
+    if (next == client->plane.theta.want)
         return false;
-    theta_want(&client->theta, next);
+    theta_want(&client->plane.theta, next);
     return true;
 }
 
 void step_complete(struct dp_client *client, uint64_t low)
 {
-    if (client->open.staleness == 0 || !client->theta.valid) {
+    if (client->open.staleness == 0 || !client->plane.theta.valid) {
         step_skip_to(client, low);
         return;
     }
     open_steps_complete(&client->open, low);
-    client->step.closed |= client->theta.step < low;
+    client->step.closed |= client->plane.theta.step < low;
 }
 
 void step_assigned(struct dp_client *client, const struct duty_assign *assign)
 {
     struct slot_set asked = {0};
     step_owe(client);
-    if (!client->theta.valid || client->open.staleness == 0)
+    if (!client->plane.theta.valid || client->open.staleness == 0)
         return;
     for (size_t i = 0; i < assign->extra_count; i++)
         if (assign->extra_slots[i] < SLOT_SET_MAX)
             slot_set_add(&asked, assign->extra_slots[i]);
-    if (assign->extra_step != client->theta.step) /* nodes of this one are sent again by themselves */
+    if (assign->extra_step != client->plane.theta.step) /* nodes of this one are sent again by themselves */
         open_steps_asked(&client->open, assign->extra_step, &asked);
 }
 
@@ -141,8 +141,8 @@ void step_skip_to(struct dp_client *client, uint64_t want)
     client->step.closed = true;
     client->plane.pulled = false;
     step_drop_values(client);
-    tables_unwant(&client->tables);
-    theta_want(&client->theta, want);
+    tables_unwant(&client->plane.tables);
+    theta_want(&client->plane.theta, want);
 }
 
 void step_lose(struct dp_client *client)
@@ -158,8 +158,8 @@ void step_forget(struct dp_client *client)
     if (!client->step.held)
         return;
     step_lose(client);
-    tables_forget(&client->tables);
-    theta_forget(&client->theta);
+    tables_forget(&client->plane.tables);
+    theta_forget(&client->plane.theta);
     client->open = (struct open_steps){0};
 }
 
@@ -169,11 +169,11 @@ static void step_task_group(struct dp_client *client, struct slot_set *slots)
     const struct row_group *group = NULL;
     for (uint32_t slot = slot_set_first(slots, 0, SLOT_SET_MAX); slot < SLOT_SET_MAX && !group;
          slot = slot_set_first(slots, slot + 1, SLOT_SET_MAX)) {
-        group = tables_group(&client->tables, slot);
+        group = tables_group(&client->plane.tables, slot);
         if (group && group->lacking > 0)
             group = NULL;
     }
-    client->tables.task = group;
+    client->plane.tables.task = group;
     if (group)
         slot_set_intersect(slots, &group->slots);
     else
@@ -183,50 +183,50 @@ static void step_task_group(struct dp_client *client, struct slot_set *slots)
 uint32_t step_task(struct dp_client *client)
 {
     struct slot_set missing;
-    if (!client->theta.valid || client->step.closed)
+    if (!client->plane.theta.valid || client->step.closed)
         return 0;
     fold_missing(&client->fold, &missing);
-    if (tables_any(&client->tables))
+    if (tables_any(&client->plane.tables))
         step_task_group(client, &missing);
     return slot_set_list(&missing, client->step.task_slots);
 }
 
 uint64_t step_task_elems(const struct dp_client *client)
 {
-    const struct row_group *group = client->tables.task;
-    return client->theta.elems + (group ? group->list->floats : 0);
+    const struct row_group *group = client->plane.tables.task;
+    return client->plane.theta.elems + (group ? group->list->floats : 0);
 }
 
 /* Rows are asked for with the slots that the worker is known to hold then. */
 static dp_err step_want_rows(struct dp_client *client, dp_error *err)
 {
     struct slot_set slots = {0};
-    if (!tables_any(&client->tables))
+    if (!tables_any(&client->plane.tables))
         return DP_OK;
-    if (client->theta.want < client->job.steps) {
-        const struct plan_step at = plan_at(&client->job.plan, client->theta.want);
+    if (client->plane.theta.want < client->job.steps) {
+        const struct plan_step at = plan_at(&client->job.plan, client->plane.theta.want);
         const struct slot_set rows = step_rows(&client->job.plan, &at);
-        duty_at(&client->duty, client->theta.want, &slots);
+        duty_at(&client->duty, client->plane.theta.want, &slots);
         slot_set_intersect(&slots, &rows);
     }
-    return tables_want(&client->tables, &client->theta, &slots, err);
+    return tables_want(&client->plane.tables, &client->plane.theta, &slots, err);
 }
 
 /* Asks for rows of what is missing and has none; one question at a time. */
 static dp_err step_want_more(struct dp_client *client, struct slot_set *missing, dp_error *err)
 {
-    if (tables_lacking(&client->tables))
+    if (tables_lacking(&client->plane.tables))
         return DP_OK;
-    dp_err e = tables_want_more(&client->tables, &client->theta, missing, err);
+    dp_err e = tables_want_more(&client->plane.tables, &client->plane.theta, missing, err);
     if (e == DP_OK)
-        plane_pull_more(client);
+        plane_pull_more(&client->plane);
     return e;
 }
 
 dp_err step_ask(struct dp_client *client, dp_error *err)
 {
     struct slot_set missing = {0};
-    if (client->theta.valid && !client->step.closed)
+    if (client->plane.theta.valid && !client->step.closed)
         fold_missing(&client->fold, &missing);
     if (!slot_set_empty(&missing))
         return step_want_more(client, &missing, err);
@@ -236,7 +236,7 @@ dp_err step_ask(struct dp_client *client, dp_error *err)
         return DP_OK;
     dp_err e = step_want_rows(client, err);
     if (e == DP_OK)
-        plane_pull(client);
+        plane_pull(&client->plane);
     return e;
 }
 
@@ -244,21 +244,21 @@ static dp_err step_send(struct dp_client *client, struct fold_node node, dp_erro
 {
     struct node_value *value = &client->step.held[fold_value(&client->fold, node)];
     assert(!client->step.closed);
-    plane_keep(client, &(struct sent_node){node, *value});
+    plane_keep(&client->plane, &(struct sent_node){node, *value});
     *value = (struct node_value){0};
     bool pull = !client->plane.pulled && step_finished(client);
     if (pull)
         (void)step_aim(client);
     dp_err e = pull ? step_want_rows(client, err) : DP_OK;
     if (e == DP_OK)
-        plane_push(client, pull);
+        plane_push(&client->plane, pull);
     return e;
 }
 
 /* The rows that a slot's gradient has behind the dense tensors; NULL where there are no tables. */
 static struct row_list *slot_rows(const struct dp_client *client, uint32_t slot)
 {
-    const struct row_group *group = tables_group(&client->tables, slot);
+    const struct row_group *group = tables_group(&client->plane.tables, slot);
     return group ? group->list : NULL;
 }
 
@@ -267,15 +267,15 @@ static void step_done(struct dp_client *client, uint32_t slot)
 {
     struct slot_set done = {0};
     slot_set_add(&done, slot);
-    open_steps_done(&client->open, client->theta.step, &done);
+    open_steps_done(&client->open, client->plane.theta.step, &done);
 }
 
 /* Whether a slot's gradient can be handed in, with the rows of `list` behind it. */
 static dp_err hand_in_check(const struct dp_client *client, uint32_t slot, const struct node_value *value,
                             const struct row_list *list, dp_error *err)
 {
-    const struct gradient_place place = {&client->job.view, client->theta.elems, client->theta.step, slot};
-    if (list && value->slab->room < client->theta.elems + list->floats)
+    const struct gradient_place place = {&client->job.view, client->plane.theta.elems, client->plane.theta.step, slot};
+    if (list && value->slab->room < client->plane.theta.elems + list->floats)
         return dp_fail(err, DP_USAGE,
                        "slot %u: the gradient has no room for the slot's rows: it was made for a task with other slots",
                        slot);
@@ -286,7 +286,7 @@ static dp_err hand_in_check(const struct dp_client *client, uint32_t slot, const
 static dp_err hand_in_fold(struct dp_client *client, uint32_t slot, const struct fold_merge *merges, size_t count,
                            dp_error *err)
 {
-    const struct values_room room = {&client->slabs, &client->tables.layout, client->theta.elems};
+    const struct values_room room = {&client->plane.slabs, &client->plane.tables.layout, client->plane.theta.elems};
     struct node_value *held = client->step.held;
     dp_err e = DP_OK;
     for (size_t i = 0; e == DP_OK && i < count; i++)
@@ -315,7 +315,7 @@ dp_err step_hand_in(struct dp_client *client, uint32_t slot, struct node_value v
         return e;
     }
     if (list)
-        value_take_rows(&value, client->theta.elems, list);
+        value_take_rows(&value, client->plane.theta.elems, list);
     client->step.held[slot] = value;
     atomic_fetch_add_explicit(&client->beat.slots_done, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&client->beat.samples, value.metrics.count, memory_order_relaxed);

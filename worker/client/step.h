@@ -25,7 +25,7 @@ struct step {
 /* Makes room for the steps of the job. DP_NOMEM. */
 DP_MUST_CHECK dp_err step_init(struct dp_client *client, dp_error *err);
 void step_fini(struct dp_client *client);
-/* Begins the step of client->theta.now. */
+/* Begins the step of client->plane.theta.now. */
 void step_begin(struct dp_client *client);
 /* Takes up what the assignments say of this step. */
 void step_owe(struct dp_client *client);
@@ -45,7 +45,7 @@ void step_lose(struct dp_client *client);
 /* Forgets theta and all that was computed: another incarnation of the job. Assignments that came meanwhile
  * stay. */
 void step_forget(struct dp_client *client);
-/* Slots to compute now go to client->step.task_slots; returns how many. With tables, client->tables.task is their
+/* Slots to compute now go to client->step.task_slots; returns how many. With tables, client->plane.tables.task is their
  * group. */
 uint32_t step_task(struct dp_client *client);
 /* Nothing is to be computed: asks for what is lacking, rows of slots that came late or theta of the next step.

@@ -4,9 +4,9 @@
 
 #include "common/base/text.h"
 #include "common/base/util.h"
-#include "worker/client/outage.h"
-#include "worker/client/piece.h"
-#include "worker/client/plane.h"
+#include "worker/client/plane/outage.h"
+#include "worker/client/plane/piece.h"
+#include "worker/client/plane/plane.h"
 #include "worker/client/state.h"
 
 /* A waiting loop that was away for longer has computed, or slept with its machine. */
@@ -24,11 +24,12 @@ static void notice_waiting(struct dp_client *client, uint64_t now_ms)
     char where[256] = "";
     size_t at = 0;
     for (uint32_t i = 0; i < client->plane.shard_count; i++)
-        if (piece_any_missing(client, &client->plane.shards[i]))
-            str_append(where, sizeof where, &at, "%s%s", at ? ", " : "", client->plane.shards[i].lanes[0].name);
+        if (piece_any_missing(&client->plane, &client->plane.shards[i]))
+            str_append(where, sizeof where, &at, "%s%s", at ? ", " : "", shard_name(&client->plane.shards[i]));
     tell_notice(&client->tell, "waiting for step %llu since %llu s: %u of %u pieces have not come from %s",
-                (unsigned long long)client->theta.want, (unsigned long long)(now_ms - client->plane.progress_ms) / 1000,
-                client->theta.counts[THETA_MISSING], client->theta.piece_count, where);
+                (unsigned long long)client->plane.theta.want,
+                (unsigned long long)(now_ms - client->plane.progress_ms) / 1000,
+                client->plane.theta.counts[THETA_MISSING], client->plane.theta.piece_count, where);
     client->wait.notice_gap_ms *= 2;
     client->wait.notice_ms = now_ms + client->wait.notice_gap_ms;
 }
@@ -74,7 +75,7 @@ void wait_ends(struct wait *wait)
 
 dp_err wait_look(struct dp_client *client, dp_error *err)
 {
-    return links_wait(client->plane.links, client->plane.link_count, client->plane.items, 0, err);
+    return plane_wait(&client->plane, 0, err);
 }
 
 dp_err wait_once(struct dp_client *client, dp_error *err)
@@ -84,7 +85,7 @@ dp_err wait_once(struct dp_client *client, dp_error *err)
     if (e)
         return e;
     notice_waiting(client, now);
-    outage_look(client, now);
-    plane_resend_due(client, now);
-    return links_wait(client->plane.links, client->plane.link_count, client->plane.items, client->timing.poll, err);
+    outage_look(&client->plane, now);
+    plane_resend_due(&client->plane, now);
+    return plane_wait(&client->plane, client->timing.poll, err);
 }

@@ -21,7 +21,7 @@ static dp_err work_drain(struct dp_client *client, dp_error *err)
         e = answers_drain(client, err);
     if (atomic_load_explicit(&client->beat.refused, memory_order_relaxed))
         client->session.lost = true;
-    if (e == DP_OK && theta_ended(&client->theta))
+    if (e == DP_OK && theta_ended(&client->plane.theta))
         tell_end(&client->tell, DP_JOB_DONE, "the job is done");
     return e;
 }
@@ -29,7 +29,7 @@ static dp_err work_drain(struct dp_client *client, dp_error *err)
 /* Goes on to the next step where theta of it is whole, or where all shards have completed this one without us. */
 static void work_advance(struct dp_client *client)
 {
-    struct theta *theta = &client->theta;
+    struct theta *theta = &client->plane.theta;
     uint64_t low = atomic_load_explicit(&client->beat.global_low, memory_order_relaxed);
     if (theta_whole(theta)) {
         theta_turn(theta);
@@ -52,11 +52,11 @@ _Static_assert((int)QUESTION_GRADIENT == (int)DP_TRAIN && (int)QUESTION_LOSS == 
 
 static void task_fill(struct dp_client *client, uint32_t count, dp_task *ret_task)
 {
-    const struct row_group *group = client->tables.task;
+    const struct row_group *group = client->plane.tables.task;
     client->step.busy_since_us = mono_ns() / 1000;
     *ret_task = (dp_task){.kind = (dp_task_kind)client->step.asks->number,
-                          .step = client->theta.step,
-                          .theta = group ? tables_theta(group, &client->theta) : client->theta.now,
+                          .step = client->plane.theta.step,
+                          .theta = group ? tables_theta(group, &client->plane.theta) : client->plane.theta.now,
                           .slots = client->step.task_slots,
                           .slot_count = count,
                           .theta_elems = step_task_elems(client),
@@ -71,13 +71,29 @@ static dp_err work_take(struct dp_client *client, bool *ret_again, dp_error *err
     *ret_again = false;
     if (e == DP_OK)
         e = tell_check_end(&client->tell, err);
-    if (e || (!client->session.lost && !outage_is_over(client)))
+    if (e || (!client->session.lost && !outage_is_over(&client->plane)))
         return e;
     e = client->session.lost ? session_rejoin(client, err) : session_resume(client, err);
     *ret_again = e == DP_OK;
     if (e && e != DP_STOPPED)
         tell_end(&client->tell, e, err->text);
     return e;
+}
+
+/* Goes on with what has arrived, without waiting for more. Slots to compute; if none, it asked for what is lacking. */
+static dp_err work_turn(struct dp_client *client, uint32_t *ret_slots, dp_error *err)
+{
+    bool again = true;
+    while (again) {
+        dp_err e = tell_check_stop(&client->tell, err);
+        if (e == DP_OK)
+            e = work_take(client, &again, err);
+        if (e)
+            return e;
+    }
+    work_advance(client);
+    *ret_slots = step_task(client);
+    return *ret_slots > 0 ? DP_OK : step_ask(client, err);
 }
 
 dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
@@ -93,21 +109,12 @@ dp_err dp_next(dp_client *client, dp_task *ret_task, dp_error *err)
     /* If all is pushed, it will wait, which looks. */
     dp_err e = client->plane.pulled ? DP_OK : wait_look(client, err);
     while (e == DP_OK) {
-        bool again;
-        e = tell_check_stop(&client->tell, err);
-        if (e == DP_OK)
-            e = work_take(client, &again, err);
-        if (e)
-            return e;
-        if (again)
-            continue;
-        work_advance(client);
-        uint32_t count = step_task(client);
-        if (count > 0) {
+        uint32_t count;
+        e = work_turn(client, &count, err);
+        if (e == DP_OK && count > 0) {
             task_fill(client, count, ret_task);
             return client_result(DP_OK, err);
         }
-        e = step_ask(client, err);
         if (e == DP_OK)
             e = wait_once(client, err);
     }
@@ -126,8 +133,8 @@ int dp_task_wanted(dp_client *client)
     if (e)
         tell_end(&client->tell, e, err.text);
     uint64_t low = atomic_load_explicit(&client->beat.global_low, memory_order_relaxed);
-    bool passed = client->open.staleness == 0 && theta_whole(&client->theta); /* on arrival that says nothing */
-    return !client->tell.end.code && !client->step.closed && !passed && low <= client->theta.step;
+    bool passed = client->open.staleness == 0 && theta_whole(&client->plane.theta); /* on arrival that says nothing */
+    return !client->tell.end.code && !client->step.closed && !passed && low <= client->plane.theta.step;
 }
 
 uint64_t dp_step_rows(const dp_client *client, uint64_t step, uint32_t slot, uint64_t *rows, uint64_t max)
@@ -144,7 +151,7 @@ uint64_t dp_step_rows(const dp_client *client, uint64_t step, uint32_t slot, uin
 
 uint64_t dp_slot_rows(const dp_client *client, uint32_t slot, uint64_t *rows, uint64_t max)
 {
-    return client && client->theta.valid ? dp_step_rows(client, client->theta.step, slot, rows, max) : 0;
+    return client && client->plane.theta.valid ? dp_step_rows(client, client->plane.theta.step, slot, rows, max) : 0;
 }
 
 static float *no_gradient(dp_err code)
@@ -161,9 +168,9 @@ float *dp_gradient(dp_client *client, dp_error *err)
         return no_gradient(client_check_process(client, err));
     if (!client->session.joined)
         return no_gradient(dp_fail(err, DP_USAGE, "dp_gradient was called without a successful dp_join"));
-    carrier_free_slabs(client);
+    carrier_free_slabs(&client->plane);
     uint64_t elems = step_task_elems(client);
-    struct slab *slab = slab_take(&client->slabs, elems);
+    struct slab *slab = slab_take(&client->plane.slabs, elems);
     if (!slab)
         return no_gradient(
             dp_fail(err, DP_NOMEM, "no memory for a gradient of %llu values", (unsigned long long)elems));
@@ -173,7 +180,7 @@ float *dp_gradient(dp_client *client, dp_error *err)
 
 void dp_gradient_free(dp_client *client, float *grad)
 {
-    struct slab *slab = client && grad && !client_inherited(client) ? slab_find(&client->slabs, grad) : NULL;
+    struct slab *slab = client && grad && !client_inherited(client) ? slab_find(&client->plane.slabs, grad) : NULL;
     if (slab)
         slab_drop(slab);
 }
@@ -183,7 +190,7 @@ static const char *push_wrong(const struct dp_client *client, const float *grad,
                               char text[PUSH_TEXT_MAX])
 {
     const struct question *asks = client->step.asks;
-    if (!client->session.joined || !client->theta.valid)
+    if (!client->session.joined || !client->plane.theta.valid)
         return "there is no task";
     if (!metrics)
         return "metrics are missing";
@@ -223,7 +230,7 @@ dp_err dp_push(dp_client *client, uint32_t slot, float *grad, const dp_metrics *
     if (e)
         return e;
     char text[PUSH_TEXT_MAX];
-    struct slab *slab = grad ? slab_find(&client->slabs, grad) : NULL;
+    struct slab *slab = grad ? slab_find(&client->plane.slabs, grad) : NULL;
     if (grad && !slab)
         return dp_fail(err, DP_USAGE, "slot %u: the gradient is not one of dp_gradient", slot);
     const char *wrong = push_wrong(client, grad, metrics, text);

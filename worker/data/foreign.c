@@ -15,52 +15,57 @@ struct foreign {
     const char *what;
 };
 
+/* A literal, and its bytes without the zero at the end. */
+#define MAGIC(text) (text), sizeof(text) - 1
+#define AS_CSV ", which is not read; save it as CSV"
+#define LIKE_JSON "it looks like JSON" AS_CSV
+#define LIKE_PAGE "it looks like a web page, perhaps in place of a download; get the file itself"
+
 /* No text and no IDX file begins like these. */
 static const struct foreign BINARY[] = {
-    {"BZh", 3, 0, "is compressed by bzip2; unpack it first: bunzip2 FILE"},
-    {"\xfd"
-     "7zXZ",
-     5, 0, "is compressed by xz; unpack it first: unxz FILE"},
-    {"\x28\xb5\x2f\xfd", 4, 0, "is compressed by zstd; unpack it first: unzstd FILE"},
-    {"\x04\x22\x4d\x18", 4, 0, "is compressed by lz4; unpack it first: unlz4 FILE"},
-    {"\x5d\x00\x00", 3, 0, "is compressed by lzma; unpack it first: unlzma FILE"},
-    {"\x1f\x9d", 2, 0, "is compressed by compress; unpack it first: gunzip FILE"},
-    {"\x1f\x8b", 2, 0, "is gzip within gzip; unpack it once first: gunzip FILE"},
-    {"PK\x03\x04", 4, 0,
+    {MAGIC("BZh"), 0, "is compressed by bzip2; unpack it first: bunzip2 FILE"},
+    {MAGIC("\xfd"
+           "7zXZ"),
+     0, "is compressed by xz; unpack it first: unxz FILE"},
+    {MAGIC("\x28\xb5\x2f\xfd"), 0, "is compressed by zstd; unpack it first: unzstd FILE"},
+    {MAGIC("\x04\x22\x4d\x18"), 0, "is compressed by lz4; unpack it first: unlz4 FILE"},
+    {MAGIC("\x5d\x00\x00"), 0, "is compressed by lzma; unpack it first: unlzma FILE"},
+    {MAGIC("\x1f\x9d"), 0, "is compressed by compress; unpack it first: gunzip FILE"},
+    {MAGIC("\x1f\x8b"), 0, "is gzip within gzip; unpack it once first: gunzip FILE"},
+    {MAGIC("PK\x03\x04"), 0,
      "is a zip archive (a workbook of Excel and an .npz file are, too); unpack it, or save it as CSV"},
-    {"PK\x05\x06", 4, 0, "is an empty zip archive; give a LIBSVM, CSV or IDX file"},
-    {"7z\xbc\xaf\x27\x1c", 6, 0, "is a 7z archive; unpack it first: 7z x FILE"},
-    {"Rar!\x1a", 5, 0, "is a RAR archive; unpack it first"},
-    {"ustar", 5, TAR_MAGIC_AT, "is a tar archive; unpack it first (tar xf FILE) and give one file of it"},
-    {"PAR1", 4, 0, "is Parquet, which is not read; save it as CSV"},
-    {"ORC", 3, 0, "is ORC, which is not read; save it as CSV"},
-    {"ARROW1", 6, 0, "is an Arrow (Feather) file, which is not read; save it as CSV"},
-    {"FEA1", 4, 0, "is a Feather file, which is not read; save it as CSV"},
-    {"Obj\x01", 4, 0, "is Avro, which is not read; save it as CSV"},
-    {"\x89HDF\r\n\x1a\n", 8, 0, "is HDF5, which is not read; save it as CSV"},
-    {"\x93NUMPY", 6, 0,
-     "is an array of NumPy, which is not read; save it as CSV: numpy.savetxt(NAME, x, delimiter=',')"},
-    {"\x80\x04\x95", 3, 0, "is a pickle of Python, which is not read; save it as CSV"},
-    {"SQLite format 3", 15, 0, "is an SQLite database, which is not read; save the table as CSV"},
-    {"%PDF", 4, 0, "is a PDF document; give a LIBSVM, CSV or IDX file"},
-    {"\xff\xfe\x00\x00", 4, 0, "is UTF-32; save it as UTF-8: iconv -f UTF-32 -t UTF-8 FILE"},
-    {"\x00\x00\xfe\xff", 4, 0, "is UTF-32; save it as UTF-8: iconv -f UTF-32 -t UTF-8 FILE"},
-    {"\xff\xfe", 2, 0, "is UTF-16; save it as UTF-8: iconv -f UTF-16 -t UTF-8 FILE"},
-    {"\xfe\xff", 2, 0, "is UTF-16; save it as UTF-8: iconv -f UTF-16 -t UTF-8 FILE"},
+    {MAGIC("PK\x05\x06"), 0, "is an empty zip archive; give a LIBSVM, CSV or IDX file"},
+    {MAGIC("7z\xbc\xaf\x27\x1c"), 0, "is a 7z archive; unpack it first: 7z x FILE"},
+    {MAGIC("Rar!\x1a"), 0, "is a RAR archive; unpack it first"},
+    {MAGIC("ustar"), TAR_MAGIC_AT, "is a tar archive; unpack it first (tar xf FILE) and give one file of it"},
+    {MAGIC("PAR1"), 0, "is Parquet" AS_CSV},
+    {MAGIC("ORC"), 0, "is ORC" AS_CSV},
+    {MAGIC("ARROW1"), 0, "is an Arrow (Feather) file" AS_CSV},
+    {MAGIC("FEA1"), 0, "is a Feather file" AS_CSV},
+    {MAGIC("Obj\x01"), 0, "is Avro" AS_CSV},
+    {MAGIC("\x89HDF\r\n\x1a\n"), 0, "is HDF5" AS_CSV},
+    {MAGIC("\x93NUMPY"), 0, "is an array of NumPy" AS_CSV ": numpy.savetxt(NAME, x, delimiter=',')"},
+    {MAGIC("\x80\x04\x95"), 0, "is a pickle of Python" AS_CSV},
+    {MAGIC("SQLite format 3"), 0, "is an SQLite database, which is not read; save the table as CSV"},
+    {MAGIC("%PDF"), 0, "is a PDF document; give a LIBSVM, CSV or IDX file"},
+    {MAGIC("\xff\xfe\x00\x00"), 0, "is UTF-32; save it as UTF-8: iconv -f UTF-32 -t UTF-8 FILE"},
+    {MAGIC("\x00\x00\xfe\xff"), 0, "is UTF-32; save it as UTF-8: iconv -f UTF-32 -t UTF-8 FILE"},
+    {MAGIC("\xff\xfe"), 0, "is UTF-16; save it as UTF-8: iconv -f UTF-16 -t UTF-8 FILE"},
+    {MAGIC("\xfe\xff"), 0, "is UTF-16; save it as UTF-8: iconv -f UTF-16 -t UTF-8 FILE"},
 };
 
 /* Texts of these kinds begin like this, but a header of CSV might as well. */
 static const struct foreign TEXT[] = {
-    {"{", 1, 0, "it looks like JSON, which is not read; save it as CSV"},
-    {"[", 1, 0, "it looks like JSON, which is not read; save it as CSV"},
-    {"<!DOCTYPE", 9, 0, "it looks like a web page, perhaps in place of a download; get the file itself"},
-    {"<!doctype", 9, 0, "it looks like a web page, perhaps in place of a download; get the file itself"},
-    {"<html", 5, 0, "it looks like a web page, perhaps in place of a download; get the file itself"},
-    {"<?xml", 5, 0, "it looks like XML, which is not read; save it as CSV"},
-    {"@relation", 9, 0, "it looks like ARFF, which is not read; save it as CSV"},
-    {"@RELATION", 9, 0, "it looks like ARFF, which is not read; save it as CSV"},
-    {"%%MatrixMarket", 14, 0, "it looks like Matrix Market, which is not read; save it as LIBSVM"},
-    {"version https://git-lfs", 23, 0, "it is a pointer of Git LFS and not the file; get that with: git lfs pull"},
+    {MAGIC("{"), 0, LIKE_JSON},
+    {MAGIC("["), 0, LIKE_JSON},
+    {MAGIC("<!DOCTYPE"), 0, LIKE_PAGE},
+    {MAGIC("<!doctype"), 0, LIKE_PAGE},
+    {MAGIC("<html"), 0, LIKE_PAGE},
+    {MAGIC("<?xml"), 0, "it looks like XML" AS_CSV},
+    {MAGIC("@relation"), 0, "it looks like ARFF" AS_CSV},
+    {MAGIC("@RELATION"), 0, "it looks like ARFF" AS_CSV},
+    {MAGIC("%%MatrixMarket"), 0, "it looks like Matrix Market, which is not read; save it as LIBSVM"},
+    {MAGIC("version https://git-lfs"), 0, "it is a pointer of Git LFS and not the file; get that with: git lfs pull"},
 };
 
 static const char *foreign_find(const struct foreign *list, size_t count, const char *bytes, size_t size)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "common/base/human.h"
+#include "worker/run/weights.h"
 
 static const char PROGRAM[] = "dp-worker: ";
 
@@ -64,7 +65,7 @@ void report_data(const struct report *report, const char *role, const struct dat
 static void print_joined(const char *server, const dp_job *job, bool open_ended)
 {
     fprintf(stderr, "%sjoined %s: %s, %" PRIu64 " parameter%s%s, ", PROGRAM, server, job->model, job->theta_elems,
-            human_s(job->theta_elems), job->sparse ? " besides the table" : "");
+            human_s(job->theta_elems), weights_are_table(job) ? " besides the table" : "");
     if (job->local)
         fprintf(stderr, "minibatches of %" PRIu64 " row%s of its own as one of %u slot%s, ", job->local_rows,
                 human_s(job->local_rows), job->slots, human_s(job->slots));

@@ -8,6 +8,7 @@
 #include "worker/model/choose_labels.h"
 #include "worker/model/labels.h"
 #include "worker/run/schema_told.h"
+#include "worker/run/weights.h"
 
 static struct data_blocks_facts facts_of(const struct data *data)
 {
@@ -36,10 +37,12 @@ static dp_err open_blocks(struct train *t, const struct data_source *source, dp_
     const dp_job *job = dp_client_job(t->client);
     const struct data_blocks_shape shape = {job->block_rows, job->window_blocks, t->opts->data.memory_limit_mib << 20};
     uint64_t begin_ms = mono_ms();
-    if (job->block_rows == 0 || job->sparse)
-        return dp_fail(err, DP_USAGE, "option --memory-limit is for jobs of dp-server --shuffle block%s",
-                       job->sparse ? " without --sparse" : "");
-    dp_err e = data_blocks_open(source, &shape, &t->blocks, err);
+    dp_err e = weights_check_blocks(job, err);
+    if (e)
+        return e;
+    if (job->block_rows == 0)
+        return dp_fail(err, DP_USAGE, "option --memory-limit is for jobs of dp-server --shuffle block");
+    e = data_blocks_open(source, &shape, &t->blocks, err);
     if (e)
         return e;
     const struct data_blocks_facts facts = data_blocks_facts(t->blocks);
@@ -48,22 +51,12 @@ static dp_err open_blocks(struct train *t, const struct data_source *source, dp_
     return t->train_data.name ? DP_OK : dp_fail(err, DP_NOMEM, "out of memory");
 }
 
-/* Dense rows touch every feature, so there would be nothing to leave out. */
-static dp_err check_sparse(const dp_job *job, const struct data *data, dp_error *err)
-{
-    if (job->sparse && !data_is_sparse(data))
-        return dp_fail(err, DP_DATA,
-                       "%s: is dense, and this job is --sparse; give LIBSVM data, or start dp-server without --sparse",
-                       data->name);
-    return DP_OK;
-}
-
 static dp_err read_train(struct train *t, const struct data_source *source, dp_error *err)
 {
     if (t->opts->data.memory_limit_mib)
         return open_blocks(t, source, err);
     dp_err e = read_file(t, "train", source, &t->train_data, err);
-    return e ? e : check_sparse(dp_client_job(t->client), &t->train_data, err);
+    return e ? e : weights_check_data(dp_client_job(t->client), &t->train_data, err);
 }
 
 const struct data *train_data_found(const struct train *t)
@@ -89,7 +82,7 @@ static dp_err read_eval(struct train *t, struct data_source *source, dp_error *e
     if (t->eval_schema.format == SCHEMA_CSV)
         source->label_column = NULL; /* it is where the training data's was, or has its name */
     dp_err e = read_file(t, "eval", source, &t->eval_data, err);
-    return e ? e : check_sparse(job, &t->eval_data, err);
+    return e ? e : weights_check_data(job, &t->eval_data, err);
 }
 
 static dp_err read_data(struct train *t, dp_error *err)
@@ -167,7 +160,7 @@ dp_err train_data_describe(struct train *t, dp_error *err)
         .features = job->features ? job->features : t->train_data.features,
         .classes = t->model->multiclass ? (uint32_t)t->labels.count : 0,
         .intercept = job->intercept,
-        .table = job->sparse,
+        .table = weights_are_table(job),
     };
     return t->model->declare(&t->work.spec, &t->tensors, err);
 }

@@ -76,7 +76,7 @@ dp_err train_prepare(struct train *t, dp_error *err)
     if (job->local)
         work->plan = local_plan(job, t->train_data.rows);
     const struct touched_source source = {&work->plan, {work->sets[ROWS_TRAIN], work->sets[ROWS_EVAL]}};
-    if (job->sparse && !(t->touched = touched_new(&source)))
+    if (work->spec.table && !(t->touched = touched_new(&source)))
         return dp_fail(err, DP_NOMEM, "out of memory");
     return slot_pool_new(work, (uint32_t)t->opts->data.threads, &t->pool, err);
 }

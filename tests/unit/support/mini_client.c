@@ -5,13 +5,14 @@
 #include <string.h>
 
 #include "common/base/util.h"
+#include "tests/unit/support/leaks.h"
 
 enum { NOTICES_MAX = 64 };
 
 static char notices[NOTICES_MAX][640];
 static size_t notices_told;
 
-volatile int stop_when_waiting;
+static volatile int stop_when_waiting; /* set once a client tells that it waits */
 
 static void on_notice(void *arg, const char *text)
 {
@@ -66,6 +67,49 @@ dp_client *join_to(const struct mini *mini)
     dp_error err;
     cr_assert_eq(dp_join(client, &MINI_DATA, NULL, &MINI_MODEL, &err), DP_OK, "%s", err.text);
     return client;
+}
+
+struct mini *mini_run(uint64_t steps, bool evaluate)
+{
+    struct mini *mini = mini_new(steps, evaluate);
+    mini_start(mini);
+    return mini;
+}
+
+void mini_wait(const atomic_int *wish)
+{
+    while (atomic_load(wish) > 0)
+        ;
+}
+
+void mini_end(struct mini **mini)
+{
+    mini_free(mini);
+    ASSERT_NO_LEAKS();
+}
+
+void mini_leave(struct mini **mini, dp_client **client, const dp_error *err)
+{
+    dp_leave(client, err->code, err->text);
+    mini_end(mini);
+}
+
+dp_task task_next(dp_client *client)
+{
+    dp_task task;
+    dp_error err;
+    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    return task;
+}
+
+dp_error stopped_waiting(dp_client *client, uint64_t wait_ms)
+{
+    dp_task task;
+    dp_error err;
+    client->tell.stop = &stop_when_waiting;
+    client->timing.wait_notice = wait_ms;
+    cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
+    return err;
 }
 
 static float grad_value(uint64_t train_step, uint32_t slot, size_t elem)

@@ -11,8 +11,6 @@ enum { ELEMS = MINI_ALL * MINI_ELEMS };
 extern const dp_dataset MINI_DATA;
 extern const dp_model MINI_MODEL;
 
-/* Set once a client tells that it waits, for tests that want no more than that. */
-extern volatile int stop_when_waiting;
 /* Whether a client has told of something with this in it, and how often clients have told of anything. */
 bool noticed(const char *part);
 size_t notice_count(void);
@@ -21,6 +19,19 @@ dp_config config_for(const char *server);
 /* With short waits. */
 dp_client *connect_to(const struct mini *mini);
 dp_client *join_to(const struct mini *mini);
+
+/* A server without options that runs. */
+struct mini *mini_run(uint64_t steps, bool evaluate);
+/* Waits until the server has used up a wish of the test. */
+void mini_wait(const atomic_int *wish);
+/* The end of a test: the server is freed, and nothing else is left. */
+void mini_end(struct mini **mini);
+/* The same after the client has left, for the reason `err`. */
+void mini_leave(struct mini **mini, dp_client **client, const dp_error *err);
+/* The task that dp_next must have. */
+dp_task task_next(dp_client *client);
+/* Waits for the next task until the user is told that it takes long, after wait_ms; returns how dp_next ended. */
+dp_error stopped_waiting(dp_client *client, uint64_t wait_ms);
 
 /* theta after `train_steps` steps of a job that began at `first_step`. */
 float theta_value(uint64_t first_step, uint64_t train_steps, size_t elem);

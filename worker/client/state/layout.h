@@ -45,6 +45,11 @@ struct job_shard {
     uint32_t part_count;
 };
 
+static inline uint32_t job_shard_pieces(const struct job_shard *shard)
+{
+    return shard->slice_count + shard->part_count;
+}
+
 struct job_layout {
     uint32_t shard_count;
     struct job_shard *shards;

@@ -140,7 +140,7 @@ Test(resolve, connecting_ends_when_the_program_is_stopped, .timeout = 30)
 Test(resolve, a_unix_socket_with_a_full_queue_is_not_waited_for_for_ever, .timeout = 30)
 {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
-    struct endpoint endpoint = {.ipc = true}, address;
+    struct endpoint endpoint = {.way = TRANSPORT_IPC}, address;
     dp_error err;
     int queued[QUEUED], fd = socket(AF_UNIX, SOCK_STREAM, 0);
     snprintf(endpoint.host, sizeof endpoint.host, "@dp-test-%d", (int)getpid());

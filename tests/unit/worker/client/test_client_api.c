@@ -27,8 +27,7 @@ static dp_error garbage(void)
 /* A loop that looks at err alone ends as the calls say, whatever err was before. */
 Test(client_api, success_clears_the_error)
 {
-    struct mini *mini = mini_new(1, false);
-    mini_start(mini);
+    struct mini *mini = mini_run(1, false);
     const dp_config config = config_for(mini->endpoint);
     dp_error err = garbage();
     dp_client *client = NULL;
@@ -49,9 +48,7 @@ Test(client_api, success_clears_the_error)
     }
     cr_assert_eq(dp_next(client, &task, &err), DP_JOB_DONE);
     cr_assert_eq(err.code, DP_JOB_DONE);
-    dp_leave(&client, err.code, err.text);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_leave(&mini, &client, &err);
 }
 
 #define WRONG(call, part)                                             \
@@ -93,8 +90,7 @@ static void refused(dp_client *client, const dp_dataset *data, const dp_model *m
 /* Nothing of it reaches the server, and the client can join afterwards. */
 Test(client_api, models_with_null_in_them_are_told)
 {
-    struct mini *mini = mini_new(2, false);
-    mini_start(mini);
+    struct mini *mini = mini_run(2, false);
     dp_client *client = connect_to(mini);
     const uint64_t shape[] = {ELEMS};
     const dp_tensor good = {.name = "weight", .rank = 1, .shape = shape};
@@ -124,14 +120,13 @@ Test(client_api, models_with_null_in_them_are_told)
     cr_assert_eq(dp_next(client, NULL, &err), DP_USAGE);
     expect_job(mini, client, 2);
     expect_sums(mini, 0, 2);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 static size_t slabs_in_use(const dp_client *client)
 {
     size_t n = 0;
-    for (const struct slab *slab = client->slabs.all; slab; slab = slab->next)
+    for (const struct slab *slab = client->plane.slabs.all; slab; slab = slab->next)
         n += atomic_load(&slab->refs) > 0;
     return n;
 }
@@ -139,13 +134,12 @@ static size_t slabs_in_use(const dp_client *client)
 /* dp_push takes a gradient, whatever it returns; memory of somebody else's stays that. */
 Test(client_api, a_gradient_belongs_to_the_push)
 {
-    struct mini *mini = mini_new(2, false);
-    mini_start(mini);
+    struct mini *mini = mini_run(2, false);
     dp_client *client = join_to(mini);
     dp_task task;
     dp_error err;
     const dp_metrics metrics = {.count = 2};
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    task = task_next(client);
     float *grads[] = {dp_gradient(client, &err), dp_gradient(client, &err)};
     for (size_t i = 0; i < ARRAY_LEN(grads); i++)
         memset(grads[i], 0, ELEMS * sizeof *grads[i]);
@@ -166,8 +160,7 @@ Test(client_api, a_gradient_belongs_to_the_push)
     push_task(client, &task);
     expect_job(mini, client, 1);
     expect_sums(mini, 0, 2);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 /* At all places that a check by vectors might leave out. */
@@ -175,13 +168,12 @@ Test(client_api, a_gradient_that_is_not_finite_is_refused)
 {
     static const size_t AT[] = {0, 1, 7, ELEMS / 2, ELEMS - 1};
     static const float WHAT[] = {NAN, INFINITY, -INFINITY};
-    struct mini *mini = mini_new(2, false);
-    mini_start(mini);
+    struct mini *mini = mini_run(2, false);
     dp_client *client = join_to(mini);
     dp_task task;
     dp_error err;
     const dp_metrics metrics = {.count = 2, .loss = 3};
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    task = task_next(client);
     for (size_t i = 0; i < ARRAY_LEN(AT) * ARRAY_LEN(WHAT); i++) {
         char place[64];
         float *grad = dp_gradient(client, &err);
@@ -193,25 +185,23 @@ Test(client_api, a_gradient_that_is_not_finite_is_refused)
         cr_assert_not_null(strstr(err.text, "slot 0"), "%s", err.text);
         cr_assert_eq(slabs_in_use(client), 0);
     }
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    task = task_next(client);
     cr_assert_eq(task.slot_count, 8, "the slot is still owed");
     push_task(client, &task);
     expect_job(mini, client, 1);
     expect_sums(mini, 0, 2);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 /* The largest finite values, and denormals, are values like any other. */
 Test(client_api, extreme_gradients_that_are_finite_are_taken)
 {
-    struct mini *mini = mini_new(1, false);
-    mini_start(mini);
+    struct mini *mini = mini_run(1, false);
     dp_client *client = join_to(mini);
     dp_task task;
     dp_error err;
     const dp_metrics metrics = {.count = 2, .loss = 3};
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    task = task_next(client);
     for (uint32_t k = 0; k < task.slot_count; k++) {
         float *grad = dp_gradient(client, &err);
         for (size_t i = 0; i < ELEMS; i++)
@@ -221,20 +211,18 @@ Test(client_api, extreme_gradients_that_are_finite_are_taken)
     cr_assert_eq(dp_next(client, &task, &err), DP_JOB_DONE, "%s", err.text);
     cr_assert_eq(mini->slices[0].theta[1], -3.4028234e38F);
     dp_leave(&client, DP_OK, NULL);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 /* The loss says it then, and the server ends the job. */
 Test(client_api, a_gradient_that_diverged_with_its_loss_is_taken)
 {
-    struct mini *mini = mini_new(1, false);
-    mini_start(mini);
+    struct mini *mini = mini_run(1, false);
     dp_client *client = join_to(mini);
     dp_task task;
     dp_error err;
     const dp_metrics metrics = {.count = 2, .loss = NAN};
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    task = task_next(client);
     for (uint32_t k = 0; k < task.slot_count; k++) {
         float *grad = dp_gradient(client, &err);
         for (size_t i = 0; i < ELEMS; i++)
@@ -244,6 +232,5 @@ Test(client_api, a_gradient_that_diverged_with_its_loss_is_taken)
     cr_assert_eq(dp_next(client, &task, &err), DP_JOB_DONE, "%s", err.text);
     cr_assert(isnan(mini->slices[0].loss));
     dp_leave(&client, DP_OK, NULL);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }

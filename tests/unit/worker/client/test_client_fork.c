@@ -74,31 +74,26 @@ static int calls(dp_client *client)
 
 Test(client_fork, a_child_leaves_at_once_and_the_worker_goes_on)
 {
-    struct mini *mini = mini_new(3, false);
-    mini_start(mini);
+    struct mini *mini = mini_run(3, false);
     dp_client *client = join_to(mini);
     dp_task task;
-    dp_error err;
     in_child(leaves, client);
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    task = task_next(client);
     in_child(leaves, client);
     push_task(client, &task);
     in_child(leaves, client);
     cr_assert_eq(atomic_load(&mini->bye), -1, "no child says goodbye for the worker");
     expect_job(mini, client, 2);
     expect_sums(mini, 0, 3);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 Test(client_fork, calls_in_a_child_are_refused_and_the_worker_goes_on)
 {
-    struct mini *mini = mini_new(3, false);
-    mini_start(mini);
+    struct mini *mini = mini_run(3, false);
     dp_client *client = join_to(mini);
-    dp_task task;
     dp_error err;
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    dp_task task = task_next(client);
     float *grad = dp_gradient(client, &err);
     cr_assert_not_null(grad);
     in_child(calls, client);
@@ -107,8 +102,7 @@ Test(client_fork, calls_in_a_child_are_refused_and_the_worker_goes_on)
     push_task(client, &task);
     expect_job(mini, client, 2);
     expect_sums(mini, 0, 3);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 /* One that connects anew is a worker as any other. */
@@ -130,11 +124,9 @@ static int works(dp_client *client)
 
 Test(client_fork, a_child_may_connect_anew)
 {
-    struct mini *mini = mini_new(1, false);
-    mini_start(mini);
+    struct mini *mini = mini_run(1, false);
     dp_client *client = connect_to(mini);
     in_child(works, client);
     dp_leave(&client, DP_OK, NULL);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }

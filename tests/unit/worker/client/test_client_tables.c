@@ -159,8 +159,7 @@ static void expect_whole_job(struct mini *mini, unsigned tasks)
 {
     mini_start(mini);
     expect_tables(mini, tables_join(mini), tasks, mini->plan.train_steps);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 Test(client_tables, rows_come_with_theta_and_go_with_the_gradient)
@@ -183,8 +182,7 @@ Test(client_tables, a_list_is_sent_once)
     cr_assert_eq(atomic_load(&mini->row_pushes), 5 * MINI_SHARDS, "one node for each part");
     cr_assert_leq(atomic_load(&mini->lists), 5 + 1, "%u lists", atomic_load(&mini->lists));
     cr_assert_leq(asked, 6, "%u questions", asked);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 Test(client_tables, lists_that_the_shard_forgets_are_sent_again)
@@ -249,18 +247,17 @@ Test(client_tables, a_gradient_made_for_other_slots_is_refused)
     atomic_store(&mini->opts.extra_slots, 0xfe);
     mini_start(mini);
     dp_client *client = tables_join(mini);
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    task = task_next(client);
     cr_assert_eq(task.slot_count, 1);
     float *small = dp_gradient(client, &err);
     tables_push_slot(client, &task, 0);
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    task = task_next(client);
     cr_assert_eq(dp_push(client, task.slots[0], small, &metrics, &err), DP_USAGE);
     cr_assert_not_null(strstr(err.text, "made for a task with other slots"), "%s", err.text);
     for (uint32_t i = 0; i < task.slot_count; i++)
         tables_push_slot(client, &task, task.slots[i]);
     expect_tables(mini, client, 0, 1);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 /* A row that one value of a fold has and the other has not is +0 there: -0 would tell who folded. */
@@ -272,7 +269,7 @@ Test(client_tables, rows_have_no_minus_zero)
     const dp_metrics metrics = {.count = 2};
     mini_start(mini);
     dp_client *client = tables_join(mini);
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    task = task_next(client);
     float *grad = dp_gradient(client, &err);
     for (uint64_t i = 0; i < task.theta_elems; i++)
         grad[i] = -0.0f;
@@ -282,14 +279,13 @@ Test(client_tables, rows_have_no_minus_zero)
     for (uint64_t i = ELEMS; i < task.theta_elems; i++)
         cr_assert_not(signbit(grad[i]));
     dp_leave(&client, DP_OK, NULL);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 /* As if the shard had completed the step with slots of others, and had answered all that was asked of the next. */
 static void go_ahead(struct dp_client *client, const struct shard *shard)
 {
-    struct theta *theta = &client->theta;
+    struct theta *theta = &client->plane.theta;
     memset(theta->got + shard->first_slice, THETA_NEW, shard->slice_count);
     memset(theta->got + theta->slice_count + shard->first_part, THETA_NEW, shard->part_count);
     theta->counts[THETA_MISSING] -= shard->slice_count + shard->part_count;
@@ -302,37 +298,34 @@ Test(client_tables, late_rows_are_asked_for_again_of_a_shard_that_is_ahead, .tim
     static const uint32_t LATE[] = {4, 5, 6, 7};
     const struct duty_assign more = {.slots = LATE, .slot_count = 4, .extra_slots = LATE, .extra_count = 4};
     struct mini *mini = tables_new(2, false);
-    dp_error err;
     dp_task task;
     atomic_store(&mini->opts.first_slots, 0x0f);
     mini_start(mini);
     dp_client *client = tables_join(mini);
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    task = task_next(client);
     for (uint32_t i = task.slot_count; i-- > 0;)
         tables_push_slot(client, &task, task.slots[i]);
     go_ahead(client, &client->plane.shards[0]);
     duty_take(&client->duty, &more, 0);
     step_owe(client);
     atomic_store(&mini->opts.drop_params, 6); /* of both shards */
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    task = task_next(client);
     cr_assert(task.step == 0 && task.slot_count == 4 && task.slots[0] == 4);
     expect_task_rows(client, &task);
     expect_rows_of_slots(&task);
     dp_leave(&client, DP_OK, NULL);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 Test(client_tables, late_slots_are_folded_with_those_in_hand)
 {
     struct mini *mini = tables_new(1, false);
-    dp_error err;
     dp_task task;
     struct duty_assign more = {.slots = (const uint32_t[]){0, 2, 4, 6}, .slot_count = 4, .extra_step = 0};
     atomic_store(&mini->opts.first_slots, 0x55);
     mini_start(mini);
     dp_client *client = tables_join(mini);
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    task = task_next(client);
     cr_assert_eq(task.slot_count, 4);
     more.extra_slots = (const uint32_t[]){1, 3, 5, 7};
     more.extra_count = 4;
@@ -342,33 +335,28 @@ Test(client_tables, late_slots_are_folded_with_those_in_hand)
         tables_push_slot(client, &task, task.slots[i]); /* held: their siblings are owed now */
     expect_tables(mini, client, 1, 1);
     cr_assert_eq(atomic_load(&mini->row_pushes), MINI_SHARDS, "the whole tree is one node");
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 Test(client_tables, a_session_lost_and_a_server_started_anew)
 {
     struct mini *mini = tables_new(4, false);
-    dp_error err;
     dp_task task;
     mini_start(mini);
     dp_client *client = tables_join(mini);
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    task = task_next(client);
     for (uint32_t i = 0; i < task.slot_count; i++)
         tables_push_slot(client, &task, task.slots[i]);
     atomic_store(&mini->opts.forget_sessions, 1);
-    while (atomic_load(&mini->opts.forget_sessions))
-        ;
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    mini_wait(&mini->opts.forget_sessions);
+    task = task_next(client);
     expect_task_rows(client, &task);
     atomic_store(&mini->opts.restart, 1);
-    while (atomic_load(&mini->opts.restart))
-        ;
+    mini_wait(&mini->opts.restart);
     for (uint32_t i = 0; i < task.slot_count; i++)
         tables_push_slot(client, &task, task.slots[i]);
     expect_tables(mini, client, 4, 4);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 /* The server's fault, and nothing is computed on it. */
@@ -386,7 +374,7 @@ Test(client_tables, rows_that_are_wrong_end_the_job)
         dp_task task;
         mini_start(mini);
         dp_client *client = tables_join(mini);
-        cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+        task = task_next(client);
         atomic_store(&mini->opts.wrong_rows, CASES[i].wrong);
         for (uint32_t k = 0; k < task.slot_count; k++)
             tables_push_slot(client, &task, task.slots[k]);
@@ -402,11 +390,10 @@ Test(client_tables, rows_that_are_wrong_end_the_job)
 Test(client_tables, rows_of_another_list_are_ignored)
 {
     struct mini *mini = tables_new(2, false);
-    dp_error err;
     dp_task task;
     mini_start(mini);
     dp_client *client = tables_join(mini);
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    task = task_next(client);
     atomic_store(&mini->opts.wrong_rows, MINI_OTHER_LIST);
     for (uint32_t k = 0; k < task.slot_count; k++)
         tables_push_slot(client, &task, task.slots[k]);
@@ -414,12 +401,11 @@ Test(client_tables, rows_of_another_list_are_ignored)
         ;
     for (int i = 0; i < 100; i++) {
         (void)dp_task_wanted(client); /* a heartbeat may say that the step is complete */
-        cr_assert_not(theta_whole(&client->theta), "rows of another list are no rows of the next step");
+        cr_assert_not(theta_whole(&client->plane.theta), "rows of another list are no rows of the next step");
     }
     atomic_store(&mini->opts.wrong_rows, MINI_RIGHT);
     expect_tables(mini, client, 1, 2);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 Test(client_tables, what_rows_fails_with_ends_the_call)
@@ -434,8 +420,7 @@ Test(client_tables, what_rows_fails_with_ends_the_call)
     cr_assert_str_eq(err.text, "the rows are lost");
     rows_fail = DP_OK;
     dp_leave(&client, DP_DATA, err.text);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 Test(client_tables, a_model_with_tables_says_which_rows)
@@ -448,8 +433,7 @@ Test(client_tables, a_model_with_tables_says_which_rows)
     dp_client *client = connect_to(mini);
     cr_assert_eq(dp_join(client, &MINI_DATA, NULL, &model, &err), DP_USAGE);
     dp_leave(&client, DP_USAGE, "");
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 Test(client_tables, a_server_that_knows_no_tables_is_told_apart)
@@ -461,6 +445,5 @@ Test(client_tables, a_server_that_knows_no_tables_is_told_apart)
     cr_assert_eq(dp_join(client, &MINI_DATA, NULL, &MODEL, &err), DP_VERSION);
     cr_assert(strstr(err.text, "'table' is a table, which tcp://127.0.0.1:"), "%s", err.text);
     dp_leave(&client, DP_VERSION, "");
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }

@@ -17,13 +17,11 @@
 
 Test(client_trouble, a_silent_server_is_unreachable_after_the_timeout)
 {
-    struct mini *mini = mini_new(4, false);
-    mini_start(mini);
+    struct mini *mini = mini_run(4, false);
     dp_client *client = join_to(mini);
-    dp_task task;
     dp_error err;
     client->config.server_timeout_ms = 5000;
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    dp_task task = task_next(client);
     atomic_store(&mini->opts.mute, 1);
     push_task(client, &task);
     uint64_t begin = mono_ms();
@@ -35,21 +33,17 @@ Test(client_trouble, a_silent_server_is_unreachable_after_the_timeout)
     cr_assert(silent && sscanf(silent, "has not been heard of for %u s", &silent_s) == 1, "%s", err.text);
     cr_assert_geq(silent_s, 5);
     cr_assert(noticed("has been silent for 3 s") || noticed("has been silent for 4 s"));
-    dp_leave(&client, err.code, err.text);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_leave(&mini, &client, &err);
 }
 
 Test(client_trouble, a_server_that_is_gone_is_unreachable_after_the_timeout)
 {
-    struct mini *mini = mini_new(4, false);
-    mini_start(mini);
+    struct mini *mini = mini_run(4, false);
     dp_client *client = join_to(mini);
-    dp_task task;
     dp_error err;
     client->config.server_timeout_ms = 3000;
     client->timing.notice = 200;
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    dp_task task = task_next(client);
     mini_free(&mini);
     push_task(client, &task);
     uint64_t begin = mono_ms();
@@ -65,8 +59,7 @@ Test(client_trouble, a_server_that_is_gone_is_unreachable_after_the_timeout)
 /* The deadline is for sessions that do not hold: one that held for long before it was lost begins a row of its own. */
 Test(client_trouble, a_session_lost_long_after_another_is_taken_up_again)
 {
-    struct mini *mini = mini_new(4, false);
-    mini_start(mini);
+    struct mini *mini = mini_run(4, false);
     dp_client *client = join_to(mini);
     dp_error err;
     cr_assert_eq(session_rejoin(client, &err), DP_OK, "%s", err.text);
@@ -77,8 +70,7 @@ Test(client_trouble, a_session_lost_long_after_another_is_taken_up_again)
     cr_assert_eq(session_rejoin(client, &err), DP_UNREACHABLE, "this one did not hold");
     cr_assert_not_null(strstr(err.text, "does not keep our session"), "%s", err.text);
     expect_job(mini, client, 4);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 Test(client_trouble, what_people_are_told_when_a_step_takes_long)
@@ -87,13 +79,9 @@ Test(client_trouble, what_people_are_told_when_a_step_takes_long)
     atomic_store(&mini->opts.first_slots, 0x0f);
     mini_start(mini);
     dp_client *client = join_to(mini);
-    dp_task task;
-    dp_error err;
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
-    client->tell.stop = &stop_when_waiting;
-    client->timing.wait_notice = 50;
+    dp_task task = task_next(client);
     push_task(client, &task);
-    cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
+    dp_error err = stopped_waiting(client, 50);
     cr_assert(noticed("waiting for step 1 since "));
     cr_assert(noticed(" s: 6 of 6 pieces have not come from tcp://127.0.0.1:"));
     cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
@@ -101,8 +89,7 @@ Test(client_trouble, what_people_are_told_when_a_step_takes_long)
     while (atomic_load(&mini->bye) < 0)
         ;
     cr_assert_eq(atomic_load(&mini->bye), DP_STOPPED);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 Test(client_trouble, notices_of_the_server_end_the_job)
@@ -127,12 +114,9 @@ Test(client_trouble, notices_of_the_server_end_the_job)
 
 Test(client_trouble, a_step_that_others_completed_is_not_wanted)
 {
-    struct mini *mini = mini_new(9, false);
-    mini_start(mini);
+    struct mini *mini = mini_run(9, false);
     dp_client *client = join_to(mini);
-    dp_task task;
-    dp_error err;
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    dp_task task = task_next(client);
     cr_assert(dp_task_wanted(client));
     atomic_store(&mini->opts.start_step, 5);
     atomic_store(&mini->opts.low, 5);
@@ -140,14 +124,10 @@ Test(client_trouble, a_step_that_others_completed_is_not_wanted)
         ;
     cr_assert_eq(task.step, 0);
     /* The mini server itself is still at step 0: it parks the pull for step 5. */
-    client->tell.stop = &stop_when_waiting;
-    client->timing.wait_notice = 1;
-    cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
-    cr_assert_eq(client->theta.want, 5);
+    dp_error err = stopped_waiting(client, 1);
+    cr_assert_eq(client->plane.theta.want, 5);
     push_slot(client, &task, 0); /* too late, and no harm */
-    dp_leave(&client, err.code, err.text);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_leave(&mini, &client, &err);
 }
 
 /* Slots given for a step that has become complete are not handed out again and again while its answer is awaited. */
@@ -158,19 +138,13 @@ Test(client_trouble, a_complete_step_is_waited_out)
     atomic_store(&mini->opts.extra_slots, 0xf0);
     mini_start(mini);
     dp_client *client = join_to(mini);
-    dp_task task;
-    dp_error err;
-    cr_assert_eq(dp_next(client, &task, &err), DP_OK, "%s", err.text);
+    dp_task task = task_next(client);
     atomic_store(&mini->opts.low, 5);
     while (dp_task_wanted(client))
         ;
     push_task(client, &task);
-    client->tell.stop = &stop_when_waiting;
-    client->timing.wait_notice = 50;
-    cr_assert_eq(dp_next(client, &task, &err), DP_STOPPED);
-    dp_leave(&client, err.code, err.text);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    dp_error err = stopped_waiting(client, 50);
+    mini_leave(&mini, &client, &err);
 }
 
 /* Sees to it that this user has a secret, as a server does. */
@@ -181,55 +155,58 @@ static void have_secret(void)
     cr_assert_eq(secret_load(NULL, true, &secret, &err), DP_OK, "%s", err.text);
 }
 
-Test(client_trouble, a_server_that_asks_is_told_whose_we_are)
+/* A server that challenges `hellos` of them. */
+static struct mini *mini_challenging(int hellos)
 {
     have_secret();
     struct mini *mini = mini_new(4, false);
-    atomic_store(&mini->opts.challenges, 2); /* the first was waited with for too long, say */
+    atomic_store(&mini->opts.challenges, hellos);
     mini_start(mini);
+    return mini;
+}
+
+/* Why it refuses a client with this configuration. */
+static dp_error refusal(const dp_config *config)
+{
+    dp_client *client = NULL;
+    dp_error err;
+    cr_assert_eq(dp_connect(config, &client, &err), DP_REFUSED);
+    return err;
+}
+
+Test(client_trouble, a_server_that_asks_is_told_whose_we_are)
+{
+    struct mini *mini = mini_challenging(2); /* the first was waited with for too long, say */
     uint64_t begin = mono_ms();
     dp_client *client = join_to(mini);
     cr_assert_lt(mono_ms() - begin, 1900, "a challenge is answered at once");
     cr_assert_eq(atomic_load(&mini->proofs), 2);
     dp_leave(&client, DP_OK, NULL);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 Test(client_trouble, a_server_that_asks_for_ever_is_given_up)
 {
-    have_secret();
-    struct mini *mini = mini_new(4, false);
-    atomic_store(&mini->opts.challenges, 1000000);
-    mini_start(mini);
+    struct mini *mini = mini_challenging(1000000);
     dp_config config = config_for(mini->endpoint);
-    dp_client *client = NULL;
-    dp_error err;
     config.connect_timeout_ms = 3600000;
-    cr_assert_eq(dp_connect(&config, &client, &err), DP_REFUSED);
+    const dp_error err = refusal(&config);
     cr_assert_str_eq(err.text, "mini says REFUSED");
     cr_assert_eq(atomic_load(&mini->proofs), CLIENT_PROOFS_MAX);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 /* The server hears of it all the same, for its log. */
 Test(client_trouble, a_client_without_a_secret_says_where_it_looked)
 {
-    have_secret();
-    struct mini *mini = mini_new(4, false);
-    atomic_store(&mini->opts.challenges, 1000000);
-    mini_start(mini);
+    struct mini *mini = mini_challenging(1000000);
     dp_config config = config_for(mini->endpoint);
-    dp_client *client = NULL;
-    dp_error err;
     config.secret_file = "/no/such/secret";
-    cr_assert_eq(dp_connect(&config, &client, &err), DP_REFUSED);
+    const dp_error err = refusal(&config);
     cr_assert_not_null(strstr(err.text, "/no/such/secret: there is no secret"), "%s", err.text);
     cr_assert_not_null(strstr(err.text, "mini says REFUSED"), "%s", err.text);
     cr_assert_eq(atomic_load(&mini->proofs), 0);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 Test(client_trouble, a_refused_join_says_why)
@@ -246,15 +223,12 @@ Test(client_trouble, a_refused_join_says_why)
     cr_assert_null(dp_gradient(client, &err));
     cr_assert_eq(dp_join(client, &MINI_DATA, NULL, &MINI_MODEL, &err), DP_REFUSED);
     cr_assert_str_eq(err.text, "mini says REFUSED");
-    dp_leave(&client, err.code, err.text);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_leave(&mini, &client, &err);
 }
 
 Test(client_trouble, wrong_use_is_told)
 {
-    struct mini *mini = mini_new(1, false);
-    mini_start(mini);
+    struct mini *mini = mini_run(1, false);
     dp_client *client = join_to(mini);
     dp_error err;
     dp_task task;
@@ -289,8 +263,7 @@ Test(client_trouble, wrong_use_is_told)
     while (atomic_load(&mini->bye) < 0)
         ;
     cr_assert_eq(atomic_load(&mini->bye), DP_DATA);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 /* No server would answer these. */
@@ -304,8 +277,7 @@ Test(client_trouble, what_no_server_takes_is_not_sent)
     dp_dataset labels = MINI_DATA;
     labels.labels = twice;
     dp_model named = MINI_MODEL;
-    struct mini *mini = mini_new(1, false);
-    mini_start(mini);
+    struct mini *mini = mini_run(1, false);
     dp_client *client = connect_to(mini);
     dp_error err;
     cr_assert_eq(dp_join(client, &MINI_DATA, NULL, &none, &err), DP_USAGE);
@@ -322,8 +294,7 @@ Test(client_trouble, what_no_server_takes_is_not_sent)
     named.label_texts = words;
     cr_assert_eq(dp_join(client, &MINI_DATA, NULL, &named, &err), DP_OK, "%s", err.text);
     dp_leave(&client, DP_OK, NULL);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 Test(client_trouble, parameters_of_a_wrong_size_end_the_job)
@@ -336,9 +307,7 @@ Test(client_trouble, parameters_of_a_wrong_size_end_the_job)
     dp_task task;
     cr_assert_eq(dp_next(client, &task, &err), DP_PROTO);
     cr_assert_not_null(strstr(err.text, "have 144 bytes, the slice has 148"), "%s", err.text);
-    dp_leave(&client, err.code, err.text);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_leave(&mini, &client, &err);
 }
 
 /* A port on which nobody listens, or a listener that never answers. */
@@ -398,8 +367,7 @@ Test(client_trouble, a_host_that_does_not_resolve)
 
 Test(client_trouble, a_server_that_comes_later_is_found)
 {
-    struct mini *mini = mini_new(1, false);
-    mini_start(mini);
+    struct mini *mini = mini_run(1, false);
     dp_config config = config_for(mini->endpoint);
     atomic_store(&mini->opts.mute, 1);
     dp_client *client = NULL;
@@ -408,8 +376,7 @@ Test(client_trouble, a_server_that_comes_later_is_found)
     cr_assert_eq(dp_connect(&config, &client, &err), DP_UNREACHABLE);
     atomic_store(&mini->opts.mute, 0);
     expect_job(mini, join_to(mini), 1);
-    mini_free(&mini);
-    ASSERT_NO_LEAKS();
+    mini_end(&mini);
 }
 
 Test(client_trouble, a_bad_endpoint_is_a_usage_error)

@@ -186,7 +186,7 @@ Test(client_open_steps, what_is_assigned_while_theta_is_gone_is_kept)
     open_steps_begin(a, 6, STALENESS);
     open_steps_doubt(a);
     client.duty = (struct duty){0};
-    client.theta = (struct theta){.valid = false, .step = 6, .want = 6};
+    client.plane.theta = (struct theta){.valid = false, .step = 6, .want = 6};
     cr_assert_eq(step_floor(&client), 6 - STALENESS);
     assign_at(&client.duty, step_floor(&client), 3, 1, 3, 2);
     assign_at(&client.duty, step_floor(&client), 4, 1, 3, 15);

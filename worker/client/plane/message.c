@@ -1,13 +1,12 @@
 /* A message to a shard about a piece. Thread: the one that uses the client. */
-#include "worker/client/message.h"
+#include "worker/client/plane/message.h"
+#include "worker/client/plane/plane.h"
 
 #include <assert.h>
 
-#include "worker/client/state.h"
-
-void message_begin(struct dp_client *client, struct message *message)
+void message_begin(struct plane *plane, struct message *message)
 {
-    message->header = session_header(&client->session);
+    message->header = session_header(plane->session);
     message->payload_count = 0;
     message->error = DP_OK;
     dp__metrics__init(&message->metrics);
@@ -33,10 +32,9 @@ void message_payload(struct message *message, const void *data, size_t bytes, zm
         message->payload_count++;
 }
 
-uint32_t message_values(struct dp_client *client, struct message *message, struct slab *slab, uint64_t first,
-                        uint64_t count)
+uint32_t message_values(struct plane *plane, struct message *message, struct slab *slab, uint64_t first, uint64_t count)
 {
-    uint32_t number = client->carrier.ops->push(client, slab);
+    uint32_t number = plane->carrier.ops->push(plane, slab);
     if (number > 0)
         return number;
     slab_keep(slab);
@@ -44,15 +42,14 @@ uint32_t message_values(struct dp_client *client, struct message *message, struc
     return 0;
 }
 
-bool message_send(struct dp_client *client, struct shard *shard, uint32_t piece, struct message *message)
+bool message_send(struct plane *plane, struct shard *shard, uint32_t piece, struct message *message)
 {
-    if (message->error == DP_OK)
-        message->error =
-            link_send(shard_lane(client, shard, piece), &message->header, message->payload, message->payload_count);
-    else
-        for (size_t i = 0; i < message->payload_count; i++)
-            zmq_msg_close(&message->payload[i]);
-    if (message->error)
-        shard_resend_later(client, shard);
-    return message->error == DP_OK;
+    if (message->error == DP_OK) {
+        message->error = shard_post(plane, shard, piece, &message->header, message->payload, message->payload_count);
+        return message->error == DP_OK;
+    }
+    for (size_t i = 0; i < message->payload_count; i++)
+        zmq_msg_close(&message->payload[i]);
+    shard_resend_later(plane, shard);
+    return false;
 }

@@ -1,11 +1,11 @@
 /* Interruptions of the way to the server. Thread: the one that uses the client. */
-#ifndef DP_WORKER_CLIENT_OUTAGE_H
-#define DP_WORKER_CLIENT_OUTAGE_H
+#ifndef DP_WORKER_CLIENT_PLANE_OUTAGE_H
+#define DP_WORKER_CLIENT_PLANE_OUTAGE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-struct dp_client;
+struct plane;
 struct shard;
 
 struct outage {
@@ -14,12 +14,14 @@ struct outage {
 };
 
 /* Whether nothing got through to the head for a while, and it does now: all connections are to be made anew. */
-bool outage_is_over(struct dp_client *client);
+bool outage_is_over(struct plane *plane);
 /* All connections are new. */
-void outage_forget(struct dp_client *client);
+void outage_forget(struct plane *plane);
+/* Takes what is new of the shard's connections: lost ones, and ones that are back. */
+void outage_news(struct plane *plane, struct shard *shard);
 /* Looks now and then whether bytes arrive, and makes a connection anew if they do not. */
-void outage_look(struct dp_client *client, uint64_t now_ms);
+void outage_look(struct plane *plane, uint64_t now_ms);
 /* The shard is about to be asked (again): likewise if nothing has come of it since the last question. */
-void outage_unanswered(struct dp_client *client, struct shard *shard, uint64_t now_ms);
+void outage_unanswered(struct plane *plane, struct shard *shard, uint64_t now_ms);
 
 #endif

@@ -4,10 +4,10 @@
  * the pull: a push names it by its hash. Rows that the node does not touch are 0 in it; other slots of the same step,
  * which made the worker ask for them, touch them, so that this changes nothing. Thread: the one that uses the client.
  */
-#include "worker/client/rows.h"
+#include "worker/client/plane/rows.h"
 
 #include "proto/frame_rows.h"
-#include "worker/client/state.h"
+#include "worker/client/plane/plane.h"
 
 /* A message about rows in the making. */
 struct rows_message {
@@ -16,55 +16,54 @@ struct rows_message {
     Dp__Keys push_keys, pull_keys;
 };
 
-static void rows_begin(struct dp_client *client, const struct shard *shard, uint32_t part, struct rows_message *message)
+static void rows_begin(struct plane *plane, const struct shard *shard, uint32_t part, struct rows_message *message)
 {
-    message_begin(client, &message->base);
+    message_begin(plane, &message->base);
     dp__rows_push_pull__init(&message->body);
     dp__keys__init(&message->push_keys);
     dp__keys__init(&message->pull_keys);
     message->base.header.body_case = DP__HEADER__BODY_ROWS_PUSH_PULL;
     message->base.header.rows_push_pull = &message->body;
-    message->body.part = client->theta.slice_count + part;
-    message->body.taken = client->carrier.ops->rows_end(client, shard);
+    message->body.part = plane->theta.slice_count + part;
+    message->body.taken = plane->carrier.ops->rows_end(plane, shard);
 }
 
 /* Names a list; brings it along if the shard does not know it. */
-static void rows_keys(struct dp_client *client, uint32_t part, struct row_list *list, Dp__Keys *keys,
+static void rows_keys(struct plane *plane, uint32_t part, struct row_list *list, Dp__Keys *keys,
                       struct rows_message *message)
 {
     const struct row_span *span = &list->spans[part];
     keys->hash = span->hash;
     keys->count = span->count;
-    keys->sent = span->count > 0 && !keys_known(&client->tables, part, span->hash);
+    keys->sent = span->count > 0 && !keys_known(&plane->tables, part, span->hash);
     if (!keys->sent)
         return;
     row_list_keep(list);
     message_payload(&message->base, span->ids, span->count * sizeof *span->ids, row_list_drop_message, list);
     if (message->base.error == DP_OK)
-        keys_sent(&client->tables, part, span->hash);
+        keys_sent(&plane->tables, part, span->hash);
 }
 
-static void rows_push(struct dp_client *client, uint32_t part, const struct sent_node *node,
-                      struct rows_message *message)
+static void rows_push(struct plane *plane, uint32_t part, const struct sent_node *node, struct rows_message *message)
 {
     const struct node_value *value = &node->value;
     message->body.push = true;
-    message->body.step = client->theta.step;
+    message->body.step = plane->theta.step;
     message->body.level = node->node.level;
     message->body.index = node->node.index;
     message->body.metrics = message_metrics(&message->base, node);
     if (!value->slab || value->list->spans[part].count == 0)
         return;
     const struct row_span *span = &value->list->spans[part];
-    const uint64_t at = client->theta.elems + span->float_at;
+    const uint64_t at = plane->theta.elems + span->float_at;
     message->body.push_keys = &message->push_keys;
-    rows_keys(client, part, value->list, &message->push_keys, message);
-    message->body.slab = message_values(client, &message->base, value->slab, at, span->floats);
+    rows_keys(plane, part, value->list, &message->push_keys, message);
+    message->body.slab = message_values(plane, &message->base, value->slab, at, span->floats);
     if (message->body.slab)
         message->body.slab_at = at;
 }
 
-static void rows_pull(struct dp_client *client, uint32_t part, uint64_t step, struct row_list *list,
+static void rows_pull(struct plane *plane, uint32_t part, uint64_t step, struct row_list *list,
                       struct rows_message *message)
 {
     const struct row_span *span = &list->spans[part];
@@ -74,50 +73,49 @@ static void rows_pull(struct dp_client *client, uint32_t part, uint64_t step, st
     if (pushed && pushed->hash == span->hash && pushed->count == span->count)
         return;
     message->body.pull_keys = &message->pull_keys;
-    rows_keys(client, part, list, &message->pull_keys, message);
+    rows_keys(plane, part, list, &message->pull_keys, message);
 }
 
-static void rows_message_send(struct dp_client *client, struct shard *shard, struct rows_message *message)
+static void rows_message_send(struct plane *plane, struct shard *shard, struct rows_message *message)
 {
-    if (message_send(client, shard, message->body.part, &message->base))
+    if (message_send(plane, shard, message->body.part, &message->base))
         return;
     /* The shard does not know a list that was not sent. */
-    uint32_t part = message->body.part - client->theta.slice_count;
-    keys_forget(&client->tables, part, message->push_keys.hash);
-    keys_forget(&client->tables, part, message->pull_keys.hash);
+    uint32_t part = message->body.part - plane->theta.slice_count;
+    keys_forget(&plane->tables, part, message->push_keys.hash);
+    keys_forget(&plane->tables, part, message->pull_keys.hash);
 }
 
-static void part_send(struct dp_client *client, struct shard *shard, uint32_t part, const struct sent_node *node,
-                      bool pull)
+static void part_send(struct plane *plane, struct shard *shard, uint32_t part, const struct sent_node *node, bool pull)
 {
     struct rows_message message;
-    rows_begin(client, shard, part, &message);
+    rows_begin(plane, shard, part, &message);
     if (node)
-        rows_push(client, part, node, &message);
+        rows_push(plane, part, node, &message);
     if (pull)
-        rows_pull(client, part, client->theta.want, client->tables.wanted.list, &message);
-    rows_message_send(client, shard, &message);
+        rows_pull(plane, part, plane->theta.want, plane->tables.wanted.list, &message);
+    rows_message_send(plane, shard, &message);
 }
 
-static bool part_lacks(const struct dp_client *client, uint32_t part)
+static bool part_lacks(const struct plane *plane, uint32_t part)
 {
-    return tables_lacks(&client->tables, part, 1);
+    return tables_lacks(&plane->tables, part, 1);
 }
 
-static void part_pull_more(struct dp_client *client, struct shard *shard, uint32_t part)
+static void part_pull_more(struct plane *plane, struct shard *shard, uint32_t part)
 {
     struct rows_message message;
-    rows_begin(client, shard, part, &message);
-    rows_pull(client, part, client->theta.step, client->tables.more->list, &message);
-    rows_message_send(client, shard, &message);
+    rows_begin(plane, shard, part, &message);
+    rows_pull(plane, part, plane->theta.step, plane->tables.more->list, &message);
+    rows_message_send(plane, shard, &message);
 }
 
 /* Finds an answer's values; NULL and no bytes if it has none. False: it was overtaken. */
-static dp_err values_find(struct dp_client *client, const struct shard *shard, const struct link_message *message,
+static dp_err values_find(struct plane *plane, const struct shard *shard, const struct link_message *message,
                           struct rows_answer *answer, bool *ret_there, dp_error *err)
 {
     const Dp__Rows *rows = message->header->rows;
-    const struct row_layout *layout = &client->tables.layout;
+    const struct row_layout *layout = &plane->tables.layout;
     *ret_there = true;
     if (!rows->ring) {
         answer->values = message->values;
@@ -125,16 +123,16 @@ static dp_err values_find(struct dp_client *client, const struct shard *shard, c
         return DP_OK;
     }
     answer->bytes = (size_t)rows->count * layout->tables[layout->parts[answer->part].table].dim * sizeof(float);
-    dp_err e = client->carrier.ops->rows(client, shard, rows, answer->bytes, &answer->values, err);
+    dp_err e = plane->carrier.ops->rows(plane, shard, rows, answer->bytes, &answer->values, err);
     *ret_there = answer->values != NULL;
     return e;
 }
 
-static dp_err part_take(struct dp_client *client, struct shard *shard, const struct link_message *message,
-                        bool *ret_new, dp_error *err)
+static dp_err part_take(struct plane *plane, struct shard *shard, const struct link_message *message, bool *ret_new,
+                        dp_error *err)
 {
     const Dp__Rows *rows = message->header->rows;
-    struct rows_answer answer = {.part = rows->part - client->theta.slice_count,
+    struct rows_answer answer = {.part = rows->part - plane->theta.slice_count,
                                  .step = rows->step,
                                  .keys = rows->keys,
                                  .count = rows->count,
@@ -144,20 +142,20 @@ static dp_err part_take(struct dp_client *client, struct shard *shard, const str
         return dp_fail(err, DP_PROTO, "rows of part %u, which is another shard's", rows->part);
     if (rows->unchanged)
         return dp_fail(err, DP_PROTO, "rows of part %u are said to be unchanged, but we hold none", rows->part);
-    dp_err e = values_find(client, shard, message, &answer, &there, err);
+    dp_err e = values_find(plane, shard, message, &answer, &there, err);
     if (e || !there)
         return e;
-    e = tables_take(&client->tables, &client->theta, &answer, ret_new, err);
+    e = tables_take(&plane->tables, &plane->theta, &answer, ret_new, err);
     if (rows->ring)
-        client->carrier.ops->rows_read(client, shard, rows->ring_at + answer.bytes);
+        plane->carrier.ops->rows_read(plane, shard, rows->ring_at + answer.bytes);
     if (e == DP_OK)
-        client->carrier.ops->read(client, rows->part, rows->done);
+        plane->carrier.ops->read(plane, rows->part, rows->done);
     return e;
 }
 
-static void part_forget(struct dp_client *client, uint32_t part, uint64_t keys)
+static void part_forget(struct plane *plane, uint32_t part, uint64_t keys)
 {
-    keys_forget(&client->tables, part, keys);
+    keys_forget(&plane->tables, part, keys);
 }
 
 const struct piece_ops PIECE_PART = {

@@ -3,16 +3,17 @@
  *
  * Invariants: `ops` is never NULL in a client that dp_connect has made; what a carrier of a session lent ends with the
  * session. Thread: the one that uses the client. */
-#ifndef DP_WORKER_CLIENT_CARRIER_H
-#define DP_WORKER_CLIENT_CARRIER_H
+#ifndef DP_WORKER_CLIENT_PLANE_CARRIER_H
+#define DP_WORKER_CLIENT_PLANE_CARRIER_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "proto/frame.h"
 #include "worker/client/contact/shm.h"
-#include "worker/client/shard.h"
+#include "worker/client/plane/shard.h"
 #include "worker/client/state/slab.h"
+#include "worker/dp.h"
 
 struct carrier_ops {
     bool in_order;         /* messages of a shard must come in the order they were sent: one connection */
@@ -21,21 +22,21 @@ struct carrier_ops {
     const char *copies_as; /* the same, for people */
     /* The number by which the shards know a slab, for the message that pushes it: 1 + it. 0: the values go with the
      * message. */
-    uint32_t (*push)(struct dp_client *client, struct slab *slab);
+    uint32_t (*push)(struct plane *plane, struct slab *slab);
     /* Values of rows that are not in the message: see rings_at. DP_PROTO. */
-    dp_err (*rows)(struct dp_client *client, const struct shard *shard, const Dp__Rows *rows, uint64_t bytes,
+    dp_err (*rows)(struct plane *plane, const struct shard *shard, const Dp__Rows *rows, uint64_t bytes,
                    const void **ret_values, dp_error *err);
     /* The rows that lay before `end` have been read; up to where they have. */
-    void (*rows_read)(struct dp_client *client, const struct shard *shard, uint64_t end);
-    uint64_t (*rows_end)(const struct dp_client *client, const struct shard *shard);
+    void (*rows_read)(struct plane *plane, const struct shard *shard, uint64_t end);
+    uint64_t (*rows_end)(const struct plane *plane, const struct shard *shard);
     /* A shard says that it has read the pushes of a slice, or a part, of steps before `done`. */
-    void (*read)(struct dp_client *client, uint32_t piece, uint64_t done);
+    void (*read)(struct plane *plane, uint32_t piece, uint64_t done);
     /* Slabs that were pushed at steps before this one are free again. */
-    uint64_t (*free_before)(const struct dp_client *client);
+    uint64_t (*free_before)(const struct plane *plane);
     /* Gives up theta if it was lent. True: it was, and is lost. */
-    bool (*return_theta)(struct dp_client *client);
+    bool (*return_theta)(struct plane *plane);
     /* Gives up everything else that was lent. */
-    void (*close)(struct dp_client *client);
+    void (*close)(struct plane *plane);
 };
 
 struct carrier {
@@ -46,15 +47,15 @@ struct carrier {
 
 /* The sockets carry everything. */
 void carrier_init(struct carrier *carrier);
-/* Shares memory with the shards if that is wanted and possible. DP_REFUSED with the reason if it is not and
- * DP_SHM_ON; DP_HELLO_REQUIRED if the session is lost; DP_STOPPED. */
-DP_MUST_CHECK dp_err carrier_open(struct dp_client *client, dp_error *err);
+/* Shares memory with the shards if that is wanted and possible; errors name `server`. DP_REFUSED with the reason if it
+ * is not and DP_SHM_ON; DP_HELLO_REQUIRED if the session is lost; DP_STOPPED. */
+DP_MUST_CHECK dp_err carrier_open(struct plane *plane, dp_shm wish, const char *server, dp_error *err);
 /* The session ends, and with it a theta that was lent. True: it was, and all that was computed on it is to be forgotten
  * before carrier_close, which can then free the slabs. */
-DP_MUST_CHECK bool carrier_return_theta(struct dp_client *client);
+DP_MUST_CHECK bool carrier_return_theta(struct plane *plane);
 /* The sockets carry everything again. */
-void carrier_close(struct dp_client *client);
+void carrier_close(struct plane *plane);
 /* Tells the pool of slabs which of them are free. */
-void carrier_free_slabs(struct dp_client *client);
+void carrier_free_slabs(struct plane *plane);
 
 #endif

@@ -1,7 +1,7 @@
 /* A shard that has parameters: its connections, and when something is sent to it again. Thread: the one that uses the
  * client. */
-#ifndef DP_WORKER_CLIENT_SHARD_H
-#define DP_WORKER_CLIENT_SHARD_H
+#ifndef DP_WORKER_CLIENT_PLANE_SHARD_H
+#define DP_WORKER_CLIENT_PLANE_SHARD_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -10,7 +10,7 @@
 #include "common/net/shm_wire.h"
 #include "proto/link.h"
 
-struct dp_client;
+struct plane;
 
 /* A shard with several slices has FRAME_LANES connections, because TCP's control of congestion and the waiting for a
  * window are each connection's own; see shard_lane. */
@@ -37,13 +37,21 @@ struct shard {
     uint64_t stuck_notice_ms; /* next time a person is told that nothing arrives; 0: everything does */
 };
 
+/* People know the shard by this. */
+const char *shard_name(const struct shard *shard);
 /* The connection that messages about a piece go by. */
-struct link *shard_lane(const struct dp_client *client, struct shard *shard, uint32_t piece);
+struct link *shard_lane(const struct plane *plane, struct shard *shard, uint32_t piece);
+/* Sends a message about a piece, as link_send. If it was not sent, it is due again later. */
+DP_MUST_CHECK dp_err shard_post(struct plane *plane, struct shard *shard, uint32_t piece, const Dp__Header *header,
+                                zmq_msg_t *payload, size_t count);
+/* The next message that has come from the shard, as link_receive. */
+DP_MUST_CHECK dp_err shard_receive(struct shard *shard, struct arena *arena, struct link_message *ret_message,
+                                   bool *ret_any, dp_error *err);
 /* Sends again at that time, or earlier if that was said before; `pushes`: not pulls alone. */
 void shard_resend_at(struct shard *shard, uint64_t at_ms, bool pushes);
 /* Sends everything again when the shard may be free: after BUSY, or if memory was short. */
-void shard_resend_later(struct dp_client *client, struct shard *shard);
+void shard_resend_later(struct plane *plane, struct shard *shard);
 /* A connection of the shard was made anew: finds out what was lost with it and sends that again, now. */
-void shard_lane_lost(struct dp_client *client, struct shard *shard);
+void shard_lane_lost(struct plane *plane, struct shard *shard);
 
 #endif
