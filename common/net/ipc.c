@@ -68,6 +68,19 @@ static dp_err ipc_probe(const struct endpoint *endpoint, uint64_t timeout_ms, co
     return DP_OK;
 }
 
+/* Under an abstract name, of which a killed process leaves nothing behind. */
+static void ipc_beside(const char *path, const char *name, char *text, size_t size)
+{
+    (void)path;
+    snprintf(text, size, "ipc://@%s", name);
+}
+
+static void ipc_at_host(const char *path, const char *host, char *text, size_t size)
+{
+    (void)host;
+    snprintf(text, size, "ipc://%s", path);
+}
+
 /* ZeroMQ leaves the socket of a path where it is. */
 static void ipc_clean(const char *path)
 {
@@ -83,4 +96,6 @@ const struct transport TRANSPORT_ROW_IPC = {.id = TRANSPORT_IPC,
                                             .text = ipc_text,
                                             .probe = ipc_probe,
                                             .is_local = ipc_is_local,
+                                            .beside = ipc_beside,
+                                            .at_host = ipc_at_host,
                                             .clean = ipc_clean};

@@ -191,6 +191,20 @@ static dp_err tcp_probe(const struct endpoint *endpoint, uint64_t timeout_ms, co
     return DP_OK;
 }
 
+/* At the same host, with a port of its own. */
+static void tcp_beside(const char *rest, const char *name, char *text, size_t size)
+{
+    const char *port = strrchr(rest, ':');
+    (void)name;
+    snprintf(text, size, "tcp://%.*s:0", port ? (int)(port - rest) : (int)strlen(rest), rest);
+}
+
+static void tcp_at_host(const char *rest, const char *host, char *text, size_t size)
+{
+    const char *port = strrchr(rest, ':');
+    snprintf(text, size, "tcp://%s%s", host, port ? port : "");
+}
+
 const struct transport TRANSPORT_ROW_TCP = {.id = TRANSPORT_TCP,
                                             .name = "tcp",
                                             .scheme = "tcp://",
@@ -198,4 +212,6 @@ const struct transport TRANSPORT_ROW_TCP = {.id = TRANSPORT_TCP,
                                             .parse = tcp_parse,
                                             .text = tcp_text,
                                             .probe = tcp_probe,
-                                            .is_local = tcp_is_local};
+                                            .is_local = tcp_is_local,
+                                            .beside = tcp_beside,
+                                            .at_host = tcp_at_host};

@@ -4,6 +4,8 @@
 #ifndef DP_COMMON_NET_TRANSPORT_H
 #define DP_COMMON_NET_TRANSPORT_H
 
+#include <stddef.h>
+
 #include "common/net/endpoint.h"
 
 struct transport {
@@ -19,6 +21,11 @@ struct transport {
                     struct endpoint *ret_address, dp_error *err);
     /* Whether only peers of this machine can reach one who listens there. */
     bool (*is_local)(const char *rest);
+    /* A free place beside one that is listened at, for a thread of the same process; `name` is unique on this machine.
+     */
+    void (*beside)(const char *rest, const char *name, char *text, size_t size);
+    /* The endpoint as peers reach it by `host`. */
+    void (*at_host)(const char *rest, const char *host, char *text, size_t size);
     /* Removes what ZeroMQ leaves behind of an endpoint that was bound; NULL: nothing. */
     void (*clean)(const char *rest);
 };

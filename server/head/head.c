@@ -81,11 +81,6 @@ static dp_err start_workers(struct head *head, dp_error *err)
 
 /* ---- start ---- */
 
-static bool is_ipc(const char *endpoint)
-{
-    return strncmp(endpoint, "ipc://", strlen("ipc://")) == 0;
-}
-
 static dp_err open_socket(struct head *head, void **ret_socket, dp_error *err)
 {
     void *socket = zmq_socket(head->zmq, ZMQ_ROUTER);
@@ -319,10 +314,14 @@ static void announce(const struct head *head)
     if (!host && is_any && gethostname(name, sizeof name - 1) == 0 && name[0])
         host = name;
     fprintf(stderr, "dp-server: listening on %s, waiting for workers: dp-worker --server ", head->endpoint);
-    if (host)
-        fprintf(stderr, "tcp://%s%s --data FILE\n", host, strrchr(head->endpoint, ':'));
-    else
+    if (host) {
+        char at[ENDPOINT_TEXT_MAX];
+        const char *rest;
+        transport_of(head->endpoint, &rest)->at_host(rest, host, at, sizeof at);
+        fprintf(stderr, "%s --data FILE\n", at);
+    } else {
         fprintf(stderr, "%s --data FILE\n", head->endpoint);
+    }
 }
 
 /* Runs the loop until everything on it is closed. */

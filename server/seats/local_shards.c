@@ -9,43 +9,40 @@
 
 #include "common/base/log.h"
 #include "common/base/util.h"
+#include "common/net/transport.h"
 #include "server/net/thread.h"
 #include "server/options/options.h"
 #include "server/seats/seats.h"
+
+enum { PLACE_NAME_MAX = 40 };
 
 struct local_shard {
     struct port port;
     char told[ZUV_ENDPOINT_MAX];
 };
 
-static bool is_ipc(const char *endpoint)
-{
-    return strncmp(endpoint, "ipc://", strlen("ipc://")) == 0;
-}
-
 /* The endpoint that workers are told for a shard: its port, at the host they came by or the one to advertise. */
 static void advertise(const struct local_head *head, const char *endpoint, char *text, size_t size)
 {
-    const char *port = strrchr(endpoint, ':');
-    if (is_ipc(endpoint)) {
-        (void)str_copy(text, size, endpoint);
-        return;
-    }
-    snprintf(text, size, "tcp://%s%s", head->opts->advertise ? head->opts->advertise : "*", port ? port : "");
+    const char *rest;
+    const struct transport *way = transport_of(endpoint, &rest);
+    assert(way);
+    way->at_host(rest, head->opts->advertise ? head->opts->advertise : "*", text, size);
 }
 
-/* The place at which a shard listens: at the head's host with port 0, or under an abstract name, of which a killed
- * server leaves nothing behind. */
+/* The place at which a shard listens: the head's, or one beside it. */
 static void shard_listen(const struct local_head *head, uint32_t shard, char *text, size_t size)
 {
-    const char *port = strrchr(head->endpoint, ':');
-    int host = port ? (int)(port - head->endpoint) : (int)strlen(head->endpoint);
-    if (head->post)
+    char name[PLACE_NAME_MAX];
+    const char *rest;
+    const struct transport *way = transport_of(head->endpoint, &rest);
+    if (head->post) {
         (void)str_copy(text, size, head->opts->listen);
-    else if (is_ipc(head->endpoint))
-        snprintf(text, size, "ipc://@dp-%016" PRIx64 "-%u", head->incarnation, shard);
-    else
-        snprintf(text, size, "%.*s:0", host, head->endpoint);
+        return;
+    }
+    assert(way);
+    snprintf(name, sizeof name, "dp-%016" PRIx64 "-%u", head->incarnation, shard);
+    way->beside(rest, name, text, size);
 }
 
 /* ---- --ports A-B ---- */

@@ -63,6 +63,25 @@ Test(transport, who_can_reach_an_endpoint)
     }
 }
 
+Test(transport, a_place_beside_another_and_the_way_to_it)
+{
+    static const struct {
+        const char *text, *beside, *at_host;
+    } CASES[] = {{"tcp://127.0.0.1:7700", "tcp://127.0.0.1:0", "tcp://h:7700"},
+                 {"tcp://[::]:41", "tcp://[::]:0", "tcp://h:41"},
+                 {"ipc:///run/dp", "ipc://@dp-1", "ipc:///run/dp"},
+                 {"ipc://@dp", "ipc://@dp-1", "ipc://@dp"}};
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        char text[ENDPOINT_TEXT_MAX];
+        const char *rest;
+        const struct transport *way = transport_of(CASES[i].text, &rest);
+        way->beside(rest, "dp-1", text, sizeof text);
+        cr_assert_str_eq(text, CASES[i].beside);
+        way->at_host(rest, "h", text, sizeof text);
+        cr_assert_str_eq(text, CASES[i].at_host);
+    }
+}
+
 Test(transport, a_path_is_cleaned_and_nothing_else_is_left)
 {
     char path[] = "/tmp/dp-transport-XXXXXX";
