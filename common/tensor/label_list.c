@@ -97,6 +97,11 @@ bool label_list_same(const struct label_list *a, const struct label_list *b)
 static dp_err add_text(struct label_list *labels, const char *at, size_t n, dp_error *err)
 {
     struct label_token token;
+    if (n == 0) /* this and the next: label_read's remedies are for rows of data */
+        return dp_fail(err, DP_RANGE, "a label of the list is empty; put one comma between two labels");
+    if (label_is_hole(at, n))
+        return dp_fail(err, DP_RANGE, "'%.*s' stands for a missing value and is no label; leave it out",
+                       (int)MIN(n, (size_t)LABEL_TEXT_MAX), at);
     const char *fault = label_read(at, n, &token);
     if (fault)
         return dp_fail(err, DP_RANGE, "label '%.*s' %s", (int)MIN(n, (size_t)LABEL_TEXT_MAX), at, fault);

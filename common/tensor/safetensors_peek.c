@@ -74,17 +74,31 @@ enum model_at safetensors_peek(const char *path)
     return kind;
 }
 
+/* Why what is at the path is not replaced, in words that are true of it. */
+static dp_err refuse_other(const char *path, dp_error *err)
+{
+    struct stat st;
+    if (stat(path, &st))
+        return dp_fail(err, DP_IO, "%.400s: cannot be written: %s", path, strerror(errno));
+    if (S_ISDIR(st.st_mode))
+        return dp_fail(err, DP_IO, "%.400s: is a folder: name a file, or move the folder away", path);
+    if (!S_ISREG(st.st_mode))
+        return dp_fail(err, DP_IO, "%.400s: is a device or a pipe, give a file name", path);
+    if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS))
+        return dp_fail(err, DP_IO,
+                       "%.400s: is a file that cannot be read, so it may be no model of dp, and is not replaced (%s): "
+                       "name another file, or move it away",
+                       path, strerror(errno));
+    return dp_fail(err, DP_IO,
+                   "%.400s: is a file that is no model of dp, and is not replaced: name another file, or move it away",
+                   path);
+}
+
 dp_err safetensors_peek_replace(const char *path, bool finished, dp_error *err)
 {
     enum model_at kind = safetensors_peek(path);
-    struct stat st;
-    if (kind == MODEL_AT_OTHER && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        return dp_fail(err, DP_IO, "%.400s: is a folder: name a file, or move the folder away", path);
     if (kind == MODEL_AT_OTHER)
-        return dp_fail(err, DP_IO,
-                       "%.400s: is a file that is no model of dp, and is not replaced: name another file, or move it "
-                       "away",
-                       path);
+        return refuse_other(path, err);
     if (!finished && kind == MODEL_AT_FINISHED)
         return dp_fail(err, DP_IO,
                        "%.400s: is a finished model, and is not replaced by one that is not: name another file", path);

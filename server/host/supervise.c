@@ -215,18 +215,28 @@ static void tell_ended(struct supervise *s)
 
 static dp_err child_start(struct child *child, dp_error *err);
 
-static void give_up(struct child *child)
+dp_err supervise_reason(const struct supervise_death *death, dp_error *err)
 {
-    dp_error err;
-    const char *said = child->last_line;
+    const char *said = death->said, *again = death->again ? " again and again" : "";
     static const char PREFIX[] = "dp-worker: ";
     if (strncmp(said, PREFIX, sizeof PREFIX - 1) == 0)
         said += sizeof PREFIX - 1;
-    if (*said)
-        (void)dp_fail(&err, child->failed, "%s", said);
-    else
-        (void)dp_fail(&err, child->failed, "local worker %u %s%s, and said nothing", child->number, child->how,
-                      child->quick_deaths < QUICK_DEATHS_MAX ? "" : " again and again");
+    if (!*said)
+        return dp_fail(err, death->code, "local worker %u %s%s, and said nothing", death->number, death->how, again);
+    if (death->code != DP_SYSTEM)
+        return dp_fail(err, death->code, "%s", said);
+    return dp_fail(err, death->code, "local worker %u %s%s; it said: %s", death->number, death->how, again, said);
+}
+
+static void give_up(struct child *child)
+{
+    dp_error err;
+    (void)supervise_reason(&(struct supervise_death){.number = child->number,
+                                                     .code = child->failed,
+                                                     .how = child->how,
+                                                     .again = child->quick_deaths >= QUICK_DEATHS_MAX,
+                                                     .said = child->last_line},
+                           &err);
     child->failed = DP_OK;
     child->supervise->calls.gave_up(child->supervise->calls.arg, &err);
 }

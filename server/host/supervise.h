@@ -18,6 +18,19 @@ struct supervise_calls {
     void *arg;
 };
 
+/* The last death of a local worker that is given up. */
+struct supervise_death {
+    uint32_t number;
+    dp_err code;      /* DP_USAGE, DP_DATA: its own exit status; DP_SYSTEM: it died too often */
+    const char *how;  /* "exited with status 69" */
+    bool again;       /* as those before it did */
+    const char *said; /* its last line, "" if there is none */
+};
+
+/* Writes why it is given up, and returns its code. Wrong options and data explain themselves. Another death does not:
+ * the text names the worker and its end as well. */
+dp_err supervise_reason(const struct supervise_death *death, dp_error *err);
+
 struct supervise;
 
 /* Starts the processes: `server` is the head's endpoint. DP_SYSTEM where dp-worker cannot be found or started, naming

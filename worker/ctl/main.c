@@ -52,6 +52,13 @@ static const struct option_table TABLE = {
     .operands_max = 3,
 };
 
+/* A result that nobody got is a failure, also where it is one line. */
+static dp_err flush_stdout(dp_error *err)
+{
+    return fflush(stdout) || ferror(stdout) ? dp_fail(err, DP_IO, "cannot write to stdout: %s", strerror(errno))
+                                            : DP_OK;
+}
+
 static dp_err print_status(const struct ctl_options *options, const json_t *status, dp_error *err)
 {
     if (options->json) {
@@ -60,8 +67,7 @@ static dp_err print_status(const struct ctl_options *options, const json_t *stat
     } else {
         ctl_status_print(status, options->server, fit_columns(stdout), stdout);
     }
-    return fflush(stdout) || ferror(stdout) ? dp_fail(err, DP_IO, "cannot write to stdout: %s", strerror(errno))
-                                            : DP_OK;
+    return flush_stdout(err);
 }
 
 static dp_err run_status(const struct ctl_options *options, dp_error *err)
@@ -86,8 +92,10 @@ static dp_err parse_setting(const char *name, const char *text, struct ctl_setti
     }
     bool vanishes;
     ret_setting->value = float_parse(text, &end, &vanishes);
-    if (end == text || *end || !isfinite(ret_setting->value))
+    if (end == text || *end)
         return dp_fail(err, DP_USAGE, "set %.64s: '%.64s' is not a number", name, text);
+    if (!isfinite(ret_setting->value))
+        return dp_fail(err, DP_USAGE, "set %.64s: %.64s is too large", name, text);
     if (vanishes)
         return dp_fail(err, DP_USAGE,
                        "set %.64s: %.64s is too small: as a 32-bit float it is 0; the smallest is 1.4e-45", name, text);
@@ -119,7 +127,7 @@ static dp_err run_set(const struct ctl_options *options, const char *name, const
         printf("%s is %s from training step %" PRIu64 " on\n", name, setting.text, train_step);
     else
         printf("%s is %g from training step %" PRIu64 " on\n", name, setting.value, train_step);
-    return DP_OK;
+    return flush_stdout(err);
 }
 
 static dp_err run_export(const struct ctl_options *options, const char *path, const char *surplus, dp_error *err)

@@ -296,6 +296,37 @@ Test(display, status_of_a_server_that_waits)
     cr_assert_eq(process_wait(server, RUN_MS), 143);
 }
 
+/* A setting that the server has taken is told, or the exit code says that it was not. */
+Test(display, answers_that_cannot_be_written)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    static const char *const COMMANDS[] = {"status", "set lr 0.01", "set consistency bsp --json"};
+    char endpoint[128], command[HARNESS_PATH_MAX + 256];
+    struct process *server = SERVER(endpoint, "--model", "logistic", "--epochs", "1000000000", "--lr", "0.01",
+                                    "--local-workers", "1", "--data", temp_separable(), "--json");
+    process_expect(server, OUT, "\"event\":\"epoch\"", RUN_MS);
+    for (size_t i = 0; i < sizeof COMMANDS / sizeof *COMMANDS; i++) {
+        snprintf(command, sizeof command, "%s --server %s %s > /dev/full", program_path("dp-ctl"), endpoint,
+                 COMMANDS[i]);
+        struct run_result r = RUN(RUN_MS, "/bin/sh", "-c", command);
+        cr_assert_eq(r.status, 1, "%s: %s", COMMANDS[i], r.err);
+        cr_assert_str_eq(r.err, "dp-ctl: cannot write to stdout: No space left on device\n", "%s", COMMANDS[i]);
+    }
+    process_signal(server, SIGTERM);
+    cr_assert_eq(process_wait(server, RUN_MS), 143);
+}
+
+Test(display, settings_that_are_no_numbers)
+{
+    NEED_PROGRAMS("dp-ctl");
+    struct run_result r = RUN(RUN_MS, "dp-ctl", "set", "lr", "fast");
+    cr_assert_eq(r.status, 2);
+    cr_assert_str_eq(r.err, "dp-ctl: set lr: 'fast' is not a number\n");
+    r = RUN(RUN_MS, "dp-ctl", "set", "lr", "1e400");
+    cr_assert_eq(r.status, 2);
+    cr_assert_str_eq(r.err, "dp-ctl: set lr: 1e400 is too large\n");
+}
+
 /* Asks until the job is done, each time as JSON; the last answer is the caller's. */
 static json_t *status_when_done(const char *endpoint)
 {

@@ -22,8 +22,10 @@ static dp_err value_read(struct csv *csv, const struct field *field, uint64_t co
     if (number_scan(field->at, field->at + field->n, ret_value) == field->at + field->n)
         return DP_OK;
     char quote[QUOTE_MAX], name[COLUMN_TEXT_MAX];
-    return text_fail(&csv->text, csv->err, "%s: %s %s", csv_column_text(csv, column, name),
-                     token_quote(quote, field->at, field->n), number_fault(field->at, field->n));
+    bool text = field->n > 0 && !number_like(field->at, field->n);
+    return text_fail(&csv->text, csv->err, "%s: %s %s%s", csv_column_text(csv, column, name),
+                     token_quote(quote, field->at, field->n), number_fault(field->at, field->n),
+                     text ? "; correct it, or leave the column out by --ignore-columns" : "");
 }
 
 /* The label of the row: blanks around it are not part of it, also inside of quotes. */

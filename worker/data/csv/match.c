@@ -40,17 +40,26 @@ static dp_err label_by_schema(struct csv *csv)
                    csv->text.name, text, source->want_of, csv_columns_text(csv, columns));
 }
 
+/* Why a column that the file has is no feature: "" for one that it has not. */
+static const char *use_of(const struct csv *csv, const char *name)
+{
+    uint64_t at;
+    if (!csv_name_find(csv, name, &at))
+        return "";
+    return at == csv->label ? " (taken as the label)" : " (left out by --ignore-columns)";
+}
+
 /* Features that the file lacks, the first few by name. */
 static dp_err missing_fail(struct csv *csv, const bool *seen)
 {
     const struct schema *want = csv->source->want;
-    char text[3 * QUOTE_MAX + 8] = "", quote[QUOTE_MAX], columns[COLUMN_LIST_MAX];
+    char text[SHOWN_NAMES * (QUOTE_MAX + 40)] = "", quote[QUOTE_MAX], columns[COLUMN_LIST_MAX];
     uint64_t missing = 0;
     size_t used = 0;
     for (uint64_t i = 0; i < want->count; i++)
         if (!seen[i] && missing++ < SHOWN_NAMES)
-            (void)str_append(text, sizeof text, &used, "%s%s", used ? ", " : "",
-                             token_quote(quote, want->names[i], strlen(want->names[i])));
+            (void)str_append(text, sizeof text, &used, "%s%s%s", used ? ", " : "",
+                             token_quote(quote, want->names[i], strlen(want->names[i])), use_of(csv, want->names[i]));
     return dp_fail(csv->err, DP_DATA, "%s: lacks %" PRIu64 " column%s of %.150s: %s%s (its columns: %s)",
                    csv->text.name, missing, missing == 1 ? "" : "s", csv->source->want_of, text,
                    missing > SHOWN_NAMES ? ", ..." : "", csv_columns_text(csv, columns));

@@ -170,6 +170,23 @@ Test(label_list, what_is_no_list)
     ASSERT_NO_LEAKS();
 }
 
+/* A list has no rows to remove. */
+Test(label_list, faults_of_a_list_have_remedies_for_lists)
+{
+    static const char *const CASES[][2] = {
+        {"a,,b", "a label of the list is empty; put one comma between two labels"},
+        {"a,", "a label of the list is empty; put one comma between two labels"},
+        {"a,nan", "'nan' stands for a missing value and is no label; leave it out"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct label_list labels = {0};
+        dp_error err = {0};
+        cr_assert_eq(label_list_parse(CASES[i][0], &labels, &err), DP_RANGE);
+        cr_assert_str_eq(err.text, CASES[i][1]);
+    }
+    ASSERT_NO_LEAKS();
+}
+
 Test(label_list, many_are_shown_in_part)
 {
     struct label_list labels = {0};

@@ -112,6 +112,36 @@ Test(peek, what_replaces_what)
     cr_assert_str_eq(err.text, "/: is a folder: name a file, or move the folder away");
 }
 
+/* Nobody is told to move a device away, or that a path that leads nowhere is a file. */
+Test(peek, refusals_name_what_is_there)
+{
+    dp_error err;
+    make_text("text", "my only copy");
+    cr_assert_eq(safetensors_peek_replace("/dev/full", true, &err), DP_IO);
+    cr_assert_str_eq(err.text, "/dev/full: is a device or a pipe, give a file name");
+    cr_assert_eq(mkfifo("pipe", 0600), 0);
+    cr_assert_eq(safetensors_peek_replace("pipe", true, &err), DP_IO);
+    cr_assert_str_eq(err.text, "pipe: is a device or a pipe, give a file name");
+    cr_assert_eq(safetensors_peek_replace("text/model", true, &err), DP_IO);
+    cr_assert_str_eq(err.text, "text/model: cannot be written: Not a directory");
+    char name[400];
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    cr_assert_eq(safetensors_peek_replace(name, true, &err), DP_IO);
+    cr_assert_not_null(strstr(err.text, "n: cannot be written: File name too long"), "%s", err.text);
+    ASSERT_NO_LEAKS();
+}
+
+Test(peek, unreadable_file_is_said_to_be_unreadable)
+{
+    dp_error err;
+    if (geteuid() == 0 && seteuid(65534))
+        cr_skip_test("root reads every file, and cannot be another user here");
+    cr_assert_eq(safetensors_peek_replace("/etc/shadow", true, &err), DP_IO);
+    cr_assert_not_null(strstr(err.text, "/etc/shadow: is a file that cannot be read"), "%s", err.text);
+    cr_assert_not_null(strstr(err.text, "(Permission denied)"), "%s", err.text);
+}
+
 static void assert_goes_to(const char *path, const char *want)
 {
     char buf[64];

@@ -287,8 +287,7 @@ Test(client_trouble, what_no_server_takes_is_not_sent)
     cr_assert_eq(dp_join(client, NULL, NULL, &MINI_MODEL, &err), DP_USAGE);
     named.label_texts = hole;
     cr_assert_eq(dp_join(client, &MINI_DATA, NULL, &named, &err), DP_USAGE);
-    cr_assert_str_eq(err.text,
-                     "the model's labels: label 'nan' is not a finite number; remove the row or put a label there");
+    cr_assert_str_eq(err.text, "the model's labels: 'nan' stands for a missing value and is no label; leave it out");
     named.label_texts = broken;
     cr_assert_eq(dp_join(client, &MINI_DATA, NULL, &named, &err), DP_USAGE);
     named.label_texts = words;

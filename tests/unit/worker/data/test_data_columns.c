@@ -316,7 +316,11 @@ Test(match, columns_that_the_model_lacks)
     data = must_parse(source, "x1,x2,t\n1,2,3\n4,5.5,6\n");
     assert_rows(&data, 2, T, X12, NULL);
     source.ignore = "x1";
-    assert_bad(source, "x1,x2,t\n1,2,3\n", "lacks 1 column of the model m: 'x1'");
+    assert_bad(source, "x1,x2,t\n1,2,3\n",
+               "lacks 1 column of the model m: 'x1' (left out by --ignore-columns) (its columns:");
+    source = source_for(&NAMED);
+    source.label_column = "x2";
+    assert_bad(source, "x1,x2\n1,2\n", "lacks 1 column of the model m: 'x2' (taken as the label) (its columns:");
     ASSERT_NO_LEAKS();
 }
 
