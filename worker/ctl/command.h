@@ -21,7 +21,7 @@ struct ctl_call {
 struct ctl_command {
     const char *name;
     struct ctl_use {
-        const char *words, *text;                              /* what to write, and what it does: a line of --help */
+        const char *words, *text;                              /* a line of --help: how to write it, its effect */
     } uses[CTL_USES_MAX];                                      /* up to the first without words */
     size_t words_max;                                          /* more words are refused */
     bool on_server;                                            /* takes --on-server */

@@ -91,7 +91,7 @@ void ctl_connection_close(struct ctl_connection *connection)
 
 /* --- question and answer --- */
 
-/* What a question is to be answered with, and what has come. */
+/* An answer that is waited for. */
 struct answer {
     uint32_t want;                     /* a body_case of Header */
     zmq_msg_t *payload;                /* NULL: none is wanted */
