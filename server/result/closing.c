@@ -39,7 +39,7 @@ static void close_handles(struct head *head)
         port_stop(&head->ports[p]);
     if (head->talk.zuv_started)
         zuv_close(&head->talk.zuv, NULL);
-    guard_door_close(&head->door);
+    zuv_door_close(&head->door);
     if (!head->handles_started)
         return;
     uv_close((uv_handle_t *)&head->ending->timer, NULL);
