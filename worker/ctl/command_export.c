@@ -8,7 +8,6 @@
 #include "common/tensor/safetensors_peek.h"
 #include "worker/ctl/command.h"
 #include "worker/ctl/fetch.h"
-#include "worker/ctl/output.h"
 
 struct writing {
     struct ctl_connection *connection;
@@ -77,10 +76,9 @@ static dp_err run(const struct ctl_call *call, dp_error *err)
     if (!path || !path[0])
         return dp_fail(err, DP_USAGE, "export where to? dp-ctl export FILE");
     dp_err e = call->on_server ? ctl_fetch(call->connection, path, NULL, NULL, &w.exported, err) : fetch_file(&w, err);
-    if (e)
-        return e;
-    print(call, path, &w.exported);
-    return ctl_output_flush(err);
+    if (!e)
+        print(call, path, &w.exported);
+    return e;
 }
 
 const struct ctl_command ctl_export = {

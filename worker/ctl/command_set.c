@@ -26,8 +26,10 @@ static dp_err parse_setting(const char *name, const char *text, struct setting *
     }
     bool vanishes;
     ret_setting->value = float_parse(text, &end, &vanishes);
-    if (end == text || *end || !isfinite(ret_setting->value))
+    if (end == text || *end)
         return dp_fail(err, DP_USAGE, "set %.64s: '%.64s' is not a number", name, text);
+    if (!isfinite(ret_setting->value))
+        return dp_fail(err, DP_USAGE, "set %.64s: %.64s is too large", name, text);
     if (vanishes)
         return dp_fail(err, DP_USAGE,
                        "set %.64s: %.64s is too small: as a 32-bit float it is 0; the smallest is 1.4e-45", name, text);

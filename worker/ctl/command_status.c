@@ -5,7 +5,6 @@
 #include "worker/ctl/ask_status.h"
 #include "worker/ctl/command.h"
 #include "worker/ctl/fit.h"
-#include "worker/ctl/output.h"
 #include "worker/ctl/status.h"
 
 static dp_err run(const struct ctl_call *call, dp_error *err)
@@ -19,7 +18,7 @@ static dp_err run(const struct ctl_call *call, dp_error *err)
         ctl_status_print(status, call->connection->server, fit_columns(stdout), stdout);
     }
     json_decref(status);
-    return e ? e : ctl_output_flush(err);
+    return e;
 }
 
 const struct ctl_command ctl_status = {

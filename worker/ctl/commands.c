@@ -1,6 +1,8 @@
 /* The commands of dp-ctl. A new one is a file like command_set.c and a row here. Thread: main. */
 #include "worker/ctl/commands.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/util.h"
@@ -70,5 +72,8 @@ dp_err ctl_run(struct ctl_call *call, char *const *words, size_t count, dp_error
         return dp_fail(err, DP_USAGE, "'%.64s' does not belong to %s", words[1 + command->words_max], command->name);
     for (size_t i = 1; i < count; i++)
         call->words[i - 1] = words[i];
-    return command->run(call, err);
+    dp_err e = command->run(call, err);
+    if (!e && (fflush(stdout) || ferror(stdout)))
+        return dp_fail(err, DP_IO, "cannot write to stdout: %s", strerror(errno));
+    return e;
 }

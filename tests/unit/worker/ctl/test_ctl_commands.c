@@ -46,6 +46,7 @@ Test(ctl_commands, words_that_a_command_does_not_take_are_named)
     assert_ends(false, WORDS("export"), DP_USAGE, "export where to? dp-ctl export FILE");
     assert_ends(false, WORDS("set", "lr"), DP_USAGE, "set what? dp-ctl set lr VALUE, dp-ctl set consistency MODE");
     assert_ends(false, WORDS("set", "lr", "fast"), DP_USAGE, "set lr: 'fast' is not a number");
+    assert_ends(false, WORDS("set", "lr", "1e400"), DP_USAGE, "set lr: 1e400 is too large");
 }
 
 Test(ctl_commands, on_server_belongs_to_export)
