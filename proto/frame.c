@@ -5,82 +5,10 @@
  * the single kinds are in frame_check.c. Thread: any; an arena belongs to one thread. */
 #include "proto/frame.h"
 
-#include <assert.h>
-#include <stdlib.h>
-
-#include "common/base/util.h"
 #include "proto/frame_check.h"
 
 /* Field numbers of Header: bodies are fields from the first on, but for those of the proof. */
-enum { ARENA_ALIGN = 16, FIELD_BODY_FIRST = 10, FIELD_PROOF = 190, FIELD_USER = 191 };
-
-/* A block beyond the base buffer; the memory follows. */
-struct arena_block {
-    _Alignas(ARENA_ALIGN) struct arena_block *next;
-};
-
-static void arena_free_overflow(struct arena *arena)
-{
-    struct arena_block *block = arena->overflow;
-    while (block) {
-        struct arena_block *next = block->next;
-        free(block);
-        block = next;
-    }
-    arena->overflow = NULL;
-}
-
-void arena_fini(struct arena *arena)
-{
-    arena_free_overflow(arena);
-    free(arena->base);
-    *arena = (struct arena){0};
-}
-
-/* Forgets what was there; the base grows to what the largest message so far took, so that it is one buffer next time.
- */
-static void arena_reset(struct arena *arena)
-{
-    arena_free_overflow(arena);
-    if (arena->wanted > arena->size) {
-        free(arena->base);
-        arena->base = mem_array(arena->wanted, 1);
-        arena->size = arena->base ? arena->wanted : 0;
-    }
-    arena->used = 0;
-    arena->full = false;
-}
-
-static void *arena_overflow(struct arena *arena, size_t bytes)
-{
-    struct arena_block *block = mem_array(sizeof *block + bytes, 1);
-    if (!block)
-        return NULL;
-    block->next = arena->overflow;
-    arena->overflow = block;
-    return block + 1;
-}
-
-static void *arena_alloc(void *arg, size_t bytes)
-{
-    struct arena *arena = arg;
-    if (bytes > FRAME_ARENA_BYTES_MAX - arena->used) {
-        arena->full = true;
-        return NULL;
-    }
-    size_t rounded = (bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
-    size_t at = arena->used;
-    arena->used = MIN(at + rounded, (size_t)FRAME_ARENA_BYTES_MAX);
-    arena->wanted = MAX(arena->wanted, arena->used);
-    assert(arena->used <= FRAME_ARENA_BYTES_MAX);
-    return at + rounded <= arena->size ? arena->base + at : arena_overflow(arena, rounded);
-}
-
-static void arena_release(void *arg, void *p)
-{
-    (void)arg;
-    (void)p;
-}
+enum { FIELD_BODY_FIRST = 10, FIELD_PROOF = 190, FIELD_USER = 191 };
 
 /* A varint of at most ten bytes at *at; false where the bytes end within it. */
 static bool varint_read(const uint8_t *data, size_t bytes, size_t *at, uint64_t *ret_value)
@@ -141,7 +69,7 @@ static int body_count(const uint8_t *data, size_t bytes)
 
 static dp_err frame_unpack(struct arena *arena, const void *data, size_t bytes, Dp__Header **ret_header, dp_error *err)
 {
-    ProtobufCAllocator allocator = {.alloc = arena_alloc, .free = arena_release, .allocator_data = arena};
+    ProtobufCAllocator allocator = arena_allocator(arena);
     Dp__Header *header = dp__header__unpack(&allocator, bytes, data);
     if (header) {
         *ret_header = header;
@@ -156,7 +84,7 @@ static dp_err frame_unpack(struct arena *arena, const void *data, size_t bytes, 
 dp_err frame_parse(struct arena *arena, const void *data, size_t bytes, size_t payload_count,
                    const Dp__Header **ret_header, dp_error *err)
 {
-    arena_reset(arena);
+    arena_reset(arena, FRAME_ARENA_BYTES_MAX);
     if (bytes == 0)
         return dp_fail(err, DP_PROTO, "header is empty");
     if (bytes > FRAME_HEADER_BYTES_MAX)

@@ -11,6 +11,7 @@
 
 #include "common/base/dp_err.h"
 #include "common/tensor/label.h"
+#include "proto/arena.h"
 #include "proto/dp.pb-c.h"
 
 enum {
@@ -50,18 +51,6 @@ enum {
 #define FRAME_SAMPLES_MAX ((uint64_t)1 << 40)
 /* Elements of theta that a job can have. */
 #define FRAME_ELEMS_MAX ((uint64_t)FRAME_SLICES_MAX * (SLICE_BYTES / sizeof(float)))
-
-/* Memory of parsed headers: reset before each parse, so steady state allocates nothing. */
-struct arena {
-    uint8_t *base;
-    size_t size;
-    size_t used;
-    size_t wanted;  /* high-water mark, size of the next buffer */
-    void *overflow; /* list of blocks beyond base, until the next reset */
-    bool full;      /* the last parse asked for more than FRAME_ARENA_BYTES_MAX */
-};
-/* A zeroed arena is ready for use. */
-void arena_fini(struct arena *arena);
 
 /* Parses a header frame (arena is reset first). The message is valid until the next parse with the same arena and is
  * never freed by the caller. `payload_count` is the number of frames that follow. DP_PROTO with what is wrong. A

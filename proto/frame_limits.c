@@ -16,15 +16,23 @@ bool frame_node_valid(uint32_t level, uint32_t index, uint32_t slots)
     return (uint64_t)index << level < slots;
 }
 
+static dp_err check_node(uint32_t level, uint32_t index, uint32_t slots, uint64_t step, uint64_t total_steps,
+                         dp_error *err)
+{
+    if (!frame_node_valid(level, index, slots))
+        return dp_fail(err, DP_RANGE, "push of node (%u, %u) in a tree of %u slots", level, index, slots);
+    if (step >= total_steps)
+        return dp_fail(err, DP_RANGE, "push of step %llu, the job has %llu", (unsigned long long)step,
+                       (unsigned long long)total_steps);
+    return DP_OK;
+}
+
 static dp_err check_push(const Dp__PushPull *msg, const struct frame_limits *limits, size_t payload_bytes,
                          dp_error *err)
 {
-    if (!frame_node_valid(msg->level, msg->index, limits->slots))
-        return dp_fail(err, DP_RANGE, "push of node (%u, %u) in a tree of %u slots", msg->level, msg->index,
-                       limits->slots);
-    if (msg->step >= limits->total_steps)
-        return dp_fail(err, DP_RANGE, "push of step %llu, the job has %llu", (unsigned long long)msg->step,
-                       (unsigned long long)limits->total_steps);
+    dp_err e = check_node(msg->level, msg->index, limits->slots, msg->step, limits->total_steps, err);
+    if (e)
+        return e;
     uint64_t want = limits->slice_elems[msg->slice - limits->first_slice] * sizeof(float);
     if (payload_bytes != SIZE_MAX && payload_bytes != want)
         return dp_fail(err, DP_PROTO, "push of slice %u has %zu bytes of payload, the slice has %llu", msg->slice,
@@ -79,17 +87,6 @@ static dp_err check_sizes(const Dp__RowsPushPull *msg, const struct frame_part *
     return DP_OK;
 }
 
-static dp_err check_node(const Dp__RowsPushPull *msg, const struct frame_rows_limits *limits, dp_error *err)
-{
-    if (!frame_node_valid(msg->level, msg->index, limits->slots))
-        return dp_fail(err, DP_RANGE, "push of node (%u, %u) in a tree of %u slots", msg->level, msg->index,
-                       limits->slots);
-    if (msg->step >= limits->total_steps)
-        return dp_fail(err, DP_RANGE, "push of step %llu, the job has %llu", (unsigned long long)msg->step,
-                       (unsigned long long)limits->total_steps);
-    return DP_OK;
-}
-
 dp_err frame_check_part(const Dp__RowsPushPull *msg, const struct frame_rows_limits *limits,
                         const size_t *payload_bytes, dp_error *err)
 {
@@ -100,7 +97,8 @@ dp_err frame_check_part(const Dp__RowsPushPull *msg, const struct frame_rows_lim
         return dp_fail(err, DP_RANGE, "pull of step %llu (holding version %llu), the job has %llu steps",
                        (unsigned long long)msg->pull_step, (unsigned long long)msg->have,
                        (unsigned long long)limits->total_steps);
-    dp_err rc = msg->push ? check_node(msg, limits, err) : DP_OK;
+    dp_err rc =
+        msg->push ? check_node(msg->level, msg->index, limits->slots, msg->step, limits->total_steps, err) : DP_OK;
     const struct frame_part *part = &limits->parts[msg->part - limits->first_part];
     return rc == DP_OK ? check_sizes(msg, part, payload_bytes, err) : rc;
 }

@@ -9,44 +9,15 @@
 #include "server/talk/shared.h"
 #include "server/zmtp/gate.h"
 
+#define NUMBER(name, unit, meaning) {#name, offsetof(struct shard_counters, name)},
+#define TIME(name, meaning) {#name "_s", offsetof(struct shard_counters, name##_ns)},
+#define NOTHING(...)
+
 static const struct {
     const char *name; /* in the status document */
     size_t field;     /* in struct shard_counters */
-} NUMBERS[] =
-    {
-        {"low", offsetof(struct shard_counters, low)},
-        {"pushes", offsetof(struct shard_counters, pushes)},
-        {"duplicates", offsetof(struct shard_counters, duplicates)},
-        {"pulls", offsetof(struct shard_counters, pulls)},
-        {"refused", offsetof(struct shard_counters, refused)},
-        {"not_dealt", offsetof(struct shard_counters, not_dealt)},
-        {"malformed", offsetof(struct shard_counters, malformed)},
-        {"unread", offsetof(struct shard_counters, unread)},
-        {"gradient_bytes_in", offsetof(struct shard_counters, gradient_bytes_in)},
-        {"ids_bytes_in", offsetof(struct shard_counters, ids_bytes_in)},
-        {"header_bytes_in", offsetof(struct shard_counters, header_bytes_in)},
-        {"theta_bytes_out", offsetof(struct shard_counters, theta_bytes_out)},
-        {"header_bytes_out", offsetof(struct shard_counters, header_bytes_out)},
-        {"shm_bytes_in", offsetof(struct shard_counters, shm_bytes_in)},
-        {"shm_bytes_out", offsetof(struct shard_counters, shm_bytes_out)},
-        {"rows", offsetof(struct shard_counters, rows)},
-        {"row_bytes", offsetof(struct shard_counters, row_bytes)},
-        {"rows_pushed", offsetof(struct shard_counters, rows_pushed)},
-        {"rows_pulled", offsetof(struct shard_counters, rows_pulled)},
-        {"lists_received", offsetof(struct shard_counters, lists_received)},
-        {"list_bytes", offsetof(struct shard_counters, list_bytes)},
-        {"copies", offsetof(struct shard_counters, copies)},
-        {"copied_bytes", offsetof(struct shard_counters, copied_bytes)},
-        {"commits", offsetof(struct shard_counters, commits)},
-        {"compensated", offsetof(struct shard_counters, compensated)},
-        {"uncompensated", offsetof(struct shard_counters, uncompensated)},
-        {"past_bytes", offsetof(struct shard_counters, past_bytes)},
-},
-  TIMES[] = {
-      {"parked_s", offsetof(struct shard_counters, parked_ns)},
-      {"queued_s", offsetof(struct shard_counters, queued_ns)},
-      {"commit_s", offsetof(struct shard_counters, commit_ns)},
-};
+} NUMBERS[] = {SHARD_COUNTERS(NUMBER, NUMBER, NOTHING, NOTHING)},
+  TIMES[] = {SHARD_COUNTERS(NOTHING, NOTHING, TIME, NOTHING)};
 
 static uint64_t number_at(const struct shard_counters *counters, size_t field)
 {

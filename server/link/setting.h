@@ -2,6 +2,7 @@
 #ifndef DP_SERVER_LINK_SETTING_H
 #define DP_SERVER_LINK_SETTING_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct setting {
@@ -9,5 +10,11 @@ struct setting {
     double lr;          /* LR */
     uint32_t staleness; /* CONSISTENCY: see server/step/consistency.h */
 };
+
+/* Whether a kind that came as a number is one of setting_kind. */
+static inline bool setting_known(uint32_t kind)
+{
+    return kind <= SETTING_CONSISTENCY;
+}
 
 #endif

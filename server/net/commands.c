@@ -65,8 +65,6 @@ static void on_start(struct port_state *port, struct command *command)
 static void reset(struct port_state *port)
 {
     const struct shard_calls calls = port->shard.calls;
-    _Atomic uint64_t *const gauges[] = {&port->counters->low, &port->counters->rows, &port->counters->row_bytes,
-                                        &port->counters->list_bytes, &port->counters->past_bytes};
     port_shm_fini(port);
     port_grants_fini(port);
     if (grave_dig(&port->shard, &port->graves)) {
@@ -79,8 +77,7 @@ static void reset(struct port_state *port)
     free(port->limits.slice_elems);
     port->limits = (struct port_limits){0};
     command_start_free(&port->start);
-    for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
-        atomic_store_explicit(gauges[i], 0, memory_order_relaxed);
+    counters_reset(port->counters);
 }
 
 static void pin(struct port_state *port, const struct command_pin *pin)

@@ -15,7 +15,7 @@
 dp_err port_shm_start(struct port_state *port, const struct command_start *start, dp_error *err)
 {
     struct range range = {0};
-    if (!port->memory.door.open || start->slice_count == 0)
+    if (!port->memory.door.entry.open || start->slice_count == 0)
         return DP_OK;
     range.first = start->slices[0].first;
     for (uint32_t i = 0; i < start->slice_count; i++)

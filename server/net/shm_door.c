@@ -1,16 +1,13 @@
 /* A shard's Unix socket; see shm_door.h. Thread: shard. */
 #include "server/net/shm_door.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/base/closer.h"
 #include "common/base/util.h"
 
-enum { STRANGERS_MAX = 64, ACCEPTS = 16, REST_MS = 500 };
+enum { STRANGERS_MAX = 64 };
 
 struct shm_guest {
     struct shm_guest *next;
@@ -136,10 +133,11 @@ static void crowd_limit(struct shm_door *door)
         guest_close(oldest);
 }
 
-static void guest_add(struct shm_door *door, int fd)
+static void guest_add(void *arg, int fd)
 {
+    struct shm_door *door = arg;
     struct shm_guest *guest = mem_array_zero(1, sizeof *guest);
-    if (!guest || uv_poll_init(door->poll.loop, &guest->poll, fd)) {
+    if (!guest || uv_poll_init(door->entry.poll.loop, &guest->poll, fd)) {
         free(guest);
         close(fd);
         return;
@@ -153,71 +151,18 @@ static void guest_add(struct shm_door *door, int fd)
     crowd_limit(door);
 }
 
-static void on_door(uv_poll_t *poll, int status, int events);
-
-static void on_rested(uv_timer_t *rest)
-{
-    struct shm_door *door = rest->data;
-    if (closer_is_full())
-        return;
-    uv_timer_stop(rest);
-    uv_poll_start(&door->poll, UV_READABLE, on_door);
-}
-
-/* Those that came before have left what does not close. */
-static void door_rest(struct shm_door *door)
-{
-    uv_poll_stop(&door->poll);
-    uv_timer_start(&door->rest, on_rested, REST_MS, REST_MS);
-}
-
-static void on_door(uv_poll_t *poll, int status, int events)
-{
-    struct shm_door *door = poll->data;
-    (void)status;
-    (void)events;
-    if (closer_is_full()) {
-        door_rest(door);
-        return;
-    }
-    for (int i = 0; i < ACCEPTS && door->open; i++) {
-        int fd = accept4(door->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0)
-            return;
-        guest_add(door, fd);
-    }
-}
-
 dp_err shm_door_open(struct shm_door *door, uv_loop_t *loop, const char *name, const struct shm_calls *calls,
                      dp_error *err)
 {
     *door = (struct shm_door){.calls = *calls};
-    dp_err e = shm_listen(name, &door->fd, err);
-    if (e)
-        return e;
-    int rc = uv_poll_init(loop, &door->poll, door->fd);
-    if (rc) {
-        close(door->fd);
-        return dp_fail(err, DP_SYSTEM, "cannot watch the Unix socket @%s: %s", name, uv_strerror(rc));
-    }
-    uv_timer_init(loop, &door->rest);
-    door->poll.data = door->rest.data = door;
-    door->open = true;
-    (void)str_copy(door->name, sizeof door->name, name);
-    uv_poll_start(&door->poll, UV_READABLE, on_door);
-    return DP_OK;
+    return zuv_door_open(&door->entry, loop, name, guest_add, door, err);
 }
 
 void shm_door_close(struct shm_door *door)
 {
-    if (!door->open)
-        return;
-    door->open = false;
     while (door->guests)
         guest_close(door->guests);
-    uv_close((uv_handle_t *)&door->poll, NULL);
-    uv_close((uv_handle_t *)&door->rest, NULL);
-    closer_close(door->fd);
+    zuv_door_close(&door->entry);
 }
 
 static struct shm_guest *guest_find(const struct shm_door *door, uint64_t session)

@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "common/net/shm_wire.h"
+#include "common/net/zuv_door.h"
 
 struct shm_guest;
 
@@ -28,11 +29,7 @@ struct shm_calls {
 
 /* A zeroed one is closed. */
 struct shm_door {
-    char name[SHM_NAME_MAX];
-    bool open;
-    int fd;
-    uv_poll_t poll;
-    uv_timer_t rest;
+    struct zuv_door entry;
     struct shm_guest *guests; /* the latest first */
     struct shm_calls calls;
 };

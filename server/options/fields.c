@@ -2,6 +2,7 @@
 #include "server/options/fields.h"
 
 #include "common/base/util.h"
+#include "server/shard/counters.h"
 
 #define INTEGER FIELD_INTEGER
 #define NUMBER FIELD_NUMBER
@@ -165,41 +166,9 @@ static const struct field STATUS[] = {
     {"shards[]", "slices", INTEGER | MAYBE, NULL, "slices of dense parameters; likewise"},
     {"shards[]", "parts", INTEGER | MAYBE, NULL, "parts of tables; likewise"},
     {"shards[]", "staleness", OBJECT, NULL, "of the gradients that it applied"},
-    {"shards[]", "low", INTEGER, NULL, "steps complete on all of its slices and parts; 0 where it has none"},
-    {"shards[]", "pushes", INTEGER, NULL, "nodes that arrived"},
-    {"shards[]", "duplicates", INTEGER, NULL, "of these, nodes that were known"},
-    {"shards[]", "pulls", INTEGER, NULL, "answers with parameters, unchanged ones and those of the end included"},
-    {"shards[]", "refused", INTEGER, NULL, "messages that do not fit its steps"},
-    {"shards[]", "not_dealt", INTEGER, NULL, "of these, pushes of slots that were not dealt to their session"},
-    {"shards[]", "malformed", INTEGER, NULL, "messages that were none, or not of this job"},
-    {"shards[]", "unread", INTEGER, NULL, "replies that were left out because their peer does not read"},
-    {"shards[]", "gradient_bytes_in", INTEGER, "bytes", "gradients received"},
-    {"shards[]", "ids_bytes_in", INTEGER, "bytes", "lists of row ids received"},
-    {"shards[]", "header_bytes_in", INTEGER, "bytes", "headers received"},
-    {"shards[]", "bytes_in", INTEGER, "bytes", "the sum of these three"},
-    {"shards[]", "theta_bytes_out", INTEGER, "bytes", "payloads handed to ZeroMQ"},
-    {"shards[]", "header_bytes_out", INTEGER, "bytes", "headers handed to ZeroMQ"},
-    {"shards[]", "bytes_out", INTEGER, "bytes", "the sum of these two"},
-    {"shards[]", "shm_bytes_in", INTEGER, "bytes", "gradients read in shared memory; in none of the numbers above"},
-    {"shards[]", "shm_bytes_out", INTEGER, "bytes", "parameters lent in shared memory; in none of the numbers above"},
-    {"shards[]", "rows", INTEGER, NULL, "rows of tables that were touched so far"},
-    {"shards[]", "row_bytes", INTEGER, "bytes", "their memory"},
-    {"shards[]", "rows_pushed", INTEGER, NULL, "rows of all pushes"},
-    {"shards[]", "rows_pulled", INTEGER, NULL, "rows of all pulls"},
-    {"shards[]", "lists_received", INTEGER, NULL, "lists of row ids that came"},
-    {"shards[]", "list_bytes", INTEGER, "bytes", "memory of those that are kept"},
-    {"shards[]", "copies", INTEGER, NULL,
-     "payloads moved to an aligned place: ZeroMQ leaves those below 8 KiB unaligned"},
-    {"shards[]", "copied_bytes", INTEGER, "bytes", "their bytes"},
-    {"shards[]", "commits", INTEGER, NULL, "of one slice each, evaluation steps included; on arrival of one slot each"},
-    {"shards[]", "compensated", INTEGER, NULL, "late gradients that --delay-compensation brought to theta as it was"},
-    {"shards[]", "uncompensated", INTEGER, NULL, "late gradients that it took as they were"},
-    {"shards[]", "past_bytes", INTEGER, "bytes", "memory of versions kept for that"},
-    {"shards[]", "parked_s", NUMBER, "s", "time that pulls waited for their step, added up over pulls"},
-    {"shards[]", "queued_s", NUMBER, "s",
-     "time that gradients waited for the rest of their tree, added up over nodes; none where they commit on arrival"},
-    {"shards[]", "commit_s", NUMBER, "s", "time in which trees were summed and theta was updated"},
-};
+#define COUNT(name, unit, meaning) {"shards[]", #name, INTEGER, unit, meaning},
+#define TIME(name, meaning) {"shards[]", #name "_s", NUMBER, "s", meaning},
+    SHARD_COUNTERS(COUNT, COUNT, TIME, COUNT)};
 
 #define ENDS "stopped diverged failed"
 #define ROWS "epoch done stopped diverged failed"

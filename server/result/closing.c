@@ -38,7 +38,7 @@ static void close_handles(struct head *head)
     seats_stop(&head->seats);
     if (head->talk.zuv_started)
         zuv_close(&head->talk.zuv, NULL);
-    guard_door_close(&head->door);
+    zuv_door_close(&head->door);
     if (!head->hearers)
         return;
     uv_close((uv_handle_t *)&head->ending->timer, NULL);

@@ -40,7 +40,7 @@ struct head {
     struct talk talk;
     struct crowding crowding;
     struct guard *guard; /* NULL where nobody has to prove anything */
-    struct guard_door door;
+    struct zuv_door door;
     struct supervise *supervise; /* NULL: there are no local workers */
     struct progress progress;
 

@@ -59,14 +59,19 @@ static void step_rmsprop(size_t n, const struct kernel_update *k, const float *w
     kernels_get()->rmsprop(n, k, w, g, state[0], out);
 }
 
+static void set_betas(struct kernel_update *k, double beta1, double beta2)
+{
+    k->momentum = (float)beta1;
+    k->gain1 = (float)(1 - beta1);
+    k->beta2 = (float)beta2;
+    k->gain2 = (float)(1 - beta2);
+}
+
 static void prepare_adam(const struct update_params *params, const struct regular *regular, uint64_t t,
                          struct kernel_update *k)
 {
     (void)regular;
-    k->momentum = (float)params->beta1;
-    k->gain1 = (float)(1 - params->beta1);
-    k->beta2 = (float)params->beta2;
-    k->gain2 = (float)(1 - params->beta2);
+    set_betas(k, params->beta1, params->beta2);
     k->m_scale = (float)(1 / (1 - power(params->beta1, t + 1)));
     k->v_scale = (float)(1 / sqrt(1 - power(params->beta2, t + 1)));
     k->eps = (float)params->eps;
@@ -76,11 +81,7 @@ static void part_adam(const struct update_params *params, const struct regular *
                       struct kernel_update *k)
 {
     (void)regular;
-    double beta1 = pow(params->beta1, part->fraction), beta2 = pow(params->beta2, part->fraction);
-    k->momentum = (float)beta1;
-    k->gain1 = (float)(1 - beta1);
-    k->beta2 = (float)beta2;
-    k->gain2 = (float)(1 - beta2);
+    set_betas(k, pow(params->beta1, part->fraction), pow(params->beta2, part->fraction));
     k->m_scale = (float)(1 / (1 - pow(params->beta1, part->passed)));
     k->v_scale = (float)(1 / sqrt(1 - pow(params->beta2, part->passed)));
 }
@@ -122,29 +123,9 @@ const struct update_rule rule_rmsprop = {
     .rates = rates_of_first,
 };
 
-const struct update_rule rule_adam = {
-    .name = "adam",
-    .state_count = 2,
-    .takes = TAKES_BETAS | TAKES_EPS,
-    .adaptive = true,
-    .lr = 0.001,
-    .eps = 1e-8,
-    .prepare = prepare_adam,
-    .part = part_adam,
-    .step = step_adam,
-    .rates = rates_of_second,
-};
+#define ADAM                                                                                        \
+    .state_count = 2, .takes = TAKES_BETAS | TAKES_EPS, .adaptive = true, .lr = 0.001, .eps = 1e-8, \
+    .prepare = prepare_adam, .part = part_adam, .step = step_adam, .rates = rates_of_second
 
-const struct update_rule rule_adamw = {
-    .name = "adamw",
-    .state_count = 2,
-    .takes = TAKES_BETAS | TAKES_EPS,
-    .adaptive = true,
-    .decoupled = true,
-    .lr = 0.001,
-    .eps = 1e-8,
-    .prepare = prepare_adam,
-    .part = part_adam,
-    .step = step_adam,
-    .rates = rates_of_second,
-};
+const struct update_rule rule_adam = {.name = "adam", ADAM};
+const struct update_rule rule_adamw = {.name = "adamw", .decoupled = true, ADAM};

@@ -23,7 +23,7 @@
 #include "common/base/util.h"
 #include "common/options/options.h"
 #include "common/tensor/plan.h"
-#include "worker/ctl/request.h"
+#include "worker/ctl/ask_status.h"
 #include "worker/data/data.h"
 
 enum { DATA_ROWS = 1 << 14, ROW_WORDS = 64, BATCH = 1024, SEED = 1, SLOTS = 8 };
@@ -157,7 +157,10 @@ static bool counters_read(const struct bench *bench, struct result *result)
 {
     json_t *status;
     dp_error err;
-    if (ctl_request_status(bench->endpoint, 5000, &status, &err)) {
+    struct ctl_connection connection = {.server = bench->endpoint, .timeout_ms = 5000};
+    dp_err e = ctl_ask_status(&connection, &status, &err);
+    ctl_connection_close(&connection);
+    if (e) {
         fprintf(stderr, "bench_sparse_job: %s\n", err.text);
         return false;
     }

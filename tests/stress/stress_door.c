@@ -52,7 +52,7 @@ static void round_of_guests(struct shm_door *door, unsigned *heard)
     dp_error err;
     for (uint64_t i = 0; i < GUESTS; i++) {
         struct shm_message hello = {.kind = SHM_HELLO, .session = i + 1, .incarnation = 1};
-        MUST(shm_connect(door->name, &guests[i], &err) == DP_OK, "%s", err.text);
+        MUST(shm_connect(door->entry.name, &guests[i], &err) == DP_OK, "%s", err.text);
         MUST(shm_send(guests[i], &hello, -1) == DP_OK, "no hello");
     }
     while (*heard < until)

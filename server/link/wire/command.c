@@ -271,7 +271,7 @@ static dp_err read_live(const ProtobufCBinaryData *body, uint32_t slots, uint8_t
 
 static dp_err read_set(const Dp__Link__Set *body, struct command_set *set, dp_error *err)
 {
-    if (body->setting > SETTING_CONSISTENCY || !isfinite(body->lr) || body->staleness > CONSISTENCY_STALENESS_MAX)
+    if (!setting_known(body->setting) || !isfinite(body->lr) || body->staleness > CONSISTENCY_STALENESS_MAX)
         return dp_fail(err, DP_PROTO, "a setting of kind %u to rate %g or window %u", body->setting, body->lr,
                        body->staleness);
     *set = (struct command_set){body->step, {(enum setting_kind)body->setting, body->lr, body->staleness}};
@@ -291,7 +291,7 @@ static dp_err read_of_job(struct wire_reader *reader, const Dp__Link__Command *m
         command->kind = COMMAND_TOTALS;
         return read_totals(reader, message->totals, &job->job, &command->totals, err);
     case DP__LINK__COMMAND__BODY_PREPARE:
-        if (message->prepare->setting > SETTING_CONSISTENCY)
+        if (!setting_known(message->prepare->setting))
             return dp_fail(err, DP_PROTO, "a setting of kind %u", message->prepare->setting);
         command->kind = COMMAND_PREPARE;
         command->prepare =

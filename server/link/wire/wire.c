@@ -39,30 +39,16 @@ dp_err wire_pack(const ProtobufCMessage *body, struct wire_message *message)
     return DP_OK;
 }
 
-/* Each piece of memory counts as long as the header is in use: it is freed as a whole. */
-static void *reader_alloc(void *arg, size_t bytes)
-{
-    struct wire_reader *reader = arg;
-    if (bytes > WIRE_MEMORY_BYTES_MAX - reader->memory)
-        return NULL;
-    reader->memory += bytes;
-    return malloc(bytes);
-}
-
-static void reader_free(void *arg, void *memory)
-{
-    (void)arg;
-    free(memory);
-}
-
 dp_err wire_unpack(struct wire_reader *reader, const struct wire_message *message,
                    const ProtobufCMessageDescriptor *kind, dp_error *err)
 {
-    *reader = (struct wire_reader){.message = message, .allocator = {reader_alloc, reader_free, reader}};
+    *reader = (struct wire_reader){.message = message};
+    arena_reset(&reader->arena, WIRE_MEMORY_BYTES_MAX);
+    ProtobufCAllocator allocator = arena_allocator(&reader->arena);
     if (message->header_bytes > WIRE_HEADER_BYTES_MAX)
         return dp_fail(err, DP_PROTO, "a header of %zu bytes, of at most %d", message->header_bytes,
                        WIRE_HEADER_BYTES_MAX);
-    reader->body = protobuf_c_message_unpack(kind, &reader->allocator, message->header_bytes, message->header);
+    reader->body = protobuf_c_message_unpack(kind, &allocator, message->header_bytes, message->header);
     if (!reader->body)
         return dp_fail(err, DP_PROTO, "a header of %zu bytes that is no %s", message->header_bytes, kind->short_name);
     return DP_OK;
@@ -70,8 +56,7 @@ dp_err wire_unpack(struct wire_reader *reader, const struct wire_message *messag
 
 void wire_reader_fini(struct wire_reader *reader)
 {
-    if (reader->body)
-        protobuf_c_message_free_unpacked(reader->body, &reader->allocator);
+    arena_fini(&reader->arena);
     reader->body = NULL;
 }
 

@@ -13,6 +13,7 @@
 #include <protobuf-c/protobuf-c.h>
 
 #include "common/base/dp_err.h"
+#include "proto/arena.h"
 
 enum {
     WIRE_HEADER_BYTES_MAX = 4 << 20,
@@ -44,9 +45,8 @@ DP_MUST_CHECK dp_err wire_pack(const ProtobufCMessage *body, struct wire_message
 struct wire_reader {
     const struct wire_message *message;
     uint32_t next;
-    size_t memory; /* bytes in use by the header */
-    ProtobufCAllocator allocator;
-    ProtobufCMessage *body;
+    struct arena arena;
+    ProtobufCMessage *body; /* in the arena */
 };
 
 /* Parses the header. Always followed by wire_reader_fini. DP_PROTO. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/kernels/kernels.h"
+#include "tests/unit/support/hear.h"
 
 static void on_params(void *arg, const struct params *params)
 {
@@ -68,26 +69,10 @@ static void on_few(void *arg, uint64_t step)
 
 static void on_event(void *arg, const struct event *event)
 {
-    switch (event->kind) {
-    case EVENT_COMPLETED:
-        on_completed(arg, event->completed.step, &event->completed.metrics);
-        break;
-    case EVENT_FAILED:
-        on_failed(arg, event->failed);
-        free(event->failed);
-        break;
-    case EVENT_SUMS:
-        on_sums(arg, event->sums.step, event->sums.phase, event->sums.values, event->sums.sums);
-        break;
-    case EVENT_READY:
-        on_ready(arg, event->ready.step, event->ready.roster);
-        break;
-    case EVENT_FEW:
-        on_few(arg, event->few.step);
-        break;
-    default:
-        break;
-    }
+    hear_event(
+        &(struct hearing){
+            .completed = on_completed, .failed = on_failed, .sums = on_sums, .ready = on_ready, .few = on_few},
+        arg, event);
 }
 
 void cluster_start(struct cluster *c, const struct shard_job *job, uint32_t shards, uint64_t slice_elems)

@@ -7,6 +7,7 @@
 
 #include "server/dense/on_arrival.h"
 #include "server/shard/shard.h"
+#include "tests/unit/support/hear.h"
 #include "tests/unit/support/leaks.h"
 #include "tests/unit/support/roll.h"
 
@@ -108,11 +109,6 @@ static void hear_refusal(void *arg, const struct refusal *refusal)
     cr_assert_fail("%s", refusal->text);
 }
 
-static void hear_completed(void *arg, uint64_t step, const struct metrics *m)
-{
-    (void)arg, (void)step, (void)m;
-}
-
 static void hear_arrived(void *arg, uint32_t session, uint64_t step, uint32_t node)
 {
     (void)arg, (void)session, (void)step, (void)node;
@@ -124,28 +120,9 @@ static void hear_failed(void *arg, const dp_error *err)
     cr_assert_fail("%s", err->text);
 }
 
-static void hear_sums(void *arg, uint64_t step, uint32_t phase, uint32_t values, double *sums)
-{
-    (void)arg, (void)step, (void)phase, (void)values;
-    free(sums);
-}
-
 static void hear(void *arg, const struct event *event)
 {
-    switch (event->kind) {
-    case EVENT_COMPLETED:
-        hear_completed(arg, event->completed.step, &event->completed.metrics);
-        break;
-    case EVENT_FAILED:
-        hear_failed(arg, event->failed);
-        free(event->failed);
-        break;
-    case EVENT_SUMS:
-        hear_sums(arg, event->sums.step, event->sums.phase, event->sums.values, event->sums.sums);
-        break;
-    default:
-        break;
-    }
+    hear_event(&(struct hearing){.failed = hear_failed}, arg, event);
 }
 
 static void set_up(struct fixture *f, const struct update_rule *rule, double compensation, uint32_t past)

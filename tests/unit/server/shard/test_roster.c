@@ -9,6 +9,7 @@
 
 #include "server/dense/slice.h"
 #include "server/shard/shard.h"
+#include "tests/unit/support/hear.h"
 #include "tests/unit/support/leaks.h"
 
 enum { SHARDS = 2, SLICES = 2, SLOTS = 3, ELEMS = 16, STEPS = 60, QUEUE = 512, RUNS = 300, EVENTS = 4000 };
@@ -110,12 +111,6 @@ static void on_failed(void *arg, const dp_error *err)
     cr_assert_fail("%s", err->text);
 }
 
-static void on_sums(void *arg, uint64_t step, uint32_t phase, uint32_t values, double *sums)
-{
-    (void)arg, (void)step, (void)phase, (void)values;
-    free(sums);
-}
-
 static void on_ready(void *arg, uint64_t ready, uint64_t roster)
 {
     word_put(&w.to_head[shard_of(arg)], (struct word){true, ready, roster, {0}});
@@ -123,23 +118,7 @@ static void on_ready(void *arg, uint64_t ready, uint64_t roster)
 
 static void on_event(void *arg, const struct event *event)
 {
-    switch (event->kind) {
-    case EVENT_COMPLETED:
-        on_completed(arg, event->completed.step, &event->completed.metrics);
-        break;
-    case EVENT_FAILED:
-        on_failed(arg, event->failed);
-        free(event->failed);
-        break;
-    case EVENT_SUMS:
-        on_sums(arg, event->sums.step, event->sums.phase, event->sums.values, event->sums.sums);
-        break;
-    case EVENT_READY:
-        on_ready(arg, event->ready.step, event->ready.roster);
-        break;
-    default:
-        break;
-    }
+    hear_event(&(struct hearing){.completed = on_completed, .failed = on_failed, .ready = on_ready}, arg, event);
 }
 
 /* -- the head -- */

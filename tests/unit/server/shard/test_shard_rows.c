@@ -7,6 +7,7 @@
 #include "server/shard/ask.h"
 #include "server/shard/parts.h"
 #include "server/shard/shard.h"
+#include "tests/unit/support/hear.h"
 #include "tests/unit/support/leaks.h"
 
 enum { ROWS = 100, DIM = 2, SLOTS = 2, STEPS = 3 };
@@ -72,28 +73,9 @@ static void hear_failed(void *arg, const dp_error *err)
     cr_assert_fail("%s", err->text);
 }
 
-static void hear_sums(void *arg, uint64_t step, uint32_t phase, uint32_t values, double *sums)
-{
-    (void)arg, (void)step, (void)phase, (void)values;
-    free(sums);
-}
-
 static void hear(void *arg, const struct event *event)
 {
-    switch (event->kind) {
-    case EVENT_COMPLETED:
-        hear_completed(arg, event->completed.step, &event->completed.metrics);
-        break;
-    case EVENT_FAILED:
-        hear_failed(arg, event->failed);
-        free(event->failed);
-        break;
-    case EVENT_SUMS:
-        hear_sums(arg, event->sums.step, event->sums.phase, event->sums.values, event->sums.sums);
-        break;
-    default:
-        break;
-    }
+    hear_event(&(struct hearing){.completed = hear_completed, .failed = hear_failed}, arg, event);
 }
 
 struct fixture {

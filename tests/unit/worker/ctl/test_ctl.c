@@ -13,7 +13,7 @@
 #include "common/base/util.h"
 #include "proto/frame.h"
 #include "tests/unit/support/leaks.h"
-#include "worker/ctl/request.h"
+#include "worker/ctl/ask_status.h"
 #include "worker/ctl/status.h"
 
 /* --- the table --- */
@@ -370,13 +370,21 @@ static void fake_stop(struct fake *fake)
     zmq_ctx_term(fake->context);
 }
 
+static dp_err ask_at(const char *endpoint, uint64_t timeout_ms, json_t **ret_status, dp_error *err)
+{
+    struct ctl_connection connection = {.server = endpoint, .timeout_ms = timeout_ms};
+    dp_err e = ctl_ask_status(&connection, ret_status, err);
+    ctl_connection_close(&connection);
+    return e;
+}
+
 /* Asks a fake that answers so; the error's text goes to err, the document to *ret_status. */
 static dp_err ask(void (*answer)(struct fake *fake, const Dp__Header *question), uint64_t timeout_ms,
                   json_t **ret_status, dp_error *err)
 {
     struct fake fake;
     fake_start(&fake, answer);
-    dp_err e = ctl_request_status(fake.endpoint, timeout_ms, ret_status, err);
+    dp_err e = ask_at(fake.endpoint, timeout_ms, ret_status, err);
     fake_stop(&fake);
     return e;
 }
@@ -510,7 +518,7 @@ Test(request, tells_when_the_server_ends_meanwhile)
     snprintf(endpoint, sizeof endpoint, "tcp://127.0.0.1:%d", ntohs(at.sin_port));
     cr_assert_eq(pthread_create(&thread, NULL, take_and_end, &listener), 0);
     uint64_t begin_ms = mono_ms();
-    cr_assert_eq(ctl_request_status(endpoint, 60000, &status, &err), DP_UNREACHABLE);
+    cr_assert_eq(ask_at(endpoint, 60000, &status, &err), DP_UNREACHABLE);
     cr_assert_lt(mono_ms() - begin_ms, 30000);
     cr_assert_not_null(strstr(err.text, "ended before it answered: connection refused"), "%s", err.text);
     pthread_join(thread, NULL);
@@ -521,9 +529,9 @@ Test(request, names_an_endpoint_that_is_not_there)
 {
     json_t *status = NULL;
     dp_error err = {0};
-    cr_assert_eq(ctl_request_status("tcp://127.0.0.1:1", 5000, &status, &err), DP_UNREACHABLE);
+    cr_assert_eq(ask_at("tcp://127.0.0.1:1", 5000, &status, &err), DP_UNREACHABLE);
     cr_assert_not_null(strstr(err.text, "cannot reach tcp://127.0.0.1:1: "), "%s", err.text);
-    cr_assert_eq(ctl_request_status("127.0.0.1:1", 5000, &status, &err), DP_USAGE);
+    cr_assert_eq(ask_at("127.0.0.1:1", 5000, &status, &err), DP_USAGE);
     cr_assert_eq(strncmp(err.text, "option --server: ", 17), 0, "%s", err.text);
     ASSERT_NO_LEAKS();
 }
