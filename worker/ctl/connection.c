@@ -99,6 +99,16 @@ struct answer {
     struct client_challenge challenge; /* given: it is to be asked again, with a proof */
 };
 
+static dp_err fail_no_answer(const struct ctl_connection *connection, dp_error *err)
+{
+    return dp_fail(
+        err, DP_UNREACHABLE,
+        "%s takes connections but has not answered within %.3g s; is it a dp-server, and its main port? (one without "
+        "descriptors says so in its log)",
+        connection->server, (double)connection->timeout_ms / 1000);
+}
+
+/* A connection that broke the protocol is one that ZeroMQ gives up, and then nothing takes what is sent. */
 static dp_err send_question(struct ctl_connection *connection, Dp__Header *question, dp_error *err)
 {
     Dp__Header header = *question;
@@ -108,18 +118,12 @@ static dp_err send_question(struct ctl_connection *connection, Dp__Header *quest
     if (size > sizeof bytes)
         return dp_fail(err, DP_USAGE, "the name or the value is too long");
     frame_write(&header, bytes);
-    if (zmq_send(connection->socket, bytes, size, 0) < 0)
+    zmq_pollitem_t item = {.socket = connection->socket, .events = ZMQ_POLLOUT};
+    if (zmq_poll(&item, 1, left_ms(connection)) == 0)
+        return fail_no_answer(connection, err);
+    if (zmq_send(connection->socket, bytes, size, ZMQ_DONTWAIT) < 0)
         return dp_fail(err, DP_SYSTEM, "cannot send to %s: %s", connection->server, zmq_strerror(errno));
     return DP_OK;
-}
-
-static dp_err fail_no_answer(const struct ctl_connection *connection, dp_error *err)
-{
-    return dp_fail(
-        err, DP_UNREACHABLE,
-        "%s takes connections but has not answered within %.3g s; is it a dp-server, and its main port? (one without "
-        "descriptors says so in its log)",
-        connection->server, (double)connection->timeout_ms / 1000);
 }
 
 /* Waits until there is a message. ZeroMQ would go on waiting for a server that has ended. */
@@ -198,6 +202,8 @@ static dp_err receive_answer(struct ctl_connection *connection, struct answer *a
             e = read_answer(connection, frames, count, answer, err);
         for (size_t i = 0; i < ANSWER_FRAMES_MAX; i++)
             zmq_msg_close(&frames[i]);
+        if (!e && !answer->header && left_ms(connection) == 0) /* answers to other questions come without an end */
+            e = fail_no_answer(connection, err);
     }
     return e;
 }
