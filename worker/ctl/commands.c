@@ -52,10 +52,10 @@ static const struct ctl_command *find(const char *name)
 
 static const char *name_on_server(void)
 {
-    size_t i = 0;
-    while (!COMMANDS[i]->on_server)
-        i++;
-    return COMMANDS[i]->name;
+    for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++)
+        if (COMMANDS[i]->on_server)
+            return COMMANDS[i]->name;
+    return "no command";
 }
 
 dp_err ctl_run(struct ctl_call *call, char *const *words, size_t count, dp_error *err)
