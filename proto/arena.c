@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 
 enum { ARENA_ALIGN = 16 };

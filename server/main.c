@@ -4,9 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/base/entropy.h"
 #include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/base/output.h"
-#include "common/base/util.h"
+#include "common/base/process.h"
 #include "common/kernels/kernels.h"
 #include "common/options/early.h"
 #include "proto/frame.h"

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "common/base/util.h"
+#include "common/base/clock.h"
 
 /* Time until the deadline; 0 once it has passed. */
 static inline uint64_t deadline_left_ms(uint64_t deadline_ms)

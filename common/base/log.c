@@ -13,7 +13,7 @@
 
 #include "common/base/log_format.h"
 #include "common/base/output.h"
-#include "common/base/util.h"
+#include "common/base/text.h"
 
 /* A line is shorter than PIPE_BUF, so that the kernel keeps it whole on a pipe that several processes share. */
 enum { LOG_LINE_BYTES = 1024, LOG_WINDOW_MS = 1000 };

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/text.h"
 #include "common/base/util.h"
 
 enum { SPEC_MAX = 16 };

@@ -16,7 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "common/base/util.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 
 enum {
     STACK_BYTES = 256 << 10,

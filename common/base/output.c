@@ -10,9 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/human.h"
 #include "common/base/outlet.h"
-#include "common/base/util.h"
 
 enum {
     TEXT_ROOM_BYTES = 256 << 10,

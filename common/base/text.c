@@ -1,7 +1,9 @@
 /* UTF-8, as far as refusing what is not printable. Thread: any. */
 #include "common/base/text.h"
 
+#include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Length of the character at s (1..4), or 0 if it is none that may be printed. */
@@ -50,4 +52,29 @@ void text_clean(char *dst, size_t size, const char *src)
         left -= step;
     }
     dst[at] = '\0';
+}
+
+bool str_append(char *buf, size_t size, size_t *at, const char *fmt, ...)
+{
+    if (*at >= size)
+        return false;
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(buf + *at, size - *at, fmt, args);
+    va_end(args);
+    if (n < 0)
+        return false;
+    bool whole = (size_t)n < size - *at;
+    *at = whole ? *at + (size_t)n : size - 1;
+    return whole;
+}
+
+bool str_copy(char *dst, size_t size, const char *src)
+{
+    size_t n = strlen(src);
+    bool whole = n < size;
+    n = whole ? n : size - 1;
+    memcpy(dst, src, n);
+    dst[n] = '\0';
+    return whole;
 }

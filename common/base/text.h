@@ -11,4 +11,9 @@ bool text_printable(const char *text, size_t length);
  * does not fit is cut at a character. For file names, host names and error texts that are about to be sent. */
 void text_clean(char *dst, size_t size, const char *src);
 
+/* snprintf that appends at *at and never runs past `size`; returns false once the text was cut. */
+bool str_append(char *buf, size_t size, size_t *at, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* Copies src into dst[size], cutting if needed; returns false when it was cut. */
+bool str_copy(char *dst, size_t size, const char *src);
+
 #endif

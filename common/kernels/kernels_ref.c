@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/number.h"
 #include "common/kernels/kernels_math.h"
 #include "common/kernels/kernels_rules.h"
 

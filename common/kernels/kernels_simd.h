@@ -7,7 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "common/base/util.h"
 #include "common/kernels/kernels_math.h"
 
 typedef float v_float __attribute__((vector_size(SIMD_BYTES)));
@@ -190,6 +189,7 @@ static double simd_sum_squares(size_t n, const float *x)
     return simd_dot(n, x, x);
 }
 
+#include "common/base/number.h"
 #include "common/kernels/kernels_rules_simd.h"
 
 static bool simd_finite(size_t n, const float *x)

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "common/net/transport.h"
 

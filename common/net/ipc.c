@@ -8,8 +8,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/deadline.h"
-#include "common/base/util.h"
+#include "common/base/text.h"
 #include "common/net/transport.h"
 
 enum { QUEUE_WAIT_MS = 20 };

@@ -14,6 +14,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "common/base/mem.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 
 struct lookup {

@@ -13,6 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/entropy.h"
+#include "common/base/file.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 
 enum { DIGITS = 2 * PROOF_KEY_BYTES, PLACES_MAX = 2, USER_BYTES = 4096 };

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "common/base/closer.h"
-#include "common/base/util.h"
+#include "common/base/text.h"
 
 enum { MAGIC = 0x6d687364, DESCRIPTORS_MAX = 253 }; /* as many as Linux passes at once: none is dropped by receiving */
 

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/deadline.h"
 #include "common/base/util.h"
 #include "common/net/resolve.h"

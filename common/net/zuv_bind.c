@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#include "common/base/util.h"
+#include "common/base/text.h"
 #include "common/net/transport.h"
 
 enum { HOST_MAX = 256, ENDPOINT_MAX = HOST_MAX + 16 };

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "common/base/closer.h"
-#include "common/base/util.h"
+#include "common/base/text.h"
 
 enum { ACCEPTS = 16, REST_MS = 500 };
 

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/base/util.h"
+#include "common/base/file.h"
 
 /* Not opened: what waits in a pipe is for the reader. */
 static dp_err check_file(const char *option, const char *path, dp_error *err)

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "common/options/wrap.h"
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "common/options/nearest.h"
 #include "common/options/table.h"

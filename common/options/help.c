@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "common/options/fields.h"
 #include "common/options/value.h"

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/text.h"
 #include "common/base/util.h"
 
 const char *option_shown(const char *text, char buf[OPTION_SHOWN_MAX])

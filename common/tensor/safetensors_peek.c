@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 
 enum { LENGTH_BYTES = 8, HEADER_BYTES_MAX = 16 << 20, SUFFIXES_MAX = 1000 };
 

@@ -13,7 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/mem.h"
 #include "common/base/mem_room.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 
 enum { LENGTH_BYTES = 8, HEADER_BYTES_MAX = 16 << 20, SHOWN_MAX = 40 };

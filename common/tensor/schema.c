@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/base/mem.h"
 #include "common/base/text.h"
 #include "common/base/util.h"
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/base/rng.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 
 static const uint64_t ELEMS_MAX = (uint64_t)1 << 40;

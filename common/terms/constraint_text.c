@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
+#include "common/base/number.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 
 enum { TEXT_MAX = 1024, LINEAR_BYTES_FIRST = 1 << 16, LINEAR_BYTES_MAX = 1 << 28 };

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/number.h"
+#include "common/base/text.h"
 
 /* As of other numbers of the update: well within what floats hold. */
 #define STRENGTH_MAX 1e30

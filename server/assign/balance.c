@@ -8,7 +8,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/util.h"
 #include "server/assign/assign.h"
 #include "server/assign/quorum.h"
 #include "server/deal/speculation_decide.h"

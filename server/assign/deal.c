@@ -5,6 +5,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "common/base/clock.h"
+#include "common/base/util.h"
 #include "server/assign/assign.h"
 #include "server/assign/balance.h"
 #include "server/assign/grants.h"

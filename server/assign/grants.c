@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/util.h"
 #include "server/assign/balance.h"
 #include "server/assign/deal.h"
 #include "server/talk/shared.h"

@@ -2,6 +2,8 @@
  * than STORM_JOINS join in STORM_MS, newcomers are guests until they have stayed for GUEST_MS. Thread: head. */
 #include "server/assign/guests.h"
 
+#include "common/base/clock.h"
+#include "common/base/util.h"
 #include "server/assign/deal.h"
 #include "server/talk/leave.h"
 #include "server/talk/reach.h"

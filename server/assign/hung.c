@@ -7,7 +7,9 @@
 
 #include <inttypes.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/util.h"
 #include "server/assign/assign.h"
 #include "server/assign/balance.h"
 #include "server/assign/deal.h"

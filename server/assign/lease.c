@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "common/base/log.h"
+#include "common/base/util.h"
 #include "server/assign/assign.h"
 #include "server/assign/balance.h"
 #include "server/assign/quorum.h"

@@ -2,6 +2,7 @@
  * way, as from a worker behind a slow link. Thread: head. */
 #include "server/assign/patience.h"
 
+#include "common/base/util.h"
 #include "server/assign/balance.h"
 #include "server/assign/gate.h"
 #include "server/assign/owed.h"

@@ -1,6 +1,7 @@
 /* Whether enough workers are there for the job to go on. Thread: head. */
 #include "server/assign/quorum.h"
 
+#include "common/base/util.h"
 #include "server/assign/ranks.h"
 #include "server/talk/shared.h"
 

@@ -11,7 +11,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/util.h"
 #include "server/assign/assign.h"
 #include "server/assign/balance.h"
 #include "server/assign/grants.h"

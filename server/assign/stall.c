@@ -8,8 +8,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
+#include "common/base/util.h"
 #include "server/assign/assign.h"
 #include "server/assign/balance.h"
 #include "server/assign/hung.h"

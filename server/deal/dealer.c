@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 
 dp_err dealer_init(struct dealer *dealer, uint32_t slots, uint64_t first)

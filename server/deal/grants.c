@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 
 enum { SET_HELD, SET_DEALT, SET_EXTRA, SET_LATE, SET_COUNT = SET_LATE + GRANTS_LATE };

@@ -1,4 +1,6 @@
 /* Speculation; see speculation.h. Thread: head. */
+#include "common/base/mem.h"
+#include "common/base/util.h"
 #include "server/deal/speculation_impl.h"
 
 #include <assert.h>

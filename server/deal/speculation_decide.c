@@ -2,7 +2,9 @@
 #include "server/deal/speculation_decide.h"
 
 #include <assert.h>
+#include <stddef.h>
 
+#include "common/base/util.h"
 #include "server/deal/speculation_impl.h"
 
 /* Before any slot has come, one that is missing for so long is given to the idle. */

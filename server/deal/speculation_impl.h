@@ -2,7 +2,6 @@
 #ifndef DP_SERVER_DEAL_SPECULATION_IMPL_H
 #define DP_SERVER_DEAL_SPECULATION_IMPL_H
 
-#include "common/base/util.h"
 #include "server/deal/speculation.h"
 
 /* NULL for DEALER_NOBODY. */

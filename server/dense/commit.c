@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <math.h>
 
+#include "common/base/number.h"
+#include "common/base/util.h"
 #include "server/dense/tree.h"
 
 static bool concerns(const struct constraint *c, uint32_t tensor)

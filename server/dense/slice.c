@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "common/base/util.h"
 #include "server/dense/commit.h"
 #include "server/dense/tree.h"
 #include "server/step/first_values.h"

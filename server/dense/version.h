@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "server/dense/planes.h"
 
 #define VERSION_UNSHARED UINT32_MAX

@@ -4,7 +4,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/util.h"
 #include "server/head/status.h"
 #include "server/talk/shared.h"
 #include "server/talk/talk.h"

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/base/util.h"
 #include "common/options/value.h"
 #include "server/head/answers.h"
 #include "server/head/consistency.h"

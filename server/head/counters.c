@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "common/base/human.h"
+#include "common/base/util.h"
 #include "server/head/consistency.h"
 #include "server/talk/shared.h"
 #include "server/zmtp/gate.h"

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/human.h"
 #include "common/base/output.h"
-#include "common/base/util.h"
 #include "server/assign/drop.h"
 #include "server/head/consistency.h"
 #include "server/result/closing.h"

@@ -8,9 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/closer.h"
+#include "common/base/file.h"
 #include "common/base/human.h"
 #include "common/base/log.h"
+#include "common/base/process.h"
+#include "common/base/text.h"
 #include "common/net/transport.h"
 #include "common/net/zuv_bind.h"
 #include "common/net/zuv_term.h"

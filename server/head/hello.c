@@ -12,7 +12,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/text.h"
 #include "server/head/reopen.h"
 #include "server/job/numerics.h"
 #include "server/talk/crowd.h"

@@ -1,6 +1,7 @@
 /* Workers that have read their data join: the first one settles the job, the others must fit it. Thread: head. */
 #include "server/head/join.h"
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "server/assign/grants.h"
 #include "server/assign/ranks.h"

@@ -3,6 +3,7 @@
 
 #include <signal.h>
 
+#include "common/base/clock.h"
 #include "server/assign/assign.h"
 #include "server/assign/balance.h"
 #include "server/assign/deal.h"

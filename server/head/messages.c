@@ -5,7 +5,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/util.h"
 #include "server/assign/balance.h"
 #include "server/assign/hung.h"
 #include "server/assign/ranks.h"

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/util.h"
 #include "common/tensor/schema.h"
 #include "server/assign/balance.h"
 #include "server/assign/deal.h"

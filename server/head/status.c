@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/clock.h"
+#include "common/base/util.h"
 #include "common/net/transport.h"
 #include "server/assign/balance.h"
 #include "server/assign/drop.h"

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "common/base/clock.h"
+#include "common/base/text.h"
 #include "server/assign/balance.h"
 #include "server/assign/ranks.h"
 #include "server/result/doubts.h"

@@ -14,7 +14,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 
 enum {

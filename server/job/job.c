@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/entropy.h"
 #include "common/base/mem_room.h"
 #include "common/base/text.h"
+#include "common/base/util.h"
 #include "server/job/labels.h"
 #include "server/job/layout.h"
 #include "server/job/parts.h"

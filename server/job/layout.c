@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "server/job/parts.h"
 

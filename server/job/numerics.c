@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "common/base/text.h"
+
 const char JOB_OTHER_NUMERICS[] =
     "this worker computes other bits than the job's workers" JOB_ASK_LOG
     ": run it on the same kind of CPU with the same build of dp, or start dp-server with --mixed-numerics";

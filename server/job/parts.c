@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/util.h"
+
 enum {
     WIDE_DIM = 16,
     WIDE_ELEMS = 1 << 20,

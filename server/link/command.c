@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "common/terms/constraint_text.h"
 
 struct command_start *command_start_new(const struct shard_job *job, uint32_t slice_count, uint32_t part_count)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 
 dp_err queue_init(struct queue *queue, size_t room, size_t item_bytes)
 {

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 
 /* A frame on its way. */
 struct held {

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/mem.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "common/net/secret.h"
 

@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 
 #include "common/base/closer.h"
-#include "common/base/util.h"
+#include "common/base/entropy.h"
 
 static void serve(void *arg, int fd)
 {

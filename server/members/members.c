@@ -5,6 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/entropy.h"
+#include "common/base/mem.h"
+#include "common/base/text.h"
+#include "common/base/util.h"
+
 enum { BEATS_MS = 3000 /* heartbeats are at most two seconds apart: after longer, none come */ };
 
 dp_err members_init(struct members *members)

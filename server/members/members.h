@@ -5,7 +5,6 @@
 
 #include <string.h>
 
-#include "common/base/util.h"
 #include "proto/frame.h"
 #include "server/deal/session.h"
 

@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "server/dense/slice.h"
 #include "server/net/events.h"
 #include "server/net/grants.h"

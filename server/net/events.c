@@ -10,7 +10,7 @@
  * follows. Thread: shard. */
 #include "server/net/events.h"
 
-#include "common/base/util.h"
+#include "common/base/clock.h"
 
 enum { TELL_GAP_MS = 4, TELL_GAP_NS = TELL_GAP_MS * 1000000 };
 

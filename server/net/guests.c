@@ -1,7 +1,6 @@
 /* Workers that come to the door of shared memory; see guests.h. Thread: shard. */
 #include "server/net/guests.h"
 
-#include "common/base/util.h"
 #include "server/net/reply.h"
 #include "server/net/sessions.h"
 #include "server/net/shm.h"

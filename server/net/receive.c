@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "server/net/carrier.h"
 #include "server/net/letters.h"

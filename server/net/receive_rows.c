@@ -4,7 +4,7 @@
  * themselves. Thread: shard. */
 #include "server/net/receive_rows.h"
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "server/net/carrier.h"
 #include "server/net/push.h"
 #include "server/net/reply.h"

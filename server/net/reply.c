@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "server/net/carrier.h"
 
 /* A version that a reply in flight refers to. */

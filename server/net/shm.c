@@ -8,7 +8,7 @@
 #include <assert.h>
 
 #include "common/base/log.h"
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "server/net/payload.h"
 #include "server/shard/pieces.h"
 

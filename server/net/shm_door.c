@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "common/base/closer.h"
-#include "common/base/util.h"
+#include "common/base/mem.h"
 
 enum { STRANGERS_MAX = 64 };
 

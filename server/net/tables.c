@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "server/shard/parts.h"
 #include "server/table/read.h"

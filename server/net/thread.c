@@ -7,7 +7,8 @@
 #include <stdlib.h>
 
 #include "common/base/log.h"
-#include "common/base/util.h"
+#include "common/base/mem.h"
+#include "common/base/text.h"
 #include "server/net/commands.h"
 #include "server/net/events.h"
 #include "server/net/grants.h"

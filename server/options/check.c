@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/base/text.h"
+#include "common/base/util.h"
 #include "common/net/transport.h"
 #include "common/net/zuv_bind.h"
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/util.h"
 #include "common/terms/constraint_text.h"
 #include "common/terms/joint_check.h"
 #include "common/terms/regularize_text.h"

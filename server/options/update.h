@@ -3,7 +3,6 @@
 #ifndef DP_SERVER_OPTIONS_UPDATE_H
 #define DP_SERVER_OPTIONS_UPDATE_H
 
-#include "common/base/util.h"
 #include "common/options/options.h"
 #include "common/terms/regularize_text.h"
 #include "server/step/job.h"

@@ -1,6 +1,9 @@
 /* The last of a server: the end that --json tells, and the closing of all that is on the loop. Thread: head. */
 #include "server/result/closing.h"
 
+#include "common/base/clock.h"
+#include "common/base/text.h"
+#include "common/base/util.h"
 #include "server/assign/hung.h"
 #include "server/result/save.h"
 #include "server/talk/news.h"

@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/human.h"
 #include "common/base/log.h"
+#include "common/base/text.h"
 #include "server/job/labels.h"
 #include "server/talk/shared.h"
 

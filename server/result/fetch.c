@@ -8,8 +8,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
+#include "common/base/util.h"
 #include "server/save/export.h"
 #include "server/talk/answers.h"
 #include "server/talk/guard.h"

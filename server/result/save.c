@@ -9,8 +9,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/human.h"
 #include "common/base/log.h"
+#include "common/base/text.h"
+#include "common/base/util.h"
 #include "common/tensor/safetensors_peek.h"
 #include "server/result/closing.h"
 #include "server/result/doubts.h"

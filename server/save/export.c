@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/process.h"
+#include "common/base/text.h"
 #include "common/tensor/safetensors_peek.h"
 #include "server/job/labels.h"
 #include "server/save/model_file.h"

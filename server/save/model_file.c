@@ -7,6 +7,9 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "common/base/file.h"
+#include "common/base/util.h"
+
 enum { CHUNK_WORDS = 1 << 16 };
 _Static_assert(sizeof(float) == sizeof(uint32_t), "words of a file are floats or halves of ids");
 

@@ -8,7 +8,8 @@
 #include <string.h>
 
 #include "common/base/log.h"
-#include "common/base/util.h"
+#include "common/base/mem.h"
+#include "common/base/text.h"
 #include "common/net/transport.h"
 #include "server/net/thread.h"
 #include "server/options/options.h"

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 
 dp_err seats_reserve(struct seats *seats, uint32_t more)

@@ -1,6 +1,8 @@
 /* Step-stamped control; see control.h. Thread: shard. */
 #include "server/shard/control.h"
 
+#include "common/base/util.h"
+
 static void hold_from(struct shard *shard, uint64_t step, enum setting_kind kind)
 {
     shard->gate.barrier = step;

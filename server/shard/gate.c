@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/util.h"
 #include "server/shard/tell.h"
 
 void gate_init(struct gate *gate)

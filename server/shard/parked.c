@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "common/base/clock.h"
 #include "common/base/util.h"
 
 /* Index of a session's pull, count if it has none. */

@@ -4,6 +4,8 @@
 
 #include <assert.h>
 
+#include "common/base/util.h"
+
 struct piece *pieces_find(const struct shard *shard, uint32_t id)
 {
     uint32_t low = 0, high = shard->piece_count;

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "common/base/clock.h"
 #include "server/dense/slice.h"
 #include "server/shard/control.h"
 #include "server/shard/parts.h"

@@ -1,6 +1,8 @@
 /* Slices as pieces; see slices.h and piece.h. Thread: shard. */
 #include "server/shard/slices.h"
 
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "server/dense/on_arrival.h"
 #include "server/dense/slice.h"

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/util.h"
 #include "server/step/block_sums.h"
 
 void shard_fail(struct shard *shard, const dp_error *err)

@@ -12,6 +12,7 @@
 
 #include "common/base/human.h"
 #include "common/base/output.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "common/tensor/schema.h"
 

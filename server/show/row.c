@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/human.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 
 enum { MILESTONES = 20, OPEN_WIDTH = 8 };

@@ -4,8 +4,6 @@
 
 #include <math.h>
 
-#include "common/base/util.h"
-
 static const double ZERO_MARGIN = 1.02;                      /* times the loss of theta = 0: noise of minibatches */
 static const double EARLIER_MARGIN = 1.2;                    /* times the least loss of an epoch, */
 static const double EARLIER_OF_ZERO = 0.05;                  /* and beyond it by so much of the loss of theta = 0 */

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include "common/base/util.h"
+
 /* Mappings of all sessions of the process: without these bounds one session could take the last address or the
  * last mapping, and then nothing can be allocated. */
 #define MAPPED_BYTES_MAX (UINT64_C(1) << 45)   /* of 2^47 that there are */

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "common/base/dp_err.h"
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "common/net/shm.h"
 
 struct shm_slab {

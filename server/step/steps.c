@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 
 /* State of a node. COVERED marks the inner nodes above a present one only implicitly: they are found by walking up. */

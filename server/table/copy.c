@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "common/base/util.h"
 #include "server/table/read.h"
 
 enum { CHUNK_ROWS = 1 << 16 };

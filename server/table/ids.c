@@ -7,7 +7,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 
 static size_t list_bytes(uint32_t count)
 {

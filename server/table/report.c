@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "common/base/util.h"
 #include "common/kernels/kernels.h"
 #include "server/table/read.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 
 enum { ROOM_FIRST = 1024, INDEX_FIRST = 2 * ROOM_FIRST, LOOK_AHEAD = 16, MARK_BITS = 64 };
 /* Up to here, pages of 2 MiB cost no more memory than a table that is touched all over does anyway. */

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
+#include "common/base/util.h"
 #include "common/terms/constraint_text.h"
 #include "server/step/first_values.h"
 

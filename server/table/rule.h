@@ -4,7 +4,6 @@
 #ifndef DP_SERVER_TABLE_RULE_H
 #define DP_SERVER_TABLE_RULE_H
 
-#include "common/base/util.h"
 #include "common/terms/joint.h"
 #include "server/step/job.h"
 #include "server/table/rows.h"

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/util.h"
 #include "common/kernels/kernels.h"
 #include "server/step/slab.h"
 

@@ -3,7 +3,7 @@
 #ifndef DP_SERVER_TABLE_SUM_H
 #define DP_SERVER_TABLE_SUM_H
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "server/table/ids.h"
 
 /* Rows and their values; an empty one has no list. Owns a reference and the values. */

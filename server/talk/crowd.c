@@ -5,7 +5,9 @@
 
 #include <inttypes.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/process.h"
 #include "common/base/util.h"
 #include "server/talk/shared.h"
 #include "server/zmtp/accept_spare.h"

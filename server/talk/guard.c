@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
 #include "server/talk/shared.h"

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "server/talk/news.h"
 #include "server/talk/shards.h"

@@ -2,7 +2,7 @@
  * server/net/post.h. It is known later whether a message could be sent. Thread: head. */
 #include "server/talk/post.h"
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "server/talk/shared.h"
 
 dp_err head_post_start(struct head *head, dp_error *err)

@@ -1,6 +1,7 @@
 /* Whether members are there: heartbeats, and connections that are found gone by sending. Thread: head. */
 #include "server/talk/reach.h"
 
+#include "common/base/util.h"
 #include "server/talk/shared.h"
 #include "server/talk/talk.h"
 

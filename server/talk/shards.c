@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/base/util.h"
 #include "server/talk/news.h"
 #include "server/talk/shared.h"
 

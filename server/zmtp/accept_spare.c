@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "common/base/util.h"
+#include "common/base/clock.h"
 #include "server/zmtp/gate.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;

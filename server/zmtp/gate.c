@@ -16,7 +16,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "common/base/clock.h"
 #include "common/base/closer.h"
+#include "common/base/mem.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "server/zmtp/close_now.h"
 #include "server/zmtp/impl.h"

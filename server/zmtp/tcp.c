@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/closer.h"
 #include "common/base/util.h"
 #include "server/zmtp/gate.h"

@@ -20,6 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/mem.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "common/options/options.h"
 #include "common/tensor/plan.h"

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
+#include "common/base/util.h"
 #include "server/table/part.h"
 #include "server/table/read.h"
 

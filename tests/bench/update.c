@@ -15,6 +15,8 @@
 #include <immintrin.h>
 #endif
 
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "server/update/update.h"
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-#include "common/base/util.h"
+#include "common/base/entropy.h"
 #include "tests/fault/hostile.h"
 
 enum { CROWD_MAX = 1500, FILES_OWN = 64 };

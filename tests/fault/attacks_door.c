@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/base/entropy.h"
 #include "common/base/util.h"
 #include "tests/fault/hostile.h"
 

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "common/base/clock.h"
+#include "common/base/entropy.h"
 #include "common/base/util.h"
 #include "tests/fault/hostile.h"
 

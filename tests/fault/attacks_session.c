@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "tests/fault/hostile.h"
 

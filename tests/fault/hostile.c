@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/util.h"
 #include "tests/fault/cost.h"
 #include "tests/fault/hostile.h"

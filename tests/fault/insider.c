@@ -10,7 +10,9 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#include "common/base/util.h"
+#include "common/base/clock.h"
+#include "common/base/entropy.h"
+#include "common/base/text.h"
 #include "tests/integration/support/play_head.h"
 
 enum { ANSWER_MS = 5000, LEARN_MS = 20000 };

@@ -20,6 +20,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 
 enum {

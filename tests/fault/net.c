@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/util.h"
 #include "tests/fault/link.h"
 #include "tests/integration/support/harness.h"

@@ -2,6 +2,7 @@
  * against a job. */
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "proto/frame_limits.h"
 #include "proto/frame_rows.h"

@@ -1,6 +1,7 @@
 /* Feeds a corpus to a fuzz target without a fuzzer: each file, every truncation of the small ones, and each with single
  * bytes changed. A fuzzer's finding stays found, with any compiler. Arguments: files or folders. */
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "common/base/log.h"
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "server/show/progress.h"
 #include "tests/stress/stress.h"
 

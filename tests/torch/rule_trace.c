@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "server/update/update.h"
 #include "tests/unit/support/reference.h"
 

@@ -1,8 +1,8 @@
 /* Messages of the shards. Thread: the one that uses the client. */
 #include "worker/client/answers.h"
 
+#include "common/base/clock.h"
 #include "common/base/text.h"
-#include "common/base/util.h"
 #include "worker/client/plane/ask.h"
 #include "worker/client/plane/outage.h"
 #include "worker/client/plane/piece.h"

@@ -6,7 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/base/util.h"
+#include "common/base/clock.h"
+#include "common/base/entropy.h"
+#include "common/base/mem.h"
+#include "common/base/process.h"
+#include "common/base/text.h"
 #include "common/net/zuv_term.h"
 #include "worker/client/contact/join.h"
 #include "worker/client/shards.h"

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/text.h"
 #include "common/base/util.h"
 #include "worker/client/state.h"

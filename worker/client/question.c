@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "common/base/deadline.h"
+#include "common/base/entropy.h"
+#include "common/base/util.h"
 #include "worker/client/head.h"
 #include "worker/client/state.h"
 

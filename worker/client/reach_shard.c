@@ -6,6 +6,7 @@
 #include "worker/client/reach_shard.h"
 
 #include "common/base/deadline.h"
+#include "common/base/util.h"
 #include "worker/client/contact/reach.h"
 #include "worker/client/head.h"
 #include "worker/client/state.h"

@@ -9,6 +9,7 @@
 
 #include "common/base/deadline.h"
 #include "common/base/text.h"
+#include "common/base/util.h"
 #include "common/kernels/numerics.h"
 #include "worker/client/contact/reach.h"
 #include "worker/client/head.h"

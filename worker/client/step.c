@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "worker/client/plane/plane.h"
 #include "worker/client/state.h"

@@ -2,6 +2,7 @@
  * client. */
 #include "worker/client/wait.h"
 
+#include "common/base/clock.h"
 #include "common/base/text.h"
 #include "common/base/util.h"
 #include "worker/client/plane/outage.h"

@@ -4,6 +4,7 @@
  * client. */
 #include <stdio.h>
 
+#include "common/base/clock.h"
 #include "common/base/util.h"
 #include "worker/client/answers.h"
 #include "worker/client/client.h"

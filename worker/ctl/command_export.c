@@ -3,8 +3,8 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "common/base/file.h"
 #include "common/base/human.h"
-#include "common/base/util.h"
 #include "common/tensor/safetensors_peek.h"
 #include "worker/ctl/command.h"
 #include "worker/ctl/fetch.h"

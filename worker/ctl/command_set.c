@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/number.h"
 #include "worker/ctl/command.h"
 
 /* A setting's new value: a number, or where that is no number a text, else NULL. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/text.h"
 #include "common/base/util.h"
 
 static const struct ctl_command *const COMMANDS[] = {&ctl_status, &ctl_set, &ctl_export};

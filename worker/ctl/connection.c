@@ -6,7 +6,10 @@
 #include <string.h>
 #include <zmq.h>
 
+#include "common/base/clock.h"
 #include "common/base/deadline.h"
+#include "common/base/entropy.h"
+#include "common/base/process.h"
 #include "common/base/text.h"
 #include "common/base/util.h"
 #include "common/net/endpoint.h"

@@ -3,7 +3,7 @@
 
 #include <xxhash.h>
 
-#include "common/base/util.h"
+#include "common/base/entropy.h"
 
 enum {
     PIECE_BYTES = 1 << 20,

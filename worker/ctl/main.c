@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/base/process.h"
 #include "common/base/util.h"
 #include "common/options/options.h"
 #include "worker/ctl/commands.h"

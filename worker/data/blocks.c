@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "worker/data/csv/head.h"
 #include "worker/data/file_stamp.h"

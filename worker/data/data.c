@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "worker/data/csv/csv.h"
 #include "worker/data/csv/head.h"
 #include "worker/data/csv/layout.h"

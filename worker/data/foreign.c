@@ -2,6 +2,7 @@
  * line 1. Thread: any. */
 #include "worker/data/foreign.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "common/base/util.h"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "worker/data/data.h"
 
 void gathered_fini(struct gathered *gathered)

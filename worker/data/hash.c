@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 
 uint32_t data_hash_column(uint64_t index, uint32_t bits, uint64_t seed)

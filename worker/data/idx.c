@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/mem_room.h"
-#include "common/base/util.h"
 #include "worker/data/parse/label.h"
 #include "worker/data/parse/number.h"
 #include "worker/data/parse/text.h"

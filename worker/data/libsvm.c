@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/mem_room.h"
 #include "common/base/util.h"
 #include "worker/data/hash.h"

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "common/base/mem.h"
 #include "common/base/mem_room.h"
 #include "common/base/util.h"
 #include "worker/data/file_stamp.h"

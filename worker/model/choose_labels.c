@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "worker/model/labels.h"
 
 static dp_err no_memory(const char *file, dp_error *err)

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/mem_room.h"
-#include "common/base/util.h"
 #include "common/tensor/safetensors.h"
 #include "common/tensor/safetensors_read.h"
 #include "worker/data/hash.h"

@@ -11,7 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/file.h"
 #include "common/base/human.h"
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "common/kernels/kernels.h"
 #include "common/options/data_options.h"

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/text.h"
-#include "common/base/util.h"
 #include "worker/data/parse/text.h"
 
 static dp_err bad(const struct model_file *file, const char *key, const char *value, dp_error *err)

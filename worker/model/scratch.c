@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "common/base/mem.h"
 #include "common/base/mem_room.h"
 #include "common/base/util.h"
 #include "worker/model/impl.h"

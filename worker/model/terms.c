@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "common/kernels/kernels.h"
 #include "common/terms/constraint_text.h"
 #include "common/terms/joint.h"

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "common/base/clock.h"
+#include "common/base/entropy.h"
 #include "common/base/rng.h"
 #include "common/base/util.h"
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 
 enum { DIGIT_BITS = 11, DIGITS = 1 << DIGIT_BITS };

@@ -7,8 +7,9 @@
 #include <unistd.h>
 
 #include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/base/output.h"
-#include "common/base/util.h"
+#include "common/base/process.h"
 #include "common/kernels/kernels.h"
 #include "common/kernels/numerics.h"
 #include "common/options/early.h"

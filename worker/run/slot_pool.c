@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "worker/model/scratch.h"
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 
 /* Rows of the data and what they touch, shared by the questions that are about the same ones. */
 struct found {

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/clock.h"
 #include "common/tensor/plan.h"
 #include "common/tensor/tensor.h"
 #include "worker/data/look.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/clock.h"
 #include "worker/model/choose_labels.h"
 #include "worker/model/labels.h"
 #include "worker/run/schema_told.h"

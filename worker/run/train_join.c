@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "worker/run/schema_told.h"
 #include "worker/run/train_data.h"
 

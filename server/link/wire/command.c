@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/text.h"
-#include "common/base/util.h"
 #include "proto/link.pb-c.h"
 #include "server/link/wire/start_read.h"
 #include "server/link/wire/start_write.h"

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/text.h"
 #include "common/base/util.h"
 #include "proto/link.pb-c.h"

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "common/terms/constraint_text.h"
 #include "server/link/wire/terms.h"

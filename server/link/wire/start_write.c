@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 
 struct wire_start {
     Dp__Link__Start body;

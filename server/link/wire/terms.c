@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/base/mem.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 
 /* Indices ascend within the constraint's elements: a commit adds at them without another look. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "tests/bench/exchange/bench.h"
 

@@ -12,7 +12,8 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
+#include "common/base/text.h"
 #include "tests/bench/exchange/bench.h"
 #include "tests/integration/support/wire_session.h"
 

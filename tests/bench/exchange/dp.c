@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/base/util.h"
+#include "common/base/text.h"
 #include "tests/bench/exchange/bench.h"
 
 enum { START_MS = 20000 };

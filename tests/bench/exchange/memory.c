@@ -1,6 +1,7 @@
 /* The streaming bandwidth of this machine, for the limit that no exchange can pass. Thread: main. */
 #include <stdlib.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "tests/bench/exchange/bench.h"
 

@@ -2,7 +2,6 @@
  * main. */
 #include <stdio.h>
 
-#include "common/base/util.h"
 #include "tests/bench/exchange/bench.h"
 
 enum { FLOATS_SMALL = 1000, FLOATS_LARGE = 10000000 };

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "tests/bench/exchange/bench.h"
 #include "tests/bench/exchange/worker.h"

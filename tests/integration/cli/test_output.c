@@ -14,6 +14,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "tests/integration/support/fields.h"
 #include "tests/integration/support/harness.h"

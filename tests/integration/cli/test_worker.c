@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/mem_room.h"
 #include "common/base/util.h"
 #include "tests/integration/support/harness.h"

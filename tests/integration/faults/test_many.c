@@ -7,6 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/base/process.h"
 #include "common/base/util.h"
 #include "tests/integration/support/harness.h"
 #include "worker/dp.h"

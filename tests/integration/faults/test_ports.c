@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/base/util.h"
 #include "tests/integration/support/harness.h"
 #include "tests/integration/support/proxy.h"
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/clock.h"
 #include "tests/integration/support/harness.h"
 
 TestSuite(quick_ends, .init = harness_init, .fini = harness_fini, .timeout = 300);

@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "common/net/shm.h"
 #include "common/net/shm_wire.h"

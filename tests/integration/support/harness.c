@@ -19,7 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "common/base/util.h"
+#include "common/base/clock.h"
+#include "common/base/text.h"
 #include "tests/integration/support/fields.h"
 #include "tests/integration/support/harness_impl.h"
 

@@ -13,6 +13,7 @@
 #include <sys/pidfd.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/util.h"
 #include "tests/integration/support/harness_impl.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "tests/integration/support/peer.h"
 
 uint64_t nonsense_random(void)

@@ -11,6 +11,9 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "worker/client/contact/proof.h"
 

@@ -1,7 +1,7 @@
 /* A head for a worker that tells what it brings; see play_head.h. */
 #include "tests/integration/support/play_head.h"
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 
 const Dp__Header *play_welcome(const Dp__Header *hello)
 {

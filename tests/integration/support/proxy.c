@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 
 enum { PORTS_MAX = 16, PIPES_MAX = 256, BUFFER_BYTES = 1 << 16, POLL_MS = 5 };
 

@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 #include "common/base/util.h"
 
 enum { ANSWER_MS = 10000, READ_BYTES = 1 << 16, SHORT_MAX = 255 };

@@ -5,7 +5,9 @@
 #include <string.h>
 #include <zmq.h>
 
-#include "common/base/util.h"
+#include "common/base/entropy.h"
+#include "common/base/mem.h"
+#include "common/base/text.h"
 #include "proto/frame.h"
 #include "worker/client/contact/proof.h"
 

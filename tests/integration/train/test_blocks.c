@@ -7,7 +7,6 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "common/base/util.h"
 #include "tests/integration/support/harness.h"
 
 TestSuite(blocks, .init = harness_init, .fini = harness_fini, .timeout = 300);

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "common/base/clock.h"
 #include "common/base/util.h"
 #include "tests/integration/support/by_hand.h"
 #include "tests/integration/support/harness.h"

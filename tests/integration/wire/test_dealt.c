@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "proto/frame_rows.h"
 #include "tests/integration/support/by_hand.h"
 #include "tests/integration/support/harness.h"

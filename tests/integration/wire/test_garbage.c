@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "tests/integration/support/nonsense.h"
 #include "tests/integration/support/peer.h"

@@ -13,6 +13,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "tests/integration/support/raw_peer.h"
 

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/text.h"
 #include "common/base/util.h"
 
 TestSuite(malformed, .init = harness_init, .fini = harness_fini, .timeout = 300);

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/base/util.h"
+#include "common/base/clock.h"
 #include "tests/integration/support/harness.h"
 #include "tests/integration/support/raw_peer.h"
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "common/kernels/numerics.h"
 #include "common/net/shm.h"

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "common/base/util.h"
+#include "common/base/clock.h"
 #include "tests/integration/support/by_hand.h"
 #include "tests/integration/support/harness.h"
 

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <zmq.h>
 
-#include "common/base/util.h"
+#include "common/base/clock.h"
 #include "proto/frame.h"
 #include "tests/integration/support/harness.h"
 #include "tests/integration/support/wire_session.h"

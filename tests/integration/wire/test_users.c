@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/util.h"
 #include "common/net/secret.h"
 #include "tests/integration/support/harness.h"

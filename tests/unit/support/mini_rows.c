@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "proto/frame_rows.h"
 #include "tests/unit/support/mini_impl.h"
 

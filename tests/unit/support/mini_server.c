@@ -8,6 +8,8 @@
 #include <string.h>
 #include <zmq.h>
 
+#include "common/base/clock.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "common/net/secret.h"
 #include "tests/unit/support/mini_impl.h"

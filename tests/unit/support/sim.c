@@ -1,6 +1,8 @@
 /* A job in virtual time; see sim.h. */
 #include "tests/unit/support/sim.h"
 
+#include <stddef.h>
+
 #include <criterion/criterion.h>
 
 #include "common/base/util.h"

@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
+#include "common/base/process.h"
 #include "common/base/util.h"
 
 /* A few beats may wait while the connection is being made; older ones are of no use. The connection shows by the beats

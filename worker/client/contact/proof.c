@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/base/util.h"
+#include "common/base/text.h"
 #include "common/net/secret.h"
 
 enum { DOOR_MS = 2000 };

@@ -4,6 +4,7 @@
 #include <poll.h>
 
 #include "common/base/deadline.h"
+#include "common/base/util.h"
 
 /* The last try has a little time as well, else its failure would say nothing but that. */
 enum { PROBE_MS = 5000, PROBE_LEAST_MS = 1000, REACH_WAIT_MS = 1000, PAUSE_MAX_MS = 60000 };

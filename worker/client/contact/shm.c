@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 #include "common/base/util.h"
 
 /* A shard answers between its commits, but first it fills its part of theta: MIB_PER_S is slow even where each page has

@@ -5,7 +5,6 @@
 #include <stdio.h>
 
 #include "common/base/text.h"
-#include "common/base/util.h"
 
 void tell_notice(struct tell *tell, const char *fmt, ...)
 {

@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <string.h>
 
-#include "common/base/util.h"
 #include "worker/client/plane/carrier_shm.h"
 #include "worker/client/plane/plane.h"
 

@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/mem_room.h"
+#include "common/base/process.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "worker/client/plane/ask.h"
 #include "worker/client/plane/piece.h"

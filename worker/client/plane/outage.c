@@ -7,6 +7,7 @@
  * that uses the client. */
 #include "worker/client/plane/outage.h"
 
+#include "common/base/clock.h"
 #include "common/base/util.h"
 #include "worker/client/plane/ask.h"
 #include "worker/client/plane/plane.h"

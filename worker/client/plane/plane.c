@@ -10,6 +10,8 @@
 
 #include <assert.h>
 
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "worker/client/plane/ask.h"
 #include "worker/client/plane/outage.h"

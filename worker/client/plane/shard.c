@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "common/base/clock.h"
 #include "common/base/util.h"
 #include "worker/client/plane/plane.h"
 

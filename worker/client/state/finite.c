@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "common/base/number.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 
 /* Elements looked at in one go, about what the first-level cache holds. */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "common/tensor/schema.h"
 

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "common/base/mem.h"
 #include "common/base/mem_room.h"
 #include "common/base/util.h"
 

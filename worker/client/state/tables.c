@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 
 static dp_err layout_init(struct row_layout *rows, const dp_job *job, const struct job_layout *layout)
 {

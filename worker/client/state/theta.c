@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 
 dp_err theta_init(struct theta *theta, struct range *slices, uint32_t slice_count, uint32_t part_count, dp_error *err)
 {

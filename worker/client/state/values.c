@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <string.h>
 
-#include "common/base/util.h"
 #include "common/kernels/kernels.h"
 
 void value_drop(struct node_value *value)

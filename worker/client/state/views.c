@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 
 static uint64_t page_down(uint64_t byte)
 {

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "worker/data/csv/feature_columns.h"
 #include "worker/data/csv/label.h"
 #include "worker/data/csv/match.h"

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/mem_room.h"
 #include "common/base/util.h"
 #include "worker/data/csv/columns.h"

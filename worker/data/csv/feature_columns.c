@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 
 dp_err csv_check_distinct(struct csv *csv)

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "worker/data/csv/field.h"
 #include "worker/data/parse/number.h"
 

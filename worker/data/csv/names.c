@@ -9,6 +9,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "common/base/mem.h"
 #include "common/base/text.h"
 #include "common/base/util.h"
 #include "worker/data/csv/field.h"

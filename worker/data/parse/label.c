@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "worker/data/parse/number.h"
 
 bool row_labels_room(const struct data_source *source, uint64_t rows_max, struct data *data)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 
 enum { TABLE_LEAST = 16 };

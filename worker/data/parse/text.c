@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/text.h"
 
 void text_init(struct text *text, const char *path, const void *bytes, size_t size)
 {

@@ -15,8 +15,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/dp_err.h"
-#include "common/base/util.h"
+#include "common/base/entropy.h"
+#include "common/base/file.h"
+#include "common/base/mem.h"
+#include "common/base/process.h"
+#include "common/base/text.h"
 #include "tests/unit/support/leaks.h"
 
 Test(err, codes_names_and_wire_numbers)

@@ -8,7 +8,6 @@
 
 #include "common/base/cgroup.h"
 #include "common/base/mem_room.h"
-#include "common/base/util.h"
 
 #define NONE UINT64_MAX
 #define MIB (UINT64_C(1) << 20)

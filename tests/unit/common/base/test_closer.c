@@ -6,8 +6,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <stddef.h>
+
+#include "common/base/clock.h"
 #include "common/base/closer.h"
-#include "common/base/util.h"
 
 enum { SOON_MS = 20000, LINGER_S = 100 };
 

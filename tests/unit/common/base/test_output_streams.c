@@ -14,7 +14,6 @@
 
 #include "common/base/log.h"
 #include "common/base/output.h"
-#include "common/base/util.h"
 
 TestSuite(output_streams, .timeout = 60);
 

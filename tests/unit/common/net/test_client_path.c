@@ -6,7 +6,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/base/util.h"
+#include <stddef.h>
+
+#include "common/base/clock.h"
 #include "common/net/path.h"
 
 static uint64_t look(struct path_watch *watch, uint64_t acked, bool waits, uint64_t now_ms)

@@ -11,7 +11,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "common/base/util.h"
 #include "common/net/endpoint.h"
 #include "common/net/resolve.h"
 #include "tests/unit/support/leaks.h"

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "common/net/secret.h"
 #include "tests/unit/support/files.h"

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/file.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "common/options/help.h"
 #include "common/options/options.h"

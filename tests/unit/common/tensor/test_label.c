@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "common/tensor/label_list.h"
 #include "tests/unit/support/leaks.h"

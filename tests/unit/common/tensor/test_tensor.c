@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/rng.h"
 #include "common/base/util.h"
 #include "common/tensor/tensor.h"

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/util.h"
 #include "server/deal/grants.h"
 #include "tests/unit/support/leaks.h"
 

@@ -1,6 +1,8 @@
 /* Jobs with workers that hang, in virtual time. Steps are counted, against those of the good workers alone. */
 #include <criterion/criterion.h>
 
+#include <stddef.h>
+
 #include "common/base/util.h"
 #include "tests/unit/support/sim.h"
 

@@ -1,7 +1,6 @@
 /* Speculation: late slots go to the idle, slots in time do not, and every copy is accounted for. */
 #include <criterion/criterion.h>
 
-#include "common/base/util.h"
 #include "server/deal/speculation_decide.h"
 #include "tests/unit/support/leaks.h"
 #include "tests/unit/support/speculation_members.h"

@@ -1,7 +1,6 @@
 /* Speculation by random events: whatever happens, every copy is accounted for. */
 #include <criterion/criterion.h>
 
-#include "common/base/util.h"
 #include "server/deal/speculation_decide.h"
 #include "tests/unit/support/leaks.h"
 #include "tests/unit/support/roll.h"

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/number.h"
 #include "common/terms/constraint_text.h"
 #include "server/table/part.h"
 #include "server/table/read.h"

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/base/rng.h"
+#include "common/base/util.h"
 #include "server/table/part.h"
 #include "server/table/read.h"
 #include "server/update/catchup.h"

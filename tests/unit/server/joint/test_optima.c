@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/rng.h"
+#include "common/base/util.h"
 #include "common/terms/constraint_text.h"
 #include "tests/unit/support/cluster.h"
 #include "tests/unit/support/leaks.h"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "server/link/local.h"
 #include "server/step/block_sums.h"
 #include "tests/unit/support/leaks.h"

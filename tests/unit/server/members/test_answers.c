@@ -2,7 +2,6 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-#include "common/base/util.h"
 #include "server/members/answers.h"
 #include "tests/unit/support/leaks.h"
 

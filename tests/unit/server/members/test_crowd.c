@@ -7,7 +7,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/base/util.h"
+#include <stddef.h>
+
+#include "common/base/process.h"
 #include "server/members/crowd.h"
 #include "server/zmtp/accept_spare.h"
 

@@ -2,7 +2,6 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "common/base/util.h"
 #include "server/net/post.h"
 #include "tests/unit/support/leaks.h"
 

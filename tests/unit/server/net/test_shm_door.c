@@ -7,7 +7,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "common/base/util.h"
 #include "common/net/shm.h"
 #include "server/net/shm_door.h"
 #include "tests/unit/support/leaks.h"

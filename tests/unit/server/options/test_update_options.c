@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/util.h"
 #include "server/options/check.h"
 #include "server/options/options.h"
 #include "tests/unit/support/leaks.h"

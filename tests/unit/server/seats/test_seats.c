@@ -4,7 +4,6 @@
 
 #include <criterion/criterion.h>
 
-#include "common/base/util.h"
 #include "server/link/local.h"
 #include "tests/unit/support/leaks.h"
 

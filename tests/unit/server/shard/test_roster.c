@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/util.h"
 #include "server/dense/slice.h"
 #include "server/shard/shard.h"
 #include "tests/unit/support/hear.h"

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "server/shard/ask.h"
 #include "server/shard/shard.h"
 #include "tests/unit/support/hear.h"

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "common/base/util.h"
 #include "server/shard/shm_session.h"
 #include "tests/unit/support/leaks.h"
 

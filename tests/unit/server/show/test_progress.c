@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/text.h"
 #include "server/show/progress.h"
 #include "tests/unit/support/leaks.h"
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/util.h"
 #include "server/dense/commit.h"
 #include "server/dense/slice.h"
 #include "server/step/block_sums.h"

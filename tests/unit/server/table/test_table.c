@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/util.h"
 #include "server/table/rows.h"
 #include "server/table/sum.h"
 #include "tests/unit/support/leaks.h"

@@ -7,7 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "common/base/util.h"
+#include "common/base/clock.h"
 #include "server/zmtp/gate.h"
 #include "server/zmtp/tcp.h"
 #include "server/zmtp/watch.h"

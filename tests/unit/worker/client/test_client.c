@@ -4,7 +4,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/base/util.h"
 #include "tests/unit/support/leaks.h"
 #include "tests/unit/support/mini_client.h"
 

@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/base/util.h"
+#include "common/base/clock.h"
 #include "tests/unit/support/leaks.h"
 #include "tests/unit/support/mini_client.h"
 

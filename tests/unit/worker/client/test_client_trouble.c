@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/util.h"
 #include "common/net/secret.h"
 #include "tests/unit/support/leaks.h"

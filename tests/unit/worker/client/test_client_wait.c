@@ -1,7 +1,7 @@
 /* A client that waits, without a network: whether the head is alive, and rejoins in a row. */
 #include <criterion/criterion.h>
 
-#include "common/base/util.h"
+#include "common/base/clock.h"
 #include "worker/client/session.h"
 #include "worker/client/state.h"
 #include "worker/client/wait.h"

@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#include "common/base/util.h"
+#include "common/base/clock.h"
 #include "proto/frame.h"
 #include "tests/unit/support/leaks.h"
 #include "worker/ctl/ask_status.h"

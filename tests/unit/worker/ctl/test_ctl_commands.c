@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "common/base/util.h"
 #include "worker/ctl/commands.h"
 
 static const char USAGE[] =

@@ -6,7 +6,7 @@
 #include <xxhash.h>
 #include <zlib.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "tests/unit/support/files.h"
 #include "tests/unit/support/leaks.h"
 #include "worker/data/data.h"

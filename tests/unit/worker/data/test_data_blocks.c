@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "tests/unit/support/files.h"
 #include "tests/unit/support/leaks.h"
 #include "worker/data/blocks.h"

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "tests/unit/support/leaks.h"
 #include "worker/data/data.h"

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "tests/unit/support/files.h"
 #include "tests/unit/support/leaks.h"

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/util.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 #include "tests/unit/support/leaks.h"
 #include "worker/data/look.h"
 

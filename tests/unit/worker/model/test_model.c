@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "common/kernels/kernels.h"
 #include "common/kernels/numerics.h"

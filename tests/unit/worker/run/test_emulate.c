@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/util.h"
 #include "worker/run/emulate.h"
 

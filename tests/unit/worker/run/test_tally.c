@@ -1,6 +1,8 @@
 /* Steps of a worker that goes forward, back and far ahead. */
 #include <criterion/criterion.h>
 
+#include <stddef.h>
+
 #include "common/base/util.h"
 #include "worker/run/tally.h"
 

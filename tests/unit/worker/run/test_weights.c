@@ -1,7 +1,6 @@
 /* The choice between dense weights and a table, and the data that each takes. */
 #include <criterion/criterion.h>
 
-#include "common/base/util.h"
 #include "worker/run/weights.h"
 
 static char name[] = "rows.csv";

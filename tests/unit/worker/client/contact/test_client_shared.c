@@ -6,7 +6,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/base/util.h"
 #include "tests/unit/support/leaks.h"
 #include "worker/client/contact/shm.h"
 #include "worker/client/state/rings.h"

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <zmq.h>
 
+#include "common/base/mem.h"
 #include "common/base/util.h"
 #include "tests/unit/support/leaks.h"
 #include "worker/client/plane/connect.h"

@@ -1,6 +1,7 @@
 /* The data plane without a network: pieces of shards, carriers, when something is sent again. */
 #include <criterion/criterion.h>
 
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "worker/client/plane/ask.h"
 #include "worker/client/plane/carrier.h"

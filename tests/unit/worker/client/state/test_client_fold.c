@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/rng.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "worker/client/state/fold.h"
 

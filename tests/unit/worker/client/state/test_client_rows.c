@@ -1,7 +1,7 @@
 /* Lists of row ids over parts of tables, and values that move from one list to another. */
 #include <criterion/criterion.h>
 
-#include "common/base/util.h"
+#include "common/base/mem.h"
 #include "proto/frame_rows.h"
 #include "tests/unit/support/leaks.h"
 #include "worker/client/state/rows.h"
