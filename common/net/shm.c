@@ -53,6 +53,12 @@ static bool file_number(const char *path, const char *key, uint64_t *ret_number)
     return found;
 }
 
+/* Whole ones, at least one where there are bytes. */
+static size_t mib_of(size_t bytes)
+{
+    return (bytes + ((size_t)1 << 20) - 1) >> 20;
+}
+
 /* To ask for more memory than there is would not fail but wake the OOM killer: look first, and leave some. */
 static dp_err check_room(size_t bytes, dp_error *err)
 {
@@ -66,7 +72,7 @@ static dp_err check_room(size_t bytes, dp_error *err)
     uint64_t room = MIN(available_kib * 1024, group.room_bytes);
     if (bytes + reserve > room)
         return dp_fail(err, DP_NOMEM, "%zu MiB of shared memory are needed, %" PRIu64 " MiB of memory are free",
-                       bytes >> 20, room >> 20);
+                       mib_of(bytes), room >> 20);
     return DP_OK;
 }
 
@@ -75,10 +81,11 @@ static dp_err shm_make(struct shm *shm, enum shm_access access, dp_error *err)
 {
     int seals = SEALS_SIZE | F_SEAL_SEAL | (access == SHM_READERS ? F_SEAL_FUTURE_WRITE : 0);
     if (ftruncate(shm->fd, (off_t)shm->bytes) || fallocate(shm->fd, 0, 0, (off_t)shm->bytes))
-        return dp_fail(err, DP_NOMEM, "%zu MiB of shared memory cannot be had: %s", shm->bytes >> 20, strerror(errno));
+        return dp_fail(err, DP_NOMEM, "%zu MiB of shared memory cannot be had: %s", mib_of(shm->bytes),
+                       strerror(errno));
     void *base = mmap(NULL, shm->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, shm->fd, 0);
     if (base == MAP_FAILED)
-        return dp_fail(err, DP_NOMEM, "%zu MiB of shared memory cannot be mapped: %s", shm->bytes >> 20,
+        return dp_fail(err, DP_NOMEM, "%zu MiB of shared memory cannot be mapped: %s", mib_of(shm->bytes),
                        strerror(errno));
     shm->base = base;
     if (fcntl(shm->fd, F_ADD_SEALS, seals))

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/human.h"
 #include "common/base/mem.h"
 #include "common/base/mem_room.h"
 #include "worker/data/parse/label.h"
@@ -203,9 +204,10 @@ static dp_err labels_read(const struct idx *images, const struct data_source *so
                        idx.text.name, idx.rank);
     if (idx.rows != images->rows)
         return dp_fail(err, DP_DATA,
-                       "%s: has %" PRIu64 " labels, but %s has %" PRIu64 " rows; take the file that "
+                       "%s: has %" PRIu64 " label%s, but %s has %" PRIu64 " row%s; take the file that "
                        "belongs to it",
-                       idx.text.name, idx.rows, images->text.name, images->rows);
+                       idx.text.name, idx.rows, human_s(idx.rows), images->text.name, images->rows,
+                       human_s(images->rows));
     return data->labels ? values_read(&idx, false, data->labels, err) : classes_read(&idx, source, data, err);
 }
 
@@ -221,14 +223,14 @@ dp_err idx_parse(const struct data_source *source, const void *bytes, size_t siz
                        idx.text.name);
     if (source->features && source->features != idx.columns && source->want_of)
         return dp_fail(err, DP_DATA,
-                       "%s: has %" PRIu64 " features, but %.150s has %" PRIu64
+                       "%s: has %" PRIu64 " feature%s, but %.150s has %" PRIu64
                        "; take data of the kind that it was trained with",
-                       idx.text.name, idx.columns, source->want_of, source->features);
+                       idx.text.name, idx.columns, human_s(idx.columns), source->want_of, source->features);
     if (source->features && source->features != idx.columns)
         return dp_fail(err, DP_DATA,
-                       "%s: has %" PRIu64 " features, but the job has %" PRIu64
+                       "%s: has %" PRIu64 " feature%s, but the job has %" PRIu64
                        "; take data of the same kind, or start dp-server with --features %" PRIu64,
-                       idx.text.name, idx.columns, source->features, idx.columns);
+                       idx.text.name, idx.columns, human_s(idx.columns), source->features, idx.columns);
     if (mem_check_room(idx.text.name, idx.rows * (sizeof *data->labels + idx.columns * sizeof *data->values), err))
         return DP_NOMEM;
     bool labelled = row_labels_room(source, idx.rows, data);

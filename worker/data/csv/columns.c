@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/human.h"
 #include "common/base/mem.h"
 #include "worker/data/csv/feature_columns.h"
 #include "worker/data/csv/label.h"
@@ -95,10 +96,10 @@ static dp_err features_check(struct csv *csv)
     if (wanted == 0 || wanted == features)
         return DP_OK;
     return dp_fail(csv->err, DP_DATA,
-                   "%s: has %" PRIu64 " features (%" PRIu64 " columns, %s the label), but the job has %" PRIu64
+                   "%s: has %" PRIu64 " feature%s (%" PRIu64 " column%s, %s the label), but the job has %" PRIu64
                    "; take data of the same kind, or start dp-server with --features %" PRIu64,
-                   csv->text.name, features, csv->fields, csv->unlabelled ? "none of them" : "one of them", wanted,
-                   features);
+                   csv->text.name, features, human_s(features), csv->fields, human_s(csv->fields),
+                   csv->unlabelled ? "none of them" : "one of them", wanted, features);
 }
 
 static dp_err settle_own(struct csv *csv)

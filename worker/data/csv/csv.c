@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "common/base/human.h"
 #include "common/base/mem.h"
 #include "common/base/mem_room.h"
 #include "common/base/util.h"
@@ -78,8 +79,8 @@ static dp_err field_take(struct csv *csv, const struct field *field, uint64_t co
 static dp_err ragged_fail(struct csv *csv, uint64_t fields, bool more)
 {
     return text_fail(&csv->text, csv->err,
-                     "%s%" PRIu64 " fields, but the first row has %" PRIu64 "; every row needs the same number",
-                     more ? "more than " : "", fields, csv->fields);
+                     "%s%" PRIu64 " field%s, but the first row has %" PRIu64 "; every row needs the same number",
+                     more ? "more than " : "", fields, human_s(fields), csv->fields);
 }
 
 /* A row with too few or too many fields has others than its own under most columns: their number is what is wrong, and

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "common/base/human.h"
 #include "common/base/mem.h"
 #include "common/base/text.h"
 #include "common/base/util.h"
@@ -298,9 +299,10 @@ static dp_err match_by_place(struct csv *csv)
     uint64_t features = e ? 0 : csv_features_number(csv);
     if (!e && features != want->count)
         e = dp_fail(csv->err, DP_DATA,
-                    "%s: has %" PRIu64 " features, but %.150s has %" PRIu64
+                    "%s: has %" PRIu64 " feature%s, but %.150s has %" PRIu64
                     "; take data of the kind that it was trained with%s",
-                    csv->text.name, features, csv->source->want_of, want->count, label_hint(csv, features));
+                    csv->text.name, features, human_s(features), csv->source->want_of, want->count,
+                    label_hint(csv, features));
     return e ? e : note_place(csv);
 }
 

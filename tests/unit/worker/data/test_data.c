@@ -252,7 +252,7 @@ Test(csv, errors_name_line_and_column)
         {"1,2,4\n1,x,2,4\n", DP_DATA, "f:2: 4 fields, but the first row has 3"},
         {"1,2,4\n1,x,2\n", DP_DATA, "f:2: column 1: 'x' is not a number"},
         {"1,2\n3,", DP_DATA, "f:2: column 1: '' is empty"},
-        {"1,2\n3", DP_DATA, "f:2: 1 fields, but the first row has 2"},
+        {"1,2\n3", DP_DATA, "f:2: 1 field, but the first row has 2"},
         {"1,\"2\n3,4\n", DP_DATA, "f:1: a quoted field has no closing quote"},
         {"1,2\n3,\"4\"5\n", DP_DATA, "f:2: text after the closing quote"},
         {"a,\"b\nb\"\n1,2\n3,x\n", DP_DATA, "f:4: column 1 ('b\\x0ab'): 'x' is not a number"},
@@ -271,7 +271,7 @@ Test(csv, errors_name_line_and_column)
                &(struct bad){"1,2\n", DP_DATA, "f: --label-column '2' is none of its 2 columns"}, 1);
     assert_bad(
         (struct data_source){.features = 3, .label_column = "0"},
-        &(struct bad){"1,2\n", DP_DATA, "f: has 1 features (2 columns, one of them the label), but the job has 3"}, 1);
+        &(struct bad){"1,2\n", DP_DATA, "f: has 1 feature (2 columns, one of them the label), but the job has 3"}, 1);
 }
 
 Test(csv, many_columns_are_listed_as_far_as_there_is_room)

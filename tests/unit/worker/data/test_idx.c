@@ -131,7 +131,7 @@ Test(idx, errors)
          "i: 9 dimensions in its IDX header"},
         {idx_make(0x08, 0, NULL, "", 0), labels, 0, "i: 0 dimensions in its IDX header"},
         {{{0, 0, 8, 3, 0, 0}, 6}, labels, 0, "i: ends within its IDX header"},
-        {idx_make(0x0d, 2, (unsigned[]){1, 1}, "\x7f\xc0\0\0", 4), labels, 0, "l: has 2 labels, but i has 1 rows"},
+        {idx_make(0x0d, 2, (unsigned[]){1, 1}, "\x7f\xc0\0\0", 4), labels, 0, "l: has 2 labels, but i has 1 row"},
         {idx_make(0x0d, 2, (unsigned[]){2, 1}, "\0\0\0\0\x7f\xc0\0\0", 8), labels, 0,
          "i: row 1, column 0 is not a finite"},
         {idx_make(0x0e, 2, (unsigned[]){2, 1}, "\x7e\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16), labels, 0,
@@ -140,7 +140,7 @@ Test(idx, errors)
         {images, {{1, 2, 3, 4}, 4}, 0, "l: is no IDX file"},
         {images, {{0}, 0}, 0, "l: is no IDX file"},
         {images, {{0, 0, 7, 1}, 4}, 0, "l: IDX type 0x07 is unknown"},
-        {images, labels, 3, "i: has 1 features, but the job has 3"},
+        {images, labels, 3, "i: has 1 feature, but the job has 3"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct data data;
