@@ -36,11 +36,11 @@ static void shard_listen(const struct local_head *head, uint32_t shard, char *te
 {
     char name[PLACE_NAME_MAX];
     const char *rest;
-    const struct transport *way = transport_of(head->endpoint, &rest);
     if (head->post) {
         (void)str_copy(text, size, head->opts->listen);
         return;
     }
+    const struct transport *way = transport_of(head->endpoint, &rest);
     assert(way);
     snprintf(name, sizeof name, "dp-%016" PRIx64 "-%u", head->incarnation, shard);
     way->beside(rest, name, text, size);

@@ -72,7 +72,8 @@ bool seats_take(struct seats *seats, uint32_t shard, struct event *ret_event)
 
 bool seats_take_arrival(struct seats *seats, struct arrival *ret_arrival)
 {
-    return shard_link_take_arrival(at(seats, seats->arrivals_of)->link, ret_arrival);
+    struct seat *seat = at(seats, seats->arrivals_of);
+    return seat->runs && shard_link_take_arrival(seat->link, ret_arrival);
 }
 
 /* ---- steps, fences and pins of the shards ---- */

@@ -95,8 +95,8 @@ static void look_at_ready(struct shard *shard)
     tell_ready(shard, ready, gate->number);
 }
 
-/* The most that a piece is owed of a step that slots may be left out of and all of them are at; UINT32_MAX if there is
- * none. */
+/* The most that a piece is owed of the open step; UINT32_MAX unless all pieces are at it and slots may be left out of
+ * it. */
 static uint32_t most_owed(const struct shard *shard)
 {
     uint64_t step = shard->gate.go;

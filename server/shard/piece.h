@@ -4,7 +4,8 @@
  *
  * Invariant: the state of a piece changes in one function, whichever way a commit takes (`commit`, `offer` on arrival,
  * phases.h): a slice's optimizer state in commit_step (server/dense/commit.h), a part's rows in rowrule_commit
- * (server/table/rule.h). Both assert that the commit is of an open step. theta of a slice is a version.
+ * (server/table/rule.h). The first asserts that the commit is of an open step, the second that no record is of a later
+ * one. theta of a slice is a version.
  *
  * Types only. Thread: shard. */
 #ifndef DP_SERVER_SHARD_PIECE_H

@@ -40,17 +40,16 @@ uint64_t head_least(const struct head *head, const uint64_t *values)
     return least;
 }
 
-/* On the first of the shards. */
-static void close_session(struct head *head, uint64_t token, uint32_t shards)
+/* On the first `shards` shards. */
+static void close_session(struct head *head, uint64_t token, uint64_t fence, uint32_t shards)
 {
     for (uint32_t s = 0; s < shards; s++)
-        head_command(head, s, &(struct command){.kind = COMMAND_CLOSE, .close = {token, head->seats.fences}});
+        head_command(head, s, &(struct command){.kind = COMMAND_CLOSE, .close = {token, fence}});
 }
 
 void head_close_session(struct head *head, uint64_t token)
 {
-    seats_fence(&head->seats);
-    close_session(head, token, head->seats.count);
+    close_session(head, token, seats_fence(&head->seats), head->seats.count);
 }
 
 /* Nobody knows the token yet: what is taken back needs no fence of its own. */
@@ -61,7 +60,7 @@ bool head_open_session(struct head *head, const struct member *member)
         if (open.open.name && seats_send(&head->seats, s, &open))
             continue;
         command_fini(&open); // NOLINT(clang-analyzer-unix.Malloc): it frees the name
-        close_session(head, member->token, s);
+        close_session(head, member->token, head->seats.fences, s);
         return false;
     }
     return true;

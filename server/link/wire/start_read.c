@@ -205,6 +205,9 @@ static dp_err check_counts(const Dp__Link__Start *body, dp_error *err)
         body->n_part_tensor != body->n_part_last || body->n_slice_first > UINT32_MAX - body->first_slice ||
         body->n_part_tensor > UINT32_MAX - body->first_part)
         return dp_fail(err, DP_PROTO, "lists of slices or parts of different lengths");
+    if (body->n_slice_first > 0 && body->n_part_tensor > 0 &&
+        body->first_part < body->first_slice + body->n_slice_first)
+        return dp_fail(err, DP_PROTO, "parts from id %u on, which do not follow the slices", body->first_part);
     if (body->shm > SHM_OFF)
         return dp_fail(err, DP_PROTO, "shared memory of kind %u", body->shm);
     return DP_OK;

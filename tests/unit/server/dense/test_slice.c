@@ -144,7 +144,6 @@ static void commit_without_two(const struct shard_job *job, const uint32_t *node
     slice_fini(&s);
 }
 
-/* Any slots may be empty: the plan's are spread evenly, others need not be. */
 static void run_to(struct slice *s, uint64_t end)
 {
     dp_error err;
@@ -184,6 +183,7 @@ Test(slice, goes_on_from_a_later_step)
     ASSERT_NO_LEAKS();
 }
 
+/* Any slots may be empty: the plan's are spread evenly, others need not be. */
 Test(slice, an_empty_subtree_before_one_that_is_added_up)
 {
     static const uint32_t LEAVES[] = {8 + 2, 8 + 3, 6, 8 + 6, 8 + 7}, FOLDED[] = {5, 3};

@@ -110,11 +110,14 @@ Test(seats, nothing_is_taken_of_a_shard_that_has_stopped)
 {
     struct world w;
     struct event event;
+    struct arrival arrival;
     set_up(&w);
     link_local_put(&w.fakes[0].local, &(struct event){.kind = EVENT_FEW, .few = {4}});
+    cr_assert(link_local_arrived(&w.fakes[0].local, &(struct arrival){.step = 1}));
     seats_stop(&w.seats);
     cr_assert_not(seats_at(&w.seats, 0)->runs);
     cr_assert_not(seats_take(&w.seats, 0, &event));
+    cr_assert_not(seats_take_arrival(&w.seats, &arrival));
     tear_down(&w); /* stops nothing twice, and drops the event */
 }
 

@@ -278,6 +278,7 @@ Test(link_wire, jobs_that_are_none_are_refused)
     WRONG(&w, "start", start->parts[0].first, 8);
     WRONG(&w, "start", start->shm, (enum shm_mode)3);
     WRONG(&w, "start", start->first_slice, UINT32_MAX);
+    WRONG(&w, "start", start->first_part, start->first_slice + start->slice_count - 1);
     tear_down(&w);
 }
 
