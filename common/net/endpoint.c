@@ -21,7 +21,7 @@ static const char *endpoint_take(const char *text, struct endpoint *ret_endpoint
 {
     const char *rest;
     const struct transport *way = transport_of(text, &rest);
-    return way ? way->parse(rest, ret_endpoint) : "it does not begin with tcp:// or ipc://";
+    return way ? way->parse(rest, ret_endpoint) : TRANSPORT_NONE;
 }
 
 dp_err endpoint_parse(const char *text, struct endpoint *ret_endpoint, dp_error *err)

@@ -1,6 +1,6 @@
 /* Transports: the ways to a server, which the scheme of an endpoint names. All that depends on the way stands in one
- * table. A further transport is a file with its row, a number in endpoint.h, a line in transport.c, and a line in
- * zuv_bind.c if ZeroMQ binds it. Thread: any. */
+ * table. A further transport is a file with its row, a number in endpoint.h, a line in transport.c and in
+ * TRANSPORT_NONE, and its binding in zuv_bind.c. Thread: any. */
 #ifndef DP_COMMON_NET_TRANSPORT_H
 #define DP_COMMON_NET_TRANSPORT_H
 
@@ -34,6 +34,8 @@ extern const struct transport TRANSPORT_ROW_TCP, TRANSPORT_ROW_IPC;
 
 /* The transport of an endpoint that was parsed. */
 const struct transport *transport_get(enum transport_id id);
+/* The fault of an endpoint that has no transport. */
+#define TRANSPORT_NONE "it does not begin with tcp:// or ipc://"
 /* The transport whose scheme the text begins with, and what follows it; NULL: there is none. */
 const struct transport *transport_of(const char *text, const char **ret_rest);
 

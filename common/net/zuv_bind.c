@@ -173,7 +173,7 @@ static const struct binding {
 static const struct binding *binding_of(const char *listen, const char **ret_rest, dp_error *err)
 {
     const struct transport *way = transport_of(listen, ret_rest);
-    const char *wrong = way ? BINDINGS[way->id].wrong(*ret_rest) : "it does not begin with tcp:// or ipc://";
+    const char *wrong = way ? BINDINGS[way->id].wrong(*ret_rest) : TRANSPORT_NONE;
     if (!wrong)
         return &BINDINGS[way->id];
     (void)!bad_syntax(listen, wrong, err);

@@ -20,7 +20,7 @@ static void on_rested(uv_timer_t *rest)
     uv_poll_start(&door->poll, UV_READABLE, on_door);
 }
 
-/* Those that came before have left what does not close. */
+/* Too many descriptors of earlier peers wait to be closed. */
 static void door_rest(struct zuv_door *door)
 {
     uv_poll_stop(&door->poll);

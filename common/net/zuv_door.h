@@ -1,5 +1,5 @@
-/* A Unix socket of an abstract name on a loop: whoever connects is handed to the owner. While descriptors that do not
- * close are too many (common/base/closer.h), nobody is let in. Thread: that of the loop. */
+/* A Unix socket of an abstract name on a loop: each connection is handed to the owner. While too many descriptors wait
+ * to be closed (common/base/closer.h), no connection is accepted. Thread: that of the loop. */
 #ifndef DP_COMMON_NET_ZUV_DOOR_H
 #define DP_COMMON_NET_ZUV_DOOR_H
 

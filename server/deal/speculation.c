@@ -1,10 +1,11 @@
 /* Speculation; see speculation.h. Thread: head. */
-#include "common/base/mem.h"
-#include "common/base/util.h"
 #include "server/deal/speculation_impl.h"
 
 #include <assert.h>
 #include <stdlib.h>
+
+#include "common/base/mem.h"
+#include "common/base/util.h"
 
 /* Weight of a new measure of a slot's time: of all slots that a member holds, together. */
 #define UNIT_WEIGHT 0.3

@@ -10,7 +10,6 @@
 #include "common/base/deadline.h"
 #include "common/base/entropy.h"
 #include "common/base/process.h"
-#include "common/base/text.h"
 #include "common/base/util.h"
 #include "common/net/endpoint.h"
 #include "common/net/zuv_term.h"

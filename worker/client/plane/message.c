@@ -1,8 +1,9 @@
 /* A message to a shard about a piece. Thread: the one that uses the client. */
 #include "worker/client/plane/message.h"
-#include "worker/client/plane/plane.h"
 
 #include <assert.h>
+
+#include "worker/client/plane/plane.h"
 
 void message_begin(struct plane *plane, struct message *message)
 {

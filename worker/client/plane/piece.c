@@ -3,9 +3,9 @@
 
 #include <assert.h>
 
+#include "worker/client/plane/plane.h"
 #include "worker/client/plane/rows.h"
 #include "worker/client/plane/slice.h"
-#include "worker/client/plane/plane.h"
 
 static const struct piece_ops *ops_of(const struct plane *plane, uint32_t piece, uint32_t *ret_index)
 {

@@ -79,8 +79,8 @@ bool theta_whole(const struct theta *theta);
 bool theta_ended(const struct theta *theta);
 /* If theta is whole: makes it `now`, and wants the next step. */
 void theta_turn(struct theta *theta);
-/* Forgets all versions, because they are of another incarnation of the job. Wants step 0, wherever the job is: shards
- * that are further refuse it with the step to go on with. */
+/* Forgets all versions, because they are of another incarnation of the job. Wants step 0, wherever the job is: a
+ * shard that is ahead refuses it and names the step to go on with. */
 void theta_forget(struct theta *theta);
 
 #endif
