@@ -55,7 +55,8 @@ static void beat(struct insider *insider)
 }
 
 /* For some seconds: pushes nodes of the steps that are open, again and again. Slots that it was dealt would look like
- * a worker's, so it pushes nodes that no worker of three ever holds: the root, and its halves. */
+ * a worker's, so it pushes nodes that a worker of three does not hold: the root, and its halves. Where a host has no
+ * time for the two others, they are given up, and a half may be dealt to it after all: then the bits tell nothing. */
 static bool push_what_was_not_dealt(const struct stage *stage, uint32_t down, struct why *why)
 {
     struct insider insider;
@@ -75,6 +76,9 @@ static bool push_what_was_not_dealt(const struct stage *stage, uint32_t down, st
                 for (uint32_t i = 0; i < 1u << down; i++)
                     (void)push(&insider, &peers[s], s, step, insider.level - down, i, -5.0f);
         beat(&insider);
+        insider_listen(&insider);
+        for (uint32_t i = 0; i < 1u << down; i++)
+            stage->job->liar_was_dealt |= insider_may_hold(&insider, insider.level - down, i);
         for (uint32_t s = 0; s < shards; s++)
             if (raw_closed(&peers[s], 1))
                 ok = raw_connect(&peers[s], stage->job->shards[s], NULL, 0);

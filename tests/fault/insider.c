@@ -166,6 +166,34 @@ bool insider_join(struct insider *insider, const struct facts *facts)
     return true;
 }
 
+static uint64_t bitmap(const uint32_t *slots, size_t count)
+{
+    uint64_t bits = 0;
+    for (size_t i = 0; i < count; i++)
+        bits |= 1ull << (slots[i] & 63);
+    return bits;
+}
+
+void insider_listen(struct insider *insider)
+{
+    const Dp__Header *header;
+    while ((header = raw_receive(&insider->head, 0))) {
+        if (header->body_case != DP__HEADER__BODY_ASSIGN)
+            continue;
+        const Dp__Assign *assign = header->assign;
+        uint64_t now = bitmap(assign->slots, assign->n_slots) | bitmap(assign->extra_slots, assign->n_extra_slots);
+        insider->may_hold = insider->dealt | now;
+        insider->dealt = now;
+    }
+}
+
+bool insider_may_hold(const struct insider *insider, uint32_t level, uint32_t index)
+{
+    uint32_t slots = 1u << level;
+    uint64_t node = (slots < 64 ? (1ull << slots) - 1 : UINT64_MAX) << index * slots;
+    return (insider->may_hold & node) == node;
+}
+
 bool insider_is_heard(struct insider *insider)
 {
     Dp__Heartbeat beat = DP__HEARTBEAT__INIT;

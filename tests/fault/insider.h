@@ -22,6 +22,7 @@ struct insider {
     uint64_t session, incarnation, request;
     uint32_t level;                       /* of the root over the job's slots */
     uint32_t slots;                       /* of the job */
+    uint64_t dealt, may_hold;             /* bitmaps of slots, as insider_listen heard of them */
     uint64_t first_elems[JOB_SHARDS_MAX]; /* of the first slice of each shard */
     uint32_t first_slice[JOB_SHARDS_MAX];
     char doors[JOB_SHARDS_MAX][SHM_NAME_MAX]; /* Unix sockets for shared memory; empty: none */
@@ -34,6 +35,11 @@ const Dp__Header *insider_ask(struct raw_peer *peer, Dp__Header *header);
 /* Connects and says hello; then joins. False where it is refused. */
 bool insider_hello(struct insider *insider, const struct facts *facts, const char *endpoint);
 bool insider_join(struct insider *insider, const struct facts *facts);
+/* Reads what the head has sent so far. Slots of the newest assignment are `dealt`; it may hold those of the one before
+ * as well, at steps that are open. */
+void insider_listen(struct insider *insider);
+/* Whether it may hold all slots of a node. */
+bool insider_may_hold(const struct insider *insider, uint32_t level, uint32_t index);
 /* Whether the server still takes the session for one. */
 bool insider_is_heard(struct insider *insider);
 /* Says goodbye, if asked to, and closes. Accepts one that did not get in. */

@@ -464,6 +464,31 @@ bool job_ends_well(struct job *job, struct why *why)
     return compare(job, why);
 }
 
+/* The last `most` lines. */
+static void tell_log(const struct job *job, const char *log, int most)
+{
+    char path[PATH_ROOM], line[300];
+    int lines = 0;
+    path_in(job, log, path);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof line, file))
+        lines++;
+    if (!file)
+        return;
+    rewind(file);
+    for (int at = 0; fgets(line, sizeof line, file); at++)
+        if (at >= lines - most)
+            printf("# %s: %.*s\n", log, (int)strcspn(line, "\n"), line);
+    fclose(file);
+}
+
+void job_tell_logs(const struct job *job)
+{
+    tell_log(job, "worker0.log", 5);
+    tell_log(job, "worker1.log", 5);
+    tell_log(job, "server.log", 25);
+}
+
 void job_end(struct job *job)
 {
     static const char *const FILES[] = {"port",        "model",       "quiet",    "server.log",

@@ -45,6 +45,7 @@ struct job {
     char endpoint[JOB_ENDPOINT_MAX];
     char shards[JOB_SHARDS_MAX][JOB_ENDPOINT_MAX];
     uint64_t quiet_rss, quiet_files; /* of the server before any attack: bytes, descriptors */
+    bool liar_was_dealt; /* an attacker may have been dealt what it pushed: its values are in the parameters */
 };
 
 /* The job's status. */
@@ -64,6 +65,8 @@ bool job_status(const struct job *job, struct job_state *ret_state, struct why *
 bool job_is_well(struct job *job, struct why *why);
 /* Ends the server by SIGTERM and runs its steps again in quiet: the same bits? */
 bool job_ends_well(struct job *job, struct why *why);
+/* Prints how its logs end, as comments of TAP. */
+void job_tell_logs(const struct job *job);
 /* Kills what is left, removes the folder. Accepts one that failed to start. */
 void job_end(struct job *job);
 
