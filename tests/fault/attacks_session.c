@@ -56,7 +56,7 @@ static void beat(struct insider *insider)
 
 /* For some seconds: pushes nodes of the steps that are open, again and again. Slots that it was dealt would look like
  * a worker's, so it pushes nodes that a worker of three does not hold: the root, and its halves. If a host has no
- * time for the two others, a half may be dealt to it after all, and then the bits tell nothing. */
+ * time for the two others, a half may be dealt to it after all: the report of wrong bits says so. */
 static bool push_what_was_not_dealt(const struct stage *stage, uint32_t down, struct why *why)
 {
     struct insider insider;
