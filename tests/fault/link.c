@@ -46,6 +46,7 @@ struct direction {
     struct packet *first, **end;
     uint64_t free_ns; /* until then the line is busy */
     uint32_t random;
+    uint32_t sent_to[PORTS]; /* by the port of b: TCP's sequence, as far as it has gone through */
     _Atomic uint64_t bytes;
 };
 
@@ -194,6 +195,25 @@ static void packet_take(struct fault_link *link, enum link_way way, const uint8_
     direction->end = &packet->next;
 }
 
+/* Bytes of payload that go through for the first time: TCP sends again what it believes to be lost. */
+static size_t new_bytes(struct direction *direction, enum link_way way, const struct packet *packet)
+{
+    const struct tcphdr *tcp = tcp_of(packet->data, packet->bytes);
+    if (!tcp)
+        return 0;
+    uint32_t *sent_to = &direction->sent_to[ntohs(way == LINK_THERE ? tcp->dest : tcp->source)], from = ntohl(tcp->seq);
+    if (tcp->syn) {
+        *sent_to = from + 1;
+        return 0;
+    }
+    size_t head = (size_t)((const uint8_t *)tcp - packet->data) + (size_t)tcp->doff * 4;
+    uint32_t size = (uint32_t)(packet->bytes > head ? packet->bytes - head : 0), beyond = from + size - *sent_to;
+    if (beyond == 0 || beyond > INT32_MAX)
+        return 0;
+    *sent_to = from + size;
+    return MIN(size, beyond);
+}
+
 static void packets_send(struct fault_link *link, enum link_way way, uint64_t now_ns)
 {
     struct direction *direction = &link->ways[way];
@@ -202,7 +222,7 @@ static void packets_send(struct fault_link *link, enum link_way way, uint64_t no
         if (!direction->first)
             direction->end = &direction->first;
         if (write(link->tun[!way], packet->data, packet->bytes) == (ssize_t)packet->bytes)
-            atomic_fetch_add(&direction->bytes, packet->bytes);
+            atomic_fetch_add(&direction->bytes, new_bytes(direction, way, packet));
         free(packet);
     }
 }
