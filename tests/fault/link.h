@@ -31,8 +31,8 @@ struct fault_link *fault_link_new(int a, int b, uint8_t number);
 void fault_link_free(struct fault_link **link);
 /* From now on, in both directions (a to b, b to a). */
 void fault_link_set(struct fault_link *link, const struct link_rules *there, const struct link_rules *back);
-/* Bytes of TCP's payload that have gone through in a direction, each once: what TCP sent again does not count. Of what
- * was lost, and came after what followed it, nothing counts. */
+/* Bytes of TCP's payload that have gone through in a direction, each once: bytes that TCP sent again do not count,
+ * nor do those of a lost packet that comes behind its successors. */
 uint64_t fault_link_bytes(const struct fault_link *link, enum link_way way);
 
 #endif
