@@ -241,7 +241,9 @@ dp_err zuv_bind_ports(void *socket, const char *listen, const struct zuv_ports *
     if (!binding)
         return DP_USAGE;
     assert(binding == &BINDINGS[TRANSPORT_TCP]); /* the one with ports */
-    (void)host_port_parse(rest, host, &unused);
+    const char *wrong = host_port_parse(rest, host, &unused);
+    if (wrong)
+        return bad_syntax(listen, wrong, err);
     refuse_old_peers(socket);
     for (unsigned port = ports->first; port <= ports->last; port++) {
         int why = bind_name(socket, host, port);
