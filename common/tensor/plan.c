@@ -62,6 +62,19 @@ struct plan_step plan_at(const struct plan *plan, uint64_t step)
     return at;
 }
 
+uint64_t plan_step_of(const struct plan *plan, uint64_t train_step)
+{
+    uint64_t per_epoch = plan_steps_per_epoch(plan), cycle = per_epoch + (plan->eval_rows ? 1 : 0);
+    if (train_step >= plan->train_steps)
+        return plan_total(plan);
+    return train_step / per_epoch * cycle + train_step % per_epoch;
+}
+
+uint64_t plan_trained(const struct plan *plan, uint64_t step)
+{
+    return step < plan_total(plan) ? plan_at(plan, step).train_step : plan->train_steps;
+}
+
 const struct question *plan_question(const struct plan *plan, uint64_t step)
 {
     return plan_at(plan, step).asks;

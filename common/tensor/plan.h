@@ -46,6 +46,10 @@ uint64_t plan_steps_per_epoch(const struct plan *plan);
 uint64_t plan_total(const struct plan *plan);
 /* The question and place of step `step` < plan_total. */
 struct plan_step plan_at(const struct plan *plan, uint64_t step);
+/* The step that is training step `train_step`; plan_total for those beyond the last. */
+uint64_t plan_step_of(const struct plan *plan, uint64_t train_step);
+/* Training steps before step `step` <= plan_total. */
+uint64_t plan_trained(const struct plan *plan, uint64_t step);
 /* The question alone. */
 const struct question *plan_question(const struct plan *plan, uint64_t step);
 

@@ -249,6 +249,11 @@ static uint64_t cut_nearest(const struct tensors *tensors, uint64_t least, uint6
     return after > around.count - after ? around.first + around.count : around.first;
 }
 
+bool layout_is_cut(const struct tensors *tensors, uint64_t at)
+{
+    return at <= tensors_total(tensors) && cut_nearest(tensors, layout_block(tensors), at) == at;
+}
+
 void layout_shards(const struct tensors *tensors, uint32_t shards, struct range *ranges)
 {
     assert(shards >= 1);

@@ -95,6 +95,8 @@ void layout_shards(const struct tensors *tensors, uint32_t shards, struct range 
  * `max` of them to slices. An empty range has none. */
 size_t layout_slices(const struct tensors *tensors, struct range range, uint64_t slice_elems, struct range *slices,
                      size_t max);
+/* Whether slices may be cut at element `at`. */
+bool layout_is_cut(const struct tensors *tensors, uint64_t at);
 /* A table's blocks: its ids cut evenly, at most TABLE_BLOCKS_MAX of them. Block b has ids from b * span on. */
 enum { TABLE_BLOCKS_MAX = 1024 };
 uint64_t layout_table_span(const struct tensor *table);

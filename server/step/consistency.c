@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/util.h"
+
 dp_err consistency_parse(const char *text, uint32_t *ret_staleness, dp_error *err)
 {
     static const char SSP[] = "ssp:";
@@ -44,6 +46,15 @@ uint32_t consistency_at(const struct consistency *c, uint64_t step)
     for (uint32_t i = 0; i < c->change_count && c->changes[i].from <= step; i++)
         staleness = c->changes[i].staleness;
     return staleness;
+}
+
+uint32_t consistency_most(const struct consistency *c, uint64_t step)
+{
+    uint32_t most = consistency_at(c, step);
+    for (uint32_t i = 0; i < c->change_count; i++)
+        if (c->changes[i].from > step)
+            most = MAX(most, c->changes[i].staleness);
+    return most;
 }
 
 bool consistency_set(struct consistency *c, uint64_t from, uint32_t staleness)

@@ -39,6 +39,8 @@ void consistency_text(uint32_t staleness, char text[CONSISTENCY_TEXT_MAX]);
 
 /* The staleness in force at a step. */
 uint32_t consistency_at(const struct consistency *consistency, uint64_t step);
+/* The largest staleness in force at any step from `step` on. */
+uint32_t consistency_most(const struct consistency *consistency, uint64_t step);
 /* `staleness` holds from step `from` on; later changes are taken back. False if there are too many. */
 bool consistency_set(struct consistency *consistency, uint64_t from, uint32_t staleness);
 /* No step before `oldest` is asked for any more: changes that those alone depend on are forgotten. */

@@ -15,6 +15,7 @@
 #include "server/update/update.h"
 
 struct planes;
+struct values_source;
 
 enum { SLICE_VERSIONS = 64 }; /* of a piece that may be held at once */
 
@@ -33,7 +34,8 @@ struct metrics metrics_sum(const struct steps *window, const struct metrics *nod
 struct shard_job {
     struct plan plan;
     uint64_t first_step; /* the job begins here: windows open at it, and the steps before it are complete everywhere;
-                            below plan_total */
+                            at most plan_total */
+    struct values_source *from; /* of the values at that step; NULL: the initializers */
     bool local;          /* workers have data of their own: a step has as many samples as came, slots may be void */
     const uint8_t *live; /* local: [slots] of the shard's roster, which the job's copy in the shard refers to */
     bool droppable;   /* the head may leave slots out of a step: they are pushed one by one, and it says what commits */

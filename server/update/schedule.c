@@ -149,10 +149,12 @@ bool schedule_set(struct schedule *s, uint64_t from, double lr)
     return true;
 }
 
-static bool past_add(struct schedule_past *past, const struct schedule_change *changes, uint32_t count)
+bool schedule_past_add(struct schedule_past *past, const struct schedule_change *changes, uint32_t count)
 {
     if (past->count + count > SCHEDULE_PAST_MAX)
         return false;
+    if (count == 0)
+        return true;
     if (past->count + count > past->room) {
         size_t room = MAX(2 * past->room, past->count + count);
         struct schedule_change *list = realloc(past->list, room * sizeof *list);
@@ -180,7 +182,7 @@ bool schedule_forget(struct schedule *s, uint64_t oldest)
         gone++;
     if (gone == 0)
         return true;
-    if (s->past && !past_add(s->past, s->changes, gone))
+    if (s->past && !schedule_past_add(s->past, s->changes, gone))
         return false;
     s->change_count -= gone;
     memmove(s->changes, s->changes + gone, s->change_count * sizeof s->changes[0]);

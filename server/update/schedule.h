@@ -65,6 +65,8 @@ bool schedule_set(struct schedule *schedule, uint64_t from, double lr);
 /* No step before `oldest` is asked for any more: settings that those alone depend on are forgotten, or go to `past`.
  * False when out of memory, or the past is full: they stay then. */
 bool schedule_forget(struct schedule *schedule, uint64_t oldest);
+/* Adds settings that are later than those it has. False when out of memory, or it is full. */
+bool schedule_past_add(struct schedule_past *past, const struct schedule_change *changes, uint32_t count);
 void schedule_past_fini(struct schedule_past *past);
 /* Whether eta is the same at all steps of [from, to). */
 bool schedule_is_constant(const struct schedule *schedule, uint64_t from, uint64_t to);

@@ -30,7 +30,8 @@ static void fill(const struct shard_job *job, struct values *values, uint64_t fi
     float *state[UPDATE_STATE_MAX];
     for (uint32_t i = 0; i < UPDATE_STATE_MAX; i++)
         state[i] = values->states[i] + first;
-    first_values_range(job, (struct range){first, end - first}, values->theta + first, state);
+    cr_assert_eq(first_values_range(job, (struct range){first, end - first}, values->theta + first, state, NULL),
+                 DP_OK);
 }
 
 Test(first_values, do_not_depend_on_cuts)
