@@ -6,6 +6,7 @@
 
 #include "common/base/number.h"
 #include "common/base/util.h"
+#include "server/dense/keep.h"
 #include "server/dense/tree.h"
 
 static bool concerns(const struct constraint *c, uint32_t tensor)
@@ -325,6 +326,7 @@ void commit_step(struct slice *slice, const struct commit *commit, const float *
     struct kernel_update k = {0};
     struct joint joint = {.tensor = UINT32_MAX};
     assert(commits_open_step(slice, commit));
+    slice_keep_before(slice);
     for (struct block b; walk_next(&walk, &b);) {
         double squares = 0;
         if (b.tensor != joint.tensor) {

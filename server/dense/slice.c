@@ -11,6 +11,7 @@
 
 #include "common/base/util.h"
 #include "server/dense/commit.h"
+#include "server/dense/keep.h"
 #include "server/dense/tree.h"
 #include "server/step/first_values.h"
 #include "server/step/slab.h"
@@ -125,7 +126,7 @@ static dp_err allocate(struct slice *slice)
 {
     const struct shard_job *job = slice->job;
     const uint64_t first = job->first_step;
-    dp_err e = steps_init(&slice->window, job->plan.slots, consistency_at(&job->consistency, first), first);
+    dp_err e = steps_init(&slice->window, job->plan.slots, consistency_most(&job->consistency, first), first);
     if (e)
         return e;
     e = tree_init(slice);
@@ -139,7 +140,7 @@ static dp_err allocate(struct slice *slice)
     e = versions_init(&slice->versions, slice->range, job->planes);
     if (e)
         return e;
-    struct version *theta = versions_new(&slice->versions, plan_at(&job->plan, first).train_step);
+    struct version *theta = versions_new(&slice->versions, plan_trained(&job->plan, first));
     slice->at[first % SLICE_VERSIONS] = theta;
     return theta ? allocate_passes(slice) : DP_NOMEM;
 }
@@ -155,6 +156,32 @@ static void find_blocks(struct slice *slice)
     slice->block_count = layout_blocks(tensors, slice->range);
 }
 
+/* Slots that are in theta already are no longer owed. */
+static void take_arrived(struct slice *slice, uint64_t step, const struct metrics *sums, const uint8_t *accepted)
+{
+    const struct plan *plan = &slice->job->plan;
+    const struct plan_step at = plan_at(plan, step);
+    slice->arrived[step % SLICE_VERSIONS] = *sums;
+    for (uint32_t k = 0; k < plan->slots; k++) {
+        uint64_t first, count;
+        uint32_t replaced;
+        plan_slot(plan, &at, k, &first, &count);
+        if (!(accepted[k / 8] >> k % 8 & 1) || count == 0)
+            continue;
+        (void)steps_offer(&slice->window, step, slice->window.leaves + k, slice->replaced, &replaced);
+        slice->passed += (double)count / (double)at.rows;
+    }
+}
+
+static dp_err take_arrivals(struct slice *slice, dp_error *err)
+{
+    struct first_arrivals arrivals;
+    dp_err e = first_values_arrivals(slice->job, slice->range, &arrivals, err);
+    for (uint64_t i = 0; !e && i < arrivals.open && slice->window.next + i < slice->window.opened; i++)
+        take_arrived(slice, slice->window.next + i, &arrivals.sums[i], arrivals.accepted + i * arrivals.accepted_bytes);
+    return e;
+}
+
 dp_err slice_init(struct slice *slice, const struct shard_job *job, struct range range, dp_error *err)
 {
     *slice = (struct slice){.job = job,
@@ -163,7 +190,7 @@ dp_err slice_init(struct slice *slice, const struct shard_job *job, struct range
                             .past.most = job->past,
                             .oldest = job->first_step,
                             .total_steps = plan_total(&job->plan)};
-    assert(job->first_step < slice->total_steps);
+    assert(job->first_step <= slice->total_steps);
     find_blocks(slice);
     if (allocate(slice)) {
         slice_fini(slice);
@@ -172,14 +199,19 @@ dp_err slice_init(struct slice *slice, const struct shard_job *job, struct range
                        (unsigned long long)range.count,
                        (unsigned long long)(range.count * 4 * (2 + job->rule->state_count) >> 20));
     }
-    first_values_range(job, range, slice_theta(slice, job->first_step)->theta, slice->state);
+    dp_err e = first_values_range(job, range, slice->at[job->first_step % SLICE_VERSIONS]->theta, slice->state, err);
     slice_open(slice);
-    return DP_OK;
+    if (!e)
+        e = take_arrivals(slice, err);
+    if (e)
+        slice_fini(slice);
+    return e;
 }
 
 void slice_fini(struct slice *slice)
 {
     tree_fini(slice);
+    slice_kept_drop(slice);
     past_fini(&slice->past);
     versions_fini(&slice->versions);
     for (int i = 0; i < UPDATE_STATE_MAX; i++)

@@ -16,7 +16,7 @@
 
 #include "server/dense/state.h"
 
-/* Starts at the job's first step with its first values. DP_NOMEM with the number of bytes. */
+/* Starts at the job's first step with its first values. DP_NOMEM with the number of bytes; what their source says. */
 DP_MUST_CHECK dp_err slice_init(struct slice *slice, const struct shard_job *job, struct range range, dp_error *err);
 void slice_fini(struct slice *slice);
 

@@ -6,7 +6,10 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "server/step/first_values.h"
+#include "server/table/keep.h"
 #include "server/table/report.h"
 
 static const uint64_t UNDO_BYTES_MAX = (uint64_t)256 << 20; /* beyond it a part waits for the head's announcement */
@@ -39,6 +42,25 @@ static dp_err allocate(struct part *part)
     return e ? e : rowrule_init(&part->rule, job, range.tensor);
 }
 
+/* Rows that were touched before the job's first step, as a file of a checkpoint has them (keep.h). */
+static dp_err take_rows(void *arg, const uint32_t *words, uint64_t count, dp_error *err)
+{
+    struct part *part = arg;
+    const size_t stride = part->table.stride, row = ROW_ID_WORDS + stride;
+    struct rowlist *list = rowlist_new((uint32_t)count);
+    for (uint32_t i = 0; list && i < count; i++)
+        list->ids[i] = words[i * row] | (uint64_t)words[i * row + 1] << 32;
+    dp_err e = list && table_make(&part->table, list) == DP_OK ? DP_OK : DP_NOMEM;
+    for (uint32_t i = 0; !e && i < count; i++) {
+        const uint32_t *record = words + i * row + ROW_ID_WORDS;
+        table_stamp(&part->table, list->rows[i], record[0]);
+        memcpy(table_record(&part->table, list->rows[i]), record, stride * sizeof *record);
+    }
+    rowlist_release(&list);
+    return e ? dp_fail(err, e, "out of memory for rows of table '%s'", part->job->tensors.list[part->range.tensor].name)
+             : DP_OK;
+}
+
 dp_err part_init(struct part *part, const struct shard_job *job, struct part_range range, dp_error *err)
 {
     *part = (struct part){.job = job, .range = range, .oldest = job->first_step, .total_steps = plan_total(&job->plan)};
@@ -49,7 +71,10 @@ dp_err part_init(struct part *part, const struct shard_job *job, struct part_ran
                        job->tensors.list[range.tensor].name);
     }
     open_next(part);
-    return DP_OK;
+    dp_err e = first_values_rows(job, range.tensor, range.first, range.last, (struct rows_taker){take_rows, part}, err);
+    if (e)
+        part_fini(part);
+    return e;
 }
 
 static void undo_drop(struct part *part, struct undo *undo)
@@ -72,6 +97,7 @@ static void release_nodes(struct part *part)
 void part_fini(struct part *part)
 {
     release_nodes(part);
+    part_kept_drop(part);
     for (int i = 0; i < PART_STEPS; i++) {
         undo_drop(part, &part->undo[i]);
         free(part->reports[i]);
@@ -139,6 +165,7 @@ static dp_err commit_train(struct part *part, const struct plan_step *at)
         return DP_NOMEM;
     }
     rowrule_commit(&part->rule, &part->table, sum->list, sum->values.data, at->train_step, at->rows, before);
+    part_keep_changed(part, sum->list, before);
     if (part->rule.infinite && !part->infinite_from)
         part->infinite_from = part->window.next + 1;
     assert(!part->undo[part->window.next % PART_STEPS].list && part->window.next - part->oldest < PART_STEPS);

@@ -13,7 +13,7 @@
 
 #include "server/table/state.h"
 
-/* Starts at the job's first step, with no row touched. DP_NOMEM. */
+/* Starts at the job's first step, with the rows that were touched before it. DP_NOMEM; what their source says. */
 DP_MUST_CHECK dp_err part_init(struct part *part, const struct shard_job *job, struct part_range range, dp_error *err);
 void part_fini(struct part *part);
 

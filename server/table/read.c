@@ -13,7 +13,7 @@ bool part_holds(const struct part *part, uint64_t step)
 uint64_t part_version(const struct part *part, uint64_t step)
 {
     const struct plan *plan = &part->job->plan;
-    return step < part->total_steps ? plan_at(plan, step).train_step : plan->train_steps;
+    return plan_trained(plan, step);
 }
 
 static void read_now(struct part *part, uint64_t t, const struct rowlist *list, float *out)

@@ -11,7 +11,7 @@ enum { ROOM_FIRST = 1024, INDEX_FIRST = 2 * ROOM_FIRST, LOOK_AHEAD = 16, MARK_BI
 /* Up to here, pages of 2 MiB cost no more memory than a table that is touched all over does anyway. */
 static const size_t HUGE_UP_TO = (size_t)1 << 30;
 
-static dp_err pages_init(struct pages *pages, size_t bytes)
+dp_err pages_init(struct pages *pages, size_t bytes)
 {
     void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
@@ -31,7 +31,7 @@ static dp_err pages_grow(struct pages *pages, size_t bytes)
     return DP_OK;
 }
 
-static void pages_fini(struct pages *pages)
+void pages_fini(struct pages *pages)
 {
     if (pages->base)
         munmap(pages->base, pages->bytes);

@@ -17,6 +17,9 @@ struct pages {
     void *base;
     size_t bytes;
 };
+/* `bytes` > 0. DP_NOMEM. */
+DP_MUST_CHECK dp_err pages_init(struct pages *pages, size_t bytes);
+void pages_fini(struct pages *pages);
 
 struct table {
     enum tensor_kind kind;

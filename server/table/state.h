@@ -27,6 +27,8 @@ struct part_node {
     struct metrics metrics;
 };
 
+struct part_kept;
+
 struct part {
     const struct shard_job *job;
     struct part_range range;
@@ -34,6 +36,7 @@ struct part {
     struct part_node *nodes; /* [2 * leaves], by heap number, of the open step */
     struct table table;
     struct rowrule rule;
+    struct part_kept *kept;       /* rows as they were at a cut (keep.h); NULL: nothing is kept */
     struct undo undo[PART_STEPS]; /* of step t at t % PART_STEPS */
     uint64_t undo_bytes;
     double *reports[PART_STEPS]; /* sums of step t at t % PART_STEPS, NULL for steps without a report */
