@@ -402,6 +402,8 @@ dp_err server_options_check(const struct options *options, struct server_options
         e = check_network(options, opts, err);
     if (!e)
         e = update_options_check(options, &opts->update, &opts->setup, err);
+    if (!e)
+        e = checkpoint_options_check(options, &opts->checkpoints, err);
     if (e) {
         label_list_fini(&opts->labels_asked);
         return e;

@@ -32,6 +32,7 @@ static const struct field STATUS[] = {
     {"status", "balance", OBJECT, NULL, "slots by speed, and copies of late slots"},
     {"status", "waits", OBJECT | OR_NULL, NULL, "the open step; null unless running"},
     {"status", "export", OBJECT | OR_NULL, NULL, "the model file; null without --export"},
+    {"status", "checkpoints", OBJECT | OR_NULL, NULL, "null without --checkpoint-dir"},
     {"status", "warnings", LIST | TEXT, NULL, "warnings of training that goes nowhere"},
     {"status", "dropped", OBJECT, NULL, "slots that were left out of steps"},
     {"status", "staleness", OBJECT, NULL, "of all applied gradients"},
@@ -135,6 +136,12 @@ static const struct field STATUS[] = {
     {"export", "tries", INTEGER, NULL, "tries that failed"},
     {"export", "left_s", NUMBER | OR_NULL, "s", "time until no other try follows"},
 
+    {"checkpoints", "dir", TEXT, NULL, "--checkpoint-dir"},
+    {"checkpoints", "training_step", INTEGER | OR_NULL, NULL, "training steps of the last one; null: there is none"},
+    {"checkpoints", "age_s", NUMBER | OR_NULL, "s", "time since it was made here; null: it was not"},
+    {"checkpoints", "state", TEXT, NULL, "idle, cutting (a step is awaited or being written), writing"},
+    {"checkpoints", "error", TEXT | OR_NULL, NULL, "the reason of the last failed try; null once one has not"},
+
     {"dropped", "steps", INTEGER, NULL, "steps that slots were left out of"},
     {"dropped", "slots", INTEGER, NULL, "these slots"},
     {"dropped", "samples", INTEGER, NULL, "their samples"},
@@ -187,6 +194,13 @@ static const struct field EVENTS[] = {
     {"warning", "kind", TEXT, NULL, "such as rises"},
     {"warning", "text", TEXT, NULL, "with the remedy"},
     {"warning", "step", INTEGER, NULL, "training steps so far"},
+
+    {"checkpoint", NULL, 0, NULL, "a checkpoint is whole (--checkpoint-dir)"},
+    {"checkpoint", "event", TEXT, NULL, "checkpoint"},
+    {"checkpoint", "step", INTEGER, NULL, "training steps that it has"},
+    {"checkpoint", "path", TEXT, NULL, "its folder"},
+    {"checkpoint", "bytes", INTEGER, "bytes", "of its files"},
+    {"checkpoint", "seconds", NUMBER, "s", "time that it took, with the wait for its step"},
 
     {"left_out", NULL, 0, NULL, "standard output was not read"},
     {"left_out", "event", TEXT, NULL, "left_out"},

@@ -82,7 +82,7 @@ static const struct option ROWS[] = {
         "listen beyond loopback without encryption or authentication"),
     ROW("server", insecure_admin, "insecure-admin", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
         "with --insecure: everybody who reaches the server may also change the job and fetch its model (dp-ctl set, "
-        "export)"),
+        "export, checkpoint)"),
     ROW("server", allow_users, "allow-users", OPT_STRING, "all|NAME,...", 0, 0, NULL, NULL, NULL,
         "on loopback and ipc: further users of this host, by name or uid, who may join, and change the job; others may "
         "only see its status"),
@@ -114,6 +114,8 @@ static const struct option ROWS[] = {
     ROW("workers", speculate, "speculate", OPT_CHOICE, "WHEN", 0, 0, "auto", NULL, "off|auto",
         "auto: late slots are also given to idle workers; the first result counts"),
 
+    CHECKPOINT_OPTION_ROWS(struct server_options, checkpoints),
+
     ROW("output", quiet, "quiet", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL, "no progress and no summary, only trouble"),
     ROW("output", verbose, "verbose", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
         "-v: at the end, what each shard moved, copied and waited for"),
@@ -132,6 +134,7 @@ const struct option_table server_option_table = {
     .topics = "job: what is trained, and on how much at a time\n"
               "update: how parameters follow gradients\n"
               "server: where it listens, shards, life and end\n"
+              "checkpoints: what a server that is started again goes on from\n"
               "workers: who may come, who computes what\n"
               "data: handed to --local-workers\n"
               "output: what is shown\n",

@@ -8,6 +8,7 @@
 #include "common/net/zuv_bind.h"
 #include "common/options/data_options.h"
 #include "common/tensor/label_list.h"
+#include "server/options/checkpoint.h"
 #include "server/options/update.h"
 
 enum balance_mode { BALANCE_OFF, BALANCE_SPEED };
@@ -36,6 +37,7 @@ struct server_options {
     uint64_t window_blocks;
     const char *consistency;
     struct update_options update;
+    struct checkpoint_options checkpoints;
     /* server */
     const char *listen;
     const char *advertise;
