@@ -16,6 +16,7 @@
 #include "server/job/layout.h"
 #include "server/job/parts.h"
 #include "server/job/schema.h"
+#include "server/store/manifest.h"
 
 /* Local jobs: steps that no job reaches, and how many are reported at a time. */
 #define LOCAL_STEPS_MAX ((uint64_t)1 << 48)
@@ -104,6 +105,8 @@ void job_fini(struct job *job)
         unsettle(job);
     asked_free(job->wire);
     asked_free(job->asked);
+    schedule_past_fini(&job->past_rates);
+    free(job->cuts);
     *job = (struct job){0};
 }
 
@@ -234,6 +237,8 @@ static void settle_settings(struct job *job)
     struct schedule *schedule = &job->core.params.schedule;
     schedule->change_count = job->set_schedule.change_count;
     memcpy(schedule->changes, job->set_schedule.changes, sizeof schedule->changes);
+    if (job_has_tables(job))
+        schedule->past = &job->past_rates;
     if (job->set_consistency.change_count > 0)
         job->core.consistency = job->set_consistency;
 }
@@ -336,11 +341,43 @@ static dp_err settle_wire(struct job *job, const Dp__Join *join, const char *con
     return DP_OK;
 }
 
+/* The step at which a job goes on. A plan with other training steps than the checkpoint's has its evaluations
+ * elsewhere: that of its own end, if it is there, is still to be made. */
+static uint64_t step_of(const struct plan *plan, const struct manifest *from)
+{
+    if (from->train_steps == plan->train_steps)
+        return MIN(from->step, plan_total(plan));
+    uint64_t step = plan_step_of(plan, from->train_step);
+    return step == plan_total(plan) && plan->eval_rows > 0 ? step - 1 : step;
+}
+
+/* The first step, which is said here alone: windows, gates and counters take it from the job. */
+static dp_err settle_begin(struct job *job, dp_error *err)
+{
+    const struct plan *plan = &job->core.plan;
+    const struct manifest *from = job->begin;
+    job->core.first_step = 0;
+    if (!from)
+        return DP_OK;
+    if (from->train_step > plan->train_steps)
+        return dp_fail(err, DP_USAGE,
+                       "option --%s: the checkpoint has %" PRIu64
+                       " training steps, and the job would end after %" PRIu64
+                       ": give more, another --checkpoint-dir, or --resume never",
+                       job->opts->steps ? "steps" : "epochs", from->train_step, plan->train_steps);
+    job->core.first_step = step_of(plan, from);
+    if (plan_trained(plan, job->core.first_step) == from->train_step)
+        return DP_OK;
+    return dp_fail(err, DP_DATA, "the checkpoint of training step %" PRIu64 " is of another plan of steps",
+                   from->train_step);
+}
+
 dp_err job_settle(struct job *job, const Dp__Join *join, uint32_t shards, const char *const *endpoints, dp_error *err)
 {
     assert(!job->settled);
-    job->core.first_step = 0; /* said here alone: windows, gates and counters take it from the job */
     dp_err e = settle_plan(job, join, err);
+    if (!e)
+        e = settle_begin(job, err);
     if (!e)
         e = settle_tensors(job, join, err);
     if (!e)

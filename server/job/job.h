@@ -43,6 +43,8 @@ static inline bool job_shard_holds_first(const struct job_shard *shard)
     return (shard->slice_count > 0 && shard->first_slice == 0) || (shard->part_count > 0 && shard->first_part == 0);
 }
 
+struct manifest;
+
 struct job {
     const struct server_options *opts;
     uint64_t incarnation;
@@ -58,11 +60,15 @@ struct job {
     struct job_shard *shards;     /* [shard_count] */
     struct schedule set_schedule; /* of an incarnation before, for what was set while it was there */
     struct consistency set_consistency;
-    bool over;          /* local: its workers have finished, whatever the plan says */
-    bool batch_cut;     /* --batch was larger than the data */
-    Dp__Schema *schema; /* of the data that settled the job; owned, NULL: not known */
-    Dp__Job *wire;      /* the job as messages carry it; owned, freed with the job */
-    Dp__Job *asked;     /* as it was before it was settled; likewise */
+    struct schedule_past past_rates; /* set long ago, for tables that go on from a checkpoint */
+    const struct manifest *begin;    /* the checkpoint that it goes on from; borrowed, NULL: it begins */
+    uint64_t *cuts;                  /* of theta, ascending: slices of a job that goes on are cut there too; heap */
+    size_t cut_count;
+    bool over;                       /* local: its workers have finished, whatever the plan says */
+    bool batch_cut;                  /* --batch was larger than the data */
+    Dp__Schema *schema;              /* of the data that settled the job; owned, NULL: not known */
+    Dp__Job *wire;                   /* the job as messages carry it; owned, freed with the job */
+    Dp__Job *asked;                  /* as it was before it was settled; likewise */
 };
 
 /* A job that waits for its data. DP_NOMEM. */

@@ -18,19 +18,37 @@ static uint64_t slice_elems(struct range range)
     return MIN(MAX(bytes, (uint64_t)SLICE_LEAST_BYTES), (uint64_t)SLICE_MOST_BYTES) / sizeof(float);
 }
 
+/* As layout_slices, and no slice goes beyond one of the job's cuts. A checkpoint may say any; those where slices cannot
+ * end are left to the shard, which refuses what lies on both sides. */
+static size_t cut_range(const struct job *job, struct range range, struct range *slices, size_t max)
+{
+    const struct tensors *tensors = &job->core.tensors;
+    const uint64_t most = slice_elems(range), end = range.first + range.count;
+    uint64_t at = range.first;
+    size_t n = 0;
+    for (size_t i = 0; i <= job->cut_count; i++) {
+        const uint64_t to = i < job->cut_count ? MIN(job->cuts[i], end) : end;
+        if (to <= at || !layout_is_cut(tensors, to))
+            continue;
+        const struct range piece = {at, to - at};
+        n += n < max ? layout_slices(tensors, piece, most, slices + n, max - n)
+                     : layout_slices(tensors, piece, most, NULL, 0);
+        at = to;
+    }
+    return n;
+}
+
 /* Cuts one shard's range into slices; `next_slice` runs on over the shards. */
 static dp_err settle_shard(struct job *job, struct job_shard *shard, uint32_t *next_slice)
 {
-    const struct tensors *tensors = &job->core.tensors;
-    uint64_t most = slice_elems(shard->range);
-    size_t count = layout_slices(tensors, shard->range, most, NULL, 0);
+    size_t count = cut_range(job, shard->range, NULL, 0);
     shard->first_slice = *next_slice;
     shard->slice_count = (uint32_t)count;
     shard->slices = mem_array(count, sizeof *shard->slices);
     shard->slice_elems = mem_array(count, sizeof *shard->slice_elems);
     if (!shard->slices || !shard->slice_elems)
         return DP_NOMEM;
-    layout_slices(tensors, shard->range, most, shard->slices, count);
+    (void)cut_range(job, shard->range, shard->slices, count);
     for (size_t i = 0; i < count; i++)
         shard->slice_elems[i] = shard->slices[i].count;
     *next_slice += (uint32_t)count;

@@ -7,6 +7,16 @@
 #include "common/base/mem.h"
 #include "common/terms/constraint_text.h"
 
+static dp_err take_rates(struct command_start *start, const struct schedule_past *past)
+{
+    if (!past || past->count == 0)
+        return DP_OK;
+    if (!schedule_past_add(&start->rates, past->list, (uint32_t)past->count))
+        return DP_NOMEM;
+    start->job.params.schedule.past = &start->rates;
+    return DP_OK;
+}
+
 struct command_start *command_start_new(const struct shard_job *job, uint32_t slice_count, uint32_t part_count)
 {
     size_t slices = slice_count * sizeof(struct range), parts = part_count * sizeof(struct part_range);
@@ -14,8 +24,14 @@ struct command_start *command_start_new(const struct shard_job *job, uint32_t sl
     if (!start)
         return NULL;
     *start = (struct command_start){.job = *job, .slice_count = slice_count, .part_count = part_count};
+    start->job.params.schedule.past = NULL;
+    if (take_rates(start, job->params.schedule.past)) {
+        free(start);
+        return NULL;
+    }
     start->job.live = NULL;
     start->job.planes = NULL;
+    start->job.from = NULL;
     start->slices = (struct range *)start->room;
     start->parts = (struct part_range *)(start->slices + slice_count);
     return start;
@@ -25,6 +41,8 @@ void command_start_free(struct command_start **start)
 {
     if (*start && (*start)->owns_constraints)
         constraints_fini(&(*start)->job.constraints);
+    if (*start)
+        schedule_past_fini(&(*start)->rates);
     free(*start);
     *start = NULL;
 }

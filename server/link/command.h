@@ -12,20 +12,23 @@
 #include "server/step/job.h"
 #include "server/table/part.h"
 
-/* A job's share of a shard, in one block of memory; free() frees it, but for constraints that it owns. The receiver
- * keeps it for the life of the job: `job` refers to rows of linear constraints. */
+/* A job's share of a shard, in one block of memory but for constraints that it owns, and rates of the past. The
+ * receiver keeps it for the life of the job: `job` refers to rows of linear constraints. */
 struct command_start {
     uint64_t incarnation;
     enum shm_mode shm;
     struct shard_job job; /* without `live` and `planes`, which are the shard's own */
     bool owns_constraints;
+    struct schedule_past rates;       /* settings of the past that the job's schedule has, if any; heap */
+    uint64_t checkpoint;              /* 1 + training steps of the checkpoint that it begins with; 0: with none */
     uint32_t first_slice, first_part; /* their ids in the job */
     uint32_t slice_count, part_count;
     struct range *slices;     /* [slice_count] of theta */
     struct part_range *parts; /* [part_count] */
     max_align_t room[];
 };
-/* With the counts set and room for as many slices and parts. NULL when out of memory. */
+/* With the counts set and room for as many slices and parts; settings of the past are copied. NULL when out of memory.
+ */
 struct command_start *command_start_new(const struct shard_job *job, uint32_t slice_count, uint32_t part_count);
 void command_start_free(struct command_start **start);
 
@@ -43,6 +46,7 @@ enum command_kind {
     COMMAND_ROSTER,
     COMMAND_GO,
     COMMAND_DROP,
+    COMMAND_CUT,    /* answered by EVENT_CUT, once, unless it gives up what is not asked any more */
     COMMAND_STOP,   /* the last one: the thread ends */
     COMMAND_LEVELS, /* needs no room within the process, where only the latest counts */
     COMMAND_KINDS
@@ -96,6 +100,14 @@ struct command_drop {
     uint8_t *live; /* [slots], heap */
 };
 
+/* The shard's state at a step is to be written to its file of the checkpoint of `train_step` training steps. One at a
+ * time: what was asked before is given up. */
+struct command_cut {
+    uint64_t number; /* EVENT_CUT has the same */
+    uint64_t step;   /* of the plan; UINT64_MAX: only gives up */
+    uint64_t train_step;
+};
+
 /* Progress of all shards together. */
 struct command_levels {
     uint64_t low;    /* steps complete on all shards */
@@ -116,6 +128,7 @@ struct command {
         struct command_roster roster;
         struct command_go go;
         struct command_drop drop;
+        struct command_cut cut;
         struct command_levels levels;
     };
 };

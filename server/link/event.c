@@ -41,6 +41,9 @@ void event_fini(struct event *event)
     case EVENT_SUMS:
         free(event->sums.sums);
         break;
+    case EVENT_CUT:
+        free(event->cut.text);
+        break;
     default:
         break;
     }

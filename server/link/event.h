@@ -18,6 +18,7 @@ enum event_kind {
     EVENT_PREPARED,
     EVENT_READY,
     EVENT_FEW,
+    EVENT_CUT,
     EVENT_ARRIVED, /* this and the next have ways of their own within the process: shard_link_take does not return them
                     */
     EVENT_FENCED,
@@ -66,6 +67,21 @@ struct event_few {
     uint64_t step;
 };
 
+/* The end of what COMMAND_CUT asked for. */
+enum cut_outcome {
+    CUT_WRITTEN, /* the file is on the disk; of a shard that holds nothing there is none, and it has no bytes */
+    CUT_LATE,    /* the shard is past the step */
+    CUT_FAILED,
+    CUT_OUTCOMES
+};
+struct event_cut {
+    uint64_t number;
+    uint64_t step;
+    enum cut_outcome outcome;
+    uint64_t bytes, digest; /* of the file: its length and XXH3 */
+    char *text;             /* the reason, heap; NULL: written, or out of memory for it */
+};
+
 /* A node that came to the job's first piece, needed or too late. Arrivals only draw a picture: they may be lost. */
 struct arrival {
     uint32_t session; /* number */
@@ -90,6 +106,7 @@ struct event {
         struct event_prepared prepared;
         struct event_ready ready;
         struct event_few few;
+        struct event_cut cut;
         struct arrival arrived;
         struct event_fenced fenced;
     };

@@ -6,6 +6,7 @@
 
 #include "common/base/mem.h"
 #include "server/dense/slice.h"
+#include "server/net/cut.h"
 #include "server/net/events.h"
 #include "server/net/grants.h"
 #include "server/net/letters.h"
@@ -15,13 +16,26 @@
 #include "server/shard/ask.h"
 #include "server/shard/parts.h"
 #include "server/shard/tell.h"
+#include "server/store/source.h"
 
 enum { MIB = 1 << 20 };
 static const dp_error NO_RESET = {DP_NOMEM, "out of memory for another job"};
 
+/* Values of the checkpoint that the job begins with. */
+static dp_err open_source(const struct port_state *port, const struct command_start *start,
+                          struct values_source **ret_source, dp_error *err)
+{
+    if (start->checkpoint == 0)
+        return DP_OK;
+    if (!port->cut.folder)
+        return dp_fail(err, DP_REFUSED, "the job goes on from a checkpoint, and this server has no --checkpoint-dir");
+    return source_open(port->cut.folder, start->checkpoint - 1, ret_source, err);
+}
+
 static dp_err start(struct port_state *port, const struct command_start *start, dp_error *err)
 {
     uint64_t bytes = 0;
+    struct values_source *source = NULL;
     port->limits.slice_elems = mem_array(start->slice_count, sizeof *port->limits.slice_elems);
     if (!port->limits.slice_elems)
         return dp_fail(err, DP_NOMEM, "out of memory for %u slices", start->slice_count);
@@ -30,11 +44,17 @@ static dp_err start(struct port_state *port, const struct command_start *start, 
         bytes += start->slices[i].count * sizeof(float);
     }
     port->replies.budget_bytes = 2 * bytes + 16 * (uint64_t)MIB;
-    dp_err e = port_shm_start(port, start, err);
+    dp_err e = open_source(port, start, &source, err);
     if (e == DP_OK)
-        e = shard_start(&port->shard, &start->job, start->first_slice, start->slices, start->slice_count, err);
+        e = port_shm_start(port, start, err);
+    struct shard_job job = start->job;
+    job.from = source;
+    if (e == DP_OK)
+        e = shard_start(&port->shard, &job, start->first_slice, start->slices, start->slice_count, err);
     if (e == DP_OK)
         e = port_tables_start(port, start, err);
+    port->shard.own.from = NULL;
+    source_close(&source);
     if (e)
         return e;
     port->limits.slices = (struct frame_limits){start->first_slice, start->slice_count, start->job.plan.slots,
@@ -59,12 +79,15 @@ static void on_start(struct port_state *port, struct command *command)
     port->incarnation = port->start->incarnation; /* first: what fails is told with it */
     if (start(port, port->start, &err))
         shard_fail(&port->shard, &err);
+    else if (port->start->checkpoint) /* on arrival its first steps may have all their slots */
+        shard_global_low(&port->shard, port->shard.low);
 }
 
 /* All sessions are over: what they were lent is of no use to anybody, but replies may still be under way. */
 static void reset(struct port_state *port)
 {
     const struct shard_calls calls = port->shard.calls;
+    port_cut_drop(port);
     port_shm_fini(port);
     port_grants_fini(port);
     if (grave_dig(&port->shard, &port->graves)) {
@@ -116,6 +139,7 @@ static void prepare(struct port_state *port, const struct command_prepare *prepa
 
 static void stop(struct port_state *port)
 {
+    port_cut_drop(port);
     port_send_letters(port); /* the head's last ones were there before the command */
     zuv_close(&port->zuv, NULL);
     shm_door_close(&port->memory.door);
@@ -190,6 +214,9 @@ static void obey(struct port_state *port, struct command *command)
         break;
     case COMMAND_DROP:
         shard_drop(shard, command->drop.step, command->drop.live, command->drop.count);
+        break;
+    case COMMAND_CUT:
+        port_cut(port, &command->cut);
         break;
     case COMMAND_STOP:
         stop(port);

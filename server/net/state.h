@@ -22,6 +22,9 @@
 struct carrier;
 struct reply_lease;
 struct kept_frame;
+struct folder;
+struct stream;
+struct writer;
 
 /* A connection of a session, as ROUTER knows it. */
 struct port_way {
@@ -67,6 +70,15 @@ struct port_memory {
     struct shm_session *over; /* sessions whose fence some shard may not know */
 };
 
+/* cut.c */
+struct port_cut {
+    const struct folder *folder; /* of checkpoints, and the thread that writes them; NULL: none */
+    struct writer *writer;
+    bool on; /* `asked` is not answered */
+    struct command_cut asked;
+    struct stream *stream; /* NULL: not all pieces are kept */
+};
+
 struct port_state {
     uint32_t id;
     struct shard shard;
@@ -87,6 +99,7 @@ struct port_state {
     struct port_replies replies;
     struct port_limits limits;
     struct port_memory memory;
+    struct port_cut cut;
 };
 
 /* A message about a piece, whichever kind: what slices and parts of tables have alike. */

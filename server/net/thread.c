@@ -10,6 +10,7 @@
 #include "common/base/mem.h"
 #include "common/base/text.h"
 #include "server/net/commands.h"
+#include "server/net/cut.h"
 #include "server/net/events.h"
 #include "server/net/grants.h"
 #include "server/net/guests.h"
@@ -31,6 +32,7 @@ _Static_assert((int)CONSISTENCY_STALENESS_MAX == (int)FRAME_STALENESS_MAX, "clie
 static void on_wake(uv_async_t *wake)
 {
     port_obey(wake->data);
+    port_cut_pump(wake->data);
     port_send_letters(wake->data);
 }
 
@@ -94,6 +96,7 @@ static void state_init(struct port *port, const struct port_place *place)
                                       .room = port_room,
                                       .arrived = port_arrived,
                                       .emit = port_emit,
+                                      .cut = port_cut_ready,
                                       .arg = port->state};
     struct port_state *state = port->state;
     state->id = port->id;
@@ -101,6 +104,7 @@ static void state_init(struct port *port, const struct port_place *place)
     state->link = &port->local;
     state->post = place->post;
     state->wake = &port->wake;
+    state->cut = (struct port_cut){.folder = place->checkpoints, .writer = place->writer};
     state->grant_limit = state->replies.budget_limit = (struct log_limit){.per_second = 1};
     state->replies.malformed_limit = (struct log_limit){.per_second = 5};
     shard_init(&state->shard, port->id, &port->counters, &calls);
@@ -108,6 +112,7 @@ static void state_init(struct port *port, const struct port_place *place)
 
 static void state_fini(struct port_state *state)
 {
+    port_cut_drop(state);
     port_grants_fini(state);
     port_shm_fini(state);
     shard_fini(&state->shard);

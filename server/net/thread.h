@@ -15,7 +15,9 @@
 
 enum { PORT_REPLY_QUEUE = 4096 }; /* messages that may wait for a peer to read them */
 
+struct folder;
 struct port_state;
+struct writer;
 
 struct port {
     uint32_t id;
@@ -37,6 +39,8 @@ struct port_place {
     struct post *post;      /* of a head that shares the socket, or NULL */
     const char *shm;        /* name of its socket for shared memory */
     enum shm_mode mode;
+    const struct folder *checkpoints; /* that cuts are written to, and the thread that does it; NULL: none */
+    struct writer *writer;            /* stopped after port_stop and before port_fini */
 };
 /* Binds and starts the thread. Events wake `wake_head`. DP_SYSTEM, DP_NOMEM; DP_BUSY where all its ports are in use. */
 DP_MUST_CHECK dp_err port_start(struct port *port, uint32_t id, void *zmq_context, const struct port_place *place,

@@ -115,7 +115,13 @@ static dp_err start_shard(struct seats *seats, const struct local_head *head, st
     const uint32_t number = seats->count;
     shard_listen(head, number, listen, sizeof listen);
     snprintf(shm, sizeof shm, "dp-shm-%016" PRIx64 "-%u", head->incarnation, number);
-    const struct port_place place = {listen, *ports, head->post, shm, (enum shm_mode)head->opts->shm};
+    const struct port_place place = {.listen = listen,
+                                     .ports = *ports,
+                                     .post = head->post,
+                                     .shm = shm,
+                                     .mode = (enum shm_mode)head->opts->shm,
+                                     .checkpoints = head->checkpoints,
+                                     .writer = head->writer};
     struct local_shard *shard = mem_array_zero(1, sizeof *shard);
     if (!shard)
         return dp_fail(err, DP_NOMEM, "out of memory for shard %u", number);

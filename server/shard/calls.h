@@ -61,6 +61,8 @@ struct shard_calls {
     /* News for the head, which owns what the event owns. FAILED comes at most once: the shard takes nothing and commits
      * nothing any more. */
     void (*emit)(void *arg, const struct event *event);
+    /* A cut that was armed has become ready (cut.h). NULL: nobody asks for cuts. */
+    void (*cut)(void *arg);
     void *arg;
 };
 

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/text.h"
+#include "server/store/shard_file.h"
+#include "server/table/keep.h"
 #include "server/table/part.h"
 #include "server/table/read.h"
 #include "server/table/report.h"
@@ -207,6 +210,36 @@ static void hold_from(struct piece *piece, uint64_t step, enum setting_kind kind
     (void)piece, (void)step, (void)kind;
 }
 
+/* ---- cuts ---- */
+
+static dp_err keep(struct piece *piece)
+{
+    return part_keep(piece->part);
+}
+
+static dp_err kept_facts(const struct piece *piece, struct shard_file_facts *facts)
+{
+    const struct part *part = piece->part;
+    struct shard_file_part *to = &facts->parts[facts->part_count++];
+    (void)str_copy(to->tensor, sizeof to->tensor, part->job->tensors.list[part->range.tensor].name);
+    to->first = part->range.first;
+    to->last = part->range.last;
+    to->rows = part->kept->rows;
+    to->dim = part->table.dim;
+    return DP_OK;
+}
+
+static dp_err kept_next(struct piece *piece, uint32_t section, struct blob *ret_bytes, bool *ret_more)
+{
+    *ret_more = false;
+    return section == KEPT_ROWS ? part_kept_next(piece->part, ret_bytes, ret_more) : DP_OK;
+}
+
+static void kept_drop(struct piece *piece)
+{
+    part_kept_drop(piece->part);
+}
+
 const struct piece_ops part_ops = {.check = check,
                                    .offer = offer,
                                    .ready = ready,
@@ -221,4 +254,8 @@ const struct piece_ops part_ops = {.check = check,
                                    .report_take = report_take,
                                    .infinite_from = infinite_from,
                                    .first_free = first_free,
-                                   .hold_from = hold_from};
+                                   .hold_from = hold_from,
+                                   .keep = keep,
+                                   .kept_facts = kept_facts,
+                                   .kept_next = kept_next,
+                                   .kept_drop = kept_drop};

@@ -18,6 +18,10 @@
 
 struct shard;
 struct piece;
+struct shard_file_facts;
+
+/* The order in which what is kept of pieces lies in a file: a section has that of all pieces, then comes the next. */
+enum kept_section { KEPT_THETA, KEPT_STATE, KEPT_ROWS = KEPT_STATE + UPDATE_STATE_MAX, KEPT_SECTIONS };
 
 /* A checked message: one node of a step, or a pull, or both. */
 struct push_pull {
@@ -81,6 +85,13 @@ struct piece_ops {
     dp_err (*widen)(struct piece *piece, uint32_t staleness);
     /* The session is over. NULL: the piece keeps nothing of sessions. */
     void (*forget)(struct shard *shard, struct piece *piece, uint32_t session);
+    /* Keeps the piece as it is now for a cut, while it goes on, until kept_drop, which may be called at any time: adds
+     * it to the facts of the shard's file, which have room for it; gives the next bytes of a section, for their taker
+     * to release, none where it has none there or has found none yet. *ret_more: others may follow. DP_NOMEM. */
+    dp_err (*keep)(struct piece *piece);
+    dp_err (*kept_facts)(const struct piece *piece, struct shard_file_facts *facts);
+    dp_err (*kept_next)(struct piece *piece, uint32_t section, struct blob *ret_bytes, bool *ret_more);
+    void (*kept_drop)(struct piece *piece);
 };
 
 struct piece {

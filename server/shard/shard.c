@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "server/dense/slice.h"
 #include "server/shard/control.h"
+#include "server/shard/cut.h"
 #include "server/shard/parts.h"
 #include "server/shard/slices.h"
 #include "server/shard/tell.h"
@@ -23,7 +24,7 @@ void shard_fini(struct shard *shard)
     for (uint32_t i = 0; i < shard->piece_count; i++)
         parked_fini(&shard->pieces[i].parked);
     for (uint32_t i = 0; i < shard->slice_count; i++)
-        slice_fini(&shard->slices[i]);
+        slice_fini(&shard->slices[i]); /* these drop what a cut keeps of them */
     parts_fini(shard);
     gate_fini(&shard->gate);
     planes_fini(&shard->planes);
@@ -33,6 +34,15 @@ void shard_fini(struct shard *shard)
     *shard = (struct shard){0};
 }
 
+/* Settings of steps long ago become the shard's. */
+static dp_err take_rates(struct shard *shard, const struct schedule_past *past)
+{
+    if (!past)
+        return DP_OK;
+    shard->own.params.schedule.past = &shard->past_rates;
+    return schedule_past_add(&shard->past_rates, past->list, (uint32_t)past->count) ? DP_OK : DP_NOMEM;
+}
+
 dp_err shard_start(struct shard *shard, const struct shard_job *job, uint32_t first_slice, const struct range *slices,
                    uint32_t slice_count, dp_error *err)
 {
@@ -40,6 +50,8 @@ dp_err shard_start(struct shard *shard, const struct shard_job *job, uint32_t fi
     shard->pieces = mem_array_zero(slice_count, sizeof *shard->pieces);
     shard->own = *job;
     shard->own.planes = shard->planes.count ? &shard->planes : NULL;
+    if (take_rates(shard, job->params.schedule.past))
+        return dp_fail(err, DP_NOMEM, "out of memory for learning rates that were set before");
     if (!shard->slices || !shard->pieces || phases_init(&shard->phases, job, slice_count))
         return dp_fail(err, DP_NOMEM, "out of memory for %u slices", slice_count);
     if ((job->local || job->droppable) && gate_attend(&shard->gate, job->plan.slots, job->first_step))
@@ -122,6 +134,7 @@ static void published(struct shard *shard)
 {
     for (uint32_t i = 0; i < shard->slice_count; i++) {
         slices_count(shard, &shard->slices[i], shard->phases.step);
+        cut_reached(shard, &shard->pieces[i]);
         unpark(shard, &shard->pieces[i]);
     }
     tell_low(shard);
@@ -167,6 +180,7 @@ static bool commit(struct shard *shard, struct piece *piece)
         assert(piece->window->next == step + 1);
         if (piece == &shard->pieces[0])
             shard->first_metrics[step % SLICE_VERSIONS] = metrics;
+        cut_reached(shard, piece);
     }
     return true;
 }

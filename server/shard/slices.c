@@ -1,12 +1,17 @@
 /* Slices as pieces; see slices.h and piece.h. Thread: shard. */
 #include "server/shard/slices.h"
 
+#include <string.h>
+
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
+#include "server/dense/keep.h"
 #include "server/dense/on_arrival.h"
 #include "server/dense/slice.h"
 #include "server/shard/tell.h"
+#include "server/store/shard_file.h"
 
 /* ---- counters ---- */
 
@@ -227,6 +232,73 @@ static dp_err widen(struct piece *piece, uint32_t most)
     return steps_widen(piece->window, most);
 }
 
+/* ---- cuts ---- */
+
+static dp_err keep(struct piece *piece)
+{
+    return slice_keep(piece->slice);
+}
+
+/* Elements of a tensor, of which the slice before this one may have had the first. */
+static void add_range(struct shard_file_facts *facts, const char *tensor, uint64_t first, uint64_t count)
+{
+    struct shard_file_range *last = facts->range_count ? &facts->ranges[facts->range_count - 1] : NULL;
+    if (last && last->first + last->count == first && strcmp(last->tensor, tensor) == 0) {
+        last->count += count;
+        return;
+    }
+    struct shard_file_range *range = &facts->ranges[facts->range_count++];
+    (void)str_copy(range->tensor, sizeof range->tensor, tensor);
+    range->first = first;
+    range->count = count;
+}
+
+/* Copies, since the facts own theirs. */
+static dp_err add_arrivals(const struct slice *slice, struct shard_file_facts *facts)
+{
+    const struct slice_kept *kept = slice->kept;
+    struct shard_file_arrivals *arrivals = &facts->arrivals[facts->arrival_count];
+    if (kept->open == 0)
+        return DP_OK;
+    facts->arrival_count++;
+    *arrivals = (struct shard_file_arrivals){slice->range.first, slice->range.count, kept->open, NULL, NULL};
+    arrivals->sums = mem_array(kept->open, sizeof *arrivals->sums);
+    arrivals->accepted = mem_array(kept->open, kept->accepted_bytes);
+    if (!arrivals->sums || !arrivals->accepted)
+        return DP_NOMEM;
+    memcpy(arrivals->sums, kept->arrived, kept->open * sizeof *arrivals->sums);
+    memcpy(arrivals->accepted, kept->accepted, kept->open * kept->accepted_bytes);
+    return DP_OK;
+}
+
+static dp_err kept_facts(const struct piece *piece, struct shard_file_facts *facts)
+{
+    const struct slice *slice = piece->slice;
+    const struct tensors *tensors = &slice->job->tensors;
+    for (uint32_t i = 0; i < slice->segment_count; i++) {
+        const struct segment *segment = &slice->segments[i];
+        uint64_t first = slice->range.first + segment->offset - tensors_offset(tensors, segment->tensor);
+        add_range(facts, tensors->list[segment->tensor].name, first, segment->count);
+    }
+    return add_arrivals(slice, facts);
+}
+
+static dp_err kept_next(struct piece *piece, uint32_t section, struct blob *ret_bytes, bool *ret_more)
+{
+    struct slice *slice = piece->slice;
+    *ret_more = false;
+    if (section == KEPT_THETA)
+        *ret_bytes = slice_kept_theta(slice);
+    else if (section - KEPT_STATE < slice->job->rule->state_count)
+        return slice_kept_state(slice, section - KEPT_STATE, ret_bytes);
+    return DP_OK;
+}
+
+static void kept_drop(struct piece *piece)
+{
+    slice_kept_drop(piece->slice);
+}
+
 const struct piece_ops slice_ops = {.in_phases = true,
                                     .check = check,
                                     .offer = offer,
@@ -245,4 +317,8 @@ const struct piece_ops slice_ops = {.in_phases = true,
                                     .first_free = first_free,
                                     .hold_from = hold_from,
                                     .widen = widen,
-                                    .forget = forget};
+                                    .forget = forget,
+                                    .keep = keep,
+                                    .kept_facts = kept_facts,
+                                    .kept_next = kept_next,
+                                    .kept_drop = kept_drop};

@@ -16,6 +16,17 @@ struct shard_tables {
     struct rowcache cache;
 };
 
+/* cut.c: the step at which pieces are kept for a checkpoint, and how far its bytes have been given. */
+struct cut {
+    bool armed;
+    bool failed; /* a piece could not be kept */
+    uint64_t step, train_step;
+    uint32_t kept; /* pieces */
+    struct multipliers multipliers;
+    bool begun;              /* the head of the file was given */
+    uint32_t section, piece; /* place of the next bytes */
+};
+
 struct shard {
     uint32_t id;
     bool failed;                     /* and the head has been told: its job ends */
@@ -34,6 +45,7 @@ struct shard {
     uint64_t total_steps;
     struct gate gate;
     struct phases phases;
+    struct cut cut;
     struct metrics first_metrics[SLICE_VERSIONS]; /* of the first piece, of steps >= low, at step % SLICE_VERSIONS */
     uint8_t accepted[STEPS_ACCEPTED_BYTES];       /* scratch of answers */
     struct shard_counters *counters;

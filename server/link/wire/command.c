@@ -130,6 +130,7 @@ static dp_err write_steps(const struct command *command, Dp__Link__Command messa
 {
     Dp__Link__Pin pin = DP__LINK__PIN__INIT;
     Dp__Link__Go go = DP__LINK__GO__INIT;
+    Dp__Link__Cut cut = DP__LINK__CUT__INIT;
     Dp__Link__Levels levels = DP__LINK__LEVELS__INIT;
     if (command->kind == COMMAND_PIN) {
         pin.step = command->pin.step;
@@ -138,6 +139,11 @@ static dp_err write_steps(const struct command *command, Dp__Link__Command messa
     } else if (command->kind == COMMAND_GO) {
         go.step = command->go.step;
         BODY(&message, GO, go);
+    } else if (command->kind == COMMAND_CUT) {
+        cut.number = command->cut.number;
+        cut.step = command->cut.step;
+        cut.train_step = command->cut.train_step;
+        BODY(&message, CUT, cut);
     } else {
         levels.low = command->levels.low;
         levels.fences = command->levels.fences;
@@ -180,6 +186,7 @@ static dp_err write(const struct command *command, Dp__Link__Command message, st
         return write_slots(command, message, to);
     case COMMAND_PIN:
     case COMMAND_GO:
+    case COMMAND_CUT:
     case COMMAND_LEVELS:
         return write_steps(command, message, to);
     default:
@@ -342,6 +349,10 @@ static dp_err read_any(struct wire_reader *reader, const Dp__Link__Command *mess
         return DP_OK;
     case DP__LINK__COMMAND__BODY_ASK_OWED:
         command->kind = COMMAND_OWED;
+        return DP_OK;
+    case DP__LINK__COMMAND__BODY_CUT:
+        command->kind = COMMAND_CUT;
+        command->cut = (struct command_cut){message->cut->number, message->cut->step, message->cut->train_step};
         return DP_OK;
     case DP__LINK__COMMAND__BODY_STOP:
         command->kind = COMMAND_STOP;

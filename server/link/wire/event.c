@@ -11,6 +11,8 @@
 #include "server/deal/session.h"
 #include "server/step/steps.h"
 
+enum { TEXT_BYTES = sizeof((dp_error *)0)->text };
+
 /* Sets the one body of *message. */
 #define BODY(message, which, field, value) \
     ((message)->body_case = DP__LINK__EVENT__BODY_##which, (message)->field = &(value))
@@ -119,6 +121,23 @@ static dp_err write_failed(const dp_error *failed, Dp__Link__Event message, stru
     return pack(&message, to);
 }
 
+static dp_err write_cut(const struct event_cut *cut, Dp__Link__Event message, struct wire_message *to)
+{
+    Dp__Link__CutEnd body = DP__LINK__CUT_END__INIT;
+    char text[TEXT_BYTES];
+    body.number = cut->number;
+    body.step = cut->step;
+    body.outcome = (uint32_t)cut->outcome;
+    body.bytes = cut->bytes;
+    body.digest = cut->digest;
+    if (cut->text) {
+        text_clean(text, sizeof text, cut->text);
+        body.text = text;
+    }
+    BODY(&message, CUT_END, cut_end, body);
+    return pack(&message, to);
+}
+
 static dp_err write_ready(const struct event *event, Dp__Link__Event message, struct wire_message *to)
 {
     Dp__Link__Prepared prepared = DP__LINK__PREPARED__INIT;
@@ -173,6 +192,8 @@ static dp_err write(const struct event *event, const struct command_start *job, 
     case EVENT_READY:
     case EVENT_FEW:
         return write_ready(event, message, to);
+    case EVENT_CUT:
+        return write_cut(&event->cut, message, to);
     default:
         return write_others(event, message, to);
     }
@@ -352,6 +373,18 @@ static dp_err read_sums(struct wire_reader *reader, const Dp__Link__Sums *body, 
     return e;
 }
 
+static dp_err read_cut(const Dp__Link__CutEnd *body, struct event_cut *cut, dp_error *err)
+{
+    const size_t bytes = strlen(body->text);
+    if (body->outcome >= CUT_OUTCOMES || bytes >= TEXT_BYTES || !text_printable(body->text, bytes))
+        return dp_fail(err, DP_PROTO, "a cut with outcome %u, or with a text that cannot be shown", body->outcome);
+    *cut =
+        (struct event_cut){body->number, body->step, (enum cut_outcome)body->outcome, body->bytes, body->digest, NULL};
+    if (bytes > 0)
+        cut->text = strdup(body->text);
+    return bytes == 0 || cut->text ? DP_OK : dp_fail(err, DP_NOMEM, "out of memory for the end of a cut");
+}
+
 static dp_err read_arrived(const Dp__Link__Arrived *body, struct arrival *arrived, dp_error *err)
 {
     if (body->session >= SESSIONS_MAX || body->node == 0 || body->node >= 2 * (uint32_t)STEPS_SLOTS_MAX)
@@ -405,6 +438,9 @@ static dp_err read_any(struct wire_reader *reader, const Dp__Link__Event *messag
     case DP__LINK__EVENT__BODY_SUMS:
         event->kind = EVENT_SUMS;
         return read_sums(reader, message->sums, &event->sums, err);
+    case DP__LINK__EVENT__BODY_CUT_END:
+        event->kind = EVENT_CUT;
+        return read_cut(message->cut_end, &event->cut, err);
     case DP__LINK__EVENT__BODY_ARRIVED:
         event->kind = EVENT_ARRIVED;
         return read_arrived(message->arrived, &event->arrived, err);

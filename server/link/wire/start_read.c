@@ -218,9 +218,12 @@ static dp_err read_job(struct wire_reader *reader, const Dp__Link__Start *body, 
     dp_err e = check_counts(body, err);
     if (e == DP_OK)
         e = read_plan(body->plan, &job->plan, err);
-    if (e == DP_OK && body->first_step >= plan_total(&job->plan))
+    if (e == DP_OK && body->first_step > plan_total(&job->plan))
         e = dp_fail(err, DP_PROTO, "a job that begins at step %llu and has %llu", (unsigned long long)body->first_step,
                     (unsigned long long)plan_total(&job->plan));
+    if (e == DP_OK && body->checkpoint > 0 && body->checkpoint - 1 != plan_trained(&job->plan, body->first_step))
+        e = dp_fail(err, DP_PROTO, "a job that begins at step %llu with the checkpoint of %llu training steps",
+                    (unsigned long long)body->first_step, (unsigned long long)body->checkpoint - 1);
     if (e == DP_OK)
         e = read_tensors(body, job, err);
     if (e == DP_OK)
@@ -239,14 +242,34 @@ static dp_err read_job(struct wire_reader *reader, const Dp__Link__Start *body, 
     return e;
 }
 
+/* A setting of the past is one before those that the schedule has. */
+static dp_err read_past(const Dp__Link__Schedule *body, struct command_start *start, dp_error *err)
+{
+    const struct schedule *schedule = &start->job.params.schedule;
+    size_t n = body->n_past_from;
+    bool late = n > 0 && schedule->change_count > 0 && body->past_from[n - 1] >= schedule->changes[0].from;
+    if (n > SCHEDULE_PAST_MAX || n != body->n_past_lr || !ascend(body->past_from, n) || late ||
+        !finite_all(body->past_lr, n))
+        return dp_fail(err, DP_PROTO, "%zu rates of the past for %zu ascending steps; at most %d", body->n_past_lr, n,
+                       SCHEDULE_PAST_MAX);
+    for (size_t i = 0; i < n; i++)
+        if (!schedule_past_add(&start->rates, &(struct schedule_change){body->past_from[i], body->past_lr[i]}, 1))
+            return dp_fail(err, DP_NOMEM, "out of memory for a job");
+    start->job.params.schedule.past = n > 0 ? &start->rates : NULL;
+    return DP_OK;
+}
+
 static dp_err read_layout(const Dp__Link__Start *body, struct command_start *start, dp_error *err)
 {
     start->incarnation = body->incarnation;
     start->shm = (enum shm_mode)body->shm;
     start->first_slice = body->first_slice;
     start->first_part = body->first_part;
+    start->checkpoint = body->checkpoint;
     dp_err e = read_slices(body, start, err);
-    return e ? e : read_parts(body, start, err);
+    if (!e)
+        e = read_parts(body, start, err);
+    return e ? e : read_past(body->hyper->schedule, start, err);
 }
 
 dp_err wire_start_read(struct wire_reader *reader, const Dp__Link__Start *body, struct command_start **ret_start,

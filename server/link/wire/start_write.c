@@ -14,6 +14,8 @@ struct wire_start {
     Dp__Link__Schedule schedule;
     uint64_t change_from[SCHEDULE_CHANGES_MAX];
     double change_lr[SCHEDULE_CHANGES_MAX];
+    uint64_t *past_from;
+    double *past_lr;
     Dp__Link__Constraints constraints;
     Dp__Link__Constraint constraint[CONSTRAINTS_MAX], *constraint_list[CONSTRAINTS_MAX];
     Dp__Link__Row rows[CONSTRAINT_ROWS_MAX], *row_list[CONSTRAINT_ROWS_MAX];
@@ -86,6 +88,22 @@ static void write_schedule(struct wire_start *wire, const struct schedule *sched
     to->n_change_from = to->n_change_lr = schedule->change_count;
     to->change_from = wire->change_from;
     to->change_lr = wire->change_lr;
+}
+
+static dp_err write_past(struct wire_start *wire, const struct schedule_past *past)
+{
+    wire->past_from = mem_array(past->count + 1, sizeof *wire->past_from);
+    wire->past_lr = mem_array(past->count + 1, sizeof *wire->past_lr);
+    if (!wire->past_from || !wire->past_lr)
+        return DP_NOMEM;
+    for (size_t i = 0; i < past->count; i++) {
+        wire->past_from[i] = past->list[i].from;
+        wire->past_lr[i] = past->list[i].lr;
+    }
+    wire->schedule.n_past_from = wire->schedule.n_past_lr = past->count;
+    wire->schedule.past_from = wire->past_from;
+    wire->schedule.past_lr = wire->past_lr;
+    return DP_OK;
 }
 
 static void write_hyper(struct wire_start *wire, const struct update_params *params)
@@ -209,9 +227,14 @@ struct wire_start *wire_start_new(const struct command_start *start)
     wire->body.rule = (char *)job->rule->name;
     wire->body.past = job->past;
     wire->body.first_step = job->first_step;
+    wire->body.checkpoint = start->checkpoint;
     write_plan(wire, &job->plan);
     write_tensors(wire, job);
     write_hyper(wire, &job->params);
+    if (write_past(wire, &start->rates)) {
+        wire_start_free(&wire);
+        return NULL;
+    }
     write_constraints(wire, &job->constraints);
     write_consistency(wire, &job->consistency);
     write_layout(wire, start);
@@ -228,6 +251,8 @@ void wire_start_free(struct wire_start **wire)
     if (*wire) {
         free((*wire)->numbers);
         free((*wire)->part_tensor);
+        free((*wire)->past_from);
+        free((*wire)->past_lr);
     }
     free(*wire);
     *wire = NULL;

@@ -118,6 +118,18 @@ struct command_start *link_sample_job(void)
     return start;
 }
 
+/* The same, gone on with from a checkpoint. */
+static struct command_start *sample_resumed(void)
+{
+    static const struct schedule_change PAST[] = {{3, 0.4}, {9, 0.2}};
+    struct command_start *start = link_sample_job();
+    start->job.first_step = 70;
+    start->checkpoint = 1 + plan_trained(&start->job.plan, 70);
+    must(schedule_past_add(&start->rates, PAST, ARRAY_LEN(PAST)));
+    start->job.params.schedule.past = &start->rates;
+    return start;
+}
+
 static struct deal *sample_deal(void)
 {
     struct deal *deal = deal_new(SLOTS, 1);
@@ -150,12 +162,13 @@ static void fill_commands(struct link_sample *at)
         {.kind = COMMAND_ROSTER, .roster = {6, SLOTS, COPY(LIVE)}},
         {.kind = COMMAND_GO, .go = {77}},
         {.kind = COMMAND_DROP, .drop = {78, 2, SLOTS, COPY(LIVE)}},
+        {.kind = COMMAND_CUT, .cut = {4, 80, 72}},
         {.kind = COMMAND_STOP},
         {.kind = COMMAND_LEVELS, .levels = {79, 13}},
     };
-    static const char *const NAMES[COMMAND_KINDS] = {"start",  "reset",    "open",   "close",   "grant",
-                                                     "pin",    "ask_owed", "totals", "prepare", "set",
-                                                     "roster", "go",       "drop",   "stop",    "levels"};
+    static const char *const NAMES[COMMAND_KINDS] = {"start",    "reset",  "open",    "close", "grant",  "pin",
+                                                     "ask_owed", "totals", "prepare", "set",   "roster", "go",
+                                                     "drop",     "cut",    "stop",    "levels"};
     for (uint32_t i = 0; i < COMMAND_KINDS; i++) {
         const enum command_kind kind = commands[i].kind;
         at[i] = (struct link_sample){.name = NAMES[i], .command = commands[i]};
@@ -206,11 +219,12 @@ static void fill_events(struct link_sample *at)
         {.kind = EVENT_PREPARED, .prepared = {66}},
         {.kind = EVENT_READY, .ready = {67, 6}},
         {.kind = EVENT_FEW, .few = {68}},
+        {.kind = EVENT_CUT, .cut = {4, 80, CUT_FAILED, 4096, 0x8877665544332211, strdup("the disk is full")}},
         {.kind = EVENT_ARRIVED, .arrived = {4095, 9, 69, 123456789}},
         {.kind = EVENT_FENCED, .fenced = {13}},
     };
-    static const char *const NAMES[EVENT_KINDS] = {"completed", "pinned", "owed", "failed",  "sums",
-                                                   "prepared",  "ready",  "few",  "arrived", "fenced"};
+    static const char *const NAMES[EVENT_KINDS] = {"completed", "pinned", "owed",    "failed",  "sums",  "prepared",
+                                                   "ready",     "few",    "cut_end", "arrived", "fenced"};
     for (uint32_t i = 0; i < EVENT_KINDS; i++) {
         at[i] = (struct link_sample){.name = NAMES[i], .is_event = true, .event = events[i]};
         at[i].event.incarnation = 0x0123456789abcdef;
@@ -221,6 +235,8 @@ void link_samples_fill(struct link_sample *samples)
 {
     fill_commands(samples);
     fill_events(samples + COMMAND_KINDS);
+    samples[LINK_SAMPLES - 1] =
+        (struct link_sample){.name = "start_resumed", .command = {.kind = COMMAND_START, .start = sample_resumed()}};
 }
 
 void link_sample_fini(struct link_sample *sample)

@@ -1,4 +1,5 @@
-/* One command and one event of each kind with every field set, and the job that they are of. The golden files hold
+/* One command and one event of each kind with every field set, a START of a job that goes on from a checkpoint, and the
+ * job that they are of. The golden files hold
  * their bytes: a change here or in link.proto that changes them breaks older peers. Thread: any, one at a time. */
 #ifndef DP_TESTS_UNIT_SUPPORT_LINK_SAMPLES_H
 #define DP_TESTS_UNIT_SUPPORT_LINK_SAMPLES_H
@@ -19,7 +20,7 @@ struct link_sample {
     };
 };
 
-enum { LINK_SAMPLES = COMMAND_KINDS + EVENT_KINDS };
+enum { LINK_SAMPLES = COMMAND_KINDS + EVENT_KINDS + 1 };
 
 /* Fills samples[LINK_SAMPLES] with values that own what they point to. */
 void link_samples_fill(struct link_sample *samples);

@@ -175,6 +175,7 @@ static void send_joined(struct mini *m, struct mini_peer to, const Dp__Header *a
     job.n_shards = MINI_SHARDS + 1;
     job.shards = list;
     body.job = &job;
+    body.train_step = atomic_load(&m->opts.train_step);
     header.body_case = DP__HEADER__BODY_JOINED;
     header.joined = &body;
     mini_send(m, to, asked->session, asked->request, &header, NULL, 0);

@@ -96,6 +96,7 @@ struct mini_options {
     _Atomic uint64_t first_slots; /* bitmap assigned at Joined */
     _Atomic uint64_t extra_slots; /* assigned for the step once first_slots have come; 0: none */
     _Atomic uint64_t start_step;
+    _Atomic uint64_t train_step; /* that Joined tells */
 };
 
 struct mini {

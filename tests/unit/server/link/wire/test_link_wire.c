@@ -229,11 +229,28 @@ Test(link_wire, values_out_of_bounds_are_refused)
     WRONG(&w, "completed", completed->completed.step, 100000);
     WRONG(&w, "arrived", arrived->arrived.session, 4096);
     WRONG(&w, "arrived", arrived->arrived.node, 0);
+    struct event *cut = &find(&w, "cut_end")->event;
+    WRONG(&w, "cut_end", cut->cut.outcome, CUT_OUTCOMES);
     struct event_pinned *pinned = &find(&w, "pinned")->event.pinned;
     WRONG(&w, "pinned", pinned->version_count, 1);
     WRONG(&w, "pinned", pinned->copies[1].ids[1], 5);
     WRONG(&w, "pinned", pinned->copies[1].ids[1], UINT64_MAX);
     WRONG(&w, "pinned", pinned->copies[0].count, 3);
+    tear_down(&w);
+}
+
+Test(link_wire, a_reason_that_cannot_be_shown_is_refused)
+{
+    struct world w;
+    set_up(&w);
+    const struct link_sample *sample = find(&w, "cut_end");
+    const char *text = sample->event.cut.text;
+    struct wire_message message = write(&w, sample);
+    uint8_t *at = memmem(message.header, message.header_bytes, text, strlen(text));
+    cr_assert(at);
+    at[3] = '\n';
+    refused(&w, &message, sample, "a reason of two lines");
+    wire_message_fini(&message);
     tear_down(&w);
 }
 
@@ -248,7 +265,7 @@ Test(link_wire, jobs_that_are_none_are_refused)
     WRONG(&w, "start", job->rule, &unknown);
     WRONG(&w, "start", job->plan.slots, 0);
     WRONG(&w, "start", job->plan.slots, 4097);
-    WRONG(&w, "start", job->first_step, plan_total(&job->plan));
+    WRONG(&w, "start", job->first_step, plan_total(&job->plan) + 1);
     WRONG(&w, "start", job->tensors.list[0].rank, 0);
     WRONG(&w, "start", job->tensors.list[0].name[0], ' ');
     WRONG(&w, "start", job->tensors.list[0].unit, 0);
@@ -282,6 +299,20 @@ Test(link_wire, jobs_that_are_none_are_refused)
     tear_down(&w);
 }
 
+Test(link_wire, jobs_that_go_on_from_nowhere_are_refused)
+{
+    struct world w;
+    set_up(&w);
+    struct command_start *start = find(&w, "start_resumed")->command.start;
+    WRONG(&w, "start_resumed", start->checkpoint, start->checkpoint + 1);
+    WRONG(&w, "start_resumed", start->checkpoint, UINT64_MAX);
+    WRONG(&w, "start_resumed", start->job.first_step, 71);
+    WRONG(&w, "start_resumed", start->rates.list[0].from, 9);
+    WRONG(&w, "start_resumed", start->rates.list[1].from, start->job.params.schedule.changes[0].from);
+    WRONG(&w, "start_resumed", start->rates.list[1].lr, NAN);
+    tear_down(&w);
+}
+
 /* Any list of a header is within what a header may take. */
 Test(link_wire, a_header_takes_no_more_than_it_may)
 {
@@ -310,12 +341,17 @@ Test(link_wire, a_job_may_begin_at_a_later_step)
 {
     struct world w;
     set_up(&w);
-    struct link_sample *sample = find(&w, "start"), got;
-    sample->command.start->job.first_step = 70;
+    const struct link_sample *sample = find(&w, "start_resumed");
+    struct link_sample got;
     struct wire_message message = write(&w, sample);
     dp_error err;
     cr_assert_eq(read(&w, &message, false, &got, &err), DP_OK, "%s", err.text);
-    cr_assert_eq(got.command.start->job.first_step, 70);
+    const struct command_start *start = got.command.start;
+    const struct schedule *schedule = &start->job.params.schedule;
+    cr_assert_eq(start->job.first_step, 70);
+    cr_assert_eq(start->checkpoint, 1 + plan_trained(&start->job.plan, 70));
+    cr_assert(schedule_lr(schedule, 2) == 0.1 && schedule_lr(schedule, 3) == 0.4 && schedule_lr(schedule, 16) == 0.2 &&
+              schedule_lr(schedule, 17) == 0.05);
     link_sample_fini(&got);
     wire_message_fini(&message);
     tear_down(&w);
