@@ -149,6 +149,8 @@ static dp_err check_control(const Dp__Header *header, dp_error *err)
         return check_set(header->set, err);
     case DP__HEADER__BODY_EXPORT:
         return check_export(header->export, err);
+    case DP__HEADER__BODY_CHECKPOINTED:
+        return frame_check_text("Checkpointed's path", header->checkpointed->path, FRAME_TEXT_MAX, err);
     case DP__HEADER__BODY_HELD:
         return frame_check_accepted(header->held->accepted.len, err);
     case DP__HEADER__BODY_ASK:
@@ -157,6 +159,7 @@ static dp_err check_control(const Dp__Header *header, dp_error *err)
     case DP__HEADER__BODY_STATUS_REQUEST:
     case DP__HEADER__BODY_STATUS:
     case DP__HEADER__BODY_APPLIED:
+    case DP__HEADER__BODY_CHECKPOINT:
         return DP_OK; /* numbers only: any value is harmless */
     default:
         return dp_fail(err, DP_PROTO, "a kind of message that this version does not know");

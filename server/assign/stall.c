@@ -18,6 +18,7 @@
 #include "server/assign/owed.h"
 #include "server/assign/quorum.h"
 #include "server/assign/ranks.h"
+#include "server/talk/journal.h"
 #include "server/talk/leave.h"
 #include "server/talk/news.h"
 #include "server/talk/shared.h"
@@ -93,6 +94,8 @@ static void report(struct head *head, uint32_t owner, const uint32_t *slots, uin
                  " shards=\"%u of %u\" action=\"%s\"",
                  head->global_low, list, owner_name(head, owner), for_s, heard_s, head->owed->shards,
                  head->owed->holding, action);
+    head_journal(head, "stalled",
+                 json_pack("{s:I, s:s}", "step", (json_int_t)head->global_low, "text", ret_text->text));
     tell_workers(head, ret_text->text);
 }
 

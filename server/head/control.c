@@ -12,6 +12,7 @@
 #include "common/options/value.h"
 #include "server/head/answers.h"
 #include "server/head/consistency.h"
+#include "server/talk/journal.h"
 #include "server/talk/news.h"
 #include "server/talk/shared.h"
 #include "server/talk/talk.h"
@@ -59,11 +60,15 @@ static void keep(struct head *head, uint64_t step)
     if (setting->kind == SETTING_LR) {
         (void)schedule_set(&core->params.schedule, plan_at(&core->plan, step).train_step, setting->lr);
         log_info("set name=lr value=%.9g step=%" PRIu64, setting->lr, step);
+        head_journal(head, "set",
+                     json_pack("{s:s, s:f, s:I}", "name", "lr", "value", setting->lr, "step", (json_int_t)step));
         return;
     }
     (void)consistency_set(&core->consistency, step, setting->staleness);
     consistency_text(setting->staleness, text);
     log_info("set name=consistency value=%s step=%" PRIu64, text, step);
+    head_journal(head, "set",
+                 json_pack("{s:s, s:s, s:I}", "name", "consistency", "value", text, "step", (json_int_t)step));
 }
 
 /* All shards have promised `step`. Those whose job is over have nothing left to change. */

@@ -11,9 +11,12 @@
 #include "common/base/output.h"
 #include "server/assign/drop.h"
 #include "server/head/consistency.h"
+#include "server/result/checkpoint.h"
 #include "server/result/closing.h"
 #include "server/result/doubts.h"
 #include "server/result/save.h"
+#include "server/talk/journal.h"
+#include "server/talk/news.h"
 #include "server/talk/shared.h"
 #include "server/talk/talk.h"
 
@@ -47,6 +50,7 @@ void head_end_failed(struct head *head, const struct news *news)
     progress_end(&head->progress);
     fprintf(stderr, "dp-server: %s\n", err->text);
     head_ends_with(head, err->code == DP_DIVERGED ? "diverged" : "failed", err->text);
+    head_journal(head, "failed", json_pack("{s:s}", "reason", err->text));
     stop(head, dp_err_exit_status(err->code), dp_err_retryable(err->code) ? DP_SHUTDOWN : err->code, err->text);
     if (head->opts->export_path && head_begun(head) && head->saving->tries == 0 && !head->saving->path[0])
         head_export_at(head, head->global_low); /* the parameters so far need not be lost */
@@ -65,15 +69,18 @@ static void print_end(const struct server_options *opts)
         fprintf(stderr, "dp-server: still here for dp-ctl status until Ctrl-C; --exit-when-done ends by itself\n");
 }
 
-void head_end_saved(struct head *head, const struct news *news)
+/* A summary of nothing would tell nothing. */
+static void print_finished(const struct head *head, bool saved)
 {
-    if (head->state != HEAD_EXPORTING)
-        return;
-    head->state = HEAD_DONE;
-    head->ending->at_ms = mono_ms();
+    if (!head->opts->quiet && saved)
+        fprintf(stderr, "model written to %s\n", head->saving->path);
+}
+
+static void summarize(struct head *head, bool saved)
+{
     if (head->opts->json) /* its last event is "done"; people read the last lines */
         head_doubts_end(head);
-    struct run_summary summary = {.path = news->saved ? head->saving->path : NULL,
+    struct run_summary summary = {.path = saved ? head->saving->path : NULL,
                                   .dropped = head_drop_json(head),
                                   .staleness = head_staleness_total_json(head)};
     progress_done(&head->progress, head->ending->at_ms, &summary);
@@ -83,52 +90,102 @@ void head_end_saved(struct head *head, const struct news *news)
     if (!head->opts->json)
         head_doubts_end(head);
     print_end(head->opts);
+}
+
+void head_end_saved(struct head *head, const struct news *news)
+{
+    if (head->state != HEAD_EXPORTING)
+        return;
+    head->ending->saved_waits = checkpoint_is_busy(head->checkpoints, head->global_low);
+    head->ending->saved = news->saved;
+    if (head->ending->saved_waits)
+        return;
+    head->state = HEAD_DONE;
+    head_journal(head, "done",
+                 json_pack("{s:I, s:s?}", "train_step",
+                           (json_int_t)plan_trained(&head->job.core.plan, head->global_low), "model",
+                           news->saved ? head->saving->path : NULL));
+    head->ending->at_ms = mono_ms();
+    if (head->ending->finished_before && !head->opts->json)
+        print_finished(head, news->saved);
+    else
+        summarize(head, news->saved);
     head_notice(head, DP_JOB_DONE, "the job is done");
+    head_see_end(head);
+}
+
+void head_end_checkpoint(struct head *head, const struct news *news)
+{
+    (void)news;
+    if (head->ending->saved_waits)
+        head_news(head, &(struct news){.kind = NEWS_SAVED, .saved = head->ending->saved});
     head_see_end(head);
 }
 
 /* ---- signals ---- */
 
 /* Training steps, as the display counts them. */
-static void tell_stopped(struct head *head, const char *signal_name)
+static void tell_stopped(struct head *head, const char *name)
 {
     char reason[64];
-    snprintf(reason, sizeof reason, "stopped by %s", signal_name);
+    snprintf(reason, sizeof reason, "stopped by %s", name);
     head_ends_with(head, "stopped", reason);
     if (head->opts->quiet)
         return;
     struct progress_snapshot s;
     progress_snapshot(&head->progress, mono_ms(), &s);
-    fprintf(stderr, "dp-server: stopped by %s after %" PRIu64 " training step%s\n", signal_name, s.train_step,
+    fprintf(stderr, "dp-server: stopped by %s after %" PRIu64 " training step%s\n", name, s.train_step,
             human_s(s.train_step));
 }
 
-void head_on_signal(uv_signal_t *handle, int number)
+static const char *signal_name(int number)
 {
-    struct head *head = handle->data;
-    const char *name = number == SIGINT ? "SIGINT" : number == SIGHUP ? "SIGHUP" : "SIGTERM";
-    if ((head->state == HEAD_STOPPING || head->state == HEAD_CLOSING) &&
-        mono_ms() - head->ending->at_ms < SAME_SIGNAL_MS)
+    return number == SIGINT ? "SIGINT" : number == SIGHUP ? "SIGHUP" : "SIGTERM";
+}
+
+static void stop_by(struct head *head, int number)
+{
+    if (head->state == HEAD_STOPPING || head->state == HEAD_CLOSING)
         return;
-    if (head->state == HEAD_STOPPING || head->state == HEAD_CLOSING) {
-        fprintf(stderr, "dp-server: %s again, ending at once\n", name);
-        head->exit_status = 128 + number;
-        head_tell_end(head);
-        dp_error err;
-        if (output_end_json(&err))
-            fprintf(stderr, "dp-server: %s\n", err.text);
-        output_end();
-        _exit(128 + number);
-    }
-    if (head->state == HEAD_DONE) {
-        shut_down(head, 0, "the server is shutting down");
-        return;
-    }
     progress_end(&head->progress);
-    tell_stopped(head, name);
+    tell_stopped(head, signal_name(number));
+    head_journal(head, "stopped",
+                 json_pack("{s:s, s:I}", "signal", signal_name(number), "step", (json_int_t)head->global_low));
     shut_down(head, 128 + number, "the server was stopped by a signal");
     if (head->saving->waiting)
         head_export_give_up(head);
     else if (head->job.settled && head->opts->export_path)
         head_export_at(head, head->global_low);
+}
+
+static void end_at_once(struct head *head, int number)
+{
+    dp_error err;
+    fprintf(stderr, "dp-server: %s again, ending at once\n", signal_name(number));
+    head->exit_status = 128 + number;
+    head_tell_end(head);
+    if (output_end_json(&err))
+        fprintf(stderr, "dp-server: %s\n", err.text);
+    output_end();
+    _exit(128 + number);
+}
+
+void head_on_signal(uv_signal_t *handle, int number)
+{
+    struct head *head = handle->data;
+    if ((head->state == HEAD_STOPPING || head->state == HEAD_CLOSING) &&
+        mono_ms() - head->ending->at_ms < SAME_SIGNAL_MS)
+        return;
+    if (head->state == HEAD_STOPPING || head->state == HEAD_CLOSING)
+        end_at_once(head, number);
+    if (head->state == HEAD_DONE) {
+        shut_down(head, 0, "the server is shutting down");
+        return;
+    }
+    if (head->checkpoints->signal && mono_ms() - head->checkpoints->signal_ms < SAME_SIGNAL_MS)
+        return;
+    if (head->checkpoints->signal) /* again, while a last checkpoint is being made */
+        end_at_once(head, number);
+    if (!head_checkpoint_at_signal(head, number, stop_by))
+        stop_by(head, number);
 }

@@ -32,8 +32,10 @@
 #include "server/head/counters.h"
 #include "server/head/loop.h"
 #include "server/head/messages.h"
+#include "server/head/resume.h"
 #include "server/head/steps.h"
 #include "server/head/sums.h"
+#include "server/result/checkpoint.h"
 #include "server/result/closing.h"
 #include "server/result/doubts.h"
 #include "server/result/fetch.h"
@@ -42,6 +44,7 @@
 #include "server/seats/local_shards.h"
 #include "server/talk/crowd.h"
 #include "server/talk/guard.h"
+#include "server/talk/journal.h"
 #include "server/talk/leave.h"
 #include "server/talk/news.h"
 #include "server/talk/post.h"
@@ -51,6 +54,7 @@
 #include "server/zmtp/tcp.h"
 
 enum {
+    THREADS_WRITER = 1,
     WARNINGS_PER_S = 5,
     LINES_PER_S = 100, /* about workers that come and go */
     ZMQ_SOCKETS_MAX = 8192,
@@ -78,7 +82,7 @@ static void on_workers_gave_up(void *arg, const dp_error *err)
 static dp_err start_workers(struct head *head, dp_error *err)
 {
     struct supervise_calls calls = {on_worker_died, on_workers_gave_up, head_on_supervise_ended, head};
-    if (head->opts->local_workers == 0)
+    if (head->opts->local_workers == 0 || head_resume_finished(head))
         return DP_OK;
     return supervise_start(&head->loop, head->opts, head->endpoint, &calls, &head->supervise, err);
 }
@@ -109,11 +113,14 @@ static dp_err open_socket(struct head *head, void **ret_socket, dp_error *err)
 
 static dp_err start_shards(struct head *head, dp_error *err)
 {
+    const char *dir = head->opts->checkpoints.dir;
     const struct local_head own = {.opts = head->opts,
                                    .zmq = head->zmq,
                                    .wake = &head->wake,
                                    .endpoint = head->endpoint,
                                    .post = head->talk.post,
+                                   .checkpoints = dir ? &head->checkpoints->folder : NULL,
+                                   .writer = head->checkpoints->writer,
                                    .incarnation = head->job.incarnation};
     dp_err e = local_shards_start(&head->seats, &own, err);
     if (!e && head->talk.post)
@@ -195,10 +202,15 @@ static dp_err start(struct head *head, dp_error *err)
     if (!e)
         e = closer_start(err);
     if (!e)
-        e = threads_ensure(THREADS_ZMQ, err);
+        e = threads_ensure(THREADS_ZMQ + (head->opts->checkpoints.dir ? THREADS_WRITER : 0), err);
     if (e)
         return e;
     head_loop_start(head);
+    e = head_checkpoint_start(head, err);
+    if (!e)
+        e = head_resume_choose(head, err);
+    if (e)
+        return e;
     gate_start(descriptors_limit(), session_files(head));
     e = head->opts->shards == 1 ? head_post_start(head, err) : start_socket(head, err);
     if (e)
@@ -206,6 +218,8 @@ static dp_err start(struct head *head, dp_error *err)
     accept_spare_start();
     e = start_shards(head, err);
     head_crowd_start(head);
+    if (!e)
+        e = head_resume(head, err);
     if (!e && head->opts->port_file && file_replace(head->opts->port_file, write_endpoint, head, err))
         e = dp_fail_in(err, "option --port-file");
     return e ? e : start_workers(head, err);
@@ -235,6 +249,7 @@ struct whole {
     struct sums sums;
     struct control control;
     struct saving saving;
+    struct checkpoints checkpoints;
     struct doubts doubts;
     struct status_text status;
     struct ending ending;
@@ -256,6 +271,7 @@ static void join_modules(struct whole *all)
     head->sums = &all->sums;
     head->control = &all->control;
     head->saving = &all->saving;
+    head->checkpoints = &all->checkpoints;
     head->doubts = &all->doubts;
     head->status = &all->status;
     head->ending = &all->ending;
@@ -281,6 +297,7 @@ static void free_all(struct head *head)
     head_balance_fini(head);
     members_fini(&head->members);
     job_fini(&head->job);
+    head_checkpoint_fini(head);
     guard_free(&head->guard);
     arena_fini(&head->talk.arena);
     progress_fini(&head->progress);
@@ -302,7 +319,7 @@ static void show_progress(void)
 
 static void announce(const struct head *head)
 {
-    if (head->opts->quiet || head->opts->json)
+    if (head->opts->quiet || head->opts->json || head_resume_finished(head))
         return;
     if (!head->opts->export_path)
         fprintf(stderr, "dp-server: the model will not be written: there is no --export FILE\n");
@@ -339,6 +356,9 @@ static void run(struct head *head)
         head_close(head);
     } else {
         log_info("listening endpoint=%s shards=%u", head->endpoint, head->seats.count);
+        head_journal(head, "started",
+                     json_pack("{s:s, s:s, s:I}", "version", DP_VERSION_TEXT, "endpoint", head->endpoint, "shards",
+                               (json_int_t)head->seats.count));
         announce(head);
     }
     uv_run(&head->loop, UV_RUN_DEFAULT);

@@ -85,8 +85,9 @@ static dp_err check_version(const Dp__Hello *hello, dp_error *err)
 static dp_err check_role(const Dp__Hello *hello, dp_error *err)
 {
     if (hello->role != DP__HELLO__ROLE__WORKER)
-        return dp_fail(err, DP_REFUSED,
-                       "dp-ctl has no session here: it asks with status_request, set and export, without a hello");
+        return dp_fail(
+            err, DP_REFUSED,
+            "dp-ctl has no session here: it asks with status_request, set, export and checkpoint, without a hello");
     return DP_OK;
 }
 

@@ -21,6 +21,7 @@ static void joined(struct head *head, const struct member *member, const Dp__Hea
 {
     Dp__Joined body = DP__JOINED__INIT;
     body.job = head->job.wire;
+    body.train_step = plan_trained(&head->job.core.plan, head->global_low);
     Dp__Header header = DP__HEADER__INIT;
     header.session = member->token;
     header.body_case = DP__HEADER__BODY_JOINED;

@@ -22,10 +22,12 @@
 #include "server/head/steps.h"
 #include "server/head/sums.h"
 #include "server/host/orphans.h"
+#include "server/result/checkpoint.h"
 #include "server/result/closing.h"
 #include "server/result/fetch.h"
 #include "server/result/save.h"
 #include "server/talk/crowd.h"
+#include "server/talk/journal.h"
 #include "server/talk/leave.h"
 #include "server/talk/news.h"
 #include "server/talk/shared.h"
@@ -94,16 +96,17 @@ static void on_child(uv_signal_t *handle, int number)
  * time in which nobody could be heard, and last shows what came of it. */
 static const struct news_table HEARERS = {
     .of = {
-        [NEWS_JOINED] = {head_guests_joined, head_deal_joined},
+        [NEWS_JOINED] = {head_guests_joined, head_deal_joined, head_journal_joined},
         [NEWS_LEFT] = {head_closing_left, head_guests_left, head_deal_left},
-        [NEWS_STEP] = {head_stall_step, head_drop_step, head_balance_step, head_hung_step},
-        [NEWS_OVER] = {head_export_over},
+        [NEWS_STEP] = {head_stall_step, head_drop_step, head_balance_step, head_hung_step, head_checkpoint_step},
+        [NEWS_OVER] = {head_checkpoint_over, head_export_over},
         [NEWS_SAVED] = {head_end_saved},
         [NEWS_TICK] = {head_lease_watch, head_guests_watch, head_lease_send_again, head_hung_watch, head_balance_watch,
                        head_patience_watch, head_ranks_watch, head_lease_alone, head_crowd_watch, head_loop_tick,
-                       head_export_watch, head_fetch_watch, head_loop_show},
-        [NEWS_FAILED] = {head_end_failed},
-        [NEWS_CLOSING] = {head_deal_close, head_balance_close, head_loop_close},
+                       head_export_watch, head_fetch_watch, head_checkpoint_watch, head_loop_show},
+        [NEWS_CHECKPOINT] = {head_end_checkpoint},
+        [NEWS_FAILED] = {head_checkpoint_failed, head_end_failed},
+        [NEWS_CLOSING] = {head_deal_close, head_balance_close, head_checkpoint_close, head_loop_close},
     }};
 
 void head_loop_tick(struct head *head, const struct news *news)
@@ -154,6 +157,9 @@ static void on_event(struct head *head, uint32_t shard, struct event *event)
         break;
     case EVENT_FEW:
         head_gate_on_few(head, shard, event);
+        break;
+    case EVENT_CUT:
+        head_on_cut(head, shard, event);
         break;
     case EVENT_FAILED: {
         static const dp_error NOMEM = {DP_NOMEM, "a shard is out of memory"};

@@ -15,6 +15,7 @@
 #include "server/head/control.h"
 #include "server/head/hello.h"
 #include "server/head/join.h"
+#include "server/result/checkpoint.h"
 #include "server/result/fetch.h"
 #include "server/talk/guard.h"
 #include "server/talk/leave.h"
@@ -124,6 +125,10 @@ void head_on_message(void *arg, zmq_msg_t *frames, size_t count)
         if (head_fetch_known(head, &route, header->export) || head_may_admin(head, &route, header))
             head_on_export(head, &route, header);
         break;
+    case DP__HEADER__BODY_CHECKPOINT:
+        if (head_may_admin(head, &route, header))
+            head_on_checkpoint(head, &route, header);
+        break;
     case DP__HEADER__BODY_JOIN:
     case DP__HEADER__BODY_HEARTBEAT:
     case DP__HEADER__BODY_BYE:
@@ -131,7 +136,7 @@ void head_on_message(void *arg, zmq_msg_t *frames, size_t count)
         break;
     default:
         head_refuse(head, &route, header, DP_PROTO,
-                    "the head takes hello, join, heartbeat, bye, status_request, set and export");
+                    "the head takes hello, join, heartbeat, bye, status_request, set, export and checkpoint");
         break;
     }
 }

@@ -20,6 +20,7 @@
 #include "server/head/steps.h"
 #include "server/head/sums.h"
 #include "server/job/labels.h"
+#include "server/result/checkpoint.h"
 #include "server/result/doubts.h"
 #include "server/result/fetch.h"
 #include "server/result/save.h"
@@ -50,7 +51,8 @@ static void tell_data(struct head *head)
 static void start_progress(struct head *head)
 {
     const struct plan *plan = &head->job.core.plan;
-    const struct plan_step first = plan_at(plan, head->job.core.first_step);
+    const uint64_t first = head->job.core.first_step, trained = plan_trained(plan, first);
+    const uint64_t epoch = first < plan_total(plan) ? plan_at(plan, first).epoch : job_epochs(&head->job) - 1;
     struct progress_facts facts = {
         .epochs = job_epochs(&head->job),
         .steps_per_epoch = plan_steps_per_epoch(plan),
@@ -59,8 +61,8 @@ static void start_progress(struct head *head)
         .evaluates = plan->eval_rows > 0,
         .classifies = job_classifies(&head->job),
         .no_epochs = head->job.core.local,
-        .first_train_step = first.train_step,
-        .first_epoch = first.epoch,
+        .first_train_step = trained,
+        .first_epoch = epoch,
     };
     tell_data(head);
     head->moved_ms = head->stall->opened_ms = mono_ms();
@@ -77,6 +79,7 @@ static struct command_start *start_of(const struct head *head, const struct job_
     start->shm = (enum shm_mode)head->opts->shm;
     start->first_slice = shard->first_slice;
     start->first_part = shard->first_part;
+    start->checkpoint = head->job.begin ? 1 + head->job.begin->train_step : 0;
     if (shard->slice_count)
         memcpy(start->slices, shard->slices, shard->slice_count * sizeof *shard->slices);
     if (shard->part_count)
@@ -147,7 +150,7 @@ static const struct {
     {head_gate_start, head_gate_stop}, {head_owed_start, head_owed_stop},
     {NULL, head_stall_stop},           {NULL, head_lease_stop},
     {head_sums_start, head_sums_stop}, {NULL, head_steps_stop},
-    {NULL, head_doubts_stop},
+    {NULL, head_doubts_stop},          {NULL, head_checkpoint_forget},
 };
 
 static dp_err start_modules(struct head *head)
@@ -183,7 +186,7 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
     }
     if (head_export_check_room(head, err))
         return refuse_for_room(head, err);
-    if (start_modules(head) || !start_shards(head)) {
+    if (start_modules(head) || head_checkpoint_begin(head, join) || !start_shards(head)) {
         (void)dp_fail(err, DP_NOMEM, "out of memory for the job");
         head_fail(head, err);
         return err->code;

@@ -11,6 +11,7 @@
 #include "common/base/text.h"
 #include "server/assign/balance.h"
 #include "server/assign/ranks.h"
+#include "server/result/checkpoint.h"
 #include "server/result/doubts.h"
 #include "server/result/save.h"
 #include "server/talk/news.h"
@@ -54,8 +55,11 @@ void head_raise_low(struct head *head)
     if (!head->job.settled || low == head->global_low)
         return;
     assert(low > head->global_low);
-    for (; head->global_low < low; head->global_low++)
+    for (; head->global_low < low; head->global_low++) {
+        head_checkpoint_passes(head, head->global_low);
         report_step(head, head->global_low);
+    }
+    head_checkpoint_passes(head, low);
     head->moved_ms = mono_ms();
     seats_announce_low(&head->seats, low);
     head_news(head, &(struct news){.kind = NEWS_STEP});

@@ -5,6 +5,7 @@
 #include "common/base/text.h"
 #include "common/base/util.h"
 #include "server/assign/hung.h"
+#include "server/result/checkpoint.h"
 #include "server/result/save.h"
 #include "server/talk/news.h"
 #include "server/talk/shared.h"
@@ -71,15 +72,17 @@ void head_close(struct head *head)
 static void on_end(uv_timer_t *timer)
 {
     struct head *head = timer->data;
-    if (!head->saving->exporting)
+    if (!head->saving->exporting && !checkpoint_is_busy(head->checkpoints, head->global_low))
         head_close(head);
 }
 
 /* By the timer, since callers are in the midst of something. */
 void head_see_end(struct head *head)
 {
-    bool done = head->state == HEAD_DONE && head->opts->exit_when_done;
-    if (head->saving->exporting || (!done && head->state != HEAD_STOPPING))
+    bool exits = head->opts->exit_when_done || head->ending->finished_before;
+    bool done = head->state == HEAD_DONE && exits;
+    if (head->saving->exporting || checkpoint_is_busy(head->checkpoints, head->global_low) ||
+        (!done && head->state != HEAD_STOPPING))
         return;
     uint64_t patience_ms = done ? LEAVE_MS : STOP_LEAVE_MS, gone_ms = mono_ms() - head->ending->at_ms;
     uint64_t left_ms = head_hung_all(head) ? 0 : patience_ms - MIN(gone_ms, patience_ms);

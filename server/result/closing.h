@@ -14,8 +14,10 @@ struct ending {
     const char *event; /* "stopped", "diverged", "failed"; NULL: not known */
     char reason[1024]; /* one line */
     bool told;
-    uint64_t at_ms;   /* when DONE or STOPPING was entered, or else CLOSING; 0: none was */
-    uv_timer_t timer; /* DONE, STOPPING: when the process ends at the latest */
+    bool finished_before;    /* the job was finished when the server was started, which ends at once then */
+    bool saved_waits, saved; /* NEWS_SAVED came while a checkpoint was being written, and what it said */
+    uint64_t at_ms;          /* when DONE or STOPPING was entered, or else CLOSING; 0: none was */
+    uv_timer_t timer;        /* DONE, STOPPING: when the process ends at the latest */
 };
 
 /* Sets what --json ends with, unless that is known already. */

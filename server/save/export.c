@@ -109,7 +109,7 @@ void export_free(struct export **export)
 static uint64_t trained(const struct export *x)
 {
     const struct plan *plan = &x->job->core.plan;
-    return x->step < plan_total(plan) ? plan_at(plan, x->step).train_step : plan->train_steps;
+    return plan_trained(plan, x->step);
 }
 
 static bool complete(const struct export *x)

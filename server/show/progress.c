@@ -16,7 +16,13 @@
 #include "common/base/util.h"
 #include "common/tensor/schema.h"
 
-enum { LIVE_EVERY_MS = 100, LINES_EVERY_MS = 10000, RATE_WINDOW_MS = 4000, COLUMNS_DEFAULT = 80 };
+enum {
+    LIVE_EVERY_MS = 100,
+    LINES_EVERY_MS = 10000,
+    CHECKPOINT_LINES_MS = 30000,
+    RATE_WINDOW_MS = 4000,
+    COLUMNS_DEFAULT = 80
+};
 
 enum progress_mode progress_mode_for(bool json, bool quiet, FILE *err)
 {
@@ -362,11 +368,13 @@ void progress_done(struct progress *progress, uint64_t now_ms, const struct run_
     if (progress->facts.open_ended)
         progress->facts.train_steps = progress->steps; /* now it is known */
     struct progress_row row = row_of_run(progress, now_ms);
+    uint64_t samples = progress->samples_before;
+    add_samples(&samples, progress->samples);
     erase_live(progress);
-    progress->ended = true;
+    progress->ended = progress->json_over = true;
     progress->done_ms = now_ms;
     if (progress->mode == PROGRESS_JSON)
-        progress_done_json(&row, summary->path, summary->staleness, summary->dropped, progress->samples, progress->out);
+        progress_done_json(&row, summary->path, summary->staleness, summary->dropped, samples, progress->out);
     else if (progress->mode != PROGRESS_QUIET)
         print_summary(progress, &row, summary);
     pthread_mutex_unlock(&progress->mutex);
@@ -389,10 +397,29 @@ bool progress_warning(struct progress *progress, uint64_t now_ms, const char *ki
     return lines;
 }
 
+void progress_checkpoint(struct progress *progress, uint64_t now_ms, const struct checkpoint_made *made)
+{
+    pthread_mutex_lock(&progress->mutex);
+    bool lines = progress->mode == PROGRESS_TABLE || progress->mode == PROGRESS_LINES, live = progress->live;
+    bool due = made->last || progress->checkpoint_ms == 0 || now_ms - progress->checkpoint_ms >= CHECKPOINT_LINES_MS;
+    if (progress->mode == PROGRESS_JSON && !progress->json_over)
+        progress_checkpoint_json(made, progress->out);
+    if (lines && due) {
+        progress->checkpoint_ms = now_ms;
+        erase_live(progress);
+        fprintf(progress->err, "dp-server: checkpoint of step %llu in %s\n", (unsigned long long)made->train_step,
+                made->path);
+        fflush(progress->err);
+        if (live)
+            draw_live(progress, now_ms);
+    }
+    pthread_mutex_unlock(&progress->mutex);
+}
+
 void progress_ended(struct progress *progress, uint64_t now_ms, const struct run_end *end)
 {
     pthread_mutex_lock(&progress->mutex);
-    progress->ended = true;
+    progress->ended = progress->json_over = true;
     if (progress->mode == PROGRESS_JSON) {
         struct progress_row row = progress->begun ? row_of_run(progress, now_ms) : progress_row_none();
         progress_end_json(&row, end->event, end->reason, end->exit_code, end->path, progress->out);

@@ -49,16 +49,19 @@ struct progress {
     struct progress_terms terms;
     pthread_mutex_t mutex; /* log lines of other threads hide and show the live row */
     bool begun, ended;
+    bool json_over;  /* its last object has been printed */
     bool live;       /* a row that is still updated stands on the terminal */
     bool epoch_done; /* all of `epoch` has been told, its evaluation too */
     uint64_t epoch;  /* that the last step belonged to, from 0 */
     uint64_t steps;  /* training steps done */
     uint64_t samples;
-    uint64_t epoch_samples; /* sums over `epoch` so far */
+    uint64_t samples_before; /* of the run before it went on here */
+    uint64_t epoch_samples;  /* sums over `epoch` so far */
     double epoch_loss;
     double eval_loss, eval_accuracy; /* the last ones; NaN before */
     uint64_t begin_ms, step_ms, drawn_ms, printed_ms;
-    uint64_t done_ms; /* of progress_done; 0 before */
+    uint64_t done_ms;       /* of progress_done; 0 before */
+    uint64_t checkpoint_ms; /* when one was told last; 0: none was */
     struct progress_mark older, newer;
     double samples_per_s; /* of the last seconds; NaN before the first step */
 };
@@ -97,6 +100,8 @@ void progress_done(struct progress *progress, uint64_t now_ms, const struct run_
 /* A warning: between rows, or as an event "warning". False where nothing is shown (quiet), or people do not read what
  * is: then it is for the log. */
 bool progress_warning(struct progress *progress, uint64_t now_ms, const char *kind, const char *text);
+/* A checkpoint is whole: an event "checkpoint", or for people a line now and then, and of the last one always. */
+void progress_checkpoint(struct progress *progress, uint64_t now_ms, const struct checkpoint_made *made);
 /* The run has ended in another way; for JSON alone, which ends with this. It may never have begun. */
 void progress_ended(struct progress *progress, uint64_t now_ms, const struct run_end *end);
 /* The run ends early: leaves what is shown in a state where other text can follow. */

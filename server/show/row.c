@@ -215,6 +215,13 @@ void progress_warning_json(const char *kind, const char *text, uint64_t step, FI
                out);
 }
 
+void progress_checkpoint_json(const struct checkpoint_made *made, FILE *out)
+{
+    print_line(json_pack("{s:s, s:I, s:o, s:I, s:f}", "event", "checkpoint", "step", (json_int_t)made->train_step,
+                         "path", text_json(made->path), "bytes", (json_int_t)made->bytes, "seconds", made->seconds),
+               out);
+}
+
 void progress_end_json(const struct progress_row *row, const char *event, const char *reason, int exit_code,
                        const char *model, FILE *out)
 {

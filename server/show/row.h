@@ -49,6 +49,15 @@ struct progress_columns {
     bool rate, elapsed, eta; /* left out where the width is not enough */
 };
 
+/* A checkpoint that was made. */
+struct checkpoint_made {
+    uint64_t train_step; /* training steps that it has */
+    const char *path;    /* of its folder */
+    uint64_t bytes;      /* of its files */
+    double seconds;      /* from the time when it was asked for */
+    bool last;           /* the server ends */
+};
+
 enum { PROGRESS_ROW_MAX = 160 };
 
 /* Fits a width in characters as far as it can: first without the count of epochs, then without whole columns. */
@@ -74,6 +83,8 @@ void progress_done_json(const struct progress_row *row, const char *model, json_
                         uint64_t samples, FILE *out);
 /* {"event":"warning","kind":...,"text":...,"step":...} */
 void progress_warning_json(const char *kind, const char *text, uint64_t step, FILE *out);
+/* {"event":"checkpoint","step":...,"path":...,"bytes":...,"seconds":...} */
+void progress_checkpoint_json(const struct checkpoint_made *made, FILE *out);
 /* The last line of a run that was not done: {"event":EVENT,...,"model":...,"reason":...,"exit_code":...}. */
 void progress_end_json(const struct progress_row *row, const char *event, const char *reason, int exit_code,
                        const char *model, FILE *out);

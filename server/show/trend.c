@@ -4,6 +4,8 @@
 
 #include <math.h>
 
+#include "server/show/sums.h"
+
 static const double ZERO_MARGIN = 1.02;                      /* times the loss of theta = 0: noise of minibatches */
 static const double EARLIER_MARGIN = 1.2;                    /* times the least loss of an epoch, */
 static const double EARLIER_OF_ZERO = 0.05;                  /* and beyond it by so much of the loss of theta = 0 */
@@ -114,4 +116,45 @@ struct trend_verdict trend_end(const struct trend *t, bool classifies)
     if (classifies)
         judge_accuracy(t, &end, &verdict);
     return verdict;
+}
+
+/* ---- a run that goes on ---- */
+
+static json_t *part_json(const struct trend_sums *sums)
+{
+    return json_pack("{s:I, s:I, s:I, s:o}", "steps", (json_int_t)sums->steps, "count", (json_int_t)sums->count,
+                     "correct", (json_int_t)sums->correct, "loss", sums_real(sums->loss));
+}
+
+static void part_read(const json_t *from, const char *name, struct trend_sums *sums)
+{
+    const json_t *part = json_object_get(from, name);
+    sums_read_count(part, "steps", &sums->steps);
+    sums_read_count(part, "count", &sums->count);
+    sums_read_count(part, "correct", &sums->correct);
+    sums_read_real(part, "loss", &sums->loss);
+}
+
+json_t *trend_sums_json(const struct trend *trend)
+{
+    return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o}", "steps", (json_int_t)trend->steps,
+                     "epochs", (json_int_t)trend->epochs, "epoch", part_json(&trend->epoch), "before",
+                     part_json(&trend->before), "late", part_json(&trend->late), "first", sums_real(trend->first),
+                     "last", sums_real(trend->last), "best", sums_real(trend->best), "rises", sums_real(trend->rises),
+                     "told", trend->told, "eval_accuracy", sums_real(trend->eval_accuracy));
+}
+
+void trend_resume(struct trend *trend, const json_t *sums)
+{
+    sums_read_count(sums, "steps", &trend->steps);
+    sums_read_count(sums, "epochs", &trend->epochs);
+    part_read(sums, "epoch", &trend->epoch);
+    part_read(sums, "before", &trend->before);
+    part_read(sums, "late", &trend->late);
+    sums_read_real(sums, "first", &trend->first);
+    sums_read_real(sums, "last", &trend->last);
+    sums_read_real(sums, "best", &trend->best);
+    sums_read_real(sums, "rises", &trend->rises);
+    sums_read_real(sums, "eval_accuracy", &trend->eval_accuracy);
+    trend->told = json_is_true(json_object_get(sums, "told"));
 }

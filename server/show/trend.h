@@ -3,6 +3,7 @@
 #ifndef DP_SERVER_SHOW_TREND_H
 #define DP_SERVER_SHOW_TREND_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -48,6 +49,10 @@ void trend_begin(struct trend *trend, const struct trend_facts *facts);
 /* Training step `train_step` (from 0): sums over its samples. */
 void trend_step(struct trend *trend, uint64_t train_step, double loss_sum, uint64_t count, uint64_t correct);
 void trend_eval(struct trend *trend, uint64_t count, uint64_t correct);
+/* All that it has heard, for a run that goes on; a new reference. */
+json_t *trend_sums_json(const struct trend *trend);
+/* The run goes on from there, after trend_begin. A number that is missing stays as it is. */
+void trend_resume(struct trend *trend, const json_t *sums);
 /* Whether the losses of epochs have risen repeatedly, once: true at the first question after that. */
 bool trend_rises(struct trend *trend);
 /* The verdict on the whole run; on classes only if `classifies`. */

@@ -6,6 +6,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "server/talk/journal.h"
 #include "server/talk/news.h"
 #include "server/talk/shards.h"
 #include "server/talk/shared.h"
@@ -17,6 +18,8 @@ void head_fence(struct head *head, struct member *member, const char *reason)
     bool had_joined = member->state == MEMBER_JOINED;
     if (head_may_inform(head))
         log_info("worker-gone worker=\"%s\" reason=\"%s\"", member->name, reason);
+    if (had_joined)
+        head_journal(head, "left", json_pack("{s:s, s:s}", "worker", member->name, "reason", reason));
     uint64_t token = member->token;
     assert(member->state != MEMBER_NONE);
     gate_sessions_end(token, mono_ms());

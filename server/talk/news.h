@@ -12,14 +12,15 @@ struct head;
 struct member;
 
 enum news_kind {
-    NEWS_JOINED,  /* a member has joined, or says so again: its connection may be another one */
-    NEWS_LEFT,    /* a member was fenced */
-    NEWS_STEP,    /* global_low has moved */
-    NEWS_OVER,    /* no step will follow */
-    NEWS_SAVED,   /* OVER: the model is written, or there is no file for it */
-    NEWS_TICK,    /* every 250 ms */
-    NEWS_FAILED,  /* the job cannot go on */
-    NEWS_CLOSING, /* modules close what they have on the loop */
+    NEWS_JOINED,     /* a member has joined, or says so again: its connection may be another one */
+    NEWS_LEFT,       /* a member was fenced */
+    NEWS_STEP,       /* global_low has moved */
+    NEWS_OVER,       /* no step will follow */
+    NEWS_SAVED,      /* OVER: the model is written, or there is no file for it */
+    NEWS_CHECKPOINT, /* one is whole, or is given up */
+    NEWS_TICK,       /* every 250 ms */
+    NEWS_FAILED,     /* the job cannot go on */
+    NEWS_CLOSING,    /* modules close what they have on the loop */
     NEWS_KINDS,
 };
 

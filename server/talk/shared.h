@@ -70,6 +70,8 @@ struct head {
     struct sums *sums;
     struct control *control;
     struct saving *saving;
+    struct checkpoints *checkpoints;
+    struct journal *journal; /* the job's log; NULL: there is none */
     struct fetches *fetches; /* NULL: nobody has asked yet */
     struct doubts *doubts;
     struct status_text *status;
@@ -77,10 +79,11 @@ struct head {
     struct loop_handles *handles;
 };
 
-/* Whether the job is beyond its first step: what it has come to would be lost with it. */
+/* Whether the job is beyond the first of its steps, in this process or in one before: what it has come to would be lost
+ * with it. */
 static inline bool head_begun(const struct head *head)
 {
-    return head->global_low > head->job.core.first_step;
+    return head->global_low > head->job.core.first_step || head->job.begin;
 }
 
 #endif

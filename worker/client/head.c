@@ -68,9 +68,11 @@ static dp_err welcome_take(struct dp_client *client, const Dp__Header *header, d
 }
 
 /* The first job settles ours; later ones must be equal to it. */
-static dp_err joined_take(struct dp_client *client, const Dp__Job *msg, dp_error *err)
+static dp_err joined_take(struct dp_client *client, const Dp__Joined *joined, dp_error *err)
 {
+    const Dp__Job *msg = joined->job;
     struct client_job job;
+    client->head.train_step = joined->train_step;
     dp_err e = client_job_take(msg, &job, err);
     if (e)
         return e;
@@ -92,7 +94,7 @@ static void answer_take(struct dp_client *client, const Dp__Header *header)
 {
     dp_error err;
     dp_err e = header->body_case == DP__HEADER__BODY_WELCOME ? welcome_take(client, header, &err)
-                                                             : joined_take(client, header->joined->job, &err);
+                                                             : joined_take(client, header->joined, &err);
     client->head.question.answered = true;
     if (e)
         client->head.question.refusal = err;

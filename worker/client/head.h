@@ -33,6 +33,7 @@ struct head {
     struct client_job welcome_job; /* of the first Welcome */
     bool anew;                /* welcome_job no longer holds, and we have not joined: the user must connect again */
     struct job_layout layout; /* of the last Joined; its slices move to theta */
+    uint64_t train_step;      /* likewise: training steps that were complete */
 };
 
 /* Takes all messages of the head that are there, and looks at the connection. DP_PROTO for one that is none. */

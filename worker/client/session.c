@@ -202,6 +202,16 @@ static dp_err session_rejoin_once(struct dp_client *client, uint64_t deadline_ms
     return e ? e : session_join(client, deadline_ms, err);
 }
 
+/* Another incarnation began at a checkpoint, or anew. */
+static void tell_joined_again(struct dp_client *client)
+{
+    if (client->session.incarnation == client->rejoin.incarnation)
+        tell_notice(&client->tell, "joined %s again", client->config.server);
+    else
+        tell_notice(&client->tell, "joined %s again; the job went on at step %llu", client->config.server,
+                    (unsigned long long)client->head.train_step);
+}
+
 /* A session may be lost again at once, by the head or by a shard that does not know it: hence the waits, and a deadline
  * for the whole row of rejoins, until parameters come or a session holds. */
 dp_err session_rejoin(struct dp_client *client, dp_error *err)
@@ -211,6 +221,7 @@ dp_err session_rejoin(struct dp_client *client, dp_error *err)
     client->rejoin.held_ms = 0;
     if (client->rejoin.wait_ms == 0) {
         client->rejoin.begin_ms = mono_ms();
+        client->rejoin.incarnation = client->session.incarnation;
         tell_notice(&client->tell, "lost the session with %s, joining again", client->config.server);
     }
     uint64_t deadline_ms = client->rejoin.begin_ms + client->config.server_timeout_ms;
@@ -229,7 +240,7 @@ dp_err session_rejoin(struct dp_client *client, dp_error *err)
             continue;
         if (e == DP_OK) {
             client->rejoin.held_ms = mono_ms();
-            tell_notice(&client->tell, "joined %s again", client->config.server);
+            tell_joined_again(client);
             plane_resend_all(&client->plane);
         }
         return e;

@@ -9,9 +9,10 @@
 
 /* A row of rejoins without progress. */
 struct rejoin {
-    uint64_t begin_ms; /* of the row, */
-    uint64_t wait_ms;  /* and the wait before the next; 0: no such row */
-    uint64_t held_ms;  /* since when the session holds that was taken up last; 0: it has not been */
+    uint64_t begin_ms;    /* of the row, */
+    uint64_t wait_ms;     /* and the wait before the next; 0: no such row */
+    uint64_t held_ms;     /* since when the session holds that was taken up last; 0: it has not been */
+    uint64_t incarnation; /* of the job before the row */
 };
 
 /* Finds the head, says hello and starts the heartbeats. */

@@ -16,6 +16,7 @@ struct ctl_call {
     const char *words[CTL_WORDS_MAX];  /* those behind the name of the command; NULL: not given */
     bool json;
     bool on_server;
+    bool timeout_given; /* --timeout-ms is the user's, also where an answer takes long */
 };
 
 struct ctl_command {
@@ -28,6 +29,6 @@ struct ctl_command {
     dp_err (*run)(const struct ctl_call *call, dp_error *err); /* prints the result to stdout */
 };
 
-extern const struct ctl_command ctl_status, ctl_set, ctl_export;
+extern const struct ctl_command ctl_status, ctl_set, ctl_export, ctl_checkpoint;
 
 #endif

@@ -8,7 +8,7 @@
 #include "common/base/text.h"
 #include "common/base/util.h"
 
-static const struct ctl_command *const COMMANDS[] = {&ctl_status, &ctl_set, &ctl_export};
+static const struct ctl_command *const COMMANDS[] = {&ctl_status, &ctl_set, &ctl_export, &ctl_checkpoint};
 
 /* Between the words of the longest use and the texts. */
 enum { GAP_COLUMNS = 3 };

@@ -18,8 +18,13 @@ static const struct field OBJECTS[] = {
     {"export", "train_step", FIELD_INTEGER, NULL, "training steps that made it"},
     {"export", "complete", FIELD_BOOLEAN, NULL, "the job was done"},
     {"export", "diverged", FIELD_BOOLEAN, NULL, "the job had diverged"},
+
+    {"checkpoint", NULL, 0, NULL, "a checkpoint that was made"},
+    {"checkpoint", "checkpoint", FIELD_TEXT, NULL, "path of its folder, on the server's host"},
+    {"checkpoint", "step", FIELD_INTEGER, NULL, "steps before it, evaluation steps counted"},
+    {"checkpoint", "train_step", FIELD_INTEGER, NULL, "training steps that its parameters have seen"},
 };
 
 const struct field_table ctl_pages[CTL_PAGES] = {
-    {"json", "members of the objects that set and export print with --json", OBJECTS, ARRAY_LEN(OBJECTS)},
+    {"json", "members of the objects that set, export and checkpoint print with --json", OBJECTS, ARRAY_LEN(OBJECTS)},
 };

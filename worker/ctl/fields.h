@@ -1,4 +1,4 @@
-/* The JSON of dp-ctl set and export as a table; dp-server has that of status. Thread: any. */
+/* The JSON of dp-ctl set, export and checkpoint as a table; dp-server has that of status. Thread: any. */
 #ifndef DP_WORKER_CTL_FIELDS_H
 #define DP_WORKER_CTL_FIELDS_H
 

@@ -1,4 +1,5 @@
-/* dp-ctl: looks at a running dp-server, changes its settings and fetches its model. Thread: main. */
+/* dp-ctl: looks at a running dp-server, changes its settings, fetches its model and has checkpoints made.
+ * Thread: main. */
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -26,14 +27,14 @@ static const struct option OPTIONS[] = {
      .help = "file by which a dp-server of this user knows its own; else ~/.config/dp/secret"},
     {NULL, "json", OPT_FLAG, FIELD(json), .help = "print one JSON object instead of a table"},
     {NULL, "timeout-ms", OPT_U64, FIELD(timeout_ms), "N", .min = 1, .max = 3600000, .dflt = "5000", .unit = "ms",
-     .help = "longest wait for an answer"},
+     .help = "longest wait for an answer; checkpoint: 660000 unless given"},
     {NULL, "on-server", OPT_FLAG, FIELD(on_server),
      .help = "export: write the file on the server's host, not on this one"},
 };
 /* Its usage is that of the commands. */
 static const struct option_table TABLE = {
     .program = "dp-ctl",
-    .summary = "looks at a running dp-server, changes its settings and fetches its model",
+    .summary = "looks at a running dp-server, changes its settings, fetches its model and has checkpoints made",
     .footer = "example:\n  dp-ctl --server tcp://head:7700 status --json\n"
               "dp-server --help status explains the members of this object.\n",
     .pages = ctl_pages,
@@ -46,7 +47,10 @@ static const struct option_table TABLE = {
 static dp_err run(const struct ctl_options *options, const struct options *given, dp_error *err)
 {
     struct ctl_connection connection = {.server = options->server, .timeout_ms = options->timeout_ms};
-    struct ctl_call call = {.connection = &connection, .json = options->json, .on_server = options->on_server};
+    struct ctl_call call = {.connection = &connection,
+                            .json = options->json,
+                            .on_server = options->on_server,
+                            .timeout_given = options_source(given, "timeout-ms") != OPT_FROM_DEFAULT};
     dp_err e = ctl_run(&call, given->operands, given->operand_count, err);
     ctl_connection_close(&connection);
     return e;

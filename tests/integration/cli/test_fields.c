@@ -141,8 +141,9 @@ Test(fields, each_member_of_the_status_appears)
     (void)SERVER(endpoint, SLOW(data));
     look_until(endpoint, "\"state\":\"training\"");
     look_at_the_next_mode(endpoint);
-    struct process *server = SERVER(endpoint, SLOW(data), "--l1", "0.001", "--constraint", "l2-ball=1",
-                                    "--constraint-method", "augmented", "--export", temp_path("m.st"));
+    struct process *server =
+        SERVER(endpoint, SLOW(data), "--l1", "0.001", "--constraint", "l2-ball=1", "--constraint-method", "augmented",
+               "--export", temp_path("m.st"), "--checkpoint-dir", temp_path("ck"));
     process_expect(server, OUT, "\"event\":\"epoch\"", RUN_MS);
     look_until(endpoint, "\"last_heard_ms\"");
     process_signal(server, SIGTERM);
@@ -187,7 +188,8 @@ Test(fields, each_member_of_the_servers_events_appears)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     note("dp-server", NULL,
-         SERVER_RUN(LOCAL, "--model", "logistic", "--data", people(), "--l1", "0.1", "--constraint", "nonneg"));
+         SERVER_RUN(LOCAL, "--model", "logistic", "--data", people(), "--l1", "0.1", "--constraint", "nonneg",
+                    "--checkpoint-dir", temp_path("ck")));
     note("dp-server", NULL, SERVER_RUN("--bogus"));
     fields_assert_all(&server_pages[1], &seen, "left_out");
 }
@@ -216,8 +218,9 @@ Test(fields, each_member_of_the_objects_of_dp_ctl_appears)
 {
     NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
     char endpoint[128];
-    struct process *server = SERVER(endpoint, SLOW(temp_separable()));
+    struct process *server = SERVER(endpoint, SLOW(temp_separable()), "--checkpoint-dir", temp_path("ck"));
     process_expect(server, OUT, "\"event\":\"epoch\"", RUN_MS);
+    note("dp-ctl", NULL, RUN(RUN_MS, "dp-ctl", "--server", endpoint, "--json", "checkpoint"));
     note("dp-ctl", NULL, RUN(RUN_MS, "dp-ctl", "--server", endpoint, "--json", "set", "lr", "0.5"));
     note("dp-ctl", NULL, RUN(RUN_MS, "dp-ctl", "--server", endpoint, "--json", "export", temp_path("m.st")));
     fields_assert_all(&ctl_pages[0], &seen, NULL);

@@ -142,7 +142,12 @@ enum {
     JOIN_DOUBTFUL,
     EXPORT,
     EXPORT_THERE,
-    EXPORTED
+    EXPORTED,
+    HEARTBEAT_MOVED,
+    ASKED,
+    HELD,
+    CHECKPOINT,
+    CHECKPOINTED
 };
 
 static dp_err parse_sample(size_t kind, size_t payload_count, dp_error *err)
@@ -799,6 +804,18 @@ Test(frame, exports)
     REFUSED(EXPORTED, samples[EXPORTED].payload_count = 2, "Exported with 2 payload frames");
     TAKEN(EXPORTED, samples[EXPORTED].payload_count = 0);
 #undef MSG
+}
+
+Test(frame, checkpoint_refusals)
+{
+    char long_path[FRAME_TEXT_MAX + 2];
+    memset(long_path, 'x', sizeof long_path - 1);
+    long_path[sizeof long_path - 1] = '\0';
+    REFUSED(CHECKPOINT, samples[CHECKPOINT].payload_count = 1, "payload");
+    REFUSED(CHECKPOINTED, samples[CHECKPOINTED].payload_count = 1, "payload");
+    REFUSED(CHECKPOINTED, samples[CHECKPOINTED].header.checkpointed->path = "a\nb", "cannot be printed");
+    REFUSED(CHECKPOINTED, samples[CHECKPOINTED].header.checkpointed->path = long_path, "longer than");
+    TAKEN(CHECKPOINTED, samples[CHECKPOINTED].header.checkpointed->train_step = UINT64_MAX);
 }
 
 Test(frame, what_data_are_doubted_for)

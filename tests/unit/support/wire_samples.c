@@ -39,6 +39,9 @@ static Dp__Dataset doubtful;
 static Dp__Join join_doubtful;
 static Dp__Export export_piece, export_there;
 static Dp__Exported exported;
+static Dp__Checkpoint checkpoint;
+static Dp__Checkpointed checkpointed;
+static Dp__Joined joined_again;
 
 static double labels[] = {0, 1, 2};
 static uint64_t weight_shape[] = {64, 3}, bias_shape[] = {3};
@@ -388,6 +391,18 @@ static void fill_shared(void)
     joined_shared.job = &shared_job;
 }
 
+/* dp-ctl checkpoint, and joining a job that went on from one. */
+static void fill_checkpoint(void)
+{
+    dp__checkpoint__init(&checkpoint);
+    dp__checkpointed__init(&checkpointed);
+    checkpointed.step = 1234;
+    checkpointed.train_step = 1200;
+    checkpointed.path = (char *)"/var/lib/dp/step-000000001200";
+    joined_again = joined;
+    joined_again.train_step = 1200;
+}
+
 /* dp-ctl export, and what data are doubted for. */
 static void fill_export(void)
 {
@@ -441,6 +456,7 @@ static void fill_all(void)
     fill_shared();
     fill_proofs();
     fill_export();
+    fill_checkpoint();
 }
 
 void samples_fill(struct sample *samples)
@@ -491,6 +507,9 @@ void samples_fill(struct sample *samples)
     samples[i++] = sample("heartbeat_moved", 0, DP__HEADER__BODY_HEARTBEAT, &heartbeat_moved);
     samples[i++] = sample("ask", 0, DP__HEADER__BODY_ASK, &ask);
     samples[i++] = sample("held", 0, DP__HEADER__BODY_HELD, &held);
+    samples[i++] = sample("checkpoint", 0, DP__HEADER__BODY_CHECKPOINT, &checkpoint);
+    samples[i++] = sample("checkpointed", 0, DP__HEADER__BODY_CHECKPOINTED, &checkpointed);
+    samples[i++] = sample("joined_again", 0, DP__HEADER__BODY_JOINED, &joined_again);
     for (i = 2; i < named; i++) /* the data plane does without request ids */
         samples[i].header.request = 1000 + i;
 }

@@ -7,7 +7,7 @@
 
 #include "proto/frame.h"
 
-enum { SAMPLE_COUNT = 43 };
+enum { SAMPLE_COUNT = 46 };
 
 struct sample {
     const char *name; /* of the golden file */

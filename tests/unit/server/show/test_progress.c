@@ -10,6 +10,7 @@
 
 #include "common/base/text.h"
 #include "server/show/progress.h"
+#include "server/show/resume.h"
 #include "tests/unit/support/leaks.h"
 
 static struct progress progress;
@@ -518,5 +519,103 @@ Test(progress, a_warning_that_is_for_the_log)
     open_progress(PROGRESS_QUIET, 50, 2, false, false);
     cr_assert_not(progress_warning(&progress, 2000, "scales", "columns differ"));
     cr_assert_str_eq(err_since(), "");
+    close_progress();
+}
+
+/* -- checkpoints -- */
+
+Test(progress, a_checkpoint_is_a_line_now_and_then)
+{
+    open_progress(PROGRESS_TABLE, 3, 10, false, false);
+    progress_step(&progress, 2000, 0, 0, 5, 10, 0);
+    progress_tick(&progress, 2100);
+    err_since();
+    struct checkpoint_made made = {.train_step = 1, .path = "ck/step-000000000001", .bytes = 100, .seconds = 0.5};
+    progress_checkpoint(&progress, 2200, &made);
+    const char *text = err_since();
+    cr_assert_not_null(strstr(text, "\x1b[Kdp-server: checkpoint of step 1 in ck/step-000000000001\n\r"), "%s", text);
+    progress_checkpoint(&progress, 2300, &made);
+    cr_assert_str_eq(err_since(), "");
+    made.last = true;
+    progress_checkpoint(&progress, 2400, &made);
+    cr_assert_not_null(strstr(err_since(), "checkpoint of step 1"));
+    close_progress();
+}
+
+Test(progress, json_of_a_checkpoint)
+{
+    open_progress(PROGRESS_JSON, 1, 1, false, false);
+    struct checkpoint_made made = {.train_step = 7, .path = "a \"b\"", .bytes = 12, .seconds = 0.25};
+    progress_checkpoint(&progress, 2000, &made);
+    progress_step(&progress, 3000, 0, 0, 5, 10, 0);
+    progress_done(&progress, 4000, &(struct run_summary){0});
+    progress_checkpoint(&progress, 5000, &made); /* "done" is the last object */
+    fflush(out_file);
+    cr_assert_eq(
+        strncmp(out_text,
+                "{\"event\":\"checkpoint\",\"step\":7,\"path\":\"a \\\"b\\\"\",\"bytes\":12,\"seconds\":0.25}\n",
+                strcspn(out_text, "\n") + 1),
+        0, "%s", out_text);
+    cr_assert_eq(count_of(out_text, "\"checkpoint\""), 1, "%s", out_text);
+    close_progress();
+}
+
+/* -- a run that goes on -- */
+
+/* Two epochs of four steps, cut behind step `cut`, give the lines of a run that was not cut. */
+static char *json_of_run(uint64_t cut)
+{
+    open_progress(PROGRESS_JSON, 2, 4, true, true);
+    for (uint64_t t = 0; t < 8; t++) {
+        if (t == cut) {
+            json_t *now = progress_sums(&progress);
+            char *text = json_dumps(now, JSON_REAL_PRECISION(17));
+            json_t *sums = json_loads(text, 0, NULL);
+            json_decref(now);
+            free(text);
+            progress_fini(&progress);
+            progress_init(&progress, PROGRESS_JSON, err_file, out_file);
+            progress_begin(&progress, 1000, &(struct progress_facts){2, 4, 8, false, true, true, false, t, t / 4});
+            progress_resume(&progress, sums);
+            json_decref(sums);
+        }
+        progress_step(&progress, 1000, t / 4, t, 0.1 * (double)t + 1.0 / 3, 10 + t, 0);
+        if (t % 4 == 3)
+            progress_eval(&progress, 1000, t / 4, 1.0 / 7, 10, 9);
+    }
+    progress_done(&progress, 1000, &(struct run_summary){0});
+    fflush(out_file);
+    char *text = strdup(out_text);
+    progress_fini(&progress);
+    fclose(err_file);
+    fclose(out_file);
+    free(err_text);
+    free(out_text);
+    return text;
+}
+
+Test(progress, a_run_that_goes_on_tells_what_the_whole_would)
+{
+    char *whole = json_of_run(UINT64_MAX);
+    cr_assert_not_null(strstr(whole, "\"samples\":108"), "%s", whole);
+    for (uint64_t cut = 1; cut < 8; cut++) {
+        char *text = json_of_run(cut);
+        cr_assert_str_eq(text, whole, "cut at %d", (int)cut);
+        free(text);
+    }
+    free(whole);
+    ASSERT_NO_LEAKS();
+}
+
+/* A member that is not there, or is no number, changes nothing. */
+Test(progress, a_run_goes_on_without_sums)
+{
+    open_progress(PROGRESS_JSON, 2, 4, true, true);
+    json_t *odd = json_pack("{s:s, s:i, s:n}", "samples", "many", "epoch", -1, "epoch_loss");
+    progress_resume(&progress, NULL);
+    progress_resume(&progress, odd);
+    cr_assert_eq(progress.epoch, 0);
+    cr_assert_eq(progress.samples_before, 0);
+    json_decref(odd);
     close_progress();
 }

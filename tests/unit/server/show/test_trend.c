@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "server/show/trend.h"
 
@@ -143,4 +144,43 @@ Test(trend, a_run_without_steps)
     cr_assert_eq(trend_end(&t, true).what, 0);
     trend_step(&t, 0, NAN, 1, 0);
     cr_assert_eq(trend_end(&t, true).what, 0);
+}
+
+/* As a manifest writes and reads it. */
+static json_t *as_text(json_t *sums)
+{
+    char *text = json_dumps(sums, JSON_REAL_PRECISION(17));
+    json_decref(sums);
+    json_t *read = json_loads(text, 0, NULL);
+    free(text);
+    return read;
+}
+
+/* Cut anywhere, a run that goes on knows what one that was not cut does, to the bit. */
+Test(trend, a_run_goes_on)
+{
+    enum { STEPS = 24 };
+    for (uint64_t cut = 1; cut < STEPS; cut++) {
+        struct trend whole = begin(0.6931, 0.6, 2, STEPS), parts = begin(0.6931, 0.6, 2, STEPS);
+        for (uint64_t t = 0; t < STEPS; t++) {
+            if (t == cut) {
+                json_t *sums = as_text(trend_sums_json(&parts));
+                parts = begin(0.6931, 0.6, 2, STEPS);
+                trend_resume(&parts, sums);
+                json_decref(sums);
+            }
+            double loss = 30 + (double)(t * t) / 3;
+            trend_step(&whole, t, loss, 100, 50 + t);
+            trend_step(&parts, t, loss, 100, 50 + t);
+            if (t == STEPS / 2) {
+                trend_eval(&whole, 100, 60);
+                trend_eval(&parts, 100, 60);
+            }
+            cr_assert_eq(trend_rises(&whole), trend_rises(&parts), "cut at %d, step %d", (int)cut, (int)t);
+        }
+        json_t *a = trend_sums_json(&whole), *b = trend_sums_json(&parts);
+        cr_assert(json_equal(a, b), "cut at %d", (int)cut);
+        json_decref(a);
+        json_decref(b);
+    }
 }

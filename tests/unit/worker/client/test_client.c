@@ -318,6 +318,7 @@ Test(client, a_lost_session_is_taken_up_again)
     cr_assert_geq(atomic_load(&mini->hellos), 3);
     cr_assert(noticed("lost the session"));
     cr_assert(noticed("joined tcp://127.0.0.1:"));
+    cr_assert_not(noticed("the job went on")); /* it is the same one */
     expect_sums(mini, 0, 5);
     mini_end(&mini);
 }
@@ -332,12 +333,14 @@ Test(client, a_new_incarnation_begins_where_the_server_says)
         task = task_next(client);
         push_task(client, &task);
     }
+    atomic_store(&mini->opts.train_step, 1200);
     atomic_store(&mini->opts.restart, 1);
     mini_wait(&mini->opts.restart);
     /* The step that was under way may be complete already. */
     while (dp_next(client, &task, &err) == DP_OK && task.step != 0)
         push_task(client, &task);
     cr_assert_eq(task.step, 0);
+    cr_assert(noticed(" again; the job went on at step 1200"));
     expect_theta(client, &task, 0);
     push_task(client, &task);
     expect_job(mini, client, 3);

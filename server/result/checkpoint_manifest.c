@@ -1,0 +1,72 @@
+/* Manifests of checkpoints; see checkpoint_manifest.h. Thread: head. */
+#include "server/result/checkpoint_manifest.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "server/options/spec.h"
+#include "server/result/checkpoint.h"
+#include "server/talk/shared.h"
+
+static char *time_text(void)
+{
+    char text[32];
+    time_t now = time(NULL);
+    struct tm tm;
+    (void)gmtime_r(&now, &tm);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    return strdup(text);
+}
+
+/* Settings of the schedule, those of the past first. */
+static bool add_rates(const struct schedule *schedule, struct schedule_past *rates)
+{
+    const struct schedule_past *past = schedule->past;
+    return (!past || schedule_past_add(rates, past->list, (uint32_t)past->count)) &&
+           schedule_past_add(rates, schedule->changes, schedule->change_count);
+}
+
+/* Settings that hold from later steps on are there as well: they have been agreed on. */
+static dp_err manifest_of(const struct head *head, struct manifest *m)
+{
+    const struct checkpoints *c = head->checkpoints;
+    const struct shard_job *core = &head->job.core;
+    *m = (struct manifest){
+        .generation = c->generation,
+        .incarnation = head->job.incarnation,
+        .step = c->step,
+        .train_step = c->train_step,
+        .train_steps = head->job.over ? c->train_step : core->plan.train_steps,
+        .written_at = time_text(),
+        .version = strdup(DP_VERSION_TEXT),
+        .spec = spec_of(head->opts),
+        .join = c->join,
+        .join_bytes = c->join_bytes,
+        .numerics = strdup(head->job.settled_numerics),
+        .consistency = core->consistency,
+        .sums = json_incref(c->sums),
+        .files = c->files,
+        .file_count = c->file_count,
+    };
+    bool good = m->written_at && m->version && m->spec && m->numerics && add_rates(&core->params.schedule, &m->rates);
+    return good ? DP_OK : DP_NOMEM;
+}
+
+/* Join and files stay the module's. */
+static void manifest_drop(struct manifest *m)
+{
+    m->join = NULL;
+    m->files = NULL;
+    manifest_fini(m);
+}
+
+dp_err checkpoint_manifest(const struct head *head, char **ret_text, size_t *ret_bytes)
+{
+    struct manifest m;
+    dp_err e = manifest_of(head, &m);
+    if (!e)
+        e = manifest_write(&m, ret_text, ret_bytes);
+    manifest_drop(&m);
+    return e;
+}
