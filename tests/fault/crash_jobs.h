@@ -1,0 +1,32 @@
+/* Jobs that are killed and must end as if nothing had happened; one for each kind of state that a checkpoint has.
+ * Thread: any. */
+#ifndef DP_TESTS_FAULT_CRASH_JOBS_H
+#define DP_TESTS_FAULT_CRASH_JOBS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum crash_data { CRASH_DIGITS, CRASH_SPARSE, CRASH_DATA_COUNT };
+/* The model's bits are those of a quiet run; or, where they depend on the order of arrival, each sample counts once. */
+enum crash_claim { CRASH_SAME_BITS, CRASH_ALL_SAMPLES };
+
+struct crash_job {
+    const char *name, *what;
+    enum crash_data data;
+    enum crash_claim claim;
+    const char *options[24]; /* of the server, NULL at the end */
+};
+
+/* The last one has no name. */
+extern const struct crash_job CRASH_JOBS[];
+enum { CRASH_EPOCHS = 200, CRASH_DIGITS_ROWS = 1438, CRASH_SPARSE_ROWS = 1200 };
+
+/* NULL: no job has this name. */
+const struct crash_job *crash_job_find(const char *name);
+/* Writes rows of few features out of many as LIBSVM. False: it cannot be written. */
+bool crash_data_write(const char *path);
+/* Training samples of the whole job. */
+uint64_t crash_job_samples(const struct crash_job *job);
+
+#endif
