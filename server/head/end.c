@@ -11,6 +11,7 @@
 #include "common/base/output.h"
 #include "server/assign/drop.h"
 #include "server/head/consistency.h"
+#include "server/host/supervise.h"
 #include "server/result/checkpoint.h"
 #include "server/result/closing.h"
 #include "server/result/doubts.h"
@@ -186,6 +187,8 @@ void head_on_signal(uv_signal_t *handle, int number)
         return;
     if (head->checkpoints->signal) /* again, while a last checkpoint is being made */
         end_at_once(head, number);
-    if (!head_checkpoint_at_signal(head, number, stop_by))
+    if (head_checkpoint_at_signal(head, number, stop_by))
+        supervise_expect_signal(head->supervise);
+    else
         stop_by(head, number);
 }

@@ -58,7 +58,7 @@ struct supervise {
     size_t arg_count;
     uint32_t count;
     struct child *children; /* [count] */
-    bool ending, end_expected, told_ended;
+    bool ending, end_expected, signal_expected, told_ended;
     uv_timer_t kill_timer;
 };
 
@@ -299,7 +299,7 @@ static void on_process_exit(uv_process_t *process, int64_t status, int signal_nu
     if (!expected && !child->restart_wanted)
         child->failed = !fatal ? DP_SYSTEM : status == 2 ? DP_USAGE : DP_DATA;
     s->calls.died(s->calls.arg, child->name, (uint32_t)process->pid);
-    if (child->restart_wanted)
+    if (child->restart_wanted && !s->signal_expected)
         log_warn("local-worker-died number=%u how=\"%s\" action=\"starting another\"", child->number, child->how);
     else
         log_info("local-worker-ended number=%u how=\"%s\"", child->number, child->how);
@@ -420,6 +420,12 @@ void supervise_end(struct supervise *s, bool done)
 void supervise_expect_end(struct supervise *s)
 {
     s->end_expected = true;
+}
+
+void supervise_expect_signal(struct supervise *s)
+{
+    if (s)
+        s->signal_expected = true;
 }
 
 bool supervise_knows(const struct supervise *s, pid_t pid)

@@ -44,6 +44,10 @@ DP_MUST_CHECK dp_err supervise_start(uv_loop_t *loop, const struct server_option
 void supervise_end(struct supervise *supervise, bool done);
 /* The job is done: workers that end now are not started again. */
 void supervise_expect_end(struct supervise *supervise);
+/* A signal has come, and the server ends once its last checkpoint is made. Workers whom the same signal has ended, as
+ * Ctrl-C does, are no news; others are started in their place still, since the checkpoint may need a step. Accepts
+ * NULL. */
+void supervise_expect_signal(struct supervise *supervise);
 /* Whether the process is one of these, not yet reaped. Accepts NULL. */
 bool supervise_knows(const struct supervise *supervise, pid_t pid);
 /* After ended() and once the loop has run out. Accepts NULL. */

@@ -136,6 +136,22 @@ Test(checkpoint, ctrl_c_makes_one)
     a_signal_makes_one(SIGINT, 130);
 }
 
+/* A terminal sends it to the workers, too. */
+Test(checkpoint, ctrl_c_warns_of_no_local_worker)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *dir = temp_path("dir");
+    char endpoint[128];
+    struct process *server =
+        SERVER(endpoint, "--model", "softmax", "--local-workers", "2", "--data", durable_data(), "--epochs", "100000",
+               "--checkpoint-dir", dir, "--checkpoint-every", "3600s", "--json");
+    process_expect(server, OUT, "\"event\":\"epoch\"", DURABLE_MS);
+    kill(-process_pid(server), SIGINT);
+    cr_assert_eq(process_wait(server, DURABLE_MS), 130, "%s", process_output(server, ERR));
+    cr_expect_eq(durable_list(dir).count, 1, "%s", process_output(server, ERR));
+    cr_expect_not(strstr(process_output(server, ERR), "local-worker-died"), "%s", process_output(server, ERR));
+}
+
 /* A limit of the size of files that a shard's file does not pass, and the model and the manifest do. */
 Test(checkpoint, no_room_costs_checkpoints_and_nothing_else)
 {
