@@ -13,6 +13,7 @@
 #include "common/base/util.h"
 #include "proto/frame_check.h"
 #include "server/head/settle.h"
+#include "server/head/sums.h"
 #include "server/options/spec.h"
 #include "server/result/checkpoint.h"
 #include "server/result/closing.h"
@@ -45,6 +46,10 @@ static void read_candidate(struct head *head, struct candidate *candidate)
     dp_err e = folder_path(&head->checkpoints->folder, candidate->train_step, "manifest.json", path)
                    ? manifest_read(path, &candidate->manifest, &err)
                    : dp_fail(&err, DP_IO, "the path is too long: %.80s...", head->checkpoints->folder.path);
+    if (!e && candidate->manifest.train_step != candidate->train_step)
+        e = dp_fail(&err, DP_DATA,
+                    "%.400s: is of training step %" PRIu64 ", and the folder was given another's name: give it its own",
+                    path, candidate->manifest.train_step);
     candidate->readable = !e;
     if (e)
         say_damaged(head, &err);
@@ -64,14 +69,15 @@ static struct candidate *choose(struct head *head, struct candidate *list, size_
     for (;;) {
         struct candidate *latest = NULL;
         char path[PATH_MAX];
-        dp_error err;
+        dp_error err = {.code = DP_OK};
         for (size_t i = 0; i < count; i++)
             if (list[i].readable && (!latest || is_later(&list[i], latest)))
                 latest = &list[i];
         if (!latest)
             return NULL;
-        if (folder_path(&head->checkpoints->folder, latest->train_step, "", path) &&
-            manifest_verify(&latest->manifest, path, NULL, &err) == DP_OK)
+        (void)folder_path(&head->checkpoints->folder, latest->train_step, "",
+                          path); /* fits: that of its manifest did */
+        if (manifest_verify(&latest->manifest, path, NULL, &err) == DP_OK)
             return latest;
         say_damaged(head, &err);
         latest->readable = false;
@@ -273,6 +279,8 @@ dp_err head_resume(struct head *head, dp_error *err)
     if (!from)
         return DP_OK;
     dp_err e = settle(head, from, err);
+    if (!e)
+        e = head_sums_resume(head, err);
     if (e)
         return e;
     progress_resume(&head->progress, json_object_get(from->sums, "progress"));

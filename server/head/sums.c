@@ -23,19 +23,6 @@ static void add_table_blocks(struct head *head)
         }
 }
 
-/* Those of the shards, which a job that goes on has from its checkpoint. */
-static dp_err start_multipliers(struct head *head)
-{
-    struct shard_job core = head->job.core;
-    dp_error err;
-    if (head->job.begin && core.constraints.method == METHOD_AUGMENTED &&
-        source_open(&head->checkpoints->folder, head->job.begin->train_step, &core.from, &err))
-        return err.code;
-    first_values_multipliers(&core, &head->sums->report.multipliers);
-    source_close(&core.from);
-    return DP_OK;
-}
-
 dp_err head_sums_start(struct head *head)
 {
     AUTOFREE struct range *ranges = mem_array(head->job.shard_count, sizeof *ranges);
@@ -44,8 +31,7 @@ dp_err head_sums_start(struct head *head)
     for (uint32_t s = 0; s < head->job.shard_count; s++)
         ranges[s] = head->job.shards[s].range;
     const struct shard_job *core = &head->job.core;
-    if (start_multipliers(head))
-        return DP_NOMEM;
+    first_values_multipliers(core, &head->sums->report.multipliers);
     if (core->constraints.method == METHOD_AUGMENTED && core->constraints.count > 0) {
         head->sums->pull = mem_array_zero(shard_job_constraint_values(core), sizeof *head->sums->pull);
         if (!head->sums->pull)
@@ -55,6 +41,19 @@ dp_err head_sums_start(struct head *head)
         return DP_NOMEM;
     add_table_blocks(head);
     return DP_OK;
+}
+
+/* They are those of the shards. */
+dp_err head_sums_resume(struct head *head, dp_error *err)
+{
+    struct shard_job core = head->job.core;
+    if (core.constraints.method != METHOD_AUGMENTED)
+        return DP_OK;
+    dp_err e = source_open(&head->checkpoints->folder, head->job.begin->train_step, &core.from, err);
+    if (!e)
+        first_values_multipliers(&core, &head->sums->report.multipliers);
+    source_close(&core.from);
+    return e;
 }
 
 void head_sums_stop(struct head *head)

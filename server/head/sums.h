@@ -19,6 +19,8 @@ struct sums {
 
 /* The job is settled. DP_NOMEM. */
 DP_MUST_CHECK dp_err head_sums_start(struct head *head);
+/* A settled job goes on from a checkpoint: its multipliers. DP_IO, DP_DATA naming a file. */
+DP_MUST_CHECK dp_err head_sums_resume(struct head *head, dp_error *err);
 /* It is no longer. */
 void head_sums_stop(struct head *head);
 void head_on_sums(struct head *head, uint32_t shard, struct event *event);

@@ -73,8 +73,10 @@ static bool put_chunks(struct port_state *port)
     struct port_cut *cut = &port->cut;
     for (bool more = true; more && stream_has_room(cut->stream);) {
         struct blob bytes = {0};
-        if (cut_next(&port->shard, &bytes, &more)) {
-            fail(port, "out of memory for a copy of the shard's state");
+        dp_err e = cut_next(&port->shard, &bytes, &more);
+        if (e) {
+            fail(port, e == DP_RANGE ? "the shard has more parts than the head of a file may list; use more --shards"
+                                     : "out of memory for a copy of the shard's state");
             return false;
         }
         const bool found = bytes.bytes > 0;

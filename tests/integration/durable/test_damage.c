@@ -44,6 +44,20 @@ Test(damage, a_damaged_checkpoint_is_named_and_the_one_before_is_used)
     damaged(half, "no-manifest", "manifest.json", -1, "No such file");
 }
 
+Test(damage, a_folder_with_the_name_of_another_step_is_not_used)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *dir = durable_half_done(), *model = temp_path("model");
+    struct durable_folder list = durable_list(dir);
+    const char *renamed = durable_file(dir, 599, "");
+    cr_assert_eq(rename(durable_file(dir, list.steps[0], ""), renamed), 0);
+    struct run_result r = DURABLE_RUN(dir, model, "--checkpoint-every", "100");
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    cr_expect(strstr(r.err, durable_file(dir, 599, "manifest.json")), "the folder is named: %s", r.err);
+    cr_expect(strstr(r.err, "another's name"), "%s", r.err);
+    models_assert_same(durable_quiet_model(), model);
+}
+
 Test(damage, no_job_begins_anew_in_silence)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
