@@ -148,6 +148,10 @@ static void stop_by(struct head *head, int number)
 {
     if (head->state == HEAD_STOPPING || head->state == HEAD_CLOSING)
         return;
+    if (head->state == HEAD_DONE) { /* its last checkpoint came in time */
+        shut_down(head, 0, "the server is shutting down");
+        return;
+    }
     progress_end(&head->progress);
     tell_stopped(head, signal_name(number));
     head_journal(head, "stopped",
@@ -155,20 +159,15 @@ static void stop_by(struct head *head, int number)
     shut_down(head, 128 + number, "the server was stopped by a signal");
     if (head->saving->waiting)
         head_export_give_up(head);
-    else if (head->job.settled && head->opts->export_path)
+    else if (head->job.settled && head->opts->export_path && !head->ending->saved_waits)
         head_export_at(head, head->global_low);
 }
 
 static void end_at_once(struct head *head, int number)
 {
-    dp_error err;
     fprintf(stderr, "dp-server: %s again, ending at once\n", signal_name(number));
     head->exit_status = 128 + number;
-    head_tell_end(head);
-    if (output_end_json(&err))
-        fprintf(stderr, "dp-server: %s\n", err.text);
-    output_end();
-    _exit(128 + number);
+    head_exit(head);
 }
 
 void head_on_signal(uv_signal_t *handle, int number)

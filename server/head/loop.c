@@ -22,7 +22,7 @@
 #include "server/head/steps.h"
 #include "server/head/sums.h"
 #include "server/host/orphans.h"
-#include "server/result/checkpoint.h"
+#include "server/result/checkpoint_cut.h"
 #include "server/result/closing.h"
 #include "server/result/fetch.h"
 #include "server/result/save.h"

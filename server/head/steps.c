@@ -11,7 +11,7 @@
 #include "common/base/text.h"
 #include "server/assign/balance.h"
 #include "server/assign/ranks.h"
-#include "server/result/checkpoint.h"
+#include "server/result/checkpoint_cut.h"
 #include "server/result/doubts.h"
 #include "server/result/save.h"
 #include "server/talk/news.h"

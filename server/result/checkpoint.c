@@ -10,13 +10,12 @@
 #include "common/base/text.h"
 #include "common/base/util.h"
 #include "server/result/checkpoint_askers.h"
-#include "server/result/checkpoint_manifest.h"
+#include "server/result/checkpoint_cut.h"
 #include "server/result/checkpoint_open.h"
 #include "server/result/checkpoint_say.h"
 #include "server/result/checkpoint_task.h"
-#include "server/result/doubts.h"
+#include "server/result/closing.h"
 #include "server/result/due.h"
-#include "server/show/resume.h"
 #include "server/store/journal.h"
 #include "server/store/writer.h"
 #include "server/talk/journal.h"
@@ -24,7 +23,11 @@
 #include "server/talk/shared.h"
 #include "server/talk/talk.h"
 
-enum { SIGNAL_MS = 8000 /* a supervisor kills some 10 s after its signal */ };
+enum {
+    SIGNAL_MS = 8000, /* a supervisor kills some 10 s after its signal */
+    STOP_MS = 500,    /* after a signal, for what the writer is at */
+    CLOSE_MS = 10000  /* else */
+};
 
 static bool enabled(const struct checkpoints *c)
 {
@@ -39,7 +42,8 @@ static bool is_over(const struct head *head)
 
 /* ---- start and end ---- */
 
-static void on_done(uv_async_t *async);
+static void ended(struct head *head, const dp_error *err);
+static void try_again(struct head *head);
 static void look(struct head *head);
 
 dp_err head_checkpoint_start(struct head *head, dp_error *err)
@@ -47,8 +51,9 @@ dp_err head_checkpoint_start(struct head *head, dp_error *err)
     struct checkpoints *c = head->checkpoints;
     if (!head->opts->checkpoints.dir)
         return DP_OK;
+    c->calls = (struct checkpoint_calls){ended, try_again};
     dp_err e = checkpoint_open(head, err);
-    if (!e && uv_async_init(&head->loop, &c->done, on_done))
+    if (!e && uv_async_init(&head->loop, &c->done, checkpoint_on_done))
         e = dp_fail(err, DP_SYSTEM, "cannot make a handle for checkpoints");
     if (e)
         return e;
@@ -57,11 +62,23 @@ dp_err head_checkpoint_start(struct head *head, dp_error *err)
     return DP_OK;
 }
 
+/* Nothing that the writer uses may be freed, so the process ends here. */
+static void end_without_writer(struct head *head)
+{
+    fprintf(stderr,
+            "dp-server: the disk does not answer: what was being written to %s is given up; whole checkpoints there "
+            "stay\n",
+            head->checkpoints->folder.path);
+    head_exit(head);
+}
+
 /* The shards have ended; the writer wakes nobody once it has, too. */
 void head_checkpoint_close(struct head *head, const struct news *news)
 {
     struct checkpoints *c = head->checkpoints;
     (void)news;
+    if (!writer_idle(c->writer, head->exit_status > 128 ? STOP_MS : CLOSE_MS))
+        end_without_writer(head);
     writer_stop(&c->writer);
     journal_close(&head->journal);
     if (c->phase == CHECKPOINT_CUT)
@@ -117,116 +134,14 @@ static void ended(struct head *head, const dp_error *err)
     json_decref(c->sums);
     c->sums = NULL;
     checkpoint_answer(head, c->number, err);
-    if (c->signal && (err->code || c->number > c->signal_after)) {
-        if (err->code)
-            checkpoint_say_last(head, "no checkpoint was made");
-        signal_goes_on(head);
-    }
-    if (!err->code || c->asker_count > 0 || is_over(head)) /* else when it is due */
+    const bool stops = c->signal && (err->code || c->number > c->signal_after);
+    if (stops && err->code)
+        checkpoint_say_last(head, "no checkpoint was made");
+    if (!stops && (!err->code || c->asker_count > 0 || is_over(head))) /* else when it is due */
         look(head);
     head_news(head, &(struct news){.kind = NEWS_CHECKPOINT});
-}
-
-static void give_up_cut(struct head *head)
-{
-    const struct checkpoints *c = head->checkpoints;
-    for (uint32_t s = 0; s < head->job.shard_count; s++)
-        if (job_shard_holds(&head->job.shards[s]))
-            (void)seats_send(&head->seats, s,
-                             &(struct command){.kind = COMMAND_CUT, .cut = {c->number, UINT64_MAX, c->train_step}});
-}
-
-static void task(struct head *head, enum checkpoint_work work)
-{
-    struct checkpoints *c = head->checkpoints;
-    if (checkpoint_task_new(c->writer, &c->folder, work, c->train_step, NULL, 0, 0, NULL, NULL))
-        log_warn("checkpoint-task reason=\"out of memory\"");
-}
-
-/* The cut is not wanted any more. */
-static void withdraw(struct head *head)
-{
-    struct checkpoints *c = head->checkpoints;
-    give_up_cut(head);
-    task(head, CHECKPOINT_GIVE_UP);
-    json_decref(c->sums);
-    c->sums = NULL;
-    c->phase = CHECKPOINT_IDLE;
-}
-
-/* Training goes on; the next one is tried when it is due. */
-static void failed(struct head *head, const dp_error *err)
-{
-    struct checkpoints *c = head->checkpoints;
-    if (c->phase == CHECKPOINT_CUT)
-        withdraw(head);
-    else
-        task(head, CHECKPOINT_GIVE_UP);
-    checkpoint_say_failed(head, err);
-    (void)str_copy(c->error, sizeof c->error, err->text);
-    ended(head, err);
-}
-
-static void succeeded(struct head *head)
-{
-    struct checkpoints *c = head->checkpoints;
-    const dp_error fine = {.code = DP_OK};
-    c->any = c->made = true;
-    c->last_step = c->step;
-    c->last_train_step = c->train_step;
-    c->last_ms = mono_ms();
-    c->error[0] = '\0';
-    checkpoint_say_made(head);
-    ended(head, &fine);
-}
-
-static void on_done(uv_async_t *async)
-{
-    struct head *head = async->data;
-    struct checkpoints *c = head->checkpoints;
-    dp_error err = {.code = DP_OK};
-    if (!c->task || !checkpoint_task_ended(c->task, &err))
-        return;
-    checkpoint_task_free(&c->task);
-    if (err.code)
-        failed(head, &err);
-    else
-        succeeded(head);
-}
-
-static void commit_if_whole(struct head *head)
-{
-    struct checkpoints *c = head->checkpoints;
-    char *text = NULL;
-    size_t bytes = 0;
-    dp_error err;
-    if (c->phase != CHECKPOINT_CUT || c->missing > 0 || !c->sums)
-        return;
-    dp_err e = checkpoint_manifest(head, &text, &bytes);
-    if (!e)
-        e = checkpoint_task_new(c->writer, &c->folder, CHECKPOINT_FINISH, c->train_step, text, bytes,
-                                head->opts->checkpoints.keep, &c->done, &c->task);
-    if (e) {
-        free(text);
-        (void)dp_fail(&err, DP_NOMEM, "out of memory for the manifest of a checkpoint");
-        failed(head, &err);
-        return;
-    }
-    c->phase = CHECKPOINT_COMMIT;
-}
-
-/* ---- a cut ---- */
-
-void head_checkpoint_passes(struct head *head, uint64_t step)
-{
-    struct checkpoints *c = head->checkpoints;
-    if (c->phase != CHECKPOINT_CUT || c->step != step || c->sums)
-        return;
-    c->sums = json_pack("{s:o, s:o}", "progress", progress_sums(&head->progress), "trend",
-                        trend_sums_json(&head->doubts->trend));
-    if (!c->sums)
-        c->sums = json_object(); /* the display alone goes by them */
-    commit_if_whole(head);
+    if (stops)
+        signal_goes_on(head);
 }
 
 /* The first step that is not complete on the farthest shard, by what the shard itself says now. */
@@ -239,39 +154,10 @@ static uint64_t farthest(const struct head *head)
     return MIN(low, plan_total(&head->job.core.plan));
 }
 
-static void ask(struct head *head, enum checkpoint_reason reason, uint64_t step)
-{
-    struct checkpoints *c = head->checkpoints;
-    dp_error err;
-    bool sent = true;
-    c->phase = CHECKPOINT_CUT;
-    c->reason = reason;
-    c->step = step;
-    c->train_step = plan_trained(&head->job.core.plan, step);
-    c->number++;
-    c->missing = 0;
-    c->file_count = 0;
-    c->asked_ms = mono_ms();
-    task(head, CHECKPOINT_BEGIN);
-    for (uint32_t s = 0; s < head->job.shard_count; s++) {
-        if (!job_shard_holds(&head->job.shards[s]))
-            continue;
-        const struct command command = {.kind = COMMAND_CUT, .cut = {c->number, step, c->train_step}};
-        sent &= seats_send(&head->seats, s, &command);
-        c->missing++;
-    }
-    if (!sent) {
-        (void)dp_fail(&err, DP_BUSY, "the shards have too much to do for a checkpoint");
-        failed(head, &err);
-    } else {
-        head_checkpoint_passes(head, head->global_low);
-    }
-}
-
 static void ask_soon(struct head *head, enum checkpoint_reason reason)
 {
     struct checkpoints *c = head->checkpoints;
-    ask(head, reason, due_soon(&head->job.core.plan, farthest(head), c->tries));
+    checkpoint_ask_cut(head, reason, due_soon(&head->job.core.plan, farthest(head), c->tries));
 }
 
 /* --checkpoint-every N: the next multiple is known beforehand, so that the cut is exactly there. */
@@ -288,27 +174,15 @@ static void ask_next_multiple(struct head *head)
     c->due_step = next;
     if (next == UINT64_MAX)
         return;
-    ask(head, CHECKPOINT_EVERY, plan_step_of(plan, next));
+    checkpoint_ask_cut(head, CHECKPOINT_EVERY, plan_step_of(plan, next));
     c->due_step = next + every;
 }
 
-static void add_file(struct head *head, uint32_t shard, const struct event_cut *cut)
-{
-    struct checkpoints *c = head->checkpoints;
-    struct manifest_file *file = &c->files[c->file_count++];
-    char name[FOLDER_NAME_MAX];
-    folder_shard_file(shard, name);
-    *file = (struct manifest_file){.bytes = cut->bytes, .digest = cut->digest};
-    (void)str_copy(file->name, sizeof file->name, name);
-    c->missing--;
-    commit_if_whole(head);
-}
-
-/* A shard is past the step: the next try is farther ahead. */
+/* A shard is past the step. */
 static void try_again(struct head *head)
 {
     struct checkpoints *c = head->checkpoints;
-    withdraw(head);
+    checkpoint_withdraw(head);
     c->tries++;
     if (c->reason == CHECKPOINT_EVERY && is_over(head)) {
         look(head); /* no multiple will come, and the job's end waits for none: its own is to be made now */
@@ -318,24 +192,6 @@ static void try_again(struct head *head)
     } else {
         ask_soon(head, c->reason);
     }
-}
-
-void head_on_cut(struct head *head, uint32_t shard, struct event *event)
-{
-    struct checkpoints *c = head->checkpoints;
-    const struct event_cut *cut = &event->cut;
-    dp_error err;
-    if (c->phase == CHECKPOINT_CUT && cut->number == c->number) {
-        if (cut->outcome == CUT_WRITTEN) {
-            add_file(head, shard, cut);
-        } else if (cut->outcome == CUT_LATE) {
-            try_again(head);
-        } else {
-            (void)dp_fail(&err, DP_IO, "%s", cut->text ? cut->text : "out of memory for the reason");
-            failed(head, &err);
-        }
-    }
-    event_fini(event);
 }
 
 /* ---- when ---- */
@@ -393,7 +249,7 @@ void head_checkpoint_over(struct head *head, const struct news *news)
     struct checkpoints *c = head->checkpoints;
     (void)news;
     if (c->phase == CHECKPOINT_CUT && c->step > head->global_low)
-        withdraw(head);
+        checkpoint_withdraw(head);
     look(head);
 }
 
@@ -404,8 +260,18 @@ void head_checkpoint_failed(struct head *head, const struct news *news)
     if (head->job.settled && is_over(head) && !head->diverged)
         return;
     if (c->phase == CHECKPOINT_CUT)
-        withdraw(head);
+        checkpoint_withdraw(head);
     checkpoint_refuse(head, DP_REFUSED, news->err->text);
+}
+
+/* The job is over, and waits for the disk alone. */
+static void watch_end(struct head *head, uint64_t now_ms)
+{
+    struct checkpoints *c = head->checkpoints;
+    if (!is_over(head) || !checkpoint_is_busy(c, head->global_low) || now_ms - MIN(now_ms, c->asked_ms) < c->waits_ms)
+        return;
+    checkpoint_say_waits(head, (now_ms - c->asked_ms) / 1000);
+    c->waits_ms += CHECKPOINT_WAITS_MS;
 }
 
 /* --checkpoint-every Ns: the one before is being written still. */
@@ -427,10 +293,12 @@ void head_checkpoint_watch(struct head *head, const struct news *news)
     look(head);
     checkpoint_watch_askers(head, news->now_ms);
     watch_disk(head, news->now_ms);
+    watch_end(head, news->now_ms);
     if (!c->signal || news->now_ms - MIN(news->now_ms, c->signal_ms) <= SIGNAL_MS)
         return;
     if (c->phase == CHECKPOINT_CUT)
-        withdraw(head);
+        checkpoint_withdraw(head);
+    c->left = true;
     snprintf(why, sizeof why, "no checkpoint was whole within %d s", SIGNAL_MS / 1000);
     checkpoint_say_last(head, why);
     signal_goes_on(head);
@@ -449,19 +317,22 @@ static void make_way(struct head *head)
 {
     const struct checkpoints *c = head->checkpoints;
     if (c->phase == CHECKPOINT_CUT && c->reason == CHECKPOINT_EVERY && c->step > farthest(head))
-        withdraw(head);
+        checkpoint_withdraw(head);
 }
 
 bool head_checkpoint_at_signal(struct head *head, int signal, void (*then)(struct head *head, int signal))
 {
     struct checkpoints *c = head->checkpoints;
-    bool begun = head->job.settled && head->state == HEAD_RUNNING && head_begun(head);
-    if (!enabled(c) || !begun || head->diverged || c->signal || (c->phase == CHECKPOINT_IDLE && !has_moved(c, head)))
+    const bool ends = head->ending->saved_waits; /* the job is over, but for the one that is being made */
+    const bool begun = head->job.settled && head->state == HEAD_RUNNING && head_begun(head);
+    const bool wanted = begun && !head->diverged && (c->phase != CHECKPOINT_IDLE || has_moved(c, head));
+    if (!enabled(c) || c->signal || (!ends && !wanted))
         return false;
-    make_way(head);
+    if (!ends)
+        make_way(head);
     c->signal = signal;
     c->signal_ms = mono_ms();
-    c->signal_after = last_made(head);
+    c->signal_after = ends ? 0 : last_made(head);
     c->then = then;
     look(head);
     return true;
@@ -471,7 +342,7 @@ void head_checkpoint_forget(struct head *head)
 {
     struct checkpoints *c = head->checkpoints;
     if (c->phase == CHECKPOINT_CUT)
-        withdraw(head);
+        checkpoint_withdraw(head);
     if (c->writer)
         checkpoint_refuse(head, DP_BUSY, "the job is settled anew, try again");
     free(c->join);

@@ -31,12 +31,18 @@ struct head;
 struct news;
 struct writer;
 
-enum { CHECKPOINT_ASKERS_MAX = 8 };
+enum { CHECKPOINT_ASKERS_MAX = 8, CHECKPOINT_WAITS_MS = 30000 };
 
 enum checkpoint_phase { CHECKPOINT_IDLE, CHECKPOINT_CUT, CHECKPOINT_COMMIT };
 
 /* The reason for one: --checkpoint-every, or somebody who waits for it, dp-ctl, a signal or the job's end. */
 enum checkpoint_reason { CHECKPOINT_EVERY, CHECKPOINT_WANTED };
+
+/* The end of the one under way. */
+struct checkpoint_calls {
+    void (*ended)(struct head *head, const dp_error *err); /* it is whole, or has failed */
+    void (*late)(struct head *head);                       /* a shard is past its step: the next try is farther ahead */
+};
 
 /* Warnings of a kind. */
 struct checkpoint_news {
@@ -55,6 +61,7 @@ struct checkpoints {
     size_t join_bytes;
     struct manifest *resumed; /* the checkpoint that the job goes on from; NULL: it began anew */
     /* the one that is being made */
+    struct checkpoint_calls calls;
     enum checkpoint_phase phase;
     enum checkpoint_reason reason;
     uint64_t number; /* of cuts that were asked for */
@@ -66,6 +73,8 @@ struct checkpoints {
     json_t *sums; /* of the epoch, at the step; NULL: it is not complete yet */
     struct checkpoint_task *task;
     uint64_t asked_ms;
+    uint64_t waits_ms; /* after this time a job that is over says that it waits for it */
+    bool left;         /* the server ends without it */
     /* the next one */
     uint64_t due_step; /* --checkpoint-every N: the multiple of training steps that comes next; 0: not known */
     uint64_t due_ms;   /* --checkpoint-every Ns */
@@ -98,10 +107,6 @@ void head_checkpoint_fini(struct head *head);
 DP_MUST_CHECK dp_err head_checkpoint_begin(struct head *head, const Dp__Join *join);
 /* It is settled no longer. */
 void head_checkpoint_forget(struct head *head);
-/* The steps before `step` have been reported, and no other has. */
-void head_checkpoint_passes(struct head *head, uint64_t step);
-/* Takes the event. */
-void head_on_cut(struct head *head, uint32_t shard, struct event *event);
 
 /* NEWS_STEP, NEWS_TICK, NEWS_OVER, NEWS_FAILED, NEWS_CLOSING. */
 void head_checkpoint_step(struct head *head, const struct news *news);
@@ -115,7 +120,7 @@ void head_on_checkpoint(struct head *head, const struct routing_id *route, const
 /* Whether one is being made whose step is complete: the end waits for it. */
 static inline bool checkpoint_is_busy(const struct checkpoints *c, uint64_t global_low)
 {
-    return c->phase == CHECKPOINT_COMMIT || (c->phase == CHECKPOINT_CUT && global_low >= c->step);
+    return (c->phase == CHECKPOINT_COMMIT && !c->left) || (c->phase == CHECKPOINT_CUT && global_low >= c->step);
 }
 /* A signal ends the job: a last checkpoint, then `then`. False: there is none to be made, and the caller goes on. */
 bool head_checkpoint_at_signal(struct head *head, int signal, void (*then)(struct head *head, int signal));

@@ -76,6 +76,15 @@ void checkpoint_say_late(struct head *head, const char *due)
     c->delays.left_out = 0;
 }
 
+void checkpoint_say_waits(const struct head *head, uint64_t seconds)
+{
+    const struct checkpoints *c = head->checkpoints;
+    char path[PATH_MAX];
+    log_warn("checkpoint-waits path=\"%s\" s=%" PRIu64 " reason=\"the job is over, and the disk has not its last "
+             "checkpoint yet\" action=\"waiting; Ctrl-C or SIGTERM ends without it\"",
+             path_text(c, c->train_step, path), seconds);
+}
+
 void checkpoint_say_last(const struct head *head, const char *why)
 {
     const struct checkpoints *c = head->checkpoints;

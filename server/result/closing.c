@@ -1,7 +1,11 @@
 /* The last of a server: the end that --json tells, and the closing of all that is on the loop. Thread: head. */
 #include "server/result/closing.h"
 
+#include <stdio.h>
+#include <unistd.h>
+
 #include "common/base/clock.h"
+#include "common/base/output.h"
 #include "common/base/text.h"
 #include "common/base/util.h"
 #include "server/assign/hung.h"
@@ -34,6 +38,16 @@ void head_tell_end(struct head *head)
                                      .reason = ending->reason,
                                      .exit_code = head->exit_status,
                                      .path = head->saving->path[0] ? head->saving->path : NULL});
+}
+
+void head_exit(struct head *head)
+{
+    dp_error err;
+    head_tell_end(head);
+    if (output_end_json(&err))
+        fprintf(stderr, "dp-server: %s\n", err.text);
+    output_end();
+    _exit(head->exit_status);
 }
 
 /* The last thing on the loop: with its handles closed, uv_run returns. */

@@ -24,6 +24,8 @@ struct ending {
 void head_ends_with(struct head *head, const char *event, const char *reason);
 /* The last object of --json, once. */
 void head_tell_end(struct head *head);
+/* Ends the process at once with head->exit_status, once --json's last object is out. */
+_Noreturn void head_exit(struct head *head);
 /* Ends local workers, then all handles, and with them the loop. */
 void head_close(struct head *head);
 /* A state, a member or an export is over: the process ends once nobody is left to be told, or they had their time. */

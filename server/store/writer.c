@@ -7,15 +7,16 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/base/mem.h"
 
 struct writer {
     pthread_t thread;
     pthread_mutex_t mutex;
-    pthread_cond_t more;
+    pthread_cond_t more, idle;
     struct writer_task *first, **end;
-    bool stop;
+    bool stop, works;
 };
 
 static void *run(void *arg)
@@ -26,7 +27,9 @@ static void *run(void *arg)
         struct writer_task *task = writer->first;
         if (!task && writer->stop)
             break;
+        writer->works = task != NULL;
         if (!task) {
+            pthread_cond_broadcast(&writer->idle);
             pthread_cond_wait(&writer->more, &writer->mutex);
             continue;
         }
@@ -60,8 +63,10 @@ dp_err writer_start(struct writer **ret_writer, dp_error *err)
     writer->end = &writer->first;
     pthread_mutex_init(&writer->mutex, NULL);
     pthread_cond_init(&writer->more, NULL);
+    pthread_cond_init(&writer->idle, NULL);
     int rc = start_thread(writer);
     if (rc) {
+        pthread_cond_destroy(&writer->idle);
         pthread_cond_destroy(&writer->more);
         pthread_mutex_destroy(&writer->mutex);
         free(writer);
@@ -85,6 +90,30 @@ void writer_do(struct writer *writer, struct writer_task *task)
     pthread_mutex_unlock(&writer->mutex);
 }
 
+static struct timespec time_after(uint64_t ms)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    uint64_t ns = (uint64_t)at.tv_nsec + ms % 1000 * 1000000;
+    at.tv_sec += (time_t)(ms / 1000 + ns / 1000000000);
+    at.tv_nsec = (long)(ns % 1000000000);
+    return at;
+}
+
+bool writer_idle(struct writer *writer, uint64_t patience_ms)
+{
+    if (!writer)
+        return true;
+    const struct timespec until = time_after(patience_ms);
+    int rc = 0;
+    pthread_mutex_lock(&writer->mutex);
+    while ((writer->first || writer->works) && rc == 0)
+        rc = pthread_cond_clockwait(&writer->idle, &writer->mutex, CLOCK_MONOTONIC, &until);
+    bool idle = !writer->first && !writer->works;
+    pthread_mutex_unlock(&writer->mutex);
+    return idle;
+}
+
 void writer_stop(struct writer **w)
 {
     struct writer *writer = *w;
@@ -95,6 +124,7 @@ void writer_stop(struct writer **w)
     pthread_cond_signal(&writer->more);
     pthread_mutex_unlock(&writer->mutex);
     pthread_join(writer->thread, NULL);
+    pthread_cond_destroy(&writer->idle);
     pthread_cond_destroy(&writer->more);
     pthread_mutex_destroy(&writer->mutex);
     free(writer);

@@ -2,6 +2,9 @@
 #ifndef DP_SERVER_STORE_WRITER_H
 #define DP_SERVER_STORE_WRITER_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "common/base/dp_err.h"
 
 struct writer;
@@ -16,6 +19,8 @@ struct writer_task {
 DP_MUST_CHECK dp_err writer_start(struct writer **ret_writer, dp_error *err);
 /* Puts the task at the end of the line. */
 void writer_do(struct writer *writer, struct writer_task *task);
+/* Waits until nothing is in the line and nothing is being done. False: not within `patience_ms`. Accepts NULL. */
+DP_MUST_CHECK bool writer_idle(struct writer *writer, uint64_t patience_ms);
 /* Does all tasks that are in the line, and ends the thread. Nothing is put there any more. Accepts NULL. */
 void writer_stop(struct writer **writer);
 

@@ -1,7 +1,8 @@
 /* A tiny job is ended, or its disk fails, at the n-th call that it makes on its --checkpoint-dir, for each kind of
  * fault. A failing disk costs the job nothing but checkpoints; a killed job is started again, and ends with the bits of
- * a quiet run. Then the log of all calls is replayed: after a crash of the machine at any of them, whatever was not
- * synced being lost or not, each checkpoint is whole and none that was on the disk is gone.
+ * a quiet run. A disk that does not answer keeps the server from no end that it is asked for. Then the log of all calls
+ * is replayed: after a crash of the machine at any of them, whatever was not synced being lost or not, each checkpoint
+ * is whole and none that was on the disk is gone.
  *
  *     crash_points                    some n of each kind
  *     crash_points --all              each n
@@ -11,6 +12,7 @@
  * Prints TAP. */
 #include <dirent.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,12 +24,23 @@
 #include "tests/fault/disk_replay.h"
 #include "tests/fault/fleet.h"
 
-enum { RUN_MS = 60000, STEPS = 60, POINTS = 9, KEEP = 2, RUNS = 12, RUNS_ALL = 200, WHY_MAX = 400, ENV_ROOM = 64 };
+enum {
+    RUN_MS = 60000,
+    STEPS = 60,
+    POINTS = 9,
+    POINTS_HANG = 3 /* some 12 s each */,
+    LOOK_MS = 20,
+    KEEP = 2,
+    RUNS = 12,
+    RUNS_ALL = 200,
+    WHY_MAX = 400,
+    ENV_ROOM = 64
+};
 
 static const char *const FAULTS[] = {DISK_FAULTS};
-static const char *const WHAT[] = {"killed before the call",        "killed in its middle",
-                                   "half of the bytes are written", "no space once",
-                                   "an error of the disk once",     "no space from there on"};
+static const char *const WHAT[] = {
+    "killed before the call",    "killed in its middle",   "half of the bytes are written", "no space once",
+    "an error of the disk once", "no space from there on", "no answer from there on"};
 
 struct points {
     bool all;
@@ -195,6 +208,74 @@ static bool is_deadly(enum disk_fault fault)
     return fault == DISK_KILL || fault == DISK_TEAR;
 }
 
+/* ---- a disk that does not answer ---- */
+
+/* The call of the draft of a checkpoint that does not return; those before the job are of the server's start. */
+static bool hangs(const struct trial *trial, bool *ret_in_draft)
+{
+    struct disk_log log;
+    bool any = disk_log_read(trial->log, &log);
+    const struct disk_op *last = any && log.count > 0 ? &log.ops[log.count - 1] : NULL;
+    any = last && last->record.fault;
+    *ret_in_draft = any && strncmp(last->path, ".step-", 6) == 0;
+    disk_log_free(&log);
+    return any;
+}
+
+/* Waits until the call does not return, or the server has ended. */
+static bool wait_for_hang(struct trial *trial, bool *ret_in_draft)
+{
+    for (unsigned ms = 0; ms < RUN_MS; ms += LOOK_MS) {
+        if (hangs(trial, ret_in_draft))
+            return true;
+        if (fleet_poll(&trial->fleet, 0) != FLEET_RUNS)
+            return false;
+        pause_ms(LOOK_MS);
+    }
+    return false;
+}
+
+/* It is asked to end while the writer waits. *ret_reached: it was the writer that did. */
+static bool stop_hung(struct trial *trial, bool *ret_reached)
+{
+    struct points *points = trial->points;
+    bool hung = wait_for_hang(trial, ret_reached);
+    if (!*ret_reached) {
+        fleet_kill(&trial->fleet, 0);
+        return true;
+    }
+    kill(trial->fleet.pids[0], SIGTERM);
+    int status = hung ? fleet_wait(&trial->fleet, 0, RUN_MS) : 0;
+    if (status != 128 + SIGTERM)
+        return fails(points, "asked to end, it ended with %d", status);
+    if (!log_has(trial, "does not answer") || !log_has(trial, trial->checkpoints))
+        return fails(points, "nobody was told that the disk does not answer");
+    remove(trial->model);
+    return true;
+}
+
+static bool try_hang(struct points *points, unsigned long n, bool *ret_reached)
+{
+    struct trial trial;
+    const char *env[ARRAY_LEN(trial.env_list) + 1] = {0};
+    if (!trial_init(&trial, points, true))
+        return false;
+    shim(&trial, FAULTS[DISK_HANG], n);
+    memcpy(env, trial.env_list, sizeof trial.env_list);
+    trial.fleet.env = env;
+    struct trial again = trial;
+    FLEET_ADD(&trial.fleet, 0, "--checkpoint-dir", trial.checkpoints);
+    fleet_start(&trial.fleet, 0);
+    bool good = stop_hung(&trial, ret_reached);
+    fleet_end(&trial.fleet);
+    good = good && (!*ret_reached || run_again(&again, again.checkpoints));
+    if (good)
+        fleet_folder_remove(trial.folder);
+    else
+        fleet_tell_logs(&trial.fleet);
+    return good;
+}
+
 /* *ret_reached: the call was made. */
 static bool try_point(struct points *points, enum disk_fault fault, unsigned long n, bool *ret_reached)
 {
@@ -234,13 +315,15 @@ static void report(struct points *points, bool good, const char *name, const cha
 /* Each n that a run has, or some of them: those of other kinds of faults lie between. */
 static void try_fault(struct points *points, enum disk_fault fault)
 {
-    unsigned long stride = points->all ? 1 : points->calls / POINTS + 1, reached = 0, tried = 0;
-    unsigned long begin = points->only_at ? points->only_at : 1 + (points->all ? 0 : (unsigned)fault * stride / 6);
+    const unsigned few = fault == DISK_HANG ? POINTS_HANG : POINTS;
+    unsigned long stride = points->all ? 1 : points->calls / few + 1, reached = 0, tried = 0;
+    unsigned long begin =
+        points->only_at ? points->only_at : 1 + (points->all ? 0 : (unsigned)fault * stride / DISK_FAULT_COUNT);
     bool good = true;
     char what[160], why[WHY_MAX];
     for (unsigned long n = begin; good && n <= (points->only_at ? points->only_at : points->calls); n += stride) {
         bool was_reached = false;
-        good = try_point(points, fault, n, &was_reached);
+        good = fault == DISK_HANG ? try_hang(points, n, &was_reached) : try_point(points, fault, n, &was_reached);
         reached += was_reached;
         tried++;
         memcpy(why, points->why, sizeof why);
@@ -357,7 +440,7 @@ int main(int argc, char **argv)
     static struct points points;
     char made[FLEET_PATH_MAX];
     if (!parse(&points, argc, argv)) {
-        fprintf(stderr, "usage: crash_points [--all] [--fault kill|tear|short|enospc|eio|full|replay [--at N]]\n");
+        fprintf(stderr, "usage: crash_points [--all] [--fault kill|tear|short|enospc|eio|full|hang|replay [--at N]]\n");
         return 2;
     }
     fleet_folder_new("points", made);

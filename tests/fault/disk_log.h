@@ -32,9 +32,10 @@ enum disk_fault {
     DISK_ENOSPC, /* this call fails */
     DISK_EIO,    /* this call fails */
     DISK_FULL,   /* this call, and all later ones that need room, fail */
+    DISK_HANG,   /* this call and all later ones do not return */
     DISK_FAULT_COUNT
 };
-#define DISK_FAULTS "kill", "tear", "short", "enospc", "eio", "full"
+#define DISK_FAULTS "kill", "tear", "short", "enospc", "eio", "full", "hang"
 
 struct disk_record {
     uint32_t call;  /* enum disk_call */

@@ -148,6 +148,10 @@ static int call_begin(const struct call *call, size_t *bytes, unsigned *ret_faul
     case DISK_KILL:
         write_down(call, *ret_fault, EINTR, 0);
         end_process();
+    case DISK_HANG: /* with the lock */
+        write_down(call, *ret_fault, EINTR, 0);
+        for (;;)
+            pause();
     case DISK_EIO:
         return EIO;
     case DISK_FULL:
