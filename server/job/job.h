@@ -64,11 +64,11 @@ struct job {
     const struct manifest *begin;    /* the checkpoint that it goes on from; borrowed, NULL: it begins */
     uint64_t *cuts;                  /* of theta, ascending: slices of a job that goes on are cut there too; heap */
     size_t cut_count;
-    bool over;                       /* local: its workers have finished, whatever the plan says */
-    bool batch_cut;                  /* --batch was larger than the data */
-    Dp__Schema *schema;              /* of the data that settled the job; owned, NULL: not known */
-    Dp__Job *wire;                   /* the job as messages carry it; owned, freed with the job */
-    Dp__Job *asked;                  /* as it was before it was settled; likewise */
+    bool over;          /* local: its workers have finished, whatever the plan says */
+    bool batch_cut;     /* --batch was larger than the data */
+    Dp__Schema *schema; /* of the data that settled the job; owned, NULL: not known */
+    Dp__Job *wire;      /* the job as messages carry it; owned, freed with the job */
+    Dp__Job *asked;     /* as it was before it was settled; likewise */
 };
 
 /* A job that waits for its data. DP_NOMEM. */
