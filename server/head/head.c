@@ -189,6 +189,16 @@ static uint32_t session_files(const struct head *head)
     return 2 * (2 + FRAME_LANES * (uint32_t)head->opts->shards);
 }
 
+/* The sockets and shards are there: the job goes on where there is a checkpoint of it. */
+static dp_err begin_job(struct head *head, dp_error *err)
+{
+    log_info("listening endpoint=%s shards=%u", head->endpoint, head->seats.count);
+    head_journal(head, "started",
+                 json_pack("{s:s, s:s, s:I}", "version", DP_VERSION_TEXT, "endpoint", head->endpoint, "shards",
+                           (json_int_t)head->seats.count));
+    return head_resume(head, err);
+}
+
 /* With one shard there is one port: that shard's, which passes on what is for the head. */
 static dp_err start(struct head *head, dp_error *err)
 {
@@ -219,7 +229,7 @@ static dp_err start(struct head *head, dp_error *err)
     e = start_shards(head, err);
     head_crowd_start(head);
     if (!e)
-        e = head_resume(head, err);
+        e = begin_job(head, err);
     if (!e && head->opts->port_file && file_replace(head->opts->port_file, write_endpoint, head, err))
         e = dp_fail_in(err, "option --port-file");
     return e ? e : start_workers(head, err);
@@ -355,10 +365,6 @@ static void run(struct head *head)
         head_ends_with(head, "failed", err.text);
         head_close(head);
     } else {
-        log_info("listening endpoint=%s shards=%u", head->endpoint, head->seats.count);
-        head_journal(head, "started",
-                     json_pack("{s:s, s:s, s:I}", "version", DP_VERSION_TEXT, "endpoint", head->endpoint, "shards",
-                               (json_int_t)head->seats.count));
         announce(head);
     }
     uv_run(&head->loop, UV_RUN_DEFAULT);

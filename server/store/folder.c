@@ -129,7 +129,8 @@ static dp_err open_folder(const char *dir, struct folder *folder, dp_error *err)
         return dp_fail(err, DP_IO, "option --checkpoint-dir: the path is too long: %.80s...", dir);
     const bool made = mkdir(dir, FOLDER_MODE) == 0;
     if (!made && errno != EEXIST)
-        return dp_fail(err, DP_IO, "option --checkpoint-dir: %.400s: cannot make the folder: %s", dir, strerror(errno));
+        return dp_fail(err, DP_IO, "option --checkpoint-dir: %.400s: cannot make the folder: %s%s", dir,
+                       strerror(errno), errno == ENOENT ? "; make the one around it first" : "");
     folder->fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder->fd < 0)
         return dp_fail(err, DP_IO, "option --checkpoint-dir: %.400s: cannot open the folder: %s", dir, strerror(errno));
