@@ -126,6 +126,19 @@ static dp_err decide(struct head *head, struct candidate *list, size_t count, dp
     return DP_OK;
 }
 
+/* The list has room for all steps. */
+static dp_err choose_of(struct head *head, const uint64_t *steps, size_t count, struct candidate *list, dp_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        list[i].train_step = steps[i];
+        read_candidate(head, &list[i]);
+    }
+    dp_err e = decide(head, list, count, err);
+    for (size_t i = 0; i < count; i++)
+        manifest_fini(&list[i].manifest);
+    return e;
+}
+
 dp_err head_resume_choose(struct head *head, dp_error *err)
 {
     uint64_t *steps = NULL;
@@ -136,15 +149,8 @@ dp_err head_resume_choose(struct head *head, dp_error *err)
     if (e)
         return e;
     struct candidate *list = mem_array_zero(count, sizeof *list);
-    e = list ? DP_OK : dp_fail(err, DP_NOMEM, "out of memory for a list of checkpoints");
-    for (size_t i = 0; !e && i < count; i++) {
-        list[i].train_step = steps[i];
-        read_candidate(head, &list[i]);
-    }
-    if (!e)
-        e = decide(head, list, count, err);
-    for (size_t i = 0; list && i < count; i++)
-        manifest_fini(&list[i].manifest);
+    e = list ? choose_of(head, steps, count, list, err)
+             : dp_fail(err, DP_NOMEM, "out of memory for a list of checkpoints");
     free(list);
     free(steps);
     return e;

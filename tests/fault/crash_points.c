@@ -75,6 +75,7 @@ static bool fails(struct points *points, const char *format, ...)
 
 static bool trial_init(struct trial *trial, struct points *points, bool checkpoints)
 {
+    static const char data[] = DP_SOURCE_ROOT "/tests/data/digits/train.csv.gz";
     char name[32];
     snprintf(name, sizeof name, "run-%u", points->runs++);
     *trial = (struct trial){.points = points};
@@ -86,8 +87,7 @@ static bool trial_init(struct trial *trial, struct points *points, bool checkpoi
     trial->fleet.folder = trial->folder;
     FLEET_ADD(&trial->fleet, 0, "--listen", "tcp://127.0.0.1:0", "--model", "softmax", "--batch", "700", "--slots", "2",
               "--steps", "60", "--optimizer", "adam", "--l1", "0.001", "--shards", "2", "--seed", "3",
-              "--exit-when-done", "--quiet", "--local-workers", "1", "--data",
-              DP_SOURCE_ROOT "/tests/data/digits/train.csv.gz", "--export", trial->model);
+              "--exit-when-done", "--quiet", "--local-workers", "1", "--data", data, "--export", trial->model);
     if (checkpoints)
         FLEET_ADD(&trial->fleet, 0, "--checkpoint-every", "9", "--keep-checkpoints", "2");
     return mkdir(trial->folder, 0700) == 0 ? true : fails(points, "no folder for a run");

@@ -20,10 +20,10 @@ void checkpoints_open(struct folder *ret_folder)
 
 void checkpoints_close(struct folder *folder)
 {
-    char command[PATH_MAX + 16];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder->path);
+    char dir[PATH_MAX];
+    snprintf(dir, sizeof dir, "%s", folder->path);
     folder_close(folder);
-    cr_assert_eq(system(command), 0);
+    folder_unmake(dir);
 }
 
 static void write_shard(const struct folder *folder, struct shard *shard, struct manifest_file *file)

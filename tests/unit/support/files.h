@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 
+#include <ftw.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -33,6 +34,20 @@ static inline bool shared_path(char buf[PATH_MAX], const char *name)
         if (!shared_path(buf, name))                                                                           \
             cr_skip_test("%s is absent: set DP_SHARED to the folder that has " name " to run this test", buf); \
     } while (0)
+
+static inline int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+    (void)st;
+    (void)kind;
+    (void)where;
+    return remove(path);
+}
+
+/* Removes a folder with all that is in it. */
+static inline void folder_unmake(const char *name)
+{
+    cr_assert_eq(nftw(name, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0, "%s", name);
+}
 
 /* A temporary folder; name[] gets its path. */
 static inline void folder_make(char name[PATH_MAX])

@@ -1,7 +1,6 @@
 /* A user's secret: where it is found and made, what is refused; and the MAC of a proof. */
 #include <criterion/criterion.h>
 #include <dirent.h>
-#include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -23,17 +22,9 @@ static void home_init(void)
     unsetenv("DP_SECRET_FILE");
 }
 
-static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *ftw)
-{
-    (void)st;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
-}
-
 static void home_fini(void)
 {
-    nftw(home, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    folder_unmake(home);
 }
 
 TestSuite(secret, .init = home_init, .fini = home_fini);
