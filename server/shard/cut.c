@@ -8,6 +8,9 @@
 #include "common/base/text.h"
 #include "server/store/shard_file.h"
 
+_Static_assert((int)SHARD_FILE_STATES_MAX == (int)UPDATE_STATE_MAX && (int)SHARD_FILE_SLOTS_MAX == (int)STEPS_SLOTS_MAX,
+               "a checkpoint's files have what a job has");
+
 /* ---- pieces are kept ---- */
 
 /* A commit in passes that is past its first pass has changed the state of its step already. */

@@ -16,22 +16,12 @@
 #include <stdint.h>
 
 #include "common/base/dp_err.h"
+#include "common/tensor/history.h"
 
 enum {
-    CONSISTENCY_STALENESS_MAX = 32, /* S of async */
-    CONSISTENCY_CHANGES_MAX = 256,  /* more than there are steps in use */
     CONSISTENCY_TEXT_MAX = 16,
 };
 #define CONSISTENCY_FORMS "bsp|ssp:S|async"
-
-/* A zeroed one is bsp throughout. */
-struct consistency {
-    uint32_t change_count;
-    struct consistency_change {
-        uint64_t from; /* first step it holds for; ascending */
-        uint32_t staleness;
-    } changes[CONSISTENCY_CHANGES_MAX];
-};
 
 /* "bsp", "ssp:S" with S in 0..CONSISTENCY_STALENESS_MAX, "async". DP_USAGE. */
 DP_MUST_CHECK dp_err consistency_parse(const char *text, uint32_t *ret_staleness, dp_error *err);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/tensor/history.h"
 #include "common/tensor/plan.h"
 #include "common/tensor/tensor.h"
 #include "common/terms/constraint.h"
@@ -19,12 +20,6 @@ struct values_source;
 
 enum { SLICE_VERSIONS = 64 }; /* of a piece that may be held at once */
 
-/* Sums over the samples of a node. */
-struct metrics {
-    uint64_t count;
-    double loss;
-    uint64_t correct;
-};
 struct metrics metrics_add(struct metrics a, struct metrics b);
 /* The sum over the tree of the window's open step: `nodes` is the metrics of heap number 0, those of node i lie
  * i * stride_bytes behind it. */

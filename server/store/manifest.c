@@ -297,7 +297,7 @@ void manifest_fini(struct manifest *manifest)
     free(manifest->numerics);
     free(manifest->join);
     free(manifest->files);
-    schedule_past_fini(&manifest->rates);
+    free(manifest->rates.list);
     json_decref(manifest->spec);
     json_decref(manifest->sums);
     *manifest = (struct manifest){0};

@@ -9,8 +9,7 @@
 #include <stdint.h>
 
 #include "common/base/dp_err.h"
-#include "server/step/consistency.h"
-#include "server/update/schedule.h"
+#include "common/tensor/history.h"
 
 enum { MANIFEST_NAME_MAX = 64 };
 

@@ -333,8 +333,8 @@ static bool read_facts(const json_t *json, struct shard_file_facts *f)
            json_read_count(json_object_get(json, "step"), INT64_MAX, &f->step) &&
            json_read_count(json_object_get(json, "train_step"), INT64_MAX, &f->train_step) &&
            read_u32(json_object_get(json, "shard"), UINT32_MAX, &f->shard) &&
-           read_u32(json_object_get(json, "slots"), STEPS_SLOTS_MAX, &f->slots) &&
-           read_u32(json_object_get(json, "states"), UPDATE_STATE_MAX, &f->states) &&
+           read_u32(json_object_get(json, "slots"), SHARD_FILE_SLOTS_MAX, &f->slots) &&
+           read_u32(json_object_get(json, "states"), SHARD_FILE_STATES_MAX, &f->states) &&
            read_ranges(json_object_get(json, "ranges"), f) && read_parts(json_object_get(json, "parts"), f) &&
            read_arrivals(json_object_get(json, "arrivals"), f) &&
            read_doubles(json_object_get(json, "mu"), m->mu, ARRAY_LEN(m->mu)) &&

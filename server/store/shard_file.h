@@ -13,8 +13,11 @@
 #include <stdint.h>
 
 #include "common/base/dp_err.h"
+#include "common/tensor/history.h"
 #include "common/tensor/tensor.h"
-#include "server/step/job.h"
+#include "common/terms/constraint.h"
+
+enum { SHARD_FILE_STATES_MAX = 3, SHARD_FILE_SLOTS_MAX = 4096 };
 
 /* Elements [first, first + count) of a dense tensor. */
 struct shard_file_range {

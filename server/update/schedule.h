@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/tensor/history.h"
+
 enum schedule_kind {
     SCHEDULE_CONSTANT,    /* lr */
     SCHEDULE_STEP,        /* lr * gamma^floor(t / every), torch's StepLR */
@@ -24,17 +26,7 @@ enum schedule_kind {
 #define SCHEDULE_NAMES "constant|step|exponential|cosine|inv-sqrt|inv-time|one-cycle|ada-delay"
 
 enum {
-    SCHEDULE_CHANGES_MAX = 256,  /* that any step in use may depend on: more than there are such steps */
-    SCHEDULE_PAST_MAX = 1 << 20, /* older ones that are kept for rows of tables */
-};
-
-/* Settings of long ago, ascending: rows of tables are brought up to date from the step that last touched them. */
-struct schedule_past {
-    size_t count, room;
-    struct schedule_change {
-        uint64_t from; /* first step it holds for; ascending */
-        double lr;
-    } * list;
+    SCHEDULE_CHANGES_MAX = 256, /* that any step in use may depend on: more than there are such steps */
 };
 
 struct schedule {

@@ -1,0 +1,40 @@
+/* What a job has been through, as its files tell it: settings by the step that they hold from, and sums over slots.
+ * Values alone; server/update/schedule.h and server/step/consistency.h have their meaning. Thread: any. */
+#ifndef DP_COMMON_TENSOR_HISTORY_H
+#define DP_COMMON_TENSOR_HISTORY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    SCHEDULE_PAST_MAX = 1 << 20,    /* learning rates that are kept */
+    CONSISTENCY_STALENESS_MAX = 32, /* S of async */
+    CONSISTENCY_CHANGES_MAX = 256,  /* more than there are steps in use */
+};
+
+/* Learning rates of long ago, ascending: rows of tables are brought up to date from the step that last touched them. */
+struct schedule_past {
+    size_t count, room;
+    struct schedule_change {
+        uint64_t from; /* first step it holds for; ascending */
+        double lr;
+    } * list;
+};
+
+/* A zeroed one is bsp throughout. */
+struct consistency {
+    uint32_t change_count;
+    struct consistency_change {
+        uint64_t from; /* first step it holds for; ascending */
+        uint32_t staleness;
+    } changes[CONSISTENCY_CHANGES_MAX];
+};
+
+/* Sums over the samples of a node. */
+struct metrics {
+    uint64_t count;
+    double loss;
+    uint64_t correct;
+};
+
+#endif
