@@ -1,4 +1,4 @@
-/* What a job has been through, as its files tell it: settings by the step that they hold from, and sums over slots.
+/* The past of a job, as its files tell it: settings by the step that they hold from, and sums over slots.
  * Values alone; server/update/schedule.h and server/step/consistency.h have their meaning. Thread: any. */
 #ifndef DP_COMMON_TENSOR_HISTORY_H
 #define DP_COMMON_TENSOR_HISTORY_H

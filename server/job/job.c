@@ -16,7 +16,7 @@
 #include "server/job/layout.h"
 #include "server/job/parts.h"
 #include "server/job/schema.h"
-#include "server/store/manifest.h"
+#include "common/checkpoint/manifest.h"
 
 /* Local jobs: steps that no job reaches, and how many are reported at a time. */
 #define LOCAL_STEPS_MAX ((uint64_t)1 << 48)

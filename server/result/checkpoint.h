@@ -23,7 +23,7 @@
 #include "proto/frame.h"
 #include "server/members/members.h"
 #include "server/store/folder.h"
-#include "server/store/manifest.h"
+#include "common/checkpoint/manifest.h"
 
 struct checkpoint_task;
 struct event;

@@ -7,7 +7,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "server/store/folder.h"
-#include "server/store/manifest.h"
+#include "common/checkpoint/manifest.h"
 #include "server/store/writer.h"
 
 struct checkpoint_task {

@@ -6,7 +6,7 @@
 
 #include "common/base/mem.h"
 #include "common/base/text.h"
-#include "server/store/shard_file.h"
+#include "common/checkpoint/shard_file.h"
 
 _Static_assert((int)SHARD_FILE_STATES_MAX == (int)UPDATE_STATE_MAX && (int)SHARD_FILE_SLOTS_MAX == (int)STEPS_SLOTS_MAX,
                "a checkpoint's files have what a job has");

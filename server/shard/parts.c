@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "common/base/text.h"
-#include "server/store/shard_file.h"
+#include "common/checkpoint/shard_file.h"
 #include "server/table/keep.h"
 #include "server/table/part.h"
 #include "server/table/read.h"

@@ -11,7 +11,7 @@
 #include "server/dense/on_arrival.h"
 #include "server/dense/slice.h"
 #include "server/shard/tell.h"
-#include "server/store/shard_file.h"
+#include "common/checkpoint/shard_file.h"
 
 /* ---- counters ---- */
 

@@ -6,7 +6,7 @@
 
 #include "server/step/job.h"
 
-/* Takes rows of a table, as server/store/shard_file.h writes them: words[count][3 + dim * (1 + states)]. */
+/* Takes rows of a table, as common/checkpoint/shard_file.h writes them: words[count][3 + dim * (1 + states)]. */
 struct rows_taker {
     dp_err (*take)(void *arg, const uint32_t *words, uint64_t count, dp_error *err);
     void *arg;

@@ -9,8 +9,8 @@
 #include "common/base/mem.h"
 #include "common/base/util.h"
 #include "server/store/folder.h"
-#include "server/store/manifest.h"
-#include "server/store/shard_file.h"
+#include "common/checkpoint/manifest.h"
+#include "common/checkpoint/shard_file.h"
 
 enum { ROWS_WORDS = 1 << 18 /* that are read at a time */ };
 

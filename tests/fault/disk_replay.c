@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "server/store/folder.h"
-#include "server/store/manifest.h"
+#include "common/checkpoint/manifest.h"
 #include "tests/fault/disk_log.h"
 #include "tests/fault/disk_model.h"
 #include "tests/fault/fleet.h"

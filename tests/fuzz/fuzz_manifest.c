@@ -6,7 +6,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "server/store/manifest.h"
+#include "common/checkpoint/manifest.h"
 #include "tests/fuzz/fuzz.h"
 
 static void check_files(const struct manifest *manifest)

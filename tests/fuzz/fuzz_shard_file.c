@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/store/shard_file.h"
+#include "common/checkpoint/shard_file.h"
 #include "tests/fuzz/fuzz.h"
 
 static uint64_t value_words(const struct shard_file_facts *facts)

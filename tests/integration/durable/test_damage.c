@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "server/store/manifest.h"
+#include "common/checkpoint/manifest.h"
 #include "tests/integration/support/durable.h"
 #include "tests/integration/support/harness.h"
 

@@ -5,7 +5,7 @@
 
 #include "common/base/mem.h"
 #include "server/shard/cut.h"
-#include "server/store/manifest.h"
+#include "common/checkpoint/manifest.h"
 #include "tests/unit/support/files.h"
 
 enum { SHARDS_MAX = 8 };

@@ -10,7 +10,7 @@
 #include "common/net/zuv_term.h"
 #include "server/net/thread.h"
 #include "server/store/folder.h"
-#include "server/store/shard_file.h"
+#include "common/checkpoint/shard_file.h"
 #include "server/store/writer.h"
 #include "tests/unit/support/files.h"
 #include "tests/unit/support/leaks.h"

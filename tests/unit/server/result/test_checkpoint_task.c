@@ -9,7 +9,7 @@
 
 #include "server/result/checkpoint_task.h"
 #include "server/store/folder.h"
-#include "server/store/manifest.h"
+#include "common/checkpoint/manifest.h"
 #include "server/store/writer.h"
 #include "tests/unit/support/leaks.h"
 

@@ -10,7 +10,7 @@
 #include "common/base/util.h"
 #include "server/shard/parts.h"
 #include "server/shard/shard.h"
-#include "server/store/shard_file.h"
+#include "common/checkpoint/shard_file.h"
 #include "tests/unit/support/hear.h"
 #include "tests/unit/support/leaks.h"
 

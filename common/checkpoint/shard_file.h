@@ -7,8 +7,8 @@
  *
  * in this order: all dense tensors, all of state 0, all of state 1, ..., the parts. The metadata say what of each
  * tensor it is, so that any layout of shards can read them. Thread: any. */
-#ifndef DP_SERVER_STORE_SHARD_FILE_H
-#define DP_SERVER_STORE_SHARD_FILE_H
+#ifndef DP_COMMON_CHECKPOINT_SHARD_FILE_H
+#define DP_COMMON_CHECKPOINT_SHARD_FILE_H
 
 #include <stdint.h>
 

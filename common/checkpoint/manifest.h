@@ -1,8 +1,8 @@
 /* manifest.json of a checkpoint: what job it is of, at which step, and what its files are. It is text for people too.
  * Its last member, "xxh3", is the digest of all bytes before its line, so that no byte can change without notice.
  * Thread: any. */
-#ifndef DP_SERVER_STORE_MANIFEST_H
-#define DP_SERVER_STORE_MANIFEST_H
+#ifndef DP_COMMON_CHECKPOINT_MANIFEST_H
+#define DP_COMMON_CHECKPOINT_MANIFEST_H
 
 #include <jansson.h>
 #include <stddef.h>

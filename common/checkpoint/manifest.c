@@ -1,5 +1,5 @@
 /* Manifests of checkpoints; see manifest.h. Thread: any. */
-#include "server/store/manifest.h"
+#include "common/checkpoint/manifest.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 #include "common/base/mem.h"
 #include "common/base/text.h"
 #include "common/base/util.h"
-#include "server/store/hex.h"
+#include "common/checkpoint/hex.h"
 
 enum { HEX_MAX = 17, FILES_MAX = 4096, READ_BYTES = 1 << 20 };
 static const size_t MANIFEST_BYTES_MAX = (size_t)64 << 20;

@@ -1,5 +1,5 @@
 /* Numbers and bytes as text of JSON; see hex.h. Thread: any. */
-#include "server/store/hex.h"
+#include "common/checkpoint/hex.h"
 
 #include <inttypes.h>
 #include <stdio.h>

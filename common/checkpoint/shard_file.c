@@ -1,7 +1,7 @@
 /* A shard's file of a checkpoint; see shard_file.h. Its metadata have all that it says of itself as one text, "dp",
  * from which the head of the file can be made again: a head that differs from that is refused as a whole. Thread: any.
  */
-#include "server/store/shard_file.h"
+#include "common/checkpoint/shard_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #include "common/base/mem.h"
 #include "common/base/text.h"
 #include "common/base/util.h"
-#include "server/store/hex.h"
+#include "common/checkpoint/hex.h"
 
 enum {
     LENGTH_BYTES = 8,

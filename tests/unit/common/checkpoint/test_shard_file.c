@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "server/store/shard_file.h"
+#include "common/checkpoint/shard_file.h"
 #include "tests/unit/support/files.h"
 #include "tests/unit/support/leaks.h"
 

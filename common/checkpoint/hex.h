@@ -1,7 +1,7 @@
 /* Numbers and bytes as text of JSON: hexadecimal, since JSON's integers end at 2^63 and its reals know no NaN.
  * Thread: any. */
-#ifndef DP_SERVER_STORE_HEX_H
-#define DP_SERVER_STORE_HEX_H
+#ifndef DP_COMMON_CHECKPOINT_HEX_H
+#define DP_COMMON_CHECKPOINT_HEX_H
 
 #include <jansson.h>
 #include <stdbool.h>

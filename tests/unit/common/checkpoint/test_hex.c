@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "server/store/hex.h"
+#include "common/checkpoint/hex.h"
 #include "tests/unit/support/leaks.h"
 
 static void expect_number(uint64_t number, const char *text)

@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "server/store/manifest.h"
+#include "common/checkpoint/manifest.h"
 #include "tests/unit/support/files.h"
 #include "tests/unit/support/leaks.h"
 
