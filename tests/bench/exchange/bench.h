@@ -22,9 +22,10 @@ struct exchange {
     uint32_t dim;   /* of a row; 0: a dense tensor */
     uint32_t workers;
     uint32_t shards;
-    uint32_t skip;      /* steps before the measured ones */
-    uint32_t steps;     /* measured */
-    size_t slice_bytes; /* of the bare exchange */
+    uint32_t skip;              /* steps before the measured ones */
+    uint32_t steps;             /* measured */
+    size_t slice_bytes;         /* of the bare exchange */
+    const char *const *options; /* of dp-server beside those of all, NULL behind the last; NULL: sgd's */
 };
 
 /* Processes that take part, each with a pipe to its standard output and all behind one gate: they begin when it opens.

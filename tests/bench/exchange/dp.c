@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/base/text.h"
+#include "common/base/util.h"
 #include "tests/bench/exchange/bench.h"
 
 enum { START_MS = 20000 };
@@ -48,8 +49,13 @@ static const char *shares(const struct exchange *x)
     return x->transport == TRANSPORT_SHM ? "on" : "off";
 }
 
+enum { ARGS_MAX = 64 };
+
 static void server_exec(const struct served *job, const struct exchange *x, const char *path)
 {
+    static const char *const RULE[] = {"--optimizer", "sgd", "--lr", "0.1", NULL};
+    const char *args[ARGS_MAX];
+    size_t count = 0;
     char shards[24], workers[24], steps[24], listen[128];
     snprintf(shards, sizeof shards, "%u", x->shards);
     snprintf(workers, sizeof workers, "%u", x->workers);
@@ -58,10 +64,23 @@ static void server_exec(const struct served *job, const struct exchange *x, cons
         snprintf(listen, sizeof listen, "ipc://%s/head", job->folder);
     else
         snprintf(listen, sizeof listen, "tcp://127.0.0.1:0");
-    execl(path, path, "--model", "linear", "--listen", listen, "--port-file", job->port_file, "--shards", shards,
-          "--slots", workers, "--min-workers", workers, "--balance", "off", "--batch", workers, "--steps", steps,
-          "--optimizer", "sgd", "--lr", "0.1", "--shm", shares(x), "--lease", "3600", "--exit-when-done", "--quiet",
-          "--log-level", "error", (char *)NULL);
+    const char *const given[] = {
+        path,           "--model",   "linear",
+        "--listen",     listen,      "--port-file",
+        job->port_file, "--shards",  shards,
+        "--slots",      workers,     "--min-workers",
+        workers,        "--balance", "off",
+        "--batch",      workers,     "--steps",
+        steps,          "--shm",     shares(x),
+        "--lease",      "3600",      "--quiet",
+        "--log-level",  "error",     "--exit-when-done",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(given); i++)
+        args[count++] = given[i];
+    for (const char *const *more = x->options ? x->options : RULE; *more && count + 1 < ARGS_MAX; more++)
+        args[count++] = *more;
+    args[count] = NULL;
+    execv(path, (char *const *)args);
     perror(path);
     _exit(127);
 }
