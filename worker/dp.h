@@ -168,7 +168,8 @@ typedef struct {
 } dp_model;
 
 /* The job as the server described it. Borrowed from the client until dp_leave. Before dp_join, features, classes,
- * labels, rows and tensors may be 0: they are settled by the data of the first worker. */
+ * labels, rows and tensors may be 0: they are settled by the data of the first worker. train_steps and local_epochs may
+ * change in dp_next, where a server went on from a checkpoint with other --steps or --epochs. */
 typedef struct {
     const char *model;
     uint64_t features;

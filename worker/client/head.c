@@ -81,7 +81,10 @@ static dp_err joined_take(struct dp_client *client, const Dp__Joined *joined, dp
         client->head.view = job.view;
     } else {
         e = client_job_same(&client->job, &job, err);
-        client->job.singly = job.singly; /* from the next step on: another incarnation begins with one */
+        if (!e) {
+            client_job_extend(&client->job, &job); /* from the next step on: another incarnation begins with one */
+            client->head.view = client->job.view;
+        }
         client_job_fini(&job);
     }
     layout_fini(&client->head.layout);

@@ -98,6 +98,7 @@ static dp_err work(struct train *t, dp_error *err)
     dp_err e;
     bool local = dp_client_job(t->client)->local;
     while ((e = dp_next(t->client, &task, err)) == DP_OK) {
+        train_take_plan(t);
         if (local && task.step >= plan_total(&t->work.plan)) {
             e = DP_JOB_DONE; /* our part of it */
             done = "its data are through";

@@ -8,6 +8,7 @@
 #include "common/base/mem.h"
 #include "worker/run/schema_told.h"
 #include "worker/run/train_data.h"
+#include "worker/run/train_prepare.h"
 
 static dp_dataset dataset_of(const struct train *t, const struct data *data)
 {
@@ -45,6 +46,7 @@ static dp_err check_tensors(const struct train *t, dp_error *err)
 static dp_err rows_of(void *arg, const dp_ask *ask, dp_rows *rows, dp_error *err)
 {
     struct train *t = arg;
+    train_take_plan(t);
     return touched_rows(t->touched, ask, rows, err);
 }
 

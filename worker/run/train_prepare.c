@@ -51,19 +51,10 @@ static dp_err make_targets(struct train *t, dp_error *err)
     return e;
 }
 
-dp_err train_prepare(struct train *t, dp_error *err)
+void train_take_plan(struct train *t)
 {
     const dp_job *job = dp_client_job(t->client);
-    struct slot_work *work = &t->work;
-    dp_err e = make_targets(t, err);
-    if (e)
-        return e;
-    work->model = t->model;
-    work->sets[ROWS_TRAIN] = (struct labelled){&t->train_data, t->train_targets};
-    work->sets[ROWS_EVAL] = (struct labelled){t->has_eval ? &t->eval_data : NULL, t->eval_targets};
-    work->blocks = t->blocks;
-    work->block_map = t->block_map;
-    work->plan = (struct plan){
+    const struct plan plan = {
         .seed = job->seed,
         .train_rows = job->train_rows,
         .eval_rows = job->eval_rows,
@@ -73,8 +64,21 @@ dp_err train_prepare(struct train *t, dp_error *err)
         .block_rows = job->block_rows,
         .window_blocks = job->window_blocks,
     };
-    if (job->local)
-        work->plan = local_plan(job, t->train_data.rows);
+    t->work.plan = job->local ? local_plan(job, t->train_data.rows) : plan;
+}
+
+dp_err train_prepare(struct train *t, dp_error *err)
+{
+    struct slot_work *work = &t->work;
+    dp_err e = make_targets(t, err);
+    if (e)
+        return e;
+    work->model = t->model;
+    work->sets[ROWS_TRAIN] = (struct labelled){&t->train_data, t->train_targets};
+    work->sets[ROWS_EVAL] = (struct labelled){t->has_eval ? &t->eval_data : NULL, t->eval_targets};
+    work->blocks = t->blocks;
+    work->block_map = t->block_map;
+    train_take_plan(t);
     const struct touched_source source = {&work->plan, {work->sets[ROWS_TRAIN], work->sets[ROWS_EVAL]}};
     if (work->spec.table && !(t->touched = touched_new(&source)))
         return dp_fail(err, DP_NOMEM, "out of memory");

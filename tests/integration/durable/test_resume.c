@@ -285,6 +285,54 @@ Test(resume, a_finished_job_goes_on_with_more_epochs)
     models_assert_same(whole, parts);
 }
 
+/* Workers that stay take the new end of the job, beyond its old one, and new shards. */
+Test(resume, workers_that_stay_take_more_epochs)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *dir = temp_path("dir"), *whole = temp_path("whole"), *parts = temp_path("parts");
+    struct run_result r = DURABLE_RUN(temp_path("quiet"), whole, "--epochs", "60");
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    struct process *server = DURABLE_SERVER(dir, "--checkpoint-every", "50");
+    struct process *workers[] = {durable_worker(durable_data(), "a"), durable_worker(durable_data(), "b")};
+    (void)durable_expect_checkpoint(server);
+    for (int w = 0; w < 2; w++)
+        process_expect(workers[w], ERR, "joined", DURABLE_MS);
+    durable_kill(server);
+    server = DURABLE_SERVER(dir, "--checkpoint-every", "50", "--epochs", "60", "--shards", "3", "--export", parts);
+    process_expect(server, ERR, " of 900 from ", DURABLE_MS);
+    for (int w = 0; w < 2; w++)
+        expect_end(workers[w]);
+    expect_end(server);
+    models_assert_same(whole, parts);
+}
+
+static struct process *table_server(const char *dir, const char *steps, const char *model)
+{
+    return PROCESS("dp-server", "--listen", durable_endpoint(), "--model", "logistic", "--sparse", "--optimizer",
+                   "ftrl", "--batch", "50", "--steps", steps, "--exit-when-done", "--json", "--checkpoint-dir", dir,
+                   "--checkpoint-every", "20", "--export", model);
+}
+
+/* The same of a table, whose rows the worker finds ahead by the plan, and of the evaluation at the old end, which is
+ * within an epoch of 12 steps. */
+Test(resume, a_worker_that_stays_takes_more_steps_of_a_table)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *data = sparse_data(), *whole = temp_path("whole"), *parts = temp_path("parts"), *dir = temp_path("dir");
+    struct process *server = table_server(temp_path("quiet"), "163", whole);
+    expect_end(PROCESS("dp-worker", "--server", durable_endpoint(), "--data", data, "--eval", data));
+    expect_end(server);
+    server = table_server(dir, "101", temp_path("none"));
+    struct process *worker =
+        PROCESS("dp-worker", "--server", durable_endpoint(), "--data", data, "--eval", data, "--emulate-slot-ms", "2");
+    (void)durable_expect_checkpoint(server);
+    durable_kill(server);
+    server = table_server(dir, "163", parts);
+    expect_end(worker);
+    expect_end(server);
+    models_assert_same(whole, parts);
+}
+
 Test(resume, never_begins_anew)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");

@@ -39,18 +39,37 @@ const char *durable_endpoint(void)
     return harness_keep(text);
 }
 
+static bool has_option(const char *const *list, const char *option)
+{
+    for (; *list; list++)
+        if (strcmp(*list, option) == 0)
+            return true;
+    return false;
+}
+
+/* Adds DURABLE_JOB but for options of `list`, and then the list. */
+static void add_job(const char **args, size_t count, const char *const *list)
+{
+    static const char *const JOB[] = {DURABLE_JOB, NULL};
+    size_t i = 0;
+    for (; JOB[i] && JOB[i + 1]; i += 2)
+        if (!has_option(list, JOB[i])) {
+            args[count++] = JOB[i];
+            args[count++] = JOB[i + 1];
+        }
+    args[count++] = JOB[i]; /* --exit-when-done, the last, has no value */
+    for (; *list && count + 1 < ARGS; list++)
+        args[count++] = *list;
+}
+
 struct process *durable_server(const char *dir, const char *const *more)
 {
     static unsigned number;
     char name[64];
     snprintf(name, sizeof name, "durable-port-%u", number++);
-    const char *port = temp_path(name), *list[ARGS] = {DURABLE_JOB,   "--json", "--listen",         durable_endpoint(),
-                                                       "--port-file", port,     "--checkpoint-dir", dir};
-    size_t count = 0;
-    while (list[count])
-        count++;
-    for (; *more && count + 1 < ARGS; more++)
-        list[count++] = *more;
+    const char *port = temp_path(name),
+               *list[ARGS] = {"--json", "--listen", durable_endpoint(), "--port-file", port, "--checkpoint-dir", dir};
+    add_job(list, 7, more);
     struct process *server = process_start("dp-server", list);
     cr_assert_not_null(file_expect(port, server, DURABLE_MS), "%s", process_output(server, ERR));
     return server;
@@ -156,26 +175,15 @@ const char *durable_half_done(void)
     return dir;
 }
 
-static bool has_option(const char *const *list, const char *option)
-{
-    for (; *list; list += 2)
-        if (strcmp(*list, option) == 0)
-            return true;
-    return false;
-}
-
 struct run_result durable_run(const char *dir, const char *model, const char *const *list)
 {
-    static const char *const JOB[] = {"--local-workers", "1", DURABLE_JOB, NULL};
-    const char *args[100] = {"--listen", "tcp://127.0.0.1:0", "--checkpoint-dir", dir, "--export", model,
-                             "--data",   durable_data(),      "--exit-when-done"};
-    size_t count = 9;
-    for (size_t i = 0; strcmp(JOB[i], "--exit-when-done") != 0; i += 2)
-        if (!has_option(list, JOB[i])) {
-            args[count++] = JOB[i];
-            args[count++] = JOB[i + 1];
-        }
-    for (; *list; list++)
-        args[count++] = *list;
+    const char *args[ARGS] = {"--listen", "tcp://127.0.0.1:0", "--checkpoint-dir", dir, "--export", model,
+                              "--data",   durable_data()};
+    size_t count = 8;
+    if (!has_option(list, "--local-workers")) {
+        args[count++] = "--local-workers";
+        args[count++] = "1";
+    }
+    add_job(args, count, list);
     return run_program(DURABLE_MS, "dp-server", args);
 }

@@ -25,7 +25,8 @@ const char *durable_quiet_model(void);
 /* An endpoint that a server takes again and again: an address of 127/8 that is this process's own. */
 const char *durable_endpoint(void);
 
-/* Starts dp-server with DURABLE_JOB, --json and these options; returns once it listens. */
+/* Starts dp-server with DURABLE_JOB, --json and these options, one of which replaces that of the job; returns once it
+ * listens. */
 struct process *durable_server(const char *dir, const char *const *more);
 #define DURABLE_SERVER(dir, ...) durable_server(dir, (const char *const[]){__VA_ARGS__, NULL})
 /* The worker `name` of durable_endpoint(). */

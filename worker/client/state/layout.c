@@ -214,7 +214,6 @@ static dp_err wishes_same(const dp_job *was, const dp_job *now, dp_error *err)
         {"slots", was->slots, now->slots},
         {"seed", was->seed, now->seed},
         {"the rows of a worker's minibatch", was->local_rows, now->local_rows},
-        {"the passes over a worker's data", was->local_epochs, now->local_epochs},
     };
     if (strcmp(was->model, now->model) != 0)
         return dp_fail(err, DP_REFUSED, "the server came back with another job: model is %.60s, was %.60s", now->model,
@@ -230,7 +229,6 @@ static dp_err settled_same(const dp_job *was, const dp_job *now, dp_error *err)
         {"classes", was->classes, now->classes},
         {"evaluate", (uint64_t)was->evaluate, (uint64_t)now->evaluate},
         {"batch", was->batch, now->batch},
-        {"the number of training steps", was->train_steps, now->train_steps},
         {"the number of training rows", was->train_rows, now->train_rows},
         {"the number of evaluation rows", was->eval_rows, now->eval_rows},
         {"the number of tensors", was->tensor_count, now->tensor_count},
@@ -282,6 +280,15 @@ dp_err client_job_same(const struct client_job *was, const struct client_job *no
     /* In a local job they may be settled by a worker that comes later. */
     bool open = a->local && (a->label_count == 0 || b->label_count == 0);
     return e || open ? e : labels_same(&was->labels, &now->labels, err);
+}
+
+void client_job_extend(struct client_job *job, const struct client_job *now)
+{
+    job->view.train_steps = now->view.train_steps;
+    job->view.local_epochs = now->view.local_epochs;
+    job->plan.train_steps = now->plan.train_steps;
+    job->steps = now->steps;
+    job->singly = now->singly;
 }
 
 static void parts_take(const Dp__Shard *from, struct job_layout *layout, struct job_shard *shard)

@@ -285,9 +285,6 @@ Test(job, what_differs_is_named)
     other.view.local_rows = 3;
     expect_differ(&job, other, "minibatch is 3, was 0");
     other = job_new(10, "weight", 100);
-    other.view.local_epochs = 2;
-    expect_differ(&job, other, "data is 2, was 0");
-    other = job_new(10, "weight", 100);
     ((dp_tensor *)other.view.tensors)[0].init_arg = 1;
     expect_differ(&job, other, "tensor weight is not what it was");
     other = job_new(10, "weight", 100);
@@ -301,6 +298,28 @@ Test(job, what_differs_is_named)
     shape[0] = 5;
     labels[1] = 1;
     expect_differ(&job, job_new(10, "weight", 100), "tensor weight");
+    client_job_fini(&job);
+    ASSERT_NO_LEAKS();
+}
+
+/* --steps and --epochs may be given anew where a server goes on from a checkpoint. */
+Test(job, another_end_is_taken)
+{
+    struct client_job job = job_new(10, "weight", 100), other = job_new(10, "weight", 100);
+    dp_error err;
+    other.view.train_steps = other.plan.train_steps = 20;
+    other.steps = plan_total(&other.plan);
+    other.view.local_epochs = 2;
+    other.singly = true;
+    cr_assert_eq(client_job_same(&job, &other, &err), DP_OK, "%s", err.text);
+    cr_assert_eq(client_job_like(&job, &other, &err), DP_OK, "%s", err.text);
+    client_job_extend(&job, &other);
+    cr_assert_eq(job.view.train_steps, 20);
+    cr_assert_eq(job.view.local_epochs, 2);
+    cr_assert_eq(job.steps, other.steps);
+    cr_assert_eq(plan_total(&job.plan), other.steps);
+    cr_assert(job.singly);
+    client_job_fini(&other);
     client_job_fini(&job);
     ASSERT_NO_LEAKS();
 }
