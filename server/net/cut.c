@@ -67,6 +67,18 @@ static bool begin(struct port_state *port)
     return true;
 }
 
+static const char *reason_of(dp_err e)
+{
+    switch (e) {
+    case DP_DIVERGED:
+        return "the parameters or the optimizer's state are not finite";
+    case DP_RANGE:
+        return "the shard has more parts than the head of a file may list; use more --shards";
+    default:
+        return "out of memory for a copy of the shard's state";
+    }
+}
+
 /* Hands bytes to the writer; false: the cut is over. */
 static bool put_chunks(struct port_state *port)
 {
@@ -75,8 +87,7 @@ static bool put_chunks(struct port_state *port)
         struct blob bytes = {0};
         dp_err e = cut_next(&port->shard, &bytes, &more);
         if (e) {
-            fail(port, e == DP_RANGE ? "the shard has more parts than the head of a file may list; use more --shards"
-                                     : "out of memory for a copy of the shard's state");
+            fail(port, reason_of(e));
             return false;
         }
         const bool found = bytes.bytes > 0;

@@ -28,8 +28,8 @@ static void keep(struct shard *shard, struct piece *piece)
     struct cut *cut = &shard->cut;
     if (piece == &shard->pieces[0]) /* a part may be there before the slices' commit has changed them */
         cut->multipliers = shard->phases.multipliers;
-    if (!cut->failed && piece->ops->keep(piece))
-        cut->failed = true;
+    if (!cut->fault)
+        cut->fault = piece->ops->infinite_from(piece) ? DP_DIVERGED : piece->ops->keep(piece);
     cut->kept++;
 }
 
@@ -64,7 +64,7 @@ void cut_reached(struct shard *shard, struct piece *piece)
 bool cut_is_ready(const struct shard *shard)
 {
     const struct cut *cut = &shard->cut;
-    return cut->armed && (cut->failed || cut->kept == shard->piece_count);
+    return cut->armed && (cut->fault || cut->kept == shard->piece_count);
 }
 
 void cut_drop(struct shard *shard)
@@ -137,7 +137,7 @@ dp_err cut_next(struct shard *shard, struct blob *ret_bytes, bool *ret_more)
     struct cut *cut = &shard->cut;
     struct blob bytes = {0};
     assert(cut_is_ready(shard) && shard->piece_count > 0);
-    dp_err e = cut->failed ? DP_NOMEM : cut->begun ? values(shard, &bytes) : head(shard, &bytes);
+    dp_err e = cut->fault ? cut->fault : cut->begun ? values(shard, &bytes) : head(shard, &bytes);
     if (e)
         return e;
     cut->begun = true;

@@ -23,7 +23,8 @@ void cut_reached(struct shard *shard, struct piece *piece);
 /* Whether all pieces are kept, or one could not be; shard_calls.cut says so when it becomes true after cut_arm. */
 bool cut_is_ready(const struct shard *shard);
 /* The next bytes of the file, for the taker to release; of a cut that is ready. None where none could be made in a
- * short time. *ret_more: others may follow. DP_NOMEM, DP_RANGE (the file's head is too long): the cut is of no use. */
+ * short time. *ret_more: others may follow. DP_NOMEM, DP_RANGE (the file's head is too long), DP_DIVERGED (theta or its
+ * state is not finite): the cut is of no use. */
 DP_MUST_CHECK dp_err cut_next(struct shard *shard, struct blob *ret_bytes, bool *ret_more);
 /* Drops what was not taken. Nothing need be cut. */
 void cut_drop(struct shard *shard);

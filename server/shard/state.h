@@ -19,7 +19,7 @@ struct shard_tables {
 /* cut.c: the step at which pieces are kept for a checkpoint, and how far its bytes have been given. */
 struct cut {
     bool armed;
-    bool failed; /* a piece could not be kept */
+    dp_err fault; /* a piece could not be kept, or must not be */
     uint64_t step, train_step;
     uint32_t kept; /* pieces */
     struct multipliers multipliers;

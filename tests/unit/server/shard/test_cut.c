@@ -438,6 +438,25 @@ Test(cut, may_be_given_up_and_made_again_at_any_time)
     ASSERT_NO_LEAKS();
 }
 
+/* A step before the loss says so: it must not take the place of one that is of use. */
+Test(cut, of_theta_that_is_not_finite_is_none)
+{
+    static struct world w;
+    dp_error err;
+    struct blob bytes = {0};
+    bool more;
+    set_up(&w, &rule_momentum, 0);
+    w.job.params.schedule.lr = 1e300;
+    start(&w, true);
+    cr_assert_eq(cut_arm(&w.shard, 2, 2, &err), DP_OK);
+    step_all(&w);
+    cr_assert_not(cut_is_ready(&w.shard));
+    step_all(&w);
+    cr_assert(cut_is_ready(&w.shard));
+    cr_assert_eq(cut_next(&w.shard, &bytes, &more), DP_DIVERGED);
+    tear_down(&w);
+}
+
 /* The state after an evaluation step, and at the end of the job. */
 Test(cut, at_evaluations_and_the_end_has_the_bytes_of_the_step)
 {
