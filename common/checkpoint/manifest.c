@@ -229,6 +229,13 @@ static dp_err cannot_read(const char *path, const char *reason, dp_error *err)
     return dp_fail(err, DP_IO, "%.400s: cannot be read: %s", path, reason);
 }
 
+/* The fault is not the file's: another process, or the same later, may read it. */
+static bool is_passing(int reason)
+{
+    return reason == EACCES || reason == EPERM || reason == EMFILE || reason == ENFILE || reason == ENOMEM ||
+           reason == ESTALE;
+}
+
 /* A plain file, for reading: opening a pipe would wait for its writer. -1: it cannot be opened. */
 static int open_file(const char *path, uint64_t *ret_bytes, dp_error *err)
 {
@@ -238,7 +245,10 @@ static int open_file(const char *path, uint64_t *ret_bytes, dp_error *err)
         *ret_bytes = (uint64_t)st.st_size;
         return fd;
     }
+    const int reason = fd < 0 ? errno : 0;
     (void)cannot_read(path, fd < 0 ? strerror(errno) : "it is no file", err);
+    if (is_passing(reason))
+        err->code = DP_SYSTEM;
     if (fd >= 0)
         close(fd);
     return -1;

@@ -45,13 +45,14 @@ DP_MUST_CHECK dp_err manifest_write(const struct manifest *manifest, char **ret_
  * calls it. */
 DP_MUST_CHECK dp_err manifest_parse(const char *name, const char *text, size_t bytes, struct manifest *ret_manifest,
                                     dp_error *err);
-/* The manifest at a path. DP_IO, DP_DATA naming it. */
+/* The manifest at a path. DP_IO, DP_DATA naming it; DP_SYSTEM where the fault is not the file's: no right to read it,
+ * no more descriptors. */
 DP_MUST_CHECK dp_err manifest_read(const char *path, struct manifest *ret_manifest, dp_error *err);
 /* Accepts a zeroed one. */
 void manifest_fini(struct manifest *manifest);
 
 /* Whether files in `folder` have the sizes and digests of the manifest; `member`: those of this server alone, NULL:
- * all. Reads all bytes. DP_DATA, DP_IO naming the file and its fault. */
+ * all. Reads all bytes. DP_DATA, DP_IO naming the file and its fault, DP_SYSTEM as above. */
 DP_MUST_CHECK dp_err manifest_verify(const struct manifest *manifest, const char *folder, const char *member,
                                      dp_error *err);
 

@@ -35,24 +35,33 @@ struct candidate {
 
 static void say_damaged(struct head *head, const dp_error *err)
 {
-    fprintf(stderr, "dp-server: a checkpoint is not used: %s\n", err->text);
-    head_journal(head, "checkpoint-damaged", json_pack("{s:s}", "reason", err->text));
+    char reason[sizeof err->text];
+    text_clean(reason, sizeof reason, err->text);
+    fprintf(stderr, "dp-server: a checkpoint is not used: %s\n", reason);
+    head_journal(head, "checkpoint-damaged", json_pack("{s:s}", "reason", reason));
 }
 
-static void read_candidate(struct head *head, struct candidate *candidate)
+/* A file that this process cannot read may be whole: an older checkpoint must not take its place. */
+static bool is_damage(dp_err e)
+{
+    return e != DP_SYSTEM && e != DP_NOMEM;
+}
+
+/* One that is damaged is no error. */
+static dp_err read_candidate(struct head *head, struct candidate *candidate, dp_error *err)
 {
     char path[PATH_MAX];
-    dp_error err;
     dp_err e = folder_path(&head->checkpoints->folder, candidate->train_step, "manifest.json", path)
-                   ? manifest_read(path, &candidate->manifest, &err)
-                   : dp_fail(&err, DP_IO, "the path is too long: %.80s...", head->checkpoints->folder.path);
+                   ? manifest_read(path, &candidate->manifest, err)
+                   : dp_fail(err, DP_IO, "the path is too long: %.80s...", head->checkpoints->folder.path);
     if (!e && candidate->manifest.train_step != candidate->train_step)
-        e = dp_fail(&err, DP_DATA,
+        e = dp_fail(err, DP_DATA,
                     "%.400s: is of training step %" PRIu64 ", and the folder was given another's name: give it its own",
                     path, candidate->manifest.train_step);
     candidate->readable = !e;
-    if (e)
-        say_damaged(head, &err);
+    if (e && is_damage(e))
+        say_damaged(head, err);
+    return is_damage(e) ? DP_OK : e;
 }
 
 /* The later one: of the last time that the job was begun, or else the farther one. */
@@ -63,25 +72,32 @@ static bool is_later(const struct candidate *a, const struct candidate *b)
     return a->train_step > b->train_step;
 }
 
-/* The latest whole one; NULL: there is none. */
-static struct candidate *choose(struct head *head, struct candidate *list, size_t count)
+static struct candidate *latest_of(struct candidate *list, size_t count)
 {
-    for (;;) {
-        struct candidate *latest = NULL;
-        char path[PATH_MAX];
-        dp_error err = {.code = DP_OK};
-        for (size_t i = 0; i < count; i++)
-            if (list[i].readable && (!latest || is_later(&list[i], latest)))
-                latest = &list[i];
-        if (!latest)
-            return NULL;
-        (void)folder_path(&head->checkpoints->folder, latest->train_step, "",
-                          path); /* fits: that of its manifest did */
-        if (manifest_verify(&latest->manifest, path, NULL, &err) == DP_OK)
-            return latest;
-        say_damaged(head, &err);
-        latest->readable = false;
+    struct candidate *latest = NULL;
+    for (size_t i = 0; i < count; i++)
+        if (list[i].readable && (!latest || is_later(&list[i], latest)))
+            latest = &list[i];
+    return latest;
+}
+
+/* The latest whole one; NULL: there is none. */
+static dp_err choose(struct head *head, struct candidate *list, size_t count, struct candidate **ret_chosen,
+                     dp_error *err)
+{
+    char path[PATH_MAX];
+    for (struct candidate *latest; (latest = latest_of(list, count)); latest->readable = false) {
+        (void)folder_path(&head->checkpoints->folder, latest->train_step, "", path); /* fits: its manifest's did */
+        dp_err e = manifest_verify(&latest->manifest, path, NULL, err);
+        if (e && !is_damage(e))
+            return e;
+        *ret_chosen = latest;
+        if (!e)
+            return DP_OK;
+        say_damaged(head, err);
     }
+    *ret_chosen = NULL;
+    return DP_OK;
 }
 
 /* Generations go on where the folder's latest is, whether that is used or not. */
@@ -111,11 +127,15 @@ static dp_err decide(struct head *head, struct candidate *list, size_t count, dp
     const char *dir = head->checkpoints->folder.path;
     const enum resume_mode mode = (enum resume_mode)head->opts->checkpoints.resume;
     head->checkpoints->generation = latest_generation(list, count) + 1;
-    if (mode == RESUME_NEVER)
+    if (mode == RESUME_NEVER) {
+        if (count > 0 && !head->opts->quiet)
+            fprintf(stderr, "dp-server: the job begins anew: its checkpoints replace the %zu in %s\n", count, dir);
         return DP_OK;
-    struct candidate *chosen = choose(head, list, count);
-    if (chosen)
-        return take(head, chosen, err);
+    }
+    struct candidate *chosen = NULL;
+    dp_err e = choose(head, list, count, &chosen, err);
+    if (e || chosen)
+        return e ? e : take(head, chosen, err);
     if (count > 0)
         return dp_fail(err, DP_DATA,
                        "%.300s has checkpoints, and none of them is whole: give another --checkpoint-dir, or --resume "
@@ -129,11 +149,13 @@ static dp_err decide(struct head *head, struct candidate *list, size_t count, dp
 /* The list has room for all steps. */
 static dp_err choose_of(struct head *head, const uint64_t *steps, size_t count, struct candidate *list, dp_error *err)
 {
-    for (size_t i = 0; i < count; i++) {
+    dp_err e = DP_OK;
+    for (size_t i = 0; !e && i < count; i++) {
         list[i].train_step = steps[i];
-        read_candidate(head, &list[i]);
+        e = read_candidate(head, &list[i], err);
     }
-    dp_err e = decide(head, list, count, err);
+    if (!e)
+        e = decide(head, list, count, err);
     for (size_t i = 0; i < count; i++)
         manifest_fini(&list[i].manifest);
     return e;

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/shard/phases.h"
 #include "server/result/checkpoint.h"
+#include "server/shard/phases.h"
 #include "server/step/first_values.h"
 #include "server/store/source.h"
 #include "server/talk/news.h"

@@ -21,8 +21,11 @@ static bool is_of_spec(const struct option *option)
     return strcmp(option->topic, "job") == 0 || strcmp(option->topic, "update") == 0;
 }
 
-static bool may_change(const struct option *option)
+/* Ftrl's state is only defined for a constant rate. */
+static bool may_change(const struct option *option, const struct server_options *opts)
 {
+    if (opts->setup.rule == &rule_ftrl && strcmp(option->name, "lr") == 0)
+        return false;
     for (size_t i = 0; i < ARRAY_LEN(MAY_CHANGE); i++)
         if (strcmp(option->name, MAY_CHANGE[i]) == 0)
             return true;
@@ -123,11 +126,21 @@ json_t *spec_of(const struct server_options *opts)
     return spec;
 }
 
+/* An option that the job's version of dp did not know had its default. */
+static const char *value_before(const json_t *spec, const struct option *option)
+{
+    const char *text = json_string_value(json_object_get(spec, option->name));
+    if (text)
+        return text;
+    if (option->type == OPT_FLAG || option->type == OPT_SWITCH)
+        return option->dflt && strcmp(option->dflt, "on") == 0 ? "on" : "off";
+    return option->dflt ? option->dflt : option->type == OPT_U64 || option->type == OPT_F64 ? "0" : "";
+}
+
 static bool differs(const json_t *spec, const struct option *option, const struct server_options *opts, char *text)
 {
-    const char *before = json_string_value(json_object_get(spec, option->name));
     value_text(option, opts, text);
-    return !before || strcmp(before, text) != 0;
+    return strcmp(value_before(spec, option), text) != 0;
 }
 
 static const char *shown(const char *text)
@@ -151,7 +164,7 @@ dp_err spec_check(const json_t *spec, const struct server_options *opts, const c
     char text[VALUE_MAX];
     for (size_t i = 0; i < server_option_table.count; i++) {
         const struct option *option = &server_option_table.list[i];
-        if (!is_of_spec(option) || may_change(option) || !differs(spec, option, opts, text))
+        if (!is_of_spec(option) || may_change(option, opts) || !differs(spec, option, opts, text))
             continue;
         return refuse(option, json_string_value(json_object_get(spec, option->name)), text, dir, err);
     }

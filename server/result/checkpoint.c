@@ -131,13 +131,12 @@ static void ended(struct head *head, const dp_error *err)
     struct checkpoints *c = head->checkpoints;
     c->phase = CHECKPOINT_IDLE;
     c->tries = 0;
-    json_decref(c->sums);
-    c->sums = NULL;
+    checkpoint_drop_facts(c);
     checkpoint_answer(head, c->number, err);
-    const bool stops = c->signal && (err->code || c->number > c->signal_after);
+    const bool stops = c->signal && c->number > c->signal_after; /* else its own is still to be made */
     if (stops && err->code)
         checkpoint_say_last(head, "no checkpoint was made");
-    if (!stops && (!err->code || c->asker_count > 0 || is_over(head))) /* else when it is due */
+    if (!stops && (!err->code || c->asker_count > 0 || c->signal || is_over(head))) /* else when it is due */
         look(head);
     head_news(head, &(struct news){.kind = NEWS_CHECKPOINT});
     if (stops)

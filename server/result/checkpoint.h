@@ -70,8 +70,12 @@ struct checkpoints {
     uint32_t missing; /* shards that have not written their file */
     struct manifest_file *files;
     size_t file_count;
-    json_t *sums; /* of the epoch, at the step; NULL: it is not complete yet */
+    /* of the head, when the steps before `step` have been reported */
+    json_t *sums; /* of the epoch; NULL: they have not been */
+    struct schedule_past rates;
+    struct consistency consistency;
     struct checkpoint_task *task;
+    dp_error begun; /* of its folder; the writer's until a file has failed */
     uint64_t asked_ms;
     uint64_t waits_ms; /* after this time a job that is over says that it waits for it */
     bool left;         /* the server ends without it */

@@ -1,6 +1,7 @@
 /* The checkpoint under way; see checkpoint_cut.h. Thread: head. */
 #include "server/result/checkpoint_cut.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "common/base/clock.h"
@@ -25,20 +26,26 @@ static void give_up_cut(struct head *head)
                              &(struct command){.kind = COMMAND_CUT, .cut = {c->number, UINT64_MAX, c->train_step}});
 }
 
-static void task(struct head *head, enum checkpoint_work work)
+static void remove_draft(struct head *head)
 {
     struct checkpoints *c = head->checkpoints;
-    if (checkpoint_task_new(c->writer, &c->folder, work, c->train_step, NULL, 0, 0, NULL, NULL))
+    if (checkpoint_task_give_up(c->writer, &c->folder, c->train_step))
         log_warn("checkpoint-task reason=\"out of memory\"");
+}
+
+void checkpoint_drop_facts(struct checkpoints *c)
+{
+    json_decref(c->sums);
+    c->sums = NULL;
+    schedule_past_fini(&c->rates);
 }
 
 void checkpoint_withdraw(struct head *head)
 {
     struct checkpoints *c = head->checkpoints;
     give_up_cut(head);
-    task(head, CHECKPOINT_GIVE_UP);
-    json_decref(c->sums);
-    c->sums = NULL;
+    remove_draft(head);
+    checkpoint_drop_facts(c);
     c->phase = CHECKPOINT_IDLE;
 }
 
@@ -49,9 +56,9 @@ static void failed(struct head *head, const dp_error *err)
     if (c->phase == CHECKPOINT_CUT)
         checkpoint_withdraw(head);
     else
-        task(head, CHECKPOINT_GIVE_UP);
+        remove_draft(head);
     checkpoint_say_failed(head, err);
-    (void)str_copy(c->error, sizeof c->error, err->text);
+    text_clean(c->error, sizeof c->error, err->text); /* names of files may be no UTF-8 */
     c->calls.ended(head, err);
 }
 
@@ -88,12 +95,17 @@ static void commit_if_whole(struct head *head)
     char *text = NULL;
     size_t bytes = 0;
     dp_error err;
-    if (c->phase != CHECKPOINT_CUT || c->missing > 0 || !c->sums)
+    if (c->phase != CHECKPOINT_CUT || c->missing > 0 || !c->sums || head->diverged)
         return;
     dp_err e = checkpoint_manifest(head, &text, &bytes);
     if (!e)
-        e = checkpoint_task_new(c->writer, &c->folder, CHECKPOINT_FINISH, c->train_step, text, bytes,
-                                head->opts->checkpoints.keep, &c->done, &c->task);
+        e = checkpoint_task_finish(c->writer, &c->folder,
+                                   &(struct checkpoint_finish){.train_step = c->train_step,
+                                                               .manifest = text,
+                                                               .bytes = bytes,
+                                                               .keep = head->opts->checkpoints.keep,
+                                                               .done = &c->done},
+                                   &c->task);
     if (e) {
         free(text);
         (void)dp_fail(&err, DP_NOMEM, "out of memory for the manifest of a checkpoint");
@@ -101,6 +113,14 @@ static void commit_if_whole(struct head *head)
         return;
     }
     c->phase = CHECKPOINT_COMMIT;
+}
+
+/* Settings of the schedule, those of the past first. */
+static bool add_rates(const struct schedule *schedule, struct schedule_past *rates)
+{
+    const struct schedule_past *past = schedule->past;
+    return (!past || schedule_past_add(rates, past->list, (uint32_t)past->count)) &&
+           schedule_past_add(rates, schedule->changes, schedule->change_count);
 }
 
 void head_checkpoint_passes(struct head *head, uint64_t step)
@@ -112,6 +132,13 @@ void head_checkpoint_passes(struct head *head, uint64_t step)
                         trend_sums_json(&head->doubts->trend));
     if (!c->sums)
         c->sums = json_object(); /* the display alone goes by them */
+    c->consistency = head->job.core.consistency;
+    if (!add_rates(&head->job.core.params.schedule, &c->rates)) {
+        dp_error err;
+        (void)dp_fail(&err, DP_NOMEM, "out of memory for the learning rates of a checkpoint");
+        failed(head, &err);
+        return;
+    }
     commit_if_whole(head);
 }
 
@@ -129,7 +156,9 @@ void checkpoint_ask_cut(struct head *head, enum checkpoint_reason reason, uint64
     c->file_count = 0;
     c->asked_ms = mono_ms();
     c->waits_ms = CHECKPOINT_WAITS_MS;
-    task(head, CHECKPOINT_BEGIN);
+    c->begun = (dp_error){.code = DP_OK};
+    if (checkpoint_task_begin(c->writer, &c->folder, c->train_step, &c->begun))
+        log_warn("checkpoint-task reason=\"out of memory\"");
     for (uint32_t s = 0; s < head->job.shard_count; s++) {
         if (!job_shard_holds(&head->job.shards[s]))
             continue;
@@ -148,6 +177,7 @@ void checkpoint_ask_cut(struct head *head, enum checkpoint_reason reason, uint64
 static void add_file(struct head *head, uint32_t shard, const struct event_cut *cut)
 {
     struct checkpoints *c = head->checkpoints;
+    assert(c->missing > 0);
     struct manifest_file *file = &c->files[c->file_count++];
     char name[FOLDER_NAME_MAX];
     folder_shard_file(shard, name);
@@ -157,19 +187,26 @@ static void add_file(struct head *head, uint32_t shard, const struct event_cut *
     commit_if_whole(head);
 }
 
+/* Files fail where their folder could not be made: that is the reason, then. */
+static void fail_by(struct head *head, const char *text)
+{
+    const struct checkpoints *c = head->checkpoints;
+    dp_error err;
+    (void)dp_fail(&err, DP_IO, "%s", c->begun.code ? c->begun.text : text ? text : "out of memory for the reason");
+    failed(head, &err);
+}
+
 void head_on_cut(struct head *head, uint32_t shard, struct event *event)
 {
     struct checkpoints *c = head->checkpoints;
     const struct event_cut *cut = &event->cut;
-    dp_error err;
     if (c->phase == CHECKPOINT_CUT && cut->number == c->number) {
         if (cut->outcome == CUT_WRITTEN) {
             add_file(head, shard, cut);
         } else if (cut->outcome == CUT_LATE) {
             c->calls.late(head);
         } else {
-            (void)dp_fail(&err, DP_IO, "%s", cut->text ? cut->text : "out of memory for the reason");
-            failed(head, &err);
+            fail_by(head, cut->text);
         }
     }
     event_fini(event);

@@ -13,6 +13,8 @@
 void checkpoint_ask_cut(struct head *head, enum checkpoint_reason reason, uint64_t step);
 /* The cut under way is not wanted any more. */
 void checkpoint_withdraw(struct head *head);
+/* Frees the facts of the head that its manifest has. */
+void checkpoint_drop_facts(struct checkpoints *c);
 /* The writer has ended a task: checkpoints.done. */
 void checkpoint_on_done(uv_async_t *async);
 /* The steps before `step` have been reported, and no other has. */

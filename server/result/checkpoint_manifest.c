@@ -19,14 +19,6 @@ static char *time_text(void)
     return strdup(text);
 }
 
-/* Settings of the schedule, those of the past first. */
-static bool add_rates(const struct schedule *schedule, struct schedule_past *rates)
-{
-    const struct schedule_past *past = schedule->past;
-    return (!past || schedule_past_add(rates, past->list, (uint32_t)past->count)) &&
-           schedule_past_add(rates, schedule->changes, schedule->change_count);
-}
-
 /* Settings that hold from later steps on are there as well: they have been agreed on. */
 static dp_err manifest_of(const struct head *head, struct manifest *m)
 {
@@ -44,19 +36,21 @@ static dp_err manifest_of(const struct head *head, struct manifest *m)
         .join = c->join,
         .join_bytes = c->join_bytes,
         .numerics = strdup(head->job.settled_numerics),
-        .consistency = core->consistency,
+        .rates = c->rates,
+        .consistency = c->consistency,
         .sums = json_incref(c->sums),
         .files = c->files,
         .file_count = c->file_count,
     };
-    bool good = m->written_at && m->version && m->spec && m->numerics && add_rates(&core->params.schedule, &m->rates);
+    bool good = m->written_at && m->version && m->spec && m->numerics;
     return good ? DP_OK : DP_NOMEM;
 }
 
-/* Join and files stay the module's. */
+/* Join, rates and files stay the module's. */
 static void manifest_drop(struct manifest *m)
 {
     m->join = NULL;
+    m->rates = (struct schedule_past){0};
     m->files = NULL;
     manifest_fini(m);
 }

@@ -61,8 +61,10 @@ void checkpoint_say_failed(struct head *head, const dp_error *err)
     log_warn("checkpoint-failed train_step=%" PRIu64 " reason=\"%s\" more=%" PRIu64, c->train_step, err->text,
              c->failures.left_out);
     c->failures.left_out = 0;
+    char reason[sizeof err->text];
+    text_clean(reason, sizeof reason, err->text);
     head_journal(head, "checkpoint-failed",
-                 json_pack("{s:I, s:s}", "train_step", (json_int_t)c->train_step, "reason", err->text));
+                 json_pack("{s:I, s:s}", "train_step", (json_int_t)c->train_step, "reason", reason));
 }
 
 void checkpoint_say_late(struct head *head, const char *due)

@@ -13,18 +13,15 @@
 struct checkpoint_task {
     struct writer_task task; /* first */
     const struct folder *folder;
-    enum checkpoint_work work;
-    uint64_t train_step, keep;
-    char *manifest;
-    size_t bytes;
-    uv_async_t *done;
+    struct checkpoint_finish finish;
+    dp_error *begun;
     atomic_bool ended;
     dp_error err;
 };
 
 static void destroy(struct checkpoint_task *task)
 {
-    free(task->manifest);
+    free(task->finish.manifest);
     free(task);
 }
 
@@ -62,8 +59,8 @@ static void remove_oldest(const struct checkpoint_task *task, struct kept *list,
 {
     dp_error err;
     qsort(list, count, sizeof *list, compare_kept);
-    for (size_t i = 0; i < count && count - i > task->keep; i++)
-        if (list[i].train_step != task->train_step && folder_remove(task->folder, list[i].train_step, &err))
+    for (size_t i = 0; i < count && count - i > task->finish.keep; i++)
+        if (list[i].train_step != task->finish.train_step && folder_remove(task->folder, list[i].train_step, &err))
             log_warn("checkpoint-kept reason=\"%s\"", err.text);
 }
 
@@ -86,50 +83,73 @@ static void keep_some(const struct checkpoint_task *task)
     free(steps);
 }
 
-static void work(struct writer_task *of)
+static void begin(struct writer_task *of)
 {
     struct checkpoint_task *task = (struct checkpoint_task *)(void *)of;
-    uv_async_t *done = task->done;
-    switch (task->work) {
-    case CHECKPOINT_BEGIN:
-        (void)!folder_begin(task->folder, task->train_step, &task->err);
-        break;
-    case CHECKPOINT_GIVE_UP:
-        folder_give_up(task->folder, task->train_step);
-        break;
-    case CHECKPOINT_FINISH:
-        task->err.code = folder_commit(task->folder, task->train_step, task->manifest, task->bytes, &task->err);
-        if (task->err.code == DP_OK)
-            keep_some(task);
-        break;
-    }
-    if (!done) {
-        destroy(task);
-        return;
-    }
+    task->begun->code = folder_begin(task->folder, task->finish.train_step, task->begun);
+    destroy(task);
+}
+
+static void give_up(struct writer_task *of)
+{
+    struct checkpoint_task *task = (struct checkpoint_task *)(void *)of;
+    folder_give_up(task->folder, task->finish.train_step);
+    destroy(task);
+}
+
+static void finish(struct writer_task *of)
+{
+    struct checkpoint_task *task = (struct checkpoint_task *)(void *)of;
+    const struct checkpoint_finish *f = &task->finish;
+    uv_async_t *done = f->done;
+    task->err.code = folder_commit(task->folder, f->train_step, f->manifest, f->bytes, &task->err);
+    if (task->err.code == DP_OK)
+        keep_some(task);
     atomic_store(&task->ended, true);
     uv_async_send(done);
 }
 
 /* ---- thread: head ---- */
 
-dp_err checkpoint_task_new(struct writer *writer, const struct folder *folder, enum checkpoint_work to_do,
-                           uint64_t train_step, char *manifest, size_t bytes, uint64_t keep, uv_async_t *done,
-                           struct checkpoint_task **ret_task)
+static struct checkpoint_task *task_new(const struct folder *folder, void (*work)(struct writer_task *task),
+                                        const struct checkpoint_finish *facts)
 {
     struct checkpoint_task *task = mem_array_zero(1, sizeof *task);
+    if (task) {
+        task->task.work = work;
+        task->folder = folder;
+        task->finish = *facts;
+    }
+    return task;
+}
+
+dp_err checkpoint_task_begin(struct writer *writer, const struct folder *folder, uint64_t train_step,
+                             dp_error *ret_begun)
+{
+    struct checkpoint_task *task = task_new(folder, begin, &(struct checkpoint_finish){.train_step = train_step});
     if (!task)
         return DP_NOMEM;
-    task->task.work = work;
-    task->folder = folder;
-    task->work = to_do;
-    task->train_step = train_step;
-    task->keep = keep;
-    task->manifest = manifest;
-    task->bytes = bytes;
-    task->done = done;
-    if (done)
-        *ret_task = task;
+    task->begun = ret_begun;
+    writer_do(writer, &task->task);
+    return DP_OK;
+}
+
+dp_err checkpoint_task_give_up(struct writer *writer, const struct folder *folder, uint64_t train_step)
+{
+    struct checkpoint_task *task = task_new(folder, give_up, &(struct checkpoint_finish){.train_step = train_step});
+    if (!task)
+        return DP_NOMEM;
+    writer_do(writer, &task->task);
+    return DP_OK;
+}
+
+dp_err checkpoint_task_finish(struct writer *writer, const struct folder *folder, const struct checkpoint_finish *facts,
+                              struct checkpoint_task **ret_task)
+{
+    struct checkpoint_task *task = task_new(folder, finish, facts);
+    if (!task)
+        return DP_NOMEM;
+    *ret_task = task;
     writer_do(writer, &task->task);
     return DP_OK;
 }

@@ -14,14 +14,24 @@ struct checkpoint_task;
 struct folder;
 struct writer;
 
-enum checkpoint_work { CHECKPOINT_BEGIN, CHECKPOINT_GIVE_UP, CHECKPOINT_FINISH };
+/* Each puts work in the writer's line. DP_NOMEM. Thread: head. */
 
-/* Puts it in the writer's line. `manifest`: the text for FINISH, heap, taken. `keep`: checkpoints that may stay. `done`
- * is woken once it has ended; NULL: nobody waits, and it frees itself. DP_NOMEM leaves the manifest to the caller.
- * Thread: head. */
-DP_MUST_CHECK dp_err checkpoint_task_new(struct writer *writer, const struct folder *folder, enum checkpoint_work work,
-                                         uint64_t train_step, char *manifest, size_t bytes, uint64_t keep,
-                                         uv_async_t *done, struct checkpoint_task **ret_task);
+/* An empty folder for the files. *ret_begun is written before the work that is put there afterwards begins. */
+DP_MUST_CHECK dp_err checkpoint_task_begin(struct writer *writer, const struct folder *folder, uint64_t train_step,
+                                           dp_error *ret_begun);
+/* Removes it. */
+DP_MUST_CHECK dp_err checkpoint_task_give_up(struct writer *writer, const struct folder *folder, uint64_t train_step);
+
+struct checkpoint_finish {
+    uint64_t train_step;
+    char *manifest; /* text, heap, taken; DP_NOMEM leaves it to the caller */
+    size_t bytes;
+    uint64_t keep;    /* checkpoints that may stay */
+    uv_async_t *done; /* woken once it has ended */
+};
+/* The checkpoint becomes whole, and older ones are removed. */
+DP_MUST_CHECK dp_err checkpoint_task_finish(struct writer *writer, const struct folder *folder,
+                                            const struct checkpoint_finish *finish, struct checkpoint_task **ret_task);
 /* Whether it has ended, and how. Thread: head. */
 bool checkpoint_task_ended(const struct checkpoint_task *task, dp_error *ret_err);
 /* Frees one that has ended. Accepts NULL. Thread: head. */

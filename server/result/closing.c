@@ -99,7 +99,9 @@ void head_see_end(struct head *head)
         (!done && head->state != HEAD_STOPPING))
         return;
     uint64_t patience_ms = done ? LEAVE_MS : STOP_LEAVE_MS, gone_ms = mono_ms() - head->ending->at_ms;
-    uint64_t left_ms = head_hung_all(head) ? 0 : patience_ms - MIN(gone_ms, patience_ms);
+    /* Workers of a finished job look for its server, and are told by this one. */
+    bool awaits = head->ending->finished_before && head->opts->local_workers == 0;
+    uint64_t left_ms = head_hung_all(head) && !awaits ? 0 : patience_ms - MIN(gone_ms, patience_ms);
     uv_timer_start(&head->ending->timer, on_end, left_ms, 0);
 }
 

@@ -106,9 +106,15 @@ bool folder_path(const struct folder *folder, uint64_t train_step, const char *f
 
 /* ---- DIR and its lock ---- */
 
+/* A file system that has nothing to sync of a folder says EINVAL. */
+static int sync_names(int fd)
+{
+    return fsync(fd) && errno != EINVAL ? -1 : 0;
+}
+
 static dp_err sync_folder(const struct folder *folder, dp_error *err)
 {
-    if (fsync(folder->fd))
+    if (sync_names(folder->fd))
         return dp_fail(err, DP_IO, "%.400s: the folder cannot be written to the disk: %s", folder->path,
                        strerror(errno));
     return DP_OK;
@@ -117,7 +123,7 @@ static dp_err sync_folder(const struct folder *folder, dp_error *err)
 static bool sync_parent(int folder)
 {
     int fd = openat(folder, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool synced = fd >= 0 && fsync(fd) == 0;
+    bool synced = fd >= 0 && sync_names(fd) == 0;
     if (fd >= 0)
         close(fd);
     return synced;
@@ -308,7 +314,11 @@ dp_err folder_remove(const struct folder *folder, uint64_t train_step, dp_error 
     char name[FOLDER_NAME_MAX], old[FOLDER_NAME_MAX];
     folder_name(train_step, name);
     hidden_name(train_step, OLD, old);
-    drop_hidden(folder, train_step, OLD);
+    if (is_folder(folder->fd, old)) {
+        if (sync_folder(folder, err)) /* the disk may still have it by the other name */
+            return err->code;
+        drop_hidden(folder, train_step, OLD);
+    }
     if (renameat(folder->fd, name, folder->fd, old))
         return dp_fail(err, DP_IO, "%.400s/%s: cannot be removed: %s", folder->path, name, strerror(errno));
     dp_err e = sync_folder(folder, err); /* its name goes before its files do */
@@ -348,7 +358,7 @@ static dp_err complete_draft(const struct folder *folder, const char *draft, con
     if (fd < 0)
         return dp_fail(err, DP_IO, "cannot open the folder: %s", strerror(errno));
     dp_err e = write_manifest(fd, text, bytes, err);
-    if (!e && fsync(fd))
+    if (!e && sync_names(fd))
         e = dp_fail(err, DP_IO, "the folder cannot be written to the disk: %s", strerror(errno));
     close(fd);
     return e;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,11 +18,12 @@
 #include "server/store/folder.h"
 #include "server/store/writer.h"
 
-enum { FILE_MODE = 0666, TIME_MAX = 40 };
+enum { FILE_MODE = 0666, TIME_MAX = 40, LINES_MAX = 10000 /* that may wait for the disk */ };
 
 struct journal {
     struct writer *writer;
     int fd;
+    atomic_uint waiting; /* lines */
     /* the writer's */
     bool open_line; /* the line before was cut short */
     bool warned;
@@ -62,6 +64,7 @@ static void write_line(struct writer_task *task)
             log_warn("job-log-lost file=log.jsonl reason=\"%s\"", errno ? strerror(errno) : "it was cut short");
         journal->warned = true;
     }
+    atomic_fetch_sub(&journal->waiting, 1);
     free(line);
 }
 
@@ -118,16 +121,18 @@ static char *line_text(const char *event, json_t *facts)
 
 void journal_add(struct journal *journal, const char *event, json_t *facts)
 {
-    char *text = line_text(event, facts);
+    const bool room = atomic_load(&journal->waiting) < LINES_MAX;
+    char *text = room ? line_text(event, facts) : NULL;
     size_t length = text ? strlen(text) : 0;
     struct line *line = text ? mem_array(1, sizeof *line + length + 3) : NULL;
     json_decref(facts);
     if (line) {
+        atomic_fetch_add(&journal->waiting, 1);
         *line = (struct line){.task.work = write_line, .journal = journal, .bytes = length + 2};
         snprintf(line->text, length + 3, "\n%s\n", text);
         writer_do(journal->writer, &line->task);
     } else {
-        log_warn("job-log-lost event=%s reason=\"out of memory\"", event);
+        log_warn("job-log-lost event=%s reason=\"%s\"", event, room ? "out of memory" : "the disk does not answer");
     }
     free(text);
 }

@@ -105,11 +105,21 @@ static void finish(struct stream *stream, int fd)
         unlink(stream->path);
 }
 
+/* One that is there is of a cut that was withdrawn when it was whole. */
+static int make_file(const char *path)
+{
+    const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+    int fd = open(path, flags, FILE_MODE);
+    if (fd >= 0 || errno != EEXIST || unlink(path))
+        return fd;
+    return open(path, flags, FILE_MODE);
+}
+
 static void work(struct writer_task *task)
 {
     struct stream *stream = (struct stream *)task;
     XXH3_state_t *digest = XXH3_createState();
-    int fd = open(stream->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
+    int fd = make_file(stream->path);
     if (fd < 0)
         fail(stream, "cannot be made");
     if (!digest || XXH3_64bits_reset(digest) != XXH_OK)

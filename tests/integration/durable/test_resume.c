@@ -268,6 +268,19 @@ Test(resume, a_finished_job_says_so_and_ends)
     models_assert_same(model, again);
 }
 
+/* The server was killed before it could tell them: they look for it. */
+Test(resume, a_finished_job_tells_workers_that_look_for_it)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *dir = temp_path("dir");
+    struct run_result r = DURABLE_RUN(dir, temp_path("model"), "--checkpoint-every", "100");
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    struct process *worker = durable_worker(durable_data(), "w");
+    process_expect(worker, ERR, "cannot reach", DURABLE_MS);
+    expect_end(DURABLE_SERVER(dir, "--checkpoint-every", "100"));
+    expect_end(worker);
+}
+
 Test(resume, a_finished_job_goes_on_with_more_epochs)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");

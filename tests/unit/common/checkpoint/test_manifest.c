@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -464,6 +465,24 @@ Test(manifest_files, every_length_of_a_file_is_found)
     cr_assert_eq(manifest_verify(&m, dir, NULL, &err), DP_DATA);
     cr_assert_not_null(strstr(err.text, at("b")), "%s", err.text);
     remove_dir();
+}
+
+/* No more descriptors: the file may be whole. */
+Test(manifest, a_fault_that_is_not_the_file_s_is_told_apart)
+{
+    struct manifest m = {0};
+    struct rlimit before;
+    dp_error err;
+    char path[PATH_MAX];
+    source_path(path, "meson.build");
+    cr_assert_eq(manifest_read("/nowhere/manifest.json", &m, &err), DP_IO);
+    cr_assert_eq(manifest_read(path, &m, &err), DP_DATA);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &(struct rlimit){0, before.rlim_max}), 0);
+    dp_err e = manifest_read(path, &m, &err);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    cr_assert_eq(e, DP_SYSTEM);
+    cr_assert_not_null(strstr(err.text, path), "%s", err.text);
 }
 
 Test(manifest_files, a_pipe_is_not_waited_for)

@@ -80,6 +80,8 @@ static const struct {
     {JOB, JOB "--shuffle block", "--shuffle: the job in DIR has rows"},
     {JOB, JOB "--constraint nonneg", "--constraint: the job in DIR has none"},
     {JOB "--lr-schedule cosine", JOB, "--lr-schedule: the job in DIR has cosine"},
+    {JOB "--optimizer ftrl --lr 0.1", JOB "--optimizer ftrl --lr 0.2",
+     "--lr: the job in DIR has 0.1, the command line"},
 };
 
 Test(spec, what_decides_the_result_must_be_the_same)
@@ -89,6 +91,26 @@ Test(spec, what_decides_the_result_must_be_the_same)
         cr_assert_eq(go_on(OTHER[i].before, OTHER[i].after, &err), DP_USAGE, "'%s' was taken", OTHER[i].after);
         cr_assert_not_null(strstr(err.text, OTHER[i].says), "'%s': %s", OTHER[i].after, err.text);
     }
+    ASSERT_NO_LEAKS();
+}
+
+/* A job of a version that did not know an option was one with its default. */
+Test(spec, an_option_that_is_new_has_its_default)
+{
+    static const char *const NEW[] = {"clip-norm", "seed", "sparse", "intercept", "constraint", "beta1", "shuffle"};
+    struct line line, other;
+    dp_error err = {0};
+    line_init(&line, "--model softmax");
+    line_init(&other, "--model softmax --clip-norm 2");
+    json_t *spec = spec_of(&line.opts);
+    for (size_t i = 0; i < ARRAY_LEN(NEW); i++)
+        cr_assert_eq(json_object_del(spec, NEW[i]), 0, "%s", NEW[i]);
+    cr_expect_eq(spec_check(spec, &line.opts, "DIR", &err), DP_OK, "%s", err.text);
+    cr_expect_eq(spec_check(spec, &other.opts, "DIR", &err), DP_USAGE);
+    cr_expect_not_null(strstr(err.text, "leave --clip-norm away"), "%s", err.text);
+    json_decref(spec);
+    line_fini(&line);
+    line_fini(&other);
     ASSERT_NO_LEAKS();
 }
 
@@ -134,20 +156,6 @@ Test(spec, a_rate_is_known_where_it_is_not_given)
     json_decref(spec);
     line_fini(&a);
     ASSERT_NO_LEAKS();
-}
-
-/* A job of a version that had fewer options. */
-Test(spec, an_option_that_the_job_does_not_know)
-{
-    struct line a;
-    dp_error err;
-    line_init(&a, JOB);
-    json_t *spec = spec_of(&a.opts);
-    json_object_del(spec, "batch");
-    cr_assert_eq(spec_check(spec, &a.opts, "DIR", &err), DP_USAGE);
-    cr_assert_not_null(strstr(err.text, "option --batch: the job in DIR has none"), "%s", err.text);
-    json_decref(spec);
-    line_fini(&a);
 }
 
 /* ---- --checkpoint-every and its like ---- */

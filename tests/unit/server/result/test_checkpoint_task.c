@@ -83,9 +83,10 @@ static dp_err make(uint64_t generation, uint64_t train_step, uint64_t keep)
     size_t bytes;
     char *text = manifest_text(generation, train_step, &bytes);
     uv_async_init(&loop, &done, on_done);
-    cr_assert_eq(checkpoint_task_new(writer, &folder, CHECKPOINT_BEGIN, train_step, NULL, 0, 0, NULL, NULL), DP_OK);
-    cr_assert_eq(checkpoint_task_new(writer, &folder, CHECKPOINT_FINISH, train_step, text, bytes, keep, &done, &task),
-                 DP_OK);
+    dp_error begun;
+    const struct checkpoint_finish finish = {train_step, text, bytes, keep, &done};
+    cr_assert_eq(checkpoint_task_begin(writer, &folder, train_step, &begun), DP_OK);
+    cr_assert_eq(checkpoint_task_finish(writer, &folder, &finish, &task), DP_OK);
     uv_run(&loop, UV_RUN_DEFAULT);
     checkpoint_task_free(&task);
     return outcome.code;
@@ -157,7 +158,8 @@ Test(checkpoint_task, one_that_cannot_be_committed_says_so)
     cr_assert_eq(make(1, 10, 1), DP_OK);
     char *text = manifest_text(1, 20, &bytes);
     uv_async_init(&loop, &done, on_done);
-    cr_assert_eq(checkpoint_task_new(writer, &folder, CHECKPOINT_FINISH, 20, text, bytes, 1, &done, &task), DP_OK);
+    cr_assert_eq(checkpoint_task_finish(writer, &folder, &(struct checkpoint_finish){20, text, bytes, 1, &done}, &task),
+                 DP_OK);
     uv_run(&loop, UV_RUN_DEFAULT); /* there is no draft */
     checkpoint_task_free(&task);
     cr_assert_eq(outcome.code, DP_IO);
