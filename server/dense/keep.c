@@ -38,22 +38,41 @@ dp_err slice_keep(struct slice *slice)
     return DP_OK;
 }
 
-/* NULL when out of memory. */
-static float *copy_of(const struct slice *slice, const float *floats)
+/* Memory of the shard's room, or where that is taken still by a checkpoint before, of the heap. Empty: out of memory.
+ */
+static struct blob room_for(struct slice *slice, uint32_t array)
 {
-    float *copy = mem_array(slice->range.count, sizeof *copy);
-    if (copy)
-        memcpy(copy, floats, slice->range.count * sizeof *copy);
+    const uint64_t count = slice->range.count;
+    if (!slice->cells && slice->job->room)
+        slice->cells = keep_room_cells(slice->job->room, count);
+    struct blob room = slice->cells ? keep_cell_take(&slice->cells[array], count) : (struct blob){0};
+    if (room.data)
+        return room;
+    float *floats = mem_array(count, sizeof *floats);
+    return floats ? (struct blob){floats, count * sizeof *floats, floats, free} : room;
+}
+
+/* Array 0 is theta, 1 + i is state i. Empty: out of memory. */
+static struct blob copy_of(struct slice *slice, uint32_t array, const float *floats)
+{
+    struct blob copy = room_for(slice, array);
+    if (copy.data)
+        memcpy(copy.data, floats, copy.bytes);
     return copy;
 }
 
-/* A plane that stays held while a disk is slow keeps later versions of its number from workers that map it. */
-static void leave_plane(const struct slice *slice, struct slice_kept *kept)
+/* A plane that stays held while a disk is slow keeps later versions of its number from workers that map it. It is left
+ * before the commit whose version would go there. */
+static void leave_plane(struct slice *slice, struct slice_kept *kept)
 {
-    if (!kept->version || kept->version->plane == VERSION_UNSHARED || slice->job->planes->readers == 0)
+    const struct planes *planes = slice->job->planes;
+    if (!kept->version || kept->version->plane == VERSION_UNSHARED || planes->readers == 0)
         return;
-    kept->theta = copy_of(slice, kept->version->theta);
-    if (!kept->theta)
+    const uint64_t after_this = slice->at[slice->window.next % SLICE_VERSIONS]->number + 2;
+    if (after_this % planes->count != kept->version->plane)
+        return;
+    kept->theta = copy_of(slice, 0, kept->version->theta);
+    if (!kept->theta.data)
         return; /* the plane is held, then */
     version_release(kept->version);
     kept->version = NULL;
@@ -62,13 +81,13 @@ static void leave_plane(const struct slice *slice, struct slice_kept *kept)
 void slice_keep_before(struct slice *slice)
 {
     struct slice_kept *kept = slice->kept;
-    if (!kept || kept->changed)
+    if (!kept)
         return;
-    kept->changed = true;
     leave_plane(slice, kept);
-    for (uint32_t i = 0; i < slice->job->rule->state_count; i++)
+    for (uint32_t i = 0; !kept->changed && i < slice->job->rule->state_count; i++)
         if (!kept->taken[i])
-            kept->state[i] = copy_of(slice, slice->state[i]); /* NULL: its taker hears of it */
+            kept->state[i] = copy_of(slice, 1 + i, slice->state[i]); /* empty: its taker hears of it */
+    kept->changed = true;
 }
 
 static void release_version(void *owner)
@@ -76,34 +95,32 @@ static void release_version(void *owner)
     version_release(owner);
 }
 
-/* Floats of the heap, which the blob owns. */
-static struct blob blob_of(const struct slice *slice, float *floats)
+static struct blob move(struct blob *from)
 {
-    return (struct blob){floats, slice->range.count * sizeof *floats, floats, free};
+    struct blob bytes = *from;
+    *from = (struct blob){0};
+    return bytes;
 }
 
 struct blob slice_kept_theta(struct slice *slice)
 {
     struct slice_kept *kept = slice->kept;
-    float *copy = kept->theta;
     struct version *version = kept->version;
-    assert(version || copy);
-    kept->theta = NULL;
+    assert(version || kept->theta.data);
     kept->version = NULL;
-    return copy ? blob_of(slice, copy)
-                : (struct blob){version->theta, slice->range.count * sizeof(float), version, release_version};
+    return version ? (struct blob){version->theta, slice->range.count * sizeof(float), version, release_version}
+                   : move(&kept->theta);
 }
 
 dp_err slice_kept_state(struct slice *slice, uint32_t state, struct blob *ret_bytes)
 {
     struct slice_kept *kept = slice->kept;
     assert(state < slice->job->rule->state_count && !kept->taken[state]);
-    float *copy = kept->changed ? kept->state[state] : copy_of(slice, slice->state[state]);
-    if (!copy)
+    struct blob copy = kept->changed ? move(&kept->state[state]) : copy_of(slice, 1 + state, slice->state[state]);
+    if (!copy.data)
         return DP_NOMEM;
-    kept->state[state] = NULL;
     kept->taken[state] = true;
-    *ret_bytes = blob_of(slice, copy);
+    *ret_bytes = copy;
     return DP_OK;
 }
 
@@ -116,8 +133,8 @@ void slice_kept_drop(struct slice *slice)
     if (kept->version)
         version_release(kept->version);
     for (uint32_t i = 0; i < UPDATE_STATE_MAX; i++)
-        free(kept->state[i]);
-    free(kept->theta);
+        blob_release(&kept->state[i]);
+    blob_release(&kept->theta);
     free(kept->arrived);
     free(kept->accepted);
     free(kept);

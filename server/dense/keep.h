@@ -9,12 +9,13 @@
 #ifndef DP_SERVER_DENSE_KEEP_H
 #define DP_SERVER_DENSE_KEEP_H
 
+#include "server/dense/keep_room.h"
 #include "server/dense/state.h"
 
 struct slice_kept {
-    struct version *version;        /* theta; NULL once it is copied or taken */
-    float *theta;                   /* a copy of it, until it is taken: its plane is wanted */
-    float *state[UPDATE_STATE_MAX]; /* copies, once the slice's own has changed, until they are taken */
+    struct version *version;             /* theta; NULL once it is copied or taken */
+    struct blob theta;                   /* a copy of it, until it is taken: its plane is wanted */
+    struct blob state[UPDATE_STATE_MAX]; /* copies, once the slice's own has changed, until they are taken */
     bool taken[UPDATE_STATE_MAX];
     bool changed;            /* the slice's own state */
     uint64_t open;           /* on arrival: steps that were open */
@@ -25,7 +26,7 @@ struct slice_kept {
 
 /* Keeps the slice as it is, as slice->kept. One at a time. DP_NOMEM. */
 DP_MUST_CHECK dp_err slice_keep(struct slice *slice);
-/* The state is about to change: commit_step calls it. */
+/* A commit begins: the state is about to change. commit_step calls it. */
 void slice_keep_before(struct slice *slice);
 /* theta as a blob that its taker releases; once. */
 struct blob slice_kept_theta(struct slice *slice);

@@ -23,6 +23,7 @@ struct blame {
     bool state;    /* theta is finite still, the optimizer's state is not: it overflowed */
 };
 
+struct keep_cell;
 struct slice_kept;
 
 struct slice {
@@ -41,6 +42,7 @@ struct slice {
     struct past past;                    /* on arrival, if late gradients are compensated */
     float *state[UPDATE_STATE_MAX];      /* [range.count] the optimizer's; commit_step alone changes it */
     struct slice_kept *kept;             /* as the slice was at a cut (keep.h); NULL: nothing is kept */
+    struct keep_cell *cells;             /* for copies, of the job's room; NULL until one was made */
     uint64_t blocks[SLICE_SEGMENTS_MAX]; /* layout_tensor_block of each segment */
     uint64_t block_count;
     float *mean;                     /* gradient of a step, for rules that need it twice; else NULL */

@@ -2,13 +2,16 @@
 #include "server/net/cut.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "server/dense/keep_room.h"
 #include "server/net/events.h"
 #include "server/shard/cut.h"
 #include "server/store/folder.h"
 #include "server/store/stream.h"
+#include "server/store/writer.h"
 
 static void wake(void *arg)
 {
@@ -25,6 +28,8 @@ void port_cut_drop(struct port_state *port)
 {
     stream_free(&port->cut.stream);
     cut_drop(&port->shard);
+    if (port->shard.own.room)
+        keep_room_rest(port->shard.own.room);
     port->cut.on = false;
 }
 
@@ -120,6 +125,33 @@ void port_cut_pump(struct port_state *port)
     answer(port, whole ? CUT_WRITTEN : CUT_FAILED, whole ? &outcome : NULL, whole ? NULL : outcome.err.text);
 }
 
+/* ---- pages for copies, found by the writer's thread before the commit that copies ---- */
+
+struct faults {
+    struct writer_task task;
+    struct keep_room *room;
+};
+
+static void fault_in(struct writer_task *task)
+{
+    struct faults *faults = (struct faults *)task;
+    keep_room_fault_in(faults->room);
+    keep_room_release(faults->room);
+    free(faults);
+}
+
+/* Without memory for the task, commits find pages by themselves. */
+static void find_pages(struct port_state *port)
+{
+    struct keep_room *room = port->shard.own.room;
+    struct faults *faults = room ? mem_array_zero(1, sizeof *faults) : NULL;
+    if (!faults)
+        return;
+    *faults = (struct faults){.task.work = fault_in, .room = room};
+    keep_room_retain(room);
+    writer_do(port->cut.writer, &faults->task);
+}
+
 void port_cut(struct port_state *port, const struct command_cut *command)
 {
     struct port_cut *cut = &port->cut;
@@ -135,6 +167,8 @@ void port_cut(struct port_state *port, const struct command_cut *command)
         return;
     }
     dp_err e = cut_arm(&port->shard, command->step, command->train_step, &err);
+    if (!e)
+        find_pages(port);
     if (e)
         answer(port, e == DP_RANGE ? CUT_LATE : CUT_FAILED, NULL, err.text);
     else

@@ -7,6 +7,7 @@
 #include "common/base/mem.h"
 #include "common/base/text.h"
 #include "common/checkpoint/shard_file.h"
+#include "server/dense/keep_room.h"
 
 _Static_assert((int)SHARD_FILE_STATES_MAX == (int)UPDATE_STATE_MAX && (int)SHARD_FILE_SLOTS_MAX == (int)STEPS_SLOTS_MAX,
                "a checkpoint's files have what a job has");
@@ -33,6 +34,16 @@ static void keep(struct shard *shard, struct piece *piece)
     cut->kept++;
 }
 
+/* Stays from cut to cut; without it, copies are of the heap. */
+static void make_room(struct shard *shard)
+{
+    uint64_t floats = 0;
+    for (uint32_t i = 0; i < shard->slice_count; i++)
+        floats += shard->slices[i].range.count;
+    if (!shard->own.room && floats > 0)
+        shard->own.room = keep_room_new(shard->slice_count, floats, shard->own.rule->state_count);
+}
+
 dp_err cut_arm(struct shard *shard, uint64_t step, uint64_t train_step, dp_error *err)
 {
     cut_drop(shard);
@@ -44,6 +55,7 @@ dp_err cut_arm(struct shard *shard, uint64_t step, uint64_t train_step, dp_error
         return dp_fail(err, DP_DATA, "step %llu is none of the job", (unsigned long long)step);
     if (is_late(shard, step))
         return dp_fail(err, DP_RANGE, "shard %u is past step %llu", shard->id, (unsigned long long)step);
+    make_room(shard);
     shard->cut = (struct cut){.armed = true, .step = step, .train_step = train_step};
     for (uint32_t i = 0; i < shard->piece_count; i++)
         if (shard->pieces[i].window->next == step)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/base/clock.h"
+#include "server/dense/keep_room.h"
 #include "server/dense/slice.h"
 #include "server/shard/control.h"
 #include "server/shard/cut.h"
@@ -27,6 +28,7 @@ void shard_fini(struct shard *shard)
         slice_fini(&shard->slices[i]); /* these drop what a cut keeps of them */
     parts_fini(shard);
     gate_fini(&shard->gate);
+    keep_room_release(shard->own.room);
     planes_fini(&shard->planes);
     schedule_past_fini(&shard->past_rates);
     free(shard->slices);

@@ -15,6 +15,7 @@
 #include "server/step/steps.h"
 #include "server/update/update.h"
 
+struct keep_room;
 struct planes;
 struct values_source;
 
@@ -43,6 +44,7 @@ struct shard_job {
     struct consistency consistency;
     uint32_t past;               /* versions of a slice to keep for gradients that come late */
     const struct planes *planes; /* of the shard, NULL where versions are not shared */
+    struct keep_room *room;      /* of the shard, for what cuts copy; NULL until the first cut, or out of memory */
 };
 
 /* The staleness of a step of the job: 0 where it commits once, as those do that leave theta alone; else its slots

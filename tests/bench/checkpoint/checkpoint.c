@@ -1,5 +1,6 @@
-/* What checkpoints cost a job whose one worker computes nothing: adam on one dense tensor, over shared memory, with a
- * checkpoint every 10 s, every 2 s, and none, in turn; and how long the job takes to go on after its server was killed.
+/* The cost of checkpoints to a job whose one worker computes nothing: adam on one dense tensor, over shared memory,
+ * with a checkpoint every 10 s, every 2 s, and none, in turn; and how long the job takes to go on after its server was
+ * killed.
  *
  *   bench_checkpoint [--quick] [--floats 100000000] [--seconds 21] [--rounds 2] [--dir /dev/shm]
  *
@@ -221,7 +222,7 @@ struct steps_seen run_steps(const struct run *run, uint32_t skip)
     return seen;
 }
 
-/* Of all rounds of a pace. */
+/* All rounds of a pace. */
 struct found {
     double rate, median, worst,
         copies; /* steps a second; seconds; worst to the median of its own job; of theta and state */

@@ -5,13 +5,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* How often a job makes checkpoints. */
+/* The time from checkpoint to checkpoint. */
 enum pace { PACE_NEVER, PACE_10S, PACE_2S, PACES };
 
 enum { RUN_STEPS_MAX = 1 << 20 };
 
-/* What a job did while it was looked at. Bytes are resident: those of the server, and those that the worker has for
- * itself. */
+/* The steps and the memory of a job while it was looked at. Bytes are resident: those of the server, and those that the
+ * worker has for itself. */
 struct run {
     double *times; /* [count] at which the worker had theta of a step, seconds */
     uint32_t count;

@@ -52,7 +52,15 @@ static void set_up(struct world *w, const struct update_rule *rule, uint32_t sta
 static void tear_down(struct world *w)
 {
     slice_fini(&w->slice);
+    keep_room_release(w->job.room);
     planes_fini(&w->planes);
+}
+
+/* As a shard makes it at its first cut. */
+static void make_room(struct world *w)
+{
+    w->job.room = keep_room_new(1, ELEMS, w->job.rule->state_count);
+    cr_assert(w->job.room);
 }
 
 static struct blob gradient(uint64_t step, uint32_t slot)
@@ -128,12 +136,14 @@ static const struct update_rule *const RULES[] = {&rule_sgd,     &rule_momentum,
                                                   &rule_rmsprop, &rule_adam,     &rule_adamw,    &rule_ftrl};
 
 /* Array i is taken after after[i] commits. */
-static void run(const struct update_rule *rule, const uint32_t *after, bool shared)
+static void run(const struct update_rule *rule, const uint32_t *after, bool shared, bool room)
 {
     struct world w;
     struct blob taken[ARRAYS] = {{0}};
     const uint32_t arrays = 1 + rule->state_count;
     set_up(&w, rule, 0, shared);
+    if (room)
+        make_room(&w);
     while (w.slice.window.next < CUT)
         commit(&w);
     AUTOFREE struct copy *copy = copy_of(&w.slice);
@@ -159,7 +169,8 @@ Test(keep, has_the_bits_of_the_cut_whatever_commits_follow)
             for (uint32_t first = 0; first < 3; first++)
                 for (uint32_t others = 0; others < 3; others++)
                     for (int shared = 0; shared < 2; shared++)
-                        run(RULES[r], (const uint32_t[ARRAYS]){theta, first, others, others}, shared);
+                        for (int room = 0; room < 2; room++)
+                            run(RULES[r], (const uint32_t[ARRAYS]){theta, first, others, others}, shared, room);
     ASSERT_NO_LEAKS();
 }
 
@@ -203,6 +214,58 @@ Test(keep, may_be_dropped_half_taken_and_begun_again)
     check(first, 0, &theta, "adam");
     slice_kept_drop(&w.slice);
     slice_kept_drop(&w.slice); /* nothing is kept */
+    tear_down(&w);
+    ASSERT_NO_LEAKS();
+}
+
+/* A cut is dropped while the writer has bytes of it still; those of the next have other memory. */
+Test(keep, leaves_alone_what_a_writer_still_has)
+{
+    struct world w;
+    struct blob before[2], after[2];
+    set_up(&w, &rule_adam, 0, false);
+    make_room(&w);
+    commit(&w);
+    AUTOFREE struct copy *first = copy_of(&w.slice);
+    cr_assert_eq(slice_keep(&w.slice), DP_OK);
+    commit(&w);
+    for (uint32_t i = 0; i < 2; i++)
+        cr_assert_eq(slice_kept_state(&w.slice, i, &before[i]), DP_OK);
+    slice_kept_drop(&w.slice);
+    keep_room_rest(w.job.room);
+    AUTOFREE struct copy *second = copy_of(&w.slice);
+    cr_assert_eq(slice_keep(&w.slice), DP_OK);
+    commit(&w);
+    keep_room_fault_in(w.job.room);
+    for (uint32_t i = 0; i < 2; i++) {
+        cr_assert_eq(slice_kept_state(&w.slice, i, &after[i]), DP_OK);
+        cr_assert_neq(before[i].data, after[i].data);
+        check(first, 1 + i, &before[i], "adam");
+    }
+    tear_down(&w); /* before the writer is done */
+    for (uint32_t i = 0; i < 2; i++)
+        check(second, 1 + i, &after[i], "adam");
+    ASSERT_NO_LEAKS();
+}
+
+Test(keep, has_the_same_memory_from_cut_to_cut)
+{
+    struct world w;
+    struct blob state;
+    void *data = NULL;
+    set_up(&w, &rule_momentum, 0, false);
+    make_room(&w);
+    for (uint32_t cut = 0; cut < 3; cut++) {
+        AUTOFREE struct copy *copy = copy_of(&w.slice);
+        cr_assert_eq(slice_keep(&w.slice), DP_OK);
+        commit(&w);
+        cr_assert_eq(slice_kept_state(&w.slice, 0, &state), DP_OK);
+        cr_assert(!data || data == state.data);
+        data = state.data;
+        check(copy, 1, &state, "momentum");
+        slice_kept_drop(&w.slice);
+        keep_room_rest(w.job.room);
+    }
     tear_down(&w);
     ASSERT_NO_LEAKS();
 }

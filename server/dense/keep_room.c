@@ -1,0 +1,126 @@
+/* Room for copies; see keep_room.h. Thread: as stated. */
+#include "server/dense/keep_room.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum { HUGE_BYTES = 2 << 20, LINE_FLOATS = CACHE_LINE_BYTES / sizeof(float) };
+
+struct keep_room {
+    _Atomic uint32_t refs;
+    uint32_t states;
+    void *mapped; /* with what comes before the first huge page */
+    size_t mapped_bytes;
+    float *floats;
+    size_t state_bytes, bytes;       /* theta lies behind the states */
+    uint64_t next_state, next_theta; /* element of `floats` that is nobody's yet */
+    uint32_t cell_count, cells_used;
+    struct keep_cell cells[];
+};
+
+/* Cells begin at cache lines. */
+static uint64_t whole_lines(uint64_t floats)
+{
+    return (floats + LINE_FLOATS - 1) / LINE_FLOATS * LINE_FLOATS;
+}
+
+/* Huge pages are found some hundred times faster than small ones, which serve on a kernel without. */
+static bool map(struct keep_room *room)
+{
+    room->mapped_bytes = room->bytes + HUGE_BYTES;
+    room->mapped =
+        mmap(NULL, room->mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room->mapped == MAP_FAILED)
+        return false;
+    size_t before = (HUGE_BYTES - (uintptr_t)room->mapped % HUGE_BYTES) % HUGE_BYTES;
+    room->floats = (float *)(void *)((char *)room->mapped + before);
+    (void)madvise(room->floats, room->bytes, MADV_HUGEPAGE);
+    return true;
+}
+
+struct keep_room *keep_room_new(uint32_t slices, uint64_t floats, uint32_t states)
+{
+    const uint64_t most = floats + (uint64_t)slices * LINE_FLOATS;
+    const size_t cells = (size_t)slices * (1 + states);
+    struct keep_room *room = mem_array_zero(1, sizeof *room + cells * sizeof room->cells[0]);
+    if (!room)
+        return NULL;
+    room->refs = 1;
+    room->states = states;
+    room->cell_count = (uint32_t)cells;
+    room->next_theta = most * states;
+    room->state_bytes = most * states * sizeof(float);
+    room->bytes = room->state_bytes + most * sizeof(float);
+    if (!map(room)) {
+        free(room);
+        return NULL;
+    }
+    return room;
+}
+
+void keep_room_retain(struct keep_room *room)
+{
+    atomic_fetch_add_explicit(&room->refs, 1, memory_order_relaxed);
+}
+
+void keep_room_release(struct keep_room *room)
+{
+    if (!room || atomic_fetch_sub_explicit(&room->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    munmap(room->mapped, room->mapped_bytes);
+    free(room);
+}
+
+static void set_cell(struct keep_room *room, struct keep_cell *cell, uint64_t *next, uint64_t count)
+{
+    cell->room = room;
+    cell->floats = room->floats + *next;
+    *next += whole_lines(count);
+}
+
+struct keep_cell *keep_room_cells(struct keep_room *room, uint64_t count)
+{
+    struct keep_cell *cells = &room->cells[room->cells_used];
+    room->cells_used += 1 + room->states;
+    assert(room->cells_used <= room->cell_count);
+    set_cell(room, &cells[0], &room->next_theta, count);
+    for (uint32_t i = 0; i < room->states; i++)
+        set_cell(room, &cells[1 + i], &room->next_state, count);
+    assert(room->next_theta * sizeof(float) <= room->bytes && room->next_state * sizeof(float) <= room->state_bytes);
+    return cells;
+}
+
+void keep_room_fault_in(struct keep_room *room)
+{
+#ifdef MADV_POPULATE_WRITE
+    if (room->state_bytes > 0)
+        (void)madvise(room->floats, room->state_bytes, MADV_POPULATE_WRITE); /* else the copies find their pages */
+#else
+    (void)room;
+#endif
+}
+
+void keep_room_rest(struct keep_room *room)
+{
+    if (atomic_load_explicit(&room->refs, memory_order_acquire) == 1)
+        (void)madvise(room->floats, room->bytes, MADV_FREE);
+}
+
+static void give_back(void *owner)
+{
+    struct keep_cell *cell = owner;
+    struct keep_room *room = cell->room;
+    atomic_store_explicit(&cell->taken, false, memory_order_release);
+    keep_room_release(room);
+}
+
+struct blob keep_cell_take(struct keep_cell *cell, uint64_t count)
+{
+    if (atomic_load_explicit(&cell->taken, memory_order_acquire))
+        return (struct blob){0};
+    atomic_store_explicit(&cell->taken, true, memory_order_relaxed);
+    keep_room_retain(cell->room);
+    return (struct blob){cell->floats, count * sizeof(float), cell, give_back};
+}

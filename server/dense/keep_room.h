@@ -1,0 +1,43 @@
+/* Room for the copies that a shard's slices keep at a cut: memory that stays from cut to cut, so that no commit waits
+ * for the kernel to find pages. It has the place of one copy of theta and of each state; while nothing is kept, the
+ * kernel may take its pages for other uses.
+ *
+ * Invariants:
+ *   1. A cell is its taker's from keep_cell_take until the blob is released. One that is taken is not
+ * taken again.
+ *   2. The room lives as long as its maker, or a taken cell, or who retained it.
+ * Thread: shard; releases and keep_room_fault_in from any. */
+#ifndef DP_SERVER_DENSE_KEEP_ROOM_H
+#define DP_SERVER_DENSE_KEEP_ROOM_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/mem.h"
+
+struct keep_room;
+
+/* Room for one array of a slice. */
+struct keep_cell {
+    struct keep_room *room;
+    float *floats;
+    _Atomic bool taken;
+};
+
+/* For `slices` slices of `floats` elements in all, whose rule has `states` states. NULL: out of memory. */
+struct keep_room *keep_room_new(uint32_t slices, uint64_t floats, uint32_t states);
+void keep_room_retain(struct keep_room *room);
+/* Accepts NULL. */
+void keep_room_release(struct keep_room *room);
+/* The cells of another slice, which has `count` elements: [1 + states], theta's first. The room's. */
+struct keep_cell *keep_room_cells(struct keep_room *room, uint64_t count);
+/* Finds pages for the states, which every cut copies. Changes no byte. */
+void keep_room_fault_in(struct keep_room *room);
+/* Lets the kernel take the pages if it needs them. Does nothing while a cell is taken. */
+void keep_room_rest(struct keep_room *room);
+
+/* `count` floats whose release gives the cell back; empty: it is taken. */
+struct blob keep_cell_take(struct keep_cell *cell, uint64_t count);
+
+#endif
