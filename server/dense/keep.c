@@ -52,7 +52,7 @@ static struct blob room_for(struct slice *slice, uint32_t array)
     return floats ? (struct blob){floats, count * sizeof *floats, floats, free} : room;
 }
 
-/* Array 0 is theta, 1 + i is state i. Empty: out of memory. */
+/* Array i is state i, and theta is behind them. Empty: out of memory. */
 static struct blob copy_of(struct slice *slice, uint32_t array, const float *floats)
 {
     struct blob copy = room_for(slice, array);
@@ -71,7 +71,7 @@ static void leave_plane(struct slice *slice, struct slice_kept *kept)
     const uint64_t after_this = slice->at[slice->window.next % SLICE_VERSIONS]->number + 2;
     if (after_this % planes->count != kept->version->plane)
         return;
-    kept->theta = copy_of(slice, 0, kept->version->theta);
+    kept->theta = copy_of(slice, slice->job->rule->state_count, kept->version->theta);
     if (!kept->theta.data)
         return; /* the plane is held, then */
     version_release(kept->version);
@@ -86,7 +86,7 @@ void slice_keep_before(struct slice *slice)
     leave_plane(slice, kept);
     for (uint32_t i = 0; !kept->changed && i < slice->job->rule->state_count; i++)
         if (!kept->taken[i])
-            kept->state[i] = copy_of(slice, 1 + i, slice->state[i]); /* empty: its taker hears of it */
+            kept->state[i] = copy_of(slice, i, slice->state[i]); /* empty: its taker hears of it */
     kept->changed = true;
 }
 
@@ -116,7 +116,7 @@ dp_err slice_kept_state(struct slice *slice, uint32_t state, struct blob *ret_by
 {
     struct slice_kept *kept = slice->kept;
     assert(state < slice->job->rule->state_count && !kept->taken[state]);
-    struct blob copy = kept->changed ? move(&kept->state[state]) : copy_of(slice, 1 + state, slice->state[state]);
+    struct blob copy = kept->changed ? move(&kept->state[state]) : copy_of(slice, state, slice->state[state]);
     if (!copy.data)
         return DP_NOMEM;
     kept->taken[state] = true;

@@ -6,16 +6,19 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "common/base/util.h"
+
 enum { HUGE_BYTES = 2 << 20, LINE_FLOATS = CACHE_LINE_BYTES / sizeof(float) };
 
 struct keep_room {
     _Atomic uint32_t refs;
-    uint32_t states;
-    void *mapped; /* with what comes before the first huge page */
+    uint32_t arrays; /* of a slice */
+    void *mapped;    /* with what comes before the first huge page */
     size_t mapped_bytes;
     float *floats;
-    size_t state_bytes, bytes;       /* theta lies behind the states */
-    uint64_t next_state, next_theta; /* element of `floats` that is nobody's yet */
+    size_t bytes;
+    uint64_t stride; /* floats from one array to the next */
+    uint64_t next;   /* of an array, that is nobody's yet */
     uint32_t cell_count, cells_used;
     struct keep_cell cells[];
 };
@@ -40,19 +43,17 @@ static bool map(struct keep_room *room)
     return true;
 }
 
-struct keep_room *keep_room_new(uint32_t slices, uint64_t floats, uint32_t states)
+struct keep_room *keep_room_new(uint32_t slices, uint64_t floats, uint32_t arrays)
 {
-    const uint64_t most = floats + (uint64_t)slices * LINE_FLOATS;
-    const size_t cells = (size_t)slices * (1 + states);
+    const size_t cells = (size_t)slices * arrays;
     struct keep_room *room = mem_array_zero(1, sizeof *room + cells * sizeof room->cells[0]);
     if (!room)
         return NULL;
     room->refs = 1;
-    room->states = states;
+    room->arrays = arrays;
     room->cell_count = (uint32_t)cells;
-    room->next_theta = most * states;
-    room->state_bytes = most * states * sizeof(float);
-    room->bytes = room->state_bytes + most * sizeof(float);
+    room->stride = whole_lines(floats) + (uint64_t)slices * LINE_FLOATS;
+    room->bytes = room->stride * arrays * sizeof(float);
     if (!map(room)) {
         free(room);
         return NULL;
@@ -73,32 +74,28 @@ void keep_room_release(struct keep_room *room)
     free(room);
 }
 
-static void set_cell(struct keep_room *room, struct keep_cell *cell, uint64_t *next, uint64_t count)
-{
-    cell->room = room;
-    cell->floats = room->floats + *next;
-    *next += whole_lines(count);
-}
-
 struct keep_cell *keep_room_cells(struct keep_room *room, uint64_t count)
 {
     struct keep_cell *cells = &room->cells[room->cells_used];
-    room->cells_used += 1 + room->states;
+    room->cells_used += room->arrays;
     assert(room->cells_used <= room->cell_count);
-    set_cell(room, &cells[0], &room->next_theta, count);
-    for (uint32_t i = 0; i < room->states; i++)
-        set_cell(room, &cells[1 + i], &room->next_state, count);
-    assert(room->next_theta * sizeof(float) <= room->bytes && room->next_state * sizeof(float) <= room->state_bytes);
+    for (uint32_t i = 0; i < room->arrays; i++) {
+        cells[i].room = room;
+        cells[i].floats = room->floats + i * room->stride + room->next;
+    }
+    room->next += whole_lines(count);
+    assert(room->next <= room->stride);
     return cells;
 }
 
-void keep_room_fault_in(struct keep_room *room)
+void keep_room_fault_in(struct keep_room *room, uint32_t arrays)
 {
 #ifdef MADV_POPULATE_WRITE
-    if (room->state_bytes > 0)
-        (void)madvise(room->floats, room->state_bytes, MADV_POPULATE_WRITE); /* else the copies find their pages */
+    const size_t bytes = room->stride * MIN(arrays, room->arrays) * sizeof(float);
+    (void)madvise(room->floats, bytes, MADV_POPULATE_WRITE); /* where that fails, the copies find their pages */
 #else
     (void)room;
+    (void)arrays;
 #endif
 }
 

@@ -1,6 +1,5 @@
 /* Room for the copies that a shard's slices keep at a cut: memory that stays from cut to cut, so that no commit waits
- * for the kernel to find pages. It has the place of one copy of theta and of each state; while nothing is kept, the
- * kernel may take its pages for other uses.
+ * for the kernel to find pages. While nothing is kept, the kernel may take its pages for other uses.
  *
  * Invariants:
  *   1. A cell is its taker's from keep_cell_take until the blob is released. One that is taken is not
@@ -25,15 +24,15 @@ struct keep_cell {
     _Atomic bool taken;
 };
 
-/* For `slices` slices of `floats` elements in all, whose rule has `states` states. NULL: out of memory. */
-struct keep_room *keep_room_new(uint32_t slices, uint64_t floats, uint32_t states);
+/* For `arrays` arrays of each of `slices` slices, which have `floats` elements in all. NULL: out of memory. */
+struct keep_room *keep_room_new(uint32_t slices, uint64_t floats, uint32_t arrays);
 void keep_room_retain(struct keep_room *room);
 /* Accepts NULL. */
 void keep_room_release(struct keep_room *room);
-/* The cells of another slice, which has `count` elements: [1 + states], theta's first. The room's. */
+/* The cells of another slice, which has `count` elements: [arrays], which are the room's. */
 struct keep_cell *keep_room_cells(struct keep_room *room, uint64_t count);
-/* Finds pages for the states, which every cut copies. Changes no byte. */
-void keep_room_fault_in(struct keep_room *room);
+/* Finds the pages of the first `arrays` arrays of all slices. Changes no byte. */
+void keep_room_fault_in(struct keep_room *room, uint32_t arrays);
 /* Lets the kernel take the pages if it needs them. Does nothing while a cell is taken. */
 void keep_room_rest(struct keep_room *room);
 

@@ -77,9 +77,12 @@ static void on_start(struct port_state *port, struct command *command)
     port->start = command->start;
     command->start = NULL;
     port->incarnation = port->start->incarnation; /* first: what fails is told with it */
-    if (start(port, port->start, &err))
+    if (start(port, port->start, &err)) {
         shard_fail(&port->shard, &err);
-    else if (port->start->checkpoint) /* on arrival its first steps may have all their slots */
+        return;
+    }
+    port_cut_make_room(port);
+    if (port->start->checkpoint) /* on arrival its first steps may have all their slots */
         shard_global_low(&port->shard, port->shard.low);
 }
 

@@ -125,29 +125,29 @@ void port_cut_pump(struct port_state *port)
     answer(port, whole ? CUT_WRITTEN : CUT_FAILED, whole ? &outcome : NULL, whole ? NULL : outcome.err.text);
 }
 
-/* ---- pages for copies, found by the writer's thread before the commit that copies ---- */
+/* ---- pages for copies ---- */
 
 struct faults {
     struct writer_task task;
     struct keep_room *room;
+    uint32_t arrays;
 };
 
 static void fault_in(struct writer_task *task)
 {
     struct faults *faults = (struct faults *)task;
-    keep_room_fault_in(faults->room);
+    keep_room_fault_in(faults->room, faults->arrays);
     keep_room_release(faults->room);
     free(faults);
 }
 
-/* Without memory for the task, commits find pages by themselves. */
-static void find_pages(struct port_state *port)
+void port_cut_make_room(struct port_state *port)
 {
-    struct keep_room *room = port->shard.own.room;
+    struct keep_room *room = port->cut.writer && port->shard.job ? cut_room(&port->shard) : NULL;
     struct faults *faults = room ? mem_array_zero(1, sizeof *faults) : NULL;
     if (!faults)
-        return;
-    *faults = (struct faults){.task.work = fault_in, .room = room};
+        return; /* copies find their pages */
+    *faults = (struct faults){.task.work = fault_in, .room = room, .arrays = cut_copies(&port->shard)};
     keep_room_retain(room);
     writer_do(port->cut.writer, &faults->task);
 }
@@ -168,7 +168,7 @@ void port_cut(struct port_state *port, const struct command_cut *command)
     }
     dp_err e = cut_arm(&port->shard, command->step, command->train_step, &err);
     if (!e)
-        find_pages(port);
+        port_cut_make_room(port);
     if (e)
         answer(port, e == DP_RANGE ? CUT_LATE : CUT_FAILED, NULL, err.text);
     else

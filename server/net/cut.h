@@ -8,6 +8,9 @@
 
 #include "server/net/state.h"
 
+/* Has the writer's thread find pages for what cuts of the job copy, so that no commit waits for the kernel. Does
+ * nothing without --checkpoint-dir. */
+void port_cut_make_room(struct port_state *port);
 /* Obeys COMMAND_CUT. */
 void port_cut(struct port_state *port, const struct command_cut *command);
 /* The thread was woken: hands bytes to the writer while it has room, and tells the head once the file is done. */

@@ -34,14 +34,20 @@ static void keep(struct shard *shard, struct piece *piece)
     cut->kept++;
 }
 
-/* Stays from cut to cut; without it, copies are of the heap. */
-static void make_room(struct shard *shard)
+struct keep_room *cut_room(struct shard *shard)
 {
+    const uint32_t arrays = shard->own.rule->state_count + (shard->own.planes ? 1 : 0);
     uint64_t floats = 0;
     for (uint32_t i = 0; i < shard->slice_count; i++)
         floats += shard->slices[i].range.count;
-    if (!shard->own.room && floats > 0)
-        shard->own.room = keep_room_new(shard->slice_count, floats, shard->own.rule->state_count);
+    if (!shard->own.room && floats > 0 && arrays > 0)
+        shard->own.room = keep_room_new(shard->slice_count, floats, arrays);
+    return shard->own.room;
+}
+
+uint32_t cut_copies(const struct shard *shard)
+{
+    return shard->own.rule->state_count + (shard->planes.readers > 0 ? 1 : 0);
 }
 
 dp_err cut_arm(struct shard *shard, uint64_t step, uint64_t train_step, dp_error *err)
@@ -55,7 +61,6 @@ dp_err cut_arm(struct shard *shard, uint64_t step, uint64_t train_step, dp_error
         return dp_fail(err, DP_DATA, "step %llu is none of the job", (unsigned long long)step);
     if (is_late(shard, step))
         return dp_fail(err, DP_RANGE, "shard %u is past step %llu", shard->id, (unsigned long long)step);
-    make_room(shard);
     shard->cut = (struct cut){.armed = true, .step = step, .train_step = train_step};
     for (uint32_t i = 0; i < shard->piece_count; i++)
         if (shard->pieces[i].window->next == step)

@@ -14,6 +14,11 @@
 
 #include "server/shard/state.h"
 
+/* The room for copies of the job that has begun, which stays to its end; made if there is none yet. Borrowed. NULL: no
+ * array of a slice is ever copied, or out of memory; copies are of the heap then. */
+struct keep_room *cut_room(struct shard *shard);
+/* Arrays of a slice that a cut may copy, as things are now: the states, and theta where workers map it. */
+uint32_t cut_copies(const struct shard *shard);
 /* The shard is to be cut at `step`, of which theta has seen `train_step` training steps. Pieces that are there are kept
  * at once. DP_RANGE: a piece is past it; DP_DATA: it is no step of the job; DP_BUSY: there is no job here, or it has
  * failed. Nothing is cut then. */

@@ -59,7 +59,7 @@ static void tear_down(struct world *w)
 /* As a shard makes it at its first cut. */
 static void make_room(struct world *w)
 {
-    w->job.room = keep_room_new(1, ELEMS, w->job.rule->state_count);
+    w->job.room = keep_room_new(1, ELEMS, w->job.rule->state_count + 1);
     cr_assert(w->job.room);
 }
 
@@ -236,7 +236,7 @@ Test(keep, leaves_alone_what_a_writer_still_has)
     AUTOFREE struct copy *second = copy_of(&w.slice);
     cr_assert_eq(slice_keep(&w.slice), DP_OK);
     commit(&w);
-    keep_room_fault_in(w.job.room);
+    keep_room_fault_in(w.job.room, 3);
     for (uint32_t i = 0; i < 2; i++) {
         cr_assert_eq(slice_kept_state(&w.slice, i, &after[i]), DP_OK);
         cr_assert_neq(before[i].data, after[i].data);
