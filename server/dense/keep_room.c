@@ -92,7 +92,7 @@ void keep_room_fault_in(struct keep_room *room, uint32_t arrays)
 {
 #ifdef MADV_POPULATE_WRITE
     const size_t bytes = room->stride * MIN(arrays, room->arrays) * sizeof(float);
-    (void)madvise(room->floats, bytes, MADV_POPULATE_WRITE); /* where that fails, the copies find their pages */
+    (void)madvise(room->floats, bytes, MADV_POPULATE_WRITE); /* else the copies find their pages */
 #else
     (void)room;
     (void)arrays;
