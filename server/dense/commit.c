@@ -260,6 +260,7 @@ static double step_chunk(struct slice *slice, const struct commit *commit, struc
     for (uint32_t i = 0; i < commit->job->rule->state_count; i++)
         state[i] = slice->state[i] + b.at;
     g = prepared(slice, commit, b, w, g, &k);
+    slice_keep_run(slice, b.at, b.n);
     commit->job->rule->step(b.n, &k, w, g, state, out);
     commit_look(slice, b, out);
     look_at_state(slice, b, out, state);
@@ -352,6 +353,7 @@ void commit_step(struct slice *slice, const struct commit *commit, const float *
                 commit_look(slice, b, out + b.at);
         }
     }
+    slice_keep_after(slice);
 }
 
 void commit_report(const struct slice *slice, const float *w, double *report)

@@ -84,10 +84,27 @@ void slice_keep_before(struct slice *slice)
     if (!kept)
         return;
     leave_plane(slice, kept);
-    for (uint32_t i = 0; !kept->changed && i < slice->job->rule->state_count; i++)
+    kept->copying = !kept->changed;
+    for (uint32_t i = 0; kept->copying && i < slice->job->rule->state_count; i++)
         if (!kept->taken[i])
-            kept->state[i] = copy_of(slice, i, slice->state[i]); /* empty: its taker hears of it */
+            kept->state[i] = room_for(slice, i); /* empty: its taker hears of it */
     kept->changed = true;
+}
+
+void slice_keep_run(struct slice *slice, uint64_t at, size_t n)
+{
+    struct slice_kept *kept = slice->kept;
+    if (!kept || !kept->copying)
+        return;
+    for (uint32_t i = 0; i < slice->job->rule->state_count; i++)
+        if (kept->state[i].data)
+            memcpy((float *)kept->state[i].data + at, slice->state[i] + at, n * sizeof(float));
+}
+
+void slice_keep_after(struct slice *slice)
+{
+    if (slice->kept)
+        slice->kept->copying = false;
 }
 
 static void release_version(void *owner)

@@ -18,6 +18,7 @@ struct slice_kept {
     struct blob state[UPDATE_STATE_MAX]; /* copies, once the slice's own has changed, until they are taken */
     bool taken[UPDATE_STATE_MAX];
     bool changed;            /* the slice's own state */
+    bool copying;            /* it is being changed for the first time, run by run */
     uint64_t open;           /* on arrival: steps that were open */
     size_t accepted_bytes;   /* of the slots of a step */
     struct metrics *arrived; /* [open] sums so far */
@@ -26,8 +27,11 @@ struct slice_kept {
 
 /* Keeps the slice as it is, as slice->kept. One at a time. DP_NOMEM. */
 DP_MUST_CHECK dp_err slice_keep(struct slice *slice);
-/* A commit begins: the state is about to change. commit_step calls it. */
+/* A commit is about to change the state; commit_step calls these. Between the first and the last, slice_keep_run copies
+ * each run of elements once, before it is changed: its bytes are in cache then. */
 void slice_keep_before(struct slice *slice);
+void slice_keep_run(struct slice *slice, uint64_t at, size_t n);
+void slice_keep_after(struct slice *slice);
 /* theta as a blob that its taker releases; once. */
 struct blob slice_kept_theta(struct slice *slice);
 /* The same of state number `state` of the rule. DP_NOMEM, also where there was none for a copy when it changed. */
