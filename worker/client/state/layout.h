@@ -22,7 +22,7 @@ struct client_job {
 /* A description that frame_parse has passed. DP_PROTO where its numbers make no plan, DP_NOMEM. */
 DP_MUST_CHECK dp_err client_job_take(const Dp__Job *msg, struct client_job *ret_job, dp_error *err);
 void client_job_fini(struct client_job *job);
-/* DP_REFUSED, naming the first thing in which `now` differs from `was`. What client_job_extend takes may differ. */
+/* DP_REFUSED, naming the first thing in which `now` differs from `was`. The job's end and `singly` may differ. */
 DP_MUST_CHECK dp_err client_job_same(const struct client_job *was, const struct client_job *now, dp_error *err);
 /* The job goes on as `now`, which is the same but for its end (--steps, --epochs, given anew where a server goes on
  * from a checkpoint) and `singly`: these are taken. */
