@@ -33,7 +33,10 @@ static void stop(struct head *head, int exit_status, dp_err told, const char *te
     head->ending->at_ms = mono_ms();
     if (head->supervise)
         supervise_expect_end(head->supervise);
-    head_notice(head, told, text);
+    if (head->ending->returns)
+        head_remark(head, text);
+    else
+        head_notice(head, told, text);
     head_see_end(head);
 }
 
@@ -156,7 +159,10 @@ static void stop_by(struct head *head, int number)
     tell_stopped(head, signal_name(number));
     head_journal(head, "stopped",
                  json_pack("{s:s, s:I}", "signal", signal_name(number), "step", (json_int_t)head->global_low));
-    shut_down(head, 128 + number, "the server was stopped by a signal");
+    head->ending->returns = head_checkpoint_returns(head);
+    shut_down(head, 128 + number,
+              head->ending->returns ? "the server was stopped by a signal, and goes on once it is started again"
+                                    : "the server was stopped by a signal");
     if (head->saving->waiting)
         head_export_give_up(head);
     else if (head->job.settled && head->opts->export_path && !head->ending->saved_waits)

@@ -16,6 +16,7 @@
 #include "server/head/hello.h"
 #include "server/head/join.h"
 #include "server/result/checkpoint.h"
+#include "server/result/closing.h"
 #include "server/result/fetch.h"
 #include "server/talk/guard.h"
 #include "server/talk/leave.h"
@@ -77,7 +78,8 @@ static void on_member(struct head *head, const struct routing_id *route, const D
     switch (header->body_case) {
     case DP__HEADER__BODY_JOIN:
         members_route(&head->members, member, route);
-        head_on_join(head, member, header);
+        if (!head->ending->returns)
+            head_on_join(head, member, header);
         break;
     case DP__HEADER__BODY_HEARTBEAT:
         on_heartbeat(head, member, route, header);
@@ -112,7 +114,8 @@ void head_on_message(void *arg, zmq_msg_t *frames, size_t count)
     head->talk.came_by = zmq_msg_get(&frames[1], ZMQ_SRCFD);
     switch (header->body_case) {
     case DP__HEADER__BODY_HELLO:
-        head_on_hello(head, &route, header);
+        if (!head->ending->returns) /* else it is heard by the server that comes: a refusal would end the worker */
+            head_on_hello(head, &route, header);
         break;
     case DP__HEADER__BODY_STATUS_REQUEST:
         head_on_status(head, &route, header);

@@ -12,6 +12,7 @@
 #include "server/assign/balance.h"
 #include "server/assign/ranks.h"
 #include "server/result/checkpoint_cut.h"
+#include "server/result/closing.h"
 #include "server/result/doubts.h"
 #include "server/result/save.h"
 #include "server/talk/news.h"
@@ -61,7 +62,8 @@ void head_raise_low(struct head *head)
     }
     head_checkpoint_passes(head, low);
     head->moved_ms = mono_ms();
-    seats_announce_low(&head->seats, low);
+    if (!head->ending->returns) /* else workers must not come to the job's end without the server */
+        seats_announce_low(&head->seats, low);
     head_news(head, &(struct news){.kind = NEWS_STEP});
     if (head->diverged)
         end_diverged(head);

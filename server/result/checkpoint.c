@@ -319,6 +319,11 @@ static void make_way(struct head *head)
         checkpoint_withdraw(head);
 }
 
+bool head_checkpoint_returns(const struct head *head)
+{
+    return enabled(head->checkpoints) && !head->diverged && !(head->job.settled && is_over(head));
+}
+
 bool head_checkpoint_at_signal(struct head *head, int signal, void (*then)(struct head *head, int signal))
 {
     struct checkpoints *c = head->checkpoints;

@@ -126,6 +126,8 @@ static inline bool checkpoint_is_busy(const struct checkpoints *c, uint64_t glob
 {
     return (c->phase == CHECKPOINT_COMMIT && !c->left) || (c->phase == CHECKPOINT_CUT && global_low >= c->step);
 }
+/* Whether a server that is stopped now goes on with the job once it is started again. */
+bool head_checkpoint_returns(const struct head *head);
 /* A signal ends the job: a last checkpoint, then `then`. False: there is none to be made, and the caller goes on. */
 bool head_checkpoint_at_signal(struct head *head, int signal, void (*then)(struct head *head, int signal));
 

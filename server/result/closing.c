@@ -90,6 +90,17 @@ static void on_end(uv_timer_t *timer)
         head_close(head);
 }
 
+/* The time that workers have to hear of the end. */
+static uint64_t patience_of(const struct head *head, bool done)
+{
+    /* Workers of a finished job look for its server, and are told by this one. */
+    if (head->ending->finished_before && head->opts->local_workers == 0)
+        return LEAVE_MS;
+    if (head->ending->returns || head_hung_all(head))
+        return 0;
+    return done ? LEAVE_MS : STOP_LEAVE_MS;
+}
+
 /* By the timer, since callers are in the midst of something. */
 void head_see_end(struct head *head)
 {
@@ -98,10 +109,8 @@ void head_see_end(struct head *head)
     if (head->saving->exporting || checkpoint_is_busy(head->checkpoints, head->global_low) ||
         (!done && head->state != HEAD_STOPPING))
         return;
-    uint64_t patience_ms = done ? LEAVE_MS : STOP_LEAVE_MS, gone_ms = mono_ms() - head->ending->at_ms;
-    /* Workers of a finished job look for its server, and are told by this one. */
-    bool awaits = head->ending->finished_before && head->opts->local_workers == 0;
-    uint64_t left_ms = head_hung_all(head) && !awaits ? 0 : patience_ms - MIN(gone_ms, patience_ms);
+    uint64_t patience_ms = patience_of(head, done), gone_ms = mono_ms() - head->ending->at_ms;
+    uint64_t left_ms = patience_ms - MIN(gone_ms, patience_ms);
     uv_timer_start(&head->ending->timer, on_end, left_ms, 0);
 }
 

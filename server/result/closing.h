@@ -14,6 +14,7 @@ struct ending {
     const char *event; /* "stopped", "diverged", "failed"; NULL: not known */
     char reason[1024]; /* one line */
     bool told;
+    bool returns;            /* the server was stopped, and is to go on with the job once it is started again */
     bool finished_before;    /* the job was finished when the server was started, which ends at once then */
     bool saved_waits, saved; /* NEWS_SAVED came while a checkpoint was being written, and what it said */
     uint64_t at_ms;          /* when DONE or STOPPING was entered, or else CLOSING; 0: none was */

@@ -122,22 +122,41 @@ bool head_may_inform(struct head *head)
     return may_log(&head->talk.info_limit, LOG_INFO, "lines-left-out");
 }
 
-void head_notice(struct head *head, dp_err code, const char *text)
+/* To whoever has said hello. */
+static void tell_members(struct head *head, Dp__Header *header)
 {
-    char clean[FRAME_TEXT_MAX + 1];
-    text_clean(clean, sizeof clean, text);
-    Dp__Notice notice = DP__NOTICE__INIT;
-    notice.code = (uint32_t)code;
-    notice.text = clean;
     for (uint32_t i = 0; i < head->members.used; i++) {
         const struct member *member = &head->members.list[i];
         if (member->state == MEMBER_NONE)
             continue;
-        Dp__Header header = DP__HEADER__INIT;
-        header.session = member->token;
-        header.body_case = DP__HEADER__BODY_NOTICE;
-        header.notice = &notice;
-        if (head_send(head, &member->route, &header, NULL))
+        header->session = member->token;
+        if (head_send(head, &member->route, header, NULL))
             log_debug("notice-lost worker=\"%s\"", member->name);
     }
+}
+
+void head_notice(struct head *head, dp_err code, const char *text)
+{
+    char clean[FRAME_TEXT_MAX + 1];
+    Dp__Notice notice = DP__NOTICE__INIT;
+    Dp__Header header = DP__HEADER__INIT;
+    text_clean(clean, sizeof clean, text);
+    notice.code = (uint32_t)code;
+    notice.text = clean;
+    header.body_case = DP__HEADER__BODY_NOTICE;
+    header.notice = &notice;
+    tell_members(head, &header);
+}
+
+void head_remark(struct head *head, const char *text)
+{
+    char clean[FRAME_TEXT_MAX + 1];
+    Dp__Stall stall = DP__STALL__INIT;
+    Dp__Header header = DP__HEADER__INIT;
+    text_clean(clean, sizeof clean, text);
+    stall.step = head->global_low;
+    stall.text = clean;
+    header.body_case = DP__HEADER__BODY_STALL;
+    header.stall = &stall;
+    tell_members(head, &header);
 }

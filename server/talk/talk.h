@@ -38,6 +38,8 @@ void head_refuse(struct head *head, const struct routing_id *route, const Dp__He
                  const char *text);
 /* Tells all members JOB_DONE, SHUTDOWN, or why the job has failed. */
 void head_notice(struct head *head, dp_err code, const char *text);
+/* Tells the users of all members something. The workers go on. */
+void head_remark(struct head *head, const char *text);
 
 /* Whether one more warning about what a peer did may be logged now: peers must not be able to flood the log. */
 bool head_may_warn(struct head *head);

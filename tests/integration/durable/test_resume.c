@@ -2,6 +2,7 @@
  * connection, and theta has the bits of a job that nobody disturbed. */
 #include <criterion/criterion.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,6 +92,44 @@ Test(resume, a_server_that_is_killed_before_its_first_checkpoint_begins_anew)
     expect_end(server);
     cr_expect_null(strstr(process_output(server, ERR), "resumed"));
     models_assert_same(durable_quiet_model(), model);
+}
+
+/* As `systemctl restart` does it: workers are told, and wait. */
+Test(resume, workers_wait_for_a_server_that_is_stopped)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    static const int SIGNALS[] = {SIGTERM, SIGINT, SIGTERM};
+    const char *dir = temp_path("dir"), *model = temp_path("model");
+    struct process *server = DURABLE_SERVER(dir, "--checkpoint-every", "3600s", "--export", model);
+    struct process *workers[] = {durable_worker(durable_data(), "a"), durable_worker(durable_data(), "b")};
+    for (size_t i = 0; i < sizeof SIGNALS / sizeof *SIGNALS; i++) {
+        process_expect_next(server, OUT, "\"event\":\"epoch\"", DURABLE_MS);
+        process_signal(server, SIGNALS[i]);
+        for (int w = 0; w < 2; w++)
+            process_expect_next(workers[w], ERR, "stopped by a signal, and goes on once it is started again",
+                                DURABLE_MS);
+        cr_assert_eq(process_wait(server, DURABLE_MS), 128 + SIGNALS[i], "%s", process_output(server, ERR));
+        server = DURABLE_SERVER(dir, "--checkpoint-every", "3600s", "--export", model, "--resume", "require");
+        for (int w = 0; w < 2; w++)
+            expect_joined_again(workers[w], 1);
+    }
+    for (int w = 0; w < 2; w++)
+        expect_end(workers[w]);
+    expect_end(server);
+    models_assert_same(durable_quiet_model(), model);
+}
+
+/* Nobody comes back for a job that has no checkpoints. */
+Test(resume, workers_end_with_a_server_that_has_no_checkpoints)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    char endpoint[128];
+    struct process *server = SERVER(endpoint, DURABLE_JOB, "--json");
+    struct process *worker = PROCESS("dp-worker", DURABLE_WORKER(endpoint, durable_data(), "a"));
+    process_expect(server, OUT, "\"event\":\"epoch\"", DURABLE_MS);
+    process_signal(server, SIGTERM);
+    cr_assert_eq(process_wait(server, DURABLE_MS), 128 + SIGTERM);
+    cr_assert_eq(process_wait(worker, DURABLE_MS), 69, "%s", process_output(worker, ERR));
 }
 
 /* ---- command lines that differ ---- */
