@@ -16,6 +16,7 @@
 #include "server/head/sums.h"
 #include "server/options/spec.h"
 #include "server/result/checkpoint.h"
+#include "server/result/checkpoint_task.h"
 #include "server/result/closing.h"
 #include "server/result/doubts.h"
 #include "server/show/resume.h"
@@ -118,6 +119,8 @@ static dp_err take(struct head *head, struct candidate *chosen, dp_error *err)
     if (!c->resumed)
         return dp_fail(err, DP_NOMEM, "out of memory for a checkpoint");
     *c->resumed = chosen->manifest;
+    /* A server that was killed, or whose disk failed, behind a commit has left one too many. */
+    checkpoint_keep_some(&c->folder, chosen->train_step, head->opts->checkpoints.keep);
     chosen->manifest = (struct manifest){0};
     return DP_OK;
 }

@@ -25,7 +25,7 @@ static void destroy(struct checkpoint_task *task)
     free(task);
 }
 
-/* ---- thread: the writer's ---- */
+/* ---- thread: the writer's, or the head's before a job runs ---- */
 
 /* A checkpoint whose manifest cannot be read is none to count, nor to remove: somebody may want to look at it. */
 static bool generation_of(const struct folder *folder, uint64_t train_step, uint64_t *ret_generation)
@@ -53,35 +53,38 @@ static int compare_kept(const void *left, const void *right)
     return a->train_step < b->train_step ? -1 : a->train_step > b->train_step;
 }
 
-/* Removes the oldest of list[count]. The one just made is of the latest generation, but may have fewer steps than
- * others of it whose server was killed: it stays. */
-static void remove_oldest(const struct checkpoint_task *task, struct kept *list, size_t count)
+/* Removes the oldest of list[count]. The one of `train_step`, just made, is of the latest generation, but may have
+ * fewer steps than others of it whose server was killed: it stays. */
+static void remove_oldest(const struct folder *folder, uint64_t train_step, uint64_t keep, struct kept *list,
+                          size_t count)
 {
     dp_error err;
     qsort(list, count, sizeof *list, compare_kept);
-    for (size_t i = 0; i < count && count - i > task->finish.keep; i++)
-        if (list[i].train_step != task->finish.train_step && folder_remove(task->folder, list[i].train_step, &err))
+    for (size_t i = 0; i < count && count - i > keep; i++)
+        if (list[i].train_step != train_step && folder_remove(folder, list[i].train_step, &err))
             log_warn("checkpoint-kept reason=\"%s\"", err.text);
 }
 
-static void keep_some(const struct checkpoint_task *task)
+void checkpoint_keep_some(const struct folder *folder, uint64_t train_step, uint64_t keep)
 {
     uint64_t *steps = NULL;
     size_t count = 0, readable = 0;
     dp_error err;
-    dp_err e = folder_list(task->folder, &steps, &count, &err);
+    dp_err e = folder_list(folder, &steps, &count, &err);
     struct kept *list = e ? NULL : mem_array(count, sizeof *list);
     for (size_t i = 0; list && i < count; i++) {
         list[readable].train_step = steps[i];
-        readable += generation_of(task->folder, steps[i], &list[readable].generation);
+        readable += generation_of(folder, steps[i], &list[readable].generation);
     }
     if (list)
-        remove_oldest(task, list, readable);
+        remove_oldest(folder, train_step, keep, list, readable);
     else
         log_warn("checkpoints-kept reason=\"%s\"", e ? err.text : "out of memory");
     free(list);
     free(steps);
 }
+
+/* ---- thread: the writer's ---- */
 
 static void begin(struct writer_task *of)
 {
@@ -104,7 +107,7 @@ static void finish(struct writer_task *of)
     uv_async_t *done = f->done;
     task->err.code = folder_commit(task->folder, f->train_step, f->manifest, f->bytes, &task->err);
     if (task->err.code == DP_OK)
-        keep_some(task);
+        checkpoint_keep_some(task->folder, f->train_step, f->keep);
     atomic_store(&task->ended, true);
     uv_async_send(done);
 }

@@ -36,5 +36,8 @@ DP_MUST_CHECK dp_err checkpoint_task_finish(struct writer *writer, const struct 
 bool checkpoint_task_ended(const struct checkpoint_task *task, dp_error *ret_err);
 /* Frees one that has ended. Accepts NULL. Thread: head. */
 void checkpoint_task_free(struct checkpoint_task **task);
+/* Removes the oldest checkpoints beyond `keep`, but not that of `train_step`; a warning names one that cannot be
+ * removed. Thread: any, while no task is under way. */
+void checkpoint_keep_some(const struct folder *folder, uint64_t train_step, uint64_t keep);
 
 #endif

@@ -149,8 +149,7 @@ static bool check_model(struct trial *trial, const char *when)
     return true;
 }
 
-/* The last checkpoint is of the end, no more are there than may be, and nothing is left of others. A finished job that
- * could not remove its last but KEEP does not do so later. */
+/* The last checkpoint is of the end, no more are there than may be, and nothing is left of others. */
 static bool check_folder(struct points *points, const char *path)
 {
     unsigned count = 0, hidden = 0;
@@ -164,7 +163,7 @@ static bool check_folder(struct points *points, const char *path)
     }
     if (dir)
         closedir(dir);
-    if (newest != STEPS || count > KEEP + 1 || hidden > 0)
+    if (newest != STEPS || count > KEEP || hidden > 0)
         return fails(points, "started again, it left %u checkpoints up to step %" PRIu64 ", and %u drafts", count,
                      newest, hidden);
     return true;
