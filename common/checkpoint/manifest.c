@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <float.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +21,7 @@
 
 enum { HEX_MAX = 17, FILES_MAX = 4096, READ_BYTES = 1 << 20 };
 static const size_t MANIFEST_BYTES_MAX = (size_t)64 << 20;
+static const char *const KINDS[] = {[TENSOR_DENSE] = "dense", [TENSOR_TABLE] = "table", [TENSOR_HASHED] = "hashed"};
 static const char FORMAT[] = "dp-checkpoint-1", SEAL[] = "  \"xxh3\": \"", END[] = "\"\n}\n";
 
 /* ---- writing ---- */
@@ -42,14 +45,40 @@ static json_t *file_entry(const void *list, size_t i)
                      (json_int_t)file->bytes, "xxh3", hex_number(file->digest));
 }
 
+static json_t *meta_json(const struct safetensors_meta *meta)
+{
+    json_t *json = json_object();
+    for (size_t i = 0; json && i < meta->count; i++)
+        if (json_object_set_new(json, meta->keys[i], json_string(meta->values[i]))) {
+            json_decref(json);
+            return NULL;
+        }
+    return json;
+}
+
+static json_t *length_json(const void *list, size_t i)
+{
+    return json_integer((json_int_t)((const uint64_t *)list)[i]);
+}
+
+static json_t *tensor_json(const void *list, size_t i)
+{
+    const struct tensor *t = (const struct tensor *)list + i;
+    return json_pack("{s:s, s:s, s:o, s:i, s:o, s:b}", "name", t->name, "kind", KINDS[t->kind], "shape",
+                     json_list(t->rank, length_json, t->shape), "init", (int)t->init, "init_arg",
+                     hex_double((double)t->init_arg), "regularized", (int)t->regularized);
+}
+
 static json_t *to_json(const struct manifest *m)
 {
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:s, s:O, s:o, s:o, s:O, s:o, s:o}", //
-                     "format", FORMAT, "dp_version", m->version, "written_at", m->written_at,       //
-                     "generation", (json_int_t)m->generation, "step", (json_int_t)m->step,          //
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:s, s:O, s:o, s:o, s:o, s:o, s:O, s:o, s:o}", //
+                     "format", FORMAT, "dp_version", m->version, "written_at", m->written_at,                 //
+                     "generation", (json_int_t)m->generation, "step", (json_int_t)m->step,                    //
                      "train_step", (json_int_t)m->train_step, "train_steps", (json_int_t)m->train_steps, "incarnation",
                      hex_number(m->incarnation), "numerics", m->numerics, "spec", m->spec, //
-                     "rates", json_list(m->rates.count, rate_pair, m->rates.list),         //
+                     "model", meta_json(&m->model), "tensors",
+                     json_list(m->tensors.count, tensor_json, m->tensors.list),    //
+                     "rates", json_list(m->rates.count, rate_pair, m->rates.list), //
                      "consistency", json_list(m->consistency.change_count, consistency_pair, m->consistency.changes),
                      "sums", m->sums, "files", json_list(m->file_count, file_entry, m->files), //
                      "join", hex_bytes(m->join, m->join_bytes));
@@ -162,6 +191,62 @@ static bool read_files(const json_t *json, struct manifest *m)
     return m->files != NULL;
 }
 
+static bool read_meta(const json_t *json, struct safetensors_meta *meta)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)json, key, value)
+    {
+        const char *text = json_string_value(value);
+        if (!text || safetensors_meta_set(meta, key, "%s", text))
+            return false;
+    }
+    return json_is_object(json);
+}
+
+static bool read_kind(const char *text, enum tensor_kind *ret_kind)
+{
+    for (size_t i = 0; text && i < ARRAY_LEN(KINDS); i++)
+        if (strcmp(text, KINDS[i]) == 0) {
+            *ret_kind = (enum tensor_kind)i;
+            return true;
+        }
+    return false;
+}
+
+static bool read_tensor(const json_t *json, struct tensors *tensors)
+{
+    const json_t *lengths = json_object_get(json, "shape");
+    const char *name = json_string_value(json_object_get(json, "name"));
+    uint64_t shape[TENSOR_RANK_MAX] = {0}, init;
+    const size_t rank = json_array_size(lengths);
+    enum tensor_kind kind;
+    double arg;
+    dp_error err;
+    if (!name || !json_is_array(lengths) || rank > TENSOR_RANK_MAX ||
+        !read_kind(json_string_value(json_object_get(json, "kind")), &kind) ||
+        !json_read_count(json_object_get(json, "init"), INIT_HE_UNIFORM, &init) ||
+        !hex_read_double(json_object_get(json, "init_arg"), &arg) || !isfinite(arg) || fabs(arg) > FLT_MAX)
+        return false;
+    for (size_t d = 0; d < rank; d++)
+        if (!json_read_count(json_array_get(lengths, d), INT64_MAX, &shape[d]))
+            return false;
+    const bool regularized = json_is_true(json_object_get(json, "regularized"));
+    if (kind == TENSOR_DENSE)
+        return tensors_add(tensors, name, (uint32_t)rank, shape, (enum tensor_init)init, (float)arg, regularized,
+                           &err) == DP_OK;
+    return tensors_add_table(tensors, name, kind, (uint32_t)rank, shape, (enum tensor_init)init, (float)arg,
+                             regularized, &err) == DP_OK;
+}
+
+static bool read_tensors(const json_t *json, struct tensors *tensors)
+{
+    bool right = json_is_array(json);
+    for (size_t i = 0; right && i < json_array_size(json); i++)
+        right = read_tensor(json_array_get(json, i), tensors);
+    return right;
+}
+
 static bool read_text(const json_t *json, char **ret_text)
 {
     const char *text = json_string_value(json);
@@ -198,6 +283,8 @@ static const char *read_members(const json_t *json, struct manifest *m)
     READ("consistency", read_consistency(of, &m->consistency));
     READ("join", hex_read_bytes(of, &m->join, &m->join_bytes));
     READ("files", read_files(of, m));
+    READ("model", !of || read_meta(of, &m->model));
+    READ("tensors", !of || read_tensors(of, &m->tensors));
 #undef READ
     return NULL;
 }
@@ -308,6 +395,7 @@ void manifest_fini(struct manifest *manifest)
     free(manifest->join);
     free(manifest->files);
     free(manifest->rates.list);
+    safetensors_meta_fini(&manifest->model);
     json_decref(manifest->spec);
     json_decref(manifest->sums);
     *manifest = (struct manifest){0};

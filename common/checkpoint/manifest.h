@@ -5,11 +5,13 @@
 #define DP_COMMON_CHECKPOINT_MANIFEST_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "common/base/dp_err.h"
 #include "common/tensor/history.h"
+#include "common/tensor/safetensors.h"
 
 enum { MANIFEST_NAME_MAX = 64 };
 
@@ -35,6 +37,8 @@ struct manifest {
     struct schedule_past rates;     /* learning rates set while the job ran, by training step */
     struct consistency consistency; /* changes of it, by step of the plan */
     json_t *sums;                   /* an object: sums of the epoch under way, as the display has them */
+    struct safetensors_meta model;  /* what a file of the model would say of itself (worker/model/README.md); and */
+    struct tensors tensors;         /* its tensors: both empty where an older dp has written the manifest */
     struct manifest_file *files;    /* [file_count] */
     size_t file_count;
 };

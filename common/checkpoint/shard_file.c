@@ -119,9 +119,15 @@ static char *facts_text(const struct shard_file_facts *f)
 
 /* ---- the head ---- */
 
-static uint64_t row_words(const struct shard_file_facts *facts, const struct shard_file_part *part)
+uint64_t shard_file_row_words(const struct shard_file_facts *facts, const struct shard_file_part *part)
 {
     return ROW_WORDS + (uint64_t)part->dim * (1 + facts->states);
+}
+
+uint64_t shard_file_row_theta(const struct shard_file_facts *facts, const struct shard_file_part *part)
+{
+    (void)facts, (void)part;
+    return ROW_WORDS;
 }
 
 static dp_err add_tensor(json_t *json, const char *name, const char *type, json_t *shape, uint64_t words, uint64_t *at)
@@ -155,7 +161,7 @@ static dp_err add_parts(json_t *json, const struct shard_file_facts *facts, uint
     dp_err e = DP_OK;
     for (uint32_t i = 0; !e && i < facts->part_count; i++) {
         const struct shard_file_part *part = &facts->parts[i];
-        uint64_t words = row_words(facts, part);
+        uint64_t words = shard_file_row_words(facts, part);
         snprintf(name, sizeof name, "%s.rows.%" PRIu32, part->tensor, i);
         json_t *shape = json_pack("[I, I]", (json_int_t)part->rows, (json_int_t)words);
         e = add_tensor(json, name, "U32", shape, part->rows * words, at);
@@ -353,7 +359,7 @@ static uint64_t value_bytes(const struct shard_file_facts *f)
             __builtin_add_overflow(words, more, &words))
             return UINT64_MAX;
     for (uint32_t i = 0; i < f->part_count; i++)
-        if (__builtin_mul_overflow(f->parts[i].rows, row_words(f, &f->parts[i]), &more) ||
+        if (__builtin_mul_overflow(f->parts[i].rows, shard_file_row_words(f, &f->parts[i]), &more) ||
             __builtin_add_overflow(words, more, &words))
             return UINT64_MAX;
     return words > INT64_MAX / 8 ? UINT64_MAX : 4 * words;
@@ -503,10 +509,10 @@ dp_err shard_file_read_rows(const struct shard_file *file, uint32_t part, uint64
                             dp_error *err)
 {
     const struct shard_file_facts *facts = &file->facts;
-    uint64_t words = row_words(facts, &facts->parts[part]);
+    uint64_t words = shard_file_row_words(facts, &facts->parts[part]);
     uint64_t at = (1 + (uint64_t)facts->states) * dense_words(facts) + first * words;
     for (uint32_t i = 0; i < part; i++)
-        at += facts->parts[i].rows * row_words(facts, &facts->parts[i]);
+        at += facts->parts[i].rows * shard_file_row_words(facts, &facts->parts[i]);
     errno = 0;
     return read_all(file->fd, to, count * words * sizeof *to, file->values_at + 4 * at) ? DP_OK
                                                                                         : cannot_read(file->name, err);

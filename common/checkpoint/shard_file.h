@@ -51,6 +51,9 @@ struct shard_file_facts {
     struct shard_file_arrivals *arrivals;
     struct multipliers multipliers;
 };
+/* Words of a row of a part, and the first of them that has the row's floats at the step of the cut. */
+uint64_t shard_file_row_words(const struct shard_file_facts *facts, const struct shard_file_part *part);
+uint64_t shard_file_row_theta(const struct shard_file_facts *facts, const struct shard_file_part *part);
 void shard_file_facts_fini(struct shard_file_facts *facts);
 
 /* The bytes before the values, a multiple of 64. Heap. DP_NOMEM; DP_RANGE: more than a reader takes. */

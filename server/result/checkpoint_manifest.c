@@ -5,8 +5,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/base/mem.h"
 #include "server/options/spec.h"
 #include "server/result/checkpoint.h"
+#include "server/save/describe.h"
 #include "server/talk/shared.h"
 
 static char *time_text(void)
@@ -17,6 +19,18 @@ static char *time_text(void)
     (void)gmtime_r(&now, &tm);
     strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
     return strdup(text);
+}
+
+/* The same as a file of the model would say. */
+static dp_err describe(const struct head *head, struct manifest *m)
+{
+    const struct job *job = &head->job;
+    AUTOFREE char *labels = describe_labels(job);
+    if (!labels)
+        return DP_NOMEM;
+    m->tensors = job->core.tensors;
+    const bool complete = job->over || m->step >= plan_total(&job->core.plan);
+    return describe_model(job, &(struct described){labels, m->train_step, complete, false}, &m->model);
 }
 
 /* Settings that hold from later steps on are there as well: they have been agreed on. */
@@ -43,7 +57,7 @@ static dp_err manifest_of(const struct head *head, struct manifest *m)
         .file_count = c->file_count,
     };
     bool good = m->written_at && m->version && m->spec && m->numerics;
-    return good ? DP_OK : DP_NOMEM;
+    return good ? describe(head, m) : DP_NOMEM;
 }
 
 /* Join, rates and files stay the module's. */

@@ -10,9 +10,8 @@
 #include "common/base/process.h"
 #include "common/base/text.h"
 #include "common/tensor/safetensors_peek.h"
-#include "server/job/labels.h"
+#include "server/save/describe.h"
 #include "server/save/model_file.h"
-#include "server/save/schema.h"
 
 struct export
 {
@@ -36,12 +35,6 @@ struct export
     void *arg;
 };
 
-/* If no worker knew more than that its rows had the label 1, labels are 0 and 1. */
-static char *labels_text(const struct job *job)
-{
-    return job->labels.count || !job_classifies(job) ? label_list_text(&job->labels) : strdup("0,1");
-}
-
 dp_err export_new(const struct job *job, uint64_t step, struct export **ret_export, dp_error *err)
 {
     struct export *x = mem_array_zero(1, sizeof *x);
@@ -52,7 +45,7 @@ dp_err export_new(const struct job *job, uint64_t step, struct export **ret_expo
         x->file.tensors = &job->core.tensors;
         x->pinned = mem_array_zero(job->shard_count, sizeof *x->pinned);
         x->copies = mem_array_zero(job->shard_count, sizeof *x->copies);
-        x->labels = labels_text(job);
+        x->labels = describe_labels(job);
     }
     if (!x || !x->pinned || !x->copies || !x->labels) {
         export_free(&x);
@@ -124,23 +117,7 @@ struct export_facts export_facts(const struct export *x)
 
 static dp_err describe(const struct export *x, struct safetensors_meta *meta)
 {
-    const struct job *job = x->job;
-    if (job->opts->hash_bits && (safetensors_meta_set(meta, "hash_bits", "%" PRIu64, job->opts->hash_bits) ||
-                                 safetensors_meta_set(meta, "hash_seed", "%" PRIu64, job->opts->seed)))
-        return DP_NOMEM;
-    if (safetensors_meta_set(meta, "format", "dp-model-1") ||
-        safetensors_meta_set(meta, "model", "%s", job->opts->model) ||
-        safetensors_meta_set(meta, "features", "%" PRIu64, job->features) ||
-        safetensors_meta_set(meta, "classes", "%" PRIu32, job->classes) ||
-        safetensors_meta_set(meta, "intercept", "%s", job->opts->intercept ? "on" : "off") ||
-        safetensors_meta_set(meta, "labels", "%s", x->labels) ||
-        safetensors_meta_set(meta, "dp_version", "%s", DP_VERSION_TEXT) ||
-        safetensors_meta_set(meta, "steps", "%" PRIu64, trained(x)) ||
-        safetensors_meta_set(meta, "complete", "%s", complete(x) ? "yes" : "no"))
-        return DP_NOMEM;
-    if (export_schema(job->schema, meta))
-        return DP_NOMEM;
-    return x->diverged ? safetensors_meta_set(meta, "diverged", "yes") : DP_OK;
+    return describe_model(x->job, &(struct described){x->labels, trained(x), complete(x), x->diverged}, meta);
 }
 
 /* Adds the runs of all values; false if a shard did not have them. */

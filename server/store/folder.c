@@ -16,16 +16,17 @@
 #include "common/base/mem.h"
 #include "common/base/text.h"
 #include "common/base/util.h"
+#include "common/checkpoint/name.h"
 
-enum { DIGITS = 12, HOLDER_MAX = 200, FOLDER_MODE = 0777, FILE_MODE = 0666 };
-static const char MANIFEST[] = "manifest.json", STEP[] = "step-", SHARD[] = "shard-", DRAFT[] = ".tmp", OLD[] = ".old",
+enum { HOLDER_MAX = 200, FOLDER_MODE = 0777, FILE_MODE = 0666 };
+static const char MANIFEST[] = CHECKPOINT_MANIFEST, SHARD[] = "shard-", DRAFT[] = ".tmp", OLD[] = ".old",
                   ASIDE[] = ".aside";
 
 /* ---- names ---- */
 
 void folder_name(uint64_t train_step, char name[FOLDER_NAME_MAX])
 {
-    snprintf(name, FOLDER_NAME_MAX, "%s%0*" PRIu64, STEP, DIGITS, train_step);
+    checkpoint_name(train_step, name);
 }
 
 void folder_shard_file(uint32_t shard, char name[FOLDER_NAME_MAX])
@@ -36,24 +37,9 @@ void folder_shard_file(uint32_t shard, char name[FOLDER_NAME_MAX])
 /* .step-000000001234.tmp, or with another end. */
 static void hidden_name(uint64_t train_step, const char *end, char name[FOLDER_NAME_MAX])
 {
-    char whole[FOLDER_NAME_MAX - 8];
-    snprintf(whole, sizeof whole, "%s%0*" PRIu64, STEP, DIGITS, train_step);
-    snprintf(name, FOLDER_NAME_MAX, ".%s%s", whole, end);
-}
-
-/* Whether it is the name of a checkpoint, and of which. */
-static bool name_parse(const char *name, uint64_t *ret_step)
-{
-    char again[FOLDER_NAME_MAX];
-    if (strncmp(name, STEP, sizeof STEP - 1) != 0)
-        return false;
-    errno = 0;
-    uint64_t step = strtoull(name + sizeof STEP - 1, NULL, 10);
-    folder_name(step, again);
-    if (errno || strcmp(again, name) != 0)
-        return false;
-    *ret_step = step;
-    return true;
+    char whole[CHECKPOINT_NAME_MAX];
+    checkpoint_name(train_step, whole);
+    snprintf(name, FOLDER_NAME_MAX, ".%.*s%s", FOLDER_NAME_MAX - 8, whole, end);
 }
 
 /* Whether it is a hidden name of a checkpoint: of which, and with which end. */
@@ -68,7 +54,7 @@ static bool hidden_parse(const char *name, uint64_t *ret_step, const char **ret_
     for (size_t i = 0; i < ARRAY_LEN(ENDS); i++)
         if (strcmp(end, ENDS[i]) == 0) {
             *ret_end = ENDS[i];
-            return name_parse(inner, ret_step);
+            return checkpoint_name_parse(inner, ret_step);
         }
     return false;
 }
@@ -423,7 +409,7 @@ static dp_err list_entry(void *arg, int fd, const char *name, dp_error *err)
     struct listing *list = arg;
     uint64_t step;
     (void)fd;
-    if (!name_parse(name, &step))
+    if (!checkpoint_name_parse(name, &step))
         return DP_OK;
     if (list->count == list->room) {
         size_t room = list->room ? 2 * list->room : 16;

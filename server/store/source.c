@@ -9,15 +9,14 @@
 #include "common/base/mem.h"
 #include "common/base/util.h"
 #include "server/store/folder.h"
-#include "common/checkpoint/manifest.h"
-#include "common/checkpoint/shard_file.h"
+#include "common/checkpoint/files.h"
+#include "common/checkpoint/name.h"
 
 enum { ROWS_WORDS = 1 << 18 /* that are read at a time */ };
 
 struct file_source {
     struct values_source source;
-    struct shard_file *files;
-    size_t count;
+    struct checkpoint_files files;
 };
 
 /* Elements of one tensor, numbered within it. */
@@ -42,29 +41,12 @@ static dp_err check_rule(const struct shard_file *file, const struct shard_job *
 
 /* ---- dense tensors ---- */
 
-/* The file and its range that have an element of a tensor; NULL: none has. */
-static const struct shard_file *find(const struct file_source *files, const struct run *run, uint32_t *ret_range)
-{
-    for (size_t f = 0; f < files->count; f++) {
-        const struct shard_file_facts *facts = &files->files[f].facts;
-        for (uint32_t r = 0; r < facts->range_count; r++) {
-            const struct shard_file_range *range = &facts->ranges[r];
-            if (run->first >= range->first && run->first - range->first < range->count &&
-                strcmp(range->tensor, run->tensor->name) == 0) {
-                *ret_range = r;
-                return &files->files[f];
-            }
-        }
-    }
-    return NULL;
-}
-
 /* As many elements of a run as one file has, with their states; *ret_count of them. */
 static dp_err read_some(const struct file_source *files, const struct shard_job *job, const struct run *run,
                         float *theta, float *const *state, uint64_t *ret_count, dp_error *err)
 {
     uint32_t r = 0;
-    const struct shard_file *file = find(files, run, &r);
+    const struct shard_file *file = checkpoint_files_find(&files->files, run->tensor->name, run->first, &r);
     if (!file)
         return dp_fail(err, DP_DATA, "the checkpoint lacks element %" PRIu64 " of tensor '%s'", run->first,
                        run->tensor->name);
@@ -138,36 +120,14 @@ static dp_err read_part(const struct shard_file *file, uint32_t p, uint64_t firs
     return e;
 }
 
-/* Whether the files have all rows with ids [first, last] that were touched. */
-static dp_err check_rows(const struct file_source *files, const char *table, uint64_t first, uint64_t last,
-                         dp_error *err)
-{
-    for (uint64_t id = first;;) {
-        const struct shard_file_part *found = NULL;
-        for (size_t f = 0; !found && f < files->count; f++) {
-            const struct shard_file_facts *facts = &files->files[f].facts;
-            for (uint32_t p = 0; !found && p < facts->part_count; p++) {
-                const struct shard_file_part *part = &facts->parts[p];
-                if (part->first <= id && id <= part->last && strcmp(part->tensor, table) == 0)
-                    found = part;
-            }
-        }
-        if (!found)
-            return dp_fail(err, DP_DATA, "the checkpoint lacks row %" PRIu64 " of table '%s'", id, table);
-        if (found->last >= last)
-            return DP_OK;
-        id = found->last + 1;
-    }
-}
-
 static dp_err read_rows(struct values_source *source, const struct shard_job *job, uint32_t tensor, uint64_t first,
                         uint64_t last, struct rows_taker to, dp_error *err)
 {
     const struct file_source *files = files_of(source);
     const struct tensor *table = &job->tensors.list[tensor];
-    dp_err e = check_rows(files, table->name, first, last, err);
-    for (size_t f = 0; !e && f < files->count; f++) {
-        const struct shard_file *file = &files->files[f];
+    dp_err e = checkpoint_files_check_rows(&files->files, table->name, first, last, err);
+    for (size_t f = 0; !e && f < files->files.count; f++) {
+        const struct shard_file *file = &files->files.list[f];
         for (uint32_t p = 0; !e && p < file->facts.part_count; p++) {
             const struct shard_file_part *part = &file->facts.parts[p];
             if (strcmp(part->tensor, table->name) != 0 || part->last < first || part->first > last)
@@ -230,8 +190,8 @@ static dp_err read_arrivals(struct values_source *source, const struct shard_job
     const struct file_source *files = files_of(source);
     const struct shard_file_arrivals *found = NULL;
     uint64_t covered = 0;
-    for (size_t f = 0; f < files->count; f++) {
-        dp_err e = look_at_arrivals(&files->files[f], job, range, &found, &covered, err);
+    for (size_t f = 0; f < files->files.count; f++) {
+        dp_err e = look_at_arrivals(&files->files.list[f], job, range, &found, &covered, err);
         if (e)
             return e;
     }
@@ -253,12 +213,12 @@ static int by_first(const void *a, const void *b)
 static const struct shard_file_arrivals **sorted_arrivals(const struct file_source *files, size_t *ret_count)
 {
     size_t count = 0, n = 0;
-    for (size_t f = 0; f < files->count; f++)
-        count += files->files[f].facts.arrival_count;
+    for (size_t f = 0; f < files->files.count; f++)
+        count += files->files.list[f].facts.arrival_count;
     const struct shard_file_arrivals **list = mem_array(count, sizeof *list);
-    for (size_t f = 0; list && f < files->count; f++)
-        for (uint32_t i = 0; i < files->files[f].facts.arrival_count; i++)
-            list[n++] = &files->files[f].facts.arrivals[i];
+    for (size_t f = 0; list && f < files->files.count; f++)
+        for (uint32_t i = 0; i < files->files.list[f].facts.arrival_count; i++)
+            list[n++] = &files->files.list[f].facts.arrivals[i];
     if (list)
         qsort(list, count, sizeof *list, by_first);
     *ret_count = count;
@@ -275,7 +235,7 @@ dp_err source_cuts(struct values_source *source, uint64_t **ret_cuts, size_t *re
         free(cuts);
         return dp_fail(err, DP_NOMEM, "out of memory for a checkpoint");
     }
-    const size_t bytes = count ? (files->files[0].facts.slots + 7) / 8 : 0;
+    const size_t bytes = count ? (files->files.list[0].facts.slots + 7) / 8 : 0;
     for (size_t i = 0; i < count; i++) {
         const struct shard_file_arrivals *a = list[i];
         const uint64_t end = a->first + a->count;
@@ -296,52 +256,20 @@ static void read_multipliers(struct values_source *source, struct multipliers *r
 {
     const struct file_source *files = files_of(source);
     size_t f = 0;
-    while (f + 1 < files->count && files->files[f].facts.range_count == 0)
+    while (f + 1 < files->files.count && files->files.list[f].facts.range_count == 0)
         f++;
-    *ret_multipliers = files->files[f].facts.multipliers;
+    *ret_multipliers = files->files.list[f].facts.multipliers;
 }
 
 static const struct values_source_ops OPS = {read_range, read_rows, read_arrivals, read_multipliers};
 
 /* ---- files ---- */
 
-/* Opens the next file. */
-static dp_err open_file(struct file_source *files, const char *path, const struct manifest *manifest, dp_error *err)
-{
-    struct shard_file *file = &files->files[files->count];
-    dp_err e = shard_file_open(path, file, err);
-    if (e)
-        return e;
-    files->count++;
-    if (file->facts.step == manifest->step && file->facts.train_step == manifest->train_step &&
-        file->facts.slots == files->files[0].facts.slots)
-        return DP_OK;
-    return dp_fail(err, DP_DATA, "%.400s: is of another checkpoint, of training step %" PRIu64, path,
-                   file->facts.train_step);
-}
-
-static dp_err open_files(struct file_source *files, const struct folder *folder, const struct manifest *manifest,
-                         dp_error *err)
-{
-    char path[PATH_MAX];
-    files->files = mem_array_zero(manifest->file_count, sizeof *files->files);
-    if (!files->files)
-        return dp_fail(err, DP_NOMEM, "out of memory for a checkpoint");
-    for (size_t i = 0; i < manifest->file_count; i++) {
-        if (!folder_path(folder, manifest->train_step, manifest->files[i].name, path))
-            return dp_fail(err, DP_IO, "the path is too long: %.80s...", folder->path);
-        dp_err e = open_file(files, path, manifest, err);
-        if (e)
-            return e;
-    }
-    return DP_OK;
-}
-
 dp_err source_open(const struct folder *folder, uint64_t train_step, struct values_source **ret_source, dp_error *err)
 {
     char path[PATH_MAX];
     struct manifest manifest;
-    if (!folder_path(folder, train_step, "manifest.json", path))
+    if (!folder_path(folder, train_step, CHECKPOINT_MANIFEST, path))
         return dp_fail(err, DP_IO, "the path is too long: %.80s...", folder->path);
     dp_err e = manifest_read(path, &manifest, err);
     if (e)
@@ -352,7 +280,8 @@ dp_err source_open(const struct folder *folder, uint64_t train_step, struct valu
         return dp_fail(err, DP_NOMEM, "out of memory for a checkpoint");
     }
     files->source.ops = &OPS;
-    e = open_files(files, folder, &manifest, err);
+    (void)folder_path(folder, train_step, "", path); /* fits: that of its manifest did */
+    e = checkpoint_files_open(path, &manifest, &files->files, err);
     manifest_fini(&manifest);
     struct values_source *source = &files->source;
     if (e)
@@ -368,8 +297,6 @@ void source_close(struct values_source **source)
     *source = NULL;
     if (!files)
         return;
-    for (size_t f = 0; f < files->count; f++)
-        shard_file_close(&files->files[f]);
-    free(files->files);
+    checkpoint_files_close(&files->files);
     free(files);
 }

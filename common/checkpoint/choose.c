@@ -1,0 +1,175 @@
+/* The checkpoint at a path; see choose.h. Thread: any. */
+#include "common/checkpoint/choose.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/text.h"
+#include "common/checkpoint/name.h"
+
+enum { LIST_MAX = 1 << 16 };
+
+bool checkpoint_is_folder(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static bool join(char path[PATH_MAX], const char *folder, const char *name)
+{
+    const int n = snprintf(path, PATH_MAX, "%s/%s", folder, name);
+    return n > 0 && n < PATH_MAX;
+}
+
+/* ---- one ---- */
+
+/* The manifest of the checkpoint in a folder; `train_step` by its name, if it has one of ours. */
+static dp_err read_one(const char *folder, const uint64_t *train_step, struct manifest *ret_manifest, dp_error *err)
+{
+    char path[PATH_MAX];
+    if (!join(path, folder, CHECKPOINT_MANIFEST))
+        return dp_fail(err, DP_IO, "the path is too long: %.80s...", folder);
+    dp_err e = manifest_read(path, ret_manifest, err);
+    if (e || !train_step || ret_manifest->train_step == *train_step)
+        return e;
+    e = dp_fail(err, DP_DATA, "%.400s: is of training step %" PRIu64 ", and the folder has another's name", path,
+                ret_manifest->train_step);
+    manifest_fini(ret_manifest);
+    return e;
+}
+
+static dp_err choose_one(const char *path, struct checkpoint_chosen *ret_chosen, dp_error *err)
+{
+    struct manifest manifest;
+    if (!str_copy(ret_chosen->path, sizeof ret_chosen->path, path))
+        return dp_fail(err, DP_IO, "the path is too long: %.80s...", path);
+    dp_err e = read_one(path, NULL, &manifest, err);
+    if (!e && (e = manifest_verify(&manifest, path, NULL, err)))
+        manifest_fini(&manifest);
+    if (!e)
+        ret_chosen->manifest = manifest;
+    return e;
+}
+
+/* ---- the newest of a folder ---- */
+
+struct candidate {
+    uint64_t train_step, generation;
+};
+
+struct candidates {
+    struct candidate *list;
+    size_t count, room, damaged;
+};
+
+static void tell(struct checkpoint_damage damage, const dp_error *err)
+{
+    if (damage.tell)
+        damage.tell(damage.arg, err);
+}
+
+static dp_err add(struct candidates *all, struct candidate candidate, dp_error *err)
+{
+    if (all->count == all->room) {
+        const size_t room = all->room ? 2 * all->room : 16;
+        struct candidate *list = room <= LIST_MAX ? realloc(all->list, room * sizeof *list) : NULL;
+        if (!list)
+            return dp_fail(err, DP_NOMEM, "out of memory for a list of checkpoints");
+        all->list = list;
+        all->room = room;
+    }
+    all->list[all->count++] = candidate;
+    return DP_OK;
+}
+
+/* A checkpoint whose manifest cannot be read is told of. */
+static dp_err add_entry(struct candidates *all, const char *dir, const char *name, struct checkpoint_damage damage,
+                        dp_error *err)
+{
+    char folder[PATH_MAX];
+    struct manifest manifest;
+    struct candidate candidate;
+    dp_error why;
+    if (!checkpoint_name_parse(name, &candidate.train_step))
+        return DP_OK;
+    if (!join(folder, dir, name))
+        return dp_fail(err, DP_IO, "the path is too long: %.80s...", dir);
+    if (read_one(folder, &candidate.train_step, &manifest, &why)) {
+        all->damaged++;
+        tell(damage, &why);
+        return DP_OK;
+    }
+    candidate.generation = manifest.generation;
+    manifest_fini(&manifest);
+    return add(all, candidate, err);
+}
+
+static dp_err list_folder(const char *dir, struct candidates *all, struct checkpoint_damage damage, dp_error *err)
+{
+    DIR *entries = opendir(dir);
+    dp_err e = DP_OK;
+    if (!entries)
+        return dp_fail(err, DP_IO, "%.400s: cannot read the folder: %s", dir, strerror(errno));
+    for (const struct dirent *entry; !e && (entry = readdir(entries));)
+        e = add_entry(all, dir, entry->d_name, damage, err);
+    closedir(entries);
+    return e;
+}
+
+static bool is_later(const struct candidate *a, const struct candidate *b)
+{
+    return a->generation != b->generation ? a->generation > b->generation : a->train_step > b->train_step;
+}
+
+/* Takes the latest one from the list. */
+static struct candidate take_latest(struct candidates *all)
+{
+    size_t at = 0;
+    for (size_t i = 1; i < all->count; i++)
+        if (is_later(&all->list[i], &all->list[at]))
+            at = i;
+    struct candidate latest = all->list[at];
+    all->list[at] = all->list[--all->count];
+    return latest;
+}
+
+static dp_err choose_latest(const char *dir, struct candidates *all, struct checkpoint_damage damage,
+                            struct checkpoint_chosen *ret_chosen, dp_error *err)
+{
+    while (all->count > 0) {
+        char name[CHECKPOINT_NAME_MAX], folder[PATH_MAX];
+        dp_error why = {.code = DP_OK};
+        checkpoint_name(take_latest(all).train_step, name);
+        if (join(folder, dir, name) && choose_one(folder, ret_chosen, &why) == DP_OK)
+            return DP_OK;
+        all->damaged++;
+        tell(damage, &why);
+    }
+    if (all->damaged)
+        return dp_fail(err, DP_DATA, "%.400s: has checkpoints, and none of them is whole", dir);
+    return dp_fail(err, DP_DATA, "%.400s: is a folder without a checkpoint of dp; give a model, or a --checkpoint-dir",
+                   dir);
+}
+
+dp_err checkpoint_choose(const char *path, struct checkpoint_damage damage, struct checkpoint_chosen *ret_chosen,
+                         dp_error *err)
+{
+    char manifest[PATH_MAX];
+    uint64_t train_step;
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    if (checkpoint_name_parse(name, &train_step) ||
+        (join(manifest, path, CHECKPOINT_MANIFEST) && !access(manifest, F_OK)))
+        return choose_one(path, ret_chosen, err);
+    struct candidates all = {0};
+    dp_err e = list_folder(path, &all, damage, err);
+    if (!e)
+        e = choose_latest(path, &all, damage, ret_chosen, err);
+    free(all.list);
+    return e;
+}

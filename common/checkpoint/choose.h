@@ -1,0 +1,28 @@
+/* The checkpoint at a path, without a lock: a folder DIR/step-000000001234, or DIR, of which the newest whole one is
+ * taken. Thread: any. */
+#ifndef DP_COMMON_CHECKPOINT_CHOOSE_H
+#define DP_COMMON_CHECKPOINT_CHOOSE_H
+
+#include <limits.h>
+
+#include "common/checkpoint/manifest.h"
+
+/* Told of a checkpoint that is not used, since it is damaged. */
+struct checkpoint_damage {
+    void (*tell)(void *arg, const dp_error *err); /* may be NULL */
+    void *arg;
+};
+
+struct checkpoint_chosen {
+    char path[PATH_MAX]; /* of its folder */
+    struct manifest manifest;
+};
+
+/* Whether the path is a folder, as no model is. */
+bool checkpoint_is_folder(const char *path);
+/* Reads all bytes of the checkpoint and holds them against its manifest's digests. DP_DATA, DP_IO naming the fault of
+ * the checkpoint that was asked for, or that DIR has none; the manifest is to be freed by manifest_fini. */
+DP_MUST_CHECK dp_err checkpoint_choose(const char *path, struct checkpoint_damage damage,
+                                       struct checkpoint_chosen *ret_chosen, dp_error *err);
+
+#endif
