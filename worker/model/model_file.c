@@ -11,6 +11,7 @@
 
 #include "common/base/mem.h"
 #include "common/base/mem_room.h"
+#include "common/checkpoint/saved.h"
 #include "common/tensor/safetensors.h"
 #include "common/tensor/safetensors_read.h"
 #include "worker/data/hash.h"
@@ -162,13 +163,42 @@ static dp_err theta_read(struct model_file *file, const struct safetensors *from
     return e;
 }
 
+static void say_damaged(void *arg, const dp_error *err)
+{
+    (void)arg;
+    fprintf(stderr, "dp-worker: a checkpoint is not used: %s\n", err->text);
+}
+
+/* The values of a model's file, or of a checkpoint, whose folder is then the file's path. */
+static dp_err values_read(struct model_file *file, struct safetensors *from, dp_error *err)
+{
+    if (!checkpoint_is_folder(file->path))
+        return safetensors_read(file->path, from, err);
+    AUTOFREE struct saved *saved = mem_array_zero(1, sizeof *saved);
+    if (!saved)
+        return dp_fail(err, DP_NOMEM, "%s: out of memory", file->path);
+    dp_err e = saved_open(file->path, (struct checkpoint_damage){.tell = say_damaged}, saved, err);
+    if (e)
+        return e;
+    e = saved_load(saved, from, err);
+    char *path = e ? NULL : strdup(saved->path);
+    if (path) {
+        free(file->path);
+        file->path = path;
+    } else if (!e) {
+        e = dp_fail(err, DP_NOMEM, "%s: out of memory", file->path);
+    }
+    saved_close(saved);
+    return e;
+}
+
 dp_err model_file_read(const char *path, struct model_file *ret_file, dp_error *err)
 {
     AUTOFREE struct safetensors *from = mem_array_zero(1, sizeof *from);
     AUTOFREE struct model_file *file = mem_array_zero(1, sizeof *file);
     if (!from || !file || !(file->path = strdup(path)))
         return dp_fail(err, DP_NOMEM, "%s: out of memory", path);
-    dp_err e = safetensors_read(path, from, err);
+    dp_err e = values_read(file, from, err);
     if (!e)
         e = spec_read(file, &from->meta, err);
     if (!e)

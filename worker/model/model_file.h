@@ -1,4 +1,5 @@
-/* A trained model from a file that dp-server exported: safetensors whose metadata say what it is.
+/* A trained model from a file that dp-server exported, or from a checkpoint (common/checkpoint/saved.h), whose manifest
+ * has the same metadata: safetensors whose metadata say what it is.
  *   "format" = "dp-model-1", "model" = linear|logistic|softmax, "features", "classes" (0 where the model has none),
  *   "intercept" = on|off, "labels" = class -> label, numbers or words, comma-separated and ascending
  * (common/tensor/label_list.h); "hash_bits" and "hash_seed" where features were hashed; of its training data (schema.c)
@@ -13,7 +14,7 @@
 #include "worker/model/training.h"
 
 struct model_file {
-    char *path;
+    char *path; /* of the file, or of the checkpoint's folder */
     const struct model *model;
     struct model_spec spec;
     struct tensors tensors;   /* as the model declares them, whatever their order in the file */
@@ -25,7 +26,9 @@ struct model_file {
     struct model_state state;
 };
 
-/* DP_IO or DP_DATA where the file is no safetensors file, DP_MODEL where its metadata and tensors do not fit. */
+/* `path`: a model's file, or what checkpoint_choose takes; a damaged checkpoint that is passed over for one before it
+ * is named on stderr. DP_IO or DP_DATA where the file is no safetensors file or the checkpoint is damaged, DP_MODEL
+ * where its metadata and tensors do not fit. */
 DP_MUST_CHECK dp_err model_file_read(const char *path, struct model_file *ret_file, dp_error *err);
 void model_file_fini(struct model_file *file);
 /* Reads data for the model, by the names of their columns where both have them (worker/data/data.h). DP_DATA naming

@@ -46,7 +46,7 @@ static dp_err trial_init(struct trial *t, const char *model_path, const struct d
     *t = (struct trial){.stop = stop};
     dp_err e = model_file_read(model_path, &t->file, err);
     if (!e)
-        model_state_warn(&t->file.state, model_path, stderr);
+        model_state_warn(&t->file.state, t->file.path, stderr);
     if (!e)
         e = model_file_data(&t->file, source, &t->data, err);
     if (!e && t->data.note && !quiet)

@@ -35,8 +35,8 @@ static const struct option ROWS[] = {
 
     DATA_OPTION_ROWS(struct worker_options, data),
 
-    ROW("model", model, "model", OPT_STRING, "FILE", 0, 0, NULL, NULL, NULL,
-        "predict, eval: model that dp-server exported"),
+    ROW("model", model, "model", OPT_STRING, "MODEL|CHECKPOINT", 0, 0, NULL, NULL, NULL,
+        "predict, eval: file that dp-server exported, a checkpoint's folder, or --checkpoint-dir for its newest"),
     ROW("model", l1, "l1", OPT_LIST, "X[@TENSOR]", 0, 0, NULL, NULL, NULL,
         "eval: as dp-server was given it, for the objective and how stationary theta is"),
     ROW("model", l2, "l2", OPT_LIST, "X[@TENSOR]", 0, 0, NULL, NULL, NULL, "eval: likewise"),
