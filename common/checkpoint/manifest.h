@@ -37,8 +37,8 @@ struct manifest {
     struct schedule_past rates;     /* learning rates set while the job ran, by training step */
     struct consistency consistency; /* changes of it, by step of the plan */
     json_t *sums;                   /* an object: sums of the epoch under way, as the display has them */
-    struct safetensors_meta model;  /* what a file of the model would say of itself (worker/model/README.md); and */
-    struct tensors tensors;         /* its tensors: both empty where an older dp has written the manifest */
+    struct safetensors_meta model;  /* the metadata that a file of the model would have (worker/model/README.md), */
+    struct tensors tensors;         /* and its tensors */
     struct manifest_file *files;    /* [file_count] */
     size_t file_count;
 };

@@ -206,7 +206,7 @@ static dp_err read_dense(const struct saved *saved, const struct tensor *tensor,
     return DP_OK;
 }
 
-/* Where rows of a table go: elements [first, first + count) of it. */
+/* A part of a table to which rows go: elements [first, first + count). */
 struct window {
     uint64_t first, count;
     uint32_t dim;

@@ -21,7 +21,7 @@ static char *time_text(void)
     return strdup(text);
 }
 
-/* The same as a file of the model would say. */
+/* As a file of the model says it. */
 static dp_err describe(const struct head *head, struct manifest *m)
 {
     const struct job *job = &head->job;

@@ -6,7 +6,7 @@
 #include "common/tensor/safetensors.h"
 #include "server/job/job.h"
 
-/* What of a model changes while its job runs. */
+/* These facts of a model change while its job runs. */
 struct described {
     const char *labels;      /* of describe_labels */
     uint64_t steps;          /* of training that it has seen */

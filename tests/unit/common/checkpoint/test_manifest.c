@@ -129,6 +129,8 @@ Test(manifest, is_this_text)
                                "  \"incarnation\": \"0000000000000002\",\n"
                                "  \"numerics\": \"n\",\n"
                                "  \"spec\": {},\n"
+                               "  \"model\": {},\n"
+                               "  \"tensors\": [],\n"
                                "  \"rates\": [\n    [\n      2,\n      0.10000000000000001\n    ]\n  ],\n"
                                "  \"consistency\": [],\n"
                                "  \"sums\": {},\n"
