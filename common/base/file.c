@@ -14,8 +14,44 @@
 #include <unistd.h>
 
 #include "common/base/entropy.h"
+#include "common/base/mem.h"
 #include "common/base/text.h"
 #include "common/base/util.h"
+
+/* read(2), and again where a signal came. */
+static ssize_t read_some(int fd, void *to, size_t bytes)
+{
+    ssize_t n;
+    do
+        n = read(fd, to, bytes);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
+dp_err file_load(int fd, const char *path, size_t most, char **ret_text, size_t *ret_bytes, dp_error *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode))
+        return dp_fail(err, DP_IO, "%.400s: cannot be read: it is no file", path);
+    const uint64_t bytes = (uint64_t)st.st_size;
+    if (bytes > most)
+        return dp_fail(err, DP_DATA, "%.400s: is damaged: it has %" PRIu64 " bytes", path, bytes);
+    char *text = mem_array((size_t)bytes, 1);
+    if (!text)
+        return dp_fail(err, DP_NOMEM, "out of memory to read %.400s", path);
+    for (size_t done = 0; done < bytes;) {
+        ssize_t n = read_some(fd, text + done, (size_t)bytes - done);
+        if (n <= 0) {
+            free(text);
+            return dp_fail(err, DP_IO, "%.400s: cannot be read: %s", path,
+                           n < 0 ? strerror(errno) : "it became shorter");
+        }
+        done += (size_t)n;
+    }
+    *ret_text = text;
+    *ret_bytes = (size_t)bytes;
+    return DP_OK;
+}
 
 dp_err file_write_all(int fd, const void *data, size_t bytes, dp_error *err)
 {

@@ -29,6 +29,10 @@ uint64_t file_room_bytes(const char *path);
 bool file_same(const char *a, const char *b);
 /* Whether file_replace could work, found out by making and removing its temporary file; DP_IO with the reason. */
 DP_MUST_CHECK dp_err file_replace_check(const char *path, dp_error *err);
+/* All bytes of an open plain file, heap. DP_DATA where they are more than `most`, DP_IO, DP_NOMEM; the text names
+ * `path`. */
+DP_MUST_CHECK dp_err file_load(int fd, const char *path, size_t most, char **ret_text, size_t *ret_bytes,
+                               dp_error *err);
 /* write(2) until all of it is written. */
 DP_MUST_CHECK dp_err file_write_all(int fd, const void *data, size_t bytes, dp_error *err);
 

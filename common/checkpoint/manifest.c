@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "common/base/file.h"
 #include "common/base/mem.h"
 #include "common/base/text.h"
 #include "common/base/util.h"
@@ -71,17 +72,17 @@ static json_t *tensor_json(const void *list, size_t i)
 
 static json_t *to_json(const struct manifest *m)
 {
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:s, s:O, s:o, s:o, s:o, s:o, s:O, s:o, s:o}", //
-                     "format", FORMAT, "dp_version", m->version, "written_at", m->written_at,                 //
-                     "generation", (json_int_t)m->generation, "step", (json_int_t)m->step,                    //
-                     "train_step", (json_int_t)m->train_step, "train_steps", (json_int_t)m->train_steps, "incarnation",
-                     hex_number(m->incarnation), "numerics", m->numerics, "spec", m->spec, //
-                     "model", meta_json(&m->model), "tensors",
-                     json_list(m->tensors.count, tensor_json, m->tensors.list),    //
-                     "rates", json_list(m->rates.count, rate_pair, m->rates.list), //
-                     "consistency", json_list(m->consistency.change_count, consistency_pair, m->consistency.changes),
-                     "sums", m->sums, "files", json_list(m->file_count, file_entry, m->files), //
-                     "join", hex_bytes(m->join, m->join_bytes));
+    return json_pack(
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:O, s:o, s:o, s:o, s:o, s:O, s:o, s:o}", //
+        "format", FORMAT, "dp_version", m->version, "written_at", m->written_at,                      //
+        "generation", (json_int_t)m->generation, "step", (json_int_t)m->step,                         //
+        "train_step", (json_int_t)m->train_step, "train_steps", (json_int_t)m->train_steps, "settings",
+        (json_int_t)m->settings, "incarnation", hex_number(m->incarnation), "numerics", m->numerics, "spec", m->spec, //
+        "model", meta_json(&m->model), "tensors", json_list(m->tensors.count, tensor_json, m->tensors.list),          //
+        "rates", json_list(m->rates.count, rate_pair, m->rates.list),                                                 //
+        "consistency", json_list(m->consistency.change_count, consistency_pair, m->consistency.changes), "sums",
+        m->sums, "files", json_list(m->file_count, file_entry, m->files), //
+        "join", hex_bytes(m->join, m->join_bytes));
 }
 
 /* The digest goes where the object's last brace was. */
@@ -273,6 +274,7 @@ static const char *read_members(const json_t *json, struct manifest *m)
     READ("step", json_read_count(of, INT64_MAX, &m->step));
     READ("train_step", json_read_count(of, INT64_MAX, &m->train_step));
     READ("train_steps", json_read_count(of, INT64_MAX, &m->train_steps));
+    READ("settings", json_read_count(of, INT64_MAX, &m->settings));
     READ("incarnation", hex_read_number(of, &m->incarnation));
     READ("written_at", read_text(of, &m->written_at));
     READ("dp_version", read_text(of, &m->version));
@@ -351,38 +353,18 @@ static ssize_t read_some(int fd, void *to, size_t bytes)
     return n;
 }
 
-/* All bytes of an open file, heap; NULL: they cannot be read. */
-static char *load_open(int fd, const char *path, uint64_t bytes, dp_error *err)
-{
-    if (bytes > MANIFEST_BYTES_MAX) {
-        (void)dp_fail(err, DP_DATA, "%.400s: is damaged: it has %" PRIu64 " bytes", path, bytes);
-        return NULL;
-    }
-    char *text = mem_array((size_t)bytes, 1);
-    if (!text)
-        (void)dp_fail(err, DP_NOMEM, "out of memory to read %.400s", path);
-    for (size_t done = 0; text && done < bytes;) {
-        ssize_t n = read_some(fd, text + done, (size_t)bytes - done);
-        done += n > 0 ? (size_t)n : 0;
-        if (n <= 0) {
-            (void)cannot_read(path, n < 0 ? strerror(errno) : "it became shorter", err);
-            mem_freep(&text);
-        }
-    }
-    return text;
-}
-
 dp_err manifest_read(const char *path, struct manifest *ret_manifest, dp_error *err)
 {
     uint64_t bytes = 0;
     int fd = open_file(path, &bytes, err);
     if (fd < 0)
         return err->code;
-    char *text = load_open(fd, path, bytes, err);
+    char *text = NULL;
+    size_t length = 0;
+    dp_err e = file_load(fd, path, MANIFEST_BYTES_MAX, &text, &length, err);
     close(fd);
-    if (!text)
-        return err->code;
-    dp_err e = manifest_parse(path, text, (size_t)bytes, ret_manifest, err);
+    if (!e)
+        e = manifest_parse(path, text, length, ret_manifest, err);
     free(text);
     return e;
 }

@@ -28,6 +28,7 @@ struct manifest {
     uint64_t step;        /* of the plan: the cut */
     uint64_t train_step;  /* training steps that theta has seen, */
     uint64_t train_steps; /* and that the job had to do */
+    uint64_t settings;    /* number of the last setting by dp-ctl that it has (server/store/settings.h) */
     char *written_at;     /* UTC, as 2026-11-30T23:59:59Z; for people */
     char *version;        /* of dp */
     json_t *spec;         /* an object {option: text} of what decides the job's result */

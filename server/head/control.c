@@ -12,6 +12,9 @@
 #include "common/options/value.h"
 #include "server/head/answers.h"
 #include "server/head/consistency.h"
+#include "server/result/checkpoint.h"
+#include "server/store/settings.h"
+#include "server/store/stream.h"
 #include "server/talk/journal.h"
 #include "server/talk/news.h"
 #include "server/talk/shared.h"
@@ -71,6 +74,78 @@ static void keep(struct head *head, uint64_t step)
                  json_pack("{s:s, s:s, s:I}", "name", "consistency", "value", text, "step", (json_int_t)step));
 }
 
+/* ---- what a restart finds ---- */
+
+static void wake(void *arg)
+{
+    uv_async_send(arg);
+}
+
+/* dp-ctl hears of it once the disk has it. False: there is no --checkpoint-dir. */
+static bool record(struct head *head, uint64_t step)
+{
+    struct checkpoints *c = head->checkpoints;
+    struct control *control = head->control;
+    const struct setting *setting = &control->setting;
+    const bool lr = setting->kind == SETTING_LR;
+    if (!head->opts->checkpoints.dir)
+        return false;
+    struct setting_record record = {.number = ++c->settings,
+                                    .name = lr ? SETTING_NAME_LR : SETTING_NAME_CONSISTENCY,
+                                    .from = lr ? plan_at(&head->job.core.plan, step).train_step : step,
+                                    .value = setting->staleness};
+    if (lr)
+        memcpy(&record.value, &setting->lr, sizeof record.value);
+    const struct stream_waker waker = {wake, &control->written};
+    if (settings_write(c->writer, &c->folder, &record, &waker, &control->write)) {
+        log_warn("set-not-recorded reason=\"out of memory\"");
+        return false;
+    }
+    control->busy = true;
+    control->step = step;
+    return true;
+}
+
+static void on_written(uv_async_t *async)
+{
+    struct head *head = async->data;
+    struct control *control = head->control;
+    dp_error err = {.code = DP_OK};
+    if (!control->write || !setting_written(control->write, &err))
+        return;
+    setting_write_free(&control->write);
+    const bool asked = control->busy;
+    control->busy = false;
+    if (err.code)
+        log_warn("set-not-recorded reason=\"%s\" consequence=\"a server that is killed before its next checkpoint "
+                 "loses what was set\"",
+                 err.text);
+    if (asked)
+        answer(head, control->step);
+}
+
+dp_err head_control_start(struct head *head, dp_error *err)
+{
+    struct control *control = head->control;
+    if (uv_async_init(&head->loop, &control->written, on_written))
+        return dp_fail(err, DP_SYSTEM, "cannot make a handle for settings");
+    control->written.data = head;
+    control->opened = true;
+    return DP_OK;
+}
+
+void head_control_close(struct head *head, const struct news *news)
+{
+    struct control *control = head->control;
+    (void)news;
+    setting_write_free(&control->write);
+    if (control->opened)
+        uv_close((uv_handle_t *)&control->written, NULL);
+    control->opened = false;
+}
+
+/* ---- agreement ---- */
+
 /* All shards have promised `step`. Those whose job is over have nothing left to change. */
 static void commit(struct head *head, uint64_t step)
 {
@@ -94,7 +169,8 @@ static void commit(struct head *head, uint64_t step)
         return;
     }
     keep(head, step);
-    answer(head, step);
+    if (!record(head, step))
+        answer(head, step);
 }
 
 void head_on_prepared(struct head *head, uint64_t step)
@@ -158,7 +234,7 @@ static dp_err check(const struct head *head, const Dp__Set *set, struct setting 
     }
     if (e)
         return e;
-    if (head->control->busy)
+    if (head->control->busy || head->control->write)
         return dp_fail(err, DP_BUSY, "another setting is being agreed on, try again");
     *ret_setting = setting;
     return DP_OK;
@@ -173,11 +249,10 @@ void head_on_set(struct head *head, const struct routing_id *route, const Dp__He
         head_refuse(head, route, request, err.code, err.text);
         return;
     }
-    *head->control = (struct control){.busy = true,
-                                      .setting = setting,
-                                      .route = *route,
-                                      .request = request->request,
-                                      .lr_sets = head->control->lr_sets};
+    head->control->busy = true;
+    head->control->setting = setting;
+    head->control->route = *route;
+    head->control->request = request->request;
     if (!prepare(head, head->global_low)) {
         (void)dp_fail(&err, DP_BUSY, "a shard has too much to do for a setting");
         head_fail(head, &err);
@@ -191,5 +266,5 @@ void head_control_stop(struct head *head)
     request.request = head->control->request;
     if (head->control->busy)
         head_refuse(head, &head->control->route, &request, DP_BUSY, "the job is settled anew, try again");
-    *head->control = (struct control){.lr_sets = head->control->lr_sets};
+    head->control->busy = false;
 }

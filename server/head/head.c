@@ -216,7 +216,9 @@ static dp_err start(struct head *head, dp_error *err)
     if (e)
         return e;
     head_loop_start(head);
-    e = head_checkpoint_start(head, err);
+    e = head_control_start(head, err);
+    if (!e)
+        e = head_checkpoint_start(head, err);
     if (!e)
         e = head_resume_choose(head, err);
     if (e)

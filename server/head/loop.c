@@ -106,7 +106,8 @@ static const struct news_table HEARERS = {
                        head_export_watch, head_fetch_watch, head_checkpoint_watch, head_loop_show},
         [NEWS_CHECKPOINT] = {head_end_checkpoint},
         [NEWS_FAILED] = {head_checkpoint_failed, head_end_failed},
-        [NEWS_CLOSING] = {head_deal_close, head_balance_close, head_checkpoint_close, head_loop_close},
+        [NEWS_CLOSING] = {head_deal_close, head_balance_close, head_checkpoint_close, head_control_close,
+                          head_loop_close},
     }};
 
 void head_loop_tick(struct head *head, const struct news *news)

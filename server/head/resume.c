@@ -20,6 +20,7 @@
 #include "server/result/closing.h"
 #include "server/result/doubts.h"
 #include "server/show/resume.h"
+#include "server/store/settings.h"
 #include "server/store/source.h"
 #include "server/talk/journal.h"
 #include "server/talk/news.h"
@@ -125,16 +126,28 @@ static dp_err take(struct head *head, struct candidate *chosen, dp_error *err)
     return DP_OK;
 }
 
+/* `count`: checkpoints of the job before. What dp-ctl had set goes with it. */
+static dp_err begin_anew(struct head *head, size_t count, dp_error *err)
+{
+    const struct folder *folder = &head->checkpoints->folder;
+    struct setting_record *list = NULL;
+    size_t set = 0;
+    if (count > 0 && !head->opts->quiet)
+        fprintf(stderr, "dp-server: the job begins anew: its checkpoints replace the %zu in %s\n", count, folder->path);
+    else if (settings_read(folder, &list, &set, err) == DP_OK && set > 0)
+        fprintf(stderr, "dp-server: dp-ctl set %zu value%s before the job had a checkpoint: set %s again\n", set,
+                human_s(set), set == 1 ? "it" : "them");
+    free(list);
+    return settings_clear(folder, err);
+}
+
 static dp_err decide(struct head *head, struct candidate *list, size_t count, dp_error *err)
 {
     const char *dir = head->checkpoints->folder.path;
     const enum resume_mode mode = (enum resume_mode)head->opts->checkpoints.resume;
     head->checkpoints->generation = latest_generation(list, count) + 1;
-    if (mode == RESUME_NEVER) {
-        if (count > 0 && !head->opts->quiet)
-            fprintf(stderr, "dp-server: the job begins anew: its checkpoints replace the %zu in %s\n", count, dir);
-        return DP_OK;
-    }
+    if (mode == RESUME_NEVER)
+        return begin_anew(head, count, err);
     struct candidate *chosen = NULL;
     dp_err e = choose(head, list, count, &chosen, err);
     if (e || chosen)
@@ -146,7 +159,7 @@ static dp_err decide(struct head *head, struct candidate *list, size_t count, dp
                        dir);
     if (mode == RESUME_REQUIRE)
         return dp_fail(err, DP_DATA, "option --resume require: %.300s has no checkpoint", dir);
-    return DP_OK;
+    return begin_anew(head, 0, err);
 }
 
 /* The list has room for all steps. */
@@ -239,11 +252,39 @@ static dp_err take_cuts(struct head *head, const struct manifest *from, dp_error
     return e;
 }
 
+/* What was set after the checkpoint, unless the command line has another value now. */
+static dp_err take_recorded(struct head *head, const struct manifest *from, dp_error *err)
+{
+    const bool lr = !spec_differs(from->spec, head->opts, "lr");
+    const bool consistency = !spec_differs(from->spec, head->opts, "consistency");
+    struct setting_record *list = NULL;
+    size_t count = 0;
+    dp_err e = settings_read(&head->checkpoints->folder, &list, &count, err);
+    head->checkpoints->settings = MAX(from->settings, count > 0 ? list[count - 1].number : 0);
+    for (size_t i = 0; !e && i < count; i++) {
+        const struct setting_record *r = &list[i];
+        double rate;
+        bool room = true;
+        memcpy(&rate, &r->value, sizeof rate);
+        if (r->number > from->settings && r->name == SETTING_NAME_LR && lr)
+            room = schedule_set(&head->job.set_schedule, r->from, rate);
+        else if (r->number > from->settings && r->name == SETTING_NAME_CONSISTENCY && consistency)
+            room = consistency_set(&head->job.set_consistency, r->from, (uint32_t)r->value);
+        if (!room)
+            e = dp_fail(err, DP_BUSY, "%s was set too often since the checkpoint",
+                        r->name == SETTING_NAME_LR ? "lr" : "consistency");
+    }
+    free(list);
+    return e;
+}
+
 static dp_err take_settings(struct head *head, const struct manifest *from, dp_error *err)
 {
     dp_err e = take_lr(head, from, err);
     if (!e)
         e = take_consistency(head, from, err);
+    if (!e)
+        e = take_recorded(head, from, err);
     if (!e)
         e = take_cuts(head, from, err);
     (void)str_copy(head->job.numerics, sizeof head->job.numerics, from->numerics);

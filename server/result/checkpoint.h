@@ -59,6 +59,7 @@ struct checkpoints {
     uint64_t generation;
     void *join; /* the packed message that settled the job; heap */
     size_t join_bytes;
+    uint64_t settings;        /* number of the last setting by dp-ctl */
     struct manifest *resumed; /* the checkpoint that the job goes on from; NULL: it began anew */
     /* the one that is being made */
     struct checkpoint_calls calls;
@@ -74,6 +75,7 @@ struct checkpoints {
     json_t *sums; /* of the epoch; NULL: they have not been */
     struct schedule_past rates;
     struct consistency consistency;
+    uint64_t has_settings; /* number of the last one that these have */
     struct checkpoint_task *task;
     dp_error begun; /* of its folder; the writer's until a file has failed */
     uint64_t asked_ms;

@@ -133,6 +133,7 @@ void head_checkpoint_passes(struct head *head, uint64_t step)
     if (!c->sums)
         c->sums = json_object(); /* the display alone goes by them */
     c->consistency = head->job.core.consistency;
+    c->has_settings = c->settings;
     if (!add_rates(&head->job.core.params.schedule, &c->rates)) {
         dp_error err;
         (void)dp_fail(&err, DP_NOMEM, "out of memory for the learning rates of a checkpoint");

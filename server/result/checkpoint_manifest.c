@@ -40,6 +40,7 @@ static dp_err manifest_of(const struct head *head, struct manifest *m)
     const struct shard_job *core = &head->job.core;
     *m = (struct manifest){
         .generation = c->generation,
+        .settings = c->has_settings,
         .incarnation = head->job.incarnation,
         .step = c->step,
         .train_step = c->train_step,

@@ -2,6 +2,7 @@
  *
  *     DIR/lock                      held (flock) by the server that uses DIR; its text names the holder
  *     DIR/log.jsonl                 the job's log (journal.h)
+ *     DIR/settings.jsonl            what dp-ctl has set (settings.h)
  *     DIR/step-000000001234/        a whole checkpoint: shard-N.safetensors (shard_file.h) and manifest.json
  *     DIR/.step-000000001234.tmp/   one that is being written, or was when its server was killed
  *     DIR/.step-000000001234.old/   one that is being removed

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/checkpoint/manifest.h"
 #include "tests/integration/support/durable.h"
 #include "tests/integration/support/harness.h"
 
@@ -291,6 +292,36 @@ Test(resume, a_rate_that_was_set_stays)
     expect_end(server);
     cr_expect(strstr(process_output(server, OUT), "\"lr\":0.25"), "%s", process_output(server, OUT));
     cr_expect_null(strstr(process_output(server, OUT), "\"lr\":0.001"), "%s", process_output(server, OUT));
+}
+
+/* dp-ctl has said that it is set; the server is killed before its next checkpoint. */
+Test(resume, what_was_set_after_the_checkpoint_stays)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    const char *dir = temp_path("dir");
+    struct process *server = DURABLE_SERVER(dir, "--checkpoint-every", "300");
+    struct process *worker = durable_worker(durable_data(), "w");
+    cr_assert_eq(durable_expect_checkpoint(server), 300);
+    struct run_result r = RUN(DURABLE_MS, "dp-ctl", "--server", durable_endpoint(), "--json", "set", "lr", "0.25");
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    const char *at = strstr(r.out, "\"train_step\":");
+    cr_assert(at, "%s", r.out);
+    const uint64_t step = strtoull(at + strlen("\"train_step\":"), NULL, 10);
+    cr_assert(step >= 300 && step < DURABLE_STEPS, "%s", r.out);
+    durable_kill(server);
+    server = DURABLE_SERVER(dir, "--checkpoint-every", "300");
+    process_expect(server, ERR, "resumed at training step 300 of 600", DURABLE_MS);
+    expect_end(worker);
+    expect_end(server);
+    struct manifest manifest = {0};
+    dp_error err;
+    cr_assert_eq(manifest_read(durable_file(dir, DURABLE_STEPS, "manifest.json"), &manifest, &err), DP_OK, "%s",
+                 err.text);
+    cr_assert_eq(manifest.rates.count, 1);
+    cr_expect_eq(manifest.rates.list[0].from, step);
+    cr_expect_eq(manifest.rates.list[0].lr, 0.25);
+    cr_expect_eq(manifest.settings, 1);
+    manifest_fini(&manifest);
 }
 
 /* ---- the end, and beyond ---- */

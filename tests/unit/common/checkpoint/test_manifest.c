@@ -126,6 +126,7 @@ Test(manifest, is_this_text)
                                "  \"step\": 5,\n"
                                "  \"train_step\": 4,\n"
                                "  \"train_steps\": 9,\n"
+                               "  \"settings\": 3,\n"
                                "  \"incarnation\": \"0000000000000002\",\n"
                                "  \"numerics\": \"n\",\n"
                                "  \"spec\": {},\n"
@@ -148,6 +149,7 @@ Test(manifest, is_this_text)
                          .step = 5,
                          .train_step = 4,
                          .train_steps = 9,
+                         .settings = 3,
                          .written_at = (char *)"2026-11-30T23:59:59Z",
                          .version = (char *)"1",
                          .spec = json_object(),
