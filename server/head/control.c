@@ -74,7 +74,7 @@ static void keep(struct head *head, uint64_t step)
                  json_pack("{s:s, s:s, s:I}", "name", "consistency", "value", text, "step", (json_int_t)step));
 }
 
-/* ---- what a restart finds ---- */
+/* ---- a restart finds it ---- */
 
 static void wake(void *arg)
 {

@@ -126,7 +126,7 @@ static dp_err take(struct head *head, struct candidate *chosen, dp_error *err)
     return DP_OK;
 }
 
-/* `count`: checkpoints of the job before. What dp-ctl had set goes with it. */
+/* `count`: checkpoints of the job before. Settings by dp-ctl go with it. */
 static dp_err begin_anew(struct head *head, size_t count, dp_error *err)
 {
     const struct folder *folder = &head->checkpoints->folder;
@@ -252,7 +252,7 @@ static dp_err take_cuts(struct head *head, const struct manifest *from, dp_error
     return e;
 }
 
-/* What was set after the checkpoint, unless the command line has another value now. */
+/* Settings after the checkpoint hold, unless the command line has another value now. */
 static dp_err take_recorded(struct head *head, const struct manifest *from, dp_error *err)
 {
     const bool lr = !spec_differs(from->spec, head->opts, "lr");

@@ -1,4 +1,4 @@
-/* What dp-ctl has set; see settings.h. Thread: as stated. */
+/* Settings by dp-ctl, on the disk; see settings.h. Thread: as stated. */
 #include "server/store/settings.h"
 
 #include <errno.h>

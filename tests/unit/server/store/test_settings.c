@@ -1,4 +1,4 @@
-/* What dp-ctl has set, on the disk: lines that a kill cuts short, and each byte that changes. */
+/* Settings by dp-ctl, on the disk: lines that a kill cuts short, and each byte that changes. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <limits.h>
