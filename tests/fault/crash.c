@@ -22,6 +22,7 @@
 #include "common/base/text.h"
 #include "common/base/util.h"
 #include "tests/fault/crash_jobs.h"
+#include "tests/fault/disk_log.h"
 #include "tests/fault/fleet.h"
 
 enum {
@@ -32,6 +33,7 @@ enum {
     EARLY_MS = 250, /* the first of these after a start most kills are while something joins or resumes */
     LATE_MS = 120,
     KEEP = 2,
+    SLOW_MS = 10,
     ROUNDS_MAX = 200,
     WHY_MAX = 300,
     KILLS = 30,
@@ -52,6 +54,8 @@ struct round {
     const struct crash_job *job;
     struct fleet fleet;
     char folder[FLEET_PATH_MAX], checkpoints[FLEET_PATH_MAX], model[FLEET_PATH_MAX], endpoint[64], epochs[16];
+    char env[4][FLEET_PATH_MAX + 32];
+    const char *env_list[5];
     uint64_t kills_max;
     char why[WHY_MAX];
 };
@@ -92,9 +96,23 @@ static bool round_init(struct round *round, struct crash *crash, const struct cr
     return mkdir(round->folder, 0700) == 0 ? true : fails(round, "no folder for a round");
 }
 
+/* A call on the disk takes longer than a step. */
+static void add_slow_disk(struct round *round)
+{
+    (void)!snprintf(round->env[0], sizeof round->env[0], "LD_PRELOAD=%s", DISK_SHIM);
+    (void)!snprintf(round->env[1], sizeof round->env[1], DISK_ENV_FOLDER "=%s", round->checkpoints);
+    (void)!snprintf(round->env[2], sizeof round->env[2], DISK_ENV_SLOW "=%d", SLOW_MS);
+    (void)!snprintf(round->env[3], sizeof round->env[3], "ASAN_OPTIONS=verify_asan_link_order=0");
+    for (size_t i = 0; i < ARRAY_LEN(round->env); i++)
+        round->env_list[i] = round->env[i];
+    round->fleet.env = round->env_list;
+}
+
 /* The same for each start. Steps are as fast as they can be, so that they go on while a checkpoint is written. */
 static void add_kills(struct round *round)
 {
+    if (round->job->disk == CRASH_SLOW_DISK)
+        add_slow_disk(round);
     FLEET_ADD(&round->fleet, 0, "--checkpoint-dir", round->checkpoints, "--checkpoint-every", "9", "--keep-checkpoints",
               "2", "--lease", "2");
     for (size_t worker = 1; worker < FLEET_MEMBERS; worker++)

@@ -11,10 +11,14 @@ enum crash_data { CRASH_DIGITS, CRASH_SPARSE, CRASH_DATA_COUNT };
 /* The model's bits are those of a quiet run; or, where they depend on the order of arrival, each sample counts once. */
 enum crash_claim { CRASH_SAME_BITS, CRASH_ALL_SAMPLES };
 
+/* Slow: a checkpoint is written while steps change the state that it has, so that what is kept of it counts. */
+enum crash_disk { CRASH_QUICK_DISK, CRASH_SLOW_DISK };
+
 struct crash_job {
     const char *name, *what;
     enum crash_data data;
     enum crash_claim claim;
+    enum crash_disk disk;
     const char *options[24]; /* of the server, NULL at the end */
 };
 

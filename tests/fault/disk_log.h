@@ -24,6 +24,7 @@ enum disk_call {
 #define DISK_ENV_LOG "DISK_LOG"       /* records are added to this file */
 #define DISK_ENV_AT "DISK_AT"         /* the call at which something happens, from 1; 0 or none: nothing does */
 #define DISK_ENV_DO "DISK_DO"         /* one of DISK_FAULTS */
+#define DISK_ENV_SLOW "DISK_SLOW_MS"  /* each call takes so much longer; none: none does */
 
 enum disk_fault {
     DISK_KILL,   /* the process ends before the call */

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/fault/disk_log.h"
@@ -29,18 +30,21 @@ static size_t folder_bytes;
 static unsigned long at, counted;
 static enum disk_fault fault;
 static int log_fd = -1;
+static unsigned long slow_ms;
 
 /* ---- beginning ---- */
 
 __attribute__((constructor)) static void begin(void)
 {
     static const char *const NAMES[] = {DISK_FAULTS};
-    const char *env = getenv(DISK_ENV_FOLDER), *number = getenv(DISK_ENV_AT), *name = getenv(DISK_ENV_DO);
+    const char *env = getenv(DISK_ENV_FOLDER), *number = getenv(DISK_ENV_AT), *name = getenv(DISK_ENV_DO),
+               *slow = getenv(DISK_ENV_SLOW);
     if (!env || strlen(env) >= sizeof folder)
         return;
     folder_bytes = strlen(env);
     memcpy(folder, env, folder_bytes + 1);
     at = number ? strtoul(number, NULL, 10) : 0;
+    slow_ms = slow ? strtoul(slow, NULL, 10) : 0;
     for (int i = 0; name && i < DISK_FAULT_COUNT; i++)
         if (strcmp(NAMES[i], name) == 0)
             fault = (enum disk_fault)i;
@@ -134,9 +138,17 @@ __attribute__((noreturn)) static void end_process(void)
     abort();
 }
 
+static void be_slow(void)
+{
+    struct timespec left = {(time_t)(slow_ms / 1000), (long)(slow_ms % 1000 * 1000000)};
+    while (slow_ms && nanosleep(&left, &left) && errno == EINTR)
+        continue;
+}
+
 /* Takes the lock, counts, and says what the call must fail with: 0: it is to be done, *bytes of a write. */
 static int call_begin(const struct call *call, size_t *bytes, unsigned *ret_fault)
 {
+    be_slow();
     pthread_mutex_lock(&lock);
     counted++;
     *ret_fault = 0;
