@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "common/base/text.h"
 #include "common/base/util.h"
@@ -51,6 +52,46 @@ static void list_text(const struct option_list *list, char *text)
         (void)str_append(text, VALUE_MAX, &at, "%s%s", i ? " " : "", list->values[i]);
 }
 
+/* Of the rows, whatever the file's blanks and comments are. 0 when out of memory. */
+static uint64_t linear_digest(const struct linear *linear)
+{
+    XXH3_state_t *state = XXH3_createState();
+    uint64_t digest = 0;
+    if (!state || XXH3_64bits_reset(state) != XXH_OK) {
+        XXH3_freeState(state);
+        return 0;
+    }
+    for (uint32_t r = 0; r < linear->count; r++) {
+        const struct linear_row *row = &linear->rows[r];
+        const uint64_t facts[] = {row->equality, row->count};
+        (void)XXH3_64bits_update(state, facts, sizeof facts);
+        (void)XXH3_64bits_update(state, &row->bound, sizeof row->bound);
+        (void)XXH3_64bits_update(state, row->index, row->count * sizeof *row->index);
+        (void)XXH3_64bits_update(state, row->value, row->count * sizeof *row->value);
+    }
+    digest = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
+    return digest;
+}
+
+/* A file may move, and another may take its name: its content counts. */
+static void constraints_text(const struct server_options *opts, char *text)
+{
+    const struct constraints *constraints = &opts->setup.constraints;
+    const struct option_list *given = &opts->update.constraint;
+    size_t at = 0;
+    text[0] = '\0';
+    for (uint32_t i = 0; i < constraints->count; i++) {
+        const struct constraint *c = &constraints->list[i];
+        const char *blank = i ? " " : "";
+        if (c->kind == CONSTRAINT_LINEAR)
+            (void)str_append(text, VALUE_MAX, &at, "%slinear=FILE(xxh3:%016" PRIx64 ")%s%s", blank,
+                             linear_digest(&c->linear), c->tensor[0] ? "@" : "", c->tensor);
+        else
+            (void)str_append(text, VALUE_MAX, &at, "%s%s", blank, given->values[i]);
+    }
+}
+
 /* The fewest digits that are the number again. */
 static void number_text(double number, char *text)
 {
@@ -60,13 +101,15 @@ static void number_text(double number, char *text)
     while (strtod(text, NULL) != number && ++digits <= DBL_DECIMAL_DIG);
 }
 
-/* Options whose value is found out where they are not given. */
+/* Options whose value is found out where they are not given, or is more than their text. */
 static bool settled_text(const struct option *option, const struct server_options *opts, char *text)
 {
     if (strcmp(option->name, "lr") == 0)
         number_text(opts->setup.params.schedule.lr, text);
     else if (strcmp(option->name, "data-mode") == 0)
         snprintf(text, VALUE_MAX, "%s", opts->local ? "local" : "shared");
+    else if (strcmp(option->name, "constraint") == 0)
+        constraints_text(opts, text);
     else
         return false;
     return true;

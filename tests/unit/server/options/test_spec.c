@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/util.h"
 #include "common/options/options.h"
@@ -91,6 +92,43 @@ Test(spec, what_decides_the_result_must_be_the_same)
         cr_assert_eq(go_on(OTHER[i].before, OTHER[i].after, &err), DP_USAGE, "'%s' was taken", OTHER[i].after);
         cr_assert_not_null(strstr(err.text, OTHER[i].says), "'%s': %s", OTHER[i].after, err.text);
     }
+    ASSERT_NO_LEAKS();
+}
+
+static void write_rows(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    cr_assert(file && fputs(text, file) >= 0 && fclose(file) == 0, "%s", path);
+}
+
+#define ROWS_JOB JOB "--constraint-method penalty "
+
+/* Its content counts: it may be moved, and written otherwise. */
+Test(spec, a_file_of_rows_may_move_and_not_change)
+{
+    char dir[] = "/tmp/dp-spec-XXXXXX", a[64], b[64], before[256], after[256];
+    dp_error err = {0};
+    cr_assert_not_null(mkdtemp(dir));
+    snprintf(a, sizeof a, "%s/a", dir);
+    snprintf(b, sizeof b, "%s/b", dir);
+    snprintf(before, sizeof before, ROWS_JOB "--constraint linear=%s@weight --constraint nonneg@bias", a);
+    snprintf(after, sizeof after, ROWS_JOB "--constraint linear=%s@weight --constraint nonneg@bias", b);
+    write_rows(a, "= 1 1:1 2:0.5\n<= 2 3:1\n");
+    write_rows(b, "= 1.0   1:1 2:5e-1\n\n<= 2 3:1\n");
+    cr_expect_eq(go_on(before, after, &err), DP_OK, "%s", err.text);
+    static const char *const OTHER_ROWS[] = {"= 1 1:1 2:0.25\n<= 2 3:1\n", "= 1 1:1 2:0.5\n<= 2 4:1\n",
+                                             "= 1 1:1 2:0.5\n= 2 3:1\n", "= 1 1:1 2:0.5\n<= 3 3:1\n",
+                                             "= 1 1:1 2:0.5\n"};
+    for (size_t i = 0; i < ARRAY_LEN(OTHER_ROWS); i++) {
+        write_rows(b, OTHER_ROWS[i]);
+        cr_expect_eq(go_on(before, after, &err), DP_USAGE, "%zu", i);
+        cr_expect_not_null(strstr(err.text, "--constraint: the job in DIR has linear=FILE(xxh3:"), "%s", err.text);
+    }
+    snprintf(after, sizeof after, ROWS_JOB "--constraint linear=%s@bias --constraint nonneg@bias", a);
+    cr_expect_eq(go_on(before, after, &err), DP_USAGE, "another tensor");
+    unlink(a);
+    unlink(b);
+    rmdir(dir);
     ASSERT_NO_LEAKS();
 }
 
