@@ -19,7 +19,7 @@
 struct stream;
 struct writer;
 
-enum { STREAM_CHUNKS_MAX = 4 }; /* that wait to be written */
+enum { STREAM_CHUNKS_MAX = 16 }; /* that wait to be written */
 
 /* Wakes the maker: there is room again, or the file is done. Called by the writer's thread; many calls may be one. */
 struct stream_waker {
