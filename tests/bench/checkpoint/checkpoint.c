@@ -34,7 +34,7 @@ struct bench_options {
     uint64_t floats;
     double seconds;
     uint64_t rounds;
-    const char *dir;
+    const char *dir, *trace;
 };
 
 #define ROW(field, name, type, min, max, dflt, help)                                                      \
@@ -47,6 +47,7 @@ static const struct option ROWS[] = {
     ROW(floats, "floats", OPT_U64, 0, 1e10, "0", "of the tensor; 0: 100000000, or 10000000 with --quick"),
     ROW(seconds, "seconds", OPT_F64, 3, 1e6, "21", "of each job"),
     ROW(rounds, "rounds", OPT_U64, 0, ROUNDS_MAX, "0", "of the jobs, in turn; 0: 2, or 1 with --quick"),
+    ROW(trace, "trace", OPT_STRING, 0, 0, NULL, "file that gets each step: pace, seconds since start, ms"),
     ROW(dir, "dir", OPT_STRING, 0, 0, "/dev/shm", "folder for the checkpoints"),
 };
 
@@ -158,6 +159,20 @@ static bool run_job(const struct bench *bench, enum pace pace, double seconds, s
     return good;
 }
 
+/* Checkpoints that the job's log says were made. */
+static uint32_t count_made(const struct bench *bench)
+{
+    char path[PATH_BYTES + 16], line[4096];
+    uint32_t made = 0;
+    snprintf(path, sizeof path, "%s/log.jsonl", bench->folder);
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof line, file))
+        made += strstr(line, "\"checkpoint\"") != NULL;
+    if (file)
+        fclose(file);
+    return made;
+}
+
 /* ---- reading ---- */
 
 static double read_seconds;
@@ -227,7 +242,7 @@ struct found {
     double rate, median, worst,
         copies; /* steps a second; seconds; worst to the median of its own job; of theta and state */
     double peak_bytes;
-    uint32_t rounds;
+    uint32_t rounds, made; /* checkpoints */
 };
 
 static void add(struct found *found, const struct run *run)
@@ -254,24 +269,45 @@ static double limit_of(const struct bench_options *opts, double memory, double s
     return 1 - (2 * all + state) / memory / seconds;
 }
 
-static void print_rows(struct bench *bench, const struct found *found, double memory)
+static void print_row(struct bench *bench, enum pace pace, const struct found *f, const struct found *none,
+                      double memory)
 {
     static const double SECONDS[PACES] = {0, 10, 2};
+    const double ratio = f->rate / none->rate, copies = (f->peak_bytes - none->peak_bytes) / copy_bytes(bench->opts);
+    const uint32_t due = f->rounds * (uint32_t)(bench->opts->seconds / SECONDS[pace]);
+    printf(" %5.3f >= %4.2f %-6s %9.3f", ratio, RATE_MIN[pace], verdict(bench, ratio >= RATE_MIN[pace]),
+           limit_of(bench->opts, memory, SECONDS[pace]));
+    printf(" %13.2f <= %1.0f %-6s", f->worst, WORST_MAX, verdict(bench, f->worst <= WORST_MAX));
+    printf(" %7.2f %5.2f <= 1 %-6s", f->peak_bytes / GB, copies, verdict(bench, copies <= COPIES_MAX));
+    printf(" %5u of %u %s\n", f->made, due, verdict(bench, f->made + f->rounds >= due));
+}
+
+static void print_rows(struct bench *bench, const struct found *found, double memory)
+{
     const struct found *none = &found[PACE_NEVER];
-    printf("\n%-12s %9s %22s %14s %26s %22s\n", "checkpoint", "ms a step", "steps/s to none", "the limit",
-           "worst step to the median", "copies more in memory");
+    printf("\n%-10s %9s %19s %9s %25s %24s %20s\n", "checkpoint", "ms a step", "steps/s to none", "limit",
+           "worst step to the median", "GB, and copies more", "checkpoints, due");
     for (enum pace p = 0; p < PACES; p++) {
-        const struct found *f = &found[p];
-        const double ratio = f->rate / none->rate,
-                     copies = (f->peak_bytes - none->peak_bytes) / copy_bytes(bench->opts);
-        printf("%-12s %9.1f", NAMES[p], 1e3 * f->median / f->rounds);
+        printf("%-10s %9.1f", NAMES[p], 1e3 * found[p].median / found[p].rounds);
         if (p == PACE_NEVER)
-            printf(" %14s %8s %14s %8.2f\n", "1", "", "1", f->worst);
+            printf(" %5.3f %13s %9.3f %13.2f %11s %7.2f\n", 1.0, "", 1.0, none->worst, "", none->peak_bytes / GB);
         else
-            printf(" %5.3f >= %4.2f %8s %14.3f %8.2f <= %1.0f %12s %7.2f <= 1 %9s\n", ratio, RATE_MIN[p],
-                   verdict(bench, ratio >= RATE_MIN[p]), limit_of(bench->opts, memory, SECONDS[p]), f->worst, WORST_MAX,
-                   verdict(bench, f->worst <= WORST_MAX), copies, verdict(bench, copies <= COPIES_MAX));
+            print_row(bench, p, &found[p], none, memory);
     }
+}
+
+/* Appends the steps of a run, for a look at single ones. */
+static bool trace_steps(const char *path, enum pace pace, const struct run *run)
+{
+    FILE *file = fopen(path, "a");
+    if (!file) {
+        perror(path);
+        return false;
+    }
+    for (uint32_t i = SKIP; i + 1 < run->count; i++)
+        fprintf(file, "%d %.3f %.1f\n", (int)pace, run->times[i] - run->started,
+                1e3 * (run->times[i + 1] - run->times[i]));
+    return fclose(file) == 0;
 }
 
 static bool run_rounds(struct bench *bench, struct run *run)
@@ -288,6 +324,9 @@ static bool run_rounds(struct bench *bench, struct run *run)
             if (!run_job(bench, p, bench->opts->seconds, run))
                 return false;
             add(&found[p], run);
+            found[p].made += count_made(bench);
+            if (bench->opts->trace && !trace_steps(bench->opts->trace, p, run))
+                return false;
         }
     print_rows(bench, found, memory);
     return true;
