@@ -61,15 +61,10 @@ static struct blob copy_of(struct slice *slice, uint32_t array, const float *flo
     return copy;
 }
 
-/* A plane that stays held while a disk is slow keeps later versions of its number from workers that map it. It is left
- * before the commit whose version would go there. */
+/* A plane that stays held while a disk is slow keeps later versions of its number from workers that map it. */
 static void leave_plane(struct slice *slice, struct slice_kept *kept)
 {
-    const struct planes *planes = slice->job->planes;
-    if (!kept->version || kept->version->plane == VERSION_UNSHARED || planes->readers == 0)
-        return;
-    const uint64_t after_this = slice->at[slice->window.next % SLICE_VERSIONS]->number + 2;
-    if (after_this % planes->count != kept->version->plane)
+    if (!kept->version || kept->version->plane == VERSION_UNSHARED || slice->job->planes->readers == 0)
         return;
     kept->theta = copy_of(slice, slice->job->rule->state_count, kept->version->theta);
     if (!kept->theta.data)
@@ -83,7 +78,8 @@ void slice_keep_before(struct slice *slice)
     struct slice_kept *kept = slice->kept;
     if (!kept)
         return;
-    leave_plane(slice, kept);
+    if (kept->changed) /* not the first commit, which has enough to copy; the planes suffice for one more */
+        leave_plane(slice, kept);
     kept->copying = !kept->changed;
     for (uint32_t i = 0; kept->copying && i < slice->job->rule->state_count; i++)
         if (!kept->taken[i])

@@ -62,6 +62,17 @@ static bool version_room(const struct versions *versions, struct version *v)
     return v->theta != NULL;
 }
 
+/* Versions were for some time more than planes; what their memory was is free. */
+static void free_idle(struct versions *versions)
+{
+    for (struct version *v = versions->list; v; v = v->next) {
+        if (!v->memory.data || !version_take(v))
+            continue;
+        blob_release(&v->memory);
+        version_release(v);
+    }
+}
+
 struct version *versions_new(struct versions *versions, uint64_t number)
 {
     struct version *v = versions->shared ? &versions->shared[number % versions->shared_count] : NULL;
@@ -73,6 +84,8 @@ struct version *versions_new(struct versions *versions, uint64_t number)
             version_release(v);
             v = NULL;
         }
+    } else {
+        free_idle(versions);
     }
     if (v)
         v->number = number;

@@ -47,8 +47,8 @@ DP_MUST_CHECK dp_err versions_init(struct versions *versions, struct range range
 void versions_fini(struct versions *versions);
 /* Whether nobody refers to any of them. */
 bool versions_are_free(const struct versions *versions);
-/* A version that nobody sees yet, with one reference: in its plane if that is free, else in memory of its own. NULL
- * when out of memory. */
+/* A version that nobody sees yet, with one reference: in its plane if that is free, else in memory of its own, which
+ * is given back once planes suffice again. NULL when out of memory. */
 struct version *versions_new(struct versions *versions, uint64_t number);
 /* The same in the memory of a payload, which stays the caller's until it moves it to `memory`. Free versions give their
  * memory back: the next messages come to lie there. */
