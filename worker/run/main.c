@@ -1,4 +1,4 @@
-/* dp-worker: reads its options and trains, predicts or evaluates. Thread: main. */
+/* dp-worker: reads its options and trains, predicts, evaluates or inspects. Thread: main. */
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -13,6 +13,7 @@
 #include "common/kernels/kernels.h"
 #include "common/kernels/numerics.h"
 #include "common/options/early.h"
+#include "worker/model/inspect.h"
 #include "worker/model/predict.h"
 #include "worker/run/options.h"
 #include "worker/run/report_end.h"
@@ -137,6 +138,8 @@ static dp_err run(enum worker_command command, const struct worker_options *o, d
         return run_train(o, err);
     case WORKER_EVAL:
         return run_eval(o, &eval, err);
+    case WORKER_INSPECT:
+        return inspect_run(&(struct inspect_options){o->model, o->json, o->quiet, &stop}, err);
     case WORKER_PREDICT:
         break;
     }

@@ -36,7 +36,8 @@ static const struct option ROWS[] = {
     DATA_OPTION_ROWS(struct worker_options, data),
 
     ROW("model", model, "model", OPT_STRING, "MODEL|CHECKPOINT", 0, 0, NULL, NULL, NULL,
-        "predict, eval: file that dp-server exported, a checkpoint's folder, or --checkpoint-dir for its newest"),
+        "predict, eval, inspect: file that dp-server exported, a checkpoint's folder, or --checkpoint-dir for its "
+        "newest"),
     ROW("model", l1, "l1", OPT_LIST, "X[@TENSOR]", 0, 0, NULL, NULL, NULL,
         "eval: as dp-server was given it, for the objective and how stationary theta is"),
     ROW("model", l2, "l2", OPT_LIST, "X[@TENSOR]", 0, 0, NULL, NULL, NULL, "eval: likewise"),
@@ -63,13 +64,14 @@ static const struct option ROWS[] = {
 
 const struct option_table worker_option_table = {
     .program = "dp-worker",
-    .summary = "computes gradients for a dp-server; predicts with and evaluates the model",
+    .summary = "computes gradients for a dp-server; predicts with, evaluates and inspects the model",
     .usage = "  dp-worker [train] --server ENDPOINT --data FILE [--eval FILE] [options]\n"
              "  dp-worker predict --model FILE --data FILE [options]\n"
-             "  dp-worker eval    --model FILE --data FILE [options]\n",
+             "  dp-worker eval    --model FILE --data FILE [options]\n"
+             "  dp-worker inspect --model FILE [--json]\n",
     .topics = "train: the server and how long to wait for it\n"
               "data: what is read\n"
-              "model: predict and eval\n"
+              "model: predict, eval and inspect\n"
               "output: what is shown\n",
     .footer = "  dp-worker --server tcp://head:7700 --data train.libsvm --threads 8\n"
               "  dp-worker eval --model m.safetensors --data test.libsvm --json\n",
@@ -80,22 +82,30 @@ const struct option_table worker_option_table = {
     .count = sizeof ROWS / sizeof ROWS[0],
 };
 
-static const char *const COMMANDS[] = {[WORKER_TRAIN] = "train", [WORKER_PREDICT] = "predict", [WORKER_EVAL] = "eval"};
+static const char *const COMMANDS[] = {
+    [WORKER_TRAIN] = "train", [WORKER_PREDICT] = "predict", [WORKER_EVAL] = "eval", [WORKER_INSPECT] = "inspect"};
 
 static dp_err find_command(const struct options *given, enum worker_command *ret_command, dp_error *err)
 {
     const char *name = given->operand_count ? given->operands[0] : "train";
-    for (int i = 0; i < 3; i++)
+    for (size_t i = 0; i < sizeof COMMANDS / sizeof *COMMANDS; i++)
         if (strcmp(name, COMMANDS[i]) == 0) {
             *ret_command = (enum worker_command)i;
             return DP_OK;
         }
-    return dp_fail(err, DP_USAGE,
-                   "'%s' is not one of train, predict, eval, and each option takes one value; see dp-worker --help",
-                   name);
+    return dp_fail(
+        err, DP_USAGE,
+        "'%s' is not one of train, predict, eval, inspect, and each option takes one value; see dp-worker --help",
+        name);
 }
 
-enum { TRAIN = 1 << WORKER_TRAIN, PREDICT = 1 << WORKER_PREDICT, EVAL = 1 << WORKER_EVAL };
+enum {
+    TRAIN = 1 << WORKER_TRAIN,
+    PREDICT = 1 << WORKER_PREDICT,
+    EVAL = 1 << WORKER_EVAL,
+    INSPECT = 1 << WORKER_INSPECT,
+    DATA = TRAIN | PREDICT | EVAL
+};
 
 /* Options that only some commands have. */
 static const struct {
@@ -116,7 +126,14 @@ static const struct {
     {"secret-file", TRAIN},
     {"threads", TRAIN},
     {"die-with-parent", TRAIN},
-    {"model", PREDICT | EVAL},
+    {"data", DATA},
+    {"format", DATA},
+    {"header", DATA},
+    {"label-column", DATA},
+    {"ignore-columns", DATA},
+    {"extra-features", DATA},
+    {"labels", DATA},
+    {"model", PREDICT | EVAL | INSPECT},
     {"l1", EVAL},
     {"l2", EVAL},
     {"group-lasso", EVAL},
@@ -157,12 +174,14 @@ dp_err worker_options_check(const struct options *given, const struct worker_opt
         e = check_owned(given, *ret_command, err);
     if (e)
         return e;
-    if (!opts->data.data)
+    if (!opts->data.data && *ret_command != WORKER_INSPECT)
         return dp_fail(err, DP_USAGE, "option --data is missing: give the file to read");
     if (*ret_command == WORKER_TRAIN)
         return check_train(opts, err);
     if (!opts->model)
-        return dp_fail(err, DP_USAGE, "option --model is missing: give the file that dp-server --export wrote");
+        return dp_fail(err, DP_USAGE,
+                       "option --model is missing: give the file that dp-server --export wrote, or a "
+                       "checkpoint");
     if (*ret_command == WORKER_EVAL && opts->group_size && opts->group_lasso.count == 0)
         return dp_fail(err, DP_USAGE, "option --group-size belongs to --group-lasso");
     return DP_OK;

@@ -5,7 +5,7 @@
 #include "common/options/data_options.h"
 #include "common/options/options.h"
 
-enum worker_command { WORKER_TRAIN, WORKER_PREDICT, WORKER_EVAL };
+enum worker_command { WORKER_TRAIN, WORKER_PREDICT, WORKER_EVAL, WORKER_INSPECT };
 
 struct worker_options {
     const char *server;
