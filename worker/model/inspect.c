@@ -1,4 +1,4 @@
-/* What is in a model or a checkpoint; see inspect.h. Sums are in double, in the order of the elements; rows of a
+/* The content of a model or a checkpoint; see inspect.h. Sums are in double, in the order of the elements; rows of a
  * checkpoint's table come in the order of its files. Thread: one. */
 #include "worker/model/inspect.h"
 

@@ -1,4 +1,5 @@
-/* `dp-worker inspect`: what a model's file or a checkpoint has, without data and without a server. Thread: one. */
+/* `dp-worker inspect`: the content of a model's file or a checkpoint, without data and without a server. Thread: one.
+ */
 #ifndef DP_WORKER_MODEL_INSPECT_H
 #define DP_WORKER_MODEL_INSPECT_H
 

@@ -211,6 +211,10 @@ Test(fields, each_member_of_the_objects_of_a_worker_appears)
     note("dp-worker", "predict", WORKER_RUN("predict", "--model", linear, "--data", temp_separable()));
     note("dp-worker", "predict",
          WORKER_RUN("predict", "--model", model, "--data", data, "--output", temp_path("rows")));
+    const char *checkpoints = temp_path("ck");
+    (void)SERVER_RUN(LOCAL, "--model", "logistic", "--data", data, "--checkpoint-dir", checkpoints);
+    note("dp-worker", "inspect", WORKER_RUN("inspect", "--model", checkpoints));
+    note("dp-worker", "inspect", WORKER_RUN("inspect", "--model", linear));
     fields_assert_all(&worker_pages[0], &seen, "left_out");
 }
 

@@ -146,14 +146,17 @@ static const struct field_table *ctl_table(const json_t *object, const char **re
     return status ? &server_pages[0] : &ctl_pages[0];
 }
 
-/* The place of an object of dp-worker: its event, but rows of predict have none, and eval and predict are done in their
- * own ways. */
+/* The place of an object of dp-worker: its event, but rows of predict have none, and the commands are done in their own
+ * ways. */
 static const char *worker_place(const char *command, const char *event)
 {
-    bool eval = command && strcmp(command, "eval") == 0, predict = command && strcmp(command, "predict") == 0;
+    static const char *const DONE[][2] = {{"eval", "eval"}, {"predict", "predicted"}, {"inspect", "inspect"}};
     if (!event)
         return "predict";
-    return strcmp(event, "done") != 0 || (!eval && !predict) ? event : eval ? "eval" : "predicted";
+    for (size_t i = 0; command && i < sizeof DONE / sizeof *DONE; i++)
+        if (strcmp(command, DONE[i][0]) == 0 && strcmp(event, "done") == 0)
+            return DONE[i][1];
+    return event;
 }
 
 static const char *problem_line(const struct fields_source *source, const char *line, size_t bytes,

@@ -27,6 +27,14 @@ static struct manifest_file files[] = {
     {"shard-1.safetensors", "other host", INT64_MAX, UINT64_MAX},
 };
 
+static void add_tensors(struct tensors *tensors)
+{
+    static const uint64_t SHAPE[] = {7, 3, 2};
+    cr_assert_eq(tensors_add(tensors, "w", 3, SHAPE, INIT_NORMAL, 0.1F, true, NULL), DP_OK);
+    cr_assert_eq(tensors_add_table(tensors, "t", TENSOR_TABLE, 2, SHAPE, INIT_ZEROS, 0, false, NULL), DP_OK);
+    cr_assert_eq(tensors_add_table(tensors, "h", TENSOR_HASHED, 1, SHAPE, INIT_CONSTANT, -0.0F, true, NULL), DP_OK);
+}
+
 static struct manifest sample(void)
 {
     struct manifest m = {.generation = 3,
@@ -47,11 +55,15 @@ static struct manifest sample(void)
                          .file_count = LEN(files)};
     for (size_t i = 0; i < sizeof join; i++)
         join[i] = (unsigned char)(255 - i);
+    cr_assert_eq(safetensors_meta_set(&m.model, "labels", "\"a,b\",für"), DP_OK);
+    cr_assert_eq(safetensors_meta_set(&m.model, "steps", "120"), DP_OK);
+    add_tensors(&m.tensors);
     return m;
 }
 
 static void sample_fini(struct manifest *m)
 {
+    safetensors_meta_fini(&m->model);
     json_decref(m->spec);
     json_decref(m->sums);
 }
@@ -66,6 +78,19 @@ static char *sample_text(size_t *ret_bytes)
 }
 
 /* ---- round trip ---- */
+
+static void expect_same_tensors(const struct tensors *a, const struct tensors *b)
+{
+    cr_assert_eq(a->count, b->count);
+    for (uint32_t i = 0; i < a->count; i++) {
+        const struct tensor *x = &a->list[i], *y = &b->list[i];
+        cr_assert_str_eq(x->name, y->name);
+        cr_assert(x->kind == y->kind && x->rank == y->rank && x->init == y->init && x->regularized == y->regularized);
+        cr_assert_eq(memcmp(x->shape, y->shape, x->rank * sizeof *x->shape), 0);
+        cr_assert_eq(memcmp(&x->init_arg, &y->init_arg, sizeof x->init_arg), 0);
+        cr_assert(x->elems == y->elems && x->dim == y->dim && x->last_row == y->last_row);
+    }
+}
 
 static void expect_same(const struct manifest *a, const struct manifest *b)
 {
@@ -88,6 +113,10 @@ static void expect_same(const struct manifest *a, const struct manifest *b)
     for (uint32_t i = 0; i < a->consistency.change_count; i++)
         cr_assert(a->consistency.changes[i].from == b->consistency.changes[i].from &&
                   a->consistency.changes[i].staleness == b->consistency.changes[i].staleness);
+    cr_assert_eq(a->model.count, b->model.count);
+    for (size_t i = 0; i < a->model.count; i++)
+        cr_assert_str_eq(a->model.values[i], safetensors_meta_get(&b->model, a->model.keys[i]));
+    expect_same_tensors(&a->tensors, &b->tensors);
     cr_assert_eq(a->file_count, b->file_count);
     for (size_t i = 0; i < a->file_count; i++) {
         cr_assert_str_eq(a->files[i].name, b->files[i].name);
@@ -130,8 +159,17 @@ Test(manifest, is_this_text)
                                "  \"incarnation\": \"0000000000000002\",\n"
                                "  \"numerics\": \"n\",\n"
                                "  \"spec\": {},\n"
-                               "  \"model\": {},\n"
-                               "  \"tensors\": [],\n"
+                               "  \"model\": {\n    \"classes\": \"2\"\n  },\n"
+                               "  \"tensors\": [\n"
+                               "    {\n"
+                               "      \"name\": \"w\",\n"
+                               "      \"kind\": \"dense\",\n"
+                               "      \"shape\": [\n        3\n      ],\n"
+                               "      \"init\": 1,\n"
+                               "      \"init_arg\": \"3fe0000000000000\",\n"
+                               "      \"regularized\": true\n"
+                               "    }\n"
+                               "  ],\n"
                                "  \"rates\": [\n    [\n      2,\n      0.10000000000000001\n    ]\n  ],\n"
                                "  \"consistency\": [],\n"
                                "  \"sums\": {},\n"
@@ -162,6 +200,8 @@ Test(manifest, is_this_text)
                          .file_count = 1};
     char want[sizeof TEXT + 64], *text;
     size_t bytes;
+    cr_assert_eq(safetensors_meta_set(&m.model, "classes", "2"), DP_OK);
+    cr_assert_eq(tensors_add(&m.tensors, "w", 1, (uint64_t[]){3}, INIT_CONSTANT, 0.5F, true, NULL), DP_OK);
     snprintf(want, sizeof want, "%s  \"xxh3\": \"%016" PRIx64 "\"\n}\n", TEXT,
              (uint64_t)XXH3_64bits(TEXT, sizeof TEXT - 1));
     cr_assert_eq(manifest_write(&m, &text, &bytes), DP_OK);
@@ -300,6 +340,18 @@ Test(manifest, members_that_are_wrong)
         {"consistency", "[[1, 33]]"},
         {"consistency", "[[1, 0], [1, 0]]"},
         {"consistency", "[[-1, 0]]"},
+        {"model", "[]"},
+        {"model", "{\"labels\": 7}"},
+        {"tensors", "{}"},
+        {"tensors", "[7]"},
+        {"tensors", "[{\"name\": \"w\", \"kind\": \"none\", \"shape\": [3], \"init\": 0, \"init_arg\": "
+                    "\"0000000000000000\", \"regularized\": true}]"},
+        {"tensors", "[{\"name\": \"w\", \"kind\": \"dense\", \"shape\": [0], \"init\": 0, \"init_arg\": "
+                    "\"0000000000000000\", \"regularized\": true}]"},
+        {"tensors", "[{\"name\": \"w\", \"kind\": \"dense\", \"shape\": [3], \"init\": 9, \"init_arg\": "
+                    "\"0000000000000000\", \"regularized\": true}]"},
+        {"tensors", "[{\"name\": \"w\", \"kind\": \"dense\", \"shape\": [3], \"init\": 1, \"init_arg\": "
+                    "\"7ff0000000000000\", \"regularized\": true}]"},
         {"join", "\"0\""},
         {"join", "\"zz\""},
         {"files", "[]"},
