@@ -18,6 +18,8 @@ struct checkpoint_chosen {
     struct manifest manifest;
 };
 
+/* The checkpoint in a folder, whose bytes are taken for whole: they were verified before. */
+DP_MUST_CHECK dp_err checkpoint_trust(const char *folder, struct checkpoint_chosen *ret_chosen, dp_error *err);
 /* Whether the path is a folder, as no model is. */
 bool checkpoint_is_folder(const char *path);
 /* Reads all bytes of the checkpoint and holds them against its manifest's digests. DP_DATA, DP_IO naming the fault of

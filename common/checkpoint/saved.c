@@ -103,10 +103,11 @@ static void take_seed(struct saved *saved)
     saved->seed = text ? strtoull(text, NULL, 10) : 0;
 }
 
-static dp_err open_checkpoint(struct saved *saved, const char *path, struct checkpoint_damage damage, dp_error *err)
+static dp_err open_checkpoint(struct saved *saved, const struct checkpoint_damage *damage, dp_error *err)
 {
     struct checkpoint_chosen chosen;
-    dp_err e = checkpoint_choose(path, damage, &chosen, err);
+    dp_err e =
+        damage ? checkpoint_choose(saved->path, *damage, &chosen, err) : checkpoint_trust(saved->path, &chosen, err);
     if (e)
         return e;
     saved->manifest = chosen.manifest;
@@ -123,7 +124,9 @@ static dp_err open_checkpoint(struct saved *saved, const char *path, struct chec
     return checkpoint_files_open(saved->path, &saved->manifest, &saved->files, err);
 }
 
-dp_err saved_open(const char *path, struct checkpoint_damage damage, struct saved *ret_saved, dp_error *err)
+/* `damage` NULL: a checkpoint's bytes are taken for whole. */
+static dp_err open_saved(const char *path, const struct checkpoint_damage *damage, struct saved *ret_saved,
+                         dp_error *err)
 {
     struct saved *saved = mem_array_zero(1, sizeof *saved);
     if (!saved)
@@ -134,13 +137,23 @@ dp_err saved_open(const char *path, struct checkpoint_damage damage, struct save
                    ? DP_OK
                    : dp_fail(err, DP_IO, "the path is too long: %.80s...", path);
     if (!e)
-        e = saved->is_checkpoint ? open_checkpoint(saved, path, damage, err) : open_model(saved, err);
+        e = saved->is_checkpoint ? open_checkpoint(saved, damage, err) : open_model(saved, err);
     if (e)
         saved_close(saved);
     else
         *ret_saved = *saved;
     free(saved);
     return e;
+}
+
+dp_err saved_open(const char *path, struct checkpoint_damage damage, struct saved *ret_saved, dp_error *err)
+{
+    return open_saved(path, &damage, ret_saved, err);
+}
+
+dp_err saved_open_again(const char *path, struct saved *ret_saved, dp_error *err)
+{
+    return open_saved(path, NULL, ret_saved, err);
 }
 
 void saved_close(struct saved *saved)

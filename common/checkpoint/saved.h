@@ -30,6 +30,8 @@ struct saved {
  */
 DP_MUST_CHECK dp_err saved_open(const char *path, struct checkpoint_damage damage, struct saved *ret_saved,
                                 dp_error *err);
+/* The same of the path that a struct saved has, whose bytes were verified when that was opened. */
+DP_MUST_CHECK dp_err saved_open_again(const char *path, struct saved *ret_saved, dp_error *err);
 /* Accepts a zeroed one. */
 void saved_close(struct saved *saved);
 

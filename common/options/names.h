@@ -51,6 +51,7 @@ static const char *const OPTIONS_NAMES[] = {
     "hash-bits",
     "header",
     "ignore-columns",
+    "init-from",
     "insecure",
     "insecure-admin",
     "intercept",

@@ -35,6 +35,7 @@
 #include "server/head/resume.h"
 #include "server/head/steps.h"
 #include "server/head/sums.h"
+#include "server/head/warm.h"
 #include "server/result/checkpoint.h"
 #include "server/result/closing.h"
 #include "server/result/doubts.h"
@@ -194,8 +195,8 @@ static dp_err begin_job(struct head *head, dp_error *err)
 {
     log_info("listening endpoint=%s shards=%u", head->endpoint, head->seats.count);
     head_journal(head, "started",
-                 json_pack("{s:s, s:s, s:I}", "version", DP_VERSION_TEXT, "endpoint", head->endpoint, "shards",
-                           (json_int_t)head->seats.count));
+                 json_pack("{s:s, s:s, s:I, s:o}", "version", DP_VERSION_TEXT, "endpoint", head->endpoint, "shards",
+                           (json_int_t)head->seats.count, "init_from", head_warm_json(head)));
     return head_resume(head, err);
 }
 
@@ -221,6 +222,8 @@ static dp_err start(struct head *head, dp_error *err)
         e = head_checkpoint_start(head, err);
     if (!e)
         e = head_resume_choose(head, err);
+    if (!e)
+        e = head_warm_open(head, err);
     if (e)
         return e;
     gate_start(descriptors_limit(), session_files(head));
@@ -309,6 +312,7 @@ static void free_all(struct head *head)
     head_balance_fini(head);
     members_fini(&head->members);
     job_fini(&head->job);
+    head_warm_close(head);
     head_checkpoint_fini(head);
     guard_free(&head->guard);
     arena_fini(&head->talk.arena);

@@ -19,6 +19,7 @@
 #include "server/head/control.h"
 #include "server/head/steps.h"
 #include "server/head/sums.h"
+#include "server/head/warm.h"
 #include "server/job/labels.h"
 #include "server/result/checkpoint.h"
 #include "server/result/doubts.h"
@@ -80,6 +81,11 @@ static struct command_start *start_of(const struct head *head, const struct job_
     start->first_slice = shard->first_slice;
     start->first_part = shard->first_part;
     start->checkpoint = head->job.begin ? 1 + head->job.begin->train_step : 0;
+    const char *init_from = head_warm_path(head);
+    if (init_from && !(start->init_from = strdup(init_from))) {
+        command_start_free(&start);
+        return NULL;
+    }
     if (shard->slice_count)
         memcpy(start->slices, shard->slices, shard->slice_count * sizeof *shard->slices);
     if (shard->part_count)
@@ -128,8 +134,9 @@ static void tell_mixed(const struct head *head)
                  labels->count, labels->list[word].text);
 }
 
-/* A model that is too large for the disk is its worker's: another may have a smaller one, but for the server's own. */
-static dp_err refuse_for_room(struct head *head, dp_error *err)
+/* A model that is too large for the disk, or not that of --init-from, is its worker's: another may have another one,
+ * but for the server's own. */
+static dp_err refuse_settled(struct head *head, dp_error *err)
 {
     dp_error more;
     if (head->supervise)
@@ -184,8 +191,8 @@ dp_err head_settle(struct head *head, const Dp__Join *join, dp_error *err)
         head->job.wire->shards[s]->shm = (char *)seats_at(seats, s)->shm_name;
         head->job.wire->shards[s]->at_head = seats_at(seats, s)->at_head;
     }
-    if (head_export_check_room(head, err))
-        return refuse_for_room(head, err);
+    if (head_export_check_room(head, err) || head_warm_check(head, err))
+        return refuse_settled(head, err);
     if (start_modules(head) || head_checkpoint_begin(head, join) || !start_shards(head)) {
         (void)dp_fail(err, DP_NOMEM, "out of memory for the job");
         head_fail(head, err);

@@ -16,6 +16,7 @@
 #include "server/head/consistency.h"
 #include "server/head/counters.h"
 #include "server/head/update.h"
+#include "server/head/warm.h"
 #include "server/result/checkpoint_say.h"
 #include "server/result/doubts.h"
 #include "server/result/save.h"
@@ -209,14 +210,14 @@ json_t *head_status(struct head *head, bool brief)
     snprintf(incarnation, sizeof incarnation, "%016" PRIx64, head->job.incarnation);
     json_t *workers = workers_json(head, brief, &left_out);
     return json_pack(
-        "{ss ss ss ss ss so so so so so so so so so so so so so so so so so so}", "version", DP_VERSION_TEXT,
+        "{ss ss ss ss ss so so so so so so so so so so so so so so so so so so so}", "version", DP_VERSION_TEXT,
         "incarnation", incarnation, "state", state_name(head->state), "endpoint", head->endpoint, "model",
-        head->opts->model, "uptime_s", number((double)(mono_ms() - head->started_ms) / 1000.0), "malformed",
-        count(malformed(head)), "gate", head_gate_json(), "job", head->job.settled ? job_json(head) : json_null(),
-        "progress", progress_json(head), "update", head->job.settled ? head_update_json(head) : json_null(), "report",
-        head_report_json(head), "balance", head_balance_json(head), "waits", head_waits_json(head), "export",
-        head_export_json(head), "checkpoints", head_checkpoint_json(head), "warnings", head_doubts_json(head),
-        "dropped", head_drop_json(head), "staleness", head_staleness_total_json(head), "workers", workers,
-        "workers_left_out", count(left_out), "shards", brief ? json_array() : head_shards_json(head), "shards_left_out",
-        count(brief ? head->seats.count : 0));
+        head->opts->model, "uptime_s", number((double)(mono_ms() - head->started_ms) / 1000.0), "init_from",
+        head_warm_json(head), "malformed", count(malformed(head)), "gate", head_gate_json(), "job",
+        head->job.settled ? job_json(head) : json_null(), "progress", progress_json(head), "update",
+        head->job.settled ? head_update_json(head) : json_null(), "report", head_report_json(head), "balance",
+        head_balance_json(head), "waits", head_waits_json(head), "export", head_export_json(head), "checkpoints",
+        head_checkpoint_json(head), "warnings", head_doubts_json(head), "dropped", head_drop_json(head), "staleness",
+        head_staleness_total_json(head), "workers", workers, "workers_left_out", count(left_out), "shards",
+        brief ? json_array() : head_shards_json(head), "shards_left_out", count(brief ? head->seats.count : 0));
 }

@@ -43,6 +43,8 @@ void command_start_free(struct command_start **start)
         constraints_fini(&(*start)->job.constraints);
     if (*start)
         schedule_past_fini(&(*start)->rates);
+    if (*start)
+        free((*start)->init_from);
     free(*start);
     *start = NULL;
 }

@@ -19,8 +19,10 @@ struct command_start {
     enum shm_mode shm;
     struct shard_job job; /* without `live` and `planes`, which are the shard's own */
     bool owns_constraints;
-    struct schedule_past rates;       /* settings of the past that the job's schedule has, if any; heap */
-    uint64_t checkpoint;              /* 1 + training steps of the checkpoint that it begins with; 0: with none */
+    struct schedule_past rates; /* settings of the past that the job's schedule has, if any; heap */
+    uint64_t checkpoint;        /* 1 + training steps of the checkpoint that it begins with; 0: with none */
+    char
+        *init_from; /* model or checkpoint of another job that it begins with (server/store/warm.h); heap, NULL: none */
     uint32_t first_slice, first_part; /* their ids in the job */
     uint32_t slice_count, part_count;
     struct range *slices;     /* [slice_count] of theta */

@@ -17,14 +17,17 @@
 #include "server/shard/parts.h"
 #include "server/shard/tell.h"
 #include "server/store/source.h"
+#include "server/store/warm.h"
 
 enum { MIB = 1 << 20 };
 static const dp_error NO_RESET = {DP_NOMEM, "out of memory for another job"};
 
-/* Values of the checkpoint that the job begins with. */
+/* Values of the checkpoint or the model that the job begins with. */
 static dp_err open_source(const struct port_state *port, const struct command_start *start,
                           struct values_source **ret_source, dp_error *err)
 {
+    if (start->init_from)
+        return warm_open(start->init_from, ret_source, err);
     if (start->checkpoint == 0)
         return DP_OK;
     if (!port->cut.folder)
@@ -54,7 +57,7 @@ static dp_err start(struct port_state *port, const struct command_start *start, 
     if (e == DP_OK)
         e = port_tables_start(port, start, err);
     port->shard.own.from = NULL;
-    source_close(&source);
+    values_source_close(&source);
     if (e)
         return e;
     port->limits.slices = (struct frame_limits){start->first_slice, start->slice_count, start->job.plan.slots,

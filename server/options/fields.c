@@ -21,6 +21,7 @@ static const struct field STATUS[] = {
     {"status", "endpoint", TEXT, NULL, "the address of the head"},
     {"status", "model", TEXT, NULL, "--model"},
     {"status", "uptime_s", NUMBER, "s", "time since the start"},
+    {"status", "init_from", TEXT | OR_NULL, NULL, "the model that the job began with; null: none, or it went on"},
     {"status", "malformed", INTEGER, NULL,
      "messages to the head that were dropped; with one shard, to the port that both share"},
     {"status", "gate", OBJECT, NULL, "connections that the gate judges"},

@@ -39,6 +39,9 @@ static const struct option ROWS[] = {
     ROW("job", steps, "steps", OPT_U64, "T", 1, 1e15, NULL, NULL, NULL, "training steps instead of epochs"),
     ROW("job", seed, "seed", OPT_U64, "S", 0, 0x1p64, "1", NULL, NULL,
         "of initial parameters and the order of the data"),
+    ROW("job", init_from, "init-from", OPT_STRING, "MODEL|CHECKPOINT", 0, 0, NULL, NULL, NULL,
+        "begins with the parameters of a model, a checkpoint's folder, or the newest of a --checkpoint-dir, by the "
+        "names of tensors; a job that goes on from its own checkpoint does not read it"),
     ROW("job", mixed_numerics, "mixed-numerics", OPT_FLAG, NULL, 0, 0, "off", NULL, NULL,
         "take workers whose CPU or build gives other bits"),
     ROW("job", data_mode, "data-mode", OPT_CHOICE, "MODE", 0, 0, "shared", NULL, "shared|local",

@@ -30,6 +30,7 @@ struct server_options {
     uint64_t epochs;
     uint64_t steps; /* 0: by epochs */
     uint64_t seed;
+    const char *init_from; /* NULL: the initializers */
     bool mixed_numerics;
     int data_mode; /* 0: shared, 1: local */
     int by_blocks; /* --shuffle: 0 of all rows, 1 by blocks */

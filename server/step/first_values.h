@@ -28,16 +28,23 @@ struct values_source_ops {
     /* Rows of a table with ids [first, last] that were touched, in any order, each once. */
     dp_err (*rows)(struct values_source *source, const struct shard_job *job, uint32_t tensor, uint64_t first,
                    uint64_t last, struct rows_taker to, dp_error *err);
-    /* DP_REFUSED where parts of the range have other slots. */
+    /* DP_REFUSED where parts of the range have other slots. NULL: no slots have come. */
     dp_err (*arrivals)(struct values_source *source, const struct shard_job *job, struct range range,
                        struct first_arrivals *ret_arrivals, dp_error *err);
+    /* NULL: they are those of a job that begins. */
     void (*multipliers)(struct values_source *source, struct multipliers *ret_multipliers);
+    void (*close)(struct values_source *source);
 };
 
 struct values_source {
     const struct values_source_ops *ops;
 };
 
+/* Accepts NULL. */
+void values_source_close(struct values_source **source);
+
+/* The optimizer's state at theta_0 of n elements that begin at w, to state[i][n], which are zeros. */
+void first_values_state(const struct shard_job *job, size_t n, const float *w, float *const *state);
 /* Elements of `range` of theta, to theta[range.count], and their state, whose arrays [range.count] are zeros. The same
  * values however theta is cut. Fails only where there is a source. */
 DP_MUST_CHECK dp_err first_values_range(const struct shard_job *job, struct range range, float *theta,

@@ -261,7 +261,14 @@ static void read_multipliers(struct values_source *source, struct multipliers *r
     *ret_multipliers = files->files.list[f].facts.multipliers;
 }
 
-static const struct values_source_ops OPS = {read_range, read_rows, read_arrivals, read_multipliers};
+static void close_files(struct values_source *source)
+{
+    struct file_source *files = files_of(source);
+    checkpoint_files_close(&files->files);
+    free(files);
+}
+
+static const struct values_source_ops OPS = {read_range, read_rows, read_arrivals, read_multipliers, close_files};
 
 /* ---- files ---- */
 
@@ -293,10 +300,5 @@ dp_err source_open(const struct folder *folder, uint64_t train_step, struct valu
 
 void source_close(struct values_source **source)
 {
-    struct file_source *files = *source ? files_of(*source) : NULL;
-    *source = NULL;
-    if (!files)
-        return;
-    checkpoint_files_close(&files->files);
-    free(files);
+    values_source_close(source);
 }

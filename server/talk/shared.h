@@ -66,6 +66,7 @@ struct head {
     struct owed *owed;
     struct stall *stall;
     /* server/result and server/head */
+    struct saved *warm; /* that the job begins with, by --init-from; NULL: nothing (server/head/warm.h) */
     struct steps_state *steps;
     struct sums *sums;
     struct control *control;

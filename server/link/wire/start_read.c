@@ -4,10 +4,13 @@
  * kind and no range that it does not know. Thread: any. */
 #include "server/link/wire/start_read.h"
 
+#include <limits.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "common/base/text.h"
 #include "common/base/util.h"
 #include "common/terms/constraint_text.h"
 #include "server/link/wire/terms.h"
@@ -224,6 +227,12 @@ static dp_err read_job(struct wire_reader *reader, const Dp__Link__Start *body, 
     if (e == DP_OK && body->checkpoint > 0 && body->checkpoint - 1 != plan_trained(&job->plan, body->first_step))
         e = dp_fail(err, DP_PROTO, "a job that begins at step %llu with the checkpoint of %llu training steps",
                     (unsigned long long)body->first_step, (unsigned long long)body->checkpoint - 1);
+    if (e == DP_OK && body->init_from[0] && (body->first_step > 0 || body->checkpoint > 0))
+        e = dp_fail(err, DP_PROTO, "a job that goes on at step %llu with values of another one",
+                    (unsigned long long)body->first_step);
+    if (e == DP_OK &&
+        (strlen(body->init_from) >= PATH_MAX || !text_printable(body->init_from, strlen(body->init_from))))
+        e = dp_fail(err, DP_PROTO, "a path of first values that is too long, or cannot be printed");
     if (e == DP_OK)
         e = read_tensors(body, job, err);
     if (e == DP_OK)
@@ -266,6 +275,8 @@ static dp_err read_layout(const Dp__Link__Start *body, struct command_start *sta
     start->first_slice = body->first_slice;
     start->first_part = body->first_part;
     start->checkpoint = body->checkpoint;
+    if (body->init_from[0] && !(start->init_from = strdup(body->init_from)))
+        return dp_fail(err, DP_NOMEM, "out of memory for a job");
     dp_err e = read_slices(body, start, err);
     if (!e)
         e = read_parts(body, start, err);

@@ -228,6 +228,7 @@ struct wire_start *wire_start_new(const struct command_start *start)
     wire->body.past = job->past;
     wire->body.first_step = job->first_step;
     wire->body.checkpoint = start->checkpoint;
+    wire->body.init_from = start->init_from ? start->init_from : (char *)"";
     write_plan(wire, &job->plan);
     write_tensors(wire, job);
     write_hyper(wire, &job->params);
