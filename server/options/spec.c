@@ -52,7 +52,7 @@ static void list_text(const struct option_list *list, char *text)
         (void)str_append(text, VALUE_MAX, &at, "%s%s", i ? " " : "", list->values[i]);
 }
 
-/* Of the rows, whatever the file's blanks and comments are. 0 when out of memory. */
+/* The digest of the rows, whatever the file's blanks and comments are. 0 when out of memory. */
 static uint64_t linear_digest(const struct linear *linear)
 {
     XXH3_state_t *state = XXH3_createState();

@@ -194,7 +194,7 @@ Test(checkpoint_cut, one_to_come_gives_way_to_that_of_the_end)
     tear_down(&w);
 }
 
-/* That of the end is tried once. */
+/* The checkpoint of the end is tried once. */
 Test(checkpoint_cut, one_that_failed_is_told_and_left)
 {
     struct world w;
