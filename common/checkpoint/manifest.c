@@ -33,6 +33,12 @@ static json_t *rate_pair(const void *list, size_t i)
     return json_pack("[I, f]", (json_int_t)change->from, change->lr);
 }
 
+static json_t *period_pair(const void *list, size_t i)
+{
+    const struct schedule_period *period = (const struct schedule_period *)list + i;
+    return json_pack("[I, I]", (json_int_t)period->from, (json_int_t)period->period);
+}
+
 static json_t *consistency_pair(const void *list, size_t i)
 {
     const struct consistency_change *change = (const struct consistency_change *)list + i;
@@ -73,13 +79,14 @@ static json_t *tensor_json(const void *list, size_t i)
 static json_t *to_json(const struct manifest *m)
 {
     return json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:O, s:o, s:o, s:o, s:o, s:O, s:o, s:o}", //
-        "format", FORMAT, "dp_version", m->version, "written_at", m->written_at,                      //
-        "generation", (json_int_t)m->generation, "step", (json_int_t)m->step,                         //
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:O, s:o, s:o, s:o, s:o*, s:o, s:O, s:o, s:o}", //
+        "format", FORMAT, "dp_version", m->version, "written_at", m->written_at,                            //
+        "generation", (json_int_t)m->generation, "step", (json_int_t)m->step,                               //
         "train_step", (json_int_t)m->train_step, "train_steps", (json_int_t)m->train_steps, "settings",
         (json_int_t)m->settings, "incarnation", hex_number(m->incarnation), "numerics", m->numerics, "spec", m->spec, //
         "model", meta_json(&m->model), "tensors", json_list(m->tensors.count, tensor_json, m->tensors.list),          //
         "rates", json_list(m->rates.count, rate_pair, m->rates.list),                                                 //
+        "periods", m->periods.count ? json_list(m->periods.count, period_pair, m->periods.list) : NULL,               //
         "consistency", json_list(m->consistency.change_count, consistency_pair, m->consistency.changes), "sums",
         m->sums, "files", json_list(m->file_count, file_entry, m->files), //
         "join", hex_bytes(m->join, m->join_bytes));
@@ -140,6 +147,23 @@ static bool read_rates(const json_t *json, struct schedule_past *rates)
         rates->count = rates->room = i + 1;
     }
     return rates->list != NULL;
+}
+
+static bool read_periods(const json_t *json, struct schedule_periods *periods)
+{
+    size_t count = json_array_size(json);
+    if (!json_is_array(json) || count > SCHEDULE_PERIODS_MAX)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *pair = json_array_get(json, i);
+        struct schedule_period *to = &periods->list[i];
+        if (!json_read_count(json_array_get(pair, 0), INT64_MAX, &to->from) ||
+            !json_read_count(json_array_get(pair, 1), INT64_MAX, &to->period) || to->period == 0 ||
+            (i > 0 ? to->from <= to[-1].from : to->from > 0))
+            return false;
+        periods->count = (uint32_t)(i + 1);
+    }
+    return true;
 }
 
 static bool read_consistency(const json_t *json, struct consistency *consistency)
@@ -282,6 +306,7 @@ static const char *read_members(const json_t *json, struct manifest *m)
     READ("spec", read_object(of, &m->spec));
     READ("sums", read_object(of, &m->sums));
     READ("rates", read_rates(of, &m->rates));
+    READ("periods", !of || read_periods(of, &m->periods));
     READ("consistency", read_consistency(of, &m->consistency));
     READ("join", hex_read_bytes(of, &m->join, &m->join_bytes));
     READ("files", read_files(of, m));

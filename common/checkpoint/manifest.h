@@ -34,13 +34,14 @@ struct manifest {
     json_t *spec;         /* an object {option: text} of what decides the job's result */
     void *join;           /* the packed Dp__Join that settled the job */
     size_t join_bytes;
-    char *numerics;                 /* of its workers */
-    struct schedule_past rates;     /* learning rates set while the job ran, by training step */
-    struct consistency consistency; /* changes of it, by step of the plan */
-    json_t *sums;                   /* an object: sums of the epoch under way, as the display has them */
-    struct safetensors_meta model;  /* the metadata that a file of the model would have (worker/model/README.md), */
-    struct tensors tensors;         /* and its tensors */
-    struct manifest_file *files;    /* [file_count] */
+    char *numerics;                  /* of its workers */
+    struct schedule_past rates;      /* learning rates set while the job ran, by training step */
+    struct schedule_periods periods; /* lengths of its schedule, by training step */
+    struct consistency consistency;  /* changes of it, by step of the plan */
+    json_t *sums;                    /* an object: sums of the epoch under way, as the display has them */
+    struct safetensors_meta model;   /* the metadata that a file of the model would have (worker/model/README.md), */
+    struct tensors tensors;          /* and its tensors */
+    struct manifest_file *files;     /* [file_count] */
     size_t file_count;
 };
 

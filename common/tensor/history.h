@@ -8,6 +8,7 @@
 
 enum {
     SCHEDULE_PAST_MAX = 1 << 20,    /* learning rates that are kept */
+    SCHEDULE_PERIODS_MAX = 64,      /* times that a job goes on with another end of its schedule, and one */
     CONSISTENCY_STALENESS_MAX = 32, /* S of async */
     CONSISTENCY_CHANGES_MAX = 256,  /* more than there are steps in use */
 };
@@ -19,6 +20,15 @@ struct schedule_past {
         uint64_t from; /* first step it holds for; ascending */
         double lr;
     } * list;
+};
+
+/* Lengths of a schedule, for the same reason. An empty list: it has had one. */
+struct schedule_periods {
+    uint32_t count;
+    struct schedule_period {
+        uint64_t from; /* first training step it holds for; ascending, the first is 0 */
+        uint64_t period;
+    } list[SCHEDULE_PERIODS_MAX];
 };
 
 /* A zeroed one is bsp throughout. */

@@ -280,6 +280,7 @@ static dp_err take_recorded(struct head *head, const struct manifest *from, dp_e
 
 static dp_err take_settings(struct head *head, const struct manifest *from, dp_error *err)
 {
+    head->job.set_schedule.periods = from->periods;
     dp_err e = take_lr(head, from, err);
     if (!e)
         e = take_consistency(head, from, err);

@@ -232,7 +232,7 @@ static dp_err settle_plan(struct job *job, const Dp__Join *join, dp_error *err)
 }
 
 /* Settings that dp-ctl made before the job was settled anew, from the same steps on. */
-static void settle_settings(struct job *job)
+static dp_err settle_settings(struct job *job, dp_error *err)
 {
     struct schedule *schedule = &job->core.params.schedule;
     schedule->change_count = job->set_schedule.change_count;
@@ -241,6 +241,11 @@ static void settle_settings(struct job *job)
         schedule->past = &job->past_rates;
     if (job->set_consistency.change_count > 0)
         job->core.consistency = job->set_consistency;
+    schedule->periods = job->set_schedule.periods;
+    if (schedule_is_periodic(schedule) && !schedule_extend(schedule, job->begin ? job->begin->train_step : 0))
+        return dp_fail(err, DP_USAGE, "the end of the schedule was changed %d times: leave --lr-period as it was",
+                       SCHEDULE_PERIODS_MAX - 1);
+    return DP_OK;
 }
 
 static dp_err settle_tensors(struct job *job, const Dp__Join *join, dp_error *err)
@@ -257,7 +262,8 @@ static dp_err settle_tensors(struct job *job, const Dp__Join *join, dp_error *er
     }
     (void)consistency_set(&job->core.consistency, 0, job->opts->staleness); /* the first change always fits */
     dp_err e = update_settle(&job->opts->setup, &job->core, err);
-    settle_settings(job);
+    if (!e)
+        e = settle_settings(job, err);
     return e ? e : rowrule_check(&job->core, err);
 }
 

@@ -296,7 +296,7 @@ dp_err update_options_check_model(const struct update_setup *setup, uint32_t ran
 dp_err update_options_check_length(const struct update_setup *setup, uint64_t steps, dp_error *err)
 {
     const struct schedule *s = &setup->params.schedule;
-    const bool periodic = s->kind == SCHEDULE_COSINE || s->kind == SCHEDULE_ONE_CYCLE;
+    const bool periodic = schedule_is_periodic(s);
     const bool multiplies = setup->constraints.method == METHOD_AUGMENTED && setup->constraints.count > 0;
     if (s->warmup > steps)
         return dp_fail(err, DP_USAGE,

@@ -52,6 +52,7 @@ static dp_err manifest_of(const struct head *head, struct manifest *m)
         .join_bytes = c->join_bytes,
         .numerics = strdup(head->job.settled_numerics),
         .rates = c->rates,
+        .periods = core->params.schedule.periods,
         .consistency = c->consistency,
         .sums = json_incref(c->sums),
         .files = c->files,

@@ -51,9 +51,8 @@ static double anneal(double a, double b, double x)
     return b + (a - b) * (1 + cos_pi(x)) / 2;
 }
 
-static double cosine(const struct schedule *s, double lr, uint64_t t)
+static double cosine(const struct schedule *s, double lr, uint64_t period, uint64_t t)
 {
-    uint64_t period = s->period;
     while (t >= period) {
         t -= period;
         if (__builtin_mul_overflow(period, s->period_mult, &period))
@@ -64,9 +63,9 @@ static double cosine(const struct schedule *s, double lr, uint64_t t)
     return anneal(lr, s->lr_min, (double)t / (double)period);
 }
 
-static double one_cycle(const struct schedule *s, double lr, uint64_t t)
+static double one_cycle(const struct schedule *s, double lr, uint64_t period, uint64_t t)
 {
-    double last = (double)(s->period - 1), top = s->peak * (double)s->period - 1, at = (double)t;
+    double last = (double)(period - 1), top = s->peak * (double)period - 1, at = (double)t;
     double start = lr / s->div, end = start / s->final_div;
     if (at >= last)
         return end;
@@ -77,7 +76,7 @@ static double one_cycle(const struct schedule *s, double lr, uint64_t t)
 }
 
 /* The schedule without its warm-up. */
-static double shape(const struct schedule *s, double lr, uint64_t t, double delay)
+static double shape(const struct schedule *s, double lr, uint64_t period, uint64_t t, double delay)
 {
     switch (s->kind) {
     case SCHEDULE_CONSTANT:
@@ -87,13 +86,13 @@ static double shape(const struct schedule *s, double lr, uint64_t t, double dela
     case SCHEDULE_EXPONENTIAL:
         return lr * power(s->gamma, t);
     case SCHEDULE_COSINE:
-        return cosine(s, lr, t);
+        return cosine(s, lr, period, t);
     case SCHEDULE_INV_SQRT:
         return lr / sqrt(1 + s->decay * (double)t);
     case SCHEDULE_INV_TIME:
         return lr / (1 + s->decay * (double)t);
     case SCHEDULE_ONE_CYCLE:
-        return one_cycle(s, lr, t);
+        return one_cycle(s, lr, period, t);
     case SCHEDULE_ADA_DELAY:
         return lr / (1 + s->decay * sqrt((double)t + delay));
     }
@@ -126,6 +125,15 @@ double schedule_lr(const struct schedule *s, uint64_t t)
     return past > 0 ? s->past->list[past - 1].lr : s->lr;
 }
 
+static uint64_t period_at(const struct schedule *s, uint64_t t)
+{
+    const struct schedule_periods *periods = &s->periods;
+    for (uint32_t i = periods->count; i > 0; i--)
+        if (periods->list[i - 1].from <= t)
+            return periods->list[i - 1].period;
+    return s->period;
+}
+
 double schedule_rate(const struct schedule *s, uint64_t t)
 {
     return schedule_rate_late(s, t, 0);
@@ -134,9 +142,10 @@ double schedule_rate(const struct schedule *s, uint64_t t)
 double schedule_rate_late(const struct schedule *s, uint64_t t, double delay)
 {
     double lr = schedule_lr(s, t);
+    uint64_t period = period_at(s, t);
     if (t + 1 >= s->warmup)
-        return shape(s, lr, t > s->warmup ? t - s->warmup : 0, delay);
-    return shape(s, lr, 0, delay) * (double)(t + 1) / (double)s->warmup;
+        return shape(s, lr, period, t > s->warmup ? t - s->warmup : 0, delay);
+    return shape(s, lr, period, 0, delay) * (double)(t + 1) / (double)s->warmup;
 }
 
 bool schedule_set(struct schedule *s, uint64_t from, double lr)
@@ -146,6 +155,25 @@ bool schedule_set(struct schedule *s, uint64_t from, double lr)
     if (s->change_count == SCHEDULE_CHANGES_MAX)
         return false;
     s->changes[s->change_count++] = (struct schedule_change){from, lr};
+    return true;
+}
+
+bool schedule_is_periodic(const struct schedule *s)
+{
+    return s->kind == SCHEDULE_COSINE || s->kind == SCHEDULE_ONE_CYCLE;
+}
+
+bool schedule_extend(struct schedule *s, uint64_t from)
+{
+    struct schedule_periods *periods = &s->periods;
+    while (periods->count > 0 && periods->list[periods->count - 1].from >= from)
+        periods->count--;
+    if (periods->count > 0 && periods->list[periods->count - 1].period == s->period)
+        return true;
+    if (periods->count == SCHEDULE_PERIODS_MAX)
+        return false;
+    const uint64_t begin = periods->count ? from : 0;
+    periods->list[periods->count++] = (struct schedule_period){begin, s->period};
     return true;
 }
 

@@ -42,6 +42,7 @@ struct schedule {
     uint64_t warmup;       /* W: eta = (t + 1)/W of the schedule's first value for t < W; the schedule starts at W */
     uint32_t change_count; /* `lr` was set while running: */
     struct schedule_change changes[SCHEDULE_CHANGES_MAX];
+    struct schedule_periods periods; /* the last is `period` */
     struct schedule_past
         *past; /* of steps before changes[0].from; borrowed. NULL: rates of steps long ago are unused */
 };
@@ -54,6 +55,11 @@ double schedule_rate_late(const struct schedule *schedule, uint64_t t, double de
 double schedule_lr(const struct schedule *schedule, uint64_t t);
 /* lr is `lr` from step `from` on; later settings are taken back. False if there are too many changes. */
 bool schedule_set(struct schedule *schedule, uint64_t from, double lr);
+/* Whether it goes by `period`. */
+bool schedule_is_periodic(const struct schedule *schedule);
+/* `period` holds from training step `from` on, for which no other is kept, and what schedule->periods has before it.
+ * False if there are too many. */
+bool schedule_extend(struct schedule *schedule, uint64_t from);
 /* No step before `oldest` is asked for any more: settings that those alone depend on are forgotten, or go to `past`.
  * False when out of memory, or the past is full: they stay then. */
 bool schedule_forget(struct schedule *schedule, uint64_t oldest);

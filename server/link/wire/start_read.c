@@ -106,6 +106,22 @@ static bool ascend(const uint64_t *numbers, size_t count)
     return true;
 }
 
+static dp_err read_periods(const Dp__Link__Schedule *body, struct schedule_periods *periods, dp_error *err)
+{
+    const size_t n = body->n_periods;
+    bool good = n <= SCHEDULE_PERIODS_MAX && n == body->n_period_from && ascend(body->period_from, n);
+    good = good && (n == 0 || (body->period_from[0] == 0 && body->periods[n - 1] == body->period));
+    for (size_t i = 0; good && i < n; i++) {
+        good = body->periods[i] > 0;
+        periods->list[i] = (struct schedule_period){body->period_from[i], body->periods[i]};
+    }
+    if (!good)
+        return dp_fail(err, DP_PROTO, "%zu periods of a schedule for %zu ascending steps from 0; at most %d", n,
+                       body->n_period_from, SCHEDULE_PERIODS_MAX);
+    periods->count = (uint32_t)n;
+    return DP_OK;
+}
+
 static dp_err read_schedule(const Dp__Link__Schedule *body, struct schedule *schedule, dp_error *err)
 {
     if (body->kind > SCHEDULE_ADA_DELAY || body->period == 0 || body->period_mult == 0 ||
@@ -133,7 +149,7 @@ static dp_err read_schedule(const Dp__Link__Schedule *body, struct schedule *sch
     schedule->change_count = (uint32_t)body->n_change_from;
     for (uint32_t i = 0; i < schedule->change_count; i++)
         schedule->changes[i] = (struct schedule_change){body->change_from[i], body->change_lr[i]};
-    return DP_OK;
+    return read_periods(body, &schedule->periods, err);
 }
 
 static dp_err read_hyper(const Dp__Link__Hyper *body, struct update_params *params, dp_error *err)

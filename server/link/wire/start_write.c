@@ -14,6 +14,7 @@ struct wire_start {
     Dp__Link__Schedule schedule;
     uint64_t change_from[SCHEDULE_CHANGES_MAX];
     double change_lr[SCHEDULE_CHANGES_MAX];
+    uint64_t period_from[SCHEDULE_PERIODS_MAX], periods[SCHEDULE_PERIODS_MAX];
     uint64_t *past_from;
     double *past_lr;
     Dp__Link__Constraints constraints;
@@ -88,6 +89,13 @@ static void write_schedule(struct wire_start *wire, const struct schedule *sched
     to->n_change_from = to->n_change_lr = schedule->change_count;
     to->change_from = wire->change_from;
     to->change_lr = wire->change_lr;
+    for (uint32_t i = 0; i < schedule->periods.count; i++) {
+        wire->period_from[i] = schedule->periods.list[i].from;
+        wire->periods[i] = schedule->periods.list[i].period;
+    }
+    to->n_period_from = to->n_periods = schedule->periods.count;
+    to->period_from = wire->period_from;
+    to->periods = wire->periods;
 }
 
 static dp_err write_past(struct wire_start *wire, const struct schedule_past *past)

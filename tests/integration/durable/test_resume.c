@@ -14,11 +14,6 @@
 
 TestSuite(resume, .init = harness_init, .fini = harness_fini, .timeout = 240);
 
-static void expect_end(struct process *process)
-{
-    cr_assert_eq(process_wait(process, DURABLE_MS), 0, "%s", process_output(process, ERR));
-}
-
 /* ---- kills ---- */
 
 /* A copy of the data that can be taken away. */
@@ -64,8 +59,8 @@ static void a_killed_server(int kills, int epochs)
         (void)durable_expect_checkpoint(server);
     }
     for (int w = 0; w < 2; w++)
-        expect_end(workers[w]);
-    expect_end(server);
+        durable_expect_end(workers[w]);
+    durable_expect_end(server);
     models_assert_same(durable_quiet_model(), model);
     cr_expect_eq(durable_events(dir, "resumed"), (size_t)kills);
 }
@@ -89,8 +84,8 @@ Test(resume, a_server_that_is_killed_before_its_first_checkpoint_begins_anew)
     process_expect(server, OUT, "\"event\":\"epoch\"", DURABLE_MS);
     durable_kill(server);
     server = DURABLE_SERVER(dir, "--checkpoint-every", "3600s", "--export", model);
-    expect_end(worker);
-    expect_end(server);
+    durable_expect_end(worker);
+    durable_expect_end(server);
     cr_expect_null(strstr(process_output(server, ERR), "resumed"));
     models_assert_same(durable_quiet_model(), model);
 }
@@ -115,8 +110,8 @@ Test(resume, workers_wait_for_a_server_that_is_stopped)
             expect_joined_again(workers[w], 1);
     }
     for (int w = 0; w < 2; w++)
-        expect_end(workers[w]);
-    expect_end(server);
+        durable_expect_end(workers[w]);
+    durable_expect_end(server);
     models_assert_same(durable_quiet_model(), model);
 }
 
@@ -203,52 +198,6 @@ Test(resume, layouts_that_follow_each_other)
     models_assert_same(durable_quiet_model(), model);
 }
 
-/* Few of many features a row, so that most rows of the table are left alone for long. */
-static const char *sparse_data(void)
-{
-    const char *path = temp_path("sparse.svm");
-    FILE *file = fopen(path, "w");
-    cr_assert_not_null(file);
-    for (unsigned row = 0, state = 1; row < 600; row++) {
-        fprintf(file, "%d", row % 3 ? 1 : -1);
-        for (unsigned i = 0, at = 0; i < 6; i++) {
-            state = state * 1664525 + 1013904223;
-            at += 1 + state / 65536 % 300;
-            fprintf(file, " %u:0.%u", at, 1 + state / 4096 % 999);
-        }
-        fputc('\n', file);
-    }
-    cr_assert_eq(fclose(file), 0);
-    return path;
-}
-
-static void run_sparse(const char *dir, const char *model, const char *data, const char *steps, const char *shards)
-{
-    struct run_result r =
-        RUN(DURABLE_MS, "dp-server", "--listen", "tcp://127.0.0.1:0", "--model", "logistic", "--sparse", "--optimizer",
-            "ftrl", "--l1", "0.002", "--batch", "50", "--steps", steps, "--shards", shards, "--exit-when-done",
-            "--local-workers", "2", "--data", data, "--export", model, "--checkpoint-dir", dir);
-    cr_assert_eq(r.status, 0, "%s", r.err);
-}
-
-/* Rows of a table move to other shards with their stamps. */
-Test(resume, another_layout_of_a_table_has_the_same_bits)
-{
-    NEED_PROGRAMS("dp-server", "dp-worker");
-    static const char *const SHARDS[] = {"1", "2", "3"};
-    const char *data = sparse_data(), *whole = temp_path("whole");
-    run_sparse(temp_path("quiet"), whole, data, "200", "1");
-    for (size_t a = 0; a < 3; a++)
-        for (size_t b = 0; b < 3; b++) {
-            char name[32];
-            snprintf(name, sizeof name, "%s-%s", SHARDS[a], SHARDS[b]);
-            const char *dir = temp_path(name), *model = temp_path(strcat(name, ".model"));
-            run_sparse(dir, model, data, "90", SHARDS[a]);
-            run_sparse(dir, model, data, "200", SHARDS[b]);
-            models_assert_same(whole, model);
-        }
-}
-
 static bool same_bytes(const char *a, const char *b)
 {
     return RUN(DURABLE_MS, "/usr/bin/cmp", a, b).status == 0;
@@ -288,8 +237,8 @@ Test(resume, a_rate_that_was_set_stays)
     (void)durable_expect_checkpoint(server);
     durable_kill(server);
     server = DURABLE_SERVER(dir, "--checkpoint-every", "20", "--export", model);
-    expect_end(worker);
-    expect_end(server);
+    durable_expect_end(worker);
+    durable_expect_end(server);
     cr_expect(strstr(process_output(server, OUT), "\"lr\":0.25"), "%s", process_output(server, OUT));
     cr_expect_null(strstr(process_output(server, OUT), "\"lr\":0.001"), "%s", process_output(server, OUT));
 }
@@ -311,8 +260,8 @@ Test(resume, what_was_set_after_the_checkpoint_stays)
     durable_kill(server);
     server = DURABLE_SERVER(dir, "--checkpoint-every", "300");
     process_expect(server, ERR, "resumed at training step 300 of 600", DURABLE_MS);
-    expect_end(worker);
-    expect_end(server);
+    durable_expect_end(worker);
+    durable_expect_end(server);
     struct manifest manifest = {0};
     dp_error err;
     cr_assert_eq(manifest_read(durable_file(dir, DURABLE_STEPS, "manifest.json"), &manifest, &err), DP_OK, "%s",
@@ -347,8 +296,8 @@ Test(resume, a_finished_job_tells_workers_that_look_for_it)
     cr_assert_eq(r.status, 0, "%s", r.err);
     struct process *worker = durable_worker(durable_data(), "w");
     process_expect(worker, ERR, "cannot reach", DURABLE_MS);
-    expect_end(DURABLE_SERVER(dir, "--checkpoint-every", "100"));
-    expect_end(worker);
+    durable_expect_end(DURABLE_SERVER(dir, "--checkpoint-every", "100"));
+    durable_expect_end(worker);
 }
 
 Test(resume, a_finished_job_goes_on_with_more_epochs)
@@ -384,35 +333,8 @@ Test(resume, workers_that_stay_take_more_epochs)
     server = DURABLE_SERVER(dir, "--checkpoint-every", "50", "--epochs", "60", "--shards", "3", "--export", parts);
     process_expect(server, ERR, " of 900 from ", DURABLE_MS);
     for (int w = 0; w < 2; w++)
-        expect_end(workers[w]);
-    expect_end(server);
-    models_assert_same(whole, parts);
-}
-
-static struct process *table_server(const char *dir, const char *steps, const char *model)
-{
-    return PROCESS("dp-server", "--listen", durable_endpoint(), "--model", "logistic", "--sparse", "--optimizer",
-                   "ftrl", "--batch", "50", "--steps", steps, "--exit-when-done", "--json", "--checkpoint-dir", dir,
-                   "--checkpoint-every", "20", "--export", model);
-}
-
-/* The same of a table, whose rows the worker finds ahead by the plan, and of the evaluation at the old end, which is
- * within an epoch of 12 steps. */
-Test(resume, a_worker_that_stays_takes_more_steps_of_a_table)
-{
-    NEED_PROGRAMS("dp-server", "dp-worker");
-    const char *data = sparse_data(), *whole = temp_path("whole"), *parts = temp_path("parts"), *dir = temp_path("dir");
-    struct process *server = table_server(temp_path("quiet"), "163", whole);
-    expect_end(PROCESS("dp-worker", "--server", durable_endpoint(), "--data", data, "--eval", data));
-    expect_end(server);
-    server = table_server(dir, "101", temp_path("none"));
-    struct process *worker =
-        PROCESS("dp-worker", "--server", durable_endpoint(), "--data", data, "--eval", data, "--emulate-slot-ms", "2");
-    (void)durable_expect_checkpoint(server);
-    durable_kill(server);
-    server = table_server(dir, "163", parts);
-    expect_end(worker);
-    expect_end(server);
+        durable_expect_end(workers[w]);
+    durable_expect_end(server);
     models_assert_same(whole, parts);
 }
 

@@ -157,6 +157,11 @@ size_t durable_events(const char *dir, const char *event)
     return count;
 }
 
+void durable_expect_end(struct process *process)
+{
+    cr_assert_eq(process_wait(process, DURABLE_MS), 0, "%s", process_output(process, ERR));
+}
+
 void durable_kill(struct process *process)
 {
     process_signal(process, SIGKILL);

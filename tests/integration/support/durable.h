@@ -35,6 +35,8 @@ struct process *durable_worker(const char *data, const char *name);
 /* Waits for the server's next news of a checkpoint; its training steps. */
 uint64_t durable_expect_checkpoint(struct process *server);
 
+/* Waits for its end, with 0. */
+void durable_expect_end(struct process *process);
 /* SIGKILL; waits for its end. */
 void durable_kill(struct process *process);
 /* Runs the job in DIR with a local worker and other options, pairs of a name and a value; one of them replaces that of

@@ -101,5 +101,7 @@ const char *shared_file(const char *name);
 
 /* Fails the test unless both models have the same tensors with the same bytes. */
 void models_assert_same(const char *path, const char *other);
+/* The same but for values that differ by no more than `most`. */
+void models_assert_near(const char *path, const char *other, double most);
 
 #endif

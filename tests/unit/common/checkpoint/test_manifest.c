@@ -49,6 +49,7 @@ static struct manifest sample(void)
                          .join_bytes = sizeof join,
                          .numerics = (char *)"avx2/openblas",
                          .rates = {.count = LEN(rates), .room = LEN(rates), .list = rates},
+                         .periods = {.count = 2, .list = {{0, 90}, {60, INT64_MAX}}},
                          .consistency = {.change_count = 2, .changes = {{0, 0}, {77, CONSISTENCY_STALENESS_MAX}}},
                          .sums = json_pack("{s:s, s:i}", "loss", "3ff0000000000000", "count", 12),
                          .files = files,
@@ -109,6 +110,10 @@ static void expect_same(const struct manifest *a, const struct manifest *b)
         cr_assert_eq(a->rates.list[i].from, b->rates.list[i].from);
         cr_assert_eq(memcmp(&a->rates.list[i].lr, &b->rates.list[i].lr, sizeof(double)), 0, "rate %zu", i);
     }
+    cr_assert_eq(a->periods.count, b->periods.count);
+    for (uint32_t i = 0; i < a->periods.count; i++)
+        cr_assert(a->periods.list[i].from == b->periods.list[i].from &&
+                  a->periods.list[i].period == b->periods.list[i].period);
     cr_assert_eq(a->consistency.change_count, b->consistency.change_count);
     for (uint32_t i = 0; i < a->consistency.change_count; i++)
         cr_assert(a->consistency.changes[i].from == b->consistency.changes[i].from &&
@@ -337,6 +342,11 @@ Test(manifest, members_that_are_wrong)
         {"rates", "[[1]]"},
         {"rates", "[7]"},
         {"rates", "{}"},
+        {"periods", "[[1, 7]]"},
+        {"periods", "[[0, 0]]"},
+        {"periods", "[[0, 7], [0, 8]]"},
+        {"periods", "[7]"},
+        {"periods", "{}"},
         {"consistency", "[[1, 33]]"},
         {"consistency", "[[1, 0], [1, 0]]"},
         {"consistency", "[[-1, 0]]"},

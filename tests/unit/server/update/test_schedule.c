@@ -108,6 +108,36 @@ Test(schedule, set_holds_from_its_step_on)
     cr_assert_not(schedule_set(&full, 1000, 0.1));
 }
 
+/* A job that goes on with another end: steps keep the rates that they had. */
+Test(schedule, rates_of_the_past_keep_their_period)
+{
+    static const enum schedule_kind KINDS[] = {SCHEDULE_COSINE, SCHEDULE_ONE_CYCLE};
+    static const uint64_t PERIODS[] = {90, 200, 150}, FROM[] = {0, 60, 110, 400};
+    for (unsigned k = 0; k < 2; k++) {
+        struct schedule s = make(KINDS[k]), plain = s;
+        s.warmup = plain.warmup = 7;
+        for (unsigned i = 0; i < 3; i++) {
+            s.period = PERIODS[i];
+            cr_assert(schedule_extend(&s, FROM[i]));
+        }
+        cr_assert_eq(s.periods.count, 3);
+        for (unsigned i = 0; i < 3; i++) {
+            plain.period = PERIODS[i];
+            for (uint64_t t = FROM[i]; t < FROM[i + 1]; t++)
+                cr_assert_eq(schedule_rate(&s, t), schedule_rate(&plain, t), "%u", (unsigned)t);
+        }
+        cr_assert(schedule_extend(&s, 130) && s.periods.count == 3, "nothing has changed");
+        s.period = 200;
+        cr_assert(schedule_extend(&s, 110) && s.periods.count == 2, "no step had the one between");
+        s.period = 33;
+        cr_assert(schedule_extend(&s, 0) && s.periods.count == 1 && s.periods.list[0].period == 33);
+    }
+    struct schedule full = make(SCHEDULE_COSINE);
+    for (full.period = 1; full.period <= SCHEDULE_PERIODS_MAX; full.period++)
+        cr_assert(schedule_extend(&full, full.period - 1));
+    cr_assert_not(schedule_extend(&full, full.period));
+}
+
 Test(schedule, constancy_is_never_claimed_falsely)
 {
     for (int kind = SCHEDULE_CONSTANT; kind <= SCHEDULE_ADA_DELAY; kind++)

@@ -308,6 +308,12 @@ Test(link_wire, jobs_that_go_on_from_nowhere_are_refused)
     WRONG(&w, "start_resumed", start->checkpoint, UINT64_MAX);
     WRONG(&w, "start_resumed", start->job.first_step, 71);
     WRONG(&w, "start_resumed", start->rates.list[0].from, 9);
+    struct schedule_periods *periods = &start->job.params.schedule.periods;
+    *periods = (struct schedule_periods){2, {{0, 9}, {5, start->job.params.schedule.period}}};
+    WRONG(&w, "start_resumed", periods->list[0].from, 1);
+    WRONG(&w, "start_resumed", periods->list[0].period, 0);
+    WRONG(&w, "start_resumed", periods->list[1].from, 0);
+    WRONG(&w, "start_resumed", periods->list[1].period, start->job.params.schedule.period + 1);
     WRONG(&w, "start_resumed", start->rates.list[1].from, start->job.params.schedule.changes[0].from);
     WRONG(&w, "start_resumed", start->rates.list[1].lr, NAN);
     tear_down(&w);
@@ -342,6 +348,8 @@ Test(link_wire, a_job_may_begin_at_a_later_step)
     struct world w;
     set_up(&w);
     const struct link_sample *sample = find(&w, "start_resumed");
+    struct schedule *sent = &sample->command.start->job.params.schedule;
+    sent->periods = (struct schedule_periods){2, {{0, 9}, {5, sent->period}}};
     struct link_sample got;
     struct wire_message message = write(&w, sample);
     dp_error err;
@@ -352,6 +360,9 @@ Test(link_wire, a_job_may_begin_at_a_later_step)
     cr_assert_eq(start->checkpoint, 1 + plan_trained(&start->job.plan, 70));
     cr_assert(schedule_lr(schedule, 2) == 0.1 && schedule_lr(schedule, 3) == 0.4 && schedule_lr(schedule, 16) == 0.2 &&
               schedule_lr(schedule, 17) == 0.05);
+    cr_assert_eq(schedule->periods.count, 2);
+    cr_assert(schedule->periods.list[0].period == 9 && schedule->periods.list[1].from == 5 &&
+              schedule->periods.list[1].period == sent->period);
     link_sample_fini(&got);
     wire_message_fini(&message);
     tear_down(&w);
