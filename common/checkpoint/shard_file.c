@@ -59,8 +59,13 @@ static json_t *range_json(const void *list, size_t i)
 static json_t *part_json(const void *list, size_t i)
 {
     const struct shard_file_part *p = (const struct shard_file_part *)list + i;
-    return json_pack("[s, o, o, I, I]", p->tensor, hex_number(p->first), hex_number(p->last), (json_int_t)p->rows,
-                     (json_int_t)p->dim);
+    json_t *json = json_pack("[s, o, o, I, I]", p->tensor, hex_number(p->first), hex_number(p->last),
+                             (json_int_t)p->rows, (json_int_t)p->dim);
+    if (json && p->current && json_array_append_new(json, json_true())) {
+        json_decref(json);
+        return NULL;
+    }
+    return json;
 }
 
 static json_t *sums_json(const void *list, size_t i)
@@ -121,13 +126,12 @@ static char *facts_text(const struct shard_file_facts *f)
 
 uint64_t shard_file_row_words(const struct shard_file_facts *facts, const struct shard_file_part *part)
 {
-    return ROW_WORDS + (uint64_t)part->dim * (1 + facts->states);
+    return ROW_WORDS + (uint64_t)part->dim * (1 + facts->states + (part->current ? 1 : 0));
 }
 
 uint64_t shard_file_row_theta(const struct shard_file_facts *facts, const struct shard_file_part *part)
 {
-    (void)facts, (void)part;
-    return ROW_WORDS;
+    return ROW_WORDS + (part->current ? (uint64_t)part->dim * (1 + facts->states) : 0);
 }
 
 static dp_err add_tensor(json_t *json, const char *name, const char *type, json_t *shape, uint64_t words, uint64_t *at)
@@ -273,6 +277,7 @@ static bool read_parts(const json_t *json, struct shard_file_facts *f)
             !json_read_count(json_array_get(entry, 3), UINT32_MAX, &p->rows) ||
             !read_u32(json_array_get(entry, 4), TENSOR_DIM_MAX, &p->dim) || p->dim == 0)
             return false;
+        p->current = json_is_true(json_array_get(entry, 5));
     }
     return f->parts != NULL;
 }

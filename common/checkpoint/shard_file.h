@@ -3,13 +3,15 @@
  *     NAME           F32 [n]   elements of a dense tensor that the shard has, NAME the tensor's
  *     NAME.stateI    F32 [n]   the rule's state I of them
  *     NAME.rows.P    U32 [rows, 3 + dim * (1 + states)]   part P of the file, of a table: rows that were touched: low
- * and high word of the id, stamp (server/table/rows.h), bits of the row's floats, bits of its states
+ * and high word of the id, stamp (server/table/rows.h), bits of the row's floats, bits of its states; and, if the part
+ * is `current`, bits of its dim floats at the step of the cut, since those before are of its last commit
  *
  * in this order: all dense tensors, all of state 0, all of state 1, ..., the parts. The metadata say what of each
  * tensor it is, so that any layout of shards can read them. Thread: any. */
 #ifndef DP_COMMON_CHECKPOINT_SHARD_FILE_H
 #define DP_COMMON_CHECKPOINT_SHARD_FILE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/dp_err.h"
@@ -29,6 +31,7 @@ struct shard_file_part {
     char tensor[TENSOR_NAME_MAX];
     uint64_t first, last, rows;
     uint32_t dim;
+    bool current; /* rows have their floats of the cut as well */
 };
 /* On arrival: the slots of open steps that are committed already, of a run of theta or a part. */
 struct shard_file_arrivals {

@@ -226,6 +226,7 @@ static dp_err kept_facts(const struct piece *piece, struct shard_file_facts *fac
     to->last = part->range.last;
     to->rows = part->kept->rows;
     to->dim = part->table.dim;
+    to->current = part->kept->current;
     return DP_OK;
 }
 

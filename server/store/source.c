@@ -84,8 +84,9 @@ static dp_err read_range(struct values_source *source, const struct shard_job *j
 
 /* ---- tables ---- */
 
-/* Keeps the rows with ids in [first, last], in place; returns how many. */
-static uint64_t keep_between(uint32_t *words, uint64_t count, uint64_t row_words, uint64_t first, uint64_t last)
+/* Keeps the rows with ids in [first, last], and of each the first `kept_words`, in place; returns how many. */
+static uint64_t keep_between(uint32_t *words, uint64_t count, uint64_t row_words, uint64_t kept_words, uint64_t first,
+                             uint64_t last)
 {
     uint64_t kept = 0;
     for (uint64_t i = 0; i < count; i++) {
@@ -93,8 +94,7 @@ static uint64_t keep_between(uint32_t *words, uint64_t count, uint64_t row_words
         uint64_t id = row[0] | (uint64_t)row[1] << 32;
         if (id < first || id > last)
             continue;
-        if (kept < i)
-            memmove(words + kept * row_words, row, row_words * sizeof *row);
+        memmove(words + kept * kept_words, row, kept_words * sizeof *row);
         kept++;
     }
     return kept;
@@ -104,7 +104,8 @@ static dp_err read_part(const struct shard_file *file, uint32_t p, uint64_t firs
                         dp_error *err)
 {
     const struct shard_file_part *part = &file->facts.parts[p];
-    const uint64_t row_words = 3 + (uint64_t)part->dim * (1 + file->facts.states);
+    const uint64_t row_words = shard_file_row_words(&file->facts, part);
+    const uint64_t kept_words = row_words - (part->current ? part->dim : 0); /* a job goes on from the record alone */
     const uint64_t most = MAX(ROWS_WORDS / row_words, (uint64_t)1);
     AUTOFREE uint32_t *words = mem_array(most * row_words, sizeof *words);
     if (!words)
@@ -113,7 +114,7 @@ static dp_err read_part(const struct shard_file *file, uint32_t p, uint64_t firs
     for (uint64_t done = 0, n; !e && done < part->rows; done += n) {
         n = MIN(most, part->rows - done);
         e = shard_file_read_rows(file, p, done, n, words, err);
-        uint64_t kept = e ? 0 : keep_between(words, n, row_words, first, last);
+        uint64_t kept = e ? 0 : keep_between(words, n, row_words, kept_words, first, last);
         if (kept > 0)
             e = to.take(to.arg, words, kept, err);
     }

@@ -6,8 +6,9 @@
 #include <string.h>
 
 #include "common/base/util.h"
+#include "server/table/read.h"
 
-enum { BITS = 64, BLOCK_WORDS = 1 << 18 };
+enum { BITS = 64, BLOCK_WORDS = 1 << 18, FILL_MAX = 1 << 16 /* operations of one call */ };
 /* Words of marks that one call looks at: some 0.5 ms over a table that is hardly touched. */
 static const uint64_t LOOK_MAX = 1 << 18;
 
@@ -20,7 +21,7 @@ struct kept_block {
 
 static uint32_t row_words(const struct part *part)
 {
-    return ROW_ID_WORDS + part->table.stride;
+    return ROW_ID_WORDS + part->table.stride + (part->kept->current ? part->table.dim : 0);
 }
 
 static uint64_t places(const struct table *table)
@@ -43,6 +44,8 @@ dp_err part_keep(struct part *part)
     kept->rows = table->touched;
     kept->end = places(table);
     kept->last = &kept->first;
+    kept->current = part->rule.moves;
+    kept->version = part_version(part, part->window.next);
     if (pages_init(&kept->seen, (kept->end / BITS + 1) * sizeof(uint64_t))) {
         free(kept);
         return DP_NOMEM;
@@ -159,7 +162,8 @@ static void walk_word(struct part *part, uint64_t at, struct kept_block *block)
         kept->next = MIN((at + 1) * BITS, kept->end);
 }
 
-static dp_err walk(struct part *part, struct blob *ret_bytes)
+/* Rows that the walk comes across; NULL: none yet. */
+static dp_err walk(struct part *part, struct kept_block **ret_block)
 {
     struct part_kept *kept = part->kept;
     const uint64_t left = kept->rows - kept->given - kept->saved;
@@ -171,8 +175,7 @@ static dp_err walk(struct part *part, struct blob *ret_bytes)
     if (!block || block->count == left)
         kept->next = kept->end; /* those behind it are saved, or are no part of what is kept */
     assert(kept->next < kept->end || (block ? block->count : 0) == left);
-    if (block)
-        *ret_bytes = block_give(part, block);
+    *ret_block = block;
     return DP_OK;
 }
 
@@ -186,20 +189,49 @@ static struct kept_block *block_take(struct part_kept *kept)
     return block;
 }
 
+/* ---- floats of the step ---- */
+
+/* Adds them to rows of the block, as many as take a short time; whether all have them. */
+static bool fill(struct part *part, struct kept_block *block)
+{
+    struct part_kept *kept = part->kept;
+    for (uint64_t cost = 0; kept->filled < block->count && cost < FILL_MAX; kept->filled++) {
+        uint32_t *words = block->words + (size_t)kept->filled * row_words(part);
+        const uint64_t id = words[0] | (uint64_t)words[1] << 32;
+        float *record = (float *)(void *)(words + ROW_ID_WORDS);
+        cost += rowrule_cost(&part->rule, record, kept->version);
+        rowrule_read(&part->rule, id, record, kept->version, record + part->table.stride);
+    }
+    return kept->filled == block->count;
+}
+
+/* Gives the block once its rows have all that they are given with. */
+static void finish(struct part *part, struct kept_block *block, struct blob *ret_bytes)
+{
+    struct part_kept *kept = part->kept;
+    const bool whole = !kept->current || fill(part, block);
+    kept->filling = whole ? NULL : block;
+    if (!whole)
+        return;
+    kept->filled = 0;
+    *ret_bytes = block_give(part, block);
+}
+
 dp_err part_kept_next(struct part *part, struct blob *ret_bytes, bool *ret_more)
 {
     struct part_kept *kept = part->kept;
+    struct kept_block *block = kept->filling;
     *ret_bytes = (struct blob){0};
-    if (kept->failed)
-        return DP_NOMEM;
-    if (kept->next < kept->end) {
-        dp_err e = walk(part, ret_bytes);
-        if (e)
-            return e;
-    } else if (kept->first) {
-        *ret_bytes = block_give(part, block_take(kept));
-    }
-    *ret_more = kept->next < kept->end || kept->first;
+    dp_err e = kept->failed ? DP_NOMEM : DP_OK;
+    if (!e && !block && kept->next < kept->end)
+        e = walk(part, &block);
+    else if (!e && !block && kept->first)
+        block = block_take(kept);
+    if (e)
+        return e;
+    if (block)
+        finish(part, block, ret_bytes);
+    *ret_more = kept->filling || kept->next < kept->end || kept->first;
     assert(*ret_more || kept->given == kept->rows);
     return DP_OK;
 }
@@ -210,6 +242,7 @@ void part_kept_drop(struct part *part)
     part->kept = NULL;
     if (!kept)
         return;
+    free(kept->filling);
     while (kept->first)
         free(block_take(kept));
     pages_fini(&kept->seen);

@@ -240,6 +240,13 @@ static uint64_t load(const struct rowrule *rule, uint64_t id, const float *recor
     return stamp - 1;
 }
 
+uint64_t rowrule_cost(struct rowrule *rule, const float *record, uint64_t t)
+{
+    const uint64_t from = record_stamp(record) == 0 ? 0 : record_stamp(record) - 1;
+    const bool replays = rule->moves && from < t && catchup_from(rule, from, t)->kind == CATCHUP_REPLAY;
+    return rule->dim * (replays ? t - from : 1);
+}
+
 void rowrule_read(struct rowrule *rule, uint64_t id, const float *record, uint64_t t, float *out)
 {
     if (!rule->moves && record && record_stamp(record) != 0) {

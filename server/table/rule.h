@@ -30,6 +30,8 @@ DP_MUST_CHECK dp_err rowrule_check(const struct shard_job *job, dp_error *err);
 DP_MUST_CHECK dp_err rowrule_init(struct rowrule *rule, const struct shard_job *job, uint32_t tensor);
 void rowrule_fini(struct rowrule *rule);
 
+/* Operations on floats, about, of rowrule_read. */
+uint64_t rowrule_cost(struct rowrule *rule, const float *record, uint64_t t);
 /* The floats of a row at training step t, from its record as it was at or before t (NULL: never touched); out[dim].
  * Nothing is written to the record. */
 void rowrule_read(struct rowrule *rule, uint64_t id, const float *record, uint64_t t, float *out);

@@ -12,6 +12,7 @@
 #include "server/shard/shard.h"
 #include "common/checkpoint/shard_file.h"
 #include "tests/unit/support/hear.h"
+#include "server/table/read.h"
 #include "tests/unit/support/leaks.h"
 
 enum {
@@ -230,8 +231,12 @@ static void add_head(struct world *w, struct text *to, uint64_t step, uint64_t t
     struct arrivals arrivals = {0};
     const struct shard *shard = &w->shard;
     for (uint32_t i = 0; i < shard->tables.count; i++)
-        parts[i] = (struct shard_file_part){"t", PART_RANGES[i].first, PART_RANGES[i].last,
-                                            shard->tables.parts[i].table.touched, DIM};
+        parts[i] = (struct shard_file_part){"t",
+                                            PART_RANGES[i].first,
+                                            PART_RANGES[i].last,
+                                            shard->tables.parts[i].table.touched,
+                                            DIM,
+                                            shard->tables.parts[i].rule.moves};
     find_arrivals(w, &arrivals);
     struct shard_file_facts facts = {.step = step,
                                      .train_step = train_step,
@@ -254,12 +259,17 @@ static void add_head(struct world *w, struct text *to, uint64_t step, uint64_t t
 }
 
 /* Rows that were touched, in the order of their ids. */
-static void add_rows(struct text *to, const struct part *part)
+static void add_rows(struct text *to, struct part *part)
 {
+    float now[DIM];
     const struct table *table = &part->table;
     for (uint64_t id = table->first; (id = table_next_touched(table, id)) != UINT64_MAX; id++) {
         add(to, &id, sizeof id);
-        add(to, table_record(table, (uint32_t)(id - table->first)), table->stride * sizeof(float));
+        const float *record = table_record(table, (uint32_t)(id - table->first));
+        add(to, record, table->stride * sizeof(float));
+        rowrule_read(&part->rule, id, record, part_version(part, part->window.next), now);
+        if (part->rule.moves)
+            add(to, now, sizeof now);
         if (id == table->last)
             break;
     }
@@ -294,9 +304,10 @@ static int by_id(const void *a, const void *b)
 /* Rows may be in any order. */
 static void sort_rows(struct world *w, struct text *text, const uint64_t *rows)
 {
-    const size_t row_bytes = (2 + 1 + (size_t)DIM * (1 + w->job.rule->state_count)) * sizeof(uint32_t);
     size_t at = text->bytes;
     for (uint32_t i = w->shard.tables.count; i-- > 0;) {
+        const uint32_t floats = 1 + w->job.rule->state_count + (w->shard.tables.parts[i].rule.moves ? 1 : 0);
+        const size_t row_bytes = (2 + 1 + (size_t)DIM * floats) * sizeof(uint32_t);
         cr_assert_geq(at, rows[i] * row_bytes);
         at -= rows[i] * row_bytes;
         qsort(text->data + at, rows[i], row_bytes, by_id);

@@ -8,6 +8,7 @@
 #include "common/base/util.h"
 #include "server/table/keep.h"
 #include "server/table/part.h"
+#include "server/table/read.h"
 #include "tests/unit/support/leaks.h"
 
 enum { ROWS = 30000, DIM = 16, STEPS = 64, CUT = 8, ID_WORDS = 2 };
@@ -114,7 +115,7 @@ static void sort(struct rows *rows)
 /* A deep copy, by the ids. */
 static struct rows copy_of(struct part *part)
 {
-    struct rows rows = {.words = ID_WORDS + part->table.stride};
+    struct rows rows = {.words = ID_WORDS + part->table.stride + (part->rule.moves ? DIM : 0)};
     struct rowlist *list = rowlist_new(ROWS);
     uint32_t *words = mem_array(rows.words, sizeof *words);
     for (uint32_t row = 0; row < ROWS; row++)
@@ -126,6 +127,9 @@ static struct rows copy_of(struct part *part)
             continue;
         memcpy(words, &list->ids[i], sizeof list->ids[i]);
         memcpy(words + ID_WORDS, record, part->table.stride * sizeof *words);
+        if (part->rule.moves) /* as an export has the row */
+            rowrule_read(&part->rule, list->ids[i], record, part_version(part, part->window.next),
+                         (float *)(void *)(words + ID_WORDS + part->table.stride));
         add(&rows, words, 1);
     }
     free(words);
