@@ -1,6 +1,6 @@
 /* The rows of a part as they are at one step, for a checkpoint, while training goes on: a walk over the rows that have
- * not changed since then, and records of those that have, which are saved at their first change. Where rows change
- * while they are left alone, a record does not have the row's floats of the step: these are given behind it.
+ * not changed since then, and records of those that have, which are saved at their first change. A record does not have
+ * the row's floats of the step under rules that change rows while they are left alone: they are given behind it then.
  *
  * Invariants:
  *   1. Rows that had a stamp when part_keep was called are given, each once, with the words of that moment; no others
