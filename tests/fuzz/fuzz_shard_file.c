@@ -12,7 +12,7 @@ static uint64_t value_words(const struct shard_file_facts *facts)
     for (uint32_t i = 0; i < facts->range_count; i++)
         words += facts->ranges[i].count * (1 + facts->states);
     for (uint32_t i = 0; i < facts->part_count; i++)
-        words += facts->parts[i].rows * (3 + facts->parts[i].dim * (1 + (uint64_t)facts->states));
+        words += facts->parts[i].rows * shard_file_row_words(facts, &facts->parts[i]);
     return words;
 }
 

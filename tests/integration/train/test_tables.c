@@ -250,10 +250,8 @@ static struct process *serve(char *endpoint, const char *shards, const char *fil
                                               "--optimizer", optimizer, "--l2",     "0.01",    NULL});
 }
 
-static void train(const char *shards, const char *file, const char *optimizer)
+static void work(const char *endpoint, struct process *server)
 {
-    char endpoint[PEER_ENDPOINT_MAX];
-    struct process *server = serve(endpoint, shards, file, optimizer);
     begin(endpoint);
     for (uint64_t step = 0; step < STEPS; step++)
         run_step(step);
@@ -262,6 +260,41 @@ static void train(const char *shards, const char *file, const char *optimizer)
     cr_assert(peer_send(&me.head, &header, NULL, 0));
     cr_assert_eq(process_wait(server, WAIT_MS), 0, "%s", process_output(server, ERR));
     end();
+}
+
+static void train(const char *shards, const char *file, const char *optimizer)
+{
+    char endpoint[PEER_ENDPOINT_MAX];
+    struct process *server = serve(endpoint, shards, file, optimizer);
+    work(endpoint, server);
+}
+
+/* The same steps with another option, at a rate that no weight feels where it is `still`. */
+static void train_with(const char *shards, const char *file, bool still, const char *option, const char *value)
+{
+    char endpoint[PEER_ENDPOINT_MAX];
+    struct process *server = server_start(endpoint, sizeof endpoint,
+                                          (const char *const[]){"--model",
+                                                                "linear",
+                                                                "--batch",
+                                                                "100",
+                                                                "--slots",
+                                                                "4",
+                                                                "--steps",
+                                                                "6",
+                                                                "--lease",
+                                                                "3600",
+                                                                "--shards",
+                                                                shards,
+                                                                "--export",
+                                                                file,
+                                                                "--exit-when-done",
+                                                                "--lr",
+                                                                still ? "1e-30" : "0.1",
+                                                                option,
+                                                                value,
+                                                                NULL});
+    work(endpoint, server);
 }
 
 static size_t file_bytes(const char *path, char **ret_bytes)
@@ -292,6 +325,64 @@ Test(tables, the_model_has_the_same_bits_for_any_number_of_shards)
         }
         free(want);
     }
+}
+
+static void expect_same_file(const char *a, const char *b)
+{
+    char *x, *y;
+    const size_t n = file_bytes(a, &x);
+    cr_assert_eq(file_bytes(b, &y), n, "%s", b);
+    cr_assert_eq(memcmp(x, y, n), 0, "%s", b);
+    free(x);
+    free(y);
+}
+
+/* Rows by number and by id, those that were touched and those that were not. */
+Test(tables, a_job_begins_with_the_rows_of_a_model_or_a_checkpoint)
+{
+    const char *moved = temp_path("moved"), *plain = temp_path("plain"), *dir = temp_path("ck");
+    train("2", moved, "adam");
+    train_with("2", plain, false, "--checkpoint-dir", dir);
+    for (uint32_t shards = 1; shards <= SHARDS_MAX; shards++) {
+        char text[] = {(char)('0' + shards), 0};
+        const char *file = temp_path("again");
+        train_with(text, file, true, "--init-from", moved);
+        expect_same_file(moved, file);
+        train_with(text, file, true, "--init-from", plain);
+        expect_same_file(plain, file);
+        train_with(text, file, true, "--init-from", dir);
+        expect_same_file(plain, file);
+    }
+}
+
+/* A number of a tensor in the document of dp-worker inspect. */
+static uint64_t inspected(const char *path, const char *tensor, const char *member)
+{
+    char name[64], key[64];
+    struct run_result r = RUN(WAIT_MS, "dp-worker", "inspect", "--json", "--model", path);
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    (void)!snprintf(name, sizeof name, "\"name\":\"%s\"", tensor);
+    (void)!snprintf(key, sizeof key, "\"%s\":", member);
+    const char *at = strstr(r.out, name);
+    at = at ? strstr(at, key) : NULL;
+    cr_assert_not_null(at, "%s", r.out);
+    return strtoull(at + strlen(key), NULL, 10);
+}
+
+Test(tables, inspect_counts_the_rows_of_both)
+{
+    const char *file = temp_path("model"), *dir = temp_path("ck");
+    train_with("3", file, false, "--checkpoint-dir", dir);
+    cr_assert_gt(inspected(file, "words", "rows"), 0);
+    cr_assert_eq(inspected(file, "words", "rows"), inspected(dir, "words", "rows"));
+    cr_assert_eq(inspected(file, "words", "nonzeros"), inspected(dir, "words", "nonzeros"));
+    cr_assert_eq(inspected(file, "words", "elements"), DIM * inspected(dir, "words", "rows"));
+    cr_assert_eq(inspected(file, "table", "elements"), ROWS * DIM);
+    cr_assert_eq(inspected(dir, "table", "elements"), ROWS * DIM);
+    cr_assert_lt(inspected(dir, "table", "rows"), ROWS);
+    struct run_result r = RUN(WAIT_MS, "dp-worker", "predict", "--model", dir, "--data", temp_separable());
+    cr_assert_eq(r.status, 1);
+    cr_assert_not_null(strstr(r.err, "has rows by id"), "%s", r.err);
 }
 
 Test(tables, lists_are_sent_once)
