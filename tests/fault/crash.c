@@ -42,8 +42,8 @@ enum {
 struct crash {
     const char *only; /* NULL: all jobs */
     uint64_t kills, seed, random;
-    char folder[FLEET_PATH_MAX]; /* of all rounds */
-    char sparse_data[FLEET_PATH_MAX];
+    char folder[FLEET_PATH_MAX];                 /* of all rounds */
+    char data[CRASH_DATA_COUNT][FLEET_PATH_MAX]; /* files; of the digits they are the repository's */
     unsigned number, failed, rounds, resumed;
     uint64_t done;
 };
@@ -75,7 +75,7 @@ static bool fails(struct round *round, const char *format, ...)
 static const char *data_of(const struct round *round)
 {
     return round->job->data == CRASH_DIGITS ? DP_SOURCE_ROOT "/tests/data/digits/train.csv.gz"
-                                            : round->crash->sparse_data;
+                                            : round->crash->data[round->job->data];
 }
 
 static bool round_init(struct round *round, struct crash *crash, const struct crash_job *job, const char *name)
@@ -86,7 +86,7 @@ static bool round_init(struct round *round, struct crash *crash, const struct cr
     fleet_path(crash->folder, sub, round->folder);
     fleet_path(round->folder, "checkpoints", round->checkpoints);
     fleet_path(round->folder, "model", round->model);
-    snprintf(round->epochs, sizeof round->epochs, "%d", CRASH_EPOCHS);
+    snprintf(round->epochs, sizeof round->epochs, "%u", crash_job_epochs(job));
     fleet_endpoint(0, round->endpoint);
     round->fleet.build = DP_BUILD_ROOT;
     round->fleet.folder = round->folder;
@@ -413,8 +413,10 @@ int main(int argc, char **argv)
     if (list)
         return list_jobs();
     fleet_folder_new("crash", crash.folder);
-    fleet_path(crash.folder, "sparse.svm", crash.sparse_data);
-    if (!crash.folder[0] || !crash_data_write(crash.sparse_data)) {
+    fleet_path(crash.folder, "sparse.svm", crash.data[CRASH_SPARSE]);
+    fleet_path(crash.folder, "wide.svm", crash.data[CRASH_WIDE]);
+    if (!crash.folder[0] || !crash_data_write(CRASH_SPARSE, crash.data[CRASH_SPARSE]) ||
+        !crash_data_write(CRASH_WIDE, crash.data[CRASH_WIDE])) {
         printf("Bail out! no folder for data\n");
         return 1;
     }

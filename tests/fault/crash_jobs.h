@@ -7,7 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum crash_data { CRASH_DIGITS, CRASH_SPARSE, CRASH_DATA_COUNT };
+/* Wide: a model of some 7 MiB, so that its states are more than the chunks that wait for the writer
+ * (STREAM_CHUNKS_MAX).
+ */
+enum crash_data { CRASH_DIGITS, CRASH_SPARSE, CRASH_WIDE, CRASH_DATA_COUNT };
 /* The model's bits are those of a quiet run; or, where they depend on the order of arrival, each sample counts once. */
 enum crash_claim { CRASH_SAME_BITS, CRASH_ALL_SAMPLES };
 
@@ -24,12 +27,13 @@ struct crash_job {
 
 /* The last one has no name. */
 extern const struct crash_job CRASH_JOBS[];
-enum { CRASH_EPOCHS = 200, CRASH_DIGITS_ROWS = 1438, CRASH_SPARSE_ROWS = 1200 };
+enum { CRASH_EPOCHS = 200, CRASH_WIDE_EPOCHS = 20, CRASH_DIGITS_ROWS = 1438, CRASH_SPARSE_ROWS = 1200 };
 
 /* NULL: no job has this name. */
 const struct crash_job *crash_job_find(const char *name);
-/* Writes rows of few features out of many as LIBSVM. False: it cannot be written. */
-bool crash_data_write(const char *path);
+/* Writes rows of few features out of many as LIBSVM: of CRASH_SPARSE or CRASH_WIDE. False: it cannot be written. */
+bool crash_data_write(enum crash_data data, const char *path);
+unsigned crash_job_epochs(const struct crash_job *job);
 /* Training samples of the whole job. */
 uint64_t crash_job_samples(const struct crash_job *job);
 
