@@ -130,6 +130,15 @@ static struct command_start *sample_resumed(void)
     return start;
 }
 
+/* One that begins with another job's parameters. */
+static struct command_start *sample_warm(void)
+{
+    struct command_start *start = link_sample_job();
+    start->init_from = strdup("/models/digits.safetensors");
+    must(start->init_from);
+    return start;
+}
+
 static struct deal *sample_deal(void)
 {
     struct deal *deal = deal_new(SLOTS, 1);
@@ -235,6 +244,8 @@ void link_samples_fill(struct link_sample *samples)
 {
     fill_commands(samples);
     fill_events(samples + COMMAND_KINDS);
+    samples[LINK_SAMPLES - 2] =
+        (struct link_sample){.name = "start_warm", .command = {.kind = COMMAND_START, .start = sample_warm()}};
     samples[LINK_SAMPLES - 1] =
         (struct link_sample){.name = "start_resumed", .command = {.kind = COMMAND_START, .start = sample_resumed()}};
 }

@@ -20,7 +20,7 @@ struct link_sample {
     };
 };
 
-enum { LINK_SAMPLES = COMMAND_KINDS + EVENT_KINDS + 1 };
+enum { LINK_SAMPLES = COMMAND_KINDS + EVENT_KINDS + 2 };
 
 /* Fills samples[LINK_SAMPLES] with values that own what they point to. */
 void link_samples_fill(struct link_sample *samples);

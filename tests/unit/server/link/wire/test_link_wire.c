@@ -368,6 +368,25 @@ Test(link_wire, a_job_may_begin_at_a_later_step)
     tear_down(&w);
 }
 
+Test(link_wire, a_job_may_begin_with_another_ones_parameters)
+{
+    struct world w;
+    set_up(&w);
+    const struct link_sample *sample = find(&w, "start_warm");
+    struct command_start *start = sample->command.start;
+    struct link_sample got;
+    struct wire_message message = write(&w, sample);
+    dp_error err;
+    cr_assert_eq(read(&w, &message, false, &got, &err), DP_OK, "%s", err.text);
+    cr_assert_str_eq(got.command.start->init_from, start->init_from);
+    link_sample_fini(&got);
+    wire_message_fini(&message);
+    WRONG(&w, "start_warm", start->job.first_step, 1);
+    WRONG(&w, "start_warm", start->checkpoint, 1);
+    WRONG(&w, "start_warm", start->init_from[1], '\n');
+    tear_down(&w);
+}
+
 Test(link_wire, a_slice_starts_from_what_was_read)
 {
     struct world w;
