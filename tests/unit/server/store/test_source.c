@@ -255,8 +255,8 @@ static dp_err read_rows(const struct shard_job *job, uint64_t first, uint64_t la
 Test(source, rows_of_any_ids_are_read_from_any_parts)
 {
     dp_error err;
-    write_file((struct sheet){.parts = {{"t", 10, 14, 0, DIM}, {"t", 15, 15, 0, DIM}}});
-    write_file((struct sheet){.parts = {{"t", 16, ROWS - 1, 0, DIM}, {"t", 0, 9, 0, DIM}}});
+    write_file((struct sheet){.parts = {{"t", 10, 14, 0, DIM, false}, {"t", 15, 15, 0, DIM, false}}});
+    write_file((struct sheet){.parts = {{"t", 16, ROWS - 1, 0, DIM, false}, {"t", 0, 9, 0, DIM, false}}});
     struct shard_job job = begin();
     for (uint64_t first = 0; first < ROWS; first++)
         for (uint64_t last = first; last < ROWS; last++)
@@ -267,7 +267,7 @@ Test(source, rows_of_any_ids_are_read_from_any_parts)
 Test(source, rows_that_are_missing_are_named)
 {
     dp_error err;
-    write_file((struct sheet){.parts = {{"t", 0, 9, 0, DIM}, {"t", 11, ROWS - 1, 0, DIM}}});
+    write_file((struct sheet){.parts = {{"t", 0, 9, 0, DIM, false}, {"t", 11, ROWS - 1, 0, DIM, false}}});
     struct shard_job job = begin(), wide = job_of(&rule_momentum, DIM + 1);
     cr_assert_eq(read_rows(&job, 11, 20, &err), DP_OK, "%s", err.text);
     cr_assert_eq(read_rows(&job, 0, 9, &err), DP_OK, "%s", err.text);
@@ -340,7 +340,7 @@ Test(source, a_job_that_commits_whole_steps_has_no_cuts)
 Test(source, multipliers_are_of_a_shard_that_has_elements)
 {
     struct multipliers m;
-    write_file((struct sheet){.parts = {{"t", 0, 9, 0, DIM}}, .mu = 1});
+    write_file((struct sheet){.parts = {{"t", 0, 9, 0, DIM, false}}, .mu = 1});
     write_file((struct sheet){.ranges = {{"a", 0, 1}}, .mu = 2});
     struct shard_job job = begin();
     first_values_multipliers(&job, &m);
