@@ -93,6 +93,7 @@ void head_checkpoint_fini(struct head *head)
 {
     struct checkpoints *c = head->checkpoints;
     head_checkpoint_forget(head);
+    checkpoint_drop_facts(c); /* of one that did not become whole */
     checkpoint_task_free(&c->task);
     if (c->resumed)
         manifest_fini(c->resumed);
