@@ -12,6 +12,12 @@ void *mem_array(size_t count, size_t size) __attribute__((malloc, alloc_size(1, 
 /* The same, zeroed. */
 void *mem_array_zero(size_t count, size_t size) __attribute__((malloc, alloc_size(1, 2)));
 
+/* Zeroed pages of their own, huge ones where the kernel has them and `bytes` is enough: large arrays that live long
+ * come some times faster, since there is less to find and to translate. NULL when out of memory. Freed with
+ * mem_pages_free, which accepts NULL. */
+void *mem_pages_new(size_t bytes);
+void mem_pages_free(void *pages, size_t bytes);
+
 /* Makes malloc keep what is freed and serve all threads from one heap: libzmq takes a fresh buffer for each large
  * message, and giving its pages back to the kernel only to fault them in again costs more than the message. For
  * programs, at their start; a library leaves its process's malloc alone. Thread: main, before others start. */

@@ -8,14 +8,12 @@
 
 #include "common/base/util.h"
 
-enum { HUGE_BYTES = 2 << 20, LINE_FLOATS = CACHE_LINE_BYTES / sizeof(float) };
+enum { SOME_BYTES = 32 << 20 /* found at a time */, LINE_FLOATS = CACHE_LINE_BYTES / sizeof(float) };
 
 struct keep_room {
     _Atomic uint32_t refs;
     uint32_t arrays; /* of a slice */
-    void *mapped;    /* with what comes before the first huge page */
-    size_t mapped_bytes;
-    float *floats;
+    float *floats;   /* pages */
     size_t bytes;
     uint64_t stride; /* floats from one array to the next */
     uint64_t next;   /* of an array, that is nobody's yet */
@@ -29,20 +27,6 @@ static uint64_t whole_lines(uint64_t floats)
     return (floats + LINE_FLOATS - 1) / LINE_FLOATS * LINE_FLOATS;
 }
 
-/* Huge pages are found some hundred times faster than small ones, which serve on a kernel without. */
-static bool map(struct keep_room *room)
-{
-    room->mapped_bytes = room->bytes + HUGE_BYTES;
-    room->mapped =
-        mmap(NULL, room->mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (room->mapped == MAP_FAILED)
-        return false;
-    size_t before = (HUGE_BYTES - (uintptr_t)room->mapped % HUGE_BYTES) % HUGE_BYTES;
-    room->floats = (float *)(void *)((char *)room->mapped + before);
-    (void)madvise(room->floats, room->bytes, MADV_HUGEPAGE);
-    return true;
-}
-
 struct keep_room *keep_room_new(uint32_t slices, uint64_t floats, uint32_t arrays)
 {
     const size_t cells = (size_t)slices * arrays;
@@ -54,7 +38,8 @@ struct keep_room *keep_room_new(uint32_t slices, uint64_t floats, uint32_t array
     room->cell_count = (uint32_t)cells;
     room->stride = whole_lines(floats) + (uint64_t)slices * LINE_FLOATS;
     room->bytes = room->stride * arrays * sizeof(float);
-    if (!map(room)) {
+    room->floats = mem_pages_new(room->bytes);
+    if (!room->floats) {
         free(room);
         return NULL;
     }
@@ -70,7 +55,7 @@ void keep_room_release(struct keep_room *room)
 {
     if (!room || atomic_fetch_sub_explicit(&room->refs, 1, memory_order_acq_rel) > 1)
         return;
-    munmap(room->mapped, room->mapped_bytes);
+    mem_pages_free(room->floats, room->bytes);
     free(room);
 }
 
@@ -88,14 +73,22 @@ struct keep_cell *keep_room_cells(struct keep_room *room, uint64_t count)
     return cells;
 }
 
+/* Nobody but the shard and who finds pages has the room: no cut waits for the thread. */
+static bool is_quiet(const struct keep_room *room)
+{
+    return atomic_load_explicit(&room->refs, memory_order_relaxed) == 2;
+}
+
 void keep_room_fault_in(struct keep_room *room, uint32_t arrays)
 {
 #ifdef MADV_POPULATE_WRITE
     const size_t bytes = room->stride * MIN(arrays, room->arrays) * sizeof(float);
-    (void)madvise(room->floats, bytes, MADV_POPULATE_WRITE); /* else the copies find their pages */
+    char *pages = (char *)room->floats;
+    for (size_t at = 0; at < bytes && is_quiet(room); at += SOME_BYTES)
+        (void)madvise(pages + at, MIN(bytes - at, (size_t)SOME_BYTES), MADV_POPULATE_WRITE); /* else copies find them */
 #else
-    (void)room;
     (void)arrays;
+    (void)is_quiet(room);
 #endif
 }
 

@@ -31,7 +31,8 @@ void keep_room_retain(struct keep_room *room);
 void keep_room_release(struct keep_room *room);
 /* The cells of another slice, which has `count` elements: [arrays], which are the room's. */
 struct keep_cell *keep_room_cells(struct keep_room *room, uint64_t count);
-/* Finds the pages of the first `arrays` arrays of all slices. Changes no byte. */
+/* Finds the pages of the first `arrays` arrays of all slices, until a cell is taken or the maker lets the room go. The
+ * caller has retained it. Changes no byte. */
 void keep_room_fault_in(struct keep_room *room, uint32_t arrays);
 /* Lets the kernel take the pages if it needs them. Does nothing while a cell is taken. */
 void keep_room_rest(struct keep_room *room);

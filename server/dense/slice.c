@@ -133,7 +133,7 @@ static dp_err allocate(struct slice *slice)
     if (e)
         return e;
     for (uint32_t i = 0; i < job->rule->state_count; i++) {
-        slice->state[i] = mem_array_zero(slice->range.count, sizeof *slice->state[i]);
+        slice->state[i] = mem_pages_new(slice->range.count * sizeof *slice->state[i]);
         if (!slice->state[i])
             return DP_NOMEM;
     }
@@ -219,7 +219,7 @@ void slice_fini(struct slice *slice)
     past_fini(&slice->past);
     versions_fini(&slice->versions);
     for (int i = 0; i < UPDATE_STATE_MAX; i++)
-        free(slice->state[i]);
+        mem_pages_free(slice->state[i], slice->range.count * sizeof *slice->state[i]);
     for (int i = 0; i < SLICE_VERSIONS; i++)
         free(slice->reports[i]);
     free(slice->mean);

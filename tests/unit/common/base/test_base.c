@@ -91,6 +91,28 @@ Test(util, memory_is_aligned_and_sizes_cannot_overflow)
     ASSERT_NO_LEAKS();
 }
 
+Test(util, pages_are_zeroed_and_their_own)
+{
+    const size_t huge = 2 << 20, sizes[] = {1, 4096, 4097, huge - 1, huge - huge / 4, huge, 3 * huge + 5};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        char *a = mem_pages_new(sizes[i]), *b = mem_pages_new(sizes[i]);
+        cr_assert(a && b);
+        cr_assert_eq((uintptr_t)a % 4096, 0);
+        if (sizes[i] >= huge)
+            cr_assert_eq((uintptr_t)a % huge, 0);
+        for (size_t k = 0; k < sizes[i]; k++)
+            cr_assert_eq(a[k] | b[k], 0);
+        memset(a, 1, sizes[i]);
+        cr_assert(b[0] == 0 && b[sizes[i] - 1] == 0);
+        mem_pages_free(a, sizes[i]);
+        cr_assert(b[0] == 0 && b[sizes[i] - 1] == 0);
+        mem_pages_free(b, sizes[i]);
+    }
+    cr_assert_null(mem_pages_new(0));
+    cr_assert_null(mem_pages_new(SIZE_MAX - 5));
+    mem_pages_free(NULL, 1);
+}
+
 Test(util, clocks_go_on_and_entropy_is_never_zero)
 {
     uint64_t a = mono_ns(), b = mono_ns();

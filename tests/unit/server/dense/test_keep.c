@@ -236,7 +236,9 @@ Test(keep, leaves_alone_what_a_writer_still_has)
     AUTOFREE struct copy *second = copy_of(&w.slice);
     cr_assert_eq(slice_keep(&w.slice), DP_OK);
     commit(&w);
+    keep_room_retain(w.job.room);
     keep_room_fault_in(w.job.room, 3);
+    keep_room_release(w.job.room);
     for (uint32_t i = 0; i < 2; i++) {
         cr_assert_eq(slice_kept_state(&w.slice, i, &after[i]), DP_OK);
         cr_assert_neq(before[i].data, after[i].data);
