@@ -66,9 +66,9 @@ const struct option_table worker_option_table = {
     .program = "dp-worker",
     .summary = "computes gradients for a dp-server; predicts with, evaluates and inspects the model",
     .usage = "  dp-worker [train] --server ENDPOINT --data FILE [--eval FILE] [options]\n"
-             "  dp-worker predict --model FILE --data FILE [options]\n"
-             "  dp-worker eval    --model FILE --data FILE [options]\n"
-             "  dp-worker inspect --model FILE [--json]\n",
+             "  dp-worker predict --model MODEL|CHECKPOINT --data FILE [options]\n"
+             "  dp-worker eval    --model MODEL|CHECKPOINT --data FILE [options]\n"
+             "  dp-worker inspect --model MODEL|CHECKPOINT [--json]\n",
     .topics = "train: the server and how long to wait for it\n"
               "data: what is read\n"
               "model: predict, eval and inspect\n"

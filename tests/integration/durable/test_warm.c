@@ -183,6 +183,25 @@ Test(warm, what_does_not_fit_is_refused_with_both_sides)
     cr_assert_not_null(strstr(r.err, "a checkpoint is not used"), "%s", r.err);
 }
 
+/* Another worker may bring what the model was trained on. The status names the model. */
+Test(warm, a_worker_with_other_columns_is_refused_and_the_next_may_join)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker", "dp-ctl");
+    const struct donor from = donor();
+    const char *port = temp_path("port");
+    struct process *server = process_start(
+        "dp-server", (const char *const[]){"--listen", "tcp://127.0.0.1:0", "--port-file", port, "--exit-when-done",
+                                           "--model", "softmax", "--epochs", "1", "--init-from", from.dir, NULL});
+    const char *endpoint = file_expect(port, server, DURABLE_MS);
+    expect_refused(
+        RUN(DURABLE_MS, "dp-worker", "--server", endpoint, "--data", durable_data(), "--ignore-columns", "p3"), 1,
+        "was trained on 64 columns, the job on 63");
+    struct run_result r = RUN(DURABLE_MS, "dp-ctl", "--server", endpoint, "status", "--json");
+    cr_assert_not_null(strstr(r.out, "\"init_from\":\""), "%s", r.out);
+    expect_well(RUN(DURABLE_MS, "dp-worker", "--server", endpoint, "--data", durable_data()));
+    cr_assert_eq(process_wait(server, DURABLE_MS), 0, "%s", process_output(server, ERR));
+}
+
 static bool log_has(const char *dir, const char *text)
 {
     char path[HARNESS_PATH_MAX];
