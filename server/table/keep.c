@@ -8,7 +8,7 @@
 #include "common/base/util.h"
 #include "server/table/read.h"
 
-enum { BITS = 64, BLOCK_WORDS = 1 << 18, FILL_MAX = 1 << 16 /* operations of one call */ };
+enum { BITS = 64, BLOCK_WORDS = 1 << 18, FILL_MAX = 1 << 14 /* operations of one call */ };
 /* Words of marks that one call looks at: some 0.5 ms over a table that is hardly touched. */
 static const uint64_t LOOK_MAX = 1 << 18;
 

@@ -33,7 +33,11 @@ static void set_up(struct world *w, const struct update_rule *rule, enum tensor_
     *w = (struct world){
         .job = {.plan = {.seed = 3, .train_rows = 50 * STEPS, .batch = 50, .train_steps = STEPS, .slots = 1},
                 .rule = rule,
-                .params = {.schedule = {.lr = 0.05, .period = 1, .period_mult = 1, .every = 1}, .momentum = 0.9}}};
+                .params = {.schedule = {.lr = 0.05, .period = 1, .period_mult = 1, .every = 1},
+                           .momentum = 0.9,
+                           .beta1 = 0.9,
+                           .beta2 = 0.999,
+                           .eps = 1e-8}}};
     cr_assert_eq(tensors_add_table(&w->job.tensors, "t", kind, range ? 2 : 1, range ? shape : row, INIT_CONSTANT, 0.1f,
                                    true, &err),
                  DP_OK);
@@ -187,7 +191,7 @@ static void run(const struct update_rule *rule, enum tensor_kind kind, uint32_t 
 
 Test(kept_rows, are_those_of_the_cut_whatever_commits_follow)
 {
-    static const struct update_rule *const rules[] = {&rule_sgd, &rule_momentum};
+    static const struct update_rule *const rules[] = {&rule_sgd, &rule_momentum, &rule_adam};
     static const enum tensor_kind kinds[] = {TENSOR_TABLE, TENSOR_HASHED};
     static const uint32_t firsts[] = {0, 3};
     for (size_t r = 0; r < ARRAY_LEN(rules); r++)
