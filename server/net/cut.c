@@ -125,6 +125,12 @@ void port_cut_pump(struct port_state *port)
     answer(port, whole ? CUT_WRITTEN : CUT_FAILED, whole ? &outcome : NULL, whole ? NULL : outcome.err.text);
 }
 
+void port_cut_feed(struct port_state *port)
+{
+    if (port->cut.stream && stream_has_room(port->cut.stream))
+        port_cut_pump(port);
+}
+
 /* ---- pages for copies ---- */
 
 struct faults {

@@ -15,6 +15,9 @@ void port_cut_make_room(struct port_state *port);
 void port_cut(struct port_state *port, const struct command_cut *command);
 /* The thread was woken: hands bytes to the writer while it has room, and tells the head once the file is done. */
 void port_cut_pump(struct port_state *port);
+/* A message was obeyed: the same, if a file is being made. Wakes alone are too rare: thousands of messages may lie
+ * between two, while the writer waits. */
+void port_cut_feed(struct port_state *port);
 /* shard_calls.cut: comes back to port_cut_pump soon; `arg` is the port_state. */
 void port_cut_ready(void *arg);
 /* Gives up what is asked for, without a word. The writer does not wake the thread any more. */

@@ -7,6 +7,7 @@
 #include "common/base/mem.h"
 #include "common/base/util.h"
 #include "server/net/carrier.h"
+#include "server/net/cut.h"
 #include "server/net/letters.h"
 #include "server/net/push.h"
 #include "server/net/receive_rows.h"
@@ -168,6 +169,7 @@ static void on_piece(struct port_state *port, const struct about_piece *about, c
         return;
     port_shm_hear(port, session);
     about->take(port, session, &message, frames + 2, count - 2);
+    port_cut_feed(port);
 }
 
 void port_on_message(void *arg, zmq_msg_t *frames, size_t count)

@@ -149,6 +149,7 @@ static bool run_job(const struct bench *bench, enum pace pace, double seconds, s
         memcpy(options + 4, more, sizeof more);
     }
     run->count = 0;
+    run->peak_bytes = 0;
     run->started = seconds_now();
     good = good && served_start(&job, &x, bench->places.server);
     int rc = good ? crew_fork(&crew) : -1;
