@@ -24,7 +24,7 @@
 
 enum { LOOK_MS = 20, SKIP = 6, ROUNDS_MAX = 16, STATES = 2, PATH_BYTES = 512, DEADLINE_S = 120 };
 static const double GB = 1e9;
-static const double WORST_MAX = 2, RESTART_MAX = 1, COPIES_MAX = 1.01 /* pages of what is small are in it */;
+static const double WORST_MAX = 2, RESTART_MAX = 1, COPIES_MAX = 1.01 /* pages of the rest are in it */;
 static const double RATE_MIN[PACES] = {0, 0.95, 0.8};
 static const char *const EVERY[PACES] = {NULL, "10s", "2s"};
 static const char *const NAMES[PACES] = {"none", "every 10 s", "every 2 s"};
