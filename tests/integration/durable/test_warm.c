@@ -118,6 +118,26 @@ Test(warm, tables_and_dense_weights_begin_with_each_other)
     }
 }
 
+#define WORDS(data) "--model", "logistic", "--data", data, "--batch", "20", "--epochs", "2"
+
+Test(warm, shapes_and_hashed_features_must_be_the_same)
+{
+    NEED_PROGRAMS("dp-server", "dp-worker");
+    const char *data = sparse_data(), *model = temp_path("m"), *hashed = temp_path("hashed"), *dir = temp_path("ck");
+    expect_well(JOB(WORDS(data), "--export", model));
+    expect_refused(JOB(WORDS(data), "--features", "1000", "--init-from", model), 1,
+                   "its tensor 'weight' is [239], that of the job is [1000]");
+    expect_well(JOB(WORDS(data), "--sparse", "--hash-bits", "10", "--optimizer", "adam", "--l1", "0.001", "--export",
+                    hashed, "--checkpoint-dir", dir));
+    cr_assert_str_eq(predict(dir, data), predict(hashed, data));
+    expect_refused(JOB(WORDS(data), "--sparse", "--hash-bits", "11", "--init-from", dir), 1,
+                   "with --hash-bits 10, those of the job with 11");
+    expect_refused(JOB(WORDS(data), "--sparse", "--hash-bits", "10", "--seed", "2", "--init-from", hashed), 1,
+                   "with --seed 1, those of the job with 2");
+    expect_refused(JOB(WORDS(data), "--init-from", hashed), 1, "with --hash-bits 10, those of the job with 0");
+    expect_well(JOB(WORDS(data), "--sparse", "--hash-bits", "10", "--init-from", dir));
+}
+
 /* A warm start has the bits of any other job: of any number of workers, local ones or not. */
 Test(warm, the_bits_do_not_depend_on_workers_and_shards)
 {
