@@ -98,9 +98,9 @@ static dp_err add_entry(struct candidates *all, const char *dir, const char *nam
                         dp_error *err)
 {
     char folder[PATH_MAX];
-    struct manifest manifest;
-    struct candidate candidate;
-    dp_error why;
+    struct manifest manifest = {0};
+    struct candidate candidate = {0};
+    dp_error why = {.code = DP_OK};
     if (!checkpoint_name_parse(name, &candidate.train_step))
         return DP_OK;
     if (!join(folder, dir, name))

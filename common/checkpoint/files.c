@@ -30,7 +30,9 @@ dp_err checkpoint_files_open(const char *folder, const struct manifest *manifest
 {
     char path[PATH_MAX];
     struct checkpoint_files files = {.list = mem_array_zero(manifest->file_count, sizeof *files.list)};
-    dp_err e = files.list ? DP_OK : dp_fail(err, DP_NOMEM, "out of memory for a checkpoint");
+    dp_err e = DP_OK;
+    if (!files.list)
+        return dp_fail(err, DP_NOMEM, "out of memory for a checkpoint");
     for (size_t i = 0; !e && i < manifest->file_count; i++) {
         if (snprintf(path, sizeof path, "%s/%s", folder, manifest->files[i].name) >= (int)sizeof path)
             e = dp_fail(err, DP_IO, "the path is too long: %.80s...", folder);

@@ -172,9 +172,9 @@ int saved_find(const struct saved *saved, const char *name)
     return find(&saved->tensors, name);
 }
 
-static uint32_t dim_of(const struct tensor *tensor)
+static uint64_t dim_of(const struct tensor *tensor)
 {
-    return (uint32_t)(tensor->kind == TENSOR_DENSE ? tensor->elems / tensor->shape[0] : tensor->dim);
+    return tensor->kind == TENSOR_DENSE ? tensor->elems / tensor->shape[0] : tensor->dim;
 }
 
 uint64_t saved_elems(const struct tensor *tensor)
@@ -280,7 +280,9 @@ static dp_err rows_of_part(const struct shard_file *file, uint32_t p, uint64_t f
     const uint64_t words = shard_file_row_words(&file->facts, part), most = MAX(CHUNK / words, (uint64_t)1);
     const uint64_t at = shard_file_row_theta(&file->facts, part);
     AUTOFREE uint32_t *rows = mem_array((size_t)(most * words), sizeof *rows);
-    dp_err e = rows ? DP_OK : dp_fail(err, DP_NOMEM, "out of memory to read %.400s", file->name);
+    dp_err e = DP_OK;
+    if (!rows)
+        return dp_fail(err, DP_NOMEM, "out of memory to read %.400s", file->name);
     for (uint64_t done = 0, n; !e && done < part->rows; done += n) {
         n = MIN(most, part->rows - done);
         e = shard_file_read_rows(file, p, done, n, rows, err);
@@ -328,11 +330,12 @@ static dp_err read_ids(const struct saved *saved, uint32_t t, uint64_t first, ui
 static dp_err rows_between(const struct saved *saved, uint32_t t, struct range rows, uint64_t first, uint64_t last,
                            struct saved_taker to, dp_error *err)
 {
-    const uint32_t dim = dim_of(&saved->tensors.list[t]);
-    const uint64_t most = MAX((uint64_t)CHUNK / dim, (uint64_t)1);
+    const uint64_t dim = dim_of(&saved->tensors.list[t]), most = MAX((uint64_t)CHUNK / dim, (uint64_t)1);
     AUTOFREE uint64_t *ids = mem_array((size_t)most, sizeof *ids);
-    AUTOFREE float *values = mem_array((size_t)most * dim, sizeof *values);
-    dp_err e = ids && values ? DP_OK : dp_fail(err, DP_NOMEM, "out of memory to read %.400s", saved->path);
+    AUTOFREE float *values = mem_array((size_t)(most * dim), sizeof *values);
+    dp_err e = DP_OK;
+    if (!ids || !values)
+        return dp_fail(err, DP_NOMEM, "out of memory to read %.400s", saved->path);
     for (uint64_t done = 0, n; !e && done < rows.count; done += n) {
         n = MIN(most, rows.count - done);
         e = read_ids(saved, t, rows.first + done, n, ids, err);
@@ -403,18 +406,18 @@ static dp_err load_values(const struct saved *saved, struct safetensors *model, 
 
 dp_err saved_load(const struct saved *saved, struct safetensors *ret_model, dp_error *err)
 {
-    struct safetensors *model = mem_array_zero(1, sizeof *model);
-    dp_err e = model && !copy_meta(&saved->meta, &model->meta)
-                   ? DP_OK
-                   : dp_fail(err, DP_NOMEM, "%.400s: out of memory", saved->path);
+    AUTOFREE struct safetensors *model = mem_array_zero(1, sizeof *model);
+    if (!model)
+        return dp_fail(err, DP_NOMEM, "%.400s: out of memory", saved->path);
+    dp_err e =
+        copy_meta(&saved->meta, &model->meta) ? dp_fail(err, DP_NOMEM, "%.400s: out of memory", saved->path) : DP_OK;
     if (!e)
         e = load_tensors(saved, model, err);
     if (!e)
         e = load_values(saved, model, err);
-    if (!e)
-        *ret_model = *model;
-    else if (model)
+    if (e)
         safetensors_fini(model);
-    free(model);
+    else
+        *ret_model = *model;
     return e;
 }
