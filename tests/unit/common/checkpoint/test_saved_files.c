@@ -31,9 +31,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    char command[PATHS + 16];
-    snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    cr_assert_eq(system(command), 0);
+    folder_unmake(dir);
     ASSERT_NO_LEAKS();
 }
 

@@ -66,10 +66,8 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    char command[PATH_MAX + 16];
     *strrchr(path, '/') = '\0';
-    snprintf(command, sizeof command, "rm -rf '%s'", path);
-    cr_assert_eq(system(command), 0);
+    folder_unmake(path);
     ASSERT_NO_LEAKS();
 }
 
