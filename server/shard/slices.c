@@ -242,10 +242,12 @@ static dp_err keep(struct piece *piece)
 /* Elements of a tensor, of which the slice before this one may have had the first. */
 static void add_range(struct shard_file_facts *facts, const char *tensor, uint64_t first, uint64_t count)
 {
-    struct shard_file_range *last = facts->range_count ? &facts->ranges[facts->range_count - 1] : NULL;
-    if (last && last->first + last->count == first && strcmp(last->tensor, tensor) == 0) {
-        last->count += count;
-        return;
+    if (facts->range_count > 0) {
+        struct shard_file_range *last = &facts->ranges[facts->range_count - 1];
+        if (last->first + last->count == first && strcmp(last->tensor, tensor) == 0) {
+            last->count += count;
+            return;
+        }
     }
     struct shard_file_range *range = &facts->ranges[facts->range_count++];
     (void)str_copy(range->tensor, sizeof range->tensor, tensor);
