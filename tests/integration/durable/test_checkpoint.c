@@ -64,14 +64,14 @@ Test(checkpoint, too_many_are_removed_at_the_next_start)
 {
     NEED_PROGRAMS("dp-server", "dp-worker");
     const char *dir = temp_path("dir"), *model = temp_path("model");
-    struct run_result r = JOB(dir, model, "--checkpoint-every", "40", "--keep-checkpoints", "4");
+    struct run_result r = JOB(dir, model, "--checkpoint-every", "40", "--keep-checkpoints", "2");
     cr_assert_eq(r.status, 0, "%s", r.err);
-    cr_assert_eq(durable_list(dir).count, 4);
-    r = JOB(dir, model, "--checkpoint-every", "40", "--keep-checkpoints", "3");
+    cr_assert_eq(durable_list(dir).count, 2);
+    r = JOB(dir, model, "--checkpoint-every", "40", "--keep-checkpoints", "1");
     cr_assert_eq(r.status, 0, "%s", r.err);
     cr_expect(strstr(r.err, "the job is finished"), "%s", r.err);
     struct durable_folder list = durable_list(dir);
-    cr_expect_eq(list.count, 3);
+    cr_expect_eq(list.count, 1);
     cr_expect_eq(list.steps[list.count - 1], DURABLE_STEPS);
 }
 
