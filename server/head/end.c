@@ -105,6 +105,7 @@ void head_end_saved(struct head *head, const struct news *news)
     if (head->ending->saved_waits)
         return;
     head->state = HEAD_DONE;
+    seats_announce_low(&head->seats, head->global_low); /* it may have waited for the last checkpoint */
     head_journal(head, "done",
                  json_pack("{s:I, s:s?}", "train_step",
                            (json_int_t)plan_trained(&head->job.core.plan, head->global_low), "model",

@@ -49,6 +49,14 @@ static void report_step(struct head *head, uint64_t step)
     head_doubts_step(head, &at, m);
 }
 
+/* Workers leave at the job's end, and must not come there without the server: one that is stopped goes on later, and
+ * one that is killed before its last checkpoint is whole needs them for what follows the one before. */
+static bool may_announce(const struct head *head, uint64_t low)
+{
+    const bool ends = low == plan_total(&head->job.core.plan);
+    return !head->ending->returns && (!ends || !head->opts->checkpoints.dir);
+}
+
 /* Moves global_low to the least of the shards' and tells them. */
 void head_raise_low(struct head *head)
 {
@@ -62,7 +70,7 @@ void head_raise_low(struct head *head)
     }
     head_checkpoint_passes(head, low);
     head->moved_ms = mono_ms();
-    if (!head->ending->returns) /* else workers must not come to the job's end without the server */
+    if (may_announce(head, low))
         seats_announce_low(&head->seats, low);
     head_news(head, &(struct news){.kind = NEWS_STEP});
     if (head->diverged)
