@@ -18,8 +18,7 @@
 #include "common/base/text.h"
 #include "common/base/util.h"
 
-/* read(2), and again where a signal came. */
-static ssize_t read_some(int fd, void *to, size_t bytes)
+ssize_t file_read_some(int fd, void *to, size_t bytes)
 {
     ssize_t n;
     do
@@ -40,7 +39,7 @@ dp_err file_load(int fd, const char *path, size_t most, char **ret_text, size_t 
     if (!text)
         return dp_fail(err, DP_NOMEM, "out of memory to read %.400s", path);
     for (size_t done = 0; done < bytes;) {
-        ssize_t n = read_some(fd, text + done, (size_t)bytes - done);
+        ssize_t n = file_read_some(fd, text + done, (size_t)bytes - done);
         if (n <= 0) {
             free(text);
             return dp_fail(err, DP_IO, "%.400s: cannot be read: %s", path,

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "common/base/dp_err.h"
 
@@ -29,6 +30,8 @@ uint64_t file_room_bytes(const char *path);
 bool file_same(const char *a, const char *b);
 /* Whether file_replace could work, found out by making and removing its temporary file; DP_IO with the reason. */
 DP_MUST_CHECK dp_err file_replace_check(const char *path, dp_error *err);
+/* read(2), and again where a signal came. */
+ssize_t file_read_some(int fd, void *to, size_t bytes);
 /* All bytes of an open plain file, heap. DP_DATA where they are more than `most`, DP_IO, DP_NOMEM; the text names
  * `path`. */
 DP_MUST_CHECK dp_err file_load(int fd, const char *path, size_t most, char **ret_text, size_t *ret_bytes,

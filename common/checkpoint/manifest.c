@@ -368,16 +368,6 @@ static int open_file(const char *path, uint64_t *ret_bytes, dp_error *err)
     return -1;
 }
 
-/* read(2), and again where a signal came. */
-static ssize_t read_some(int fd, void *to, size_t bytes)
-{
-    ssize_t n;
-    do
-        n = read(fd, to, bytes);
-    while (n < 0 && errno == EINTR);
-    return n;
-}
-
 dp_err manifest_read(const char *path, struct manifest *ret_manifest, dp_error *err)
 {
     uint64_t bytes = 0;
@@ -418,7 +408,7 @@ static dp_err digest_of(int fd, const char *path, uint64_t *ret_digest, dp_error
     if (!e)
         (void)XXH3_64bits_reset(state);
     for (ssize_t n = 1; !e && n > 0;) {
-        n = read_some(fd, buffer, READ_BYTES);
+        n = file_read_some(fd, buffer, READ_BYTES);
         if (n > 0)
             (void)XXH3_64bits_update(state, buffer, (size_t)n);
         else if (n < 0)

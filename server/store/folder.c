@@ -98,7 +98,7 @@ static int sync_names(int fd)
     return fsync(fd) && errno != EINVAL ? -1 : 0;
 }
 
-static dp_err sync_folder(const struct folder *folder, dp_error *err)
+dp_err folder_sync(const struct folder *folder, dp_error *err)
 {
     if (sync_names(folder->fd))
         return dp_fail(err, DP_IO, "%.400s: the folder cannot be written to the disk: %s", folder->path,
@@ -272,7 +272,7 @@ static int reopen(const struct folder *folder)
 /* Synced first: a name that the disk does not have yet may be what keeps a checkpoint from losing its files here. */
 dp_err folder_sweep(const struct folder *folder, dp_error *err)
 {
-    dp_err e = sync_folder(folder, err);
+    dp_err e = folder_sync(folder, err);
     if (e)
         return e;
     int fd = reopen(folder);
@@ -301,13 +301,13 @@ dp_err folder_remove(const struct folder *folder, uint64_t train_step, dp_error 
     folder_name(train_step, name);
     hidden_name(train_step, OLD, old);
     if (is_folder(folder->fd, old)) {
-        if (sync_folder(folder, err)) /* the disk may still have it by the other name */
+        if (folder_sync(folder, err)) /* the disk may still have it by the other name */
             return err->code;
         drop_hidden(folder, train_step, OLD);
     }
     if (renameat(folder->fd, name, folder->fd, old))
         return dp_fail(err, DP_IO, "%.400s/%s: cannot be removed: %s", folder->path, name, strerror(errno));
-    dp_err e = sync_folder(folder, err); /* its name goes before its files do */
+    dp_err e = folder_sync(folder, err); /* its name goes before its files do */
     return e ? e : remove_hidden(folder, old, err);
 }
 
@@ -387,7 +387,7 @@ dp_err folder_commit(const struct folder *folder, uint64_t train_step, const cha
         return dp_fail_in(err, "%.300s/%s", folder->path, draft);
     if (take_name(folder, draft, name, aside))
         return dp_fail(err, DP_IO, "%.400s/%s: cannot take its name: %s", folder->path, name, strerror(errno));
-    if (sync_folder(folder, err)) {
+    if (folder_sync(folder, err)) {
         /* The disk may still have the name for the checkpoint that had it: it keeps its files. */
         (void)renameat(folder->fd, draft, folder->fd, aside);
         return err->code;

@@ -49,6 +49,8 @@ bool folder_path(const struct folder *folder, uint64_t train_step, const char *f
 /* shard-3.safetensors */
 void folder_shard_file(uint32_t shard, char name[FOLDER_NAME_MAX]);
 
+/* Names in DIR are on the disk. DP_IO. */
+DP_MUST_CHECK dp_err folder_sync(const struct folder *folder, dp_error *err);
 /* Removes drafts and halves of removed checkpoints that a killed server has left, and puts a checkpoint back that was
  * put aside for one that did not come. Before any other use of the folder. DP_IO. */
 DP_MUST_CHECK dp_err folder_sweep(const struct folder *folder, dp_error *err);

@@ -175,9 +175,9 @@ static dp_err append(const struct setting_write *write, int fd, dp_error *err)
     dp_err e = file_write_all(fd, line, bytes, err);
     if (e)
         return dp_fail_in(err, "%.300s/%s", write->folder->path, FILE_NAME);
-    if (fdatasync(fd) || (write->record.number == 1 && fsync(write->folder->fd) && errno != EINVAL))
+    if (fdatasync(fd))
         return cannot(write->folder, "written to the disk", err);
-    return DP_OK;
+    return write->record.number == 1 ? folder_sync(write->folder, err) : DP_OK; /* the file's name */
 }
 
 /* Thread: the writer's. */
