@@ -4,6 +4,9 @@
 #define DP_COMMON_CHECKPOINT_CHOOSE_H
 
 #include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "common/checkpoint/manifest.h"
 
@@ -26,5 +29,25 @@ bool checkpoint_is_folder(const char *path);
  * the checkpoint that was asked for, or that DIR has none; the manifest is to be freed by manifest_fini. */
 DP_MUST_CHECK dp_err checkpoint_choose(const char *path, struct checkpoint_damage damage,
                                        struct checkpoint_chosen *ret_chosen, dp_error *err);
+
+/* The checkpoints of a folder DIR that may be whole. */
+struct checkpoint_list {
+    struct checkpoint_candidate {
+        uint64_t train_step, generation;
+    } * list; /* [count], heap */
+    size_t count, room;
+    size_t damaged;      /* others, of which was told */
+    uint64_t generation; /* the latest, 0: there is none */
+};
+/* Reads their manifests. DP_IO, DP_NOMEM; DP_SYSTEM where one cannot be read by this process, and may be whole. Always
+ * followed by checkpoint_list_fini. */
+DP_MUST_CHECK dp_err checkpoint_list_read(const char *dir, struct checkpoint_damage damage,
+                                          struct checkpoint_list *ret_list, dp_error *err);
+/* Verifies one after the other, the latest first, and takes those that are not whole from the list; *ret_chosen is the
+ * first that is. *ret_found false: none is. Errors as above. */
+DP_MUST_CHECK dp_err checkpoint_list_choose(const char *dir, struct checkpoint_list *list,
+                                            struct checkpoint_damage damage, struct checkpoint_chosen *ret_chosen,
+                                            bool *ret_found, dp_error *err);
+void checkpoint_list_fini(struct checkpoint_list *list);
 
 #endif

@@ -11,6 +11,7 @@
 #include "common/base/mem.h"
 #include "common/base/text.h"
 #include "common/base/util.h"
+#include "common/checkpoint/choose.h"
 #include "proto/frame_check.h"
 #include "server/head/settle.h"
 #include "server/head/sums.h"
@@ -28,101 +29,27 @@
 
 /* ---- the choice ---- */
 
-/* A checkpoint that may be chosen; those that cannot be read have no manifest. */
-struct candidate {
-    uint64_t train_step;
-    struct manifest manifest;
-    bool readable;
-};
-
-static void say_damaged(struct head *head, const dp_error *err)
+static void say_damaged(void *arg, const dp_error *err)
 {
+    struct head *head = arg;
     char reason[sizeof err->text];
     text_clean(reason, sizeof reason, err->text);
     fprintf(stderr, "dp-server: a checkpoint is not used: %s\n", reason);
     head_journal(head, "checkpoint-damaged", json_pack("{s:s}", "reason", reason));
 }
 
-/* A file that this process cannot read may be whole: an older checkpoint must not take its place. */
-static bool is_damage(dp_err e)
-{
-    return e != DP_SYSTEM && e != DP_NOMEM;
-}
-
-/* One that is damaged is no error. */
-static dp_err read_candidate(struct head *head, struct candidate *candidate, dp_error *err)
-{
-    char path[PATH_MAX];
-    dp_err e = folder_path(&head->checkpoints->folder, candidate->train_step, "manifest.json", path)
-                   ? manifest_read(path, &candidate->manifest, err)
-                   : dp_fail(err, DP_IO, "the path is too long: %.80s...", head->checkpoints->folder.path);
-    if (!e && candidate->manifest.train_step != candidate->train_step)
-        e = dp_fail(err, DP_DATA,
-                    "%.400s: is of training step %" PRIu64 ", and the folder was given another's name: give it its own",
-                    path, candidate->manifest.train_step);
-    candidate->readable = !e;
-    if (e && is_damage(e))
-        say_damaged(head, err);
-    return is_damage(e) ? DP_OK : e;
-}
-
-/* The later one: of the last time that the job was begun, or else the farther one. */
-static bool is_later(const struct candidate *a, const struct candidate *b)
-{
-    if (a->manifest.generation != b->manifest.generation)
-        return a->manifest.generation > b->manifest.generation;
-    return a->train_step > b->train_step;
-}
-
-static struct candidate *latest_of(struct candidate *list, size_t count)
-{
-    struct candidate *latest = NULL;
-    for (size_t i = 0; i < count; i++)
-        if (list[i].readable && (!latest || is_later(&list[i], latest)))
-            latest = &list[i];
-    return latest;
-}
-
-/* The latest whole one; NULL: there is none. */
-static dp_err choose(struct head *head, struct candidate *list, size_t count, struct candidate **ret_chosen,
-                     dp_error *err)
-{
-    char path[PATH_MAX];
-    for (struct candidate *latest; (latest = latest_of(list, count)); latest->readable = false) {
-        (void)folder_path(&head->checkpoints->folder, latest->train_step, "", path); /* fits: its manifest's did */
-        dp_err e = manifest_verify(&latest->manifest, path, NULL, err);
-        if (e && !is_damage(e))
-            return e;
-        *ret_chosen = latest;
-        if (!e)
-            return DP_OK;
-        say_damaged(head, err);
-    }
-    *ret_chosen = NULL;
-    return DP_OK;
-}
-
-/* Generations go on where the folder's latest is, whether that is used or not. */
-static uint64_t latest_generation(const struct candidate *list, size_t count)
-{
-    uint64_t latest = 0;
-    for (size_t i = 0; i < count; i++)
-        latest = list[i].readable && list[i].manifest.generation > latest ? list[i].manifest.generation : latest;
-    return latest;
-}
-
-static dp_err take(struct head *head, struct candidate *chosen, dp_error *err)
+static dp_err take(struct head *head, struct manifest *chosen, dp_error *err)
 {
     struct checkpoints *c = head->checkpoints;
-    if (spec_check(chosen->manifest.spec, head->opts, c->folder.path, err))
+    if (spec_check(chosen->spec, head->opts, c->folder.path, err))
         return err->code;
     c->resumed = mem_array(1, sizeof *c->resumed);
     if (!c->resumed)
         return dp_fail(err, DP_NOMEM, "out of memory for a checkpoint");
-    *c->resumed = chosen->manifest;
+    *c->resumed = *chosen;
     /* A server that was killed, or whose disk failed, behind a commit has left one too many. */
     checkpoint_keep_some(&c->folder, chosen->train_step, head->opts->checkpoints.keep);
-    chosen->manifest = (struct manifest){0};
+    *chosen = (struct manifest){0};
     return DP_OK;
 }
 
@@ -141,17 +68,24 @@ static dp_err begin_anew(struct head *head, size_t count, dp_error *err)
     return settings_clear(folder, err);
 }
 
-static dp_err decide(struct head *head, struct candidate *list, size_t count, dp_error *err)
+/* Generations go on where the folder's latest is, whether that is used or not. */
+static dp_err decide(struct head *head, struct checkpoint_list *list, dp_error *err)
 {
     const char *dir = head->checkpoints->folder.path;
     const enum resume_mode mode = (enum resume_mode)head->opts->checkpoints.resume;
-    head->checkpoints->generation = latest_generation(list, count) + 1;
+    const size_t count = list->count + list->damaged;
+    struct checkpoint_chosen chosen;
+    bool found;
+    head->checkpoints->generation = list->generation + 1;
     if (mode == RESUME_NEVER)
         return begin_anew(head, count, err);
-    struct candidate *chosen = NULL;
-    dp_err e = choose(head, list, count, &chosen, err);
-    if (e || chosen)
-        return e ? e : take(head, chosen, err);
+    dp_err e = checkpoint_list_choose(dir, list, (struct checkpoint_damage){say_damaged, head}, &chosen, &found, err);
+    if (!e && found) {
+        e = take(head, &chosen.manifest, err);
+        manifest_fini(&chosen.manifest);
+    }
+    if (e || found)
+        return e;
     if (count > 0)
         return dp_fail(err, DP_DATA,
                        "%.300s has checkpoints, and none of them is whole: give another --checkpoint-dir, or --resume "
@@ -162,35 +96,16 @@ static dp_err decide(struct head *head, struct candidate *list, size_t count, dp
     return begin_anew(head, 0, err);
 }
 
-/* The list has room for all steps. */
-static dp_err choose_of(struct head *head, const uint64_t *steps, size_t count, struct candidate *list, dp_error *err)
-{
-    dp_err e = DP_OK;
-    for (size_t i = 0; !e && i < count; i++) {
-        list[i].train_step = steps[i];
-        e = read_candidate(head, &list[i], err);
-    }
-    if (!e)
-        e = decide(head, list, count, err);
-    for (size_t i = 0; i < count; i++)
-        manifest_fini(&list[i].manifest);
-    return e;
-}
-
 dp_err head_resume_choose(struct head *head, dp_error *err)
 {
-    uint64_t *steps = NULL;
-    size_t count = 0;
+    struct checkpoint_list list;
     if (!head->opts->checkpoints.dir)
         return DP_OK;
-    dp_err e = folder_list(&head->checkpoints->folder, &steps, &count, err);
-    if (e)
-        return e;
-    struct candidate *list = mem_array_zero(count, sizeof *list);
-    e = list ? choose_of(head, steps, count, list, err)
-             : dp_fail(err, DP_NOMEM, "out of memory for a list of checkpoints");
-    free(list);
-    free(steps);
+    dp_err e =
+        checkpoint_list_read(head->checkpoints->folder.path, (struct checkpoint_damage){say_damaged, head}, &list, err);
+    if (!e)
+        e = decide(head, &list, err);
+    checkpoint_list_fini(&list);
     return e;
 }
 
