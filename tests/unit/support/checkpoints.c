@@ -5,8 +5,8 @@
 
 #include "common/base/mem.h"
 #include "server/shard/cut.h"
-#include "common/checkpoint/manifest.h"
 #include "tests/unit/support/files.h"
+#include "tests/unit/support/manifests.h"
 
 enum { SHARDS_MAX = 8 };
 
@@ -45,32 +45,6 @@ static void write_shard(const struct folder *folder, struct shard *shard, struct
     cr_assert_eq(fclose(out), 0);
 }
 
-static void commit(const struct folder *folder, const struct shard *shard, struct manifest_file *files, uint32_t count)
-{
-    dp_error err;
-    char *text;
-    size_t bytes;
-    struct manifest m = {.generation = 1,
-                         .incarnation = 1,
-                         .step = shard->cut.step,
-                         .train_step = shard->cut.train_step,
-                         .train_steps = shard->own.plan.train_steps,
-                         .written_at = (char *)"2026-11-30T23:59:59Z",
-                         .version = (char *)"0.1",
-                         .spec = json_object(),
-                         .join = (void *)"join",
-                         .join_bytes = 4,
-                         .numerics = (char *)"any",
-                         .sums = json_object(),
-                         .files = files,
-                         .file_count = count};
-    cr_assert_eq(manifest_write(&m, &text, &bytes), DP_OK);
-    cr_assert_eq(folder_commit(folder, m.train_step, text, bytes, &err), DP_OK, "%s", err.text);
-    json_decref(m.spec);
-    json_decref(m.sums);
-    free(text);
-}
-
 void checkpoints_write(const struct folder *folder, struct shard *const *shards, uint32_t count)
 {
     struct manifest_file files[SHARDS_MAX] = {0};
@@ -81,5 +55,6 @@ void checkpoints_write(const struct folder *folder, struct shard *const *shards,
     for (uint32_t s = 0; s < count; s++)
         if (shards[s]->piece_count > 0)
             write_shard(folder, shards[s], &files[written++]);
-    commit(folder, shards[0], files, written);
+    const struct shard *first = shards[0];
+    manifest_commit(folder, first->cut.step, first->cut.train_step, first->own.plan.train_steps, files, written);
 }

@@ -13,6 +13,7 @@
 #include "server/store/writer.h"
 #include "tests/unit/support/files.h"
 #include "tests/unit/support/leaks.h"
+#include "tests/unit/support/manifests.h"
 
 enum { WAIT_MS = 60000, ELEMS = 100, STEP = 4, SLOTS = 3, BATCH = 6 };
 
@@ -131,29 +132,10 @@ static void write_file(const struct world *w, const char *name)
 static void write_checkpoint(const struct world *w)
 {
     struct manifest_file file = {.name = "shard-0.safetensors"};
-    struct manifest m = {.generation = 1,
-                         .step = STEP,
-                         .train_step = STEP,
-                         .train_steps = 10,
-                         .written_at = (char *)"2026-11-30T23:59:59Z",
-                         .version = (char *)"0.1",
-                         .spec = json_object(),
-                         .join = (void *)"join",
-                         .join_bytes = 4,
-                         .numerics = (char *)"any",
-                         .sums = json_object(),
-                         .files = &file,
-                         .file_count = 1};
-    char *text;
-    size_t bytes;
     dp_error err;
     cr_assert_eq(folder_begin(&w->folder, STEP, &err), DP_OK, "%s", err.text);
     write_file(w, file.name);
-    cr_assert_eq(manifest_write(&m, &text, &bytes), DP_OK);
-    cr_assert_eq(folder_commit(&w->folder, STEP, text, bytes, &err), DP_OK, "%s", err.text);
-    json_decref(m.spec);
-    json_decref(m.sums);
-    free(text);
+    manifest_commit(&w->folder, STEP, STEP, 10, &file, 1);
 }
 
 /* ---- the thread ---- */

@@ -15,6 +15,7 @@
 #include "server/store/source.h"
 #include "tests/unit/support/files.h"
 #include "tests/unit/support/leaks.h"
+#include "tests/unit/support/manifests.h"
 
 enum { A = 12, B = 5, ELEMS = A + B, ROWS = 30, DIM = 2, STATES = 1, ROW_WORDS = 3 + DIM * (1 + STATES), SLOTS = 9 };
 enum { STEP = 20, TRAIN_STEP = 17, FILES_MAX = 3, LIST_MAX = 4 };
@@ -124,26 +125,7 @@ static void write_file(struct sheet sheet)
 
 static dp_err try_open(struct values_source **source, dp_error *err)
 {
-    struct manifest m = {.generation = 1,
-                         .step = STEP,
-                         .train_step = TRAIN_STEP,
-                         .train_steps = 100,
-                         .written_at = (char *)"2026-11-30T23:59:59Z",
-                         .version = (char *)"0.1",
-                         .spec = json_object(),
-                         .join = (void *)"join",
-                         .join_bytes = 4,
-                         .numerics = (char *)"any",
-                         .sums = json_object(),
-                         .files = files,
-                         .file_count = file_count};
-    char *text;
-    size_t bytes;
-    cr_assert_eq(manifest_write(&m, &text, &bytes), DP_OK);
-    cr_assert_eq(folder_commit(&folder, TRAIN_STEP, text, bytes, err), DP_OK, "%s", err->text);
-    json_decref(m.spec);
-    json_decref(m.sums);
-    free(text);
+    manifest_commit(&folder, STEP, TRAIN_STEP, 100, files, file_count);
     return source_open(&folder, TRAIN_STEP, source, err);
 }
 
